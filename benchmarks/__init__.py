@@ -1,0 +1,1 @@
+"""Artifacts in, numbers and the machine they were measured on out."""

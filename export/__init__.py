@@ -1,0 +1,1 @@
+"""A checkpoint in, a file for another runtime and proof of it out."""

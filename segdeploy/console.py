@@ -1,0 +1,36 @@
+"""What a person sees while a command works: progress and notes on stderr, results on stdout."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def note(text: str) -> None:
+    """Tell something beside the result, on stderr."""
+    click.echo(text, err=True)
+
+
+def next_step(command: str) -> None:
+    """Tell the next sensible command, on stderr."""
+    note(f"next: {command}")
+
+
+@contextmanager
+def progress(description: str, total: int | None) -> Iterator[Callable[[str], None]]:
+    """Show one bar on stderr, nothing where stderr is no terminal.
+
+    Args:
+        description: What is being done.
+        total: How many steps there are; None where nobody knows.
+
+    Yields:
+        A function to call once a step, with a short text to stand beside the bar ("" for none).
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[beside]}"))
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(description, total=total, beside="")
+        yield lambda beside: bar.update(task, advance=1, beside=beside)

@@ -1,0 +1,58 @@
+"""The names of the networks, and the builder of each."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+
+from segdeploy.errors import ConfigError
+
+Builder = Callable[..., nn.Module]
+B = TypeVar("B", bound=Builder)
+
+_builders: dict[str, Builder] = {}
+
+
+def register(name: str) -> Callable[[B], B]:
+    """Give a builder a name: it takes the number of classes, K, and keyword arguments of its own.
+
+    The network that it builds takes (N, 3, H, W) float32, normalized red-green-blue, and answers logits
+    (N, K, h, w) at a size of its own; while it trains, a tuple of them, the main answer first, where it has
+    auxiliary heads. Its attribute `stride` is the number of which H and W must be multiples. No branch of its
+    `forward` depends on a size, since an export would freeze that branch.
+    """
+
+    def keep(builder: B) -> B:
+        if name in _builders:
+            msg = f"the network {name!r} is registered twice; choose another name"
+            raise ConfigError(msg)
+        _builders[name] = builder
+        return builder
+
+    return keep
+
+
+def names() -> list[str]:
+    """Names of all registered networks, sorted."""
+    return sorted(_builders)
+
+
+def build(name: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: ANN401 - each network has its own
+    """Build a network with fresh weights.
+
+    Args:
+        name: Registered name, for example "unet".
+        classes: Number of classes, K.
+        arguments: What else the network takes, for example width.
+
+    Raises:
+        ConfigError: There is no network of that name, or it takes no such argument.
+    """
+    if name not in _builders:
+        msg = f"there is no network {name!r}; choose one of {', '.join(names())}"
+        raise ConfigError(msg)
+    try:
+        return _builders[name](classes, **arguments)
+    except TypeError as error:
+        msg = f"the network {name!r} cannot be built with {arguments}: {error}"
+        raise ConfigError(msg) from error

@@ -1,0 +1,1 @@
+"""A recipe and pictures in, a checkpoint out."""

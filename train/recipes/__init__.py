@@ -1,0 +1,1 @@
+"""Recipes for networks and data sets, as TOML."""
