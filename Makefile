@@ -1,0 +1,76 @@
+# The two commands of README: `make demo` takes the whole journey, `make test` checks everything. Both set up what they need, once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint types clean
+.DELETE_ON_ERROR:
+
+# --- set-up ---
+
+.venv/made:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "segdeploy needs Python 3.11 or newer; say which with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/demo: .venv/made setup.cfg pyproject.toml
+	@echo "installing segdeploy and PyTorch into .venv (some GB on Linux, once)"
+	$(PIP) --editable '.[export,report]'
+	touch $@
+
+.venv/dev: .venv/demo
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+# --- the journey, on the procedural data set Streets: train, export with proof, render a drive, run over it, benchmark ---
+
+SEGDEPLOY := cd demo && ../$(BIN)/segdeploy
+
+demo/trained: .venv/demo
+	mkdir -p demo
+	if [ -f demo/runs/train/demo/last.pt ]; \
+	then $(SEGDEPLOY) train --resume runs/train/demo; \
+	else rm -rf demo/runs/train/demo && $(SEGDEPLOY) train streets-demo --name demo; fi
+	touch $@
+
+demo/runs/train/demo/best.onnx: demo/trained
+	$(SEGDEPLOY) export runs/train/demo/best.pt --format onnx,torchscript
+	touch $@
+
+demo/drive.mp4: .venv/demo
+	mkdir -p demo
+	$(SEGDEPLOY) data render --video drive.mp4 --seconds 10
+
+demo/overlay: demo/drive.mp4 demo/runs/train/demo/best.onnx
+	rm -rf demo/runs/run/demo
+	$(SEGDEPLOY) run --model runs/train/demo/best.onnx --video drive.mp4 --name demo
+	touch $@
+
+demo/measured: demo/runs/train/demo/best.onnx
+	rm -rf demo/runs/benchmark/demo
+	$(SEGDEPLOY) benchmark runs/train/demo/best.pt runs/train/demo/best.onnx runs/train/demo/best.torchscript --name demo --pictures 20
+	touch $@
+
+demo: demo/overlay demo/measured
+	@echo
+	@echo "the overlay video: $$(ls demo/runs/run/demo/*.mp4)"
+	@echo "the report:        demo/runs/benchmark/demo/report.html"
+
+# --- the checks ---
+
+lint: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+# mypy knows nothing of mapped folders, so it reads the files as a wheel lays them out.
+types: .venv/dev
+	rm -rf build/types && mkdir -p build/types
+	cp -R segdeploy build/types/ && cp -R train export benchmarks build/types/segdeploy/
+	cd build/types && ../../$(BIN)/mypy --config-file ../../setup.cfg --cache-dir ../mypy -p segdeploy
+
+test: lint types
+	$(BIN)/python -m pytest -q
+
+clean:
+	rm -rf build dist demo .venv *.egg-info
