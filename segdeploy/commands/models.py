@@ -1,0 +1,34 @@
+"""The command `segdeploy models`."""
+
+import json
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+CLASSES = 19
+HEIGHT = 512
+WIDTH = 1024
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+def models(*, as_json: bool) -> None:
+    """List the networks: parameters, GFLOPs at 512x1024 with 19 classes, and stride.
+
+    The stride is the number of which a picture's sides must be multiples.
+    """
+    from segdeploy.models import names
+    from segdeploy.models.cost import measure
+
+    costs = {name: measure(name, classes=CLASSES, height=HEIGHT, width=WIDTH) for name in names()}
+    if as_json:
+        click.echo(json.dumps([{"name": name, **asdict(cost)} for name, cost in costs.items()], indent=2))
+        return
+    table = Table("name", box=None)
+    for title in ("parameters", f"GFLOPs at {HEIGHT}x{WIDTH}", "stride"):
+        table.add_column(title, justify="right")
+    for name, cost in costs.items():
+        table.add_row(name, f"{cost.parameters:,}", f"{cost.gflops:.1f}", str(cost.stride))
+    Console().print(table)

@@ -1,0 +1,40 @@
+"""What a network costs: parameters and multiplications, counted without computing anything."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from segdeploy.models.registry import build
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a network costs for one picture.
+
+    Attributes:
+        parameters: How many numbers are learned.
+        gflops: Thousands of millions of multiplications and additions, each counted as one.
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+        stride: Number of which a picture's sides must be multiples.
+    """
+
+    parameters: int
+    gflops: float
+    height: int
+    width: int
+    stride: int
+
+
+def measure(name: str, *, classes: int, height: int, width: int) -> Cost:
+    """Count what a registered network with its default arguments costs, on tensors that hold no numbers."""
+    with torch.device("meta"):
+        network = build(name, classes).eval()
+        counter = FlopCounterMode(display=False)
+        with torch.no_grad(), counter:
+            network(torch.empty(1, 3, height, width))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    stride = network.stride
+    assert isinstance(stride, int)
+    return Cost(parameters=parameters, gflops=counter.get_total_flops() / 1e9, height=height, width=width, stride=stride)

@@ -1,0 +1,170 @@
+"""What every network must do, and what each one is."""
+
+import io
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from segdeploy import models
+from segdeploy.commands.models import models as list_networks
+from segdeploy.errors import ConfigError
+from segdeploy.models.cost import measure
+
+CLASSES = 5
+
+
+@pytest.fixture(params=models.names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def network(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return models.build(name, CLASSES).eval()
+
+
+def sides(network: nn.Module, *wished: int) -> list[int]:
+    """Round up to what the network takes."""
+    return [-(-side // network.stride) * network.stride for side in wished]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (17, 31), (33, 64), (45, 1)])
+def test_answers_odd_and_tiny_sizes(network: nn.Module, size: tuple[int, int]) -> None:
+    """A user's picture has any size, and no layer may vanish or refuse on the way down."""
+    height, width = sides(network, *size)
+
+    logits = network(torch.rand(2, 3, height, width))
+
+    assert logits.shape[:2] == (2, CLASSES)
+    assert torch.isfinite(logits).all()
+
+
+def test_gradient_reaches_every_weight(name: str) -> None:
+    """A weight that learns nothing is a mistake in the wiring."""
+    torch.manual_seed(0)
+    network = models.build(name, CLASSES).train()
+    height, width = sides(network, 33, 47)
+
+    network(torch.rand(2, 3, height, width)).square().sum().backward()
+
+    dead = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0]
+    assert dead == []
+
+
+@torch.no_grad()
+def test_answers_alike_after_save_and_load(network: nn.Module, name: str) -> None:
+    """What a checkpoint carries is the whole network."""
+    file = io.BytesIO()
+    torch.save(network.state_dict(), file)
+    file.seek(0)
+    picture = torch.rand(1, 3, *sides(network, 40, 56))
+
+    again = models.build(name, CLASSES).eval()
+    again.load_state_dict(torch.load(file, weights_only=True))
+
+    assert torch.equal(again(picture), network(picture))
+
+
+def test_same_seed_gives_the_same_weights(name: str) -> None:
+    """A run can be made again from its recipe."""
+    torch.manual_seed(7)
+    first = models.build(name, CLASSES).state_dict()
+    torch.manual_seed(7)
+    second = models.build(name, CLASSES).state_dict()
+
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_can_be_scripted(network: nn.Module) -> None:
+    """Scripting reads the code, so that Python's tricks would be found here and not in an export."""
+    scripted = torch.jit.script(network)
+    picture = torch.rand(1, 3, *sides(network, 24, 41))
+
+    torch.testing.assert_close(scripted(picture), network(picture))
+
+
+@torch.no_grad()
+def test_one_picture_does_not_change_the_next(network: nn.Module) -> None:
+    """In evaluation each picture of a batch is answered as if it were alone."""
+    pictures = torch.rand(3, 3, *sides(network, 32, 48))
+
+    together = network(pictures)
+    alone = torch.cat([network(picture[None]) for picture in pictures])
+
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_unknown_name_and_argument_are_told() -> None:
+    """A typing mistake in a recipe is a sentence and not a traceback."""
+    with pytest.raises(ConfigError, match="choose one of"):
+        models.build("unett", 2)
+    with pytest.raises(ConfigError, match="wdth"):
+        models.build("unet", 2, wdth=8)
+
+
+@pytest.mark.parametrize("arguments", [{"width": 0}, {"depth": 0}, {"depth": 9}])
+def test_unet_refuses_what_cannot_be(arguments: dict[str, int]) -> None:
+    """The check stands at the door, not in the middle of a run."""
+    with pytest.raises(ConfigError, match="cannot be"):
+        models.build("unet", 2, **arguments)
+
+
+def test_unet_counts_the_parameters_of_the_paper() -> None:
+    """Level by level: two 3x3 convolutions each with a norm (2 numbers a channel), 1x1 instead of the transposed 2x2."""
+
+    def pair(channels: int, out: int) -> int:
+        return 9 * channels * out + 9 * out * out + 4 * out
+
+    encoder = pair(3, 64) + pair(64, 128) + pair(128, 256) + pair(256, 512) + pair(512, 1024)
+    reduce = sum(2 * fine * fine + fine for fine in (64, 128, 256, 512))
+    decoder = sum(pair(2 * fine, fine) for fine in (64, 128, 256, 512))
+
+    network = models.build("unet", 2, width=64)
+
+    assert sum(weight.numel() for weight in network.parameters()) == encoder + reduce + decoder + 64 * 2 + 2
+
+
+@torch.no_grad()
+def test_unet_moves_no_pixel_on_odd_sizes() -> None:
+    """The top left part of a picture is answered alike whether the picture's sides are odd or even."""
+    torch.manual_seed(0)
+    network = models.build("unet", 2, width=4, depth=3).eval()
+    picture = torch.rand(1, 3, 160, 160)
+
+    even = network(picture)
+    odd = network(picture[:, :, :157, :155])
+
+    # Beyond the receptive field of the bottom (its two 3x3 convolutions reach 8 x 4 pixels, the others less) nothing may differ.
+    torch.testing.assert_close(odd[:, :, :80, :80], even[:, :, :80, :80], atol=1e-5, rtol=1e-5)
+
+
+def test_cost_of_unet_worked_out_by_hand() -> None:
+    """Two operations a multiplication: width 32 at one pixel's cost, level by level."""
+    cost = measure("unet", classes=19, height=64, width=128)
+
+    def pair(channels: int, out: int) -> int:
+        return 9 * channels * out + 9 * out * out
+
+    # Each level has a quarter of the pixels of the one above; the 1x1 runs at the coarse level.
+    encoder = sum(pair(channels, 32 << level) / 4**level for level, channels in enumerate((3, 32, 64, 128, 256)))
+    decoder = sum((pair(64 << level, 32 << level) + (2 * (32 << level) ** 2) / 4) / 4**level for level in range(4))
+    expected = 2 * 64 * 128 * (encoder + decoder + 32 * 19) / 1e9
+    assert cost.gflops == pytest.approx(expected)
+    assert cost.stride == 1
+
+
+def test_models_lists_every_network() -> None:
+    """A reader of the list, person or program, chooses from it."""
+    table = CliRunner().invoke(list_networks)
+    listed = CliRunner().invoke(list_networks, ["--json"])
+
+    assert all(name in table.output for name in models.names())
+    assert [entry["name"] for entry in json.loads(listed.output)] == models.names()
+    assert all(entry["parameters"] > 0 for entry in json.loads(listed.output))
