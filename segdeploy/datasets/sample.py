@@ -5,14 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from segdeploy.card import LabelClass
+from segdeploy.pictures import Picture
 from segdeploy.scores import Mask
-
-Picture = npt.NDArray[np.uint8]
-"""(H, W, 3) uint8, blue-green-red."""
 
 
 @dataclass(frozen=True, kw_only=True)

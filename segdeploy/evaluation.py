@@ -1,0 +1,46 @@
+"""A network's masks against the truth of a data set."""
+
+from collections.abc import Callable
+
+from segdeploy.datasets.sample import Dataset
+from segdeploy.errors import DataError
+from segdeploy.predictor import Predictor
+from segdeploy.scores import ConfusionMatrix, Scores
+
+
+def evaluate(predictor: Predictor, dataset: Dataset, *, batch: int = 1, on_step: Callable[[str], None]) -> Scores:
+    """Score every picture of a data set at its own size.
+
+    Args:
+        predictor: What answers.
+        dataset: Pictures and their truth.
+        batch: How many pictures the network is given at once.
+        on_step: Called after each picture, with its name.
+
+    Raises:
+        DataError: The data set is empty, has another number of classes than the network, or holds a sample that cannot be used.
+    """
+    check_classes(predictor, dataset)
+    counts = ConfusionMatrix(len(dataset.classes))
+    for start in range(0, len(dataset), batch):
+        samples = [dataset[index] for index in range(start, min(start + batch, len(dataset)))]
+        masks = predictor.masks([sample.image for sample in samples])
+        for sample, mask in zip(samples, masks, strict=True):
+            counts.add(mask, sample.mask)
+            on_step(sample.name)
+    return counts.scores()
+
+
+def check_classes(predictor: Predictor, dataset: Dataset) -> None:
+    """Refuse a data set that the network was not made for.
+
+    Raises:
+        DataError: The data set is empty or has another number of classes than the network.
+    """
+    known, given = len(predictor.card.classes), len(dataset.classes)
+    if known != given:
+        msg = f"the network knows {known} classes and the data set has {given}; evaluate on data with the network's classes"
+        raise DataError(msg)
+    if not len(dataset):
+        msg = "the data set holds no picture; check the split and the folder"
+        raise DataError(msg)

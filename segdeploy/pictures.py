@@ -1,0 +1,159 @@
+"""Pictures and masks in files."""
+
+import io
+import struct
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from segdeploy.atomic import write_bytes
+from segdeploy.errors import ConfigError, DataError
+from segdeploy.scores import Mask
+
+Picture = npt.NDArray[np.uint8]
+"""(H, W, 3) uint8, blue-green-red."""
+
+ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""Endings by which a picture is found in a folder."""
+
+MAX_PIXELS = 2 * 89_478_485
+"""What Pillow takes for a decompression bomb: twice a quarter of a gigabyte of three bytes each."""
+
+# What a damaged file makes Pillow's readers raise, besides OSError.
+DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError, struct.error)
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture, (H, W, 3) uint8 blue-green-red, upright as its EXIF orientation says.
+
+    Grey becomes three equal channels, a palette its colors, 16 bits their upper 8, CMYK its red, green and blue. Transparency is
+    dropped and the colors under it are kept, as OpenCV and torchvision do. Of an animation the first picture is read.
+
+    Raises:
+        DataError: There is no such file, it is no picture, it is cut short, or it is larger than `MAX_PIXELS`.
+    """
+    content = _content(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                if _is_plain_jpeg(image, content):
+                    return _decode_plain_jpeg(path, content)
+                return _to_picture(image)
+        except DAMAGE as error:
+            raise _damaged(path, error) from error
+
+
+def read_ids(path: Path) -> Mask:
+    """Read a mask, (H, W) uint8, from a grey or palette picture: the stored numbers, whatever colors a palette gives them.
+
+    Raises:
+        DataError: There is no such file, it is cut short, or its pixels are no single numbers in 0 ... 255.
+    """
+    content = _content(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                mode = image.mode
+                numbers = np.asarray(image)
+        except DAMAGE as error:
+            raise _damaged(path, error) from error
+    if numbers.ndim != 2 or mode == "F" or numbers.min() < 0 or numbers.max() > 255:
+        msg = f"{path} holds colors or numbers outside 0 to 255 (Pillow's mode {mode}); a mask holds one class index a pixel, as grey or palette PNG"
+        raise DataError(msg)
+    return (numbers // _spread(content)).astype(np.uint8)
+
+
+def write_picture(path: Path, picture: Picture | Mask) -> None:
+    """Write a picture, or a mask as grey numbers, whole or not at all; the ending names the format.
+
+    Args:
+        path: Name of the file; .png keeps every number, .jpg does not and so takes no mask.
+        picture: (H, W, 3) uint8 blue-green-red, or (H, W) uint8.
+
+    Raises:
+        ConfigError: The ending is of no format that can be written.
+        OutputError: The file cannot be written.
+    """
+    ending = path.suffix.lower()
+    if ending not in {".png", ".jpg", ".jpeg"} or (picture.ndim == 2 and ending != ".png"):
+        allowed = ".png" if picture.ndim == 2 else ".png or .jpg"
+        msg = f"cannot write {path}; its name must end in {allowed}"
+        raise ConfigError(msg)
+    _, content = cv2.imencode(ending, picture)
+    write_bytes(path, content.tobytes())
+
+
+def list_pictures(paths: Sequence[Path]) -> list[Path]:
+    """Name every picture: files as they are given, and those in a folder, sorted by name.
+
+    Raises:
+        DataError: A path does not exist, or no picture is found.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            msg = f"there is no {path}; name a picture or a folder of pictures"
+            raise DataError(msg)
+        found += _in_folder(path) if path.is_dir() else [path]
+    if not found:
+        msg = f"no picture lies in {', '.join(map(str, paths)) or 'an empty list'}; known endings are {', '.join(sorted(ENDINGS))}"
+        raise DataError(msg)
+    return found
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file() and not path.name.startswith("."))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        msg = f"there is no {path}; check the name"
+        raise DataError(msg) from error
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise DataError(msg) from error
+
+
+def _damaged(path: Path, error: BaseException) -> DataError:
+    if isinstance(error, UnidentifiedImageError):
+        return DataError(f"{path} is no picture of a known format; known endings are {', '.join(sorted(ENDINGS))}")
+    return DataError(f"{path} is a damaged picture ({type(error).__name__}: {error}); take a whole copy of it")
+
+
+def _is_plain_jpeg(image: Image.Image, content: bytes) -> bool:
+    """Tell whether OpenCV may decode it: twice as fast, the same pixels, but a file cut short gives it grey instead of an error."""
+    return image.format == "JPEG" and image.mode == "RGB" and content.endswith(b"\xff\xd9")
+
+
+def _decode_plain_jpeg(path: Path, content: bytes) -> Picture:
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        msg = f"{path} is a damaged picture; take a whole copy of it"
+        raise DataError(msg)
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def _to_picture(image: Image.Image) -> Picture:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(("I;16", "I")):
+        grey = (np.clip(np.asarray(upright), 0, 65535) >> 8).astype(np.uint8)
+        return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
+    if upright.mode == "F":
+        msg = "its numbers are floating point, and no picture's"
+        raise ValueError(msg)
+    return np.asarray(cv2.cvtColor(np.asarray(upright.convert("RGB")), cv2.COLOR_RGB2BGR), dtype=np.uint8)
+
+
+def _spread(content: bytes) -> int:
+    """Give the factor by which Pillow spreads grey PNG numbers of 2 or 4 bits over 0 ... 255; 1 for all else."""
+    is_grey_png = content.startswith(b"\x89PNG") and content[25] == 0
+    return {2: 85, 4: 17}.get(content[24], 1) if is_grey_png else 1
