@@ -1,0 +1,109 @@
+"""PyTorch itself: the reference for every other runtime."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from segdeploy.backends.base import Batch, Logits, check_batch
+from segdeploy.card import CARD_KEY, ModelCard
+from segdeploy.checkpoint import load_checkpoint
+from segdeploy.errors import DeviceError
+from segdeploy.machine import cores
+from segdeploy.models import Deployed
+
+
+class EagerBackend:
+    """A network as PyTorch runs it, operation by operation."""
+
+    def __init__(self, network: Deployed, card: ModelCard, *, device: str | torch.device = "cpu") -> None:
+        """Wrap a network; it is moved to the device, and stays the caller's to train.
+
+        Args:
+            network: The network; it must be in evaluation mode whenever `run` is called.
+            card: What it is.
+            device: Where it runs.
+        """
+        # Convolutions are faster on channels_last, which a batch of pictures is before it is permuted.
+        self._network = network.to(torch.device(device)).to(memory_format=torch.channels_last)
+        self._card = card
+        self._device = torch.device(device)
+
+    @property
+    def card(self) -> ModelCard:
+        """The card that was given."""
+        return self._card
+
+    @property
+    def device(self) -> str:
+        """For example "torch cpu"."""
+        return f"torch {device_name(self._device)}"
+
+    def run(self, batch: Batch) -> Logits:
+        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits."""
+        assert not self._network.training
+        check_batch(batch, self._card)
+        with torch.inference_mode():
+            answer = self._network(to_tensor(batch).to(self._device))
+        return to_logits(answer)
+
+
+def load(path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> EagerBackend:  # noqa: ARG001 - PyTorch's threads do not spin
+    """Load a checkpoint.
+
+    Args:
+        path: What `segdeploy train` wrote.
+        device: "auto", "cpu", "cuda" or "cuda:n".
+        threads: Threads of one operation, for the whole process; all allowed cores where None.
+        spinning: Only ONNX Runtime's threads spin.
+
+    Raises:
+        ModelError: The file is missing, damaged, or no checkpoint of ours.
+        DeviceError: The device is not there.
+    """
+    chosen = choose_device(device)
+    checkpoint = load_checkpoint(path)
+    torch.set_num_threads(threads or cores())
+    return EagerBackend(checkpoint.network(), checkpoint.card, device=chosen)
+
+
+def read_texts(path: Path) -> Mapping[str, str]:
+    """Give the texts that a checkpoint carries by their keys: its card."""
+    return {CARD_KEY: load_checkpoint(path).card.to_json()}
+
+
+def choose_device(name: str) -> torch.device:
+    """Find the device that was asked for; "auto" is the first CUDA device where there is one.
+
+    Raises:
+        DeviceError: It is not there, or there is none of that name.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        msg = f"there is no device {name!r}; choose auto, cpu, cuda or cuda:n"
+        raise DeviceError(msg) from error
+    count = torch.cuda.device_count()
+    if device.type not in {"cpu", "cuda"} or (device.type == "cuda" and (device.index or 0) >= count):
+        msg = f"the device {name!r} was asked for and PyTorch has the CPU and {count} CUDA devices; choose another, or auto"
+        raise DeviceError(msg)
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """Name a device as a person knows it, for example "cuda:0 (NVIDIA H100)"."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def to_tensor(batch: Batch) -> torch.Tensor:
+    """Give a batch as a tensor, copying it only where it is read-only or strided."""
+    return torch.from_numpy(np.require(batch, requirements=["C", "W"]))
+
+
+def to_logits(answer: torch.Tensor) -> Logits:
+    """Give an answer as a contiguous float32 array in the processor's memory."""
+    logits: Logits = answer.float().cpu().contiguous().numpy()
+    return logits

@@ -1,0 +1,110 @@
+"""From a path to a loaded network: the file's ending tells the runtime, which is imported only then."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segdeploy.backends.base import Backend, card_of
+from segdeploy.card import ModelCard
+from segdeploy.errors import ConfigError, MissingExtraError, ModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of artifact.
+
+    Attributes:
+        name: Name of the runtime, as `--backend` spells it.
+        runner: Module with `load(path, device, threads, spinning)`.
+        reader: Module with `read_texts(path)`, which needs the runtime only where the format does.
+        library: What the runtime is imported as.
+        extra: Extra that installs it; "" where the package itself does.
+    """
+
+    name: str
+    runner: str
+    reader: str
+    library: str
+    extra: str
+
+
+KINDS: Mapping[str, Kind] = {
+    ".pt": Kind(name="torch", runner="eager", reader="eager", library="torch", extra="train"),
+    ".onnx": Kind(name="onnxruntime", runner="onnx_runtime", reader="onnx_file", library="onnxruntime", extra=""),
+    ".torchscript": Kind(name="torchscript", runner="torchscript", reader="torchscript_file", library="torch", extra="train"),
+}
+"""Kinds of artifacts by the ending of their files."""
+
+BACKENDS = ("auto", *(kind.name for kind in KINDS.values()))
+
+
+def load_backend(path: Path, *, backend: str = "auto", device: str = "auto", threads: int | None = None, spinning: bool = True) -> Backend:
+    """Load an artifact with the runtime that it was made for.
+
+    Args:
+        path: A `.pt`, `.onnx` or `.torchscript` file.
+        backend: "auto", or the name of the runtime that must run it.
+        device: "auto", "cpu", "cuda" or "cuda:n"; `.device` of the answer tells what was granted.
+        threads: Threads of one operation; all allowed cores where None.
+        spinning: Whether ONNX Runtime's idle threads keep their core busy; a pipeline says False.
+
+    Raises:
+        ModelError: The file is missing, of an unknown kind, or damaged.
+        CardError: It carries no usable card.
+        ConfigError: The runtime that was named does not run this kind of file.
+        DeviceError: The device was asked for and not granted.
+        MissingExtraError: The runtime's library is not installed.
+    """
+    kind = kind_of(path)
+    if backend not in ("auto", kind.name):
+        msg = f"{path} is run by {kind.name}, not by {backend!r}; leave --backend out, or name a file of that kind"
+        raise ConfigError(msg)
+    loaded: Backend = _import(kind.runner, kind).load(path, device=device, threads=threads, spinning=spinning)
+    return loaded
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read an artifact's card, without starting a runtime where the format allows it.
+
+    Raises:
+        ModelError: The file is missing, of an unknown kind, or damaged.
+        CardError: It carries no usable card.
+    """
+    return card_of(read_texts(path), source=str(path))
+
+
+def read_texts(path: Path) -> Mapping[str, str]:
+    """Read the texts that an artifact carries, by their keys.
+
+    Raises:
+        ModelError: The file is missing, of an unknown kind, or damaged.
+    """
+    kind = kind_of(path)
+    texts: Mapping[str, str] = _import(kind.reader, kind).read_texts(path)
+    return texts
+
+
+def kind_of(path: Path) -> Kind:
+    """Tell what kind of artifact a file is, by its ending.
+
+    Raises:
+        ModelError: The file is missing, or has an unknown ending.
+    """
+    if not path.is_file():
+        msg = f"there is no file {path}; name a file that 'segdeploy train' or 'segdeploy export' wrote"
+        raise ModelError(msg)
+    if path.suffix not in KINDS:
+        msg = f"{path} ends with {path.suffix!r}; an artifact ends with {', '.join(KINDS)}"
+        raise ModelError(msg)
+    return KINDS[path.suffix]
+
+
+def _import(module: str, kind: Kind) -> Any:  # noqa: ANN401 - the modules share functions, not a type
+    try:
+        return importlib.import_module(f"segdeploy.backends.{module}")
+    except ModuleNotFoundError as error:
+        if error.name != kind.library:
+            raise
+        raise MissingExtraError(kind.library, kind.extra) from error

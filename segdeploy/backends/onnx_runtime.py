@@ -1,0 +1,140 @@
+"""ONNX Runtime: no PyTorch anywhere on the way to a mask."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as failures
+
+from segdeploy.backends.base import Batch, Logits, card_of, check_batch
+from segdeploy.backends.onnx_file import read_texts
+from segdeploy.card import ModelCard
+from segdeploy.errors import DeviceError, ModelError
+from segdeploy.machine import cores
+
+INPUT = "image"
+OUTPUT = "logits"
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+CUDA_NAME = "cuda"
+
+FATAL = 4
+"""Level of ONNX Runtime's own log: what it says below that, our exceptions say in one sentence."""
+
+FAILURES = (
+    failures.Fail,
+    failures.InvalidArgument,
+    failures.InvalidGraph,
+    failures.InvalidProtobuf,
+    failures.NoModel,
+    failures.NotImplemented,
+    failures.RuntimeException,
+)
+"""What a session raises on a file that it cannot use."""
+
+
+class OnnxBackend:
+    """A session of ONNX Runtime."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, card: ModelCard) -> None:
+        """Wrap a session.
+
+        Args:
+            session: Its input and output are those of the contract: `image` and `logits`.
+            card: What it is.
+        """
+        self._session = session
+        self._card = card
+
+    @property
+    def card(self) -> ModelCard:
+        """The card that the file carries."""
+        return self._card
+
+    @property
+    def device(self) -> str:
+        """For example "onnxruntime CPUExecutionProvider": the first provider that was granted."""
+        return f"onnxruntime {self._session.get_providers()[0]}"
+
+    def run(self, batch: Batch) -> Logits:
+        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits."""
+        check_batch(batch, self._card)
+        (logits,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(batch)})
+        answer: Logits = logits
+        return answer
+
+
+def load(path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> OnnxBackend:
+    """Load an ONNX file.
+
+    Args:
+        path: What `segdeploy export --format onnx` wrote.
+        device: "auto", "cpu", "cuda" or "cuda:n".
+        threads: Threads of one operation; all allowed cores where None.
+        spinning: Whether idle threads keep their core busy: quicker alone, slower as soon as others need the cores.
+
+    Raises:
+        ModelError: The file is missing, damaged, no ONNX file, or not one that answers logits.
+        CardError: It carries no usable card.
+        DeviceError: The device was asked for and not granted.
+    """
+    card = card_of(read_texts(path), source=str(path))
+    providers = _providers(device)
+    try:
+        session = onnxruntime.InferenceSession(str(path), _options(threads or cores(), spinning=spinning), providers=providers)
+    except FAILURES as error:
+        version = onnxruntime.__version__
+        msg = f"{path} is nothing that ONNX Runtime {version} runs ({' '.join(str(error).split())[:200]})"
+        raise ModelError(msg) from error
+    session.disable_fallback()
+    granted = session.get_providers()[0]
+    if device.startswith(CUDA_NAME) and granted != CUDA:
+        msg = f"the device {device!r} was asked for and ONNX Runtime granted {granted}; see 'segdeploy doctor', or choose cpu or auto"
+        raise DeviceError(msg)
+    _check_session(session, card, path)
+    return OnnxBackend(session, card)
+
+
+def _options(threads: int, *, spinning: bool) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = FATAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    return options
+
+
+def _providers(device: str) -> list[str | tuple[str, Mapping[str, str]]]:
+    """Name what to ask ONNX Runtime for, best first.
+
+    Raises:
+        DeviceError: There is no device of that name, or this ONNX Runtime was built without it.
+    """
+    kind, _, number = device.partition(":")
+    available = onnxruntime.get_available_providers()
+    if device == "cpu":
+        return [CPU]
+    if device == "auto":
+        return [CUDA, CPU] if CUDA in available else [CPU]
+    if kind != CUDA_NAME or (number and not number.isdecimal()) or device.endswith(":"):
+        msg = f"there is no device {device!r}; choose auto, cpu, cuda or cuda:n"
+        raise DeviceError(msg)
+    if CUDA not in available:
+        msg = f"the device {device!r} was asked for and this ONNX Runtime has no CUDA; install onnxruntime-gpu, or choose cpu or auto"
+        raise DeviceError(msg)
+    return [(CUDA, {"device_id": number or "0"}), CPU]
+
+
+def _check_session(session: onnxruntime.InferenceSession, card: ModelCard, path: Path) -> None:
+    """Refuse a graph whose input or output is not what its card tells."""
+    spec = card.input
+    height, width = (None, None) if spec.dynamic else (spec.height, spec.width)
+    taken = [(value.name, value.type, [side if isinstance(side, int) else None for side in value.shape]) for value in session.get_inputs()]
+    given = [(value.name, value.type, len(value.shape), value.shape[1:2]) for value in session.get_outputs()]
+    takes = [(INPUT, "tensor(uint8)", [None, height, width, 3])]
+    gives = [(OUTPUT, "tensor(float)", 4, [len(card.classes)])]
+    if card.output != OUTPUT or taken != takes or given != gives:
+        msg = f"{path} takes {taken} and answers {given}, and its card tells otherwise; export it again"
+        raise ModelError(msg)
