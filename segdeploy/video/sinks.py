@@ -1,0 +1,174 @@
+"""Where frames go: an H.264 file that browsers play, with the sound kept."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.stream import VideoStream
+
+from segdeploy.atomic import sync
+from segdeploy.errors import DataError, OutputError
+from segdeploy.pictures import Picture
+from segdeploy.video.sound import Sound
+
+CRF = 23
+PRESET = "veryfast"
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow")
+
+TICKS = 90000
+"""The least number of clock ticks in a second; a multiple of the rate, so that each usual frame falls on a whole tick."""
+
+BT709 = 1
+LIMITED = 1
+"""Matrix and range by ITU-T H.273, written into the file, so that a player decodes the colors that were meant."""
+
+
+class VideoSink:
+    """An MP4 file with H.264, written as `NAME.part` and named when it is whole.
+
+    It is a context manager. When its block fails or is interrupted, the file is finished with the frames that it has, is
+    playable, and gets its name: what was done stays. Nothing is left where no frame was written, or the file itself failed.
+
+    H.264 as browsers play it (4:2:0) has even sides only: of a picture with an odd side, the last row or column is doubled.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        rate: Fraction,
+        sound: Path | None = None,
+        crf: int = CRF,
+        preset: str = PRESET,
+        threads: int = 0,
+    ) -> None:
+        """Open the file.
+
+        Args:
+            path: Name of the finished file, ending in .mp4; its folder is made if it is missing.
+            width: Width of each picture, in pixels.
+            height: Height of each picture, in pixels.
+            rate: Usual number of frames a second; the time of each frame is its own.
+            sound: File whose sound is kept; one without sound is fine.
+            crf: Quality of libx264, 0 (nothing is lost) to 51; 6 more halve the file.
+            preset: How long libx264 searches, one of `PRESETS`.
+            threads: Threads of the encoder; 0 lets it choose.
+
+        Raises:
+            OutputError: The file cannot be written.
+            DataError: The sound cannot be read.
+        """
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+        self._size = (height, width)
+        self._tick = Fraction(1, rate.numerator * math.ceil(TICKS / rate.numerator))
+        self._duration = round(1 / rate / self._tick)
+        self._last: int | None = None
+        self._broken = False
+        self._reformatter = VideoReformatter()
+        with self._refusing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
+        self._stream = self._add_stream(rate, {"crf": str(crf), "preset": preset}, threads)
+        self._sound: Sound | None = None
+        try:
+            self._sound = Sound(sound, self._container) if sound else None
+        except DataError:
+            self._discard()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, image: Picture, *, seconds: float) -> None:
+        """Write one picture.
+
+        Args:
+            image: (height, width, 3) uint8, blue-green-red.
+            seconds: When it is shown, counted from the start of the file; later than the picture before it.
+
+        Raises:
+            DataError: The picture has another size than the video.
+            OutputError: The file cannot be written, for example because the disk is full.
+        """
+        if image.shape[:2] != self._size:
+            height, width = self._size
+            msg = f"a picture of {image.shape[1]}x{image.shape[0]} does not fit {self._path} of {width}x{height}; resize it"
+            raise DataError(msg)
+        frame = self._frame(image)
+        # The encoder refuses times that stand still or go back: one tick later is the smallest change.
+        time = round(Fraction(seconds) / self._tick)
+        self._last = time if self._last is None else max(time, self._last + 1)
+        frame.pts, frame.time_base, frame.duration = self._last, self._tick, self._duration
+        with self._refusing():
+            self._container.mux(self._stream.encode(frame))
+            if self._sound:
+                self._sound.write_until(seconds)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Finish the file and name it; raises OutputError where it cannot be written."""
+        if self._broken or self._last is None:
+            self._discard()
+            return
+        try:
+            with self._refusing():
+                self._finish(end=math.inf if error is None else float((self._last + self._duration) * self._tick))
+                sync(self._part)
+                self._part.replace(self._path)
+        finally:
+            self._discard()
+
+    def _add_stream(self, rate: Fraction, options: dict[str, str], threads: int) -> VideoStream:
+        stream = self._container.add_stream("libx264", rate=rate, options=options)
+        codec = stream.codec_context
+        codec.height, codec.width = (side + side % 2 for side in self._size)
+        codec.pix_fmt = "yuv420p"
+        codec.time_base = self._tick
+        codec.thread_count = threads
+        codec.color_range = LIMITED
+        codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+        return stream
+
+    def _frame(self, image: Picture) -> av.VideoFrame:
+        height, width = self._size
+        if height % 2 or width % 2:
+            image = np.asarray(cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)
+        frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format="bgr24")
+        return self._reformatter.reformat(
+            frame, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, threads=1
+        )
+
+    def _finish(self, end: float) -> None:
+        """Write what the encoder holds back and the sound up to `end`, in seconds."""
+        self._container.mux(self._stream.encode(None))
+        if self._sound:
+            self._sound.write_until(end)
+        self._container.close()
+
+    def _discard(self) -> None:
+        """Close everything, and remove what did not get its name."""
+        if self._sound:
+            self._sound.close()
+        with suppress(av.FFmpegError, OSError):
+            self._container.close()
+        self._part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Turn what the system says against writing into one sentence, and remember it."""
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            self._broken = True
+            msg = f"cannot write {self._path}: {error.strerror or error}; free some space or choose another folder"
+            raise OutputError(msg) from error
