@@ -9,16 +9,18 @@ from typing import Any
 from segdeploy.backends.base import Backend, card_of
 from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError, MissingExtraError, ModelError
+from segdeploy.selfcheck import CHECKSUM_KEY
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One kind of artifact.
+    """One kind of artifact, and the modules that know it.
 
     Attributes:
         name: Name of the runtime, as `--backend` spells it.
         runner: Module with `load(path, device, threads, spinning)`.
-        reader: Module with `read_texts(path)`, which needs the runtime only where the format does.
+        reader: Module with `read_texts(path)`, which needs the runtime only where the format does; that of an
+            exported file has `checksum(path, leave_out)` too.
         library: What the runtime is imported as.
         extra: Extra that installs it; "" where the package itself does.
     """
@@ -28,6 +30,29 @@ class Kind:
     reader: str
     library: str
     extra: str
+
+    def load(self, path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> Backend:
+        """Load a file of this kind, whatever its ending; see `load_backend`."""
+        backend: Backend = self._import(self.runner).load(path, device=device, threads=threads, spinning=spinning)
+        return backend
+
+    def read_texts(self, path: Path) -> Mapping[str, str]:
+        """Read the texts that a file of this kind carries, by their keys."""
+        texts: Mapping[str, str] = self._import(self.reader).read_texts(path)
+        return texts
+
+    def checksum(self, path: Path) -> str:
+        """Give the SHA-256 over an exported file of this kind, but for the place where the checksum itself stands."""
+        digest: str = self._import(self.reader).checksum(path, leave_out=CHECKSUM_KEY)
+        return digest
+
+    def _import(self, module: str) -> Any:  # noqa: ANN401 - the modules share functions, not a type
+        try:
+            return importlib.import_module(f"segdeploy.backends.{module}")
+        except ModuleNotFoundError as error:
+            if error.name != self.library:
+                raise
+            raise MissingExtraError(self.library, self.extra) from error
 
 
 KINDS: Mapping[str, Kind] = {
@@ -61,8 +86,7 @@ def load_backend(path: Path, *, backend: str = "auto", device: str = "auto", thr
     if backend not in ("auto", kind.name):
         msg = f"{path} is run by {kind.name}, not by {backend!r}; leave --backend out, or name a file of that kind"
         raise ConfigError(msg)
-    loaded: Backend = _import(kind.runner, kind).load(path, device=device, threads=threads, spinning=spinning)
-    return loaded
+    return kind.load(path, device=device, threads=threads, spinning=spinning)
 
 
 def read_card(path: Path) -> ModelCard:
@@ -72,18 +96,7 @@ def read_card(path: Path) -> ModelCard:
         ModelError: The file is missing, of an unknown kind, or damaged.
         CardError: It carries no usable card.
     """
-    return card_of(read_texts(path), source=str(path))
-
-
-def read_texts(path: Path) -> Mapping[str, str]:
-    """Read the texts that an artifact carries, by their keys.
-
-    Raises:
-        ModelError: The file is missing, of an unknown kind, or damaged.
-    """
-    kind = kind_of(path)
-    texts: Mapping[str, str] = _import(kind.reader, kind).read_texts(path)
-    return texts
+    return card_of(kind_of(path).read_texts(path), source=str(path))
 
 
 def kind_of(path: Path) -> Kind:
@@ -99,12 +112,3 @@ def kind_of(path: Path) -> Kind:
         msg = f"{path} ends with {path.suffix!r}; an artifact ends with {', '.join(KINDS)}"
         raise ModelError(msg)
     return KINDS[path.suffix]
-
-
-def _import(module: str, kind: Kind) -> Any:  # noqa: ANN401 - the modules share functions, not a type
-    try:
-        return importlib.import_module(f"segdeploy.backends.{module}")
-    except ModuleNotFoundError as error:
-        if error.name != kind.library:
-            raise
-        raise MissingExtraError(kind.library, kind.extra) from error

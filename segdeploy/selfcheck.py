@@ -1,0 +1,174 @@
+"""A built-in picture and the answer that is expected to it, so that a file can be checked with nothing else at hand."""
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from segdeploy.errors import GateError, ModelError
+from segdeploy.pixels import Batch, Logits
+
+ANSWER_KEY = "segdeploy.answer"
+"""Name of the expected answer in the metadata of an exported file."""
+
+CHECKSUM_KEY = "segdeploy.sha256"
+"""Name of the checksum over all else that an exported file holds."""
+
+POINTS = 16
+"""At how many rows and columns the logits are kept."""
+
+LABELS = 96
+"""At how many rows and columns the labels are kept."""
+
+AGREEMENT = 0.999
+"""Share of the labels that must be met."""
+
+TOLERANCE = 0.01
+"""Largest difference of a logit, as a share of the largest logit: convolutions in TF32 on a GPU stay under half of it."""
+
+MAX_BYTES = 4 * 1024 * 1024
+
+
+def built_in_picture(height: int, width: int) -> Batch:
+    """Draw the built-in picture: gradients, edges in all directions, discs, and grain.
+
+    It is made of whole numbers only, so that every machine draws the same.
+
+    Returns:
+        (1, height, width, 3) uint8, red-green-blue.
+    """
+    y, x = np.indices((height, width), dtype=np.int32)
+    cell = max(4, min(height, width) // 8)
+    red = x * 255 // max(1, width - 1)
+    green = y * 255 // max(1, height - 1)
+    blue = (x // cell + y // cell) % 2 * 160 + (x + y) // cell % 3 * 40
+    picture = np.stack([red, green, blue], axis=-1)
+    away = (x % (4 * cell) - 2 * cell) ** 2 + (y % (4 * cell) - 2 * cell) ** 2
+    picture = np.where((away < cell * cell)[..., None], 255 - picture, picture)
+    grain = ((x * 7919) ^ (y * 104729)) // 64 % 32 - 16
+    picture = np.clip(picture + grain[..., None], 0, 255)
+    return picture.astype(np.uint8)[None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a network answers to the built-in picture.
+
+    Attributes:
+        shape: Channels, height and width of the logits.
+        logits: Logits at a grid of at most 16x16 points of every channel: float32, little endian, base64.
+        labels: Best class at a grid of at most 96x96 points: uint8, compressed by zlib, base64.
+        tolerance: Largest difference of a logit that passes, as a share of the largest logit.
+        agreement: Smallest share of equal labels that passes.
+    """
+
+    shape: tuple[int, int, int]
+    logits: str
+    labels: str
+    tolerance: float = TOLERANCE
+    agreement: float = AGREEMENT
+
+    @classmethod
+    def of(cls, logits: Logits) -> Self:
+        """Keep an answer to the built-in picture of the network's size, (1, K, h, w)."""
+        values = at_grid(logits[0], POINTS).astype("<f4").tobytes()
+        labels = at_grid(logits.argmax(1), LABELS).astype(np.uint8).tobytes()
+        return cls(
+            shape=(logits.shape[1], logits.shape[2], logits.shape[3]),
+            logits=base64.b64encode(values).decode(),
+            labels=base64.b64encode(zlib.compress(labels, 9)).decode(),
+        )
+
+    def check(self, logits: Logits, *, source: str) -> float:
+        """Compare another answer to the same picture with this one.
+
+        Args:
+            logits: (1, K, h, w).
+            source: Name of what answered, for the message.
+
+        Returns:
+            Largest difference of a logit, as a share of the largest logit.
+
+        Raises:
+            GateError: It differs by more than is allowed.
+            ModelError: This answer is damaged.
+        """
+        if logits.shape != (1, *self.shape):
+            msg = f"{source} answers the built-in picture with logits of shape {logits.shape}, not {(1, *self.shape)}; export it again"
+            raise GateError(msg)
+        values = at_grid(logits[0], POINTS)
+        labels = at_grid(logits.argmax(1), LABELS)
+        expected, expected_labels = self._decode(values.shape, labels.shape, source)
+        difference = float(np.abs(values - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
+        same = float((labels == expected_labels).mean())
+        if not difference <= self.tolerance or same < self.agreement:
+            msg = (
+                f"{source} answers the built-in picture otherwise than it was exported: {same:.2%} of the labels are equal and the logits "
+                f"differ by {difference:.2%} of the largest; export it again"
+            )
+            raise GateError(msg)
+        return difference
+
+    def _decode(
+        self, points: tuple[int, ...], labels: tuple[int, ...], source: str
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+        try:
+            values = np.frombuffer(base64.b64decode(self.logits, validate=True), "<f4").reshape(points)
+            unpacked = zlib.decompressobj().decompress(base64.b64decode(self.labels, validate=True), LABELS * LABELS + 1)
+            return values, np.frombuffer(unpacked, np.uint8).reshape(labels)
+        except (ValueError, binascii.Error, zlib.error) as error:
+            msg = f"{source} carries a damaged answer ({error}); export it again"
+            raise ModelError(msg) from error
+
+    def to_json(self) -> str:
+        """Write the answer as JSON text."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Args:
+            text: Foreign JSON text.
+            source: Name of the file that carries it, for the message.
+
+        Raises:
+            ModelError: It is no answer, or a damaged one.
+        """
+        if len(text) > MAX_BYTES:
+            msg = f"{source} carries an answer of {len(text)} bytes, more than {MAX_BYTES}; export it again"
+            raise ModelError(msg)
+        try:
+            return cls(**_typed(json.loads(text)))
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+            msg = f"{source} carries a damaged answer ({type(error).__name__}: {error}); export it again"
+            raise ModelError(msg) from error
+
+
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    channels, height, width = values["shape"]
+    return {
+        **values,
+        "shape": (int(channels), int(height), int(width)),
+        "logits": str(values["logits"]),
+        "labels": str(values["labels"]),
+        "tolerance": float(values["tolerance"]),
+        "agreement": float(values["agreement"]),
+    }
+
+
+def at_grid(planes: npt.NDArray[Any], points: int) -> npt.NDArray[Any]:
+    """Pick evenly spread rows and columns of (K, h, w) planes, at most `points` of each, without interpolation."""
+    rows, columns = (_spread(size, points) for size in planes.shape[1:])
+    return planes[:, rows[:, None], columns]
+
+
+def _spread(size: int, points: int) -> npt.NDArray[np.intp]:
+    count = min(size, points)
+    return (2 * np.arange(count) + 1) * size // (2 * count)
