@@ -1,0 +1,160 @@
+"""The ground: road, marks, kerbs, pavement and grass, as one strip seen in perspective."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from segdeploy.datasets.street.camera import Camera, Floats
+from segdeploy.datasets.street.canvas import Canvas, Sprite
+from segdeploy.datasets.street.labels import PAVEMENT, ROAD, TREE
+from segdeploy.datasets.street.light import Light
+from segdeploy.datasets.street.sketch import fractal
+from segdeploy.scores import Mask
+
+LENGTH = 48.0
+"""The strip repeats after so many meters."""
+CROSSING = 20.0
+"""Where on the strip the crossing starts, in meters."""
+REACH = 16.0
+"""Half of the strip's width, in meters."""
+ACROSS = 32
+"""Pixels of the strip per meter across the street."""
+ALONG = 20
+"""Pixels of the strip per meter along the street."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How wide the parts of the street are.
+
+    Attributes:
+        road: Half of the road's width, in meters.
+        pavement: Width of each pavement, in meters.
+        look: Seed of how the ground looks.
+    """
+
+    road: float
+    pavement: float
+    look: int
+
+    @property
+    def line(self) -> float:
+        """Distance of the buildings from the middle, in meters."""
+        return self.road + self.pavement
+
+
+@lru_cache(maxsize=16)
+def strip(layout: Layout) -> list[Mask]:
+    """Draw the ground from above, and ever coarser copies of it for the distance.
+
+    Along the street a copy is four times coarser than the one before, across it two times: so does
+    perspective, the angle to the ground falling with the distance.
+    """
+    random = np.random.default_rng([7, layout.look])
+    height, width = round(LENGTH * ALONG), round(2 * REACH * ACROSS)
+    sheet = np.zeros((height, width, 3), np.float32)
+    x = np.abs((np.arange(width) + 0.5) / ACROSS - REACH)
+    _asphalt(sheet, layout, random)
+    _marks(sheet, layout, random)
+    beside = x > layout.road
+    sheet[:, beside] = _paving(height, width, random)[:, beside]
+    sheet[:, (x > layout.road) & (x < layout.road + 0.22)] = np.array([176, 178, 180]) + random.normal(0, 5, 3)
+    stones = (np.arange(height) % ALONG == 0)[:, None] & (beside & (x < layout.road + 0.22))[None]
+    sheet[stones] *= 0.7
+    sheet[:, (x > layout.road - 0.18) & ~beside] *= 0.8
+    outside = x > layout.line
+    grass = np.array([52, 112, 84]) * (1 + 0.1 * fractal(height, width, random=random, octaves=7))[..., None]
+    sheet[:, outside] = grass[:, outside]
+    levels = [sheet.clip(0, 255).astype(np.uint8)]
+    for _ in range(4):
+        rows, columns = levels[-1].shape[:2]
+        levels.append(cv2.resize(levels[-1], (columns // 2, max(rows // 4, 2)), interpolation=cv2.INTER_AREA))
+    return levels
+
+
+def _asphalt(sheet: np.ndarray, layout: Layout, random: np.random.Generator) -> None:
+    height, width = sheet.shape[:2]
+    shade = random.uniform(82, 112)
+    grain = random.normal(0, 5, (height, width)).astype(np.float32) + 4 * fractal(height, width, random=random, octaves=5)
+    sheet[:] = np.array([shade * 1.02, shade, shade * 0.99]) + grain[..., None]
+    x = (np.arange(width) + 0.5) / ACROSS - REACH
+    for track in (-2.5, -1.0, 1.0, 2.5):
+        sheet *= (1 - 0.07 * np.exp(-(((x - track) / 0.3) ** 2)))[None, :, None]
+    for _ in range(5):
+        left, top = random.integers(0, width), random.integers(0, height - 60)
+        sheet[top : top + random.integers(20, 60), left : left + random.integers(30, 90)] *= random.uniform(0.8, 0.93)
+    for _ in range(6):
+        path = np.cumsum(random.normal(0, 9, (14, 2)) + random.normal(0, 5, 2), axis=0) + random.uniform(0, (width, height))
+        cv2.polylines(sheet, [path.astype(np.int32)], False, (shade * 0.62,) * 3, 1, cv2.LINE_AA)  # noqa: FBT003
+    for _ in range(2):
+        middle = (int(width / 2 + random.uniform(-0.7, 0.7) * layout.road * ACROSS), int(random.uniform(40, height - 40)))
+        cv2.ellipse(sheet, middle, (ACROSS // 3, ALONG // 3), 0, 0, 360, (shade * 0.55,) * 3, cv2.FILLED, cv2.LINE_AA)
+        cv2.ellipse(sheet, middle, (ACROSS // 3, ALONG // 3), 0, 0, 360, (shade * 0.8,) * 3, 2, cv2.LINE_AA)
+
+
+def _marks(sheet: np.ndarray, layout: Layout, random: np.random.Generator) -> None:
+    height, width = sheet.shape[:2]
+    wear = (228 + 8 * fractal(height, width, random=random, octaves=6))[..., None]
+
+    def paint(left: float, right: float, start: float, end: float) -> None:
+        columns = slice(round((REACH + left) * ACROSS), round((REACH + right) * ACROSS))
+        rows = slice(round(start * ALONG), round(end * ALONG))
+        sheet[rows, columns] = 0.12 * sheet[rows, columns] + 0.88 * wear[rows, columns]
+
+    for start in np.arange(0, LENGTH, 6.0):
+        paint(-0.08, 0.08, start, start + 3.0)
+    for side in (-1, 1):
+        for start in np.arange(0, LENGTH, 1.0):
+            edge = side * (layout.road - 2.2)
+            paint(edge - 0.06, edge + 0.06, start, start + 0.5)
+    if layout.look % 2:
+        for left in np.arange(-layout.road + 0.4, layout.road - 0.5, 1.0):
+            paint(left, left + 0.55, CROSSING, CROSSING + 3.0)
+
+
+def _paving(height: int, width: int, random: np.random.Generator) -> np.ndarray:
+    slab = random.choice([12, 16, 20])
+    base = np.array([[150, 158, 164], [138, 146, 160], [158, 164, 176]][int(random.integers(3))])
+    rows, columns = np.arange(height) // slab, np.arange(width) // slab
+    tones = random.normal(0, 7, (height // slab + 1, width // slab + 2))
+    sheet = base + tones[rows][:, columns][..., None] + random.normal(0, 3, (height, width, 1))
+    sheet[np.arange(height) % slab == 0] *= 0.84
+    sheet[:, np.arange(width) % slab == 0] *= 0.84
+    return np.asarray(sheet, np.float32)
+
+
+def paint_ground(canvas: Canvas, camera: Camera, light: Light, layout: Layout) -> tuple[int, Floats, Floats]:
+    """Paint everything under the horizon, and give what `Camera.ground` says of it."""
+    first, z, x = camera.ground()
+    ahead = z - camera.z
+    levels = strip(layout)
+    finest = np.log2(np.maximum(ACROSS * ahead / camera.focal, 1.0))
+    choice = np.clip(np.round(finest), 0, len(levels) - 1).astype(int)
+    for number in np.unique(choice):
+        rows = np.flatnonzero(choice == number)
+        seen = _look(levels[number], x[rows], z[rows])
+        canvas.picture[first + rows[0] : first + rows[-1] + 1] = _haze(seen, ahead[rows], light)
+    away = np.abs(x)
+    canvas.mask[first:] = np.where(away <= layout.road, ROAD, np.where(away <= layout.line, PAVEMENT, TREE))
+    canvas.picture[:first] = light.horizon
+    return first, z, x
+
+
+def _look(level: Mask, x: Floats, z: Floats) -> Mask:
+    height, width = level.shape[:2]
+    columns = (x + REACH) * (width / (2 * REACH)) - 0.5
+    rows = np.broadcast_to((np.mod(z, LENGTH) * (height / LENGTH))[:, None] - 0.5, x.shape)
+    columns = np.clip(columns, 0, width - 1)
+    return cv2.remap(level, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+
+
+def _haze(seen: Mask, ahead: Floats, light: Light) -> Mask:
+    air = 1.0 - np.exp(-ahead / light.haze)
+    clear = cv2.transform(seen, light.tone(0.0)[:, :3])
+    if air.max() < 1 / 255:
+        return clear
+    share = np.broadcast_to(air.astype(np.float32)[:, None], seen.shape[:2])
+    share = np.ascontiguousarray(share)
+    return np.asarray(cv2.blendLinear(np.full_like(clear, light.horizon), clear, share, 1 - share))

@@ -1,0 +1,273 @@
+"""What stands and moves along an endless street, all of it drawn from one seed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from segdeploy.datasets.street.camera import Bend, Camera
+from segdeploy.datasets.street.facades import LOOKS, facade
+from segdeploy.datasets.street.furniture import FENCE_LENGTH, FENCES, SIGNS
+from segdeploy.datasets.street.ground import CROSSING, LENGTH, Layout
+from segdeploy.datasets.street.light import Light, draw_light
+from segdeploy.datasets.street.people import PEOPLE, PHASES
+from segdeploy.datasets.street.plants import TREES
+from segdeploy.datasets.street.vehicles import BODIES, PAINTS, Pose
+
+BLOCK = LENGTH
+"""Length of the part of the street that one seed fills, in meters."""
+SIGHT = 130.0
+"""Nothing further away is drawn, in meters."""
+SPEED = 8.0
+"""Of the camera in a drive, in meters a second."""
+PARKING = 2.2
+"""Width of the lane of parked cars on each side, in meters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    """Something on the street.
+
+    Attributes:
+        x: Across the street from its middle, in meters.
+        z: Along the street, in meters; where it ends, if it is long.
+        look: Seed of how it looks.
+    """
+
+    x: float
+    z: float
+    look: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class House(Thing):
+    """A house; `z` is its far end, `near` the other."""
+
+    near: float
+    tint: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fence(Thing):
+    """A piece of fence; `z` is its far end, `near` the other."""
+
+    near: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hedge(Thing):
+    """A wall of bushes; `z` is its far end, `near` the other."""
+
+    near: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree(Thing):
+    """A tree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lamp(Thing):
+    """A street lamp that leans over the road."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bollard(Thing):
+    """A short post."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sign(Thing):
+    """A traffic sign on a post."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrafficLight(Thing):
+    """A traffic light on a post; `state` is 0 red, 1 amber, 2 green."""
+
+    state: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walker(Thing):
+    """A person on foot, at one of the phases of a step."""
+
+    phase: int
+    facing: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rider(Thing):
+    """A person on a bicycle, at one of the phases of a turn of the pedals."""
+
+    phase: int
+    facing: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vehicle(Thing):
+    """A car, a van or a bus."""
+
+    heading: int
+
+    @property
+    def pose(self) -> Pose:
+        """Where it stands."""
+        return Pose(x=self.x, z=self.z, heading=self.heading)
+
+
+@dataclass(frozen=True)
+class World:
+    """A street.
+
+    Attributes:
+        seed: Numbers that say which street; equal numbers give the same street everywhere.
+    """
+
+    seed: tuple[int, ...]
+
+    def _random(self, *purpose: int) -> np.random.Generator:
+        return np.random.default_rng([*self.seed, *(number & 0xFFFFFFFF for number in purpose)])
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How wide the street is."""
+        look = int(self._random(1).integers(10))
+        return Layout(road=5.0 + 0.25 * (look % 4), pavement=2.6 + 0.3 * (look % 3), look=look)
+
+    @cached_property
+    def light(self) -> Light:
+        """Daylight and weather."""
+        return draw_light(self._random(2))
+
+    @cached_property
+    def bend(self) -> Bend:
+        """How the street swings."""
+        random = self._random(3)
+        first, second = random.uniform(-9, 9), random.uniform(-2.5, 2.5)
+        return Bend(reach=(first, second), phase=(random.uniform(0, 6.28), random.uniform(0, 6.28)))
+
+    @cached_property
+    def start(self) -> float:
+        """Where the camera starts, in meters."""
+        return float(self._random(4).uniform(0, BLOCK))
+
+    @property
+    def lane(self) -> float:
+        """Middle of the camera's own lane, in meters."""
+        return (self.layout.road - PARKING) / 2
+
+    def camera(self, height: int, width: int, *, time: float) -> Camera:
+        """Put the camera where it is after `time` seconds of the drive."""
+        sway = 0.12 * np.sin(0.7 * time + self.start)
+        eye = 1.5 + 0.008 * np.sin(7.1 * time)
+        return Camera(height=height, width=width, x=float(self.lane + sway), z=self.start + SPEED * time, eye=float(eye), bend=self.bend)
+
+    def things(self, time: float) -> list[Thing]:
+        """Give everything in sight after `time` seconds, the farthest first."""
+        place = self.start + SPEED * time
+        found: list[Thing] = []
+        for block in range(int(np.floor(place / BLOCK)) - 1, int(np.floor((place + SIGHT) / BLOCK)) + 1):
+            found.extend(self._block(block, time=time))
+        found.extend(self._walkers(time))
+        found.extend(self._riders(time))
+        found.extend(self._traffic(time))
+        seen = [thing for thing in found if place + 0.5 < thing.z < place + SIGHT]
+        return sorted(seen, key=lambda thing: -thing.z - (0.0 if abs(thing.x) < self.layout.line else 0.3))
+
+    def _block(self, block: int, *, time: float) -> Iterator[Thing]:
+        start = block * BLOCK
+        for side in (-1, 1):
+            yield from self._lots(block, side)
+            random = self._random(6, block, side)
+            kerb = side * self.layout.road
+            for z in np.arange(4.0, BLOCK, 16.0):
+                yield Lamp(x=kerb + side * 0.55, z=start + z + 8 * (side > 0), look=self.layout.look)
+            for z in np.arange(1.0, BLOCK, 12.0) + random.uniform(0, 4, 4):
+                if random.random() < 0.75:
+                    yield Sign(x=kerb + side * 0.75, z=start + z, look=int(random.integers(SIGNS)))
+            for z in np.arange(7.5, BLOCK, 12.0) + random.uniform(0, 3, 4):
+                if random.random() < 0.6:
+                    yield Tree(x=kerb + side * 0.95, z=start + z, look=int(random.integers(TREES)))
+            for z in np.arange(0.0, BLOCK, 6.0):
+                if random.random() < 0.5:
+                    yield Bollard(x=kerb + side * 0.45, z=start + z + random.uniform(0, 3), look=self.layout.look)
+            yield from self._parked(start, side, random)
+            if self.layout.look % 2:
+                state = (0, 0, 0, 2, 2, 2, 1)[int(time / 2 + 3 * block) % 7]
+                yield TrafficLight(x=kerb + side * 0.6, z=start + CROSSING - 0.6, look=block, state=state)
+
+    def _parked(self, start: float, side: int, random: np.random.Generator) -> Iterator[Thing]:
+        for z in np.arange(3.2, BLOCK, 6.4):
+            look, wanted = int(random.integers(1 << 30)), random.random() < 0.4
+            if wanted and not CROSSING - 4 < z < CROSSING + 7:
+                yield Vehicle(x=side * (self.layout.road - 1.15), z=start + z, look=look, heading=side)
+
+    def _lots(self, block: int, side: int) -> Iterator[Thing]:
+        random = self._random(5, block, side)
+        place, end = block * BLOCK, (block + 1) * BLOCK
+        garden = int(random.integers(3))
+        for number in range(12):
+            look = int(random.integers(LOOKS))
+            tint = tuple(float(value) for value in random.uniform(0.88, 1.1, 3))
+            width = facade(look).width
+            if place + width > end or number == garden:
+                stop = end if place + width > end else place + FENCE_LENGTH * int(random.integers(3, 5))
+                yield from self._garden(place, min(stop, end), side, random)
+                place = stop
+            else:
+                yield House(x=side * self.layout.line, z=place + width, near=place, look=look, tint=(tint[0], tint[1], tint[2]))
+                place += width
+            if place >= end:
+                return
+
+    def _garden(self, start: float, end: float, side: int, random: np.random.Generator) -> Iterator[Thing]:
+        look, leaves = int(random.integers(FENCES)), int(random.integers(4))
+        line = self.layout.line
+        pieces = max(round((end - start) / FENCE_LENGTH), 1)
+        for near, far in zip(np.linspace(start, end, pieces + 1), np.linspace(start, end, pieces + 1)[1:], strict=False):
+            yield Fence(x=side * line, z=float(far), near=float(near), look=look)
+        pieces = max(round((end - start) / 6.0), 1)
+        for near, far in zip(np.linspace(start, end, pieces + 1), np.linspace(start, end, pieces + 1)[1:], strict=False):
+            yield Hedge(x=side * (line + 3.5), z=float(far) + 0.2, near=float(near), look=leaves)
+            yield Tree(x=side * (line + random.uniform(1.2, 3.0)), z=float(random.uniform(near, far)), look=int(random.integers(TREES)))
+
+    def _slots(self, purpose: int, *, count: int, period: float, speed: float, time: float) -> Iterator[tuple[float, np.random.Generator]]:
+        """Give places of things that move, evenly spread; whoever falls behind comes again ahead as another."""
+        for slot in range(count):
+            offset = float(self._random(purpose, slot).uniform(0, 0.7)) * period / count
+            travelled = slot * period / count + offset + (speed - SPEED) * time
+            lap = int(np.floor(travelled / period))
+            yield self.start + SPEED * time + travelled - lap * period, self._random(purpose, slot, lap)
+
+    def _walkers(self, time: float) -> Iterator[Thing]:
+        for purpose, speed, count in ((10, 1.3, 6), (11, -1.3, 6)):
+            for z, random in self._slots(purpose, count=count, period=66.0, speed=speed, time=time):
+                side = int(random.choice([-1, 1]))
+                x = self.layout.road + random.uniform(0.9, self.layout.pavement - 0.5)
+                phase = int((time * 1.9 + random.random()) * PHASES / 2 * 1.0) % PHASES
+                yield Walker(x=side * x, z=z, look=int(random.integers(PEOPLE)), phase=phase, facing=speed < 0)
+
+    def _riders(self, time: float) -> Iterator[Thing]:
+        edge = self.layout.road - PARKING - 0.55
+        for purpose, speed, side, count in ((12, 4.2, 1, 3), (13, -4.2, -1, 3)):
+            for z, random in self._slots(purpose, count=count, period=72.0, speed=speed, time=time):
+                phase = int((time * 1.2 + random.random()) * PHASES) % PHASES
+                yield Rider(x=side * (edge + random.uniform(0, 0.4)), z=z, look=int(random.integers(PEOPLE)), phase=phase, facing=speed < 0)
+
+    def _traffic(self, time: float) -> Iterator[Thing]:
+        for z, random in self._slots(14, count=3, period=SIGHT, speed=-SPEED, time=time):
+            yield Vehicle(x=-self.lane, z=z, look=int(random.integers(1 << 30)), heading=-1)
+        random = self._random(15)
+        if random.random() < 0.7:
+            ahead = random.uniform(15, 34) + 2.5 * np.sin(time / 3 + random.uniform(0, 6))
+            place = self.start + SPEED * time + ahead
+            yield Vehicle(x=self.lane, z=float(place), look=int(random.integers(1 << 30)), heading=1)
+
+
+def vehicle_look(look: int) -> tuple[int, int]:
+    """Choose the body and the paint of a vehicle."""
+    random = np.random.default_rng(look)
+    shares = np.array([share for share, _ in BODIES])
+    return int(random.choice(len(BODIES), p=shares / shares.sum())), int(random.integers(len(PAINTS)))
