@@ -1,0 +1,128 @@
+"""Whether a file answers real pictures as the network does that it was made from."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from segdeploy.backends.base import Backend, Batch, Logits
+from segdeploy.card import InputSpec, ModelCard
+from segdeploy.machine import versions
+from segdeploy.parity import Agreement, Parity
+from segdeploy.pixels import to_batch
+from segdeploy.predictor import Predictor
+from segdeploy.scores import ConfusionMatrix
+
+from .evidence import Evidence
+
+GATE = 0.999
+"""Smallest share of equal labels with which a file in float32 passes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What a proof found.
+
+    Attributes:
+        parity: How far the file and the reference agree.
+        worst: The batch of one picture on which they agree least, for the search for the cause.
+    """
+
+    parity: Parity
+    worst: Batch
+
+
+class Recording:
+    """A backend that keeps its last answer, and may stand for another size of a dynamic file."""
+
+    def __init__(self, backend: Backend, card: ModelCard) -> None:
+        """Wrap a backend.
+
+        Args:
+            backend: What answers.
+            card: Its card, with the size at which it is to be asked.
+        """
+        self._backend = backend
+        self.card = card
+        self.last: Logits = np.empty((0, 0, 0, 0), np.float32)
+
+    @property
+    def device(self) -> str:
+        """What runs it."""
+        return self._backend.device
+
+    def run(self, batch: Batch) -> Logits:
+        """Answer a batch, and keep the answer."""
+        self.last = self._backend.run(batch)
+        return self.last
+
+
+def prove(backend: Backend, reference: Backend, *, evidence: Evidence, on_step: Callable[[str], None]) -> Proof:
+    """Ask a file and its reference the same pictures, each at its own size, and compare label by label.
+
+    Args:
+        backend: The file, as it will be used.
+        reference: The network as PyTorch runs it, in float32.
+        evidence: Pictures; a dynamic file is asked each of them at three sizes of the network.
+        on_step: Called after each comparison, with the share of labels that agree.
+    """
+    classes = len(backend.card.classes)
+    agreement = Agreement(classes)
+    counts, reference_counts = ConfusionMatrix(classes), ConfusionMatrix(classes)
+    largest, lowest = 0.0, 2.0
+    worst: Batch | None = None
+    for card, index in _questions(backend.card, len(evidence)):
+        picture, truth = evidence[index]
+        asked, known = Recording(backend, card), Recording(reference, card)
+        mask, expected = Predictor(asked).mask(picture), Predictor(known).mask(picture)
+        share = agreement.add(mask, expected)
+        largest = max(largest, float(np.abs(asked.last - known.last).max()))
+        if truth is not None:
+            counts.add(mask, truth)
+            reference_counts.add(expected, truth)
+        if share < lowest:
+            lowest, worst = share, to_batch([picture], card.input)
+        on_step(f"{share:.3%}")
+    assert worst is not None
+    scored = counts.counts.any()
+    parity = Parity(
+        agreement=agreement.overall,
+        boundary_agreement=agreement.near,
+        class_agreement=agreement.by_class,
+        largest_difference=largest,
+        miou=counts.scores().miou if scored else None,
+        reference_miou=reference_counts.scores().miou if scored else None,
+        pictures=len(evidence),
+        source=evidence.source,
+        reference=f"{reference.device} float32, torch {versions()['torch']}",
+        gate=GATE,
+    )
+    return Proof(parity=parity, worst=worst)
+
+
+def questions(card: ModelCard, pictures: int) -> int:
+    """How many comparisons a proof takes."""
+    return pictures * len(sizes(card.input))
+
+
+def _questions(card: ModelCard, pictures: int) -> Iterator[tuple[ModelCard, int]]:
+    for height, width in sizes(card.input):
+        sized = replace(card, input=replace(card.input, height=height, width=width))
+        yield from ((sized, index) for index in range(pictures))
+
+
+def sizes(spec: InputSpec) -> list[tuple[int, int]]:
+    """Give the sizes at which a file must answer: the usual one, and where it is dynamic an odd and an upright one.
+
+    An exporter may freeze a branch of the network at the size that it saw, without a word; only other sizes show it.
+    """
+    usual = (spec.height, spec.width)
+    if not spec.dynamic:
+        return [usual]
+    odd = (_odd(spec.height * 3 // 4, spec.stride), _odd(spec.width // 2, spec.stride))
+    return list(dict.fromkeys([usual, odd, (spec.width, _odd(spec.height // 2, spec.stride))]))
+
+
+def _odd(side: int, stride: int) -> int:
+    """Give an odd multiple of the stride near a side."""
+    return (side // stride | 1) * stride
