@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from segdeploy.datasets.layout import Layout, check_split
 from segdeploy.datasets.sample import Dataset
 from segdeploy.errors import ConfigError
 
@@ -11,6 +12,7 @@ Builder = Callable[[Path | None, str], Dataset]
 B = TypeVar("B", bound=Builder)
 
 _builders: dict[str, Builder] = {}
+_layouts: dict[str, Layout] = {}
 
 
 def register(name: str) -> Callable[[B], B]:
@@ -24,6 +26,32 @@ def register(name: str) -> Callable[[B], B]:
         return builder
 
     return keep
+
+
+def register_layout(layout: Layout) -> None:
+    """Put a way to lay out files under its name, so that `load` opens its splits and `layout` gives it."""
+
+    @register(layout.name)
+    def open_split(data: Path | None, split: str) -> Dataset:
+        if data is None:
+            msg = f"the data set {layout.name!r} lies in a folder; name it with --data"
+            raise ConfigError(msg)
+        check_split(layout, split)
+        return layout.survey(data, split).dataset()
+
+    _layouts[layout.name] = layout
+
+
+def layout(name: str) -> Layout:
+    """Give the way in which a data set lies in files.
+
+    Raises:
+        ConfigError: There is no data set of that name, or it lies in no files.
+    """
+    if name not in _layouts:
+        msg = f"there is no data set {name!r} that lies in files; choose one of {', '.join(sorted(_layouts))}"
+        raise ConfigError(msg)
+    return _layouts[name]
 
 
 def names() -> list[str]:
