@@ -21,9 +21,6 @@ Picture = npt.NDArray[np.uint8]
 ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Endings by which a picture is found in a folder."""
 
-MAX_PIXELS = 2 * 89_478_485
-"""What Pillow takes for a decompression bomb: twice a quarter of a gigabyte of three bytes each."""
-
 # What a damaged file makes Pillow's readers raise, besides OSError.
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError, struct.error)
 
@@ -35,7 +32,7 @@ def read_picture(path: Path) -> Picture:
     dropped and the colors under it are kept, as OpenCV and torchvision do. Of an animation the first picture is read.
 
     Raises:
-        DataError: There is no such file, it is no picture, it is cut short, or it is larger than `MAX_PIXELS`.
+        DataError: There is no such file, it is no picture, it is cut short, or it has more pixels than Pillow allows (179 million).
     """
     content = _content(path)
     with warnings.catch_warnings():
@@ -65,7 +62,7 @@ def read_ids(path: Path) -> Mask:
         except DAMAGE as error:
             raise _damaged(path, error) from error
     if numbers.ndim != 2 or mode == "F" or numbers.min() < 0 or numbers.max() > 255:
-        msg = f"{path} holds colors or numbers outside 0 to 255 (Pillow's mode {mode}); a mask holds one class index a pixel, as grey or palette PNG"
+        msg = f"{path} holds colors or numbers outside 0 to 255 (Pillow's mode {mode}); store one class index a pixel"
         raise DataError(msg)
     return (numbers // _spread(content)).astype(np.uint8)
 

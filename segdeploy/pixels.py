@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.card import InputSpec
+from segdeploy.enlarge import Planes, enlarged_mask
 from segdeploy.errors import ModelError
 from segdeploy.pictures import Picture
 from segdeploy.scores import Mask
@@ -23,7 +24,7 @@ def resize(picture: Picture, height: int, *, width: int) -> Picture:
     rows, columns = picture.shape[:2]
     while rows >= 2 * height and columns >= 2 * width and rows % 2 == columns % 2 == 0:
         rows, columns = rows // 2, columns // 2
-        picture = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA)
+        picture = np.asarray(cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     if (rows, columns) == (height, width):
         return picture
     far = rows >= 2 * height and columns >= 2 * width
@@ -55,34 +56,54 @@ def fitted(spec: InputSpec, height: int, *, width: int) -> tuple[int, int]:
 
 
 def to_mask(logits: Logits, height: int, width: int) -> Mask:
-    """Turn the network's answer into a mask of the picture's own size."""
-    return _to_mask(logits, height, width, (float(logits.shape[2]), float(logits.shape[3])))
+    """Turn the network's answer into a mask of another size, bilinearly, the first of equally good classes.
+
+    The logits are enlarged before the best class is taken: taking it first would leave stairs along every edge. The labels are those of
+    torch's `interpolate(logits, (height, width), mode="bilinear", align_corners=False).argmax(1)`, but for ties within float32.
+
+    Args:
+        logits: Answer for one picture, (1, K, h, w) float32, K classes.
+        height: Height of the mask, in pixels.
+        width: Width of the mask, in pixels.
+
+    Returns:
+        Mask, (height, width), each value the index of a class.
+
+    Raises:
+        ModelError: The logits hold NaN or infinity.
+    """
+    planes = checked_planes(logits)
+    return enlarged_mask(planes, height, width=width, covered=(planes.shape[1], planes.shape[2]))
 
 
 def answer_mask(logits: Logits, spec: InputSpec, *, height: int, width: int) -> Mask:
-    """Turn the network's answer to one picture into a mask of that picture's size, undoing how it was fitted."""
+    """Turn the network's answer to one picture into a mask of that picture's size, undoing how it was fitted.
+
+    Args:
+        logits: Answer for one picture, (1, K, h, w) float32, K classes.
+        spec: How the picture was fitted into the network's input.
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+
+    Raises:
+        ModelError: The logits hold NaN or infinity.
+    """
+    planes = checked_planes(logits)
     rows, columns = fitted(spec, height, width=width)
-    valid = (rows * logits.shape[2] / spec.height, columns * logits.shape[3] / spec.width)
-    return _to_mask(logits, height, width, valid)
+    covered = (planes.shape[1] * rows / spec.height, planes.shape[2] * columns / spec.width)
+    return enlarged_mask(planes, height, width=width, covered=covered)
 
 
-def _to_mask(logits: Logits, height: int, width: int, valid: tuple[float, float]) -> Mask:
-    if not np.isfinite(logits).all():
-        msg = "the network answered with numbers that are not finite; its weights or its precision cannot be used"
+def checked_planes(logits: Logits) -> Planes:
+    """Give the planes of one answer, (K, h, w), of which each number is finite.
+
+    Raises:
+        ModelError: One is not.
+    """
+    # The sum is finite only if all are, and costs a fraction of looking at each; only a sum that overflows needs the second look.
+    with np.errstate(all="ignore"):
+        suspicious = not np.isfinite(logits.sum())
+    if suspicious and not np.isfinite(logits).all():
+        msg = "the network answered with NaN or infinity; try another precision or device, or train it again"
         raise ModelError(msg)
-    planes = logits[0]
-    top, bottom, down = _places(planes.shape[1], valid[0], height)
-    left, right, across = _places(planes.shape[2], valid[1], width)
-    wide = planes[:, :, left] * (1 - across) + planes[:, :, right] * across
-    mask = np.empty((height, width), np.uint8)
-    for row in range(height):
-        mask[row] = (wide[:, top[row]] * (1 - down[row]) + wide[:, bottom[row]] * down[row]).argmax(0)
-    return mask
-
-
-def _places(size: int, valid: float, pixels: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Give the two neighbours of each pixel's centre and the weight of the second, in float32 as torch does."""
-    scale = np.float32(valid) / np.float32(pixels)
-    centre = np.maximum(scale * (np.arange(pixels, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), np.float32(0))
-    first = np.minimum(centre.astype(np.intp), size - 1)
-    return first, np.minimum(first + 1, size - 1), np.minimum(centre - first.astype(np.float32), np.float32(1))
+    return np.ascontiguousarray(logits[0], dtype=np.float32)
