@@ -1,5 +1,6 @@
 """What a person sees while a command works: progress and notes on stderr, results on stdout."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -30,7 +31,15 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[str], No
         A function to call once a step, with a short text to stand beside the bar ("" for none).
     """
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[beside]}"))
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[beside]}"),
+    )
+    # Unless both are the same terminal, rich would send to stderr what is printed to stdout meanwhile.
+    shared = sys.stdout.isatty()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True, redirect_stdout=shared) as bar:
         task = bar.add_task(description, total=total, beside="")
         yield lambda beside: bar.update(task, advance=1, beside=beside)

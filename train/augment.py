@@ -1,0 +1,94 @@
+"""A sample changed by chance: what the network sees of it in one epoch."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from segdeploy.pictures import Picture
+from segdeploy.pixels import resize, resize_mask
+from segdeploy.scores import IGNORED, Mask
+
+from .recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The part of a picture that is seen, in pixels of the picture; it may reach beyond its edges."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def augment(image: Picture, mask: Mask, recipe: Recipe, random: np.random.Generator) -> tuple[Picture, Mask]:
+    """Cut, mirror and tint a picture, and its mask with it.
+
+    Args:
+        image: (H, W, 3) uint8, blue-green-red.
+        mask: (H, W) uint8; 255 is not labelled.
+        recipe: Says how much is changed, and the size of the answer.
+        random: Where chance comes from.
+
+    Returns:
+        Picture and mask of the recipe's `imgsz`, in arrays of their own.
+    """
+    window = draw_window(image.shape[0], image.shape[1], recipe, random)
+    image, mask = look_through(window, image, mask, recipe)
+    if random.random() < recipe.flip:
+        image, mask = cv2.flip(image, 1), cv2.flip(mask, 1)
+    return tint(image, recipe.color, random), mask
+
+
+def draw_window(height: int, width: int, recipe: Recipe, random: np.random.Generator) -> Window:
+    """Choose what is seen of a picture of the given size: at an enlargement of 1 all of it, at 2 a quarter, at a half four times its area.
+
+    Enlargements are drawn so that halving is as likely as doubling.
+    """
+    low, high = np.log(recipe.scale)
+    enlargement = float(np.exp(random.uniform(low, high)))
+    rows, columns = max(1, round(height / enlargement)), max(1, round(width / enlargement))
+    top = _between(0, height - rows, random)
+    left = _between(0, width - columns, random)
+    return Window(top=top, left=left, height=rows, width=columns)
+
+
+def _between(one: int, other: int, random: np.random.Generator) -> int:
+    return int(random.integers(min(one, other), max(one, other), endpoint=True))
+
+
+def look_through(window: Window, image: Picture, mask: Mask, recipe: Recipe) -> tuple[Picture, Mask]:
+    """Bring the window's part of picture and mask to `imgsz`; beyond the edges is the mean color, and not labelled.
+
+    The part is cut before it changes size, so that nothing is computed that is not seen.
+    """
+    height, width = recipe.imgsz
+    down, across = height / window.height, width / window.width
+    top, left = max(window.top, 0), max(window.left, 0)
+    bottom, right = min(window.top + window.height, image.shape[0]), min(window.left + window.width, image.shape[1])
+    first_row, first_column = min(round((top - window.top) * down), height - 1), min(round((left - window.left) * across), width - 1)
+    rows = max(1, round((bottom - window.top) * down) - first_row)
+    columns = max(1, round((right - window.left) * across) - first_column)
+    seen = np.s_[first_row : first_row + rows, first_column : first_column + columns]
+    mean = np.rint(np.multiply(recipe.mean[::-1], 255)).clip(0, 255)
+    picture = np.full((height, width, 3), mean, np.uint8)
+    truth = np.full((height, width), IGNORED, np.uint8)
+    picture[seen] = resize(image[top:bottom, left:right], rows, width=columns)
+    truth[seen] = resize_mask(mask[top:bottom, left:right], rows, width=columns)
+    return picture, truth
+
+
+def tint(image: Picture, amount: float, random: np.random.Generator) -> Picture:
+    """Change brightness, contrast, the colors' balance and saturation, each by up to `amount`, in uint8.
+
+    All but the saturation go through one table of 256 values a channel.
+    """
+    brightness, contrast, saturation = random.uniform(1 - amount, 1 + amount, 3)
+    balance = random.uniform(1 - amount / 3, 1 + amount / 3, 3)
+    values = np.arange(256, dtype=np.float64)[:, None] * brightness * balance
+    middle = float(image.mean()) * brightness
+    table = np.rint((values - middle) * contrast + middle).clip(0, 255).astype(np.uint8)
+    changed = cv2.LUT(image, table.reshape(256, 1, 3))
+    grey = cv2.cvtColor(cv2.cvtColor(changed, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    return np.asarray(cv2.addWeighted(changed, saturation, grey, 1 - saturation, 0), dtype=np.uint8)

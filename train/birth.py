@@ -1,0 +1,50 @@
+"""The card that a network has before its first step."""
+
+import subprocess
+from pathlib import Path
+
+from torch import nn
+
+from segdeploy.card import MAX_SIDE, InputSpec, ModelCard, Training
+from segdeploy.datasets import Dataset, fingerprint
+from segdeploy.errors import ConfigError
+from segdeploy.machine import versions
+
+from .recipe import Recipe
+
+
+def make_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset) -> ModelCard:
+    """Write down what the network is and what it learns from.
+
+    Raises:
+        ConfigError: The input's size does not fit the network.
+    """
+    height, width = recipe.imgsz
+    stride = network.stride
+    assert isinstance(stride, int)
+    if height % stride or width % stride or max(height, width) > MAX_SIDE:
+        msg = f"imgsz is {height},{width}; each side must be a multiple of {stride} for {recipe.model}, up to {MAX_SIDE}"
+        raise ConfigError(msg)
+    training = Training(
+        dataset=recipe.dataset,
+        data_hash=fingerprint(train=train, val=val),
+        recipe=recipe.to_dict(),
+        versions=dict(versions()),
+        seed=recipe.seed,
+        epochs=0,
+        commit=commit(),
+    )
+    spec = InputSpec(height=height, width=width, mean=recipe.mean, std=recipe.std, stride=stride)
+    return ModelCard(architecture=recipe.model, arguments=dict(recipe.arguments), classes=train.classes, input=spec, training=training)
+
+
+def commit() -> str:
+    """Give the commit of the checkout that this code lies in; "" for an installed package or where there is no git."""
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():
+        return ""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)  # noqa: S607 - wherever git is
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return answer.stdout.strip()

@@ -1,0 +1,44 @@
+"""What was measured, epoch by epoch."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from segdeploy.atomic import write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One epoch's figures.
+
+    Attributes:
+        epoch: Its number, from 1.
+        loss: Mean loss of the steps.
+        pixel_accuracy: Share of the validation pixels that are right, in [0, 1].
+        miou: Mean intersection over union on the validation split, in [0, 1].
+        pictures_per_second: Pictures learned from, by the time that the learning took.
+        lr: Learning rate of the last step.
+        seconds: How long learning and validation took together.
+    """
+
+    epoch: int
+    loss: float
+    pixel_accuracy: float
+    miou: float
+    pictures_per_second: float
+    lr: float
+    seconds: float
+
+    def line(self, epochs: int) -> str:
+        """Say it in one line."""
+        return (
+            f"epoch {self.epoch:{len(str(epochs))}}/{epochs}  loss {self.loss:.4f}  pixel accuracy {self.pixel_accuracy:.4f}  "
+            f"mIoU {self.miou:.4f}  {self.pictures_per_second:.1f} pictures/s"
+        )
+
+
+def write_history(path: Path, history: Sequence[Epoch]) -> None:
+    """Write all epochs as comma-separated values; the file is whole at every moment."""
+    names = [field.name for field in fields(Epoch)]
+    rows = [",".join(f"{value:.6g}" for value in asdict(epoch).values()) for epoch in history]
+    write_text(path, "\n".join([",".join(names), *rows]) + "\n")
