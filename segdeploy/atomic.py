@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segdeploy.errors import OutputError
@@ -31,21 +31,28 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(part)
         part.replace(path)
     except OSError as error:
-        if error.filename is not None and Path(error.filename) not in (part, path, path.parent):
+        if not _is_about(error, path, part):
             raise
         msg = f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
         raise OutputError(msg) from error
     finally:
-        part.unlink(missing_ok=True)
+        # Where the folder itself could not be made, the reason for that must not be hidden by a second error.
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _is_about(error: OSError, path: Path, part: Path) -> bool:
+    """Tell an error of this file from one of something else that the block did: a full disk names no file, but has a number."""
+    if error.filename is None:
+        return error.errno is not None
+    return error.filename in {str(name) for name in (part, path, *path.parents)}
 
 
 def sync(path: Path) -> None:
     """Make sure that the bytes of a written file are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    # Windows syncs only what is open for writing.
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def write_bytes(path: Path, content: bytes) -> None:

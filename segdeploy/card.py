@@ -111,7 +111,7 @@ class ModelCard:
             raise CardError(msg)
         spec = self.input
         for side in (spec.height, spec.width):
-            if not 1 <= side <= MAX_SIDE or side % spec.stride:
+            if spec.stride < 1 or not 1 <= side <= MAX_SIDE or side % spec.stride:
                 msg = f"the card's input is {spec.height}x{spec.width}; each side must be a multiple of {spec.stride} up to {MAX_SIDE}"
                 raise CardError(msg)
         if min(spec.std) <= 0:
@@ -138,7 +138,7 @@ class ModelCard:
             raise CardError(msg)
         try:
             values = json.loads(text)
-            newer = values["schema"] > SCHEMA
+            newer = _positive(values["schema"]) > SCHEMA
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             msg = f"{source} carries a damaged card ({type(error).__name__}: {error}); export the file again"
             raise CardError(msg) from error
@@ -147,7 +147,7 @@ class ModelCard:
             raise CardError(msg)
         try:
             return cls(**_typed(values))
-        except (TypeError, KeyError, ValueError, OverflowError, AttributeError) as error:
+        except (CardError, TypeError, KeyError, ValueError, OverflowError, AttributeError, RecursionError) as error:
             msg = f"{source} carries a damaged card ({type(error).__name__}: {error}); export the file again"
             raise CardError(msg) from error
 
@@ -157,7 +157,7 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     spec = values["input"]
     typed: dict[str, Any] = {
         **values,
-        "architecture": _kind(values["architecture"], str),
+        "architecture": _name(values["architecture"]),
         "arguments": dict(_kind(values["arguments"], dict)),
         "classes": tuple(_label_class(entry) for entry in _kind(values["classes"], list)),
         "input": InputSpec(
@@ -173,7 +173,7 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
             }
         ),
         "output": _one_of(values["output"], ("logits", "classes", "probabilities")),
-        "precision": _kind(values["precision"], str),
+        "precision": _name(values["precision"]),
     }
     for name, kind in (("scores", Scores.from_dict), ("parity", Parity.from_dict), ("training", _training)):
         typed[name] = kind(_kind(values[name], dict)) if values.get(name) is not None else None
@@ -181,7 +181,8 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _training(values: Mapping[str, Any]) -> Training:
-    return Training(**values)
+    kinds = {"dataset": str, "data_hash": str, "recipe": dict, "versions": dict, "seed": int, "epochs": int, "commit": str}
+    return Training(**{**values, **{name: _kind(values[name], kind) for name, kind in kinds.items()}})
 
 
 T = TypeVar("T")
@@ -192,6 +193,15 @@ def _kind(value: object, kind: type[T]) -> T:
         msg = f"{str(value)[:40]!r} is no {kind.__name__}"
         raise TypeError(msg)
     return value
+
+
+def _name(value: object) -> str:
+    """Take a text that is shown to people: control characters of a foreign file have no business on a terminal."""
+    text = _kind(value, str)
+    if not text or not text.isprintable():
+        msg = f"{text[:40]!r} is no printable name"
+        raise ValueError(msg)
+    return text
 
 
 def _positive(value: object) -> int:
@@ -222,4 +232,4 @@ def _label_class(entry: Mapping[str, Any]) -> LabelClass:
     if not all(0 <= value <= 255 for value in (red, green, blue)):
         msg = f"color {entry['color']} is not within 0 to 255"
         raise ValueError(msg)
-    return LabelClass(name=_kind(entry["name"], str), color=(red, green, blue))
+    return LabelClass(name=_name(entry["name"]), color=(red, green, blue))

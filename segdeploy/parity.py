@@ -7,7 +7,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
-from segdeploy.scores import Mask
+from segdeploy.scores import Mask, optional_floats
 
 NEAR = 3
 """Pixels from a boundary within which a label counts as near it."""
@@ -47,8 +47,21 @@ class Parity:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave; a missing or unknown key is a TypeError or KeyError."""
-        return cls(**{**values, "class_agreement": tuple(values["class_agreement"])})
+        """Read what `to_dict` gave; a missing or unknown key, or what is no number, is a KeyError, TypeError or ValueError."""
+        numbers = {name: float(values[name]) for name in ("agreement", "boundary_agreement", "largest_difference", "gate")}
+        miou, reference_miou = optional_floats((values["miou"], values["reference_miou"]))
+        return cls(
+            **{
+                **values,
+                **numbers,
+                "class_agreement": optional_floats(values["class_agreement"]),
+                "miou": miou,
+                "reference_miou": reference_miou,
+                "pictures": int(values["pictures"]),
+                "source": str(values["source"]),
+                "reference": str(values["reference"]),
+            }
+        )
 
 
 class Agreement:
@@ -72,6 +85,7 @@ class Agreement:
             answer: Labels to judge, (H, W) uint8.
             reference: Labels to be met, of the same size.
         """
+        assert answer.shape == reference.shape, "both answer the same picture"
         same = answer == reference
         classes = len(self._seen)
         self._seen += np.bincount(reference.ravel(), minlength=classes)

@@ -1,11 +1,13 @@
 """How good masks are: a confusion matrix, and the scores that follow from it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from segdeploy.errors import DataError
 
 IGNORED = 255
 """Value of a mask's pixel that is not labelled, and never counted."""
@@ -37,8 +39,14 @@ class Scores:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave; a missing or unknown key is a TypeError or KeyError."""
-        return cls(**{**values, "iou": tuple(values["iou"])})
+        """Read what `to_dict` gave; a missing or unknown key, or what is no number, is a KeyError, TypeError or ValueError."""
+        numbers = {name: float(values[name]) for name in ("miou", "pixel_accuracy", "dice")}
+        return cls(**{**values, **numbers, "iou": optional_floats(values["iou"]), "pixels": int(values["pixels"])})
+
+
+def optional_floats(values: Iterable[float | None]) -> tuple[float | None, ...]:
+    """Read numbers of which some may be missing."""
+    return tuple(None if value is None else float(value) for value in values)
 
 
 class ConfusionMatrix:
@@ -58,11 +66,23 @@ class ConfusionMatrix:
         Args:
             answer: Predicted classes, (H, W) uint8, each below K.
             truth: True classes of the same size; 255 is left out.
+
+        Raises:
+            DataError: The sizes differ, or a labelled pixel's class or answer is not below K; nothing is counted then.
         """
+        if answer.shape != truth.shape:
+            msg = f"the answer is {answer.shape} and the truth {truth.shape}; both must have the picture's size"
+            raise DataError(msg)
+        # Counted over all that 8 bits can say, so that a class too large is seen instead of falling into another one's cell.
+        pairs = np.bincount((truth.astype(np.intp) << 8 | answer).ravel(), minlength=256 * 256).reshape(256, 256)
+        pairs[IGNORED] = 0
         classes = len(self.counts)
-        valid = truth != IGNORED
-        pairs = truth[valid].astype(np.int64) * classes + answer[valid]
-        self.counts += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+        for name, found in (("truth", pairs.any(1)), ("answer", pairs.any(0))):
+            largest = int(np.flatnonzero(found)[-1]) if found.any() else 0
+            if largest >= classes:
+                msg = f"the {name} holds class {largest} and there are classes 0 to {classes - 1}; check the list of classes"
+                raise DataError(msg)
+        self.counts += pairs[:classes, :classes]
 
     def scores(self) -> Scores:
         """Turn the counts into scores; with nothing counted all are 0."""

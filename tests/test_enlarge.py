@@ -50,6 +50,7 @@ def draw_planes(kind, classes, height, width, seed):
 kinds = st.sampled_from(["noise", "constant", "equal", "few values", "far from zero", "smooth"])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=400)
 @given(kinds, st.integers(1, 150) | st.integers(1, 5), side, side, big_side, big_side, st.integers(0, 9))
 def test_labels_are_those_of_torch(kind, classes, h, w, height, width, seed):
