@@ -58,7 +58,8 @@ class _Captured(fx.Interpreter):
         super().__init__(program.graph_module)
         held = {**program.state_dict, **program.constants}
         self._held = [held[spec.target] for spec in program.graph_signature.input_specs if spec.target is not None]
-        self.nodes = [node for node in program.graph_module.graph.nodes if node.op == "call_function"]
+        self._graph = program.graph_module.graph
+        self.nodes = [node for node in self._graph.nodes if node.op == "call_function"]
         self._last = {module_of(node): node for node in self.nodes}
 
     def last_of(self, module: str) -> fx.Node | None:
@@ -69,7 +70,7 @@ class _Captured(fx.Interpreter):
         """Run the program on pictures and give each of its tensors as soon as it is known."""
         inputs = iter((*self._held, image))
         with torch.no_grad():
-            for node in self.module.graph.nodes:
+            for node in self._graph.nodes:
                 if node.op == "output":
                     return
                 self.env[node] = next(inputs) if node.op == "placeholder" else self.run_node(node)
@@ -82,7 +83,7 @@ class _Captured(fx.Interpreter):
 def module_of(node: fx.Node) -> str:
     """Give the dotted name of the torch module that a node comes from; "" for the outermost."""
     stack: Mapping[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
-    return next((path for path, _ in reversed(stack.values())), "")
+    return next((path for path, _ in reversed(list(stack.values()))), "")
 
 
 def differs(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> bool:

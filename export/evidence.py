@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from segdeploy import datasets
 from segdeploy.card import ModelCard
 from segdeploy.datasets import Dataset
+from segdeploy.datasets.of_card import open_for
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.pictures import Picture, list_pictures, read_picture
 from segdeploy.scores import Mask
@@ -94,10 +94,10 @@ def gather(card: ModelCard, *, dataset: str | None, data: Path | None, files: Se
         paths = list_pictures(files)
         return Files(source=" ".join(map(str, files)), paths=[paths[index] for index in spread(len(paths), most)])
     if dataset or data:
-        return _split(card, dataset or _trained_on(card), data or _trained_in(card), most)
+        return _split(card, dataset, data, most)
     if card.training is not None:
         try:
-            return _split(card, card.training.dataset, _trained_in(card), most)
+            return _split(card, None, None, most)
         except (ConfigError, DataError):
             # The folder is gone, or the data set was a plugin's: the proof goes on with pictures that are always there.
             pass
@@ -110,19 +110,7 @@ def spread(count: int, most: int) -> list[int]:
     return [(2 * place + 1) * count // (2 * taken) for place in range(taken)]
 
 
-def _trained_on(card: ModelCard) -> str:
-    if card.training is None:
-        msg = "the card names no data set that the network was trained on; name one with --dataset"
-        raise ConfigError(msg)
-    return card.training.dataset
-
-
-def _trained_in(card: ModelCard) -> Path | None:
-    folder = card.training.recipe.get("data") if card.training is not None else None
-    return Path(str(folder)) if folder else None
-
-
-def _split(card: ModelCard, name: str, data: Path | None, most: int) -> Split:
-    split = datasets.load(name, data, "val")
+def _split(card: ModelCard, dataset: str | None, data: Path | None, most: int) -> Split:
+    name, split = open_for(card, dataset, data=data, split="val")
     known = [label.name for label in card.classes] == [label.name for label in split.classes]
     return Split(source=f"{name} val", dataset=split, indices=spread(len(split), most), with_truth=known)

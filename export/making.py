@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from segdeploy.atomic import replacing
 from segdeploy.backends.eager import EagerBackend
-from segdeploy.backends.loading import Kind
+from segdeploy.backends.loading import KINDS, Kind
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.errors import ProofError
 from segdeploy.models import Deployed
@@ -16,6 +16,7 @@ from segdeploy.pixels import Batch
 from segdeploy.selfcheck import ANSWER_KEY, CHECKSUM_KEY, Answer, built_in_picture
 from segdeploy.verification import verify
 
+from . import to_torchscript
 from .evidence import Evidence
 from .proof import Proof, prove
 
@@ -45,6 +46,30 @@ class Artifact:
     path: Path
     size: int
     parity: Parity
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the values as JSON knows them."""
+        return {"path": str(self.path), "bytes": self.size, "parity": self.parity.to_dict()}
+
+
+def convert(name: str, network: Deployed, *, card: ModelCard, opset: int) -> tuple[Candidate, Kind]:
+    """Convert a network to a format by its name, and tell what runs the file.
+
+    Args:
+        name: "onnx" or "torchscript".
+        network: In evaluation mode, on the processor.
+        card: What the file will tell about itself.
+        opset: Version of ONNX's operators.
+
+    Raises:
+        ExportError: The network cannot be converted.
+    """
+    if name == "torchscript":
+        return to_torchscript.convert(network, card), KINDS[".torchscript"]
+    # ONNX's library is imported only for its own format.
+    from . import to_onnx
+
+    return to_onnx.convert(network, card, opset=opset), KINDS[".onnx"]
 
 
 def make(

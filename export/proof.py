@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from segdeploy.backends.base import Backend, Batch, Logits
 from segdeploy.card import InputSpec, ModelCard
-from segdeploy.machine import versions
 from segdeploy.parity import Agreement, Parity
 from segdeploy.pixels import to_batch
 from segdeploy.predictor import Predictor
@@ -94,7 +94,7 @@ def prove(backend: Backend, reference: Backend, *, evidence: Evidence, on_step: 
         reference_miou=reference_counts.scores().miou if scored else None,
         pictures=len(evidence),
         source=evidence.source,
-        reference=f"{reference.device} float32, torch {versions()['torch']}",
+        reference=f"{reference.device.replace('torch', f'torch {torch.__version__}')} float32",
         gate=GATE,
     )
     return Proof(parity=parity, worst=worst)

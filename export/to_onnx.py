@@ -21,12 +21,6 @@ from segdeploy.selfcheck import built_in_picture
 
 from .diverging import first_diverging
 
-OPSET = 21
-"""Newest opset that every ONNX Runtime from 1.20 on runs."""
-
-OPSETS = (18, 23)
-"""Oldest and newest opset that can be asked for; PyTorch's exporter knows none below 18."""
-
 SIDES = ("N", "H", "W")
 
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -57,7 +51,7 @@ class OnnxCandidate:
         return first_diverging(onnx.load(path), self.program, network=self.network, batch=batch)
 
 
-def convert(network: Deployed, card: ModelCard, *, opset: int = OPSET) -> OnnxCandidate:
+def convert(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
     """Capture a network as an ONNX graph.
 
     The number of pictures is free; height and width are the card's, and free where it says dynamic.
@@ -89,6 +83,7 @@ def convert(network: Deployed, card: ModelCard, *, opset: int = OPSET) -> OnnxCa
                 verbose=False,
             )
             assert program is not None
+            assert program.exported_program is not None
             model = program.model_proto
             onnx.checker.check_model(model, full_check=True)
     except (torch.onnx.OnnxExporterError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:

@@ -35,7 +35,7 @@ class TorchScriptCandidate:
         content = io.BytesIO()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*torch\.jit")
-            torch.jit.save(self.module, content, _extra_files=dict(texts))  # type: ignore[no-untyped-call]
+            torch.jit.save(self.module, content, _extra_files=dict(texts))
         path.write_bytes(content.getvalue())
 
     def first_diverging(self, path: Path, batch: Batch) -> str:  # noqa: ARG002 - a frozen module has no layers left to ask
@@ -58,7 +58,7 @@ def convert(network: Deployed, card: ModelCard) -> TorchScriptCandidate:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.filterwarnings("ignore", message=r".*torch\.jit")
             # What a trace warns of, a branch on a size, the proof finds where it changes an answer.
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
             traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
             frozen: torch.jit.ScriptModule = torch.jit.freeze(traced)
     except RuntimeError as error:

@@ -48,12 +48,12 @@ def built_in_picture(height: int, width: int) -> Batch:
     red = x * 255 // max(1, width - 1)
     green = y * 255 // max(1, height - 1)
     blue = (x // cell + y // cell) % 2 * 160 + (x + y) // cell % 3 * 40
-    picture = np.stack([red, green, blue], axis=-1)
+    picture: npt.NDArray[np.int32] = np.stack([red, green, blue], axis=-1)
     away = (x % (4 * cell) - 2 * cell) ** 2 + (y % (4 * cell) - 2 * cell) ** 2
     picture = np.where((away < cell * cell)[..., None], 255 - picture, picture)
     grain = ((x * 7919) ^ (y * 104729)) // 64 % 32 - 16
     picture = np.clip(picture + grain[..., None], 0, 255)
-    return picture.astype(np.uint8)[None]
+    return np.asarray(picture[None], dtype=np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)

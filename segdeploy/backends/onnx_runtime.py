@@ -31,8 +31,9 @@ FAILURES = (
     failures.NoModel,
     failures.NotImplemented,
     failures.RuntimeException,
+    UnicodeDecodeError,
 )
-"""What a session raises on a file that it cannot use."""
+"""What a session raises on a file that it cannot use; the last where a damaged name stands in its message."""
 
 
 class OnnxBackend:

@@ -1,6 +1,7 @@
 """What a TorchScript file carries, read without PyTorch: it is a ZIP archive."""
 
 import hashlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ def _open(path: Path) -> zipfile.ZipFile:
         raise ModelError(msg)
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, struct.error, OSError, ValueError, NotImplementedError) as error:
         msg = f"{path} is no TorchScript file or a damaged one ({error}); export it again"
         raise ModelError(msg) from error
     if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
@@ -68,6 +69,6 @@ def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, limit: i
         raise ModelError(msg)
     try:
         return archive.read(entry)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         msg = f"{path} is damaged ({error}); export it again"
         raise ModelError(msg) from error

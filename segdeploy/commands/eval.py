@@ -1,0 +1,54 @@
+"""The command `segdeploy eval`."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from segdeploy.backends.loading import BACKENDS, load_backend
+from segdeploy.card import ModelCard
+from segdeploy.console import next_step, note, progress
+from segdeploy.datasets.of_card import open_for
+from segdeploy.evaluation import evaluate as score
+from segdeploy.predictor import Predictor
+from segdeploy.scores import Scores
+
+
+@click.command("eval")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--dataset", help="Name of the data set.  [default: the one of the training]")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set.  [default: the one of the training]")
+@click.option("--split", default="val", show_default=True, help="Which split.")
+@click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="What must run it.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Pictures at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON, each in [0, 1].")
+def evaluate(
+    *, model: Path, dataset: str | None, data: Path | None, split: str, backend: str, device: str, batch: int, as_json: bool
+) -> None:
+    """Score a MODEL (.pt, .onnx or .torchscript) on a data set, at the pictures' own size."""
+    loaded = load_backend(model, backend=backend, device=device)
+    name, pictures = open_for(loaded.card, dataset, data=data, split=split)
+    note(f"{model} on {loaded.device}, {len(pictures)} pictures of {name} {split}")
+    with progress("eval", len(pictures)) as step:
+        scores = score(Predictor(loaded), pictures, batch=batch, on_step=step)
+    if as_json:
+        iou = {label.name: value for label, value in zip(loaded.card.classes, scores.iou, strict=True)}
+        values = {"model": str(model), "device": loaded.device, "dataset": name, "split": split, "pictures": len(pictures)}
+        click.echo(json.dumps({**values, "scores": scores.to_dict(), "classes": iou}, indent=2))
+    else:
+        show(scores, loaded.card)
+    next_step(f"segdeploy export {model}" if model.suffix == ".pt" else f"segdeploy run --model {model} --image PICTURE")
+
+
+def show(scores: Scores, card: ModelCard) -> None:
+    """Print the scores of each class, and of all, in percent."""
+    table = Table("class", box=None)
+    table.add_column("IoU", justify="right")
+    for label, value in zip(card.classes, scores.iou, strict=True):
+        table.add_row(label.name, "does not occur" if value is None else f"{value:.2%}")
+    for name, value in (("mIoU", scores.miou), ("pixel accuracy", scores.pixel_accuracy), ("Dice", scores.dice)):
+        table.add_row(f"[bold]{name}", f"[bold]{value:.2%}")
+    Console().print(table)

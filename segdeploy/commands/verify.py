@@ -1,0 +1,27 @@
+"""The command `segdeploy verify`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from segdeploy.backends.loading import kind_of
+from segdeploy.console import next_step
+from segdeploy.verification import verify as check
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def verify(*, file: Path, device: str, as_json: bool) -> None:
+    """Check that an exported file still is, and still answers, what was exported; needs no data set."""
+    found = check(file, kind_of(file), device=device)
+    if as_json:
+        click.echo(
+            json.dumps({"path": str(file), "device": found.device, "schema": found.card.schema, "difference": found.difference}, indent=2)
+        )
+    else:
+        click.echo(f"checksum  as it was exported\ncard      schema {found.card.schema}, {found.card.architecture}")
+        click.echo(f"answer    to the built-in picture on {found.device}: logits within {found.difference:.1e} of the largest")
+    next_step(f"segdeploy run --model {file} --image PICTURE")
