@@ -21,9 +21,12 @@ FLOORS = [
     {"pixels"},
     {"overlay", "selfcheck", "datasets.sample"},
     {"datasets.layout"},
-    {"datasets.registry", "datasets.truth", "datasets.street_scene"},
-    {"datasets.street_paint"},
-    {"datasets.camvid"},
+    {"datasets.registry", "datasets.truth", "datasets.raster"},
+    {"datasets.legend"},
+    {"datasets.outlines"},
+    {"datasets.ade20k", "datasets.camvid", "datasets.carla", "datasets.carvana", "datasets.cityscapes", "datasets.idd_lite"},
+    {"datasets.coco", "datasets.folder", "datasets.labelme"},
+    {"datasets.proposal", "datasets.street"},
     {"datasets.streets"},
     {"datasets"},
     {"models.registry", "models.blocks", "models.deployed"},
@@ -57,8 +60,9 @@ def module_name(path: Path) -> str:
 
 
 def floor(name: str) -> int:
-    """Index of the floor of a module: its own entry, or its folder's."""
-    for candidate in (name, name.split(".", maxsplit=1)[0]):
+    """Index of the floor of a module: its own entry, or that of the nearest folder that has one."""
+    parts = name.split(".")
+    for candidate in (".".join(parts[:length]) for length in range(len(parts), 0, -1)):
         for index, modules in enumerate(FLOORS):
             if candidate in modules:
                 return index

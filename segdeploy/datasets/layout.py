@@ -186,15 +186,29 @@ def find_folders(folder: Path, *, needs: str) -> list[Path]:
     return [folder / name for name in names]
 
 
+def find_below(folder: Path, endings: Collection[str], *, needs: str) -> dict[str, Path]:
+    """Find the files in the folders of a folder as `find_files` does, by the folder's name, a slash and their own."""
+    return {
+        f"{inner.name}/{key}": path
+        for inner in find_folders(folder, needs=needs)
+        for key, path in find_files(inner, endings, needs=needs).items()
+    }
+
+
 def match(images: Mapping[str, Path], masks: Mapping[str, Path]) -> tuple[tuple[Pair, ...], tuple[Path, ...]]:
-    """Pair pictures and masks by their keys.
+    """Pair pictures and masks by their keys; a slash in a key becomes an underscore in the name.
 
     Returns:
         The pairs, sorted by key, and the files whose key the other side lacks, sorted.
     """
-    pairs = tuple(Pair(name=key, image=images[key], mask=masks[key]) for key in sorted(images.keys() & masks.keys()))
+    pairs = tuple(Pair(name=key.replace("/", "_"), image=images[key], mask=masks[key]) for key in sorted(images.keys() & masks.keys()))
     lonely = [path for side, other in ((images, masks), (masks, images)) for key, path in side.items() if key not in other]
     return pairs, tuple(sorted(lonely))
+
+
+def without_truth(images: Mapping[str, Path]) -> tuple[Pair, ...]:
+    """Make pairs of pictures whose truth nobody has."""
+    return tuple(Pair(name=key.replace("/", "_"), image=images[key], mask=None) for key in sorted(images))
 
 
 def held_out(groups: Collection[str]) -> frozenset[str]:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from segdeploy.datasets.layout import Layout, check_split
 from segdeploy.datasets.sample import Dataset
-from segdeploy.errors import ConfigError
+from segdeploy.errors import ConfigError, DataError
 
 Builder = Callable[[Path | None, str], Dataset]
 B = TypeVar("B", bound=Builder)
@@ -37,7 +37,11 @@ def register_layout(layout: Layout) -> None:
             msg = f"the data set {layout.name!r} lies in a folder; name it with --data"
             raise ConfigError(msg)
         check_split(layout, split)
-        return layout.survey(data, split).dataset()
+        files = layout.survey(data, split).dataset()
+        if not files.pairs:
+            msg = f"the split {split!r} of {data} holds no picture; add some"
+            raise DataError(msg)
+        return files
 
     _layouts[layout.name] = layout
 
