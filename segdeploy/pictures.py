@@ -22,7 +22,19 @@ ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".
 """Endings by which a picture is found in a folder."""
 
 # What a damaged file makes Pillow's readers raise, besides OSError.
-DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError, struct.error)
+DAMAGE = (
+    Image.DecompressionBombError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
 
 
 def read_picture(path: Path) -> Picture:
@@ -123,7 +135,10 @@ def _content(path: Path) -> bytes:
 def _damaged(path: Path, error: BaseException) -> DataError:
     if isinstance(error, UnidentifiedImageError):
         return DataError(f"{path} is no picture of a known format; known endings are {', '.join(sorted(ENDINGS))}")
-    return DataError(f"{path} is a damaged picture ({type(error).__name__}: {error}); take a whole copy of it")
+    if isinstance(error, Image.DecompressionBombError):
+        return DataError(f"{path} has more pixels than are read ({error}); make it smaller")
+    reason = " ".join(str(error).split())
+    return DataError(f"{path} is a damaged picture ({type(error).__name__}: {reason}); take a whole copy of it")
 
 
 def _is_plain_jpeg(image: Image.Image, content: bytes) -> bool:
