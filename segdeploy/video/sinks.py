@@ -47,6 +47,7 @@ class VideoSink:
         width: int,
         height: int,
         rate: Fraction,
+        aspect: Fraction = Fraction(1),
         sound: Path | None = None,
         crf: int = CRF,
         preset: str = PRESET,
@@ -59,6 +60,7 @@ class VideoSink:
             width: Width of each picture, in pixels.
             height: Height of each picture, in pixels.
             rate: Usual number of frames a second; the time of each frame is its own.
+            aspect: Width of a pixel over its height; 1 but for old television.
             sound: File whose sound is kept; one without sound is fine.
             crf: Quality of libx264, 0 (nothing is lost) to 51; 6 more halve the file.
             preset: How long libx264 searches, one of `PRESETS`.
@@ -80,6 +82,7 @@ class VideoSink:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
         self._stream = self._add_stream(rate, {"crf": str(crf), "preset": preset}, threads)
+        self._stream.codec_context.sample_aspect_ratio = aspect
         self._sound: Sound | None = None
         try:
             self._sound = Sound(sound, self._container) if sound else None

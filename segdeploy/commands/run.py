@@ -1,0 +1,162 @@
+"""The command `segdeploy run`."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from segdeploy.backends.loading import BACKENDS, load_backend
+from segdeploy.console import next_step, note, progress
+from segdeploy.errors import DataError
+from segdeploy.overlay import Painter
+from segdeploy.runs import new_run
+from segdeploy.video.pictures import PictureSource
+from segdeploy.video.saving import KINDS, OVERLAY, Outputs, picture_outputs, video_outputs
+from segdeploy.video.segment import Done, segment_all
+from segdeploy.video.sinks import CRF, PRESET, PRESETS
+from segdeploy.video.sources import VideoSource
+from segdeploy.video.stopping import stoppable
+
+Keep = Callable[[Path], AbstractContextManager[Outputs]]
+"""Opens what is kept in a folder."""
+
+
+def kinds_of(_context: click.Context, _option: click.Parameter, text: str) -> tuple[str, ...]:
+    """Read a list as in "mask,overlay"."""
+    kinds = tuple(dict.fromkeys(kind.strip() for kind in text.split(",")))
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        msg = f"{unknown[0]!r} cannot be kept; choose from {','.join(KINDS)}"
+        raise click.BadParameter(msg)
+    return kinds
+
+
+@click.command()
+@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[PICTURE...]")
+@click.option("--model", type=click.Path(path_type=Path), help="The network: an .onnx, .torchscript or .pt file.  [required]")
+@click.option(
+    "--image",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A picture or a folder of pictures; more may follow. One that cannot be read is told and left out; the exit code is 3 then.",
+)
+@click.option(
+    "--video",
+    type=click.Path(path_type=Path),
+    help="A video. Damaged frames are told and left out.",
+)
+@click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="What must run it.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the network.  [default: as many as there are cores]")
+@click.option("--save", "kinds", default=OVERLAY, show_default=True, callback=kinds_of, help=f"What is kept, of {','.join(KINDS)}.")
+@click.option("--opacity", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Share of the colors in the overlay.")
+@click.option("--legend/--no-legend", default=True, show_default=True, help="Whether the classes' names stand in the overlay.")
+@click.option("--crf", default=CRF, show_default=True, type=click.IntRange(0, 51), help="Quality of the video; 6 more halve the file.")
+@click.option("--preset", default=PRESET, show_default=True, type=click.Choice(PRESETS), help="Slower ones make the video smaller.")
+@click.option("--serial", is_flag=True, help="One frame after the other instead of in threads: the same result, to compare.")
+@click.option("--name", help="Name of the run's folder.  [default: the video's, or pictures]")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.  [default: runs/run/NAME]")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, times in seconds.")
+def run(
+    *,
+    more: tuple[Path, ...],
+    model: Path | None,
+    image: tuple[Path, ...],
+    video: Path | None,
+    backend: str,
+    device: str,
+    threads: int | None,
+    kinds: tuple[str, ...],
+    opacity: float,
+    legend: bool,
+    crf: int,
+    preset: str,
+    serial: bool,
+    name: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Segment pictures or a video.
+
+    For example: segdeploy run --model best.onnx --image a.jpg b.png FOLDER
+    """
+    check_usage(model, video, (*image, *more), name=name, output=output)
+    assert model is not None
+    source, keep = open_video(video, kinds=kinds, crf=crf, preset=preset) if video else open_pictures((*image, *more), kinds=kinds)
+    with source:
+        loaded = load_backend(model, backend=backend, device=device, threads=threads, spinning=serial)
+        note(f"{model} on {loaded.device}")
+        painter = Painter(loaded.card.classes, opacity=opacity, legend=legend) if OVERLAY in kinds else None
+        with (
+            result_folder(output, name or (video.stem if video else "pictures")) as folder,
+            stoppable() as stop,
+            progress("run", source.frames) as step,
+        ):
+            done = segment_all(
+                source, keep(folder), backend=loaded, painter=painter, serial=serial, go_on=lambda: not stop.is_set(), on_step=step
+            )
+    for loss in source.losses:
+        note(loss)
+    report = {"model": str(model), "device": loaded.device, "outputs": [str(path) for path in done.paths], "losses": source.losses}
+    click.echo(json.dumps({**report, **done.times.to_dict()}, indent=2)) if as_json else show(done)
+    next_step(f"segdeploy export {model}" if model.suffix == ".pt" else f"segdeploy benchmark {model}")
+    if source.losses and not video:
+        msg = f"{len(source.losses)} of {source.frames} pictures could not be read; the others are done"
+        raise DataError(msg)
+
+
+def check_usage(model: Path | None, video: Path | None, pictures: tuple[Path, ...], *, name: str | None, output: Path | None) -> None:
+    """Refuse options that leave open what to do, or contradict each other."""
+    if model is None:
+        msg = "name a network: --model best.onnx, which 'segdeploy export' writes"
+        raise click.UsageError(msg)
+    if bool(video) == bool(pictures):
+        msg = f"name pictures (--image a.jpg b.png FOLDER) or one video (--video clip.mp4){', not both' if video else ''}"
+        raise click.UsageError(msg)
+    if name is not None and output is not None:
+        msg = "--output is the folder itself; leave out --name, which names one below runs/run"
+        raise click.UsageError(msg)
+
+
+def open_video(path: Path, *, kinds: Sequence[str], crf: int, preset: str) -> tuple[VideoSource, Keep]:
+    """Give a video's frames, and what keeps their results in a folder."""
+    source = VideoSource(path)
+    return source, partial(video_outputs, source, kinds=kinds, crf=crf, preset=preset)
+
+
+def open_pictures(paths: Sequence[Path], *, kinds: Sequence[str]) -> tuple[PictureSource, Keep]:
+    """Give pictures, and what keeps their results in a folder."""
+    source = PictureSource(paths)
+    return source, partial(picture_outputs, source.paths, kinds=kinds)
+
+
+@contextmanager
+def result_folder(output: Path | None, name: str) -> Iterator[Path]:
+    """Give the folder for the results, and take it away again where nothing came into it."""
+    made = output is None or not output.exists()
+    folder = output or new_run("run", name)
+    try:
+        yield folder
+    finally:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def show(done: Done) -> None:
+    """Print where the results are, and where the time went."""
+    times = done.times
+    for path in done.paths:
+        click.echo(path)
+    click.echo(f"{times.frames} frames in {times.wall:.1f} s: {times.rate:.1f} fps by the clock on the wall, {times.slowest} holds it back")
+    table = Table("stage", box=None)
+    for title in ("median ms", "p95 ms", "share of the time"):
+        table.add_column(title, justify="right")
+    for stage, spent in times.stages.items():
+        table.add_row(stage, f"{spent.p50 * 1000:.2f}", f"{spent.p95 * 1000:.2f}", f"{spent.total / times.wall:.0%}")
+    Console().print(table)

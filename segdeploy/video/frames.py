@@ -1,0 +1,36 @@
+"""The values that travel from a source to a sink."""
+
+from dataclasses import dataclass
+
+from segdeploy.pictures import Picture
+from segdeploy.scores import Mask
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """One picture of a source.
+
+    Attributes:
+        image: (H, W, 3) uint8, blue-green-red, upright.
+        index: Place in the source, from 0.
+        seconds: When it is shown, from the beginning of the file; 0 for a picture that is no video's.
+    """
+
+    image: Picture
+    index: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Segmented:
+    """A frame with its answer.
+
+    Attributes:
+        frame: What was answered.
+        mask: Class of each pixel, (H, W) uint8, of the frame's size.
+        overlay: The frame with the classes' colors laid over it; None where nobody asked for it.
+    """
+
+    frame: Frame
+    mask: Mask
+    overlay: Picture | None

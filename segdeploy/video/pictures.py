@@ -1,0 +1,47 @@
+"""Pictures in files as a source of frames."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from segdeploy.errors import DataError
+from segdeploy.pictures import list_pictures, read_picture
+from segdeploy.video.frames import Frame
+
+
+class PictureSource:
+    """Pictures one after the other, each of its own size; a frame's index is the place of its path.
+
+    Attributes:
+        paths: Every picture: files as they were given, and those in folders, sorted by name.
+        frames: How many there are.
+        losses: Why pictures were left out so far, a sentence each, with the file's name.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Look for the pictures.
+
+        Args:
+            paths: Files, and folders of which every picture is taken.
+
+        Raises:
+            DataError: A path does not exist, or there is no picture.
+        """
+        self.paths = list_pictures(paths)
+        self.frames = len(self.paths)
+        self.losses: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open between two pictures."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self.paths):
+            try:
+                image = read_picture(path)
+            except DataError as error:
+                self.losses.append(str(error))
+                continue
+            yield Frame(image=image, index=index, seconds=0.0)

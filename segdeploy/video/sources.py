@@ -1,0 +1,160 @@
+"""Where the frames of a video come from."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Self
+
+import av
+import numpy as np
+from av.buffer import Buffer
+from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from segdeploy.errors import DataError
+from segdeploy.pictures import Picture
+from segdeploy.video.frames import Frame
+from segdeploy.video.sound import start_time
+
+USUAL_RATE = Fraction(25)
+"""Frames a second of a video that does not tell."""
+
+Turn = tuple[bool, bool, bool]
+"""How stored pictures become upright: whether rows and columns change places, then whether columns and rows are reversed."""
+
+
+class VideoSource:
+    """The frames of one video file, upright, each with its own time; it is a context manager, and is read once.
+
+    Attributes:
+        path: The file.
+        width: Width of each frame, in pixels, upright.
+        height: Height of each frame, in pixels, upright.
+        rate: Usual number of frames a second.
+        aspect: Width of a pixel over its height, upright; 1 but for old television.
+        frames: How many frames the file says it has, or has by its duration; None where nobody knows.
+        skipped: How many frames were lost so far to damage, or to a file that is cut off; told by the end of reading.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a file and decode its first frame.
+
+        Args:
+            path: Video in any format that FFmpeg reads.
+
+        Raises:
+            DataError: The file is missing, is no video, or none of its frames can be decoded.
+        """
+        self.path = path
+        self.skipped = 0
+        self._container, self._stream = _open(path)
+        self._reformatter = VideoReformatter()
+        self._decoded = self._decode()
+        first = next(self._decoded, None)
+        if first is None:
+            self.close()
+            msg = f"no frame of {path} can be decoded; take a whole copy of it"
+            raise DataError(msg)
+        self._first = first
+        self._turn = _turn(first)
+        self._stored = (first.width, first.height)
+        self.width, self.height = self._stored[::-1] if self._turn[0] else self._stored
+        self.rate = self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE
+        aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        self.aspect = 1 / aspect if self._turn[0] else aspect
+        self.frames = self._stream.frames or self._frames_by_duration()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        start = start_time(self._container)
+        seconds = 0.0
+        for index, decoded in enumerate(chain([self._first], self._decoded)):
+            seconds = decoded.time - start if decoded.pts is not None else seconds + float(1 / self.rate) * (index > 0)
+            yield Frame(image=self._upright(decoded), index=index, seconds=seconds)
+        self.skipped += self._cut_off(index + 1, end=seconds + float(1 / self.rate))
+
+    @property
+    def losses(self) -> list[str]:
+        """What was lost so far, a sentence each."""
+        return [f"{self.path} is damaged: {self.skipped} frames could not be decoded and are left out"] if self.skipped else []
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        promised = len(self._stream.index_entries)
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, av.FFmpegError):
+                # A file that is cut off ends here; some formats tell by their index how many frames are missing.
+                self.skipped += max(0, promised)
+                return
+            try:
+                promised -= packet.size > 0
+                yield from packet.decode()
+            except av.FFmpegError:
+                self.skipped += 1
+
+    def _cut_off(self, count: int, end: float) -> int:
+        """Estimate how many frames are missing behind the last one, where no index of the file tells: Matroska and WebM have none."""
+        if len(self._stream.index_entries) >= count or self._container.streams.audio or not self._container.duration:
+            return 0
+        missing = round((self._container.duration / av.time_base - end) * self.rate)
+        return missing if missing > 1 else 0
+
+    def _upright(self, decoded: av.VideoFrame) -> Picture:
+        width, height = self._stored
+        image = self._reformatter.reformat(decoded, format="bgr24", width=width, height=height, threads=1).to_ndarray()
+        swapped, left_right, top_bottom = self._turn
+        if swapped:
+            image = image.transpose(1, 0, 2)
+        if left_right:
+            image = image[:, ::-1]
+        if top_bottom:
+            image = image[::-1]
+        return np.ascontiguousarray(image, dtype=np.uint8)
+
+    def _frames_by_duration(self) -> int | None:
+        if self._stream.duration and self._stream.time_base:
+            return round(self._stream.duration * self._stream.time_base * self.rate)
+        return round(self._container.duration * self.rate / av.time_base) if self._container.duration else None
+
+
+def _open(path: Path) -> tuple[InputContainer, VideoStream]:
+    if not path.is_file():
+        msg = f"there is no video {path}; check the name"
+        raise DataError(msg)
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        msg = f"{path} is no video that can be read ({error.strerror}); take a whole copy of it"
+        raise DataError(msg) from error
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream):
+        container.close()
+        msg = f"{path} holds no pictures; name a video"
+        raise DataError(msg)
+    stream.thread_type = "AUTO"
+    return container, stream
+
+
+def _turn(frame: av.VideoFrame) -> Turn:
+    """Read the display matrix of a frame: phones store every picture as the sensor sees it, and how to hold it."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(matrix, Buffer):
+        return False, False, False
+    # (x, y) is shown at (a x + c y, b x + d y): numbers 0, 1, 3 and 4 of the nine, in 16.16 fixed point.
+    numbers = np.frombuffer(bytes(matrix), np.int32).astype(np.int64)
+    a, b, c, d = (int(numbers[place]) for place in (0, 1, 3, 4))
+    swapped = abs(b) > abs(a)
+    return swapped, (c if swapped else a) < 0, (b if swapped else d) < 0
