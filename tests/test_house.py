@@ -21,7 +21,7 @@ FLOORS = [
     {"pixels"},
     {"overlay", "selfcheck", "datasets.sample"},
     {"datasets.layout"},
-    {"datasets.registry", "datasets.truth", "datasets.raster"},
+    {"datasets.pairing", "datasets.registry", "datasets.truth", "datasets.raster"},
     {"datasets.legend"},
     {"datasets.outlines"},
     {"datasets.ade20k", "datasets.camvid", "datasets.carla", "datasets.carvana", "datasets.cityscapes", "datasets.idd_lite"},

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.layout import Survey, find_files, match
+from segdeploy.datasets.layout import Survey
+from segdeploy.datasets.pairing import find_files, match
 from segdeploy.datasets.registry import register_layout
 from segdeploy.datasets.truth import Ids, table
 

@@ -7,7 +7,8 @@ SegNet's 11 classes as in MathWorks' example of SegNet.
 from pathlib import Path
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.layout import Survey, find_files, match
+from segdeploy.datasets.layout import Survey
+from segdeploy.datasets.pairing import find_files, match
 from segdeploy.datasets.registry import register_layout
 from segdeploy.datasets.truth import Color, Colors, Ids, table
 from segdeploy.errors import DataError

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.layout import HELD_OUT, Pair, Survey, find_files, match
+from segdeploy.datasets.layout import Pair, Survey
+from segdeploy.datasets.pairing import HELD_OUT, find_files, match
 from segdeploy.datasets.registry import register_layout
 from segdeploy.datasets.truth import RedChannel, table
 from segdeploy.errors import DataError

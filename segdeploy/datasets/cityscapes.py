@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.layout import Survey, find_below, find_files, match, without_truth
+from segdeploy.datasets.layout import Survey
+from segdeploy.datasets.pairing import find_below, find_files, match, without_truth
 from segdeploy.datasets.registry import register_layout
 from segdeploy.datasets.truth import Color, Colors, Ids, RightHalf, read_left_half, table
 from segdeploy.errors import DataError

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.layout import Pair, Survey, draw_split, find_files
+from segdeploy.datasets.layout import Pair, Survey
 from segdeploy.datasets.legend import LEGEND, MAX_CLASSES, Legend, distinct_color, read_legend
 from segdeploy.datasets.outlines import BACKGROUND, BLACK, class_of, ground, read_json, ring, size_of
+from segdeploy.datasets.pairing import draw_split, find_files
 from segdeploy.datasets.raster import Ring, fill_ring, fill_runs, run_lengths
 from segdeploy.datasets.registry import register_layout
 from segdeploy.errors import DataError
@@ -101,7 +102,7 @@ class Coco:
 
     def survey(self, data: Path, split: str) -> Survey:
         """Find a split, and read all of its annotations."""
-        annotations, folder = _find_place(data, split)
+        annotations, folder = find_place(data, split)
         content = read_json(annotations)
         try:
             legend = read_legend(data / LEGEND) if (data / LEGEND).exists() else legend_of(content)
@@ -119,7 +120,8 @@ class Coco:
         return Survey(classes=legend.classes, pairs=pairs, lonely=lonely, truth=truth, rule=rule)
 
 
-def _find_place(data: Path, split: str) -> tuple[Path, Path]:
+def find_place(data: Path, split: str) -> tuple[Path, Path]:
+    """Give the annotations and the folder of pictures of a split; raises DataError where there are none."""
     valid = "valid" if split == "val" else split
     for annotations, folder in PLACES:
         if annotations == UNDIVIDED and split == "test":

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from segdeploy.datasets.layout import Survey, draw_split, find_files, match, without_truth
+from segdeploy.datasets.layout import Survey
 from segdeploy.datasets.legend import LEGEND, read_legend
+from segdeploy.datasets.pairing import draw_split, find_files, match, without_truth
 from segdeploy.datasets.registry import register_layout
 
 NEEDS = (

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.layout import Survey, find_below, match, without_truth
+from segdeploy.datasets.layout import Survey
+from segdeploy.datasets.pairing import find_below, match, without_truth
 from segdeploy.datasets.registry import register_layout
 from segdeploy.datasets.truth import Ids, table
 

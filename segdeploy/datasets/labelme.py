@@ -10,9 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from segdeploy.datasets.layout import Pair, Survey, draw_split, find_files, match
+from segdeploy.datasets.layout import Pair, Survey
 from segdeploy.datasets.legend import LEGEND, read_legend
 from segdeploy.datasets.outlines import BACKGROUND, class_of, ground, read_json, ring, size_of
+from segdeploy.datasets.pairing import draw_split, find_files, match
 from segdeploy.datasets.raster import Ring, circle, fill_ring
 from segdeploy.datasets.registry import register_layout
 from segdeploy.errors import DataError

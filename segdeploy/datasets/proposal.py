@@ -1,0 +1,173 @@
+"""A first classes.toml for the user's own data, made by looking at masks or labels."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segdeploy.datasets.coco import find_place, legend_of
+from segdeploy.datasets.legend import MAX_CLASSES, distinct_color
+from segdeploy.datasets.outlines import BACKGROUND, read_json
+from segdeploy.datasets.pairing import find_files
+from segdeploy.datasets.truth import Color
+from segdeploy.errors import DataError
+from segdeploy.pictures import read_ids, read_picture
+from segdeploy.scores import IGNORED
+
+SEEN = 100
+"""Masks or label files that are looked at, spread evenly over all."""
+
+JPEG = {".jpg", ".jpeg"}
+REACH = 48
+"""Distance that JPEG moves a flat color by, at usual qualities."""
+RARE = 0.002
+"""Share of the pixels under which a color in JPEG masks is taken for a mixture."""
+
+MASKS = ("masks", "masks/train", "train/masks")
+LABELS = ("train", ".")
+NEEDS = f"there are no masks in {', '.join(MASKS)}, no COCO file and no labelme files; put masks into masks/ under their pictures' names"
+
+
+def propose(data: Path) -> str:
+    """Look at the masks, the COCO file or the labelme files of a folder and write what classes.toml may be.
+
+    Args:
+        data: Folder of the data set.
+
+    Returns:
+        TOML text whose names are to be changed; it can be used as it is.
+
+    Raises:
+        DataError: There is nothing to look at, a file cannot be read, or the masks hold more colors than classes can be.
+    """
+    for name in MASKS:
+        if (data / name).is_dir() and any(path.is_file() for path in (data / name).iterdir()):
+            return _of_masks(list(find_files(data / name, needs=NEEDS).values()))
+    try:
+        annotations, _ = find_place(data, "train")
+    except DataError:
+        return _of_labels(data)
+    try:
+        legend = legend_of(read_json(annotations))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        msg = f"{annotations} is no COCO file that can be used ({type(error).__name__}: {error})"
+        raise DataError(msg) from error
+    return _text(f"the categories of {annotations.name}", [_entry(one.name, one.color) for one in legend.classes])
+
+
+def _of_masks(paths: Sequence[Path]) -> str:
+    seen = _spread(paths)
+    origin = f"{len(seen)} of {len(paths)} masks"
+    if any(path.suffix.lower() in JPEG for path in seen):
+        return _of_noise(_count_colors(seen), origin)
+    numbers: set[int] = set()
+    palette: dict[int, Color] = {}
+    try:
+        for path in seen:
+            ids = read_ids(path)
+            numbers |= set(np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist())
+            palette = palette or _palette(path)
+    except DataError:
+        return _of_colors(_count_colors(seen), origin)
+    return _of_numbers(sorted(numbers), palette, origin)
+
+
+def _of_numbers(numbers: Sequence[int], palette: Mapping[int, Color], origin: str) -> str:
+    binary = len(numbers) == 2 and numbers[0] == 0 and numbers[1] in {1, IGNORED}
+    kept = [number for number in numbers if binary or number != IGNORED]
+    if not kept:
+        msg = f"all {origin} hold nothing but {IGNORED}, which is not labelled"
+        raise DataError(msg)
+    names = [BACKGROUND, "foreground"] if binary else [f"class_{number}" for number in kept]
+    colors = [palette.get(number, distinct_color(index)) for index, number in enumerate(kept)]
+    entries = [_entry(name, color, id=number) for name, color, number in zip(names, colors, kept, strict=True)]
+    return _text(f"the numbers in {origin}", entries, ignore=[IGNORED] if IGNORED not in kept else [])
+
+
+def _of_colors(counts: Counter[Color], origin: str) -> str:
+    if len(counts) > MAX_CLASSES:
+        msg = f"{origin} hold {len(counts)} colors, which is more than classes can be; are these masks, and were they never JPEG?"
+        raise DataError(msg)
+    return _text(f"the colors in {origin}", _color_entries(sorted(counts)))
+
+
+def _of_noise(counts: Counter[Color], origin: str) -> str:
+    """Take the frequent colors that are no neighbours of a more frequent one."""
+    centers: list[Color] = []
+    for color, count in counts.most_common():
+        if count < RARE * counts.total() or len(centers) == MAX_CLASSES:
+            break
+        if all(sum((a - b) ** 2 for a, b in zip(color, center, strict=True)) > REACH**2 for center in centers):
+            centers.append(color)
+    return _text(f"the colors in {origin}, which JPEG has changed: save masks as PNG", _color_entries(sorted(centers)), reach=REACH)
+
+
+def _color_entries(colors: Sequence[Color]) -> list[str]:
+    if list(colors) == [(0, 0, 0), (255, 255, 255)]:
+        names = [BACKGROUND, "foreground"]
+    else:
+        names = [f"class_{index}" for index in range(len(colors))]
+    return [_entry(name, color, mask_color=color) for name, color in zip(names, colors, strict=True)]
+
+
+def _of_labels(data: Path) -> str:
+    """Collect the labels of labelme files."""
+    folder = next((data / name for name in LABELS if any((data / name).glob("*.json"))), None)
+    if folder is None:
+        msg = f"{NEEDS}; looked in {data}"
+        raise DataError(msg)
+    paths = list(find_files(folder, (".json",), needs=NEEDS).values())
+    labels: set[str] = set()
+    for path in _spread(paths):
+        try:
+            labels |= {str(shape["label"]) for shape in read_json(path)["shapes"]}
+        except (TypeError, KeyError) as error:
+            msg = f"{path} is no labelme file: it has no shapes with labels"
+            raise DataError(msg) from error
+    names = [BACKGROUND, *sorted(label for label in labels - {BACKGROUND} if not label.startswith("_"))]
+    entries = [_entry(name, distinct_color(index - 1) if index else (0, 0, 0)) for index, name in enumerate(names[:MAX_CLASSES])]
+    return _text(f"the labels in {min(len(paths), SEEN)} of {len(paths)} labelme files", entries)
+
+
+def _spread(paths: Sequence[Path]) -> list[Path]:
+    """Take up to `SEEN` paths, evenly from the first to the last."""
+    return [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, min(SEEN, len(paths))).astype(int))]
+
+
+def _count_colors(paths: Iterable[Path]) -> Counter[Color]:
+    counts: Counter[Color] = Counter()
+    for path in paths:
+        found = Image.fromarray(np.ascontiguousarray(read_picture(path)[:, :, ::-1])).getcolors(1 << 24) or []
+        counts.update({(color[0], color[1], color[2]): count for count, color in found if isinstance(color, tuple)})
+    return counts
+
+
+def _palette(path: Path) -> dict[int, Color]:
+    """Give the colors of a palette picture; none where it has only grey ones."""
+    with Image.open(path) as image:
+        values = image.getpalette("RGB") or []
+    colors = {number: (values[at], values[at + 1], values[at + 2]) for number, at in enumerate(range(0, len(values), 3))}
+    return colors if any(len(set(color)) > 1 for color in colors.values()) else {}
+
+
+def _entry(name: str, color: Color, **others: object) -> str:
+    values = {
+        "name": name,
+        "color": list(color),
+        **{key: list(value) if isinstance(value, tuple) else value for key, value in others.items()},
+    }
+    return "\n".join(["[[classes]]", *(f"{key} = {_toml(value)}" for key, value in values.items())])
+
+
+def _text(origin: str, entries: Sequence[str], **top: object) -> str:
+    head = [f"# Made from {origin}. Name the classes, and put what is no class into ignore."]
+    head += [f"{key} = {_toml(value)}" for key, value in top.items() if value]
+    return "\n\n".join(["\n".join(head), *entries]) + "\n"
+
+
+def _toml(value: object) -> str:
+    """Write one value; TOML spells numbers, lists and nearly all texts as JSON does."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f").encode(errors="replace").decode()
