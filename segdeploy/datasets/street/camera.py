@@ -1,5 +1,6 @@
 """A pinhole camera that follows the bends of a street."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,15 @@ class Bend:
         for reach, length, phase in zip(self.reach, self.length, self.phase, strict=True):
             angle = start / length + phase
             total += reach * (np.sin(along / length + phase) - np.sin(angle) - np.cos(angle) * (along - start) / length)
+        return total
+
+
+    def one(self, along: float, *, start: float) -> float:
+        """Tell the same of one place."""
+        total = 0.0
+        for reach, length, phase in zip(self.reach, self.length, self.phase, strict=True):
+            angle = start / length + phase
+            total += reach * (math.sin(along / length + phase) - math.sin(angle) - math.cos(angle) * (along - start) / length)
         return total
 
 
@@ -68,6 +78,12 @@ class Camera:
     def scale(self, z: float) -> float:
         """Pixels per meter at a place along the street."""
         return self.focal / max(z - self.z, NEAR)
+
+    def spot(self, x: float, y: float, z: float) -> tuple[float, float]:
+        """Give the pixel, as column and row, of one point in meters."""
+        ahead = max(z - self.z, NEAR)
+        across = x + self.bend.one(z, start=self.z) - self.x
+        return self.width / 2 + self.focal * across / ahead, self.horizon + self.focal * (self.eye - y) / ahead
 
     def project(self, points: npt.ArrayLike) -> Floats:
         """Give the pixels, (n, 2) as column and row, of points (n, 3) as x, y, z in meters."""

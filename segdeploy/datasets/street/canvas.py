@@ -4,6 +4,7 @@ Everything is painted as a coverage in 0 ... 255 of each pixel. The picture take
 color; the mask takes the class where at least half of the pixel is covered. So both have the same edge.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,7 @@ from segdeploy.scores import Mask
 Patch = npt.NDArray[np.uint8]
 """(h, w, 4) uint8: blue, green, red, each times the coverage, then the coverage."""
 Matrix = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 
 HALF = 128
 SHIFT = 4
@@ -84,12 +86,17 @@ class Canvas:
         self.picture: Picture = np.zeros((height, width, 3), np.uint8)
         self.mask: Mask = np.full((height, width), 255, np.uint8)
 
-    def box(self, points: npt.NDArray[np.float64]) -> Box | None:
-        """Give the part of the picture around points (n, 2); None where that is nothing."""
+    def around(self, left: float, top: float, right: float, bottom: float) -> Box | None:
+        """Give the whole pixels of a part of the picture; None where that is nothing."""
         height, width = self.mask.shape
-        left, top = np.floor(points.min(0)).clip(0, (width, height)).astype(int)
-        right, bottom = np.ceil(points.max(0)).clip(0, (width, height)).astype(int)
-        return Box(int(left), int(top), int(right), int(bottom)) if left < right and top < bottom else None
+        box = Box(max(math.floor(left), 0), max(math.floor(top), 0), min(math.ceil(right), width), min(math.ceil(bottom), height))
+        return box if box.left < box.right and box.top < box.bottom else None
+
+    def box(self, points: Floats) -> Box | None:
+        """Give the part of the picture around points (n, 2); None where that is nothing."""
+        left, top = points.min(0)
+        right, bottom = points.max(0)
+        return self.around(left, top, right, bottom)
 
     def place(self, sprite: Sprite, column: float, row: float, *, scale: float, label: int, tone: Matrix, mirrored: bool = False) -> None:
         """Show a sprite upright, the middle of its lower edge at a point of the picture.
@@ -105,11 +112,11 @@ class Canvas:
         """
         patch = sprite.level(scale)
         height, width = patch.shape[:2]
-        shown = np.array([width, height]) * (scale * sprite.patch.shape[0] / sprite.density / height)
-        box = self.box(np.array([[column - shown[0] / 2, row - shown[1]], [column + shown[0] / 2, row]]))
+        ratio = scale * sprite.patch.shape[0] / sprite.density / height
+        shown = (width * ratio, height * ratio)
+        box = self.around(column - shown[0] / 2, row - shown[1], column + shown[0] / 2, row)
         if box is None:
             return
-        ratio = shown[1] / height
         sign = -1.0 if mirrored else 1.0
         # cv2's pixel centers lie at whole numbers, ours at halves.
         shift_x = column - sign * shown[0] / 2 - box.left + sign * ratio / 2 - 0.5
@@ -125,7 +132,7 @@ class Canvas:
         cv2.add(cv2.transform(patch, tone), left, dst=part)
         self.mask[box.top : box.bottom, box.left : box.right][coverage >= HALF] = label
 
-    def surface(self, sprite: Sprite, corners: npt.NDArray[np.float64], *, label: int, tone: Matrix, span: tuple[float, float] = (0, 1)) -> None:
+    def surface(self, sprite: Sprite, corners: Floats, *, label: int, tone: Matrix, span: tuple[float, float] = (0, 1)) -> None:
         """Stretch a sprite over a flat quadrangle in perspective.
 
         Args:
@@ -160,7 +167,7 @@ class Canvas:
         part[:] = cv2.blendLinear(cv2.transform(seen, tone), part, share, 1 - share)
         self.mask[box.top : box.bottom, box.left : box.right][coverage >= HALF] = label
 
-    def fill(self, points: npt.NDArray[np.float64], color: tuple[float, float, float], *, label: int) -> None:
+    def fill(self, points: Floats, color: tuple[float, float, float], *, label: int) -> None:
         """Fill a polygon (n, 2) in pixels with one color as the camera sees it."""
         box = self.box(points)
         if box is None:
@@ -172,14 +179,13 @@ class Canvas:
         part[:] = cv2.blendLinear(np.full_like(part, color), part, share, 1 - share)
         self.mask[box.top : box.bottom, box.left : box.right][coverage >= HALF] = label
 
-    def glow(self, column: float, row: float, *, radius: float, color: tuple[float, float, float]) -> None:
-        """Add a soft light to the picture; the mask stays, since light is no thing."""
-        middle = np.array([column, row])
-        box = self.box(np.stack([middle - radius, middle + radius]))
-        if box is None or radius < 1:
+    def glow(self, column: float, row: float, *, across: float, up: float, color: tuple[float, float, float]) -> None:
+        """Add a soft light of two radii in pixels to the picture; the mask stays, since light is no thing."""
+        box = self.around(column - across, row - up, column + across, row + up)
+        if box is None or across < 1:
             return
-        columns = (np.arange(box.left, box.right, dtype=np.float32) + 0.5 - column) / radius
-        rows = (np.arange(box.top, box.bottom, dtype=np.float32) + 0.5 - row) / radius
+        columns = (np.arange(box.left, box.right, dtype=np.float32) + 0.5 - column) / across
+        rows = (np.arange(box.top, box.bottom, dtype=np.float32) + 0.5 - row) / up
         share = np.maximum(1 - rows[:, None] ** 2 - columns[None] ** 2, 0) ** 3
         part = self.picture[box.top : box.bottom, box.left : box.right]
         cv2.add(part, (share[..., None] * np.array(color, np.float32)).astype(np.uint8), dst=part)

@@ -62,7 +62,7 @@ def facade(look: int) -> Facade:
     sheet.shade(np.linspace(1.06, 0.88, 16)[:, None].repeat(2, 1))
     end = Sketch(10, height, density=DENSITY / 2)
     end.rectangle(-10, -1, 10, height + 1, tuple(value * 0.8 for value in wall))
-    _texture(end, brick=True, random=random)
+    _texture(end, brick=False, random=random)
     for row in range(floors):
         _window(end, None, 0.5, ground + row * story + 0.9, 0.9, 1.4, wall, random=random)
     return Facade(
@@ -78,7 +78,7 @@ def _texture(sheet: Sketch, *, brick: bool, random: np.random.Generator) -> None
         tall, wide = max(height // 120, 4), 12
         rows, columns = np.arange(height) // tall, np.arange(width)
         shift = (rows % 2) * (wide // 2)
-        bricks = random.normal(0, 0.07, (rows[-1] + 1, width // wide + 2))
+        bricks = random.normal(0, 0.055, (rows[-1] + 1, width // wide + 2))
         gain += bricks[rows[:, None], (columns[None] + shift[:, None]) // wide]
         gain[np.arange(height) % tall == 0] *= 0.92
     sheet.shade(gain)
@@ -148,6 +148,16 @@ def _ground_floor(sheet: Sketch, lights: Sketch, *, random: np.random.Generator,
             for place, color in enumerate(goods):
                 start = left + 0.2 + place * (right - left - 0.4) / 3
                 sheet.rectangle(start, 0.5, start + 0.4, random.uniform(0.9, 1.5), tuple(color))
-            lights.rectangle(left + 0.05, 0.5, right - 0.05, ground - 1.05, (100, 180, 230))
+            _shop_light(lights, left + 0.05, 0.5, right - 0.05, ground - 1.05, goods=goods)
         else:
             _window(sheet, lights, middle, 1.0, min(right - left, 1.5), 1.6, (170, 176, 180), random=random)
+
+
+def _shop_light(lights: Sketch, left: float, bottom: float, right: float, top: float, *, goods: np.ndarray) -> None:
+    for step in range(6):
+        bright = 0.55 + 0.08 * step
+        low, high = (bottom + (top - bottom) * part / 6 for part in (step, step + 1))
+        lights.rectangle(left, low, right, high, tuple(value * bright for value in (110, 184, 236)))
+    for place, color in enumerate(goods):
+        start = left + 0.15 + place * (right - left - 0.3) / 3
+        lights.rectangle(start, bottom, start + 0.4, bottom + 0.4 + color[0] / 260, tuple(color * 0.7))

@@ -5,9 +5,10 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from segdeploy.datasets.street.camera import Camera, Floats
-from segdeploy.datasets.street.canvas import Canvas, Sprite
+from segdeploy.datasets.street.canvas import Canvas
 from segdeploy.datasets.street.labels import PAVEMENT, ROAD, TREE
 from segdeploy.datasets.street.light import Light
 from segdeploy.datasets.street.sketch import fractal
@@ -130,14 +131,15 @@ def paint_ground(canvas: Canvas, camera: Camera, light: Light, layout: Layout) -
     first, z, x = camera.ground()
     ahead = z - camera.z
     levels = strip(layout)
-    finest = np.log2(np.maximum(ACROSS * ahead / camera.focal, 1.0))
-    choice = np.clip(np.round(finest), 0, len(levels) - 1).astype(int)
-    for number in np.unique(choice):
-        rows = np.flatnonzero(choice == number)
-        seen = _look(levels[number], x[rows], z[rows])
+    detail = np.clip(np.log2(np.maximum(ACROSS * ahead / camera.focal, 1.0)), 0, len(levels) - 1.001)
+    for number in np.unique(detail.astype(int)):
+        rows = np.flatnonzero(detail.astype(int) == number)
+        fine, coarse = (_look(levels[number + more], x[rows], z[rows]) for more in (0, 1))
+        share = _columns(detail[rows] - number, camera.width)
+        seen = np.asarray(cv2.blendLinear(coarse, fine, share, 1 - share))
         canvas.picture[first + rows[0] : first + rows[-1] + 1] = _haze(seen, ahead[rows], light)
     away = np.abs(x)
-    canvas.mask[first:] = np.where(away <= layout.road, ROAD, np.where(away <= layout.line, PAVEMENT, TREE))
+    canvas.mask[first:] = np.select([away <= layout.road, away <= layout.line], [np.uint8(ROAD), np.uint8(PAVEMENT)], np.uint8(TREE))
     canvas.picture[:first] = light.horizon
     return first, z, x
 
@@ -155,6 +157,9 @@ def _haze(seen: Mask, ahead: Floats, light: Light) -> Mask:
     clear = cv2.transform(seen, light.tone(0.0)[:, :3])
     if air.max() < 1 / 255:
         return clear
-    share = np.broadcast_to(air.astype(np.float32)[:, None], seen.shape[:2])
-    share = np.ascontiguousarray(share)
+    share = _columns(air, seen.shape[1])
     return np.asarray(cv2.blendLinear(np.full_like(clear, light.horizon), clear, share, 1 - share))
+
+
+def _columns(rows: Floats, width: int) -> npt.NDArray[np.float32]:
+    return np.repeat(rows.astype(np.float32)[:, None], width, axis=1)

@@ -1,5 +1,6 @@
 """Daylight, night and weather: what they do to every color of a street."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,11 +56,10 @@ class Light:
         Returns:
             (3, 4) float32; it takes blue, green, red, and 255 where the surface covers the pixel.
         """
-        air = 1.0 - np.exp(-distance / self.haze)
-        matrix = np.zeros((3, 4), np.float32)
-        np.fill_diagonal(matrix, (1.0 - air) * np.multiply(self.gain, tint))
-        matrix[:, 3] = air * np.asarray(self.horizon) / 255.0
-        return matrix
+        clear = math.exp(-max(distance, 0.0) / self.haze)
+        blue, green, red = (clear * gain * own for gain, own in zip(self.gain, tint, strict=True))
+        haze = [(1 - clear) * value / 255 for value in self.horizon]
+        return np.array([[blue, 0, 0, haze[0]], [0, green, 0, haze[1]], [0, 0, red, haze[2]]], np.float32)
 
     def seen(self, color: Color, *, distance: float = 0.0) -> Color:
         """Give one color as the camera sees it at a distance in meters."""

@@ -1,24 +1,38 @@
 """Paint a street as the camera sees it: sky, ground, shadows, things from far to near, then the air between."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
-import cv2
 import numpy as np
 
 from segdeploy.datasets.street import world as street
+from segdeploy.datasets.street.air import paint_air
 from segdeploy.datasets.street.camera import NEAR, Camera
-from segdeploy.datasets.street.canvas import Canvas, points_of, SHIFT
+from segdeploy.datasets.street.canvas import Canvas, Sprite
 from segdeploy.datasets.street.facades import facade
 from segdeploy.datasets.street.furniture import LAMP_HEIGHT, LAMP_REACH, SIGN_POST, bollard, fence, lamp, post, sign, traffic_light
 from segdeploy.datasets.street.ground import paint_ground
 from segdeploy.datasets.street.labels import BICYCLIST, BUILDING, FENCE, PEDESTRIAN, POLE, SIGN, TREE
-from segdeploy.datasets.street.light import Light
+from segdeploy.datasets.street.light import Color, Light
 from segdeploy.datasets.street.people import rider, walker
 from segdeploy.datasets.street.plants import HEDGE_HEIGHT, hedge, tree
+from segdeploy.datasets.street.shade import paint_shade
 from segdeploy.datasets.street.sky import paint_sky, paint_skyline
-from segdeploy.datasets.street.vehicles import BODIES, PAINTS, lamps, paint_vehicle
+from segdeploy.datasets.street.vehicles import BODIES, PAINTS, Body, lamps, paint_vehicle, times
 from segdeploy.datasets.street.world import Thing, World, vehicle_look
+
+
+END = 10.0
+"""Length of a house away from the street, in meters."""
+EAVES = 1.3
+"""How far a roof's ridge lies behind the wall under it, in meters."""
+POOL = 3.6
+"""Radius of the light of a lamp on the ground, in meters."""
+LAMPLIGHT: Color = (110, 185, 235)
+HEAD_LIGHT: Color = (210, 235, 250)
+TAIL_LIGHT: Color = (40, 30, 230)
 
 
 @dataclass(frozen=True)
@@ -33,11 +47,11 @@ class Stage:
         """Tell whether something of `size` meters would take less than a share of the picture's height."""
         return size * self.camera.scale(z) < share * self.camera.height
 
-    def stand(self, sprite: object, thing: Thing, *, label: int, lift: float = 0.0, size: float = 1.0, mirrored: bool = False) -> None:
+    def stand(self, sprite: Sprite, thing: Thing, *, label: int, lift: float = 0.0, size: float = 1.0, mirrored: bool = False) -> None:
         """Show an upright sprite at a thing's place, `lift` meters over the ground."""
         if thing.z < self.camera.z + NEAR:
             return
-        column, row = self.camera.project([(thing.x, lift, thing.z)])[0]
+        column, row = self.camera.spot(thing.x, lift, thing.z)
         tone = self.light.tone(thing.z - self.camera.z)
         self.canvas.place(sprite, column, row, scale=self.camera.scale(thing.z) * size, label=label, tone=tone, mirrored=mirrored)
 
@@ -47,12 +61,16 @@ def paint(world: World, height: int, width: int, *, time: float = 0.0) -> Canvas
     camera = world.camera(height, width, time=time)
     things = world.things(time)
     canvas = Canvas(height, width)
-    first, z, x = paint_ground(canvas, camera, world.light, world.layout)
+    paint_ground(canvas, camera, world.light, world.layout)
     paint_sky(canvas, camera, world.light, time=time)
     paint_skyline(canvas, camera, world.light, look=world.layout.look)
+    paint_shade(canvas, camera, world.light, things)
     stage = Stage(canvas, camera, world.light)
+    if world.light.night:
+        _pools(stage, things)
     for thing in things:
         paint_thing(thing, stage)
+    paint_air(canvas, camera, world.light, random=world.random_at(time))
     return canvas
 
 
@@ -67,7 +85,8 @@ def _wall(stage: Stage, x: float, near: float, far: float, height: float) -> tup
     start = max(near, stage.camera.z + NEAR)
     if start >= far:
         return None
-    corners = stage.camera.project([(x, height, start), (x, height, far), (x, 0, far), (x, 0, start)])
+    spot = stage.camera.spot
+    corners = np.array([spot(x, height, start), spot(x, height, far), spot(x, 0, far), spot(x, 0, start)])
     share = (start - near) / (far - near)
     if x > stage.camera.x:
         return corners[[1, 0, 3, 2]], (0.0, 1.0 - share)
@@ -77,34 +96,45 @@ def _wall(stage: Stage, x: float, near: float, far: float, height: float) -> tup
 @paint_thing.register
 def _(thing: street.House, stage: Stage) -> None:
     house = facade(thing.look)
-    light, camera = stage.light, stage.camera
-    tone = light.tone(max((thing.near + thing.z) / 2 - camera.z, 4.0), tint=thing.tint)
-    _house_end(thing, stage)
+    if thing.exposed and thing.near > stage.camera.z + NEAR:
+        _house_end(thing, stage)
+    if house.roof:
+        _roof(thing, stage)
     found = _wall(stage, thing.x, thing.near, thing.z, house.height)
     if found is None:
         return
     corners, span = found
-    if house.roof:
-        top = camera.project([(thing.x, house.height, max(thing.near, camera.z + NEAR)), (thing.x, house.height, thing.z)])
-        ridge = thing.x + np.sign(thing.x) * 1.6
-        back = camera.project([(ridge, house.height + house.roof, max(thing.near, camera.z + NEAR)), (ridge, house.height + house.roof, thing.z)])
-        stage.canvas.fill(np.stack([top[0], top[1], back[1], back[0]]), light.seen(house.tiles, distance=thing.z - camera.z), label=BUILDING)
+    tone = stage.light.tone((max(thing.near, stage.camera.z) + thing.z) / 2 - stage.camera.z, tint=thing.tint)
     stage.canvas.surface(house.day, corners, label=BUILDING, tone=tone, span=span)
-    if light.night:
-        shine = np.eye(3, 4, dtype=np.float32) * min(light.night * 1.2, 1.0)
+    if stage.light.night:
+        shine = np.eye(3, 4, dtype=np.float32) * min(stage.light.night * 1.1, 1.0)
         stage.canvas.surface(house.lights, corners, label=BUILDING, tone=shine, span=span)
 
 
 def _house_end(thing: street.House, stage: Stage) -> None:
-    house = facade(thing.look)
-    if thing.near < stage.camera.z + NEAR:
+    """Paint the wall that faces the camera."""
+    house, spot = facade(thing.look), stage.camera.spot
+    outer = thing.x + math.copysign(END, thing.x)
+    left, right = min(thing.x, outer), max(thing.x, outer)
+    corners = [(left, house.height), (right, house.height), (right, 0.0), (left, 0.0)]
+    flat = np.array([spot(x, y, thing.near) for x, y in corners])
+    stage.canvas.surface(house.end, flat, label=BUILDING, tone=stage.light.tone(thing.near - stage.camera.z, tint=thing.tint))
+
+
+def _roof(thing: street.House, stage: Stage) -> None:
+    """Paint the slope over the street, and the slope over the wall that faces the camera."""
+    house, spot = facade(thing.look), stage.camera.spot
+    start, low, high = max(thing.near, stage.camera.z + NEAR), house.height, house.height + house.roof
+    if start >= thing.z:
         return
-    outer = thing.x + np.sign(thing.x) * 10.0
-    height, near = house.height, thing.near
-    corners = stage.camera.project([(thing.x, height, near), (outer, height, near), (outer, 0, near), (thing.x, 0, near)])
-    if thing.x < 0:
-        corners = corners[[1, 0, 3, 2]]
-    stage.canvas.surface(house.end, corners, label=BUILDING, tone=stage.light.tone(near - stage.camera.z, tint=thing.tint))
+    out = math.copysign(1.0, thing.x)
+    ridge, outer = thing.x + out * EAVES, thing.x + out * END
+    distance = start - stage.camera.z
+    if start == thing.near:
+        end = [(thing.x, low, start), (ridge, high, start), (outer - out * EAVES, high, start), (outer, low, start)]
+        stage.canvas.fill(np.array([spot(*point) for point in end]), stage.light.seen(times(house.tiles, 0.75), distance=distance), label=BUILDING)
+    slope = [(thing.x, low, start), (thing.x, low, thing.z), (ridge, high, thing.z), (ridge, high, start)]
+    stage.canvas.fill(np.array([spot(*point) for point in slope]), stage.light.seen(house.tiles, distance=distance), label=BUILDING)
 
 
 @paint_thing.register
@@ -135,10 +165,25 @@ def _(thing: street.Lamp, stage: Stage) -> None:
         return
     stage.stand(lamp(thing.look), thing, label=POLE, mirrored=thing.x > 0)
     if stage.light.night:
-        x = thing.x - np.sign(thing.x) * LAMP_REACH
-        column, row = stage.camera.project([(x, LAMP_HEIGHT - 0.16, thing.z)])[0]
-        scale = stage.camera.scale(thing.z)
-        stage.canvas.glow(column, row, radius=1.4 * scale, color=tuple(value * stage.light.night for value in (120, 190, 235)))
+        _lamp_light(thing, stage)
+
+
+def _lamp_light(thing: street.Lamp, stage: Stage) -> None:
+    x = thing.x - math.copysign(LAMP_REACH, thing.x)
+    scale = stage.camera.scale(thing.z)
+    column, row = stage.camera.spot(x, LAMP_HEIGHT - 0.16, thing.z)
+    stage.canvas.glow(column, row, across=1.4 * scale, up=1.4 * scale, color=times(LAMPLIGHT, stage.light.night))
+
+
+def _pools(stage: Stage, things: Sequence[Thing]) -> None:
+    """Paint the light of the lamps on the ground."""
+    for thing in things:
+        if isinstance(thing, street.Lamp) and thing.z > stage.camera.z + POOL + NEAR:
+            x = thing.x - math.copysign(LAMP_REACH, thing.x)
+            column, near = stage.camera.spot(x, 0, thing.z - POOL)
+            far = stage.camera.spot(x, 0, thing.z + POOL)[1]
+            across = POOL * stage.camera.scale(thing.z)
+            stage.canvas.glow(column, (near + far) / 2, across=across, up=(near - far) / 2, color=times(LAMPLIGHT, 0.4 * stage.light.night))
 
 
 @paint_thing.register
@@ -180,4 +225,16 @@ def _(thing: street.Vehicle, stage: Stage) -> None:
     if stage.too_small(thing.z, 1.5, 0.02):
         return
     body, color = vehicle_look(thing.look)
-    paint_vehicle(stage.canvas, stage.camera, stage.light, body=BODIES[body][1], paint=PAINTS[color], pose=thing.pose)
+    paint_vehicle(stage.canvas, stage.camera, stage.light, body=BODIES[body], paint=PAINTS[color], pose=thing.pose)
+    if stage.light.night and thing.z > stage.camera.z + BODIES[body].length / 2 + NEAR:
+        _beams(thing, BODIES[body], stage)
+
+
+def _beams(thing: street.Vehicle, body: Body, stage: Stage) -> None:
+    """Paint the shine of the lamps of a vehicle that is on its way."""
+    if not thing.moving:
+        return
+    scale = stage.camera.scale(thing.z)
+    radius, color = (0.5, TAIL_LIGHT) if thing.heading > 0 else (0.95, HEAD_LIGHT)
+    for column, row in lamps(stage.camera, body=body, pose=thing.pose):
+        stage.canvas.glow(column, row, across=radius * scale, up=radius * scale, color=times(color, stage.light.night))

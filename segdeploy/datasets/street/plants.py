@@ -28,14 +28,14 @@ def tree(look: int) -> Sprite:
         sheet.stroke([(0, trunk * 0.8), (lean * 0.5, trunk + 0.9), (lean, trunk + 2.0)], 0.12, tuple(value * 0.8 for value in BARK))
     middle, tall = (trunk + height) / 2, (height - trunk) / 2
     slim = 0.75 if look % 4 == 0 else 0.35
-    for layer in range(4):
-        for _ in range(150 if layer else 110):
-            angle, radius = random.uniform(0, 2 * np.pi), np.sqrt(random.uniform(0, 1)) * (0.94 - 0.06 * layer)
+    for layer in range(5):
+        for _ in range(420):
+            angle, radius = random.uniform(0, 2 * np.pi), np.sqrt(random.uniform(0, 1)) * (0.95 - 0.05 * layer)
             up = np.sin(angle) * radius
             x = np.cos(angle) * radius * spread * (1 - slim * max(up, 0) * 0.7) - 0.06 * layer
             y = middle + up * tall + 0.07 * layer
-            bright = (0.5 + 0.19 * layer) * (0.92 + 0.2 * up) * (1 - 0.1 * x / spread) * random.uniform(0.86, 1.12)
-            size = random.uniform(0.2, 0.42) * (1.25 - 0.17 * layer)
+            bright = (0.46 + 0.17 * layer) * (0.88 + 0.26 * up) * (1 - 0.14 * x / spread) * random.uniform(0.86, 1.12)
+            size = random.uniform(0.11, 0.24) * (1.4 - 0.17 * layer)
             leaf = (color[0] * bright, min(color[1] * bright, 255), color[2] * bright)
             sheet.ellipse(x, y, size, size * random.uniform(0.55, 0.9), leaf, turn=random.uniform(0, 180))
     return sheet.finish()
@@ -49,9 +49,9 @@ def hedge(look: int) -> Sprite:
     sheet = Sketch(HEDGE_LENGTH, HEDGE_HEIGHT, density=32)
     sheet.rectangle(-HEDGE_LENGTH, 0, HEDGE_LENGTH, HEDGE_HEIGHT * 0.7, tuple(value * 0.45 for value in color))
     for layer in range(3):
-        for x in random.uniform(-HEDGE_LENGTH / 2, HEDGE_LENGTH / 2, 170):
+        for x in random.uniform(-HEDGE_LENGTH / 2, HEDGE_LENGTH / 2, 420):
             y = random.uniform(0, HEDGE_HEIGHT * (0.86 + 0.08 * np.sin(x * 2.1 + look)))
             bright = (0.55 + 0.18 * layer) * (0.7 + 0.35 * y / HEDGE_HEIGHT) * random.uniform(0.85, 1.15)
-            size = random.uniform(0.12, 0.3)
+            size = random.uniform(0.07, 0.2)
             sheet.ellipse(x, y, size, size * 0.75, tuple(min(value * bright, 255.0) for value in color), turn=random.uniform(0, 180))
     return sheet.finish()

@@ -6,21 +6,23 @@ from functools import cached_property
 
 import numpy as np
 
-from segdeploy.datasets.street.camera import Bend, Camera
+from segdeploy.datasets.street.camera import Bend, Camera, Floats
 from segdeploy.datasets.street.facades import LOOKS, facade
 from segdeploy.datasets.street.furniture import FENCE_LENGTH, FENCES, SIGNS
 from segdeploy.datasets.street.ground import CROSSING, LENGTH, Layout
 from segdeploy.datasets.street.light import Light, draw_light
 from segdeploy.datasets.street.people import PEOPLE, PHASES
 from segdeploy.datasets.street.plants import TREES
-from segdeploy.datasets.street.vehicles import BODIES, PAINTS, Pose
+from segdeploy.datasets.street.vehicles import BODIES, PAINTS, SHARES, Pose
 
 BLOCK = LENGTH
 """Length of the part of the street that one seed fills, in meters."""
-SIGHT = 130.0
+SIGHT = 150.0
 """Nothing further away is drawn, in meters."""
 SPEED = 8.0
 """Of the camera in a drive, in meters a second."""
+ONCOMING, ONCOMING_COUNT = 14, 4
+"""Purpose of the seed of the vehicles that come, and how many of them are in sight."""
 PARKING = 2.2
 """Width of the lane of parked cars on each side, in meters."""
 
@@ -42,9 +44,10 @@ class Thing:
 
 @dataclass(frozen=True, kw_only=True)
 class House(Thing):
-    """A house; `z` is its far end, `near` the other."""
+    """A house; `z` is its far end, `near` the other; `exposed` is whether its wall there can be seen."""
 
     near: float
+    exposed: bool
     tint: tuple[float, float, float]
 
 
@@ -110,6 +113,7 @@ class Vehicle(Thing):
     """A car, a van or a bus."""
 
     heading: int
+    moving: bool
 
     @property
     def pose(self) -> Pose:
@@ -129,6 +133,10 @@ class World:
 
     def _random(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([*self.seed, *(number & 0xFFFFFFFF for number in purpose)])
+
+    def random_at(self, time: float) -> np.random.Generator:
+        """Give random numbers for what changes from frame to frame, such as drops of rain."""
+        return self._random(16, round(1000 * time))
 
     @cached_property
     def layout(self) -> Layout:
@@ -202,22 +210,25 @@ class World:
         for z in np.arange(3.2, BLOCK, 6.4):
             look, wanted = int(random.integers(1 << 30)), random.random() < 0.4
             if wanted and not CROSSING - 4 < z < CROSSING + 7:
-                yield Vehicle(x=side * (self.layout.road - 1.15), z=start + z, look=look, heading=side)
+                yield Vehicle(x=side * (self.layout.road - 1.15), z=start + z, look=look, heading=side, moving=False)
 
     def _lots(self, block: int, side: int) -> Iterator[Thing]:
         random = self._random(5, block, side)
         place, end = block * BLOCK, (block + 1) * BLOCK
         garden = int(random.integers(3))
+        before = 0.0
         for number in range(12):
             look = int(random.integers(LOOKS))
             tint = tuple(float(value) for value in random.uniform(0.88, 1.1, 3))
-            width = facade(look).width
+            width, height = facade(look).width, facade(look).height
             if place + width > end or number == garden:
                 stop = end if place + width > end else place + FENCE_LENGTH * int(random.integers(3, 5))
                 yield from self._garden(place, min(stop, end), side, random)
-                place = stop
+                place, before = stop, 0.0
             else:
-                yield House(x=side * self.layout.line, z=place + width, near=place, look=look, tint=(tint[0], tint[1], tint[2]))
+                exposed, before = height > before, height
+                colors = (tint[0], tint[1], tint[2])
+                yield House(x=side * self.layout.line, z=place + width, near=place, look=look, tint=colors, exposed=exposed)
                 place += width
             if place >= end:
                 return
@@ -235,11 +246,14 @@ class World:
 
     def _slots(self, purpose: int, *, count: int, period: float, speed: float, time: float) -> Iterator[tuple[float, np.random.Generator]]:
         """Give places of things that move, evenly spread; whoever falls behind comes again ahead as another."""
-        for slot in range(count):
-            offset = float(self._random(purpose, slot).uniform(0, 0.7)) * period / count
-            travelled = slot * period / count + offset + (speed - SPEED) * time
+        for slot, travelled in enumerate(self.travelled(purpose, count=count, period=period, speed=speed, time=np.array([time]))[:, 0]):
             lap = int(np.floor(travelled / period))
             yield self.start + SPEED * time + travelled - lap * period, self._random(purpose, slot, lap)
+
+    def travelled(self, purpose: int, *, count: int, period: float, speed: float, time: Floats) -> Floats:
+        """Tell how far ahead of the camera each of `count` things is, (count, times) in meters, not yet folded into the period."""
+        offsets = (np.arange(count) + self._random(purpose).uniform(0, 0.7, count)) * period / count
+        return np.asarray(offsets[:, None] + (speed - SPEED) * time[None])
 
     def _walkers(self, time: float) -> Iterator[Thing]:
         for purpose, speed, count in ((10, 1.3, 6), (11, -1.3, 6)):
@@ -257,17 +271,16 @@ class World:
                 yield Rider(x=side * (edge + random.uniform(0, 0.4)), z=z, look=int(random.integers(PEOPLE)), phase=phase, facing=speed < 0)
 
     def _traffic(self, time: float) -> Iterator[Thing]:
-        for z, random in self._slots(14, count=3, period=SIGHT, speed=-SPEED, time=time):
-            yield Vehicle(x=-self.lane, z=z, look=int(random.integers(1 << 30)), heading=-1)
+        for z, random in self._slots(ONCOMING, count=ONCOMING_COUNT, period=SIGHT, speed=-SPEED, time=time):
+            yield Vehicle(x=-self.lane, z=z, look=int(random.integers(1 << 30)), heading=-1, moving=True)
         random = self._random(15)
         if random.random() < 0.7:
             ahead = random.uniform(15, 34) + 2.5 * np.sin(time / 3 + random.uniform(0, 6))
             place = self.start + SPEED * time + ahead
-            yield Vehicle(x=self.lane, z=float(place), look=int(random.integers(1 << 30)), heading=1)
+            yield Vehicle(x=self.lane, z=float(place), look=int(random.integers(1 << 30)), heading=1, moving=True)
 
 
 def vehicle_look(look: int) -> tuple[int, int]:
     """Choose the body and the paint of a vehicle."""
     random = np.random.default_rng(look)
-    shares = np.array([share for share, _ in BODIES])
-    return int(random.choice(len(BODIES), p=shares / shares.sum())), int(random.integers(len(PAINTS)))
+    return int(random.choice(len(BODIES), p=SHARES)), int(random.integers(len(PAINTS)))

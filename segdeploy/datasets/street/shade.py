@@ -1,0 +1,143 @@
+"""Shadows on the ground: of the sun, and the dark under everything that stands."""
+
+from collections.abc import Iterable, Sequence
+from functools import singledispatch
+
+import cv2
+import numpy as np
+
+from segdeploy.datasets.street import world as street
+from segdeploy.datasets.street.camera import Camera
+from segdeploy.datasets.street.canvas import SHIFT, Canvas, points_of
+from segdeploy.datasets.street.facades import facade
+from segdeploy.datasets.street.furniture import LAMP_HEIGHT, SIGN_POST
+from segdeploy.datasets.street.light import Light
+from segdeploy.datasets.street.vehicles import BODIES
+from segdeploy.datasets.street.world import Thing, vehicle_look
+
+FAR = 60.0
+"""Nobody sees the shadow of what is further away, in meters."""
+LONGEST = 2.4
+"""Longest shadow of the sun, in heights of the thing."""
+UNDER = 0.42
+"""What is left of the light under a vehicle."""
+
+Spot = tuple[float, float]
+"""x and z on the ground, in meters."""
+
+
+def paint_shade(canvas: Canvas, camera: Camera, light: Light, things: Iterable[Thing]) -> None:
+    """Darken the ground where things keep light away; the mask stays, since a shadow is no thing."""
+    first = int(np.floor(camera.horizon)) + 1
+    shade = np.full((camera.height - first, camera.width), 255, np.uint8)
+    near = [thing for thing in things if thing.z < camera.z + FAR]
+    if light.sun:
+        across, along = _sunbeam(light)
+        for thing in near:
+            for shape in cast(thing, across, along):
+                _fill(shade, camera, shape, first=first, left=1 - light.sun)
+    for thing in near:
+        for shape in stand(thing):
+            _fill(shade, camera, shape, first=first, left=UNDER)
+    soft = 2 * (camera.height // 160) + 1
+    shade = cv2.blur(shade, (soft, soft))
+    part = canvas.picture[first:]
+    cv2.multiply(part, cv2.cvtColor(shade, cv2.COLOR_GRAY2BGR), dst=part, scale=1 / 255)
+
+
+def _sunbeam(light: Light) -> Spot:
+    length = min(1 / np.tan(light.elevation), LONGEST)
+    return -float(np.sin(light.azimuth)) * length, -float(np.cos(light.azimuth)) * length
+
+
+def _fill(shade: np.ndarray, camera: Camera, shape: Sequence[Spot], *, first: int, left: float) -> None:
+    pixels = np.array([camera.spot(x, 0.0, z) for x, z in shape]) - (0, first)
+    cv2.fillPoly(shade, [points_of(pixels)], 255 * left, cv2.LINE_AA, SHIFT)
+
+
+def _strip(thing: Thing, height: float, width: float, across: float, along: float) -> list[Sequence[Spot]]:
+    """Give the shadow of something upright and slim."""
+    x, z, half = thing.x, thing.z, width / 2
+    return [[(x - half, z), (x + half, z), (x + half + across * height, z + along * height), (x - half + across * height, z + along * height)]]
+
+
+def _round(x: float, z: float, across: float, along: float) -> Sequence[Spot]:
+    return [(x + across * np.cos(angle), z + along * np.sin(angle)) for angle in np.arange(12) * np.pi / 6]
+
+
+@singledispatch
+def cast(thing: Thing, across: float, along: float) -> list[Sequence[Spot]]:
+    """Give the shapes on the ground from which a thing keeps the sun away.
+
+    Args:
+        thing: What stands there.
+        across: Where the shadow of a meter's height ends, in meters to the right.
+        along: The same along the street.
+    """
+    return []
+
+
+@cast.register
+def _(thing: street.House, across: float, along: float) -> list[Sequence[Spot]]:
+    height = facade(thing.look).height
+    shift_x, shift_z = across * height, along * height
+    return [[(thing.x, thing.near), (thing.x, thing.z), (thing.x + shift_x, thing.z + shift_z), (thing.x + shift_x, thing.near + shift_z)]]
+
+
+@cast.register
+def _(thing: street.Fence, across: float, along: float) -> list[Sequence[Spot]]:
+    shift_x, shift_z = across * 1.4, along * 1.4
+    return [[(thing.x, thing.near), (thing.x, thing.z), (thing.x + shift_x, thing.z + shift_z), (thing.x + shift_x, thing.near + shift_z)]]
+
+
+@cast.register
+def _(thing: street.Tree, across: float, along: float) -> list[Sequence[Spot]]:
+    crown = _round(thing.x + 4.2 * across, thing.z + 4.2 * along, 1.9 + 0.4 * abs(across), 1.9 + 0.4 * abs(along))
+    return [*_strip(thing, 3.5, 0.4, across, along), crown]
+
+
+@cast.register
+def _(thing: street.Lamp, across: float, along: float) -> list[Sequence[Spot]]:
+    return _strip(thing, LAMP_HEIGHT, 0.22, across, along)
+
+
+@cast.register
+def _(thing: street.Sign | street.TrafficLight, across: float, along: float) -> list[Sequence[Spot]]:
+    return _strip(thing, SIGN_POST, 0.16, across, along) + [_round(thing.x + 2.5 * across, thing.z + 2.5 * along, 0.45, 0.45)]
+
+
+@cast.register
+def _(thing: street.Walker | street.Rider, across: float, along: float) -> list[Sequence[Spot]]:
+    return _strip(thing, 1.7, 0.42, across, along)
+
+
+@cast.register
+def _(thing: street.Vehicle, across: float, along: float) -> list[Sequence[Spot]]:
+    body = BODIES[vehicle_look(thing.look)[0]]
+    base = np.array(_footprint(thing)[0])
+    shifted = base + (across * body.height * 0.85, along * body.height * 0.85)
+    hull = cv2.convexHull(np.concatenate([base, shifted]).astype(np.float32))[:, 0]
+    return [[(float(x), float(z)) for x, z in hull]]
+
+
+@singledispatch
+def stand(thing: Thing) -> list[Sequence[Spot]]:
+    """Give the shapes on the ground that are dark in any light, since a thing stands there."""
+    return []
+
+
+@stand.register
+def _(thing: street.Walker | street.Rider, half: float = 0.3) -> list[Sequence[Spot]]:
+    return [_round(thing.x, thing.z, half, half)]
+
+
+@stand.register
+def _(thing: street.Tree | street.Lamp | street.Bollard | street.Sign) -> list[Sequence[Spot]]:
+    return [_round(thing.x, thing.z, 0.28, 0.28)]
+
+
+@stand.register
+def _footprint(thing: street.Vehicle) -> list[Sequence[Spot]]:
+    body = BODIES[vehicle_look(thing.look)[0]]
+    half, reach = body.half * 1.02, body.length / 2
+    return [[(thing.x - half, thing.z - reach), (thing.x + half, thing.z - reach), (thing.x + half, thing.z + reach), (thing.x - half, thing.z + reach)]]
