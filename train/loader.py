@@ -13,6 +13,7 @@ from segdeploy.errors import SegdeployError
 from segdeploy.machine import cores
 
 from .augment import augment
+from .memory import Remembered
 from .recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
@@ -89,10 +90,10 @@ class Loader:
             recipe: Says how it is read.
             pinned: Whether batches lie in memory from which a CUDA device copies by itself.
         """
-        workers = choose_workers() if recipe.workers < 0 else recipe.workers
+        workers = choose_workers(recipe)
         self._shuffle = Shuffle(len(samples), recipe)
         self._batches: DataLoader[Batch | SegdeployError] = DataLoader(
-            Augmented(samples, recipe),
+            Augmented(Remembered(samples, room_of_process(recipe)), recipe),
             batch_sampler=self._shuffle,
             collate_fn=stack,
             num_workers=workers,
@@ -133,6 +134,11 @@ def be_single_threaded(worker: int) -> None:  # noqa: ARG001 - torch's signature
     cv2.setNumThreads(1)
 
 
-def choose_workers() -> int:
-    """Give a number of workers that leaves the network its cores."""
-    return min(MAX_WORKERS, cores() - 1)
+def choose_workers(recipe: Recipe) -> int:
+    """Give the recipe's number of workers, or one that leaves the network its cores."""
+    return recipe.workers if recipe.workers >= 0 else min(MAX_WORKERS, cores() - 1)
+
+
+def room_of_process(recipe: Recipe) -> float:
+    """Give the bytes that each worker may remember, and the main process beside them for validation."""
+    return recipe.memory * 2**30 / (max(1, choose_workers(recipe)) + 1)

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
+from math import inf
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
@@ -42,6 +43,7 @@ class Recipe:
         device: "auto", "cpu", "cuda" or "cuda:n".
         amp: Whether a CUDA device computes in half precision where that is safe.
         workers: Processes that read pictures; -1 chooses by the cores that may be used.
+        memory: GiB of read pictures that all processes together keep from epoch to epoch.
     """
 
     model: str = "unet"
@@ -66,6 +68,7 @@ class Recipe:
     device: str = "auto"
     amp: bool = True
     workers: int = -1
+    memory: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the values before anything heavy is loaded."""
@@ -73,17 +76,19 @@ class Recipe:
         self._require("imgsz", min(self.imgsz) > 0, "more than 0 each")
         self._require("batch", self.batch > 0, "more than 0")
         self._require("optimizer", self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
-        self._require("lr", self.lr > 0, "more than 0")
+        self._require("lr", 0 < self.lr < inf, "more than 0")
         self._require("warmup", 0 <= self.warmup < 1, "within 0 and 1")
-        self._require("weight_decay", self.weight_decay >= 0, "0 or more")
+        self._require("weight_decay", 0 <= self.weight_decay < inf, "0 or more")
         self._require("momentum", 0 <= self.momentum < 1, "within 0 and 1")
-        self._require("clip", self.clip >= 0, "0 or more")
-        self._require("scale", 0 < self.scale[0] <= self.scale[1], "a smaller and a larger number above 0")
+        self._require("clip", 0 <= self.clip < inf, "0 or more")
+        self._require("scale", 0 < self.scale[0] <= self.scale[1] < inf, "a smaller and a larger number above 0")
         self._require("flip", 0 <= self.flip <= 1, "within 0 and 1")
         self._require("color", 0 <= self.color < 1, "within 0 and 1")
-        self._require("std", min(self.std) > 0, "more than 0 each")
+        self._require("mean", all(-inf < value < inf for value in self.mean), "three numbers")
+        self._require("std", all(0 < value < inf for value in self.std), "more than 0 each")
         self._require("seed", self.seed >= 0, "0 or more")
         self._require("workers", self.workers >= -1, "0 or more, or -1 for a number that fits the machine")
+        self._require("memory", 0 <= self.memory < inf, "0 or more")
 
     def _require(self, name: str, met: bool, wanted: str) -> None:  # noqa: FBT001 - the condition itself
         if not met:

@@ -22,8 +22,9 @@ from segdeploy.scores import Scores
 from .birth import make_card
 from .history import Epoch, write_history
 from .interruption import terminable
-from .loader import Loader
+from .loader import Loader, room_of_process
 from .loop import Loop
+from .memory import Remembered
 from .plots import draw_curves, draw_samples
 from .recipe import Recipe
 
@@ -47,7 +48,7 @@ class Run:
         """
         self.recipe = recipe
         self._train = open_split(recipe, "train")
-        self._val = open_split(recipe, "val")
+        self._val = Remembered(open_split(recipe, "val"), room_of_process(recipe))
         self._device = choose_device(recipe.device)
         if self._device.type == "cpu":
             torch.set_num_threads(cores())

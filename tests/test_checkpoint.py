@@ -1,0 +1,193 @@
+"""A checkpoint gives back what was put in, and nothing in a foreign file is ever executed."""
+
+import os
+import pickle
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from segdeploy import models
+from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
+from segdeploy.checkpoint import STATE_KEY, WEIGHTS_KEY, Checkpoint, load_checkpoint, save_checkpoint
+from segdeploy.errors import ModelError
+
+CARD = ModelCard(
+    architecture="unet",
+    arguments={"width": 1, "depth": 1},
+    classes=(LabelClass(name="a", color=(1, 2, 3)), LabelClass(name="b", color=(4, 5, 6))),
+    input=InputSpec(height=6, width=8, mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3)),
+)
+
+
+class Trap:
+    """An object that makes a folder when a careless reader unpickles it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self._path),)
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    torch.manual_seed(0)
+    weights = models.build("unet", 2, width=1, depth=1).state_dict()
+    return Checkpoint(card=CARD, weights=weights, state={"step": 3, "random": torch.get_rng_state(), "history": [{"loss": 0.5}]})
+
+
+@pytest.fixture
+def file(checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    path = tmp_path / "good.pt"
+    save_checkpoint(path, checkpoint)
+    return path
+
+
+def save(path: Path, content: object) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def test_gives_back_what_was_put_in(file: Path, checkpoint: Checkpoint) -> None:
+    """Card, weights and state alike."""
+    again = load_checkpoint(file)
+
+    assert again.card == checkpoint.card
+    assert all(torch.equal(again.weights[key], value) for key, value in checkpoint.weights.items())
+    assert again.state["history"] == [{"loss": 0.5}]
+    assert torch.equal(again.state["random"], checkpoint.state["random"])
+
+
+@torch.no_grad()
+def test_network_normalizes_as_the_card_says(file: Path) -> None:
+    """Uint8 goes in; (x / 255 - mean) / std reaches the network."""
+    loaded = load_checkpoint(file)
+    image = torch.arange(6 * 8 * 3, dtype=torch.uint8).view(1, 6, 8, 3)
+    plain = models.build("unet", 2, width=1, depth=1).eval()
+    plain.load_state_dict(dict(loaded.weights))
+
+    numbers = (image.permute(0, 3, 1, 2) / 255 - torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1)) / torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
+
+    torch.testing.assert_close(loaded.network()(image), plain(numbers))
+
+
+@pytest.mark.parametrize("key", [CARD_KEY, WEIGHTS_KEY, STATE_KEY])
+def test_malicious_pickle_is_refused_and_never_executed(tmp_path: Path, key: str, checkpoint: Checkpoint) -> None:
+    """The trap may hide at any place."""
+    content = {CARD_KEY: checkpoint.card.to_json(), WEIGHTS_KEY: dict(checkpoint.weights), STATE_KEY: {}}
+    path = save(tmp_path / "evil.pt", {**content, key: Trap(tmp_path / "sprung")})
+
+    with pytest.raises(ModelError, match="holds more than tensors and plain values"):
+        load_checkpoint(path)
+
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_plain_pickle_is_refused_and_never_executed(tmp_path: Path) -> None:
+    """Old PyTorch files are bare pickles; ours never are."""
+    path = tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+
+    with pytest.raises(ModelError, match="is no checkpoint"):
+        load_checkpoint(path)
+
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_truncated_file_is_refused(file: Path, tmp_path: Path) -> None:
+    """Wherever a copy broke off, it is a sentence."""
+    whole = file.read_bytes()
+    broken = tmp_path / "broken.pt"
+
+    for length in (*range(0, len(whole), 97), len(whole) - 1):
+        broken.write_bytes(whole[:length])
+        with pytest.raises(ModelError, match="damaged"):
+            load_checkpoint(broken)
+
+
+def test_file_that_would_grow_is_refused(file: Path, tmp_path: Path) -> None:
+    """A few bytes of ZIP can unpack to more than the machine has."""
+    bomb = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry in source.namelist():
+            target.writestr(entry, source.read(entry))
+        target.writestr("archive/data/zeros", bytes(10_000_000))
+
+    with pytest.raises(ModelError, match="would grow"):
+        load_checkpoint(bomb)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2],
+        {"weights": {}},
+        {CARD_KEY: 3, WEIGHTS_KEY: {}, STATE_KEY: {}},
+        {CARD_KEY: CARD.to_json(), WEIGHTS_KEY: [1], STATE_KEY: {}},
+        {CARD_KEY: CARD.to_json(), WEIGHTS_KEY: {"a": 1}, STATE_KEY: {}},
+        {CARD_KEY: CARD.to_json(), WEIGHTS_KEY: {1: torch.ones(1)}, STATE_KEY: {}},
+        {CARD_KEY: CARD.to_json(), WEIGHTS_KEY: {}, STATE_KEY: 3},
+        {CARD_KEY: "{}", WEIGHTS_KEY: {}, STATE_KEY: {}},
+    ],
+)
+def test_foreign_content_is_refused(tmp_path: Path, content: object) -> None:
+    """Plain values of another form are no checkpoint either."""
+    path = save(tmp_path / "foreign.pt", content)
+
+    with pytest.raises(ModelError, match=r"segdeploy train|damaged card"):
+        load_checkpoint(path)
+
+
+def test_weights_must_fit_to_the_last_key(checkpoint: Checkpoint) -> None:
+    """A missing, an unknown and a weight of another size are each named."""
+    weights = dict(checkpoint.weights)
+    missing = {key: value for key, value in weights.items() if key != "head.bias"}
+
+    with pytest.raises(ModelError, match=r"head.bias is missing in the file and \(2,\) in the network"):
+        replace(checkpoint, weights=missing).network()
+    with pytest.raises(ModelError, match=r"tail is \(1,\) in the file and unknown in the network"):
+        replace(checkpoint, weights={**weights, "tail": torch.ones(1)}).network()
+    with pytest.raises(ModelError, match=r"head.bias is \(3,\) in the file and \(2,\) in the network"):
+        replace(checkpoint, weights={**weights, "head.bias": torch.ones(3)}).network()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments"),
+    [
+        ("vnet", {}),
+        ("unet", {"width": 10**9}),
+        ("unet", {"width": 10**30}),
+        ("unet", {"width": "1"}),
+        ("unet", {"depth": -1}),
+        ("unet", {"x": 1}),
+    ],
+)
+def test_card_of_a_network_that_cannot_be_is_refused(checkpoint: Checkpoint, architecture: str, arguments: dict[str, Any]) -> None:
+    """A forged card neither fills the memory nor ends in a traceback."""
+    card = replace(CARD, architecture=architecture, arguments=arguments)
+
+    with pytest.raises(ModelError, match=r"cannot be built|do not fit"):
+        replace(checkpoint, card=card).network()
+
+
+def test_missing_file_and_folder_are_told(tmp_path: Path) -> None:
+    """The name stands in the message."""
+    with pytest.raises(ModelError, match=r"no file .*absent\.pt"):
+        load_checkpoint(tmp_path / "absent.pt")
+    with pytest.raises(ModelError, match="no file"):
+        load_checkpoint(tmp_path)
+
+
+def test_failed_writing_leaves_the_old_file(file: Path, checkpoint: Checkpoint) -> None:
+    """`last.pt` is never a broken file."""
+    before = file.read_bytes()
+
+    with pytest.raises(AttributeError):
+        save_checkpoint(file, replace(checkpoint, state={"no": lambda: None}))
+
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["good.pt"]

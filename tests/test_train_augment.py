@@ -1,0 +1,114 @@
+"""Picture and mask move together, by chance that can be repeated."""
+
+import numpy as np
+import pytest
+
+from segdeploy.scores import IGNORED
+from segdeploy.train.augment import Window, augment, draw_window, look_through, tint
+from segdeploy.train.recipe import Recipe
+
+
+def blocks(height: int, width: int, side: int) -> np.ndarray:
+    """Mask of blocks, each of a class of its own among 200."""
+    rows, columns = np.indices((height, width)) // side
+    return ((rows * 7 + columns * 13) % 200).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_picture_and_mask_move_together(seed: int) -> None:
+    """A picture that shows its own mask must still do so after the change, away from the edges of the blocks."""
+    mask = blocks(96, 120, side=24)
+    recipe = Recipe(imgsz=(48, 64), color=0.0)
+
+    image, truth = augment(np.dstack([mask] * 3), mask, recipe, np.random.default_rng(seed))
+
+    labelled = truth != IGNORED
+    inner = labelled.copy()
+    for axis in (0, 1):
+        for step in (-1, 1, -2, 2):
+            inner &= np.roll(truth, step, axis) == truth
+    assert inner.any()
+    assert np.abs(image[inner].astype(int) - truth[inner][:, None]).max() <= 1
+
+
+def test_every_pixel_of_a_one_pixel_grid_keeps_its_label() -> None:
+    """At an enlargement of 1 nothing is resampled, so that the finest pattern survives, mirrored or not."""
+    mask = (np.indices((24, 32)).sum(0) % 2).astype(np.uint8) * 99
+    recipe = Recipe(imgsz=(24, 32), scale=(1.0, 1.0), flip=1.0, color=0.0)
+
+    image, truth = augment(np.dstack([mask] * 3), mask, recipe, np.random.default_rng(0))
+
+    np.testing.assert_array_equal(truth, mask[:, ::-1])
+    np.testing.assert_array_equal(image, np.dstack([mask[:, ::-1]] * 3))
+
+
+def test_whole_enlargement_keeps_every_label_in_its_place() -> None:
+    """Doubled, each pixel becomes four, in picture and mask at once."""
+    mask = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    recipe = Recipe(imgsz=(4, 4))
+
+    _, truth = look_through(Window(top=1, left=2, height=2, width=2), np.dstack([mask] * 3), mask, recipe)
+
+    np.testing.assert_array_equal(truth, np.kron(mask[1:3, 2:4], np.ones((2, 2), np.uint8)))
+
+
+def test_beyond_the_edges_is_the_mean_and_not_labelled() -> None:
+    """The network must learn nothing from what is not there."""
+    mask = np.full((4, 4), 3, np.uint8)
+    recipe = Recipe(imgsz=(4, 4), mean=(1.0, 0.5, 0.0))
+
+    image, truth = look_through(Window(top=-4, left=0, height=8, width=8), np.zeros((4, 4, 3), np.uint8), mask, recipe)
+
+    expected = np.full((4, 4), IGNORED)
+    expected[2:, :2] = 3
+    np.testing.assert_array_equal(truth, expected)
+    np.testing.assert_array_equal(image[0, 0], [0, 128, 255])
+    np.testing.assert_array_equal(image[3, 0], [0, 0, 0])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 2), (240, 320)])
+def test_any_picture_gives_the_size_asked_for(size: tuple[int, int]) -> None:
+    """Tiny pictures and extreme enlargements included."""
+    recipe = Recipe(imgsz=(16, 24), scale=(0.02, 50.0))
+    random = np.random.default_rng(0)
+
+    for _ in range(50):
+        image, truth = augment(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8), recipe, random)
+
+        assert image.shape == (16, 24, 3)
+        assert truth.shape == (16, 24)
+        assert (truth == 0).any()
+
+
+def test_same_chance_gives_the_same_sample() -> None:
+    """A run can be made again, and go on anywhere."""
+    image = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    mask = blocks(60, 80, side=10)
+
+    first = augment(image, mask, Recipe(imgsz=(30, 40)), np.random.default_rng((0, 3, 7)))
+    second = augment(image, mask, Recipe(imgsz=(30, 40)), np.random.default_rng((0, 3, 7)))
+    other = augment(image, mask, Recipe(imgsz=(30, 40)), np.random.default_rng((0, 4, 7)))
+
+    assert np.array_equal(first[0], second[0])
+    assert np.array_equal(first[1], second[1])
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_windows_are_within_the_range() -> None:
+    """Halved, four times the area is seen; doubled, a quarter of it."""
+    random = np.random.default_rng(0)
+
+    windows = [draw_window(100, 200, Recipe(scale=(0.5, 2.0)), random) for _ in range(300)]
+
+    assert min(window.height for window in windows) in range(50, 53)
+    assert max(window.height for window in windows) in range(196, 201)
+    assert all(window.width in range(2 * window.height - 2, 2 * window.height + 3) for window in windows)
+    smaller = sum(window.height > 100 for window in windows)
+    assert 120 < smaller < 180
+
+
+def test_tint_of_nothing_changes_nothing() -> None:
+    """An amount of 0 switches it off exactly."""
+    image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+    np.testing.assert_array_equal(tint(image, 0.0, np.random.default_rng(0)), image)

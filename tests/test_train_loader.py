@@ -1,0 +1,103 @@
+"""Batches: shuffled, repeatable, and honest about a sample that cannot be used."""
+
+import numpy as np
+import pytest
+import torch
+
+from segdeploy.card import LabelClass
+from segdeploy.datasets import Sample
+from segdeploy.errors import DataError
+from segdeploy.train.loader import Loader, Shuffle, choose_workers, room_of_process
+from segdeploy.train.recipe import Recipe
+
+PLAIN = Recipe(imgsz=(4, 4), batch=2, scale=(1.0, 1.0), flip=0.0, color=0.0, workers=0)
+
+
+class Numbered:
+    """Seven pictures, each of its number; the fifth can be broken."""
+
+    classes = (LabelClass(name="all", color=(1, 2, 3)),)
+    names = tuple("0123456")
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self._broken = broken
+
+    def __len__(self) -> int:
+        return 7
+
+    def __getitem__(self, index: int) -> Sample:
+        if self._broken and index == 5:
+            msg = "5.png is no picture; remove it"
+            raise DataError(msg)
+        image = np.zeros((4, 4, 3), np.uint8)
+        image[..., 0] = index
+        return Sample(image=image, mask=np.full((4, 4), index, np.uint8), name=str(index))
+
+
+def numbers(loader: Loader, epoch: int) -> list[int]:
+    return [int(mask[0, 0]) for _, masks in loader.epoch(epoch) for mask in masks]
+
+
+def test_batches_are_red_green_blue_and_hold_together() -> None:
+    """Blue of the data set becomes the last channel, for that is what the deployed network takes."""
+    loader = Loader(Numbered(), PLAIN, pinned=False)
+
+    for images, masks in loader.epoch(0):
+        assert images.shape == (2, 4, 4, 3)
+        assert images.dtype == masks.dtype == torch.uint8
+        assert torch.equal(images[..., 2], masks)
+        assert not images[..., :2].any()
+
+
+def test_every_epoch_has_its_own_order_which_can_be_repeated() -> None:
+    """The order follows from seed and epoch alone, so that a resumed run sees what it would have seen."""
+    loader = Loader(Numbered(), PLAIN, pinned=False)
+
+    first, second = numbers(loader, 0), numbers(loader, 1)
+
+    assert first != second
+    assert len(set(first)) == 6
+    assert numbers(Loader(Numbered(), PLAIN, pinned=False), 1) == second
+
+
+def test_fewer_samples_than_a_batch_are_a_batch() -> None:
+    """A handful of pictures can be trained on."""
+    shuffle = Shuffle(3, Recipe(batch=8))
+
+    assert [len(batch) for batch in shuffle] == [3]
+    assert len(shuffle) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_workers_give_what_one_process_gives() -> None:
+    """How many read is a matter of speed alone, over epochs in which workers live on."""
+    recipe = Recipe(imgsz=(8, 8), batch=2, seed=3, workers=2)
+    alone = Loader(Numbered(), Recipe(imgsz=(8, 8), batch=2, seed=3, workers=0), pinned=False)
+    together = Loader(Numbered(), recipe, pinned=False)
+
+    for epoch in range(3):
+        for (image, mask), (other_image, other_mask) in zip(alone.epoch(epoch), together.epoch(epoch), strict=True):
+            assert torch.equal(image, other_image)
+            assert torch.equal(mask, other_mask)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_sample_keeps_its_sentence(workers: int) -> None:
+    """A worker's traceback is no message for people."""
+    loader = Loader(Numbered(broken=True), Recipe(imgsz=(4, 4), batch=7, workers=workers), pinned=False)
+
+    with pytest.raises(DataError) as caught:
+        list(loader.epoch(0))
+
+    assert str(caught.value) == "5.png is no picture; remove it"
+
+
+def test_workers_and_their_memory_fit_the_machine() -> None:
+    """1 GiB is shared by three workers and the main process."""
+    assert choose_workers(Recipe(workers=3)) == 3
+    assert 0 <= choose_workers(Recipe()) <= 8
+    assert room_of_process(Recipe(workers=3, memory=1.0)) == 2**28
+    assert room_of_process(Recipe(workers=0, memory=1.0)) == 2**29

@@ -1,0 +1,129 @@
+"""One step: what it learns from, and what it leaves alone."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segdeploy.errors import SegdeployError
+from segdeploy.models import Deployed
+from segdeploy.train.loop import Loop, cross_entropy, make_optimizer
+from segdeploy.train.recipe import Recipe
+
+
+class Dot(nn.Module):
+    """The smallest network: one 1x1 convolution and a norm, two classes."""
+
+    stride = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 2, 1)
+        self.norm = nn.BatchNorm2d(2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        answer: Tensor = self.norm(self.convolution(image))
+        return answer
+
+
+def batches(count: int, *, label: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Random pictures in which the bright ones' pixels are of class 1."""
+    random = torch.Generator().manual_seed(0)
+    for _ in range(count):
+        images = torch.randint(0, 256, (2, 8, 8, 3), generator=random, dtype=torch.uint8)
+        bright = (images.float().mean(3) > 127).to(torch.uint8)
+        yield images, bright if label is None else torch.full_like(bright, label)
+
+
+def make_loop(recipe: Recipe, *, steps: int) -> Loop:
+    torch.manual_seed(0)
+    return Loop(Deployed(Dot(), recipe.mean, recipe.std), recipe, torch.device("cpu"), steps=steps)
+
+
+def ignore(_: str) -> None:
+    """No bar."""
+
+
+def test_cross_entropy_counts_labelled_pixels_only() -> None:
+    """Two pixels labelled: log(1 + e^-2) and log(1 + e^2), whatever stands at the third."""
+    logits = torch.tensor([[[[2.0, 0.0, 50.0]], [[0.0, -2.0, -50.0]]]])
+    masks = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
+
+    loss = cross_entropy(logits, masks)
+
+    expected = (torch.log(1 + torch.exp(torch.tensor(-2.0))) + torch.log(1 + torch.exp(torch.tensor(2.0)))) / 2
+    torch.testing.assert_close(loss, expected)
+
+
+def test_cross_entropy_enlarges_logits_of_a_lower_size() -> None:
+    """A network with a stride is judged at the masks' size."""
+    logits = torch.zeros(1, 2, 2, 3)
+    masks = torch.zeros(1, 8, 12, dtype=torch.uint8)
+
+    assert cross_entropy(logits, masks).item() == pytest.approx(0.6931472)
+
+
+def test_nothing_labelled_gives_no_nan() -> None:
+    """A crop may hold nothing but padding, and must not break the weights."""
+    loop = make_loop(Recipe(), steps=2)
+
+    loss = loop.epoch(batches(2, label=255), on_step=ignore)
+
+    assert loss == 0
+    assert all(torch.isfinite(value).all() for value in loop.network.state_dict().values())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_loss_falls(optimizer: str) -> None:
+    """Each optimizer learns what is easy."""
+    loop = make_loop(Recipe(optimizer=optimizer, lr=0.05), steps=40)
+
+    first = loop.epoch(batches(20), on_step=ignore)
+    second = loop.epoch(batches(20), on_step=ignore)
+
+    assert second < 0.7 * first
+
+
+def test_a_loss_that_is_no_number_stops_the_run() -> None:
+    """Hours spent on NaN help nobody; the sentence says what to change."""
+    loop = make_loop(Recipe(lr=0.25), steps=2)
+    with torch.no_grad():
+        loop.network.network.get_parameter("convolution.weight").fill_(torch.nan)
+
+    with pytest.raises(SegdeployError, match=r"the loss became nan .* lower --lr \(it is 0.25\)"):
+        loop.epoch(batches(1), on_step=ignore)
+
+
+def test_clipping_bounds_a_step_of_sgd() -> None:
+    """At a rate of 1 without momentum the step is the gradient, of which the norm is bounded."""
+    recipe = Recipe(optimizer="sgd", lr=1.0, momentum=0.0, warmup=0.0, weight_decay=0.0, clip=0.001)
+    loop = make_loop(recipe, steps=1)
+    before = [parameter.clone() for parameter in loop.network.parameters()]
+
+    loop.epoch(batches(1), on_step=ignore)
+
+    moved = torch.cat([(now - old).flatten() for now, old in zip(loop.network.parameters(), before, strict=True)])
+    assert moved.norm().item() == pytest.approx(0.001, rel=1e-3)
+
+
+def test_only_weights_decay() -> None:
+    """Norms and biases keep their values, as usual recipes have it."""
+    groups = make_optimizer(Dot(), Recipe(weight_decay=0.3)).param_groups
+
+    assert [(group["weight_decay"], len(group["params"])) for group in groups] == [(0.3, 1), (0.0, 3)]
+
+
+@pytest.mark.gpu
+def test_half_precision_learns_on_a_device() -> None:
+    """Mixed precision is the default there."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    torch.manual_seed(0)
+    recipe = Recipe(lr=0.05)
+    loop = Loop(Deployed(Dot(), recipe.mean, recipe.std), recipe, torch.device("cuda"), steps=40)
+
+    first = loop.epoch(batches(20), on_step=ignore)
+    second = loop.epoch(batches(20), on_step=ignore)
+
+    assert second < 0.7 * first
