@@ -1,6 +1,6 @@
 """Streets: a data set that is drawn, not downloaded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +12,7 @@ from segdeploy.datasets.sample import Sample
 from segdeploy.datasets.street.painter import paint
 from segdeploy.datasets.street.world import World
 from segdeploy.errors import ConfigError
+from segdeploy.pictures import write_picture
 
 HEIGHT = 240
 WIDTH = 320
@@ -80,7 +81,7 @@ def drive(seed: int, *, height: int, width: int, rate: Fraction) -> Iterator[Sam
         One frame after the other, each with its truth, named by its number.
     """
     _check_size(height, width)
-    world = World((DRIVES, seed))
+    world = drive_world(seed)
     index = 0
     while True:
         canvas = paint(world, height, width, time=float(index / rate))
@@ -88,11 +89,34 @@ def drive(seed: int, *, height: int, width: int, rate: Fraction) -> Iterator[Sam
         index += 1
 
 
+def drive_world(seed: int) -> World:
+    """Give the street that a drive of this seed goes through."""
+    return World((DRIVES, seed))
+
+
 def _check_size(height: int, width: int) -> None:
     for name, side in (("height", height), ("width", width)):
         if not 8 <= side <= 4320:  # noqa: PLR2004 - 8K is the largest picture that anybody shows
             msg = f"the {name} is {side} pixels; choose 8 to 4320"
             raise ConfigError(msg)
+
+
+def save(scenes: Streets, folder: Path, *, on_step: Callable[[str], None]) -> None:
+    """Write scenes as CamVid lays them out: pictures in `<split>`, ids in `<split>annot`.
+
+    Args:
+        scenes: What to write.
+        folder: Where the two folders go; made if it is missing.
+        on_step: Called with the name of each scene once it is written.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    for index in range(len(scenes)):
+        sample = scenes[index]
+        write_picture(folder / scenes.split / f"{sample.name}.png", sample.image)
+        write_picture(folder / f"{scenes.split}annot" / f"{sample.name}.png", sample.mask)
+        on_step(sample.name)
 
 
 @register("streets")

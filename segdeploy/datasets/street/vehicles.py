@@ -17,8 +17,8 @@ PAINTS: tuple[Color, ...] = (
 )  # fmt: skip
 GLASS: Color = (86, 74, 62)
 TYRE: Color = (34, 33, 32)
-NEAREST = 1.8
-"""A vehicle whose end is closer to the camera than this, in meters, is left out."""
+NEAREST = 2.0
+"""A vehicle whose far end is closer to the camera than this, in meters, is out of sight."""
 SMOOTH = 90
 """Up to this height in pixels a vehicle is drawn four times finer than the picture, else twice."""
 
@@ -263,8 +263,8 @@ def _place(points: Floats, camera: Camera, body: Body, pose: Pose) -> Floats:
 
 
 def paint_vehicle(canvas: Canvas, camera: Camera, light: Light, *, body: Body, paint: Color, pose: Pose) -> None:
-    """Paint one vehicle; one that reaches behind the camera is left out."""
-    if pose.z - body.length / 2 < camera.z + NEAREST:
+    """Paint one vehicle; what of it lies behind the camera falls out of the picture."""
+    if pose.z + body.length / 2 < camera.z + NEAREST:
         return
     middle = camera.x - camera.bend.one(pose.z, start=camera.z)
     built, points = faces(body, 1 if pose.x < middle else -1, pose.heading, night=light.night > 0)

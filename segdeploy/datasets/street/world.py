@@ -19,6 +19,8 @@ BLOCK = LENGTH
 """Length of the part of the street that one seed fills, in meters."""
 SIGHT = 150.0
 """Nothing further away is drawn, in meters."""
+BEHIND = 6.0
+"""What stands so far behind the camera, in meters, may still reach into the picture."""
 SPEED = 8.0
 """Of the camera in a drive, in meters a second."""
 ONCOMING, ONCOMING_COUNT = 14, 4
@@ -181,7 +183,7 @@ class World:
         found.extend(self._walkers(time))
         found.extend(self._riders(time))
         found.extend(self._traffic(time))
-        seen = [thing for thing in found if place + 0.5 < thing.z < place + SIGHT]
+        seen = [thing for thing in found if place - BEHIND < thing.z < place + SIGHT]
         return sorted(seen, key=lambda thing: -thing.z - (0.0 if abs(thing.x) < self.layout.line else 0.3))
 
     def _block(self, block: int, *, time: float) -> Iterator[Thing]:
