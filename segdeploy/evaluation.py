@@ -26,7 +26,11 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, batch: int = 1, on_step:
         samples = [dataset[index] for index in range(start, min(start + batch, len(dataset)))]
         masks = predictor.masks([sample.image for sample in samples])
         for sample, mask in zip(samples, masks, strict=True):
-            counts.add(mask, sample.mask)
+            try:
+                counts.add(mask, sample.mask)
+            except DataError as error:
+                msg = f"{sample.name}: {error}"
+                raise DataError(msg) from error
             on_step(sample.name)
     return counts.scores()
 

@@ -7,10 +7,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segdeploy.card import LabelClass
-from segdeploy.errors import ConfigError
+from segdeploy.errors import ConfigError, DataError
 from segdeploy.pictures import Picture
 from segdeploy.pixels import resize
 from segdeploy.scores import Mask
+
+BACKGROUND = (24, 24, 24)
+"""What the legend is drawn on."""
 
 
 def palette(classes: Sequence[LabelClass]) -> Picture:
@@ -60,8 +63,14 @@ class Painter:
 
         Args:
             picture: (H, W, 3) uint8 blue-green-red.
-            mask: Classes, (H, W) uint8.
+            mask: Classes, (H, W) uint8; what is not labelled is darkened.
+
+        Raises:
+            DataError: The mask has another size than the picture.
         """
+        if mask.shape != picture.shape[:2]:
+            msg = f"the mask is {mask.shape} and its picture {picture.shape[:2]}; both must have one size"
+            raise DataError(msg)
         colors = cv2.applyColorMap(mask, self._palette)
         painted = np.asarray(cv2.addWeighted(picture, 1 - self._opacity, colors, self._opacity, 0, dst=colors), dtype=np.uint8)
         if self._legend:
@@ -77,26 +86,31 @@ class Painter:
 
 
 def draw_legend(classes: Sequence[LabelClass], height: int, *, width: int) -> Picture:
-    """Draw the names and colors of the classes, in as many columns as a picture of that size needs.
+    """Draw the names and colors of the classes, in as many columns as they need within half of the picture's width.
 
-    Letters are a fortieth of the picture's height, at least 10 pixels; classes for which there is no room are left out.
+    Letters are a 45th of the picture's height, at least 10 pixels. Where there is no room for all classes, the last line says how
+    many are left out; where there is none for a single line, there is no legend.
 
     Returns:
         (h, w, 3) uint8 blue-green-red, no larger than the picture.
     """
     letters = max(10, height // 45)
     font = ImageFont.load_default(letters)
-    line = round(letters * 1.5)
-    rows = max(0, min(len(classes), (height - letters) // line))
-    column = line + letters // 2 + round(max(font.getlength(entry.name) for entry in classes))
-    columns = min(-(-len(classes) // rows), max(0, (width - letters) // column)) if rows else 0
-    if not columns:
+    line, margin = round(letters * 1.5), letters // 2
+    entries = [(entry.name, entry.color) for entry in classes]
+    column = line + margin + round(max(font.getlength(name) for name, _ in entries))
+    rows, columns = (height - margin) // line, max(1, width // 2 // column)
+    if rows < 1 or column + margin > width:
         return np.zeros((0, 0, 3), np.uint8)
-    rows = min(rows, -(-len(classes) // columns))
-    image = Image.new("RGB", (columns * column + letters // 2, rows * line + letters // 2), (24, 24, 24))
+    if len(entries) > rows * columns:
+        shown = rows * columns - 1
+        entries[shown:] = [(f"+ {len(entries) - shown}", BACKGROUND)]
+    columns = -(-len(entries) // rows)
+    rows = -(-len(entries) // columns)
+    image = Image.new("RGB", (columns * column + margin, rows * line + margin), BACKGROUND)
     draw = ImageDraw.Draw(image)
-    for index, entry in enumerate(classes[: rows * columns]):
-        x, y = letters // 2 + index // rows * column, letters // 4 + index % rows * line
-        draw.rectangle((x, y + line // 2 - letters // 2, x + letters, y + line // 2 + letters // 2), fill=entry.color)
-        draw.text((x + line, y + line // 2), entry.name, font=font, fill=(235, 235, 235), anchor="lm")
+    for index, (name, color) in enumerate(entries):
+        x, y = margin + index // rows * column, (margin + line) // 2 + index % rows * line
+        draw.rectangle((x, y - letters // 2, x + letters, y + letters // 2), fill=color)
+        draw.text((x + line, y), name, font=font, fill=(235, 235, 235), anchor="lm")
     return np.asarray(cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR), dtype=np.uint8)

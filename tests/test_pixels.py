@@ -1,0 +1,157 @@
+"""Pictures reach the network, and its answer reaches the picture, where they belong."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segdeploy.card import InputSpec
+from segdeploy.errors import ModelError
+from segdeploy.pixels import answer_mask, fitted, resize, resize_mask, to_batch, to_mask
+
+
+def spec(height, width, fit="stretch"):
+    return InputSpec(height=height, width=width, mean=(0.5, 0.25, 0.0), std=(1, 1, 1), fit=fit)
+
+
+def test_a_batch_is_red_green_blue():
+    """The one place where the order changes."""
+    picture = np.full((4, 4, 3), (1, 2, 3), np.uint8)
+
+    batch = to_batch([picture, picture], spec(4, 4))
+
+    assert batch.shape == (2, 4, 4, 3)
+    assert (batch == (3, 2, 1)).all()
+
+
+def test_a_padded_picture_keeps_its_shape():
+    """4 x 8 into 6 x 6: 3 x 6 at the top left, and the mean color, 127.5, 63.75 and 0, below."""
+    picture = np.full((4, 8, 3), 200, np.uint8)
+
+    batch = to_batch([picture], spec(6, 6, "pad"))
+
+    assert (batch[0, :3] == 200).all()
+    assert (batch[0, 3:] == (128, 64, 0)).all()
+
+
+def test_pictures_of_different_sizes_share_a_batch():
+    """A folder holds all kinds."""
+    pictures = [np.full((4 + n, 9 - n, 3), n, np.uint8) for n in range(3)]
+
+    batch = to_batch(pictures, spec(5, 7))
+
+    assert [sorted(set(one.ravel().tolist())) for one in batch] == [[0], [1], [2]]
+
+
+def test_a_batch_shares_no_memory_with_a_picture():
+    """Who changes a batch must not change the picture."""
+    picture = np.zeros((4, 4, 3), np.uint8)
+
+    to_batch([picture], spec(4, 4))[:] = 9
+
+    assert not picture.any()
+
+
+def test_halves_are_means():
+    """By hand: each pixel of the half is the mean of four."""
+    picture = np.repeat(np.array([[0, 10, 20, 30], [4, 14, 24, 34]], np.uint8)[..., None], 3, axis=2)
+
+    assert resize(picture, 1, width=2)[..., 0].tolist() == [[7, 27]]
+
+
+def test_fine_stripes_become_grey():
+    """Bilinear alone would skip pixels and turn stripes of 1 pixel into broad ones."""
+    picture = np.zeros((360, 480, 3), np.uint8)
+    picture[:, ::2] = 200
+
+    for height, width in ((90, 120), (100, 130), (45, 60)):
+        assert np.ptp(resize(picture, height, width=width)[2:-2, 2:-2].astype(int)) <= 60
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 70), st.integers(1, 70))
+def test_a_resized_picture_keeps_its_place(height, width, rows, columns):
+    """A slope stays the same slope, seen from half-pixel centres: nothing is shifted, at odd sizes and at even ones."""
+    slope = (np.arange(width) + 0.5) / width * 250
+    picture = np.repeat(np.broadcast_to(slope.round().astype(np.uint8), (height, width))[..., None], 3, axis=2)
+
+    small = resize(np.ascontiguousarray(picture), rows, width=columns)
+
+    assert small.shape == (rows, columns, 3)
+    expected = ((np.arange(columns) + 0.5) / columns * 250).clip(slope[0], slope[-1])
+    assert np.abs(small[0, :, 0] - expected).max() <= 2.5 + 126 / width
+
+
+def test_a_resized_mask_holds_no_new_class():
+    """Between class 1 and class 3 lies no class 2; pixel centres decide."""
+    mask = np.array([[1, 3, 255]], np.uint8)
+
+    assert resize_mask(mask, 1, width=6).tolist() == [[1, 1, 3, 3, 255, 255]]
+    assert resize_mask(mask, 1, width=1).tolist() == [[3]]
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_a_fitted_picture_lies_within_the_input(height, width):
+    """However long and thin; one side fills the input."""
+    rows, columns = fitted(spec(60, 90, "pad"), height, width=width)
+
+    assert 1 <= rows <= 60
+    assert 1 <= columns <= 90
+    assert rows == 60 or columns == 90
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.integers(1, 120), st.integers(1, 120), st.sampled_from([1, 4, 8]), st.integers(2, 8), st.integers(0, 9))
+def test_padding_is_undone_exactly(height, width, stride, classes, seed):
+    """The labels are those of the logits sampled where each pixel's centre went, and none is taken from the padding's share."""
+    given_spec = spec(48, 64, "pad")
+    logits = np.random.default_rng(seed).standard_normal((1, classes, 48 // stride, 64 // stride)).astype(np.float32)
+    rows, columns = fitted(given_spec, height, width=width)
+    y = (2 * (np.arange(height) + 0.5) * rows / height / 48 - 1)[:, None]
+    x = (2 * (np.arange(width) + 0.5) * columns / width / 64 - 1)[None, :]
+    grid = torch.from_numpy(np.stack(np.broadcast_arrays(x, y), axis=-1)[None])
+    values = torch.nn.functional.grid_sample(torch.from_numpy(logits).double(), grid, padding_mode="border", align_corners=False)[0].numpy()
+
+    mask = answer_mask(logits, given_spec, height=height, width=width)
+
+    chosen = np.take_along_axis(values, mask[None].astype(np.intp), axis=0)[0]
+    assert mask.shape == (height, width)
+    assert (values.max(0) - chosen).max() <= 1e-4
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_there_and_back_again(fit):
+    """A network that answers the picture's own red and blue finds the red half red, in every fit."""
+    picture = np.zeros((45, 80, 3), np.uint8)
+    picture[:, :40, 2] = 255
+    picture[:, 40:, 0] = 255
+    given_spec = spec(32, 32, fit)
+    batch = to_batch([picture], given_spec)
+    logits = batch[..., [0, 2]].transpose(0, 3, 1, 2).astype(np.float32)
+
+    mask = answer_mask(logits, given_spec, height=45, width=80)
+
+    assert not mask[:, :39].any()
+    assert mask[:, 41:].all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_no_number_is_refused(value):
+    """A network whose numbers overflow must not look like one that sees class 0."""
+    logits = np.zeros((1, 3, 4, 4), np.float32)
+    logits[0, 1, 2, 3] = value
+
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        to_mask(logits, 8, 8)
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        answer_mask(logits, spec(8, 8), height=8, width=8)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_huge_numbers_are_numbers():
+    """Their sum overflows, they do not."""
+    logits = np.full((1, 2, 2, 2), 3e38, np.float32)
+    logits[0, 0] = 0
+
+    assert to_mask(logits, 4, 4).all()

@@ -1,0 +1,67 @@
+"""One picture or many, each mask has its picture's size."""
+
+import numpy as np
+
+from segdeploy.card import InputSpec, LabelClass, ModelCard
+from segdeploy.predictor import Predictor
+
+
+class Brightness:
+    """A backend that sees class 1 where red is over 128, and counts its calls."""
+
+    def __init__(self, fit="stretch"):
+        spec = InputSpec(height=16, width=24, mean=(0, 0, 0), std=(1, 1, 1), fit=fit)
+        self.card = ModelCard(
+            architecture="fake", classes=(LabelClass(name="dark", color=(0, 0, 0)), LabelClass(name="red", color=(9, 9, 9))), input=spec
+        )
+        self.device = "fake"
+        self.shapes = []
+
+    def run(self, batch):
+        self.shapes.append(batch.shape)
+        red = batch[..., 0].astype(np.float32) - 128
+        return np.stack([-red, red], axis=1)
+
+
+def half_red(height, width):
+    """The right half is red."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[:, width // 2 :, 2] = 255
+    return picture
+
+
+def test_a_mask_has_its_pictures_size():
+    """And says what the network saw."""
+    mask = Predictor(Brightness()).mask(half_red(32, 48))
+
+    assert mask.shape == (32, 48)
+    assert not mask[:, :23].any()
+    assert mask[:, 25:].all()
+
+
+def test_pictures_of_different_sizes_take_one_call():
+    """The network is called once a batch, and each mask is that of its picture alone."""
+    pictures = [half_red(32, 48), half_red(7, 90), half_red(100, 10)]
+    for fit in ("stretch", "pad"):
+        backend = Brightness(fit)
+
+        masks = Predictor(backend).masks(pictures)
+
+        assert backend.shapes == [(3, 16, 24, 3)]
+        for picture, mask in zip(pictures, masks, strict=True):
+            np.testing.assert_array_equal(mask, Predictor(Brightness(fit)).mask(picture))
+
+
+def test_no_picture_takes_no_call():
+    """An empty folder must not reach the network as an empty batch."""
+    backend = Brightness()
+
+    assert Predictor(backend).masks([]) == []
+    assert backend.shapes == []
+
+
+def test_the_card_is_the_backends():
+    """One card, wherever it is asked for."""
+    backend = Brightness()
+
+    assert Predictor(backend).card is backend.card
