@@ -14,6 +14,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from segdeploy.errors import DataError
+from segdeploy.machine import cores
 from segdeploy.pictures import Picture
 from segdeploy.video.frames import Frame
 from segdeploy.video.sound import start_time
@@ -49,6 +50,7 @@ class VideoSource:
         """
         self.path = path
         self.skipped = 0
+        self._discarded = 0
         self._container, self._stream = _open(path)
         self._reformatter = VideoReformatter()
         self._decoded = self._decode()
@@ -78,7 +80,7 @@ class VideoSource:
         for index, decoded in enumerate(chain([self._first], self._decoded)):
             seconds = decoded.time - start if decoded.pts is not None else seconds + float(1 / self.rate) * (index > 0)
             yield Frame(image=self._upright(decoded), index=index, seconds=seconds)
-        self.skipped += self._cut_off(index + 1, end=seconds + float(1 / self.rate))
+        self.skipped = self._missing(index + 1, end=seconds + float(1 / self.rate))
 
     @property
     def losses(self) -> list[str]:
@@ -90,25 +92,33 @@ class VideoSource:
         self._container.close()
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        promised = len(self._stream.index_entries)
         packets = self._container.demux(self._stream)
         while True:
             try:
                 packet = next(packets)
-            except (StopIteration, av.FFmpegError):
-                # A file that is cut off ends here; some formats tell by their index how many frames are missing.
-                self.skipped += max(0, promised)
+                if packet.is_corrupt:
+                    # The last one of a file that is cut off: it would take good frames with it out of the decoder's threads.
+                    self.skipped += 1
+                    continue
+                decoded = packet.decode()
+            except StopIteration:
                 return
-            try:
-                promised -= packet.size > 0
-                yield from packet.decode()
             except av.FFmpegError:
                 self.skipped += 1
+                continue
+            self._discarded += packet.is_discard
+            yield from decoded
 
-    def _cut_off(self, count: int, end: float) -> int:
-        """Estimate how many frames are missing behind the last one, where no index of the file tells: Matroska and WebM have none."""
-        if len(self._stream.index_entries) >= count or self._container.streams.audio or not self._container.duration:
-            return 0
+    def _missing(self, count: int, end: float) -> int:
+        """Tell how many frames are lost after `count` were read and the last one ended at `end`, in seconds.
+
+        The index of an MP4 file has each frame, also those that were cut off or whose damage the decoder kept to itself. A file with
+        pictures alone tells by its duration. Else what was skipped is all that is known.
+        """
+        if "mp4" in self._container.format.name:
+            return max(0, len(self._stream.index_entries) - self._discarded - count)
+        if self.skipped or self._container.streams.audio or not self._container.duration:
+            return self.skipped
         missing = round((self._container.duration / av.time_base - end) * self.rate)
         return missing if missing > 1 else 0
 
@@ -145,6 +155,7 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
         msg = f"{path} holds no pictures; name a video"
         raise DataError(msg)
     stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = cores()
     return container, stream
 
 
