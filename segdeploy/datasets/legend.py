@@ -46,7 +46,7 @@ class Legend:
 
 def distinct_color(index: int) -> Color:
     """Give a color that is unlike those of the indices near it: the hue turns by the golden angle."""
-    red, green, blue = colorsys.hsv_to_rgb(index * 0.381966 % 1, 0.85 - 0.35 * (index % 3 == 1), 0.95 - 0.35 * (index % 2))
+    red, green, blue = colorsys.hsv_to_rgb((0.1 + index * 0.381966) % 1, 0.9 - 0.35 * (index % 3 == 1), 1 - 0.25 * (index % 2))
     return round(red * 255), round(green * 255), round(blue * 255)
 
 

@@ -1,6 +1,5 @@
 """Outlines and run lengths become pixels."""
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -9,34 +8,31 @@ from segdeploy.scores import Mask
 Ring = npt.NDArray[np.float64]
 """Corners of a closed outline, (n, 2), x and y in pixels; the first pixel's centre is at 0.5, 0.5."""
 
-FINER = 4
-BITS = 4
-MAX_SAMPLES = 16 * 1024 * 1024
-
 
 def fill_ring(mask: Mask, ring: Ring, value: int) -> None:
-    """Write a value into every pixel whose centre lies inside an outline, up to an eighth of a pixel.
+    """Write a value into every pixel whose centre lies inside an outline; where it crosses itself, twice inside is outside.
 
-    OpenCV fills the pixels under the outline too, which makes everything half a pixel fatter; so it draws four times larger, and
-    every fourth sample is taken.
+    OpenCV's fillPoly paints the pixels under the outline too: a square of 10 by 10 pixels gets 121 of them. Here each row is cut
+    at the outline, and between the cuts lies what is inside.
 
     Args:
         mask: (H, W) uint8, written into.
         ring: The outline, which may leave the mask.
         value: What is written.
     """
-    limits = np.array(mask.shape[::-1])
-    left, top = np.clip(np.floor(ring.min(0)), 0, limits).astype(int)
-    right, bottom = np.clip(np.ceil(ring.max(0)), 0, limits).astype(int)
-    if left >= right or top >= bottom:
-        return
-    rows = max(1, MAX_SAMPLES // (FINER * FINER * (right - left)))
-    for start in range(top, bottom, rows):
-        stop = min(start + rows, bottom)
-        fine = np.zeros(((stop - start) * FINER, (right - left) * FINER), np.uint8)
-        corners = np.round((ring - (left, start)) * (FINER << BITS)).astype(np.int32)
-        cv2.fillPoly(fine, [corners], 1, shift=BITS)
-        mask[start:stop, left:right][fine[FINER // 2 :: FINER, FINER // 2 :: FINER] == 1] = value
+    height, width = mask.shape
+    (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
+    # A row is crossed by an edge if its middle lies between the edge's ends.
+    first = np.clip(np.ceil(np.minimum(y, next_y) - 0.5), 0, height).astype(np.intp)
+    last = np.clip(np.ceil(np.maximum(y, next_y) - 0.5), 0, height).astype(np.intp)
+    count = last - first
+    edge = np.repeat(np.arange(len(ring)), count)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    at = x[edge] + (row + 0.5 - y[edge]) / (next_y[edge] - y[edge]) * (next_x[edge] - x[edge])
+    column = np.clip(np.ceil(at - 0.5), 0, width).astype(np.intp)
+    order = np.lexsort((column, row))
+    for line, start, stop in zip(row[order][::2].tolist(), column[order][::2].tolist(), column[order][1::2].tolist(), strict=True):
+        mask[line, start:stop] = value
 
 
 def circle(center: tuple[float, float], edge: tuple[float, float]) -> Ring:
