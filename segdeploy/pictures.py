@@ -2,7 +2,6 @@
 
 import io
 import struct
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +20,7 @@ Picture = npt.NDArray[np.uint8]
 ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Endings by which a picture is found in a folder."""
 
-# What a damaged file makes Pillow's readers raise, besides OSError.
+# What a damaged file makes Pillow's readers raise; a warning of theirs too, where the user has made errors of warnings.
 DAMAGE = (
     Image.DecompressionBombError,
     OSError,
@@ -34,7 +33,12 @@ DAMAGE = (
     OverflowError,
     MemoryError,
     struct.error,
+    Warning,
 )
+
+
+PNG_EXTRAS = frozenset({"default_image", "exif", "transparency"})
+"""What Pillow tells of a PNG that OpenCV takes in its own way: animation, orientation, a color that is transparent."""
 
 
 def read_picture(path: Path) -> Picture:
@@ -47,15 +51,13 @@ def read_picture(path: Path) -> Picture:
         DataError: There is no such file, it is no picture, it is cut short, or it has more pixels than Pillow allows (179 million).
     """
     content = _content(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                if _is_plain_jpeg(image, content):
-                    return _decode_plain_jpeg(path, content)
-                return _to_picture(image)
-        except DAMAGE as error:
-            raise _damaged(path, error) from error
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if _is_plain_jpeg(image, content):
+                return _decode_plain_jpeg(path, content)
+            return _to_picture(image)
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
 
 
 def read_ids(path: Path) -> Mask:
@@ -65,14 +67,12 @@ def read_ids(path: Path) -> Mask:
         DataError: There is no such file, it is cut short, or its pixels are no single numbers in 0 ... 255.
     """
     content = _content(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                mode = image.mode
-                numbers = np.asarray(image)
-        except DAMAGE as error:
-            raise _damaged(path, error) from error
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            mode = image.mode
+            numbers = np.asarray(image)
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
     if numbers.ndim != 2 or mode == "F" or numbers.min() < 0 or numbers.max() > 255:
         msg = f"{path} holds colors or numbers outside 0 to 255 (Pillow's mode {mode}); store one class index a pixel"
         raise DataError(msg)
@@ -146,8 +146,28 @@ def _is_plain_jpeg(image: Image.Image, content: bytes) -> bool:
     return image.format == "JPEG" and image.mode == "RGB" and content.endswith(b"\xff\xd9")
 
 
-def _decode_plain_jpeg(path: Path, content: bytes) -> Picture:
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+def _is_plain_png(image: Image.Image, content: bytes, mode: str) -> bool:
+    """Tell whether OpenCV may decode it: a third faster, the same pixels, but of a damaged one libpng writes its own words to stderr."""
+    eight_bits = content[24] == 8  # noqa: PLR2004 - the header's depth of a channel
+    return image.format == "PNG" and image.mode == mode and eight_bits and not PNG_EXTRAS & image.info.keys() and _is_whole_png(content)
+
+
+def _is_whole_png(content: bytes) -> bool:
+    """Tell whether every chunk up to the last has the checksum that it should have."""
+    place = 8
+    while place + 12 <= len(content):
+        size = int.from_bytes(content[place : place + 4])
+        checksum = content[place + 8 + size : place + 12 + size]
+        if zlib.crc32(memoryview(content)[place + 4 : place + 8 + size]) != int.from_bytes(checksum):
+            return False
+        if content[place + 4 : place + 8] == b"IEND":
+            return True
+        place += 12 + size
+    return False
+
+
+def _decode_plain(path: Path, content: bytes, how: int) -> Picture:
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), how)
     if picture is None:
         msg = f"{path} is a damaged picture; take a whole copy of it"
         raise DataError(msg)
