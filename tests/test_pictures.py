@@ -272,3 +272,27 @@ def test_real_pictures_and_masks_fit(real):
 
         assert mask.shape == picture.shape[:2]
         assert mask.max() <= 11
+
+
+@pytest.mark.parametrize(("kind", "data"), [(b"tEXt", b"a\0b"), (b"gAMA", struct.pack(">I", 22000)), (b"sRGB", b"\0"), (b"tRNS", bytes(6))])
+def test_opencv_and_pillow_decode_a_png_alike(tmp_path, kind, data):
+    """OpenCV decodes plain PNGs because it is faster; nothing that a file says beside its pixels may change them."""
+    path = tmp_path / "a.png"
+    content = encoded(noise(), "PNG")
+    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    path.write_bytes(content[:33] + chunk + content[33:])
+
+    assert (read_picture(path)[:, :, ::-1] == np.asarray(noise())).all()
+
+
+def test_a_damaged_png_writes_nothing_of_its_own(tmp_path, capfd):
+    """libpng speaks to stderr when it stumbles, where the user shall read our one sentence."""
+    path = tmp_path / "a.png"
+    content = bytearray(encoded(noise(), "PNG"))
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match="damaged"):
+        read_picture(path)
+
+    assert capfd.readouterr().err == ""

@@ -11,6 +11,9 @@ from segdeploy.scores import IGNORED, Mask
 
 from .recipe import Recipe
 
+GREY = np.array([0.114, 0.587, 0.299])
+"""Shares of blue, green, red in the brightness that is seen (ITU-R BT.601, section 2.5.1)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
@@ -20,6 +23,11 @@ class Window:
     left: int
     height: int
     width: int
+
+
+def chance(recipe: Recipe, epoch: int, *, index: int) -> np.random.Generator:
+    """Give what decides on a sample in an epoch, whichever process asks and whatever was asked before."""
+    return np.random.default_rng((recipe.seed, epoch, index))
 
 
 def augment(image: Picture, mask: Mask, recipe: Recipe, random: np.random.Generator) -> tuple[Picture, Mask]:
@@ -70,25 +78,22 @@ def look_through(window: Window, image: Picture, mask: Mask, recipe: Recipe) -> 
     first_row, first_column = min(round((top - window.top) * down), height - 1), min(round((left - window.left) * across), width - 1)
     rows = max(1, round((bottom - window.top) * down) - first_row)
     columns = max(1, round((right - window.left) * across) - first_column)
-    seen = np.s_[first_row : first_row + rows, first_column : first_column + columns]
-    mean = np.rint(np.multiply(recipe.mean[::-1], 255)).clip(0, 255)
-    picture = np.full((height, width, 3), mean, np.uint8)
-    truth = np.full((height, width), IGNORED, np.uint8)
-    picture[seen] = resize(image[top:bottom, left:right], rows, width=columns)
-    truth[seen] = resize_mask(mask[top:bottom, left:right], rows, width=columns)
-    return picture, truth
+    picture = resize(image[top:bottom, left:right], rows, width=columns)
+    truth = resize_mask(mask[top:bottom, left:right], rows, width=columns)
+    around = first_row, height - first_row - rows, first_column, width - first_column - columns
+    if not any(around):
+        return picture, truth
+    mean = np.rint(np.multiply(recipe.mean[::-1], 255)).clip(0, 255).tolist()
+    picture = np.asarray(cv2.copyMakeBorder(picture, *around, cv2.BORDER_CONSTANT, value=mean), dtype=np.uint8)
+    return picture, np.asarray(cv2.copyMakeBorder(truth, *around, cv2.BORDER_CONSTANT, value=IGNORED), dtype=np.uint8)
 
 
 def tint(image: Picture, amount: float, random: np.random.Generator) -> Picture:
-    """Change brightness, contrast, the colors' balance and saturation, each by up to `amount`, in uint8.
-
-    All but the saturation go through one table of 256 values a channel.
-    """
+    """Change brightness, contrast, the colors' balance and saturation, each by up to `amount`, by one matrix."""
     brightness, contrast, saturation = random.uniform(1 - amount, 1 + amount, 3)
     balance = random.uniform(1 - amount / 3, 1 + amount / 3, 3)
-    values = np.arange(256, dtype=np.float64)[:, None] * brightness * balance
-    middle = float(image.mean()) * brightness
-    table = np.rint((values - middle) * contrast + middle).clip(0, 255).astype(np.uint8)
-    changed = cv2.LUT(image, table.reshape(256, 1, 3))
-    grey = cv2.cvtColor(cv2.cvtColor(changed, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-    return np.asarray(cv2.addWeighted(changed, saturation, grey, 1 - saturation, 0), dtype=np.uint8)
+    middle = float(np.mean(cv2.mean(image)[:3])) * brightness
+    # A row of the mean's shares mixes the grey in, which is what a saturation of less than 1 does.
+    mixed = saturation * np.eye(3) + (1 - saturation) * GREY
+    matrix = np.column_stack([mixed * (brightness * contrast * balance), np.full(3, middle * (1 - contrast))])
+    return np.asarray(cv2.transform(image, matrix), dtype=np.uint8)

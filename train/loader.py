@@ -12,7 +12,7 @@ from segdeploy.datasets import Dataset
 from segdeploy.errors import SegdeployError
 from segdeploy.machine import cores
 
-from .augment import augment
+from .augment import augment, chance
 from .memory import Remembered
 from .recipe import Recipe
 
@@ -49,8 +49,7 @@ class Augmented(torch.utils.data.Dataset[Batch | SegdeployError]):
             sample = self._samples[index]
         except SegdeployError as error:
             return error
-        random = np.random.default_rng((self._recipe.seed, epoch, index))
-        image, mask = augment(sample.image, sample.mask, self._recipe, random)
+        image, mask = augment(sample.image, sample.mask, self._recipe, chance(self._recipe, epoch, index=index))
         return torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), torch.from_numpy(mask)
 
 
