@@ -1,0 +1,305 @@
+"""`segdeploy run` as a user types it: results, sentences and exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from segdeploy.cli import main
+from segdeploy.pictures import read_ids
+from segdeploy.predictor import Predictor
+from segdeploy.video.sinks import VideoSink
+from segdeploy.video.sources import VideoSource
+
+posix = pytest.mark.skipif(os.name != "posix", reason="sends signals")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results go below the folder where the command is called."""
+    monkeypatch.chdir(tmp_path)
+
+
+def write_tone(path: Path, seconds: int) -> Path:
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("pcm_s16le", rate=8000, layout="mono")
+        samples = (8000 * np.sin(np.arange(8000 * seconds) / 3)).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        frame.sample_rate = 8000
+        output.mux(stream.encode(frame))
+    return path
+
+
+def write_clip(path: Path, count: int = 15, *, sound: Path | None = None, noisy: bool = False) -> Path:
+    """Write a clip of 80x60 at 15 frames a second."""
+    random = np.random.default_rng(0)
+    with VideoSink(path, width=80, height=60, rate=Fraction(15), sound=sound, preset="ultrafast") as sink:
+        for index in range(count):
+            image = random.integers(0, 256, (60, 80, 3)) if noisy else np.full((60, 80, 3), 10 * index)
+            sink.write(image.astype(np.uint8), seconds=index / 15)
+    return path
+
+
+def call(*arguments: str | Path) -> int:
+    """Call the command, and give its exit code."""
+    try:
+        main(["run", *map(str, arguments)])
+    except SystemExit as error:
+        return int(error.code or 0)
+    return 0
+
+
+def span(path: Path, kind: str) -> float:
+    with av.open(str(path)) as clip:
+        stream = clip.streams.get({kind: 0})[0]
+        return float(stream.duration * stream.time_base)
+
+
+@pytest.mark.parametrize("ending", ["onnx", "torchscript", "pt"])
+def test_video_becomes_an_overlay_with_sound(artifacts: Path, capsys: pytest.CaptureFixture[str], ending: str) -> None:
+    """Every kind of artifact, one command."""
+    clip = write_clip(Path("drive.mp4"), sound=write_tone(Path("tone.wav"), 1))
+
+    assert call("--model", artifacts / f"best.{ending}", "--video", clip) == 0
+
+    overlay = Path("runs/run/drive/drive-overlay.mp4")
+    assert [path.name for path in overlay.parent.iterdir()] == [overlay.name]
+    with VideoSource(overlay) as source:
+        assert (source.width, source.height, source.rate, len(list(source))) == (80, 60, 15, 15)
+    assert span(overlay, "audio") == pytest.approx(span(clip, "audio"), abs=0.01)
+    told = capsys.readouterr()
+    assert told.out.startswith(f"{overlay}\n15 frames in ")
+    assert "infer" in told.out
+    assert f"best.{ending} on " in told.err
+    assert "next: segdeploy " in told.err
+
+
+def test_masks_of_a_video_are_numbered(artifacts: Path) -> None:
+    """Class indices, one file a frame, and no overlay that nobody asked for."""
+    clip = write_clip(Path("drive.mp4"), 3)
+
+    assert call("--model", artifacts / "best.onnx", "--video", clip, "--save", "mask", "--name", "night") == 0
+
+    folder = Path("runs/run/night/drive-mask")
+    assert sorted(path.name for path in folder.iterdir()) == ["000000.png", "000001.png", "000002.png"]
+    assert [path.name for path in folder.parent.iterdir()] == ["drive-mask"]
+    assert read_ids(folder / "000001.png").shape == (60, 80)
+
+
+def test_pictures_files_and_folders(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--image a.jpg b.png DIR` is what people type."""
+    from segdeploy.backends.loading import load_backend
+
+    random = np.random.default_rng(0)
+    Path("more").mkdir()
+    for name in ("a.jpg", "b.png", "more/a.png", "more/c.png"):
+        cv2.imwrite(name, random.integers(0, 256, (30, 50, 3), np.uint8))
+
+    assert call("--model", artifacts / "best.onnx", "--image", "a.jpg", "b.png", "more", "--save", "mask,overlay", "--json") == 0
+
+    result = json.loads(capsys.readouterr().out)
+    assert result["outputs"] == ["runs/run/pictures/mask", "runs/run/pictures/overlay"]
+    assert (result["frames"], result["losses"]) == (4, [])
+    assert result["infer"]["total"] > 0
+    assert sorted(path.name for path in Path("runs/run/pictures/mask").iterdir()) == ["a-2.png", "a.png", "b.png", "c.png"]
+    assert sorted(path.name for path in Path("runs/run/pictures/overlay").iterdir()) == ["a-2.jpg", "a.jpg", "b.jpg", "c.jpg"]
+    expected = Predictor(load_backend(artifacts / "best.onnx")).mask(cv2.imread("more/a.png"))
+    np.testing.assert_array_equal(read_ids(Path("runs/run/pictures/mask/a-2.png")), expected)
+
+
+def test_serial_gives_the_same_file(artifacts: Path) -> None:
+    """The threads change the time only."""
+    clip = write_clip(Path("drive.mp4"), noisy=True)
+
+    assert call("--model", artifacts / "best.onnx", "--video", clip, "--output", "a") == 0
+    assert call("--model", artifacts / "best.onnx", "--video", clip, "--output", "b", "--serial") == 0
+
+    assert Path("a/drive-overlay.mp4").read_bytes() == Path("b/drive-overlay.mp4").read_bytes()
+
+
+def test_bad_pictures_are_told_by_name(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rest is done, and a script sees by the exit code that not all is well."""
+    cv2.imwrite("good.png", np.zeros((8, 8, 3), np.uint8))
+    Path("bad.png").write_bytes(b"no picture")
+
+    assert call("--model", artifacts / "best.onnx", "--image", "bad.png", "good.png", "--save", "mask") == 3
+
+    told = capsys.readouterr()
+    assert "bad.png is no picture" in told.err
+    assert told.err.splitlines()[-1] == "segdeploy: 1 of 2 pictures could not be read; the others are done"
+    assert Path("runs/run/pictures/mask/good.png").exists()
+
+
+def test_damaged_video_is_told(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The good frames are written, and what is missing stands on stderr."""
+    clip = write_clip(Path("drive.mp4"), 30, noisy=True)
+    content = clip.read_bytes()
+    clip.write_bytes(content[: len(content) * 2 // 3])
+
+    assert call("--model", artifacts / "best.onnx", "--video", clip, "--json") == 0
+
+    told = capsys.readouterr()
+    result = json.loads(told.out)
+    assert result["losses"] == [f"drive.mp4 is damaged: {30 - result['frames']} frames could not be decoded and are left out"]
+    assert result["losses"][0] in told.err
+    with VideoSource(Path(result["outputs"][0])) as source:
+        assert len(list(source)) == result["frames"] > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--video", "clip.mp4"], 2, "name a network"),
+        (["--model", "M"], 2, "name pictures"),
+        (["--model", "M", "--video", "clip.mp4", "--image", "a.png"], 2, "not both"),
+        (["--model", "M", "--video", "clip.mp4", "a.png"], 2, "not both"),
+        (["--model", "M", "--video", "clip.mp4", "--name", "x", "--output", "y"], 2, "leave out --name"),
+        (["--model", "M", "--video", "clip.mp4", "--save", "mask,film"], 2, "'film' cannot be kept"),
+        (["--model", "M", "--video", "clip.mp4", "--name", "../x"], 2, "no plain name"),
+        (["--model", "M", "--video", "clip.mp4", "--backend", "torch"], 2, "not by 'torch'"),
+        (["--model", "M", "--video", "clip.mp4", "--device", "abacus"], 1, "'abacus'"),
+        (["--model", "M", "--video", "nowhere.mp4"], 3, "there is no video nowhere.mp4"),
+        (["--model", "M", "--image", "nowhere.png"], 3, "there is no nowhere.png"),
+        (["--model", "M", "--video", "words.mp4"], 3, "words.mp4 is no video"),
+        (["--model", "nowhere.onnx", "--video", "clip.mp4"], 4, "there is no file nowhere.onnx"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    artifacts: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, sentence: str
+) -> None:
+    """The right exit code, no traceback, and nothing left behind."""
+    write_clip(Path("clip.mp4"), 1)
+    Path("words.mp4").write_text("words")
+
+    assert call(*[str(artifacts / "best.onnx") if text == "M" else text for text in arguments]) == code
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert sentence in last
+    assert not list(Path().glob("runs/run/*"))
+
+
+def test_onnx_needs_no_torch(artifacts: Path) -> None:
+    """A robot or a server gets by without two gigabytes that it never uses."""
+    write_clip(Path("drive.mp4"), 3)
+    block = "import sys; sys.modules['torch'] = sys.modules['torchvision'] = None; from segdeploy.cli import main; main(sys.argv[1:])"
+
+    done = subprocess.run(
+        [sys.executable, "-c", block, "run", "--model", str(artifacts / "best.onnx"), "--video", "drive.mp4"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert Path("runs/run/drive/drive-overlay.mp4").exists()
+
+
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+from segdeploy.cli import main
+main(sys.argv[1:])
+"""
+
+
+@posix
+@pytest.mark.slow
+def test_full_disk_gets_one_sentence(artifacts: Path) -> None:
+    """No space left: no file that looks finished, no folder, no traceback."""
+    clip = write_clip(Path("drive.mp4"), 60, noisy=True)
+
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, "run", "--model", str(artifacts / "best.onnx"), "--video", str(clip)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("segdeploy: cannot write runs/run/drive/drive-overlay.mp4: File too large")
+    assert "Traceback" not in done.stderr
+    assert not list(Path("runs/run").iterdir())
+
+
+def start(artifacts: Path, clip: Path) -> "subprocess.Popen[str]":
+    """Start a long run, and come back when it is in the middle of writing."""
+    command = [
+        sys.executable,
+        "-m",
+        "segdeploy",
+        "run",
+        "--model",
+        str(artifacts / "best.onnx"),
+        "--video",
+        str(clip),
+        "--preset",
+        "ultrafast",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    part = Path("runs/run/long/long-overlay.mp4.part")
+    while process.poll() is None and not (part.exists() and part.stat().st_size > 50_000):
+        time.sleep(0.01)
+    return process
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_leaves_a_video_that_plays(artifacts: Path, number: signal.Signals) -> None:
+    """Ctrl-C after an hour must not cost the hour."""
+    clip = write_clip(Path("long.mp4"), 1000, sound=write_tone(Path("tone.wav"), 67), noisy=True)
+
+    process = start(artifacts, clip)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130, err
+    assert out == ""
+    overlay = Path("runs/run/long/long-overlay.mp4")
+    assert [path.name for path in overlay.parent.iterdir()] == [overlay.name]
+    with VideoSource(overlay) as source:
+        frames = len(list(source))
+        assert source.skipped == 0
+    assert 0 < frames < 1000
+    assert err.splitlines()[-1] == f"segdeploy: interrupted after {frames} frames; runs/run/long/long-overlay.mp4 holds them"
+    assert span(overlay, "audio") == pytest.approx(frames / 15, abs=0.2)
+
+
+@posix
+@pytest.mark.slow
+def test_killed_run_leaves_no_file_that_looks_finished(artifacts: Path) -> None:
+    """Nobody can finish anything then; the name says that it is a part."""
+    clip = write_clip(Path("long.mp4"), 1000, noisy=True)
+
+    process = start(artifacts, clip)
+    process.kill()
+    process.communicate(timeout=60)
+
+    assert [path.name for path in Path("runs/run/long").iterdir()] == ["long-overlay.mp4.part"]
+
+
+@pytest.mark.slow
+def test_real_clip_with_everything(artifacts: Path, real: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Turned by the phone, 29.97 frames a second, with sound."""
+    clip = real / "video" / "rotated_270.mp4"
+
+    assert call("--model", artifacts / "best.onnx", "--video", clip, "--preset", "ultrafast", "--json") == 0
+
+    result = json.loads(capsys.readouterr().out)
+    overlay = Path(result["outputs"][0])
+    with VideoSource(overlay) as source:
+        assert (source.width, source.height, source.rate) == (720, 1280, Fraction(30000, 1001))
+        seconds = [frame.seconds for frame in source]
+    np.testing.assert_allclose(seconds, [index * 1001 / 30000 for index in range(149)], atol=1e-4)
+    assert result["frames"] == 149
+    assert span(overlay, "audio") == pytest.approx(span(clip, "audio"), abs=0.001)
