@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,34 +14,17 @@ NEAR = 1.6
 
 @dataclass(frozen=True, kw_only=True)
 class Bend:
-    """How the middle of the street swings to the sides: a sum of two waves.
+    """How the middle of the street swings to the sides: a wave.
 
     Attributes:
-        reach: Half of each wave's swing, in meters.
-        length: Length of each wave over two pi, in meters.
-        phase: Start of each wave, in radians.
+        reach: Half of the wave's swing, in meters.
+        length: Length of the wave over two pi, in meters.
+        phase: Start of the wave, in radians.
     """
 
-    reach: tuple[float, float] = (0.0, 0.0)
-    length: tuple[float, float] = (70.0, 45.0)
-    phase: tuple[float, float] = (0.0, 0.0)
-
-    def at(self, along: Floats, *, start: float) -> Floats:
-        """Tell how far right of the camera's own direction at `start` the middle lies, in meters."""
-        total = np.zeros_like(along)
-        for reach, length, phase in zip(self.reach, self.length, self.phase, strict=True):
-            angle = start / length + phase
-            total += reach * (np.sin(along / length + phase) - np.sin(angle) - np.cos(angle) * (along - start) / length)
-        return total
-
-
-    def one(self, along: float, *, start: float) -> float:
-        """Tell the same of one place."""
-        total = 0.0
-        for reach, length, phase in zip(self.reach, self.length, self.phase, strict=True):
-            angle = start / length + phase
-            total += reach * (math.sin(along / length + phase) - math.sin(angle) - math.cos(angle) * (along - start) / length)
-        return total
+    reach: float = 0.0
+    length: float = 65.0
+    phase: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +59,24 @@ class Camera:
         """Row at which the ground ends, in pixels from the top."""
         return 0.46 * self.height
 
+    @cached_property
+    def _course(self) -> tuple[float, float]:
+        """Where the wave stands at the camera, and how it goes on from there."""
+        angle = self.z / self.bend.length + self.bend.phase
+        return math.sin(angle), math.cos(angle)
+
+    def middle(self, z: float) -> float:
+        """Tell how far right of the camera's own direction the middle of the street lies at a place, in meters."""
+        height, slope = self._course
+        bend = self.bend
+        return bend.reach * (math.sin(z / bend.length + bend.phase) - height - slope * (z - self.z) / bend.length)
+
+    def middles(self, z: Floats) -> Floats:
+        """Tell the same of many places."""
+        height, slope = self._course
+        bend = self.bend
+        return np.asarray(bend.reach * (np.sin(z / bend.length + bend.phase) - height - slope * (z - self.z) / bend.length))
+
     def scale(self, z: float) -> float:
         """Pixels per meter at a place along the street."""
         return self.focal / max(z - self.z, NEAR)
@@ -82,14 +84,14 @@ class Camera:
     def spot(self, x: float, y: float, z: float) -> tuple[float, float]:
         """Give the pixel, as column and row, of one point in meters."""
         ahead = max(z - self.z, NEAR)
-        across = x + self.bend.one(z, start=self.z) - self.x
+        across = x + self.middle(z) - self.x
         return self.width / 2 + self.focal * across / ahead, self.horizon + self.focal * (self.eye - y) / ahead
 
     def project(self, points: npt.ArrayLike) -> Floats:
         """Give the pixels, (n, 2) as column and row, of points (n, 3) as x, y, z in meters."""
         x, y, z = np.asarray(points, dtype=np.float64).T
         ahead = np.maximum(z - self.z, NEAR)
-        across = x + self.bend.at(z, start=self.z) - self.x
+        across = x + self.middles(z) - self.x
         return np.stack([self.width / 2 + self.focal * across / ahead, self.horizon + self.focal * (self.eye - y) / ahead], axis=1)
 
     def ground(self) -> tuple[int, Floats, Floats]:
@@ -102,5 +104,5 @@ class Camera:
         ahead = self.focal * self.eye / (np.arange(first, self.height) + 0.5 - self.horizon)
         z = self.z + ahead
         columns = np.arange(self.width) + 0.5 - self.width / 2
-        middle = self.x - self.bend.at(z, start=self.z)
+        middle = self.x - self.middles(z)
         return first, z, columns[None] * (ahead / self.focal)[:, None] + middle[:, None]

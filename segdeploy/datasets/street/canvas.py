@@ -23,12 +23,14 @@ Floats = npt.NDArray[np.float64]
 HALF = 128
 SHIFT = 4
 """cv2 takes points in sixteenths of a pixel."""
+FARTHEST = 20000 << SHIFT
+"""cv2's fixed numbers overflow with points that are further away."""
 
 
 def points_of(points: npt.ArrayLike) -> npt.NDArray[np.int32]:
     """Turn points (n, 2) in pixels, 0 being the left edge of the first, into what cv2's drawing takes."""
-    centered = (np.clip(np.asarray(points, dtype=np.float64), -20000, 20000) - 0.5) * (1 << SHIFT)
-    return np.round(centered).astype(np.int32)
+    centered = (np.asarray(points, dtype=np.float64) - 0.5) * (1 << SHIFT)
+    return np.rint(np.minimum(np.maximum(centered, -FARTHEST), FARTHEST)).astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,11 @@ class Sprite:
             height, width = levels[-1].shape[:2]
             levels.append(cv2.resize(levels[-1], ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA))
         return levels
+
+    @cached_property
+    def solid(self) -> bool:
+        """Whether no pixel lets through what is behind."""
+        return bool(cv2.minMaxLoc(cv2.extractChannel(self.patch, 3))[0] == 255)  # noqa: PLR2004
 
     def level(self, scale: float) -> Patch:
         """Give the smallest patch that is still as fine as `scale`, in pixels per meter."""
@@ -94,9 +101,8 @@ class Canvas:
 
     def box(self, points: Floats) -> Box | None:
         """Give the part of the picture around points (n, 2); None where that is nothing."""
-        left, top = points.min(0)
-        right, bottom = points.max(0)
-        return self.around(left, top, right, bottom)
+        columns, rows = points.T.tolist()
+        return self.around(min(columns), min(rows), max(columns), max(rows))
 
     def place(self, sprite: Sprite, column: float, row: float, *, scale: float, label: int, tone: Matrix, mirrored: bool = False) -> None:
         """Show a sprite upright, the middle of its lower edge at a point of the picture.
@@ -155,10 +161,9 @@ class Canvas:
         seen = cv2.warpPerspective(patch, turn, box.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         coverage = np.zeros(seen.shape[:2], np.uint8)
         cv2.fillConvexPoly(coverage, points_of(corners - (box.left, box.top)), 255, cv2.LINE_AA, SHIFT)
-        self._cut(seen, coverage, box, label=label, tone=tone)
+        self._cut(seen, coverage, box, solid=sprite.solid, label=label, tone=tone)
 
-    def _cut(self, seen: Patch, coverage: Mask, box: Box, *, label: int, tone: Matrix) -> None:
-        solid = seen[0, 0, 3] == 255 and cv2.minMaxLoc(cv2.extractChannel(seen, 3))[0] == 255  # noqa: PLR2004
+    def _cut(self, seen: Patch, coverage: Mask, box: Box, *, solid: bool, label: int, tone: Matrix) -> None:
         if not solid:
             self.blend(cv2.multiply(seen, cv2.merge([coverage] * 4), scale=1 / 255), box, label=label, tone=tone)
             return

@@ -78,7 +78,7 @@ def strip(layout: Layout) -> list[Mask]:
 def _asphalt(sheet: np.ndarray, layout: Layout, random: np.random.Generator) -> None:
     height, width = sheet.shape[:2]
     shade = random.uniform(82, 112)
-    grain = random.normal(0, 5, (height, width)).astype(np.float32) + 4 * fractal(height, width, random=random, octaves=5)
+    grain = random.normal(0, 5, (height, width)).astype(np.float32) + 4 * _endless(fractal(height, width, random=random, octaves=5))
     sheet[:] = np.array([shade * 1.02, shade, shade * 0.99]) + grain[..., None]
     x = (np.arange(width) + 0.5) / ACROSS - REACH
     for track in (-2.5, -1.0, 1.0, 2.5):
@@ -93,6 +93,14 @@ def _asphalt(sheet: np.ndarray, layout: Layout, random: np.random.Generator) -> 
         middle = (int(width / 2 + random.uniform(-0.7, 0.7) * layout.road * ACROSS), int(random.uniform(40, height - 40)))
         cv2.ellipse(sheet, middle, (ACROSS // 3, ALONG // 3), 0, 0, 360, (shade * 0.55,) * 3, cv2.FILLED, cv2.LINE_AA)
         cv2.ellipse(sheet, middle, (ACROSS // 3, ALONG // 3), 0, 0, 360, (shade * 0.8,) * 3, 2, cv2.LINE_AA)
+
+
+def _endless(noise: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Let the last rows pass into the first, so that no seam shows where the strip repeats."""
+    overlap = len(noise) // 4
+    share = np.linspace(0, 1, overlap, dtype=np.float32)[:, None]
+    noise[-overlap:] += share * (noise[:1] - noise[-1:])
+    return noise
 
 
 def _marks(sheet: np.ndarray, layout: Layout, random: np.random.Generator) -> None:

@@ -140,13 +140,17 @@ def _roof(thing: street.House, stage: Stage) -> None:
 @paint_thing.register
 def _(thing: street.Fence, stage: Stage) -> None:
     sprite, height = fence(thing.look)
+    if stage.too_small(thing.z, height, 0.02):
+        return
     found = _wall(stage, thing.x, thing.near, thing.z, height)
-    if found is not None and not stage.too_small(thing.z, height, 0.02):
+    if found is not None:
         stage.canvas.surface(sprite, found[0], label=FENCE, tone=stage.light.tone(max(thing.near - stage.camera.z, 0)), span=found[1])
 
 
 @paint_thing.register
 def _(thing: street.Hedge, stage: Stage) -> None:
+    if stage.too_small(thing.z, HEDGE_HEIGHT, 0.04):
+        return
     found = _wall(stage, thing.x, thing.near, thing.z, HEDGE_HEIGHT)
     if found is not None:
         tone = stage.light.tone(max(thing.near - stage.camera.z, 0))
@@ -155,7 +159,7 @@ def _(thing: street.Hedge, stage: Stage) -> None:
 
 @paint_thing.register
 def _(thing: street.Tree, stage: Stage) -> None:
-    if not stage.too_small(thing.z, 7.0, 0.06):
+    if not stage.too_small(thing.z, 7.0, 0.085):
         stage.stand(tree(thing.look), thing, label=TREE, mirrored=thing.x > 0)
 
 

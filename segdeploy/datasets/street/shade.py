@@ -1,5 +1,6 @@
 """Shadows on the ground: of the sun, and the dark under everything that stands."""
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import singledispatch
 
@@ -14,6 +15,7 @@ from segdeploy.datasets.street.furniture import LAMP_HEIGHT, SIGN_POST
 from segdeploy.datasets.street.light import Light
 from segdeploy.datasets.street.vehicles import BODIES
 from segdeploy.datasets.street.world import Thing, vehicle_look
+from segdeploy.scores import Mask
 
 FAR = 60.0
 """Nobody sees the shadow of what is further away, in meters."""
@@ -21,6 +23,8 @@ LONGEST = 2.4
 """Longest shadow of the sun, in heights of the thing."""
 UNDER = 0.42
 """What is left of the light under a vehicle."""
+
+CIRCLE = [(math.cos(number * math.pi / 6), math.sin(number * math.pi / 6)) for number in range(12)]
 
 Spot = tuple[float, float]
 """x and z on the ground, in meters."""
@@ -32,13 +36,9 @@ def paint_shade(canvas: Canvas, camera: Camera, light: Light, things: Iterable[T
     shade = np.full((camera.height - first, camera.width), 255, np.uint8)
     near = [thing for thing in things if thing.z < camera.z + FAR]
     if light.sun:
-        across, along = _sunbeam(light)
-        for thing in near:
-            for shape in cast(thing, across, along):
-                _fill(shade, camera, shape, first=first, left=1 - light.sun)
-    for thing in near:
-        for shape in stand(thing):
-            _fill(shade, camera, shape, first=first, left=UNDER)
+        beam = _sunbeam(light)
+        _fill(shade, camera, [shape for thing in near for shape in cast(thing, *beam)], first=first, left=1 - light.sun)
+    _fill(shade, camera, [shape for thing in near for shape in stand(thing)], first=first, left=UNDER)
     soft = 2 * (camera.height // 160) + 1
     shade = cv2.blur(shade, (soft, soft))
     part = canvas.picture[first:]
@@ -50,9 +50,15 @@ def _sunbeam(light: Light) -> Spot:
     return -float(np.sin(light.azimuth)) * length, -float(np.cos(light.azimuth)) * length
 
 
-def _fill(shade: np.ndarray, camera: Camera, shape: Sequence[Spot], *, first: int, left: float) -> None:
-    pixels = np.array([camera.spot(x, 0.0, z) for x, z in shape]) - (0, first)
-    cv2.fillPoly(shade, [points_of(pixels)], 255 * left, cv2.LINE_AA, SHIFT)
+def _fill(shade: Mask, camera: Camera, shapes: list[Sequence[Spot]], *, first: int, left: float) -> None:
+    if not shapes:
+        return
+    x, z = np.array([spot for shape in shapes for spot in shape]).T
+    pixels = points_of(camera.project(np.stack([x, np.zeros_like(x), z], axis=1)) - (0, first))
+    start = 0
+    for shape in shapes:
+        cv2.fillPoly(shade, [pixels[start : start + len(shape)]], 255 * left, cv2.LINE_AA, SHIFT)
+        start += len(shape)
 
 
 def _strip(thing: Thing, height: float, width: float, across: float, along: float) -> list[Sequence[Spot]]:
@@ -62,7 +68,7 @@ def _strip(thing: Thing, height: float, width: float, across: float, along: floa
 
 
 def _round(x: float, z: float, across: float, along: float) -> Sequence[Spot]:
-    return [(x + across * np.cos(angle), z + along * np.sin(angle)) for angle in np.arange(12) * np.pi / 6]
+    return [(x + across * cosine, z + along * sine) for cosine, sine in CIRCLE]
 
 
 @singledispatch

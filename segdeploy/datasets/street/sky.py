@@ -93,7 +93,7 @@ def paint_skyline(canvas: Canvas, camera: Camera, light: Light, *, look: int) ->
     town, wood = _skyline(look % 4)
     tone = light.tone(min(SKYLINE_DISTANCE, 1.1 * light.haze))
     scale = camera.focal / SKYLINE_DISTANCE
-    slope = camera.bend.at(np.array([camera.z + 60.0]), start=camera.z)[0] / 60.0
+    slope = camera.middle(camera.z + 60.0) / 60.0
     middle = camera.width / 2 + 0.5 * slope * camera.focal
     for sprite, label, row in ((town, BUILDING, 0.0), (wood, TREE, 1.0)):
         canvas.place(sprite, middle, camera.horizon + 1 + row, scale=scale, label=label, tone=tone)

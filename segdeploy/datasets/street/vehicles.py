@@ -266,7 +266,7 @@ def paint_vehicle(canvas: Canvas, camera: Camera, light: Light, *, body: Body, p
     """Paint one vehicle; what of it lies behind the camera falls out of the picture."""
     if pose.z + body.length / 2 < camera.z + NEAREST:
         return
-    middle = camera.x - camera.bend.one(pose.z, start=camera.z)
+    middle = camera.x - camera.middle(pose.z)
     built, points = faces(body, 1 if pose.x < middle else -1, pose.heading, night=light.night > 0)
     pixels = _place(points, camera, body, pose)
     box = canvas.box(pixels)

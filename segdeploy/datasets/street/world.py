@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from segdeploy.datasets.street.furniture import FENCE_LENGTH, FENCES, SIGNS
 from segdeploy.datasets.street.ground import CROSSING, LENGTH, Layout
 from segdeploy.datasets.street.light import Light, draw_light
 from segdeploy.datasets.street.people import PEOPLE, PHASES
-from segdeploy.datasets.street.plants import TREES
+from segdeploy.datasets.street.plants import HEDGE_LENGTH, TREES
 from segdeploy.datasets.street.vehicles import BODIES, PAINTS, SHARES, Pose
 
 BLOCK = LENGTH
@@ -144,7 +144,7 @@ class World:
     def layout(self) -> Layout:
         """How wide the street is."""
         look = int(self._random(1).integers(10))
-        return Layout(road=5.0 + 0.25 * (look % 4), pavement=2.6 + 0.3 * (look % 3), look=look)
+        return Layout(road=4.7 + 0.2 * (look % 4), pavement=3.2 + 0.4 * (look % 3), look=look)
 
     @cached_property
     def light(self) -> Light:
@@ -155,8 +155,7 @@ class World:
     def bend(self) -> Bend:
         """How the street swings."""
         random = self._random(3)
-        first, second = random.uniform(-9, 9), random.uniform(-2.5, 2.5)
-        return Bend(reach=(first, second), phase=(random.uniform(0, 6.28), random.uniform(0, 6.28)))
+        return Bend(reach=float(random.uniform(-9, 9)), phase=float(random.uniform(0, 2 * np.pi)))
 
     @cached_property
     def start(self) -> float:
@@ -238,12 +237,10 @@ class World:
     def _garden(self, start: float, end: float, side: int, random: np.random.Generator) -> Iterator[Thing]:
         look, leaves = int(random.integers(FENCES)), int(random.integers(4))
         line = self.layout.line
-        pieces = max(round((end - start) / FENCE_LENGTH), 1)
-        for near, far in zip(np.linspace(start, end, pieces + 1), np.linspace(start, end, pieces + 1)[1:], strict=False):
-            yield Fence(x=side * line, z=float(far), near=float(near), look=look)
-        pieces = max(round((end - start) / 6.0), 1)
-        for near, far in zip(np.linspace(start, end, pieces + 1), np.linspace(start, end, pieces + 1)[1:], strict=False):
-            yield Hedge(x=side * (line + 3.5), z=float(far) + 0.2, near=float(near), look=leaves)
+        for near, far in _pieces(start, end, FENCE_LENGTH):
+            yield Fence(x=side * line, z=far, near=near, look=look)
+        for near, far in _pieces(start, end, HEDGE_LENGTH):
+            yield Hedge(x=side * (line + 3.5), z=far + 0.2, near=near, look=leaves)
             yield Tree(x=side * (line + random.uniform(1.2, 3.0)), z=float(random.uniform(near, far)), look=int(random.integers(TREES)))
 
     def _slots(self, purpose: int, *, count: int, period: float, speed: float, time: float) -> Iterator[tuple[float, np.random.Generator]]:
@@ -258,11 +255,11 @@ class World:
         return np.asarray(offsets[:, None] + (speed - SPEED) * time[None])
 
     def _walkers(self, time: float) -> Iterator[Thing]:
-        for purpose, speed, count in ((10, 1.3, 6), (11, -1.3, 6)):
+        for purpose, speed, count in ((10, 1.3, 9), (11, -1.3, 9)):
             for z, random in self._slots(purpose, count=count, period=66.0, speed=speed, time=time):
                 side = int(random.choice([-1, 1]))
                 x = self.layout.road + random.uniform(0.9, self.layout.pavement - 0.5)
-                phase = int((time * 1.9 + random.random()) * PHASES / 2 * 1.0) % PHASES
+                phase = int((time + random.random()) * PHASES) % PHASES
                 yield Walker(x=side * x, z=z, look=int(random.integers(PEOPLE)), phase=phase, facing=speed < 0)
 
     def _riders(self, time: float) -> Iterator[Thing]:
@@ -282,6 +279,14 @@ class World:
             yield Vehicle(x=self.lane, z=float(place), look=int(random.integers(1 << 30)), heading=1, moving=True)
 
 
+def _pieces(start: float, end: float, length: float) -> Iterator[tuple[float, float]]:
+    """Cut a stretch into equal pieces of about a length."""
+    count = max(round((end - start) / length), 1)
+    step = (end - start) / count
+    return ((start + number * step, start + (number + 1) * step) for number in range(count))
+
+
+@lru_cache(maxsize=1024)
 def vehicle_look(look: int) -> tuple[int, int]:
     """Choose the body and the paint of a vehicle."""
     random = np.random.default_rng(look)
