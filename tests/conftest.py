@@ -42,3 +42,27 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         candidate, kind = convert(name, deployed, card=card, opset=21)
         make(folder / f"best.{name}", candidate, kind=kind, network=deployed, card=card, evidence=evidence, on_step=lambda _: None)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder in CamVid's layout: 12 pictures to train and 3 to validate, 24x32, of sky over road with one car."""
+    import cv2
+    import numpy as np
+
+    folder = tmp_path_factory.mktemp("camvid")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 3)):
+        (folder / split).mkdir()
+        (folder / f"{split}annot").mkdir()
+        for number in range(count):
+            mask = np.zeros((24, 32), np.uint8)
+            mask[random.integers(8, 14) :] = 3
+            row, column = random.integers(12, 18), random.integers(0, 24)
+            mask[row : row + 6, column : column + 8] = 8
+            mask[-1] = 11
+            colors = np.zeros((12, 3), np.uint8)
+            colors[[0, 3, 8, 11]] = (230, 180, 120), (90, 90, 90), (30, 30, 200), (0, 0, 0)
+            cv2.imwrite(str(folder / split / f"{number}.png"), colors[mask])
+            cv2.imwrite(str(folder / f"{split}annot" / f"{number}.png"), mask)
+    return folder

@@ -1,0 +1,109 @@
+"""The command: options beat the recipe, and every foreseen mistake is one sentence."""
+
+from pathlib import Path
+
+import click
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from segdeploy.errors import ConfigError, DataError, ModelError, SegdeployError
+from segdeploy.train.command import Size, find_last, train
+from segdeploy.train.recipe import Recipe
+
+
+def invoke(*arguments: str) -> Result:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    result = CliRunner().invoke(train, list(arguments))
+    torch.set_num_threads(threads)
+    return result
+
+
+@pytest.fixture
+def small(tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe of two quick epochs, in an empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "small.toml"
+    values = {"dataset": "camvid", "data": str(tiny_camvid), "epochs": 5, "imgsz": (24, 32), "batch": 4, "workers": 0, "device": "cpu"}
+    recipe.write_text(Recipe.from_dict({**values, "arguments": {"width": 2, "depth": 1}}, source="test").to_toml())
+    return recipe
+
+
+def test_trains_and_says_what_is_next(small: Path) -> None:
+    """A line an epoch on stdout, with what the issue of a run is; notes on stderr."""
+    result = invoke(str(small), "--epochs", "2", "--name", "mine")
+
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("epoch 1/2  loss ")
+    assert all(word in lines[1] for word in ("pixel accuracy", "mIoU", "pictures/s"))
+    assert lines[2].endswith("runs/train/mine/best.pt")
+    assert all(Path(line.strip()).is_file() for line in lines[3:])
+    assert "next: segdeploy export runs/train/mine/best.pt --format onnx" in result.stderr
+    assert "epochs = 2" in Path("runs/train/mine/recipe.toml").read_text()
+    assert 'dataset = "camvid"' in Path("runs/train/mine/recipe.toml").read_text()
+
+
+def test_same_name_gets_a_folder_of_its_own(small: Path) -> None:
+    """No run overwrites another."""
+    for _ in range(2):
+        assert invoke(str(small), "--epochs", "1").exit_code == 0
+
+    assert Path("runs/train/unet-camvid/best.pt").is_file()
+    assert Path("runs/train/unet-camvid-2/best.pt").is_file()
+
+
+def test_nothing_is_left_of_a_run_that_cannot_begin(small: Path) -> None:
+    """The folder is made when data, network and device are there."""
+    result = invoke(str(small), "--data", "/nowhere")
+
+    assert isinstance(result.exception, DataError)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("no-such-recipe",), ConfigError),
+        (("--epochs", "0"), ConfigError),
+        (("--model", "vnet", "--dataset", "streets"), ConfigError),
+        (("--resume", "nowhere"), ModelError),
+        (("--resume", "--epochs", "3"), ConfigError),
+        (("--resume", "--name", "x"), ConfigError),
+    ],
+)
+def test_mistakes_are_told(small: Path, arguments: tuple[str, ...], error: type[SegdeployError]) -> None:
+    """Each has its own exit code, and none a traceback."""
+    assert isinstance(invoke(*arguments).exception, error)
+
+
+def test_resume_refuses_a_finished_run(small: Path) -> None:
+    """The newest run's last.pt is found; the run has nothing left to do."""
+    invoke(str(small), "--epochs", "1", "--name", "done")
+
+    for argument in ((), ("done",), ("runs/train/done",), ("runs/train/done/last.pt",)):
+        result = invoke("--resume", *argument)
+        assert isinstance(result.exception, ConfigError), result.output
+        assert "all its 1 epochs" in str(result.exception)
+
+
+def test_newest_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newest by the time of its checkpoint, not by its name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("b", "a"):
+        folder = Path("runs/train") / name
+        folder.mkdir(parents=True)
+        (folder / "last.pt").write_bytes(b"")
+
+    assert find_last("newest") == Path("runs/train/a/last.pt")
+    assert find_last("b") == Path("runs/train/b/last.pt")
+
+
+def test_size_is_one_number_or_two() -> None:
+    """Height comes first, as in every shape."""
+    assert Size().convert("180,240", None, None) == (180, 240)
+    assert Size().convert("320", None, None) == (320, 320)
+    for wrong in ("", "180x240", "1,2,3", "180,", "-3"):
+        with pytest.raises(click.BadParameter):
+            Size().convert(wrong, None, None)

@@ -1,0 +1,191 @@
+"""A whole run: what it leaves, and that it goes on exactly."""
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from segdeploy import datasets
+from segdeploy.backends.loading import load_backend
+from segdeploy.checkpoint import load_checkpoint
+from segdeploy.errors import ConfigError, DataError, DeviceError, InterruptedRun, ModelError
+from segdeploy.evaluation import evaluate
+from segdeploy.predictor import Predictor
+from segdeploy.train.history import Epoch
+from segdeploy.train.recipe import Recipe
+from segdeploy.train.training import Run
+
+
+@pytest.fixture
+def recipe(tiny_camvid: Path) -> Iterator[Recipe]:
+    """Four short epochs; on one core, since threads that wait for each other cost more than such small pictures."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    arguments = {"width": 4, "depth": 2}
+    yield Recipe(
+        arguments=arguments, dataset="camvid", data=str(tiny_camvid), epochs=4, imgsz=(24, 32), batch=4, lr=0.01, workers=0, device="cpu"
+    )
+    torch.set_num_threads(threads)
+
+
+def ignore(_: Epoch) -> None:
+    """No line."""
+
+
+def stop_after(epochs: int) -> Iterator[None]:
+    """Interrupt as Ctrl-C does, once so many epochs were reported."""
+    for _ in range(epochs - 1):
+        yield
+    raise KeyboardInterrupt
+
+
+def test_leaves_everything_that_people_look_at(recipe: Recipe, tmp_path: Path) -> None:
+    """Checkpoints, figures and pictures, and no half-written file."""
+    epochs: list[Epoch] = []
+
+    Run(recipe).fit(tmp_path, report=epochs.append)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best.pt",
+        "curves.png",
+        "last.pt",
+        "recipe.toml",
+        "results.csv",
+        "samples.png",
+    ]
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4]
+    assert cv2.imread(str(tmp_path / "curves.png")).shape[2] == 3
+    assert cv2.imread(str(tmp_path / "samples.png")).shape[2] == 3
+    rows = (tmp_path / "results.csv").read_text().splitlines()
+    assert rows[0] == "epoch,loss,pixel_accuracy,miou,pictures_per_second,lr,seconds"
+    assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4"]
+
+
+def test_card_says_how_the_network_came_to_be(recipe: Recipe, tmp_path: Path) -> None:
+    """Whoever finds the file can make it again."""
+    epochs: list[Epoch] = []
+
+    Run(recipe).fit(tmp_path, report=epochs.append)
+
+    best, last = load_checkpoint(tmp_path / "best.pt"), load_checkpoint(tmp_path / "last.pt")
+    winner = max(epochs, key=lambda epoch: epoch.miou)
+    assert best.card.scores is not None
+    assert best.card.training is not None
+    assert last.card.training is not None
+    assert best.card.scores.miou == winner.miou
+    assert (best.card.training.epochs, last.card.training.epochs) == (winner.epoch, 4)
+    assert Recipe.from_dict(best.card.training.recipe, source="card") == recipe
+    assert best.card.training.versions["torch"] == torch.__version__.partition("+")[0]
+    assert len(best.card.training.data_hash) == 64
+    assert not best.state
+    assert last.state
+
+
+def test_score_in_the_card_is_what_the_file_scores(recipe: Recipe, tmp_path: Path) -> None:
+    """Validation takes the very path that `eval` takes."""
+    Run(recipe).fit(tmp_path, report=ignore)
+
+    backend = load_backend(tmp_path / "best.pt", device="cpu")
+    scores = evaluate(Predictor(backend), datasets.load("camvid", Path(recipe.data), "val"), on_step=lambda _: None)
+
+    assert backend.card.scores is not None
+    assert scores.miou == pytest.approx(backend.card.scores.miou, abs=1e-6)
+    assert scores.pixels == backend.card.scores.pixels
+
+
+def test_resumed_run_ends_with_the_same_weights(recipe: Recipe, tmp_path: Path) -> None:
+    """Two epochs, an interruption and two more are bit for bit four epochs."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    stop = stop_after(2)
+
+    Run(recipe).fit(whole, report=ignore)
+    with pytest.raises(InterruptedRun, match=r"after 2 epochs; go on with: segdeploy train --resume .*last\.pt"):
+        Run(recipe).fit(parts, report=lambda _: next(stop))
+    torch.manual_seed(123)
+    run = Run(recipe)
+    run.restore(load_checkpoint(parts / "last.pt"))
+    run.fit(parts, report=ignore)
+
+    for name in ("last.pt", "best.pt"):
+        one, other = load_checkpoint(whole / name), load_checkpoint(parts / name)
+        assert all(torch.equal(one.weights[key], other.weights[key]) for key in one.weights)
+        assert one.card.scores == other.card.scores
+    assert len((parts / "results.csv").read_text().splitlines()) == 5
+
+
+def test_interrupted_in_the_first_epoch_says_that_nothing_is_left(recipe: Recipe, tmp_path: Path) -> None:
+    """No promise to go on from a file that is not there."""
+
+    class Impatient(Run):
+        """Is interrupted before anything is reported."""
+
+        def _epoch(self, folder: Path, on_step: object) -> Epoch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedRun, match="nothing to go on from"):
+        Impatient(recipe).fit(tmp_path, report=ignore)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(recipe: Recipe, tmp_path: Path) -> None:
+    """What a scheduler sends must not cost the epochs that are done; afterwards the signal is the caller's again."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    with pytest.raises(InterruptedRun, match="after 1 epoch"):
+        Run(recipe).fit(tmp_path, report=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+
+    assert load_checkpoint(tmp_path / "last.pt").state["history"][-1]["epoch"] == 1
+    assert (tmp_path / "curves.png").is_file()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_cannot_go_on_is_told(recipe: Recipe, tmp_path: Path) -> None:
+    """A finished file, a finished run, and other pictures."""
+    Run(recipe).fit(tmp_path, report=ignore)
+    last = load_checkpoint(tmp_path / "last.pt")
+    training = last.card.training
+    assert training is not None
+    run = Run(recipe)
+
+    with pytest.raises(ModelError, match=r"name the run's last\.pt"):
+        run.restore(load_checkpoint(tmp_path / "best.pt"))
+    with pytest.raises(ConfigError, match="all its 4 epochs"):
+        run.restore(last)
+    with pytest.raises(DataError, match="other pictures"):
+        run.restore(replace(last, card=replace(last.card, training=replace(training, data_hash="0"))))
+    unfinished = replace(last.card, training=replace(training, epochs=1))
+    with pytest.raises(ModelError, match="state does not fit"):
+        run.restore(replace(last, card=unfinished, state={"loop": {}}))
+
+
+def test_what_cannot_begin_is_told(recipe: Recipe) -> None:
+    """Before a folder is made or a picture read."""
+    with pytest.raises(ConfigError, match="no network"):
+        Run(replace(recipe, model="vnet"))
+    with pytest.raises(ConfigError, match="no data set"):
+        Run(replace(recipe, dataset="moon"))
+    with pytest.raises(DataError):
+        Run(replace(recipe, data="/nowhere"))
+    with pytest.raises(ConfigError, match="imgsz"):
+        Run(replace(recipe, imgsz=(24, 20000)))
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="'cuda' was asked for"):
+            Run(replace(recipe, device="cuda"))
+
+
+@pytest.mark.slow
+def test_learns_what_can_be_learned(recipe: Recipe, tmp_path: Path) -> None:
+    """Sky, road and car have colors of their own: a network that does not find them has a mistake in it."""
+    run = Run(replace(recipe, epochs=30, color=0.1))
+
+    run.fit(tmp_path, report=ignore)
+
+    assert max(epoch.miou for epoch in run.history) > 0.9
