@@ -139,3 +139,24 @@ def _check_session(session: onnxruntime.InferenceSession, card: ModelCard, path:
     if card.output != OUTPUT or taken != takes or given != gives:
         msg = f"{path} takes {taken} and answers {given}, and its card tells otherwise; export it again"
         raise ModelError(msg)
+
+
+# One Identity from x to y, both float32 of shape [1]: fields as in onnx.proto, each with its number, kind and length, written by hand.
+_VALUE = b"\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01"
+_GRAPH = b"\x0a\x10\x0a\x01x\x12\x01y\x22\x08Identity\x12\x01g\x5a\x0f\x0a\x01x" + _VALUE + b"\x62\x0f\x0a\x01y" + _VALUE
+_IDENTITY = b"\x08\x08\x42\x02\x10\x11\x3a\x37" + _GRAPH
+
+
+def granted_providers() -> Mapping[str, bool]:
+    """Ask a session on a tiny model for each provider of this build, best first, and tell which it grants.
+
+    What a build holds says little: without its driver's libraries a provider is listed, and not granted.
+    """
+    found = {}
+    for provider in onnxruntime.get_available_providers():
+        try:
+            session = onnxruntime.InferenceSession(_IDENTITY, _options(1, spinning=False), providers=[provider])
+            found[provider] = provider in session.get_providers()
+        except FAILURES:
+            found[provider] = False
+    return found

@@ -1,0 +1,98 @@
+"""A network as an ONNX graph: any number of pictures, any size where asked, and nothing of this machine in it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segdeploy.backends.eager import EagerBackend
+from segdeploy.backends.onnx_runtime import load
+from segdeploy.card import CARD_KEY
+from segdeploy.checkpoint import load_checkpoint
+from segdeploy.errors import ExportError
+from segdeploy.export.to_onnx import OnnxCandidate, convert
+from segdeploy.models import Deployed
+
+
+@pytest.fixture(scope="module")
+def dynamic(artifacts: Path) -> OnnxCandidate:
+    checkpoint = load_checkpoint(artifacts / "best.pt")
+    card = replace(checkpoint.card, input=replace(checkpoint.card.input, dynamic=True))
+    return convert(checkpoint.network(), card, opset=21)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(1, 45, 60), (3, 45, 60), (1, 1, 1), (2, 15, 33), (1, 2, 7), (3, 64, 90), (1, 131, 40)])
+def test_dynamic_file_answers_every_size(dynamic: OnnxCandidate, artifacts: Path, tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    """Odd, tiny, upright: a branch that was frozen at the traced size would show at one of them."""
+    checkpoint = load_checkpoint(artifacts / "best.pt")
+    card = replace(checkpoint.card, input=replace(checkpoint.card.input, dynamic=True))
+    dynamic.write(tmp_path / "any.onnx", {CARD_KEY: card.to_json()})
+    batch = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+    logits = load(tmp_path / "any.onnx", device="cpu", threads=1).run(batch)
+
+    np.testing.assert_allclose(logits, EagerBackend(checkpoint.network(), card).run(batch), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_free_sides_are_called_by_their_names(dynamic: OnnxCandidate) -> None:
+    """Whoever opens the graph reads N, H and W, not s40."""
+    image, logits = (
+        [side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in (dynamic.model.graph.input[0], dynamic.model.graph.output[0])
+    )
+
+    assert image == ["N", "H", "W", 3]
+    assert logits == ["N", 11, "H", "W"]
+
+
+def test_contract_of_the_graph(artifacts: Path) -> None:
+    """uint8 pictures in, float32 logits out, the number of pictures free; batch norms lie in the convolutions."""
+    model = onnx.load(artifacts / "best.onnx")
+    image, logits = model.graph.input[0], model.graph.output[0]
+
+    assert (image.name, image.type.tensor_type.elem_type) == ("image", onnx.TensorProto.UINT8)
+    assert (logits.name, logits.type.tensor_type.elem_type) == ("logits", onnx.TensorProto.FLOAT)
+    assert [side.dim_param or side.dim_value for side in image.type.tensor_type.shape.dim] == ["N", 45, 60, 3]
+    assert {entry.domain: entry.version for entry in model.opset_import} == {"": 21}
+    assert model.ir_version <= 10  # the newest that ONNX Runtime 1.20 reads
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+
+
+def test_nothing_of_this_machine_is_in_the_file(artifacts: Path) -> None:
+    """The exporter notes a stack trace at every node; a file to be given away must not tell of its maker's folders."""
+    content = (artifacts / "best.onnx").read_bytes()
+
+    assert b"/segdeploy/" not in content
+    assert b".py" not in content
+
+
+class Counting(nn.Module):
+    """A network that no graph can hold: it asks a number of a picture."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image * 2 if image.mean().item() > 0 else image
+
+
+def test_network_that_cannot_be_captured_is_an_export_error(artifacts: Path) -> None:
+    """One sentence, no log of PyTorch's inner life."""
+    card = load_checkpoint(artifacts / "best.pt").card
+
+    with pytest.raises(ExportError, match="unet cannot be turned into ONNX of opset 21"):
+        convert(Deployed(Counting(), (0, 0, 0), (1, 1, 1)).eval(), card, opset=21)
+
+
+def test_conversion_leaves_the_network_as_it_was(artifacts: Path) -> None:
+    """An exporter that folds a batch norm into a convolution must do so in a copy."""
+    card = load_checkpoint(artifacts / "best.pt").card
+    network = Deployed(nn.Sequential(nn.Conv2d(3, 11, 1), nn.BatchNorm2d(11)), (0, 0, 0), (1, 1, 1)).eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    convert(network, card, opset=21)
+
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())

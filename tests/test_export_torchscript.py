@@ -1,0 +1,56 @@
+"""A network as a TorchScript file."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segdeploy.checkpoint import load_checkpoint
+from segdeploy.errors import ExportError
+from segdeploy.export.to_torchscript import convert
+from segdeploy.models import Deployed
+
+
+def test_file_runs_with_pytorch_alone(artifacts: Path) -> None:
+    """Programs in C++ know nothing of our cards."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.jit.load(artifacts / "best.torchscript")
+
+    answer = module(torch.zeros(2, 45, 60, 3, dtype=torch.uint8))
+
+    assert answer.shape == (2, 11, 45, 60)
+
+
+def test_texts_come_back(artifacts: Path, tmp_path: Path) -> None:
+    from segdeploy.backends.torchscript_file import read_texts
+
+    checkpoint = load_checkpoint(artifacts / "best.pt")
+
+    convert(checkpoint.network(), checkpoint.card).write(tmp_path / "x.torchscript", {"one": "eins", "two": "zwei ü"})
+
+    assert read_texts(tmp_path / "x.torchscript") == {"one": "eins", "two": "zwei ü"}
+
+
+class Refusing(nn.Module):
+    """A network that fails while it is traced."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.reshape(7, -1)
+
+
+def test_network_that_cannot_be_traced_is_an_export_error(artifacts: Path) -> None:
+    card = load_checkpoint(artifacts / "best.pt").card
+
+    with pytest.raises(ExportError, match="unet cannot be turned into TorchScript"):
+        convert(Deployed(Refusing(), (0, 0, 0), (1, 1, 1)).eval(), card)
+
+
+def test_cannot_name_a_layer_and_says_so(artifacts: Path) -> None:
+    checkpoint = load_checkpoint(artifacts / "best.pt")
+    candidate = convert(checkpoint.network(), checkpoint.card)
+
+    assert "--format onnx" in candidate.first_diverging(artifacts / "best.torchscript", np.zeros((1, 45, 60, 3), np.uint8))
