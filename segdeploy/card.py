@@ -65,6 +65,7 @@ class Training:
         seed: Seed of all random numbers.
         epochs: How many epochs were done.
         commit: Commit of the code, or "" where there is none.
+        split: How the data set was split, with seed and share where it was drawn by lot; "" where nobody wrote it down.
     """
 
     dataset: str
@@ -74,6 +75,7 @@ class Training:
     seed: int
     epochs: int
     commit: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +184,8 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _training(values: Mapping[str, Any]) -> Training:
     kinds = {"dataset": str, "data_hash": str, "recipe": dict, "versions": dict, "seed": int, "epochs": int, "commit": str}
-    return Training(**{**values, **{name: _kind(values[name], kind) for name, kind in kinds.items()}})
+    checked = {name: _kind(values[name], kind) for name, kind in kinds.items()}
+    return Training(**{**values, **checked, "split": _kind(values.get("split", ""), str)})
 
 
 T = TypeVar("T")

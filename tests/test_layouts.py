@@ -438,3 +438,10 @@ def test_real_carvana_is_split_by_car(real: Path) -> None:
     assert len(cars["train"]) == 3
     assert not cars["train"] & cars["val"]
     assert np.unique(splits["val"][0].mask).tolist() == [0, 1]
+
+
+def test_split_by_lot_is_written_down(tmp_path: Path) -> None:
+    """The card of a network tells how its validation pictures were chosen, so that they can be chosen again."""
+    draw_all(CASES["carvana"], tmp_path)
+
+    assert datasets.load("carvana", tmp_path, "val").rule == "20% of the cars are val, drawn by SHA-256 with seed 0"

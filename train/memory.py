@@ -34,6 +34,11 @@ class Remembered:
         """Names of the samples."""
         return self._samples.names
 
+    @property
+    def rule(self) -> str:
+        """How the split came to be."""
+        return self._samples.rule
+
     def __len__(self) -> int:
         return len(self._samples)
 

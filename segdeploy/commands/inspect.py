@@ -47,6 +47,8 @@ def describe(card: ModelCard) -> Iterator[tuple[str, Text]]:
     if card.training is not None:
         made_by = f"torch {card.training.versions.get('torch', 'unknown')}, segdeploy {card.training.versions.get('segdeploy', 'unknown')}"
         yield "training", Text(f"{card.training.epochs} epochs on {card.training.dataset}, seed {card.training.seed}, {made_by}")
+        if card.training.split:
+            yield "split", Text(card.training.split)
     if card.scores is not None:
         yield "scores", Text(f"mIoU {card.scores.miou:.2%}, pixel accuracy {card.scores.pixel_accuracy:.2%}, Dice {card.scores.dice:.2%}")
     if card.parity is not None:

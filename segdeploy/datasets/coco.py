@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.layout import Pair, Survey
+from segdeploy.datasets.layout import AS_IT_LIES, Pair, Survey
 from segdeploy.datasets.legend import LEGEND, MAX_CLASSES, Legend, distinct_color, read_legend
 from segdeploy.datasets.outlines import BACKGROUND, BLACK, class_of, ground, read_json, ring, size_of
 from segdeploy.datasets.pairing import draw_split, find_files
@@ -113,7 +113,7 @@ class Coco:
         files = {path.name: path for path in find_files(folder, ENDINGS, needs=NEEDS).values()}
         pairs = tuple(Pair(name=Path(name).stem, image=files[name], mask=annotations) for name in sorted(scenes.keys() & files.keys()))
         lonely = tuple(sorted(folder / name for name in scenes.keys() ^ files.keys()))
-        rule = "as the folders say"
+        rule = AS_IT_LIES
         if annotations == data / UNDIVIDED:
             pairs, rule = draw_split(pairs, split, group=lambda pair: pair.name, of="pictures")
         truth = Drawn(scenes={pair.name: scenes[pair.image.name] for pair in pairs}, ground=ground(legend))

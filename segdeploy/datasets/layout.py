@@ -13,6 +13,9 @@ from segdeploy.errors import ConfigError, DataError
 from segdeploy.pictures import Picture, read_picture
 from segdeploy.scores import IGNORED, Mask
 
+AS_IT_LIES = "as the folders say"
+"""How the splits came to be where their makers divided the files."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
@@ -46,12 +49,14 @@ class Files:
         pairs: Pictures and their truth, in order.
         truth: Reads the truth.
         read_image: Reads a picture.
+        rule: How the split came to be, in words.
     """
 
     classes: tuple[LabelClass, ...]
     pairs: tuple[Pair, ...]
     truth: Truth
     read_image: Callable[[Path], Picture] = read_picture
+    rule: str = AS_IT_LIES
 
     @property
     def names(self) -> Sequence[str]:
@@ -88,7 +93,7 @@ class Survey:
         lonely: Pictures without truth and truths without picture, sorted.
         truth: Reads the truth.
         read_image: Reads a picture.
-        rule: How the split was chosen, in words, with seed and share where it was drawn by lot.
+        rule: How the split came to be, in words, with seed and share where it was drawn by lot.
     """
 
     classes: tuple[LabelClass, ...]
@@ -96,7 +101,7 @@ class Survey:
     lonely: tuple[Path, ...]
     truth: Truth
     read_image: Callable[[Path], Picture] = read_picture
-    rule: str = "as the folders say"
+    rule: str = AS_IT_LIES
 
     def dataset(self) -> Files:
         """Give the split for use.
@@ -108,7 +113,7 @@ class Survey:
             others = f", and {len(self.lonely) - 1} more files have none" if len(self.lonely) > 1 else ""
             msg = f"{self.lonely[0]} has no counterpart of its name{others}; add it or remove the file"
             raise DataError(msg)
-        return Files(classes=self.classes, pairs=self.pairs, truth=self.truth, read_image=self.read_image)
+        return Files(classes=self.classes, pairs=self.pairs, truth=self.truth, read_image=self.read_image, rule=self.rule)
 
 
 class Layout(Protocol):

@@ -38,6 +38,11 @@ class Dataset(Protocol):
         """Name of each sample, in order."""
         ...
 
+    @property
+    def rule(self) -> str:
+        """How the split came to be, in words, with seed and share where it was drawn by lot."""
+        ...
+
     def __len__(self) -> int:
         """Number of samples."""
         ...

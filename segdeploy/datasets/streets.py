@@ -57,6 +57,11 @@ class Streets:
         """Number of each scene, in six digits."""
         return [f"{index:06d}" for index in range(self.count)]
 
+    @property
+    def rule(self) -> str:
+        """Where the splits' streets come from."""
+        return "drawn, each split from seeds of its own"
+
     def __len__(self) -> int:
         return self.count
 
@@ -96,7 +101,7 @@ def drive_world(seed: int) -> World:
 
 def _check_size(height: int, width: int) -> None:
     for name, side in (("height", height), ("width", width)):
-        if not 8 <= side <= 4320:  # noqa: PLR2004 - 8K is the largest picture that anybody shows
+        if not 8 <= side <= 4320:
             msg = f"the {name} is {side} pixels; choose 8 to 4320"
             raise ConfigError(msg)
 
