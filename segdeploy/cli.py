@@ -3,15 +3,18 @@
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
 from segdeploy import __version__
 from segdeploy.errors import InterruptedRun, SegdeployError
+from segdeploy.machine import POOLS
 
-# name: (module, attribute, first line of its help)
-COMMANDS = {
+Table = Mapping[str, tuple[str, str, str]]
+"""Name of a command: its module, the attribute there, and the first line of its help."""
+
+COMMANDS: Table = {
     "train": ("segdeploy.train.command", "train", "Train a network on pictures with truth."),
     "eval": ("segdeploy.commands.eval", "evaluate", "Score any artifact on a data set, at the pictures' own size."),
     "export": ("segdeploy.export.command", "export", "Turn a checkpoint into a file for another runtime, and prove it."),
@@ -20,30 +23,46 @@ COMMANDS = {
     "inspect": ("segdeploy.commands.inspect", "inspect", "Show the card of an artifact."),
     "verify": ("segdeploy.commands.verify", "verify", "Check that an artifact still answers as it was exported."),
     "models": ("segdeploy.commands.models", "models", "List the networks."),
-    "data": ("segdeploy.commands.data", "data", "Look at data sets, or draw one."),
+    "data": ("segdeploy.cli", "data", "Look at data sets, or draw one."),
     "doctor": ("segdeploy.commands.doctor", "doctor", "Show versions, devices and the cores that may be used."),
+}
+
+DATA_COMMANDS: Table = {
+    "init": ("segdeploy.commands.data_init", "init", "Describe your own masks: write classes.toml."),
+    "check": ("segdeploy.commands.data_check", "check_data", "Look for what would spoil a training."),
+    "stats": ("segdeploy.commands.data_stats", "stats", "Count pictures, sizes and classes."),
+    "preview": ("segdeploy.train.preview", "preview", "Draw pictures with their truth on one sheet."),
+    "render": ("segdeploy.commands.data_render", "render", "Draw a drive through a street, or scenes with truth."),
 }
 
 
 class LazyGroup(click.Group):
     """A group that imports a command only when it is called."""
 
+    table: Table = COMMANDS
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Names in the order of a journey."""
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import one command."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        module, attribute, _ = COMMANDS[cmd_name]
+        module, attribute, _ = self.table[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the list of commands from the table alone."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+            formatter.write_dl([(name, line) for name, (_, _, line) in self.table.items()])
+
+
+class DataGroup(LazyGroup):
+    """The commands below `segdeploy data`."""
+
+    table = DATA_COMMANDS
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -52,11 +71,15 @@ def cli() -> None:
     """Semantic segmentation from training to a running camera."""
 
 
+@click.group(cls=DataGroup)
+def data() -> None:
+    """Look at data sets, or draw one."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; an error of ours becomes one line on stderr and its own exit code."""
-    # numpy's BLAS reads these when it is first imported: a second pool beside the runtime's costs a factor of two.
-    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
+    for variable, value in POOLS.items():
+        os.environ.setdefault(variable, value)
     try:
         cli.main(args=None if arguments is None else list(arguments), prog_name="segdeploy", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -70,5 +93,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SegdeployError as error:
         click.echo(f"segdeploy: {error}", err=True)
         sys.exit(error.exit_code)
-
-

@@ -31,13 +31,9 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[str], No
         A function to call once a step, with a short text to stand beside the bar ("" for none).
     """
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[beside]}"),
-    )
+    # Names of files stand in the texts, and a name may hold brackets, which are markup to rich.
+    before, beside = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[beside]}"))
+    columns = (before, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), beside)
     # Unless both are the same terminal, rich would send to stderr what is printed to stdout meanwhile.
     shared = sys.stdout.isatty()
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True, redirect_stdout=shared) as bar:

@@ -3,47 +3,140 @@
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any, Self
 
 CGROUP = Path("/sys/fs/cgroup")
-LIBRARIES = ("av", "click", "numpy", "onnx", "onnxruntime", "opencv-python", "openvino", "pillow", "torch", "torchvision")
+MEMBERSHIP = Path("/proc/self/cgroup")
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+POOLS = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Set before numpy is imported: its BLAS reads them then, and a second pool of threads beside a runtime's own costs a factor of two."""
+
+LIBRARIES = (
+    "av",
+    "click",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python",
+    "openvino",
+    "pillow",
+    "torch",
+    "torchvision",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The machine that figures were measured on, at one moment.
+
+    Attributes:
+        processor: Name of the processor, as the system gives it.
+        system: Name and release of the operating system.
+        cores: How many cores this process may use.
+        host_cores: How many cores the machine has.
+        memory: How much memory this process may use, in bytes; None where nobody tells.
+        governor: How the system sets the clock's rate, for example "performance"; "" where nobody tells.
+        load: How many processes wanted a core, as a mean over the last minute; None where nobody tells.
+        versions: Version of Python and of each library.
+    """
+
+    processor: str
+    system: str
+    cores: int
+    host_cores: int
+    memory: int | None
+    governor: str
+    load: float | None
+    versions: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the values as JSON knows them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` gave; a missing or unknown key is a TypeError."""
+        return cls(**values)
+
+
+def survey() -> Machine:
+    """Describe the machine as it is now."""
+    return Machine(
+        processor=processor(),
+        system=f"{platform.system()} {platform.release()}",
+        cores=cores(),
+        host_cores=os.cpu_count() or 1,
+        memory=memory_limit(),
+        governor=_text(GOVERNOR).strip(),
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        versions=versions(),
+    )
 
 
 def cores() -> int:
     """Give how many cores this process may use: affinity and the container's quota, not the host's count."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup_quota(CGROUP)
+    quota = cgroup_quota(CGROUP, _text(MEMBERSHIP))
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
-def cgroup_quota(root: Path) -> float | None:
-    """Read how many cores' time a container grants (cgroup v2, then v1); None where there is no bound.
+def memory_limit() -> int | None:
+    """Give how many bytes of memory this process may use: what the machine has, or what the container grants."""
+    total = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")] if hasattr(os, "sysconf") else []
+    granted = cgroup_memory(CGROUP, _text(MEMBERSHIP))
+    return min([*total, *([] if granted is None else [granted])], default=None)
+
+
+def peak_memory() -> int | None:
+    """Give the most memory in bytes that this process ever held at once; None where the system does not tell."""
+    peaks = [line.split()[1] for line in _text(Path("/proc/self/status")).splitlines() if line.startswith("VmHWM")]
+    return int(peaks[0]) * 1024 if peaks else None
+
+
+def cgroup_quota(root: Path, membership: str) -> float | None:
+    """Read how many cores' time a container grants (cgroup v1 and v2); None where there is no bound.
 
     Args:
         root: Where cgroups are mounted, usually /sys/fs/cgroup.
+        membership: Text of /proc/self/cgroup.
     """
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    if not quota.isdigit() or not period.isdigit() or int(period) == 0:
-        return None
-    return int(quota) / int(period)
+    quotas = []
+    for folder in _groups(root, membership, "cpu"):
+        together = _text(folder / "cpu.max") or f"{_text(folder / 'cpu.cfs_quota_us')} {_text(folder / 'cpu.cfs_period_us')}"
+        numbers = [int(word) for word in together.split() if word.isdigit()]
+        if len(numbers) == 2 and min(numbers) > 0:
+            quotas.append(numbers[0] / numbers[1])
+    return min(quotas, default=None)
+
+
+def cgroup_memory(root: Path, membership: str) -> int | None:
+    """Read how many bytes of memory a container grants (cgroup v1 and v2); None where there is no bound."""
+    limits = []
+    for folder in _groups(root, membership, "memory"):
+        limit = (_text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes")).strip()
+        if limit.isdigit():
+            limits.append(int(limit))
+    return min(limits, default=None)
+
+
+def _groups(root: Path, membership: str, controller: str) -> Iterator[Path]:
+    """Give the folders of the groups that this process is in, its own first: each of them may hold a bound."""
+    for line in membership.splitlines():
+        _, controllers, path = line.split(":", 2)
+        top = root / controller if controller in controllers.split(",") else root
+        if top != root or not controllers:
+            own = top / path.lstrip("/")
+            yield from (folder for folder in (own, *own.parents) if folder.is_relative_to(top))
 
 
 def processor() -> str:
     """Name the processor as the system does."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    named = [line.partition(":")[2].strip() for line in _text(Path("/proc/cpuinfo")).splitlines() if line.startswith("model name")]
     return named[0] if named else platform.processor() or platform.machine()
 
 
@@ -58,4 +151,12 @@ def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
+        return ""
+
+
+def _text(path: Path) -> str:
+    """Read a file of the system; "" where this system has none."""
+    try:
+        return path.read_text()
+    except OSError:
         return ""

@@ -1,0 +1,189 @@
+"""The report's pictures: inline SVG whose colors the page decides, so that they fit light and dark."""
+
+import io
+import re
+import warnings
+from xml.etree import ElementTree as ET
+
+from segdeploy.errors import MissingExtraError
+
+from .report import Report
+from .words import milliseconds
+
+try:
+    from matplotlib import rc_context
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+except ImportError as error:
+    raise MissingExtraError("matplotlib", "report") from error  # noqa: EM101 - a name, not a message
+
+SERIES = 8
+"""How many colors the page has for rows; further rows begin again."""
+
+INK, SOFT, LINE = "#010101", "#020202", "#030303"
+VARIABLES = {INK: "currentColor", SOFT: "var(--soft)", LINE: "var(--line)"} | {f"#0401{n:02}": f"var(--series-{n})" for n in range(SERIES)}
+"""Colors that stand in while matplotlib draws, and what the page puts in their place."""
+
+WIDTH = 5.0
+"""Inches, each 72 units of the SVG: a text of 9.5 units can be read on a phone, where a unit is one pixel."""
+
+SCATTER_HEIGHT = 3.0
+"""Inches, as WIDTH."""
+
+STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 9.5,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+
+LONGEST = 30
+
+
+def color_of(index: int) -> str:
+    """Give the color that stands in for the one of a row."""
+    return f"#0401{index % SERIES:02}"
+
+
+def label(name: str) -> str:
+    """Shorten a name that a picture has no place for."""
+    return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
+
+
+def scatter(report: Report) -> str:
+    """Draw speed against accuracy: further left is faster, further up is better."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, SCATTER_HEIGHT), layout="constrained")
+        axes = figure.add_subplot()
+        found = [(index, row, row.figures) for index, row in enumerate(report.rows) if row.figures is not None]
+        for place, (index, row, figures) in enumerate(sorted(found, key=lambda entry: entry[2].latency.median)):
+            x, y = figures.latency.median, 100 * figures.scores.miou
+            axes.plot([x], [y], "o", markersize=9, color=color_of(index), clip_on=False)
+            _annotate(axes, label(row.name), x, y, above=place % 2 == 0, last=place == len(found) - 1)
+        rates = [100 * figures.scores.miou for _, _, figures in found]
+        middle, half = (max(rates) + min(rates)) / 2, max(1.0, max(rates) - min(rates))
+        axes.set_ylim(middle - half, middle + half)
+        axes.set_xlim(0, 1.12 * max(figures.latency.median for _, _, figures in found))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel("milliseconds a picture, median")
+        axes.set_title("mIoU, %", loc="left", fontsize=9.5, color=SOFT)
+        return to_svg(figure, "scatter", "Speed against accuracy of each artifact")
+
+
+def _annotate(axes: Axes, text: str, x: float, y: float, *, above: bool, last: bool) -> None:
+    """Write a name beside its point, to the side that has place."""
+    away = 9 if above else -9
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(6 if last else -6, away),
+        textcoords="offset points",
+        va="bottom" if above else "top",
+        ha="right" if last else "left",
+    )
+
+
+def distribution_height(rows: int) -> float:
+    """Give the height of the latencies' drawing, in inches."""
+    return 0.75 + 0.62 * rows
+
+
+def distribution(report: Report) -> str:
+    """Draw every timed run of each row, the half in the middle as a box, and the median as a line."""
+    found = [(index, row, row.figures) for index, row in enumerate(report.rows) if row.figures is not None]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, distribution_height(len(found))), layout="constrained")
+        axes = figure.add_subplot()
+        for place, (index, row, figures) in enumerate(found):
+            runs, color = figures.latency.runs, color_of(index)
+            # The golden ratio's multiples spread over [0, 1] without clumps, and the same every time.
+            heights = [place + 0.36 * (number * 0.618034 % 1 - 0.5) for number in range(len(runs))]
+            axes.plot(runs, heights, "o", markersize=3, color=color, alpha=0.35, markeredgewidth=0)
+            left, middle, right = (figures.latency.percentile(share) for share in (25, 50, 75))
+            axes.barh(place, right - left, left=left, height=0.46, color=color, alpha=0.25)
+            axes.plot([middle, middle], [place - 0.23, place + 0.23], color=color, linewidth=2)
+            axes.text(0.0, place - 0.34, f"{label(row.name)}  {milliseconds(middle)}", transform=axes.get_yaxis_transform(), va="bottom")
+        axes.set_ylim(len(found) - 0.6, -0.72)
+        axes.set_yticks([])
+        axes.set_xlim(left=0)
+        axes.set_xlabel("milliseconds a picture, each run a dot")
+        return to_svg(figure, "distribution", "Distribution of the latency of each artifact")
+
+
+def class_bars(report: Report) -> str:
+    """Draw the intersection over union of each class, a bar for each row; a class that never occurs has none."""
+    found = [(index, row.figures) for index, row in enumerate(report.rows) if row.figures is not None]
+    step = len(found) + 1.2
+    # As high as the two drawings beside it, where that makes no bar clumsy.
+    beside = min(SCATTER_HEIGHT + distribution_height(len(found)) + 1.6, 0.6 * len(report.classes))
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, max(beside, 0.5 + 0.065 * step * len(report.classes))), layout="constrained")
+        axes = figure.add_subplot()
+        for lane, (index, figures) in enumerate(found):
+            places = [step * number + lane for number in range(len(report.classes))]
+            axes.barh(places, [100 * (value or 0.0) for value in figures.scores.iou], height=0.8, color=color_of(index))
+        centers = [step * number + (len(found) - 1) / 2 for number in range(len(report.classes))]
+        axes.set_yticks(centers, [label(name) for name in report.classes], color=INK)
+        axes.set_ylim(centers[-1] + step / 2, -step / 2 + (len(found) - 1) / 2)
+        axes.set_xlim(0, 100)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("intersection over union, %")
+        return to_svg(figure, "classes", "Intersection over union of each class")
+
+
+def to_svg(figure: Figure, name: str, description: str) -> str:
+    """Turn a figure into an SVG element for a page.
+
+    Args:
+        figure: The drawing.
+        name: Begins every id, so that ids stay unique among several drawings of a page.
+        description: What a reader who cannot see it is told.
+    """
+    written = io.StringIO()
+    with rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        # The page's own font is used; that matplotlib's lacks a letter does not matter.
+        warnings.simplefilter("ignore")
+        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    root = ET.fromstring(written.getvalue())  # noqa: S314 - written two lines above
+    _clean(root, name)
+    size = root.attrib.pop("viewBox").split()[2:]
+    root.attrib = {"viewBox": f"0 0 {' '.join(size)}", "role": "img", "aria-label": description}
+    text = ET.tostring(root, encoding="unicode")
+    for stand_in, color in VARIABLES.items():
+        text = text.replace(stand_in, color)
+    return text
+
+
+def _clean(root: ET.Element, name: str) -> None:
+    """Drop what a page does not need (metadata, namespaces, fonts), and make the ids its own."""
+    for parent in list(root.iter()):
+        for child in [child for child in parent if child.tag.endswith("}metadata")]:
+            parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        element.attrib = {key.rpartition("}")[2]: _own(key, value, name) for key, value in element.attrib.items()}
+
+
+def _own(key: str, value: str, name: str) -> str:
+    """Make the value of one attribute the page's: ids begin with the drawing's name, fonts keep their size alone."""
+    if key == "id":
+        return f"{name}-{value}"
+    if key.endswith("href"):
+        return value.replace("#", f"#{name}-")
+    if key == "style":
+        value = re.sub(r"font:[^;]*?([\d.]+px)[^;]*", r"font-size: \1", value)
+    return value.replace("url(#", f"url(#{name}-")

@@ -1,0 +1,36 @@
+"""A report as Markdown, to be pasted into an issue or a README."""
+
+from collections.abc import Sequence
+
+from .report import Report
+from .words import ACCURACY, MADE_OF, SPEED, TIMED, Column, measured_on, summary
+
+
+def to_markdown(report: Report) -> str:
+    """Write a report as Markdown."""
+    parts = ["# Benchmark", escape(summary(report))]
+    parts += [f"> **Careful:** {escape(warning)}" for warning in report.warnings]
+    if report.measured:
+        parts += ["## Speed", table(report, SPEED), "## Accuracy", table(report, ACCURACY), "## Artifacts", table(report, MADE_OF)]
+    if report.failed:
+        parts += ["## Failed", "\n".join(f"* **{escape(row.name)}**: {escape(row.error)}" for row in report.failed)]
+    facts = "\n".join(f"* {name}: {escape(value)}" for name, value in measured_on(report))
+    parts += ["## Measured on", facts, TIMED]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(report: Report, columns: Sequence[Column]) -> str:
+    """Write one table: a row for each artifact that did not fail."""
+    lines = ["| artifact | " + " | ".join(column.title for column in columns) + " |"]
+    lines.append("| :-- |" + " --: |" * len(columns))
+    for row, figures in report.measured:
+        name = f"{escape(row.name)} (reference)" if row.name == report.reference else escape(row.name)
+        lines.append(f"| {name} | " + " | ".join(escape(column.cell(report, row, figures)) for column in columns) + " |")
+    return "\n".join(lines)
+
+
+def escape(text: str) -> str:
+    """Keep a name or a message from being read as Markdown or HTML, and on one line."""
+    for sign in "\\`*_[]<>|#":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())

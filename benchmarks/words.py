@@ -1,0 +1,161 @@
+"""How figures are written for people: numbers with their units, the tables' columns, the summary."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .report import Figures, Report, Row
+
+TIMED = (
+    "Timed is the way from a decoded picture in memory to its mask of the same size: resizing, the network, the labels. "
+    "“Network” is the runtime alone, from a batch of its size to logits. Reading and decoding files is not timed. "
+    "A cold start goes from starting a process to its first mask, with all imports and loading the file; "
+    "peak memory is that process's until its last timed run. "
+    "Each round of a row is a process of its own, and rows take turns."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        title: What stands above it.
+        cell: Writes the figure of a row; "–" where there is none.
+    """
+
+    title: str
+    cell: Callable[[Report, Row, Figures], str]
+
+
+def milliseconds(value: float) -> str:
+    """Write a time with three digits that count: 3.21 ms, 32.1 ms, 321 ms, 3.21 s."""
+    if value >= 1000:
+        return f"{value / 1000:.2f} s"
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} ms"
+
+
+def percent(share: float) -> str:
+    """Write a share in [0, 1] with two decimals."""
+    return f"{100 * share:.2f}%"
+
+
+def same(share: float) -> str:
+    """Write how much is the same, rounded down, so that 100% is said of all and of nothing less."""
+    return "100%" if share == 1 else f"{math.floor(100_000 * share) / 1000:.3f}%"
+
+
+def points(difference: float) -> str:
+    """Write a difference of two shares in percentage points, with its sign; a difference that two decimals hide is ±0."""
+    rounded = round(100 * difference, 2)
+    return f"{rounded:+.2f}".replace("-", "−") if rounded else "±0"
+
+
+def times(ratio: float) -> str:
+    """Write how many times as fast."""
+    return f"{ratio:.1f}×" if ratio < 100 else f"{ratio:.0f}×"
+
+
+def megabytes(size: int | None) -> str:
+    """Write a number of bytes in MB (a million bytes), from one GB on in GB."""
+    if size is None:
+        return "–"
+    if size >= 1e9:
+        return f"{size / 1e9:.2f} GB"
+    return f"{size / 1e6:.{2 if size < 1e7 else 0}f} MB"
+
+
+def speedup(report: Report, figures: Figures) -> float | None:
+    """Give how many times as fast as the reference a row is, median by median; None without a reference."""
+    return report.base.latency.median / figures.latency.median if report.base else None
+
+
+def _versus(report: Report, _: Row, figures: Figures) -> str:
+    ratio = speedup(report, figures)
+    return "–" if ratio is None else times(ratio)
+
+
+def _lost(report: Report, _: Row, figures: Figures) -> str:
+    return "–" if report.base is None else points(figures.scores.miou - report.base.scores.miou)
+
+
+SPEED = (
+    Column(title="median", cell=lambda _, __, figures: milliseconds(figures.latency.median)),
+    Column(title="p90", cell=lambda _, __, figures: milliseconds(figures.latency.percentile(90))),
+    Column(title="p95", cell=lambda _, __, figures: milliseconds(figures.latency.percentile(95))),
+    Column(title="p99", cell=lambda _, __, figures: milliseconds(figures.latency.percentile(99))),
+    Column(title="speed", cell=_versus),
+    Column(title="network", cell=lambda _, __, figures: milliseconds(figures.network.median)),
+    Column(title="cold start", cell=lambda _, __, figures: milliseconds(figures.cold_start.median)),
+    Column(title="peak memory", cell=lambda _, __, figures: megabytes(figures.peak_memory)),
+    Column(title="file", cell=lambda _, row, __: megabytes(row.size)),
+)
+
+ACCURACY = (
+    Column(title="mIoU", cell=lambda _, __, figures: percent(figures.scores.miou)),
+    Column(title="difference", cell=_lost),
+    Column(title="pixel accuracy", cell=lambda _, __, figures: percent(figures.scores.pixel_accuracy)),
+    Column(title="Dice", cell=lambda _, __, figures: percent(figures.scores.dice)),
+    Column(title="same labels", cell=lambda _, __, figures: same(figures.labels.overall) if figures.labels else "–"),
+    Column(title="near edges", cell=lambda _, __, figures: same(figures.labels.near) if figures.labels else "–"),
+)
+
+MADE_OF = (
+    Column(title="network", cell=lambda _, __, figures: figures.architecture),
+    Column(title="precision", cell=lambda _, __, figures: figures.precision),
+    Column(title="input", cell=lambda _, __, figures: "×".join(map(str, figures.input))),
+    Column(title="runs on", cell=lambda _, __, figures: figures.device),
+    Column(title="threads", cell=lambda _, __, figures: str(figures.threads)),
+)
+
+
+def headline(report: Report) -> tuple[Row, Figures] | None:
+    """Give the row that the summary speaks of: the fastest one beside the reference; None where all failed."""
+    others = [pair for pair in report.measured if pair[0].name != report.reference] or list(report.measured)
+    return min(others, key=lambda pair: pair[1].latency.median, default=None)
+
+
+def summary(report: Report) -> str:
+    """Say in a sentence, or two, what the benchmark found."""
+    best = headline(report)
+    failures = f" {len(report.failed)} of {len(report.rows)} artifacts failed." if report.failed else ""
+    if best is None:
+        return f"No artifact could be measured.{failures}"
+    row, figures = best
+    took = milliseconds(figures.latency.median)
+    if report.base is None or row.name == report.reference:
+        return f"{row.name} turns a picture into its mask in {took}, at {percent(figures.scores.miou)} mIoU.{failures}"
+    labels = f"{same(figures.labels.overall)} of its labels" if figures.labels else "its labels"
+    return f"{row.name} takes {took}, {_compared(report, figures)}, with {labels} and {_miou(report, figures)}.{failures}"
+
+
+def _compared(report: Report, figures: Figures) -> str:
+    ratio = speedup(report, figures) or 1.0
+    if ratio >= 1:
+        return f"{ratio:.1f} times as fast as {report.reference}"
+    return f"{1 / ratio:.1f} times as long as {report.reference}"
+
+
+def _miou(report: Report, figures: Figures) -> str:
+    difference = round(100 * (figures.scores.miou - (report.base or figures).scores.miou), 2)
+    if not difference:
+        return f"the same mIoU, {percent(figures.scores.miou)}"
+    return f"{percent(figures.scores.miou)} mIoU, {abs(difference):.2f} points {'more' if difference > 0 else 'less'}"
+
+
+def measured_on(report: Report) -> list[tuple[str, str]]:
+    """List what the figures depend on: the machine, the versions, how it was measured."""
+    machine = report.machine
+    load = ["–" if value is None else f"{value:.2f}" for value in (machine.load, report.load_after)]
+    return [
+        ("processor", machine.processor),
+        ("cores", f"{machine.cores} of the machine's {machine.host_cores} may be used"),
+        ("memory", megabytes(machine.memory)),
+        ("system", machine.system),
+        ("clock governor", machine.governor or "not told by the system"),
+        ("load", f"{load[0]} before, {load[1]} after"),
+        ("pictures", f"{len(report.pictures)} of {report.dataset} {report.split}, at even distances; nothing is drawn at random"),
+        ("timing", f"{report.rounds} rounds of {report.runs} runs each, after {report.warm_up} to warm up"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in machine.versions.items())),
+        ("finished", report.created),
+    ]

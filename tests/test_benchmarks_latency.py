@@ -1,0 +1,88 @@
+"""The measuring itself: a fake clock, and percentiles worked out by hand."""
+
+import json
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from segdeploy.benchmarks.latency import Latency, measure
+
+
+def clock_of(seconds: Sequence[float]) -> Callable[[], float]:
+    """A clock under which each act takes as long as it is told."""
+    now = 0.0
+    ticks = []
+    for length in seconds:
+        ticks += [now, now + length]
+        now += length + 1.0
+    left = iter(ticks)
+    return lambda: next(left)
+
+
+def one_round(*runs: float) -> Latency:
+    return Latency(rounds=(runs,))
+
+
+def test_times_the_act_and_nothing_between() -> None:
+    """What happens between two runs is the benchmark's own."""
+    latency = measure(lambda run: None, runs=4, warm_up=0, clock=clock_of([0.1, 0.2, 0.3, 0.4]))
+
+    assert latency.runs == (100.0, 200.0, 300.0, 400.0)
+    assert latency.median == 250.0
+
+
+def test_warm_up_runs_are_done_and_not_timed() -> None:
+    """The first runs fill caches; the clock has ticks for the timed ones only."""
+    done: list[int] = []
+
+    latency = measure(done.append, runs=2, warm_up=3, clock=clock_of([0.5, 0.7]))
+
+    assert done == [0, 1, 2, 0, 1]
+    assert latency.runs == (500.0, 700.0)
+
+
+@pytest.mark.parametrize(("share", "milliseconds"), [(0, 10.0), (25, 20.0), (50, 30.0), (90, 46.0), (95, 48.0), (99, 49.6), (100, 50.0)])
+def test_percentile_is_interpolated_between_runs(share: float, milliseconds: float) -> None:
+    """Of five runs 10, 20 ... 50 the one at 90% lies at place 0.9 x 4 = 3.6, six tenths of the way from 40 to 50."""
+    assert one_round(50.0, 10.0, 40.0, 20.0, 30.0).percentile(share) == pytest.approx(milliseconds)
+
+
+def test_spread_is_the_quartiles_distance_over_the_median() -> None:
+    """The quartiles of 10, 20 ... 50 are 20 and 40: (40 - 20) / 30."""
+    assert one_round(10.0, 20.0, 30.0, 40.0, 50.0).spread == pytest.approx(2 / 3)
+
+
+def test_drift_is_the_distance_of_the_rounds_medians() -> None:
+    """Medians 100, 110 and 90 with 100 for all: 20%."""
+    assert Latency(rounds=((99.0, 100.0, 101.0), (110.0,) * 3, (90.0,) * 3)).drift == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("latency", "noise"),
+    [
+        (one_round(100.0, 101.0, 102.0), ""),
+        (one_round(10.0, 20.0, 30.0, 40.0, 50.0), "half of its runs lie 67% of the median apart"),
+        # Half of all runs lie at 100 and 110: quartiles 100 and 111, median 105.
+        (Latency(rounds=((100.0, 100.0), (110.0, 114.0))), "its rounds differ by 11%"),
+        (one_round(100.0), ""),
+    ],
+)
+def test_noise_is_named(latency: Latency, noise: str) -> None:
+    """A figure that may be chance says so."""
+    assert latency.noise == noise
+
+
+def test_survives_json() -> None:
+    """Old reports are read again to be compared with."""
+    latency = Latency(rounds=((1.25, 2.5), (3.0,)))
+
+    values = json.loads(json.dumps(latency.to_dict()))
+
+    assert Latency.from_dict(values) == latency
+    assert values["unit"] == "ms"
+    assert values["median"] == 2.5
+
+
+def test_rounds_of_parts_stand_behind_each_other() -> None:
+    """Each process of a row gives one round."""
+    assert Latency.joined([one_round(1.0), one_round(2.0, 3.0)]).rounds == ((1.0,), (2.0, 3.0))

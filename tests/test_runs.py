@@ -1,0 +1,54 @@
+"""Where output goes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from segdeploy.errors import ConfigError, ModelError
+from segdeploy.runs import new_run, newest_best
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_name_that_is_taken_gets_a_number() -> None:
+    """No run writes over another's files."""
+    folders = [new_run("train", "unet").as_posix() for _ in range(3)]
+
+    assert folders == ["runs/train/unet", "runs/train/unet-2", "runs/train/unet-3"]
+    assert all(Path(folder).is_dir() for folder in folders)
+
+
+def test_commands_have_folders_of_their_own() -> None:
+    """A benchmark may be called like the training."""
+    new_run("train", "unet")
+
+    assert new_run("benchmark", "unet").as_posix() == "runs/benchmark/unet"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/tmp"])
+def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
+    """Output stays below runs/."""
+    with pytest.raises(ConfigError, match="no plain name"):
+        new_run("train", name)
+
+    assert not Path("runs").exists()
+
+
+def test_newest_best_is_the_one_written_last() -> None:
+    """`segdeploy export` with no checkpoint takes the newest, whatever the runs are called."""
+    for name, seconds in (("a", 300), ("b", 100), ("c", 200)):
+        path = new_run("train", name) / "best.pt"
+        path.touch()
+        os.utime(path, (seconds, seconds))
+
+    assert newest_best().as_posix() == "runs/train/a/best.pt"
+
+
+def test_without_a_run_it_says_what_to_do() -> None:
+    """A newcomer exports before training."""
+    with pytest.raises(ModelError, match="run 'segdeploy train' first"):
+        newest_best()
