@@ -19,7 +19,9 @@ LONGEST = 3600.0
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0, LONGEST, min_open=True), help="Length of the drive.")
 @click.option("--fps", default=25.0, show_default=True, type=click.FloatRange(1, 120), help="Frames a second.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which street the drive goes through.")
-@click.option("--truth", type=click.Path(dir_okay=False, path_type=Path), help="Draw the drive with its true classes into this .mp4 file too.")
+@click.option(
+    "--truth", type=click.Path(dir_okay=False, path_type=Path), help="Draw the drive with its true classes into this .mp4 file too."
+)
 @click.option("--images", type=click.Path(file_okay=False, path_type=Path), help="Draw scenes into this folder, laid out as CamVid.")
 @click.option("--split", default="train", show_default=True, type=click.Choice(tuple(COUNTS)), help="Which scenes.")
 @click.option("--count", default=100, show_default=True, type=click.IntRange(min=1), help="How many scenes.")

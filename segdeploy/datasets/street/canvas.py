@@ -57,7 +57,7 @@ class Sprite:
     @cached_property
     def solid(self) -> bool:
         """Whether no pixel lets through what is behind."""
-        return bool(cv2.minMaxLoc(cv2.extractChannel(self.patch, 3))[0] == 255)  # noqa: PLR2004
+        return bool(cv2.minMaxLoc(cv2.extractChannel(self.patch, 3))[0] == 255)
 
     def level(self, scale: float) -> Patch:
         """Give the smallest patch that is still as fine as `scale`, in pixels per meter."""

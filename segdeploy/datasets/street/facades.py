@@ -13,7 +13,8 @@ DENSITY = 20
 LOOKS = 24
 """How many different houses there are; each comes in many tints."""
 WALLS: tuple[Color, ...] = (
-    (92, 104, 164), (110, 128, 178), (150, 182, 206), (178, 200, 214), (186, 196, 200), (140, 168, 202), (104, 150, 196), (164, 172, 160), (122, 126, 150), (196, 206, 216),
+    (92, 104, 164), (110, 128, 178), (150, 182, 206), (178, 200, 214), (186, 196, 200),
+    (140, 168, 202), (104, 150, 196), (164, 172, 160), (122, 126, 150), (196, 206, 216),
 )  # fmt: skip
 ACCENTS: tuple[Color, ...] = ((60, 50, 150), (120, 80, 40), (60, 96, 40), (50, 120, 190), (60, 60, 60), (130, 60, 90))
 LIT: Color = (120, 205, 255)
@@ -85,7 +86,16 @@ def _texture(sheet: Sketch, *, brick: bool, random: np.random.Generator) -> None
 
 
 def _stories(
-    sheet: Sketch, lights: Sketch, wall: Color, *, random: np.random.Generator, bay: float, bays: int, floors: int, story: float, ground: float
+    sheet: Sketch,
+    lights: Sketch,
+    wall: Color,
+    *,
+    random: np.random.Generator,
+    bay: float,
+    bays: int,
+    floors: int,
+    story: float,
+    ground: float,
 ) -> None:
     wide, tall = bay * random.uniform(0.36, 0.55), story * random.uniform(0.5, 0.62)
     balconies = random.random() < 0.3

@@ -31,7 +31,10 @@ def lamp(look: int) -> Sprite:
     sheet = Sketch(2 * LAMP_REACH + 0.8, LAMP_HEIGHT + 0.2, density=48)
     _tube(sheet, 0, 0, LAMP_HEIGHT - 0.6, 0.26, color)
     _tube(sheet, 0, 0, 1.1, 0.38, tuple(value * 0.92 for value in color))
-    arm = [(0.13 * np.sin(angle) + LAMP_REACH * (1 - np.cos(angle)) * 0.9, LAMP_HEIGHT - 0.75 + 0.7 * np.sin(angle)) for angle in np.linspace(0, 1.5, 8)]
+    arm = [
+        (0.13 * np.sin(angle) + LAMP_REACH * (1 - np.cos(angle)) * 0.9, LAMP_HEIGHT - 0.75 + 0.7 * np.sin(angle))
+        for angle in np.linspace(0, 1.5, 8)
+    ]
     sheet.stroke(arm, 0.17, color)
     sheet.ellipse(LAMP_REACH, LAMP_HEIGHT - 0.1, 0.46, 0.14, tuple(value * 0.8 for value in color))
     sheet.ellipse(LAMP_REACH, LAMP_HEIGHT - 0.16, 0.36, 0.07, (214, 240, 250))

@@ -91,7 +91,12 @@ LIGHTS: tuple[tuple[float, Light], ...] = (
             haze=230, night=0.3, wet=0.4, rain=1.0,
         ),
     ),
-    (1, Light(name="fog", zenith=(206, 204, 202), horizon=(214, 212, 210), cloud=(214, 212, 210), cover=0.6, gain=(0.92, 0.9, 0.88), haze=75)),
+    (
+        1,
+        Light(
+            name="fog", zenith=(206, 204, 202), horizon=(214, 212, 210), cloud=(214, 212, 210), cover=0.6, gain=(0.92, 0.9, 0.88), haze=75,
+        ),
+    ),
     (
         1,
         Light(

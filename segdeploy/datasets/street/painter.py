@@ -23,7 +23,6 @@ from segdeploy.datasets.street.sky import paint_sky, paint_skyline
 from segdeploy.datasets.street.vehicles import BODIES, PAINTS, Body, lamps, paint_vehicle, times
 from segdeploy.datasets.street.world import Thing, World, vehicle_look
 
-
 END = 10.0
 """Length of a house away from the street, in meters."""
 EAVES = 1.3
@@ -132,7 +131,9 @@ def _roof(thing: street.House, stage: Stage) -> None:
     distance = start - stage.camera.z
     if start == thing.near:
         end = [(thing.x, low, start), (ridge, high, start), (outer - out * EAVES, high, start), (outer, low, start)]
-        stage.canvas.fill(np.array([spot(*point) for point in end]), stage.light.seen(times(house.tiles, 0.75), distance=distance), label=BUILDING)
+        stage.canvas.fill(
+            np.array([spot(*point) for point in end]), stage.light.seen(times(house.tiles, 0.75), distance=distance), label=BUILDING
+        )
     slope = [(thing.x, low, start), (thing.x, low, thing.z), (ridge, high, thing.z), (ridge, high, start)]
     stage.canvas.fill(np.array([spot(*point) for point in slope]), stage.light.seen(house.tiles, distance=distance), label=BUILDING)
 

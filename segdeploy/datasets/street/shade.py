@@ -64,7 +64,9 @@ def _fill(shade: Mask, camera: Camera, shapes: list[Sequence[Spot]], *, first: i
 def _strip(thing: Thing, height: float, width: float, across: float, along: float) -> list[Sequence[Spot]]:
     """Give the shadow of something upright and slim."""
     x, z, half = thing.x, thing.z, width / 2
-    return [[(x - half, z), (x + half, z), (x + half + across * height, z + along * height), (x - half + across * height, z + along * height)]]
+    return [
+        [(x - half, z), (x + half, z), (x + half + across * height, z + along * height), (x - half + across * height, z + along * height)]
+    ]
 
 
 def _round(x: float, z: float, across: float, along: float) -> Sequence[Spot]:
@@ -72,7 +74,7 @@ def _round(x: float, z: float, across: float, along: float) -> Sequence[Spot]:
 
 
 @singledispatch
-def cast(thing: Thing, across: float, along: float) -> list[Sequence[Spot]]:
+def cast(thing: Thing, across: float, along: float) -> list[Sequence[Spot]]:  # noqa: ARG001 - what has none of its own casts none
     """Give the shapes on the ground from which a thing keeps the sun away.
 
     Args:
@@ -109,7 +111,7 @@ def _(thing: street.Lamp, across: float, along: float) -> list[Sequence[Spot]]:
 
 @cast.register
 def _(thing: street.Sign | street.TrafficLight, across: float, along: float) -> list[Sequence[Spot]]:
-    return _strip(thing, SIGN_POST, 0.16, across, along) + [_round(thing.x + 2.5 * across, thing.z + 2.5 * along, 0.45, 0.45)]
+    return [*_strip(thing, SIGN_POST, 0.16, across, along), _round(thing.x + 2.5 * across, thing.z + 2.5 * along, 0.45, 0.45)]
 
 
 @cast.register
@@ -121,20 +123,20 @@ def _(thing: street.Walker | street.Rider, across: float, along: float) -> list[
 def _(thing: street.Vehicle, across: float, along: float) -> list[Sequence[Spot]]:
     body = BODIES[vehicle_look(thing.look)[0]]
     base = np.array(_footprint(thing)[0])
-    shifted = base + (across * body.height * 0.85, along * body.height * 0.85)
+    shifted = base + 0.85 * body.height * np.array([across, along])
     hull = cv2.convexHull(np.concatenate([base, shifted]).astype(np.float32))[:, 0]
     return [[(float(x), float(z)) for x, z in hull]]
 
 
 @singledispatch
-def stand(thing: Thing) -> list[Sequence[Spot]]:
+def stand(thing: Thing) -> list[Sequence[Spot]]:  # noqa: ARG001 - what has none of its own darkens nothing
     """Give the shapes on the ground that are dark in any light, since a thing stands there."""
     return []
 
 
 @stand.register
-def _(thing: street.Walker | street.Rider, half: float = 0.3) -> list[Sequence[Spot]]:
-    return [_round(thing.x, thing.z, half, half)]
+def _(thing: street.Walker | street.Rider) -> list[Sequence[Spot]]:
+    return [_round(thing.x, thing.z, 0.3, 0.3)]
 
 
 @stand.register
@@ -146,4 +148,11 @@ def _(thing: street.Tree | street.Lamp | street.Bollard | street.Sign) -> list[S
 def _footprint(thing: street.Vehicle) -> list[Sequence[Spot]]:
     body = BODIES[vehicle_look(thing.look)[0]]
     half, reach = body.half * 1.02, body.length / 2
-    return [[(thing.x - half, thing.z - reach), (thing.x + half, thing.z - reach), (thing.x + half, thing.z + reach), (thing.x - half, thing.z + reach)]]
+    return [
+        [
+            (thing.x - half, thing.z - reach),
+            (thing.x + half, thing.z - reach),
+            (thing.x + half, thing.z + reach),
+            (thing.x - half, thing.z + reach),
+        ]
+    ]

@@ -30,7 +30,7 @@ class Sketch:
     def _pixels(self, points: Sequence[tuple[float, float]] | np.ndarray) -> np.ndarray:
         scale = self.density * FINER
         flipped = np.asarray(points, dtype=np.float64) * (scale, -scale)
-        return flipped + (self.sheet.shape[1] / 2, self.sheet.shape[0])
+        return np.asarray(flipped + np.array([self.sheet.shape[1] / 2, self.sheet.shape[0]]))
 
     def polygon(self, points: Sequence[tuple[float, float]] | np.ndarray, color: Color) -> None:
         """Fill a polygon."""

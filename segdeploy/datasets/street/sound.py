@@ -36,7 +36,7 @@ def drive_sound(world: World, seconds: float) -> Floats:
     both = np.stack([own, own], axis=1)
     ahead = world.travelled(ONCOMING, count=ONCOMING_COUNT, period=SIGHT, speed=-SPEED, time=time)
     for distances in ahead:
-        both += _passing(time, np.mod(distances + SIGHT / 2, SIGHT) - SIGHT / 2, -2 * world.lane, random)
+        both += _passing(time, np.mod(distances + SIGHT / 2, SIGHT) - SIGHT / 2, -world.lane - world.course, random)
     fade = np.minimum(1.0, np.minimum(time, time[::-1]) / 0.15)[:, None]
     return np.asarray(both * fade * PEAK / max(float(np.abs(both).max()), 1e-9))
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -13,7 +14,8 @@ from segdeploy.datasets.street.labels import CAR
 from segdeploy.datasets.street.light import Color, Light
 
 PAINTS: tuple[Color, ...] = (
-    (40, 36, 176), (186, 182, 178), (60, 54, 50), (148, 92, 44), (220, 222, 222), (96, 96, 100), (46, 128, 206), (84, 104, 52), (130, 60, 40), (70, 170, 220),
+    (40, 36, 176), (186, 182, 178), (60, 54, 50), (148, 92, 44), (220, 222, 222),
+    (96, 96, 100), (46, 128, 206), (84, 104, 52), (130, 60, 40), (70, 170, 220),
 )  # fmt: skip
 GLASS: Color = (86, 74, 62)
 TYRE: Color = (34, 33, 32)
@@ -63,7 +65,18 @@ class Body:
 
 
 SEDAN = Body(
-    outline=((0.05, 0.3), (0, 0.68), (0.08, 0.96), (0.5, 1.0), (1.15, 1.43), (2.4, 1.45), (3.2, 0.98), (4.2, 0.8), (4.4, 0.58), (4.35, 0.28)),
+    outline=(
+        (0.05, 0.3),
+        (0, 0.68),
+        (0.08, 0.96),
+        (0.5, 1.0),
+        (1.15, 1.43),
+        (2.4, 1.45),
+        (3.2, 0.98),
+        (4.2, 0.8),
+        (4.4, 0.58),
+        (4.35, 0.28),
+    ),
     half=0.9,
     roof=0.62,
 )
@@ -73,7 +86,18 @@ HATCHBACK = Body(
     roof=0.62,
 )
 OFFROADER = Body(
-    outline=((0.05, 0.36), (0, 0.82), (0.05, 1.1), (0.1, 1.14), (0.45, 1.7), (2.6, 1.72), (3.35, 1.14), (4.3, 0.98), (4.5, 0.68), (4.45, 0.34)),
+    outline=(
+        (0.05, 0.36),
+        (0, 0.82),
+        (0.05, 1.1),
+        (0.1, 1.14),
+        (0.45, 1.7),
+        (2.6, 1.72),
+        (3.35, 1.14),
+        (4.3, 0.98),
+        (4.5, 0.68),
+        (4.45, 0.34),
+    ),
     half=0.95,
     roof=0.7,
     wheel=0.38,
@@ -183,12 +207,12 @@ def _strip(body: Body, number: int) -> list[Face]:
     middle = inner.mean(0)
     inner = middle + (inner - middle) * (0.88, 0.82, 0.82)
     glass = Face(points=_points(inner), color=times(GLASS, 0.9 + 0.4 * slope), hidden=True)
-    low, high = (inner[:2], inner[[3, 2]]) if number == 3 else (inner[[3, 2]], inner[:2])  # noqa: PLR2004 - the rear window
+    low, high = (inner[:2], inner[[3, 2]]) if number == 3 else (inner[[3, 2]], inner[:2])
     shine = np.stack([low[0] + (high[0] - low[0]) * 0.6, low[1] + (high[1] - low[1]) * 0.3, high[1], high[0]])
-    shine = shine if number == 3 else shine[::-1]  # noqa: PLR2004
+    shine = shine if number == 3 else shine[::-1]
     gleam = Face(points=_points(shine), color=times(GLASS, 1.45 + 0.5 * slope), hidden=True)
     # Strips are painted from the far end to the near one: the list is turned around where the camera sees the rear.
-    return [gleam, glass, shell] if number == 3 else [shell, glass, gleam]  # noqa: PLR2004
+    return [gleam, glass, shell] if number == 3 else [shell, glass, gleam]
 
 
 def _points(array: Floats) -> list[Point]:
@@ -245,7 +269,7 @@ def _cabin(body: Body, side: int, half: float) -> list[Face]:
     found = [Face(points=_points(corners), color=0.98)]
     low, high, far_high, far_low = corners
     cuts = (0.04, *body.pillars, 0.97)
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         window = []
         for share, foot in ((start + 0.02, 0.08), (start + 0.02, 0.88), (end - 0.02, 0.88), (end - 0.02, 0.08)):
             bottom, top = low + (far_low - low) * share, high + (far_high - high) * share

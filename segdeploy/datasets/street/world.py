@@ -164,14 +164,19 @@ class World:
 
     @property
     def lane(self) -> float:
-        """Middle of the camera's own lane, in meters."""
+        """Distance of the middle of each lane from the middle of the road, in meters."""
         return (self.layout.road - PARKING) / 2
+
+    @property
+    def course(self) -> float:
+        """Where the camera drives, in meters: nearer to the middle than others, so that it clears the riders."""
+        return 0.72 * self.lane
 
     def camera(self, height: int, width: int, *, time: float) -> Camera:
         """Put the camera where it is after `time` seconds of the drive."""
         sway = 0.12 * np.sin(0.7 * time + self.start)
         eye = 1.5 + 0.008 * np.sin(7.1 * time)
-        return Camera(height=height, width=width, x=float(self.lane + sway), z=self.start + SPEED * time, eye=float(eye), bend=self.bend)
+        return Camera(height=height, width=width, x=float(self.course + sway), z=self.start + SPEED * time, eye=float(eye), bend=self.bend)
 
     def things(self, time: float) -> list[Thing]:
         """Give everything in sight after `time` seconds, the farthest first."""
@@ -211,7 +216,7 @@ class World:
         for z in np.arange(3.2, BLOCK, 6.4):
             look, wanted = int(random.integers(1 << 30)), random.random() < 0.4
             if wanted and not CROSSING - 4 < z < CROSSING + 7:
-                yield Vehicle(x=side * (self.layout.road - 1.15), z=start + z, look=look, heading=side, moving=False)
+                yield Vehicle(x=side * (self.layout.road - 1.0), z=start + z, look=look, heading=side, moving=False)
 
     def _lots(self, block: int, side: int) -> Iterator[Thing]:
         random = self._random(5, block, side)
@@ -263,11 +268,13 @@ class World:
                 yield Walker(x=side * x, z=z, look=int(random.integers(PEOPLE)), phase=phase, facing=speed < 0)
 
     def _riders(self, time: float) -> Iterator[Thing]:
-        edge = self.layout.road - PARKING - 0.55
+        edge = self.layout.road - PARKING - 0.3
         for purpose, speed, side, count in ((12, 4.2, 1, 3), (13, -4.2, -1, 3)):
             for z, random in self._slots(purpose, count=count, period=72.0, speed=speed, time=time):
                 phase = int((time * 1.2 + random.random()) * PHASES) % PHASES
-                yield Rider(x=side * (edge + random.uniform(0, 0.4)), z=z, look=int(random.integers(PEOPLE)), phase=phase, facing=speed < 0)
+                yield Rider(
+                    x=side * (edge + random.uniform(-0.1, 0.1)), z=z, look=int(random.integers(PEOPLE)), phase=phase, facing=speed < 0
+                )
 
     def _traffic(self, time: float) -> Iterator[Thing]:
         for z, random in self._slots(ONCOMING, count=ONCOMING_COUNT, period=SIGHT, speed=-SPEED, time=time):
