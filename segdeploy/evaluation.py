@@ -5,10 +5,17 @@ from collections.abc import Callable
 from segdeploy.datasets.sample import Dataset
 from segdeploy.errors import DataError
 from segdeploy.predictor import Predictor
-from segdeploy.scores import ConfusionMatrix, Scores
+from segdeploy.scores import ConfusionMatrix, Mask, Scores
 
 
-def evaluate(predictor: Predictor, dataset: Dataset, *, batch: int = 1, on_step: Callable[[str], None]) -> Scores:
+def evaluate(
+    predictor: Predictor,
+    dataset: Dataset,
+    *,
+    batch: int = 1,
+    on_step: Callable[[str], None],
+    on_mask: Callable[[str, Mask], None] | None = None,
+) -> Scores:
     """Score every picture of a data set at its own size.
 
     Args:
@@ -16,6 +23,7 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, batch: int = 1, on_step:
         dataset: Pictures and their truth.
         batch: How many pictures the network is given at once.
         on_step: Called after each picture, with its name.
+        on_mask: Called with the name of each picture and its mask, (H, W) uint8, at the picture's own size.
 
     Raises:
         DataError: The data set is empty, has another number of classes than the network, or holds a sample that cannot be used.
@@ -26,6 +34,8 @@ def evaluate(predictor: Predictor, dataset: Dataset, *, batch: int = 1, on_step:
         samples = [dataset[index] for index in range(start, min(start + batch, len(dataset)))]
         masks = predictor.masks([sample.image for sample in samples])
         for sample, mask in zip(samples, masks, strict=True):
+            if on_mask:
+                on_mask(sample.name, mask)
             try:
                 counts.add(mask, sample.mask)
             except DataError as error:

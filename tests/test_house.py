@@ -15,7 +15,7 @@ WORKSHOPS = ("train", "export", "benchmarks")
 FLOORS = [
     {"__init__", "errors"},
     {"atomic", "machine", "scores", "assets"},
-    {"parity", "runs", "console"},
+    {"parity", "parallel", "runs", "console"},
     {"card"},
     {"pictures", "enlarge"},
     {"pixels"},
@@ -26,9 +26,15 @@ FLOORS = [
     {"datasets.outlines"},
     {"datasets.ade20k", "datasets.camvid", "datasets.carla", "datasets.carvana", "datasets.cityscapes", "datasets.idd_lite"},
     {"datasets.coco", "datasets.folder", "datasets.labelme"},
-    {"datasets.proposal", "datasets.street"},
+    {"datasets.proposal", "datasets.server", "datasets.street"},
     {"datasets.streets"},
     {"datasets"},
+    {"checks.figures", "checks.finding", "checks.header", "checks.likeness", "checks.orientation", "checks.colors", "contact_sheet"},
+    {"checks.chart", "checks.mask"},
+    {"checks.look"},
+    {"checks.between", "checks.split"},
+    {"checks.quick", "checks.recognition", "checks.whole"},
+    {"checks"},
     {"models.registry", "models.blocks", "models.deployed"},
     {"models.unet"},
     {"models"},
@@ -49,7 +55,7 @@ HEAVY = {
     "torch": {"checkpoint", "models", "backends.eager", "backends.torchscript"},
     "onnxruntime": {"backends.onnx_runtime"},
     "onnx": set(),
-    "matplotlib": set(),
+    "matplotlib": {"checks.chart"},
 }
 
 

@@ -11,6 +11,7 @@ from segdeploy.backends.loading import BACKENDS, load_backend
 from segdeploy.card import ModelCard
 from segdeploy.console import next_step, note, progress
 from segdeploy.datasets.of_card import open_for
+from segdeploy.datasets.server import ids_writer
 from segdeploy.evaluation import evaluate as score
 from segdeploy.predictor import Predictor
 from segdeploy.scores import Scores
@@ -24,17 +25,32 @@ from segdeploy.scores import Scores
 @click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="What must run it.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Pictures at once.")
+@click.option("--save-ids", type=click.Path(path_type=Path), help="Folder for the answers with the ids that the data set's server reads.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON, each in [0, 1].")
 def evaluate(
-    *, model: Path, dataset: str | None, data: Path | None, split: str, backend: str, device: str, batch: int, as_json: bool
+    *,
+    model: Path,
+    dataset: str | None,
+    data: Path | None,
+    split: str,
+    backend: str,
+    device: str,
+    batch: int,
+    save_ids: Path | None,
+    as_json: bool,
 ) -> None:
     """Score a MODEL (.pt, .onnx or .torchscript) on a data set, at the pictures' own size."""
     loaded = load_backend(model, backend=backend, device=device)
     name, pictures = open_for(loaded.card, dataset, data=data, split=split)
+    save = ids_writer(name, save_ids) if save_ids else None
     note(f"{model} on {loaded.device}, {len(pictures)} pictures of {name} {split}")
     with progress("eval", len(pictures)) as step:
-        scores = score(Predictor(loaded), pictures, batch=batch, on_step=step)
-    if as_json:
+        scores = score(Predictor(loaded), pictures, batch=batch, on_step=step, on_mask=save)
+    if save_ids:
+        note(f"wrote {len(pictures)} masks to {save_ids}")
+    if save_ids and not scores.pixels:
+        note(f"{name} {split} has no truth, so there are no scores")
+    elif as_json:
         iou = {label.name: value for label, value in zip(loaded.card.classes, scores.iou, strict=True)}
         values = {"model": str(model), "device": loaded.device, "dataset": name, "split": split, "pictures": len(pictures)}
         click.echo(json.dumps({**values, "scores": scores.to_dict(), "classes": iou}, indent=2))

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from segdeploy.card import LabelClass
 from segdeploy.datasets.layout import Survey
 from segdeploy.datasets.pairing import find_files, match
 from segdeploy.datasets.registry import register_layout
 from segdeploy.datasets.truth import Ids, table
+from segdeploy.scores import Mask
 
 # Name and color of the ids 1 to 150, as the benchmark's development kit has them.
 _CLASSES = """
@@ -56,6 +59,11 @@ class Ade20k:
         pairs, lonely = match(*(find_files(data / side / FOLDERS[split], needs=NEEDS) for side in ("images", "annotations")))
         truth = Ids(table=table({index + 1: index for index in range(len(CLASSES))}, ignored=(0,)))
         return Survey(classes=CLASSES, pairs=pairs, lonely=lonely, truth=truth)
+
+
+def to_original_ids(mask: Mask) -> Mask:
+    """Turn a mask of the 150 classes into the ids that the benchmark's evaluation reads: 1 to 150, and 0 for what is no class."""
+    return mask + np.uint8(1)
 
 
 register_layout(Ade20k())
