@@ -184,7 +184,7 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _training(values: Mapping[str, Any]) -> Training:
     kinds = {"dataset": str, "data_hash": str, "recipe": dict, "versions": dict, "seed": int, "epochs": int, "commit": str}
-    checked = {name: _kind(values[name], kind) for name, kind in kinds.items()}
+    checked: dict[str, Any] = {name: _kind(values[name], kind) for name, kind in kinds.items()}
     return Training(**{**values, **checked, "split": _kind(values.get("split", ""), str)})
 
 

@@ -445,3 +445,10 @@ def test_split_by_lot_is_written_down(tmp_path: Path) -> None:
     draw_all(CASES["carvana"], tmp_path)
 
     assert datasets.load("carvana", tmp_path, "val").rule == "20% of the cars are val, drawn by SHA-256 with seed 0"
+
+
+def test_every_data_set_is_documented() -> None:
+    """The table in docs is where a user looks for the names of folders."""
+    page = (Path(__file__).parents[1] / "docs/datasets.md").read_text()
+
+    assert [name for name in datasets.names() if f"| `{name}` |" not in page] == []
