@@ -14,10 +14,11 @@ from segdeploy.console import note, progress
 from segdeploy.datasets.of_card import place_for
 from segdeploy.errors import ModelError, SegdeployError
 from segdeploy.runs import new_run
+from segdeploy.video.sources import VideoSource
 
 from .comparison import Plan, compare
 from .report import Report
-from .rounds import in_process
+from .rounds import PROCESSES
 from .to_html import to_html
 from .to_markdown import to_markdown
 from .words import summary
@@ -41,6 +42,7 @@ from .words import summary
 @click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="Runtime of all artifacts.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of each network.  [default: as many as there are cores]")
+@click.option("--video", type=click.Path(path_type=Path), help="A video to run each artifact over, from its file to an overlay video.")
 @click.option("--name", help="Name of the run's folder.  [default: the first artifact's]")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the report.  [default: runs/benchmark/NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of its summary.")
@@ -57,6 +59,7 @@ def benchmark(
     backend: str,
     device: str,
     threads: int | None,
+    video: Path | None,
     name: str | None,
     output: Path | None,
     as_json: bool,
@@ -67,6 +70,8 @@ def benchmark(
     """
     for path in artifacts:
         kind_of(path)
+    if video is not None:
+        VideoSource(video).close()
     if dataset is None or data is None:
         dataset, data = place_for(first_card(artifacts), dataset, data=data)
     plan = Plan(
@@ -81,9 +86,11 @@ def benchmark(
         runs=runs,
         warm_up=warm_up,
         rounds=rounds,
+        video=video,
     )
-    with TemporaryDirectory(prefix="segdeploy-") as folder, progress("measuring", len(artifacts) * rounds) as step:
-        report = compare(plan, Path(folder), once=in_process, on_round=step)
+    steps = len(artifacts) * (rounds + (video is not None))
+    with TemporaryDirectory(prefix="segdeploy-") as folder, progress("measuring", steps) as step:
+        report = compare(plan, Path(folder), workers=PROCESSES, on_step=step)
     written = output or new_run("benchmark", name or artifacts[0].stem)
     write(report, written)
     click.echo(report.to_json() if as_json else f"{summary(report)}\nreport: {written / 'report.html'}", nl=not as_json)

@@ -11,10 +11,11 @@ from segdeploy.machine import survey
 from segdeploy.scores import Scores
 
 from .accuracy import judge
+from .film import Film
 from .latency import Latency
 from .report import Figures, Labels, Report, Row
-from .rounds import Outcome, measure_all
-from .row import Round, Task, chosen
+from .rounds import Outcome, Workers, measure_all, show_all
+from .row import Task, chosen
 
 CHECKPOINT = ".pt"
 
@@ -35,6 +36,7 @@ class Plan:
         runs: Timed runs a round.
         warm_up: Runs before them that are not timed.
         rounds: Rounds, each in a process of its own.
+        video: A video that each artifact is run over; None for none.
     """
 
     artifacts: tuple[Path, ...]
@@ -48,6 +50,7 @@ class Plan:
     runs: int
     warm_up: int
     rounds: int
+    video: Path | None
 
 
 def row_names(artifacts: Sequence[Path]) -> list[str]:
@@ -64,14 +67,14 @@ def row_names(artifacts: Sequence[Path]) -> list[str]:
     return [path.name if names.count(path.name) == 1 else str(path) for path in artifacts]
 
 
-def compare(plan: Plan, folder: Path, *, once: Callable[[Task], Round | str], on_round: Callable[[str], None]) -> Report:
+def compare(plan: Plan, folder: Path, *, workers: Workers, on_step: Callable[[str], None]) -> Report:
     """Measure every artifact.
 
     Args:
         plan: What to measure.
-        folder: An empty folder for the masks, which may be thrown away afterwards.
-        once: Does one round, usually in a process of its own.
-        on_round: Is told a row's name after each of its rounds.
+        folder: An empty folder for masks and videos, which may be thrown away afterwards.
+        workers: What does the work, usually in processes of its own.
+        on_step: Is told a row's name after each of its rounds, and after its video.
 
     Raises:
         SegdeployError: The data set cannot be used; an artifact that cannot be used is a row that says so.
@@ -84,9 +87,11 @@ def compare(plan: Plan, folder: Path, *, once: Callable[[Task], Round | str], on
     folders = {name: folder / str(number) for number, name in enumerate(names)}
     for place in folders.values():
         place.mkdir()
-    outcomes = measure_all(
-        {name: task(plan, path, folders[name]) for name, path in names.items()}, rounds=plan.rounds, once=once, on_round=on_round
-    )
+    tasks = {name: task(plan, path, folders[name]) for name, path in names.items()}
+    outcomes = measure_all(tasks, rounds=plan.rounds, once=workers.once, on_round=on_step)
+    if plan.video is not None:
+        films = {name: film(plan, path, folders[name]) for name, path in names.items()}
+        outcomes = show_all(films, outcomes, show=workers.show, on_film=on_step)
     whole = {name: folders[name] for name, outcome in outcomes.items() if not outcome.error}
     judged = judge(whole, dataset, indices, reference=reference)
     return Report(
@@ -101,7 +106,15 @@ def compare(plan: Plan, folder: Path, *, once: Callable[[Task], Round | str], on
         warm_up=plan.warm_up,
         machine=machine,
         load_after=survey().load,
+        video=None if plan.video is None else str(plan.video),
         rows=tuple(row(name, path, outcomes[name], judged.get(name)) for name, path in names.items()),
+    )
+
+
+def film(plan: Plan, path: Path, folder: Path) -> Film:
+    """Write down how one artifact is run over the video."""
+    return Film(
+        artifact=str(path), backend=plan.backend, device=plan.device, threads=plan.threads, video=str(plan.video), folder=str(folder)
     )
 
 
@@ -125,12 +138,13 @@ def task(plan: Plan, path: Path, answers: Path) -> Task:
 
 def row(name: str, path: Path, outcome: Outcome, judged: tuple[Scores, Labels | None] | None) -> Row:
     """Put together what is known of one artifact."""
-    figures = None if judged is None else join(outcome.rounds, *judged)
+    figures = None if judged is None else join(outcome, *judged)
     return Row(name=name, path=str(path), size=path.stat().st_size, figures=figures, error=outcome.error)
 
 
-def join(rounds: Sequence[Round], scores: Scores, labels: Labels | None) -> Figures:
+def join(outcome: Outcome, scores: Scores, labels: Labels | None) -> Figures:
     """Put the rounds of one artifact together; they agree in all but the times and the memory."""
+    rounds = outcome.rounds
     peaks = [found.peak_memory for found in rounds if found.peak_memory is not None]
     return Figures(
         architecture=rounds[0].architecture,
@@ -144,4 +158,5 @@ def join(rounds: Sequence[Round], scores: Scores, labels: Labels | None) -> Figu
         peak_memory=max(peaks, default=None),
         scores=scores,
         labels=labels,
+        video=outcome.video,
     )

@@ -3,6 +3,7 @@
 import io
 import re
 import warnings
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from segdeploy.errors import MissingExtraError
@@ -31,7 +32,7 @@ WIDTH = 5.0
 SCATTER_HEIGHT = 3.0
 """Inches, as WIDTH."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 9.5,
     "text.color": INK,

@@ -8,10 +8,14 @@ from typing import Any, Self
 from segdeploy.errors import DataError
 from segdeploy.machine import Machine
 from segdeploy.scores import Scores
+from segdeploy.video.times import StageTimes
 
 from .latency import Latency
 
 SCHEMA = 1
+
+BUSY = 1.5
+"""Load a core from which others surely compete; what ran just before the benchmark leaves a load of up to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,21 +34,6 @@ class Labels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoFigures:
-    """How a whole video went, from its file to a written overlay video.
-
-    Attributes:
-        frames: Frames written.
-        rate: Frames written in a second of wall time.
-        stages: Mean time of each stage for one frame, in milliseconds; stages work at the same time.
-    """
-
-    frames: int
-    rate: float
-    stages: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Figures:
     """What was measured of one artifact.
 
@@ -60,7 +49,7 @@ class Figures:
         peak_memory: The most memory that a process held until its last timed run, in bytes; None where nobody tells.
         scores: Scores at the pictures' own size.
         labels: How far the labels are the reference's; None where there is no reference.
-        video: How a video went; None where none was named.
+        video: Where the time of a whole video went; None where none was named.
     """
 
     architecture: str
@@ -74,12 +63,12 @@ class Figures:
     peak_memory: int | None
     scores: Scores
     labels: Labels | None
-    video: VideoFigures | None = None
+    video: StageTimes | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Give the values as JSON knows them."""
         times = {name: getattr(self, name).to_dict() for name in ("cold_start", "latency", "network")}
-        return {**asdict(self), **times}
+        return {**asdict(self), **times, "video": self.video and self.video.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -93,7 +82,7 @@ class Figures:
                 "input": (height, width),
                 "scores": Scores.from_dict(values["scores"]),
                 "labels": None if labels is None else Labels(**{**labels, "by_class": tuple(labels["by_class"])}),
-                "video": None if video is None else VideoFigures(**video),
+                "video": None if video is None else StageTimes.from_dict(video),
             }
         )
 
@@ -139,6 +128,7 @@ class Report:
         warm_up: Runs before the timed ones of each round.
         machine: The machine, before the first round.
         load_after: Its load after the last round; None where nobody tells.
+        video: Path of the video that was run over; None where none was named.
         rows: The artifacts in the order in which they were named.
         schema: Version of this form.
     """
@@ -154,6 +144,7 @@ class Report:
     warm_up: int
     machine: Machine
     load_after: float | None
+    video: str | None
     rows: tuple[Row, ...]
     schema: int = SCHEMA
 
@@ -175,11 +166,13 @@ class Report:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes the figures doubtful, a sentence each."""
-        noisy = [f"{row.name} was measured with noise: {figures.latency.noise}." for row, figures in self.measured if figures.latency.noise]
-        load = self.machine.load
-        # Half a core's work of others is enough to see in a network that takes all cores.
-        busy = [f"Others used the machine at the start: load {load:.1f} on {self.machine.cores} cores."] if load and load > 0.5 else []
-        return (*busy, *noisy)
+        machine = self.machine
+        busy = machine.load is not None and machine.load > BUSY * machine.host_cores
+        crowd = [f"The machine was busy before the first round: load {machine.load:.1f} on {machine.host_cores} cores."] if busy else []
+        return (
+            *crowd,
+            *(f"{row.name} was measured with noise: {noise}." for row, figures in self.measured if (noise := figures.latency.noise)),
+        )
 
     def to_json(self) -> str:
         """Write the report as JSON text."""

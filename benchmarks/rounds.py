@@ -1,17 +1,13 @@
 """All rounds of all artifacts: each in a fresh process, one at a time, rows taking turns."""
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from segdeploy.machine import POOLS
+from segdeploy.video.times import StageTimes
 
+from .film import Film
+from .process import apart
 from .row import Round, Task
 
 
@@ -21,11 +17,26 @@ class Outcome:
 
     Attributes:
         rounds: Its rounds, as far as it came.
+        video: Where the time of a video went; None where it has not been run over one.
         error: Why it failed; "" where it did not.
     """
 
     rounds: tuple[Round, ...] = ()
+    video: StageTimes | None = None
     error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """What does the work; each gives what was found, or says why it could not.
+
+    Attributes:
+        once: Does one round.
+        show: Runs over a video.
+    """
+
+    once: Callable[[Task], Round | str]
+    show: Callable[[Film], StageTimes | str]
 
 
 def in_turns(names: Sequence[str], rounds: int) -> list[str]:
@@ -54,38 +65,40 @@ def measure_all(
     return outcomes
 
 
-def in_process(task: Task) -> Round | str:
-    """Do one round in a process of its own, and give what it found, or why it failed.
-
-    The process starts as a user's would: without the current folder on its path, with the pools of threads set.
-    """
-    with TemporaryDirectory(prefix="segdeploy-") as folder:
-        order, result = Path(folder, "task.json"), Path(folder, "round.json")
-        order.write_text(json.dumps(asdict(replace(task, started=time.monotonic()))))
-        done = subprocess.run(  # noqa: S603 - this Python, and files of ours
-            [sys.executable, "-P", "-m", "segdeploy.benchmarks.row", str(order), str(result)],
-            env={**POOLS, **os.environ},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            return death(done.returncode, done.stderr)
-        found = json.loads(result.read_text())
-    return str(found["error"]) if "error" in found else Round.from_dict(found)
-
-
-def death(code: int, errors: str) -> str:
-    """Say in a sentence why a process ended without a result.
+def show_all(
+    films: Mapping[str, Film],
+    outcomes: Mapping[str, Outcome],
+    *,
+    show: Callable[[Film], StageTimes | str],
+    on_film: Callable[[str], None],
+) -> dict[str, Outcome]:
+    """Run every artifact that has not failed over the video, one after the other, and add what was found.
 
     Args:
-        code: Its exit code; negative for the signal that ended it.
-        errors: What it wrote to stderr; the last line of a traceback names the error.
+        films: What to run, by the row's name.
+        outcomes: What became of each row until now.
+        show: Runs over a video, or says why it cannot.
+        on_film: Is told the row's name after each.
     """
-    if code == -9:
-        return "its process was killed; the machine may have run out of memory"
-    if code < 0:
-        return f"its process was ended by signal {-code}"
-    lines = errors.strip().splitlines()
-    return f"its process failed: {lines[-1] if lines else f'exit code {code}'}"
+    added = dict(outcomes)
+    for name, film in films.items():
+        if not added[name].error:
+            times = show(film)
+            added[name] = replace(added[name], error=times) if isinstance(times, str) else replace(added[name], video=times)
+        on_film(name)
+    return added
+
+
+def in_process(task: Task) -> Round | str:
+    """Do one round in a process of its own, and give what it found, or why it failed."""
+    found = apart("row", asdict(replace(task, started=time.monotonic())))
+    return found if isinstance(found, str) else Round.from_dict(found)
+
+
+def film_in_process(film: Film) -> StageTimes | str:
+    """Run over a video in a process of its own, and give where the time went, or why it failed."""
+    found = apart("film", asdict(film))
+    return found if isinstance(found, str) else StageTimes.from_dict(found)
+
+
+PROCESSES = Workers(once=in_process, show=film_in_process)

@@ -1,9 +1,8 @@
 """One round of one artifact, in a process of its own: engines that share a process disturb each other.
 
-Run as `python -m segdeploy.benchmarks.row TASK ROUND`: reads the task from a JSON file, writes the round to another.
+Run as `python -m segdeploy.benchmarks.row ORDER RESULT`.
 """
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,11 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import cv2
+
 from segdeploy import datasets
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import load_backend
 from segdeploy.datasets.sample import Dataset
-from segdeploy.errors import SegdeployError
 from segdeploy.evaluation import check_classes
 from segdeploy.machine import cores, peak_memory
 from segdeploy.pictures import write_picture
@@ -23,6 +23,7 @@ from segdeploy.pixels import to_batch
 from segdeploy.predictor import Predictor
 
 from .latency import Clock, Latency, measure
+from .process import serve
 
 TIMED = 8
 """How many pictures take turns while the time is measured: how long the labels take depends on the picture."""
@@ -154,6 +155,8 @@ def work(task: Task) -> Round:
     Raises:
         SegdeployError: The artifact or the data set cannot be used.
     """
+    # OpenCV counts the host's cores, not those that a container grants.
+    cv2.setNumThreads(cores())
     backend = load_backend(Path(task.artifact), backend=task.backend, device=task.device, threads=task.threads)
     dataset = datasets.load(task.dataset, None if task.data is None else Path(task.data), task.split)
     check_classes(Predictor(backend), dataset)
@@ -163,14 +166,5 @@ def work(task: Task) -> Round:
     return found
 
 
-def main(task: Path, result: Path) -> None:
-    """Do the task of one file, and write what was found, or why it failed, to another."""
-    try:
-        found = work(Task(**json.loads(task.read_text()))).to_dict()
-    except SegdeployError as error:
-        found = {"error": str(error)}
-    result.write_text(json.dumps(found))
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    serve(lambda order: work(Task(**order)).to_dict(), sys.argv[1:])

@@ -11,6 +11,7 @@ from .words import (
     MADE_OF,
     SPEED,
     TIMED,
+    VIDEO,
     Column,
     headline,
     measured_on,
@@ -22,6 +23,7 @@ from .words import (
     speedup,
     summary,
     times,
+    video_hint,
 )
 
 PAGE = """<!doctype html>
@@ -50,6 +52,8 @@ def to_html(report: Report) -> str:
         parts += [legend(report), charts(report)]
         parts.append(table(report, "Speed", "From a decoded picture to its mask. Percentiles over all timed runs.", SPEED))
         parts.append(table(report, "Accuracy", _accuracy_hint(report), ACCURACY))
+        if report.video:
+            parts.append(table(report, "Video", video_hint(report), VIDEO))
         parts.append(table(report, "Artifacts", "What each file holds, and what ran it.", MADE_OF))
     parts += [environment(report), f'<p class="timed">{escape(TIMED)}</p>']
     style = resources.files("segdeploy.benchmarks").joinpath("page.css").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .report import Report
-from .words import ACCURACY, MADE_OF, SPEED, TIMED, Column, measured_on, summary
+from .words import ACCURACY, MADE_OF, SPEED, TIMED, VIDEO, Column, measured_on, summary, video_hint
 
 
 def to_markdown(report: Report) -> str:
@@ -12,6 +12,8 @@ def to_markdown(report: Report) -> str:
     parts += [f"> **Careful:** {escape(warning)}" for warning in report.warnings]
     if report.measured:
         parts += ["## Speed", table(report, SPEED), "## Accuracy", table(report, ACCURACY), "## Artifacts", table(report, MADE_OF)]
+    if report.video and report.measured:
+        parts += ["## Video", escape(video_hint(report)), table(report, VIDEO)]
     if report.failed:
         parts += ["## Failed", "\n".join(f"* **{escape(row.name)}**: {escape(row.error)}" for row in report.failed)]
     facts = "\n".join(f"* {name}: {escape(value)}" for name, value in measured_on(report))

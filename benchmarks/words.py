@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from segdeploy.video.times import THREADS
+
 from .report import Figures, Report, Row
 
 TIMED = (
@@ -109,6 +111,26 @@ MADE_OF = (
 )
 
 
+def _stage(name: str) -> Callable[[Report, Row, Figures], str]:
+    return lambda _, __, figures: milliseconds(1000 * figures.video.stages[name].p50) if figures.video else "–"
+
+
+VIDEO = (
+    Column(title="frames a second", cell=lambda _, __, figures: f"{figures.video.rate:.1f}" if figures.video else "–"),
+    *(Column(title=name, cell=_stage(name)) for thread in THREADS for name in thread),
+    Column(title="held back by", cell=lambda _, __, figures: figures.video.slowest if figures.video else "–"),
+)
+
+
+def video_hint(report: Report) -> str:
+    """Say what was done with the video."""
+    frames = max((figures.video.frames for _, figures in report.measured if figures.video), default=0)
+    return (
+        f"{frames} frames of {report.video}, decoded, segmented, painted and encoded; everything counts for the frames a second. "
+        "Each stage is a frame's median; stages of three threads run at the same time."
+    )
+
+
 def headline(report: Report) -> tuple[Row, Figures] | None:
     """Give the row that the summary speaks of: the fastest one beside the reference; None where all failed."""
     others = [pair for pair in report.measured if pair[0].name != report.reference] or list(report.measured)
@@ -116,17 +138,20 @@ def headline(report: Report) -> tuple[Row, Figures] | None:
 
 
 def summary(report: Report) -> str:
-    """Say in a sentence, or two, what the benchmark found."""
+    """Say in a sentence what the benchmark found, and in another each what stands against it."""
     best = headline(report)
-    failures = f" {len(report.failed)} of {len(report.rows)} artifacts failed." if report.failed else ""
-    if best is None:
-        return f"No artifact could be measured.{failures}"
-    row, figures = best
+    found = "No artifact could be measured." if best is None else _found(report, *best)
+    doubts = ["The times are doubtful: they were measured with noise."] if report.warnings else []
+    failures = [f"{len(report.failed)} of {len(report.rows)} artifacts failed."] if report.failed else []
+    return " ".join([found, *doubts, *failures])
+
+
+def _found(report: Report, row: Row, figures: Figures) -> str:
     took = milliseconds(figures.latency.median)
     if report.base is None or row.name == report.reference:
-        return f"{row.name} turns a picture into its mask in {took}, at {percent(figures.scores.miou)} mIoU.{failures}"
+        return f"{row.name} turns a picture into its mask in {took}, at {percent(figures.scores.miou)} mIoU."
     labels = f"{same(figures.labels.overall)} of its labels" if figures.labels else "its labels"
-    return f"{row.name} takes {took}, {_compared(report, figures)}, with {labels} and {_miou(report, figures)}.{failures}"
+    return f"{row.name} takes {took}, {_compared(report, figures)}, with {labels} and {_miou(report, figures)}."
 
 
 def _compared(report: Report, figures: Figures) -> str:
@@ -156,6 +181,7 @@ def measured_on(report: Report) -> list[tuple[str, str]]:
         ("load", f"{load[0]} before, {load[1]} after"),
         ("pictures", f"{len(report.pictures)} of {report.dataset} {report.split}, at even distances; nothing is drawn at random"),
         ("timing", f"{report.rounds} rounds of {report.runs} runs each, after {report.warm_up} to warm up"),
+        *([("video", report.video)] if report.video else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in machine.versions.items())),
         ("finished", report.created),
     ]

@@ -1,0 +1,69 @@
+"""Work in a process of its own: an order goes in and a result comes out, both as JSON files."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from segdeploy.errors import SegdeployError
+from segdeploy.machine import POOLS
+
+
+def apart(module: str, order: Mapping[str, Any]) -> Mapping[str, Any] | str:
+    """Let a module of this workshop do an order in a fresh process, and give its result, or why it failed.
+
+    The process starts as a user's would: without the current folder on its path, with the pools of threads set.
+
+    Args:
+        module: Name of the module, which calls `serve` when it is run.
+        order: Values that JSON knows.
+    """
+    with TemporaryDirectory(prefix="segdeploy-") as folder:
+        given, result = Path(folder, "order.json"), Path(folder, "result.json")
+        given.write_text(json.dumps(order))
+        done = subprocess.run(  # noqa: S603 - this Python, and files of ours
+            [sys.executable, "-P", "-m", f"segdeploy.benchmarks.{module}", str(given), str(result)],
+            env={**POOLS, **os.environ},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            return death(done.returncode, done.stderr)
+        found: Mapping[str, Any] = json.loads(result.read_text())
+    return str(found["error"]) if "error" in found else found
+
+
+def death(code: int, errors: str) -> str:
+    """Say in a sentence why a process ended without a result.
+
+    Args:
+        code: Its exit code; negative for the signal that ended it.
+        errors: What it wrote to stderr; the last line of a traceback names the error.
+    """
+    if code == -9:
+        return "its process was killed; the machine may have run out of memory"
+    if code < 0:
+        return f"its process was ended by signal {-code}"
+    lines = errors.strip().splitlines()
+    return f"its process failed: {lines[-1] if lines else f'exit code {code}'}"
+
+
+def serve(work: Callable[[Mapping[str, Any]], Mapping[str, Any]], arguments: Sequence[str]) -> None:
+    """Do the order of one file, and write the result, or what stands against it, to another.
+
+    Args:
+        work: Turns an order into a result; its SegdeployError becomes the reason.
+        arguments: Paths of the two files.
+    """
+    given, result = (Path(argument) for argument in arguments)
+    try:
+        found = work(json.loads(given.read_text()))
+    except SegdeployError as error:
+        found = {"error": str(error)}
+    result.write_text(json.dumps(found))
