@@ -149,7 +149,7 @@ def test_damaged_video_is_told(artifacts: Path, capsys: pytest.CaptureFixture[st
 
     told = capsys.readouterr()
     result = json.loads(told.out)
-    assert result["losses"] == [f"drive.mp4 is damaged: {30 - result['frames']} frames could not be decoded and are left out"]
+    assert result["losses"] == [f"drive.mp4 is damaged: {30 - result['frames']} frames could not be decoded and had to be left out"]
     assert result["losses"][0] in told.err
     with VideoSource(Path(result["outputs"][0])) as source:
         assert len(list(source)) == result["frames"] > 10
@@ -271,7 +271,7 @@ def test_signal_leaves_a_video_that_plays(artifacts: Path, number: signal.Signal
         frames = len(list(source))
         assert source.skipped == 0
     assert 0 < frames < 1000
-    assert err.splitlines()[-1] == f"segdeploy: interrupted after {frames} frames; runs/run/long/long-overlay.mp4 holds them"
+    assert err.splitlines()[-1] == f"segdeploy: interrupted after {frames} of 1000 frames; what was done is in {overlay}"
     assert span(overlay, "audio") == pytest.approx(frames / 15, abs=0.2)
 
 

@@ -124,7 +124,7 @@ def test_every_stage_is_measured(clip: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("serial", [True, False])
 def test_interrupted_run_keeps_what_was_done(clip: Path, tmp_path: Path, *, serial: bool) -> None:
     """Seven frames are done: the video has seven, plays, and the sentence says where."""
-    with pytest.raises(InterruptedRun, match=r"interrupted after 7 frames; .*clip-overlay\.mp4, .*clip-mask holds them"):
+    with pytest.raises(InterruptedRun, match=r"after 7 of 20 frames; what was done is in .*clip-overlay\.mp4, .*clip-mask"):
         segment_clip(clip, tmp_path / "out", serial=serial, limit=7)
 
     with VideoSource(tmp_path / "out" / "clip-overlay.mp4") as source:
@@ -134,7 +134,7 @@ def test_interrupted_run_keeps_what_was_done(clip: Path, tmp_path: Path, *, seri
 
 def test_interrupted_before_the_first_frame_leaves_nothing(clip: Path, tmp_path: Path) -> None:
     """An empty video would look like a result."""
-    with pytest.raises(InterruptedRun, match="interrupted after 0 frames; nothing was written"):
+    with pytest.raises(InterruptedRun, match="interrupted after 0 of 20 frames; nothing was written"):
         segment_clip(clip, tmp_path / "out", limit=0)
 
     assert list((tmp_path / "out").iterdir()) == []

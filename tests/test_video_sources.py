@@ -160,7 +160,8 @@ def test_cut_off_file_gives_its_good_frames_and_tells_the_rest(tmp_path: Path, s
 
         assert len(frames) + source.skipped == 40
         assert source.skipped > 0
-        assert source.losses == [f"{source.path} is damaged: {source.skipped} frames could not be decoded and are left out"]
+        count = "1 frame" if source.skipped == 1 else f"{source.skipped} frames"
+        assert source.losses == [f"{source.path} is damaged: {count} could not be decoded and had to be left out"]
     assert frames
     for frame, good in zip(frames[:-1], whole, strict=False):
         np.testing.assert_array_equal(frame.image, good.image)

@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import click
+import cv2
 from rich.console import Console
 from rich.table import Table
 
 from segdeploy.backends.loading import BACKENDS, load_backend
 from segdeploy.console import next_step, note, progress
 from segdeploy.errors import DataError
+from segdeploy.machine import cores
 from segdeploy.overlay import Painter
 from segdeploy.runs import new_run
 from segdeploy.video.pictures import PictureSource
@@ -87,6 +89,8 @@ def run(
     """
     check_usage(model, video, (*image, *more), name=name, output=output)
     assert model is not None
+    # OpenCV counts the host's cores, not those that a container grants.
+    cv2.setNumThreads(cores())
     source, keep = open_video(video, kinds=kinds, crf=crf, preset=preset) if video else open_pictures((*image, *more), kinds=kinds)
     with source:
         loaded = load_backend(model, backend=backend, device=device, threads=threads, spinning=serial)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segdeploy.errors import ConfigError
+from segdeploy.machine import cores
 from segdeploy.pictures import write_picture
 from segdeploy.video.frames import Segmented
 from segdeploy.video.sinks import VideoSink
@@ -61,6 +62,7 @@ def video_outputs(source: VideoSource, folder: Path, *, kinds: Collection[str], 
                 sound=source.path,
                 crf=crf,
                 preset=preset,
+                threads=cores(),
             )
             writers[overlay] = overlay_to_video(stack.enter_context(sink))
         if MASK in kinds:

@@ -113,8 +113,8 @@ def segment_all(
 
         run(clock.timed_items("decode", source), work, write=clock.timed("encode", opened.write), go_on=go_on)
         if not go_on():
-            kept = f"{', '.join(map(str, opened.paths))} holds them" if count else "nothing was written"
-            msg = f"interrupted after {count} frames; {kept}"
+            kept = f"what was done is in {', '.join(map(str, opened.paths))}" if count else "nothing was written"
+            msg = f"interrupted after {count} of {source.frames or 'an unknown number of'} frames; {kept}"
             raise InterruptedRun(msg)
     if not count:
         msg = f"no picture could be read: {'; '.join(source.losses)}"

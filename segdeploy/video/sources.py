@@ -85,7 +85,8 @@ class VideoSource:
     @property
     def losses(self) -> list[str]:
         """What was lost so far, a sentence each."""
-        return [f"{self.path} is damaged: {self.skipped} frames could not be decoded and are left out"] if self.skipped else []
+        frames = "1 frame" if self.skipped == 1 else f"{self.skipped} frames"
+        return [f"{self.path} is damaged: {frames} could not be decoded and had to be left out"] if self.skipped else []
 
     def close(self) -> None:
         """Close the file."""
