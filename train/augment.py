@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from segdeploy.pictures import Picture
 from segdeploy.pixels import resize, resize_mask
@@ -45,8 +46,13 @@ def augment(image: Picture, mask: Mask, recipe: Recipe, random: np.random.Genera
     window = draw_window(image.shape[0], image.shape[1], recipe, random)
     image, mask = look_through(window, image, mask, recipe)
     if random.random() < recipe.flip:
-        image, mask = cv2.flip(image, 1), cv2.flip(mask, 1)
+        image, mask = mirror(image), mirror(mask)
     return tint(image, recipe.color, random), mask
+
+
+def mirror(plane: Picture | Mask) -> npt.NDArray[np.uint8]:
+    """Swap left and right, into an array of its own."""
+    return np.asarray(cv2.flip(plane, 1), dtype=np.uint8)
 
 
 def draw_window(height: int, width: int, recipe: Recipe, random: np.random.Generator) -> Window:

@@ -1,7 +1,6 @@
 """The command `segdeploy data preview`; it lives here because it shows what training makes of pictures."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -25,11 +24,23 @@ from .recipe import Recipe, read_recipe
 @click.option("--columns", default=4, show_default=True, type=click.IntRange(min=1), help="Pictures in a row.")
 @click.option("--width", default=320, show_default=True, type=click.IntRange(min=16, max=4096), help="Width of each, in pixels.")
 @click.option("--opacity", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Share of the classes' colors.")
-@click.option("--augmented", is_flag=True, help="Show a picture at the left of each row, and at its right what the first epochs make of it.")
+@click.option(
+    "--augmented", is_flag=True, help="Show a picture at the left of each row, and at its right what the first epochs make of it."
+)
 @click.option("--recipe", help="Whose augmentation: a TOML file, or a recipe in the box.  [default: the usual values]")
 @click.option("--output", default="preview.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path), help="The PNG.")
 def preview(
-    *, data: Path | None, dataset: str | None, split: str, count: int, columns: int, width: int, opacity: float, augmented: bool, recipe: str | None, output: Path
+    *,
+    data: Path | None,
+    dataset: str | None,
+    split: str,
+    count: int,
+    columns: int,
+    width: int,
+    opacity: float,
+    augmented: bool,
+    recipe: str | None,
+    output: Path,
 ) -> None:
     """Draw pictures of a data set with their truth on one sheet."""
     name, splits = open_splits(dataset, data)

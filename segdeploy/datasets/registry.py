@@ -58,6 +58,11 @@ def layout(name: str) -> Layout:
     return _layouts[name]
 
 
+def layouts() -> list[Layout]:
+    """All ways in which a data set may lie in files, sorted by name."""
+    return [_layouts[name] for name in sorted(_layouts)]
+
+
 def names() -> list[str]:
     """Names of all registered data sets, sorted."""
     return sorted(_builders)

@@ -1,0 +1,96 @@
+"""A split as a whole: its files, its figures, and what can be wrong with it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from segdeploy.checks.figures import Counts, Figures, Moments, Tally, count, moments
+from segdeploy.checks.finding import Finding, error
+from segdeploy.checks.look import Portrait
+from segdeploy.datasets.layout import Layout, Survey
+from segdeploy.datasets.sample import Dataset
+from segdeploy.errors import DataError
+from segdeploy.parallel import in_threads
+
+SHOWN = 8
+
+
+def survey_all(layout: Layout, data: Path) -> tuple[dict[str, Survey], list[Finding]]:
+    """Find the files of every split.
+
+    Returns:
+        The splits that are there, by name, and what is to be known of those that are not.
+
+    Raises:
+        DataError: There is no split "train".
+    """
+    surveys = {"train": layout.survey(data, "train")}
+    findings = []
+    for split in layout.splits:
+        try:
+            surveys[split] = layout.survey(data, split)
+        except DataError as fault:
+            # Further splits are nobody's need; without "val" nobody can train.
+            if split == "val":
+                findings.append(
+                    Finding(kind="no split", severity="warning", sentence=f"there is no split 'val' to score by: {fault}", split=split)
+                )
+    return surveys, findings
+
+
+def unpaired(survey: Survey) -> list[Finding]:
+    """Find files without counterpart."""
+    return [error("unpaired", path, f"{path} has no counterpart of its name; add it or remove the file") for path in survey.lonely]
+
+
+def tally(survey: Survey, portraits: Sequence[Portrait]) -> Figures:
+    """Give the figures of a split."""
+    total = Tally(survey.classes)
+    for portrait in portraits:
+        total.add_picture(portrait.size, portrait.moments)
+        if portrait.counts is not None:
+            total.add_mask(portrait.counts)
+    return total.figures()
+
+
+def measure(samples: Dataset, *, on_step: Callable[[str], None]) -> Figures:
+    """Read all samples of any data set, on all cores, and give their figures.
+
+    Args:
+        samples: One split.
+        on_step: Called after each sample, with its name.
+
+    Raises:
+        DataError: A sample cannot be used.
+    """
+    total = Tally(samples.classes)
+
+    def read(index: int) -> tuple[tuple[int, int], Moments, Counts]:
+        sample = samples[index]
+        return (sample.image.shape[0], sample.image.shape[1]), moments(sample.image), count(sample.mask)
+
+    for name, (size, sums, counts) in zip(samples.names, in_threads(read, range(len(samples))), strict=True):
+        total.add_picture(size, sums)
+        total.add_mask(counts)
+        on_step(name)
+    return total.figures()
+
+
+def imbalance(figures: Figures) -> Iterator[Finding]:
+    """Find classes that never occur; a split without truth has none."""
+    names = [entry.name for entry in figures.classes if not entry.pixels]
+    if not figures.masks:
+        return
+    if len(names) == len(figures.classes):
+        yield Finding(
+            kind="nothing labelled", severity="error", sentence="no pixel of any mask is labelled; look at the ids that the masks hold"
+        )
+    elif names:
+        rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        sentence = f"no pixel is labelled {', '.join(names[:SHOWN])}{rest}; such a class is neither learned nor scored{_hint(figures)}"
+        yield Finding(kind="absent class", severity="warning", sentence=sentence)
+
+
+def _hint(figures: Figures) -> str:
+    """Tell of the value 255 where it may be meant for a class: masks of 0 and 255 are common."""
+    share = 1 - figures.labelled
+    return f" ({share:.0%} of the pixels are 255, which means not labelled)" if share > 0 else ""

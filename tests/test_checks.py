@@ -1,0 +1,372 @@
+"""Faults that are planted into a clean data set are found, each by its own name, and nothing else is."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from segdeploy import datasets
+from segdeploy.checks.quick import quick_check
+from segdeploy.checks.recognition import open_splits, recognize
+from segdeploy.checks.split import measure, survey_all
+from segdeploy.checks.whole import check
+from segdeploy.cli import main
+from segdeploy.datasets.camvid import CLASSES, VOID
+from segdeploy.datasets.streets import Streets, save
+from segdeploy.errors import ConfigError, DataError
+from segdeploy.pictures import read_ids, read_picture
+
+HEIGHT, WIDTH = 66, 88
+COUNTS = {"train": 8, "val": 4}
+
+
+def scene(seed):
+    """A picture of all of CamVid's classes: upright stripes in any order, cut by a wave, each in a color of its own."""
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(CLASSES)).astype(np.uint8)
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    shift = 12 * np.sin(rows / random.uniform(5, 15) + random.uniform(0, 6))
+    mask = order[((columns + shift) % WIDTH * len(CLASSES) / WIDTH).astype(int) % len(CLASSES)]
+    colors = random.integers(0, 256, (len(CLASSES), 3), dtype=np.uint8)
+    return colors[mask], mask
+
+
+def write(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A clean data set in CamVid's layout."""
+    for split, (first, count) in {"train": (0, COUNTS["train"]), "val": (100, COUNTS["val"])}.items():
+        for number in range(count):
+            image, mask = scene(first + number)
+            write(tmp_path / split / f"{number:03d}.png", image[:, :, ::-1])
+            write(tmp_path / f"{split}annot" / f"{number:03d}.png", mask)
+    return tmp_path
+
+
+def without_mask(data):
+    (data / "trainannot/003.png").unlink()
+
+
+def mask_of_another_size(data):
+    write(data / "trainannot/003.png", scene(3)[1][:-1])
+
+
+def cut_short(data):
+    content = (data / "train/003.png").read_bytes()
+    (data / "train/003.png").write_bytes(content[: len(content) // 2])
+
+
+def cut_short_mask(data):
+    content = (data / "trainannot/003.png").read_bytes()
+    (data / "trainannot/003.png").write_bytes(content[: len(content) // 2])
+
+
+def id_out_of_range(data):
+    mask = scene(3)[1]
+    mask[5, 5] = VOID + 1
+    write(data / "trainannot/003.png", mask)
+
+
+def saved_as_jpeg(data):
+    (data / "trainannot/003.png").unlink()
+    Image.fromarray(scene(3)[1]).save(data / "trainannot/003.jpg")
+
+
+def colored(data):
+    colors = np.array([entry.color for entry in CLASSES], np.uint8)
+    write(data / "trainannot/003.png", colors[scene(3)[1]])
+
+
+def palette_in_another_order(data):
+    mask = scene(3)[1]
+    stored = Image.fromarray(len(CLASSES) - 1 - mask, "P")
+    stored.putpalette([value for entry in reversed(CLASSES) for value in entry.color])
+    stored.save(data / "trainannot/003.png")
+
+
+def shown_turned(data, turn, orientation):
+    """Store the picture turned, with EXIF that turns it back, and the mask with it, which EXIF does not turn."""
+    image, mask = scene(3)
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(np.ascontiguousarray(turn(image[:, :, ::-1]))).save(data / "train/003.png", exif=exif)
+    write(data / "trainannot/003.png", np.ascontiguousarray(turn(mask)))
+
+
+def lying_on_its_side(data):
+    # Orientation 6: the stored pixels must be turned clockwise to be seen upright.
+    shown_turned(data, lambda array: np.rot90(array, 1), 6)
+
+
+def upside_down(data):
+    shown_turned(data, lambda array: np.rot90(array, 2), 3)
+
+
+def without_a_class(data):
+    for path in (data / "trainannot").iterdir():
+        mask = np.asarray(Image.open(path)).copy()
+        mask[mask == 10] = 9
+        write(path, mask)
+
+
+def nothing_labelled(data):
+    write(data / "trainannot/003.png", np.full((HEIGHT, WIDTH), VOID, np.uint8))
+
+
+def copied_into_val(data):
+    for folder in ("", "annot"):
+        shutil.copy(data / f"train{folder}/003.png", data / f"val{folder}/copy.png")
+
+
+def nearly_copied_into_val(data):
+    image, mask = scene(3)
+    small = cv2.convertScaleAbs(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), alpha=1.1, beta=5)
+    Image.fromarray(np.ascontiguousarray(small[:, :, ::-1])).save(data / "val/copy.jpg", quality=70)
+    write(data / "valannot/copy.png", mask[::2, ::2])
+
+
+PLANTS = [
+    (without_mask, "unpaired", "error", "train/003.png"),
+    (mask_of_another_size, "size", "error", "trainannot/003.png"),
+    (cut_short, "unreadable", "error", "train/003.png"),
+    (cut_short_mask, "unreadable", "error", "trainannot/003.png"),
+    (id_out_of_range, "out of range", "error", "trainannot/003.png"),
+    (saved_as_jpeg, "jpeg mask", "error", "trainannot/003.jpg"),
+    (colored, "colored mask", "error", "trainannot/003.png"),
+    (palette_in_another_order, "palette", "error", "trainannot/003.png"),
+    (lying_on_its_side, "turned", "error", "trainannot/003.png"),
+    (upside_down, "turned", "error", "trainannot/003.png"),
+    (without_a_class, "absent class", "warning", None),
+    (nothing_labelled, "nothing labelled", "warning", "trainannot/003.png"),
+    (copied_into_val, "copy", "error", "val/copy.png"),
+    (nearly_copied_into_val, "near-duplicate", "warning", "val/copy.jpg"),
+]
+
+
+def checked(data, name="camvid"):
+    surveys, missing = survey_all(datasets.layout(name), data)
+    return [*missing, *check(surveys, on_step=lambda _: None).findings]
+
+
+@pytest.mark.parametrize(("plant", "kind", "severity", "file"), PLANTS, ids=[plant.__name__ for plant, *_ in PLANTS])
+def test_a_planted_fault_is_found_and_nothing_else(data, plant, kind, severity, file):
+    """One wrong file can cost days; a false alarm costs the trust in all others."""
+    plant(data)
+
+    (finding,) = checked(data)
+
+    assert (finding.kind, finding.severity) == (kind, severity)
+    assert finding.files[:1] == ((data / file,) if file else ())
+    assert str(data) in finding.sentence or not file
+
+
+def test_a_clean_set_has_no_findings(data):
+    """What is right is left alone."""
+    assert checked(data) == []
+
+
+def test_frames_of_one_drive_on_both_sides_are_told(tmp_path):
+    """Frames of the same drives in train and val make every score too good, even where no two frames are alike."""
+    for number in range(48):
+        image, mask = scene(number % 2)
+        image = image.copy()
+        spot = np.random.default_rng(number).integers(0, 40, 2)
+        image[spot[0] : spot[0] + 26, spot[1] : spot[1] + 40] = 255 - image[spot[0] : spot[0] + 26, spot[1] : spot[1] + 40]
+        split = "val" if number >= 24 else "train"
+        write(tmp_path / split / f"drive{number % 2}_{number:04d}.png", image[:, :, ::-1])
+        write(tmp_path / f"{split}annot" / f"drive{number % 2}_{number:04d}.png", mask)
+
+    found = {finding.kind: finding for finding in checked(tmp_path)}
+
+    assert found["shared drive"].severity == "warning"
+    assert "drive0_*, drive1_*" in found["shared drive"].sentence
+
+
+def test_colors_are_offered_as_classes(data):
+    """Whoever has colored masks learns which color is which class."""
+    colored(data)
+
+    (finding,) = checked(data)
+
+    assert "(128, 64, 128) = Road" in finding.sentence
+    assert "classes.toml" in finding.sentence
+
+
+def test_ids_in_three_channels_are_told(data):
+    """Some tools save grey as color; the ids are there."""
+    mask = scene(3)[1]
+    write(data / "trainannot/003.png", np.dstack([mask, mask, mask]))
+
+    (finding,) = checked(data)
+
+    assert "three channels are alike" in finding.sentence
+
+
+def test_a_missing_validation_split_is_a_warning(data):
+    """Somebody may want to look at what is there; training says it as an error."""
+    shutil.rmtree(data / "val")
+
+    (finding,) = checked(data)
+
+    assert (finding.kind, finding.severity, finding.split) == ("no split", "warning", "val")
+
+
+def test_masks_without_any_label_are_an_error(data):
+    """A wrong id for everything leaves nothing to learn."""
+    for split in COUNTS:
+        for path in (data / f"{split}annot").iterdir():
+            write(path, np.full((HEIGHT, WIDTH), VOID, np.uint8))
+
+    severities = {finding.severity for finding in checked(data) if finding.kind == "nothing labelled"}
+
+    assert severities == {"error", "warning"}
+
+
+@pytest.mark.parametrize(("plant", "kind", "severity", "file"), PLANTS[:10], ids=[plant.__name__ for plant, *_ in PLANTS[:10]])
+def test_the_quick_form_finds_what_would_stop_a_training(data, plant, kind, severity, file):
+    """Training reads everything sooner or later, so that its first second is the best time to stop."""
+    plant(data)
+    surveys, _ = survey_all(datasets.layout("camvid"), data)
+
+    (finding,) = quick_check(surveys)
+
+    assert (finding.kind, finding.severity, finding.files) == (kind, severity, (data / file,))
+
+
+def test_the_quick_form_reads_a_few_pictures_only(data):
+    """A hundred thousand pictures must not delay a training by minutes; sizes come from the files' beginnings."""
+    image, mask = scene(0)
+    for number in range(8, 40):
+        write(data / f"train/{number:03d}.png", image)
+        write(data / f"trainannot/{number:03d}.png", mask)
+    write(data / "trainannot/038.png", mask[1:])
+    id_out_of_range(data)
+    surveys, _ = survey_all(datasets.layout("camvid"), data)
+
+    kinds = [finding.kind for finding in quick_check(surveys)]
+
+    # Of 40 pictures every 2.5th is read, so that 003 is not.
+    assert kinds == ["size"]
+
+
+def test_a_folder_is_recognized(data):
+    """`segdeploy data check DIR` needs no more words where there is no doubt."""
+    assert recognize(data).name == "camvid"
+
+
+def test_a_folder_that_holds_no_data_set_is_told(tmp_path):
+    """The sentence names what would help."""
+    with pytest.raises(ConfigError, match="data init"):
+        recognize(tmp_path)
+    with pytest.raises(ConfigError, match="name a folder"):
+        open_splits(None, None)
+
+
+def test_a_drawn_data_set_has_splits_too():
+    """Streets lie in no folder."""
+    name, splits = open_splits("streets", None)
+
+    assert (name, list(splits)) == ("streets", ["train", "val"])
+
+
+def test_figures_need_usable_files(data):
+    """Figures of half a data set would be believed."""
+    id_out_of_range(data)
+
+    with pytest.raises(DataError, match=r"003\.png"):
+        measure(datasets.load("camvid", data, "train"), on_step=lambda _: None)
+
+
+def test_the_command_counts_errors_in_its_exit_code(data, capsys):
+    """A script reads the code, a person the table."""
+    id_out_of_range(data)
+
+    with pytest.raises(SystemExit) as exit_:
+        main(["data", "check", str(data)])
+
+    shown = capsys.readouterr()
+    assert exit_.value.code == 3
+    assert "out of range" in shown.out
+    assert "mend" in shown.err
+
+
+def test_the_command_gives_json(data, capsys):
+    """Everything that the table shows, for programs; warnings alone are no failure."""
+    without_a_class(data)
+
+    main(["data", "check", str(data), "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["dataset"], found["errors"], found["warnings"]) == ("camvid", 0, 1)
+    assert found["findings"][0]["kind"] == "absent class"
+    assert found["figures"]["train"]["pictures"] == COUNTS["train"]
+
+
+def test_the_quick_command_says_that_nothing_is_wrong(data, capsys):
+    """Silence could also mean that nothing was looked at."""
+    main(["data", "check", str(data), "--dataset", "camvid", "--quick"])
+
+    assert "nothing is wrong" in capsys.readouterr().out
+
+
+def test_the_stats_command_gives_figures(data, capsys):
+    """As a table and as JSON."""
+    main(["data", "stats", str(data)])
+    assert "Bicyclist" in capsys.readouterr().out
+
+    main(["data", "stats", str(data), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["figures"]["val"]["sizes"] == {f"{WIDTH}x{HEIGHT}": COUNTS["val"]}
+
+
+@pytest.mark.slow
+def test_the_stats_command_draws_a_chart(data):
+    """In a process of its own, as matplotlib's import is heavy."""
+    chart = data / "chart.png"
+
+    subprocess.run([sys.executable, "-m", "segdeploy", "data", "stats", str(data), "--chart", str(chart)], check=True)
+
+    assert read_picture(chart).shape[1] > 1000
+
+
+@pytest.mark.slow
+def test_drawn_streets_are_clean(tmp_path):
+    """The data set that everybody begins with must raise no alarm, and its scenes resemble each other more than most."""
+    for split, count in {"train": 40, "val": 12}.items():
+        save(Streets(split=split, count=count, height=60, width=80), tmp_path, on_step=lambda _: None)
+
+    assert {finding.kind for finding in checked(tmp_path)} <= {"absent class"}
+
+
+@pytest.mark.slow
+def test_a_picture_of_40_megapixels_is_no_problem(data):
+    """Cameras make such pictures."""
+    write(data / "train/large.jpg", np.full((5000, 8000, 3), 90, np.uint8))
+    write(data / "trainannot/large.png", np.zeros((5000, 8000), np.uint8))
+
+    assert checked(data) == []
+
+
+@pytest.mark.slow
+def test_camvid_shares_a_drive(real):
+    """CamVid's val is a part of the drive 0016E5, whose other frames are in train: its scores flatter, as its users should know."""
+    (finding,) = checked(real / "data/camvid")
+
+    assert (finding.kind, finding.severity, finding.split) == ("shared drive", "warning", "train, val")
+    assert "0016E5_*" in finding.sentence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "known"), [("carvana", []), ("idd_lite", ["no split"])])
+def test_real_data_have_no_false_alarms(real, name, known):
+    """Sixteen views of one car in one studio, and 1403 Indian streets, of which the val split is left out here."""
+    assert [finding.kind for finding in checked(real / "data" / name, name)] == known
