@@ -87,7 +87,8 @@ def load(path: Path, *, device: str = "auto", threads: int | None = None, spinni
         session = onnxruntime.InferenceSession(str(path), _options(threads or cores(), spinning=spinning), providers=providers)
     except FAILURES as error:
         version = onnxruntime.__version__
-        msg = f"{path} is nothing that ONNX Runtime {version} runs ({' '.join(str(error).split())[:200]})"
+        reason = " ".join(str(error).split())[:200]
+        msg = f"{path} is nothing that ONNX Runtime {version} runs ({reason}); export it again, with an older --opset if need be"
         raise ModelError(msg) from error
     session.disable_fallback()
     granted = session.get_providers()[0]
