@@ -162,6 +162,7 @@ def test_all_kinds_of_areas_are_drawn(tmp_path: Path) -> None:
         ({"label": "car", "points": SQUARE[:2]}, "an outline has 4 numbers"),
         ({"label": "car", "points": [["a", 1], [2, 3], [4, 5]]}, "ValueError"),
         ({"label": "car", "points": [[0, 0], [1e300, 1], [2, 2]]}, "an outline leaves"),
+        ({"label": "car", "points": [[10**400, 0], [1, 1], [2, 2]]}, "OverflowError"),
         ({"label": "car"}, "KeyError"),
         ({"label": "car", "points": [[0, 0], [1, 1]], "shape_type": "mask", "mask": "////"}, "struct|error"),
         ({"label": "car", "points": [[0, 0], [2, 2]], "shape_type": "mask", "mask": png(np.ones((2, 2), bool))}, "another size"),

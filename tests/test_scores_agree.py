@@ -54,7 +54,21 @@ def environment(name: str, requirements: tuple[str, ...]) -> Path:
     if place.is_dir() and (place / "made.json").read_text() == json.dumps(requirements):
         return place
     part = place.with_name(f"{place.name}-{uuid4().hex}")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(part), *requirements]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--retries",
+        "1",
+        "--timeout",
+        "20",
+        "--no-deps",
+        "--target",
+        str(part),
+        *requirements,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     if done.returncode:
         shutil.rmtree(part, ignore_errors=True)

@@ -45,7 +45,7 @@ class Outlines:
             mask = np.full(size_of(content["imageHeight"], content["imageWidth"]), self.ground, np.uint8)
             for shape in content["shapes"]:
                 _draw(mask, shape, class_of(str(shape["label"]), self.labels))
-        except (TypeError, ValueError, KeyError, IndexError, struct.error, cv2.error) as error:
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, struct.error, cv2.error) as error:
             msg = f"{pair.mask} is no labelme file that can be used ({type(error).__name__}: {error})"
             raise DataError(msg) from error
         return mask
