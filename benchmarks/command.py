@@ -12,8 +12,8 @@ from segdeploy.backends.loading import BACKENDS, kind_of, read_card
 from segdeploy.card import ModelCard
 from segdeploy.console import note, progress
 from segdeploy.datasets.of_card import place_for
-from segdeploy.errors import ModelError, SegdeployError
-from segdeploy.runs import new_run
+from segdeploy.errors import ConfigError, ModelError, SegdeployError
+from segdeploy.runs import result_folder
 from segdeploy.video.sources import VideoSource
 
 from .comparison import Plan, compare
@@ -68,6 +68,9 @@ def benchmark(
 
     Each artifact is measured in processes of its own, in rounds by turns. Exits with 1 where an artifact failed; the others are reported.
     """
+    if name is not None and output is not None:
+        msg = "--output is the folder itself; leave out --name, which names one below runs/benchmark"
+        raise ConfigError(msg)
     for path in artifacts:
         kind_of(path)
     if video is not None:
@@ -89,10 +92,10 @@ def benchmark(
         video=video,
     )
     steps = len(artifacts) * (rounds + (video is not None))
-    with TemporaryDirectory(prefix="segdeploy-") as folder, progress("measuring", steps) as step:
-        report = compare(plan, Path(folder), workers=PROCESSES, on_step=step)
-    written = output or new_run("benchmark", name or artifacts[0].stem)
-    write(report, written)
+    with result_folder("benchmark", name or artifacts[0].stem, output=output) as written:
+        with TemporaryDirectory(prefix="segdeploy-") as folder, progress("measuring", steps) as step:
+            report = compare(plan, Path(folder), workers=PROCESSES, on_step=step)
+        write(report, written)
     click.echo(report.to_json() if as_json else f"{summary(report)}\nreport: {written / 'report.html'}", nl=not as_json)
     for warning in report.warnings:
         note(f"careful: {warning}")

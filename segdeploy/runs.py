@@ -1,5 +1,7 @@
 """Where a command's output goes, and where the newest checkpoint is."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -25,6 +27,29 @@ def new_run(command: str, name: str) -> Path:
             continue
         return folder
     raise AssertionError
+
+
+@contextmanager
+def result_folder(command: str, name: str, *, output: Path | None) -> Iterator[Path]:
+    """Give the folder for a command's results, and take it away again where nothing came into it.
+
+    Args:
+        command: Name of the command.
+        name: Name of the run, where no folder was named.
+        output: The folder that was named, which may exist; None for a fresh one below `runs/`.
+
+    Raises:
+        ConfigError: The name is no plain file name.
+    """
+    made = output is None or not output.exists()
+    folder = output or new_run(command, name)
+    try:
+        yield folder
+    finally:
+        if made:
+            # It holds results, or was never made.
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def newest_best() -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segdeploy.errors import ConfigError, ModelError
-from segdeploy.runs import new_run, newest_best
+from segdeploy.runs import new_run, newest_best, result_folder
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +52,38 @@ def test_without_a_run_it_says_what_to_do() -> None:
     """A newcomer exports before training."""
     with pytest.raises(ModelError, match="run 'segdeploy train' first"):
         newest_best()
+
+
+def test_folder_with_results_stays() -> None:
+    """That is what it is for."""
+    with result_folder("run", "clip", output=None) as folder:
+        (folder / "overlay.mp4").touch()
+
+    assert folder.as_posix() == "runs/run/clip"
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize("output", [None, Path("mine/out")])
+def test_folder_without_results_goes(output: Path | None) -> None:
+    """A command that failed leaves nothing behind, and hides no error."""
+
+    def fail() -> None:
+        with result_folder("run", "clip", output=output) as folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            newest_best()
+
+    with pytest.raises(ModelError, match="there is no"):
+        fail()
+
+    assert not Path("runs/run/clip").exists()
+    assert not Path("mine/out").exists()
+
+
+def test_folder_that_was_there_stays() -> None:
+    """An empty folder of the user's is the user's."""
+    Path("mine").mkdir()
+
+    with result_folder("run", "clip", output=Path("mine")):
+        pass
+
+    assert Path("mine").is_dir()

@@ -134,6 +134,5 @@ def _torch(found: Mapping[str, Any] | None, *, installed: bool) -> dict[str, str
     devices = {f"cuda:{number}": name for number, name in enumerate(found["devices"])}
     return {
         "built for": f"CUDA {found['cuda']}" if found["cuda"] else "CPU only",
-        "threads": str(found["threads"]),
         **(devices or {"devices": "cpu only"}),
     }

@@ -1,0 +1,294 @@
+"""The report in its forms: JSON that is read again, Markdown, and a page that stands alone."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from segdeploy.benchmarks.latency import Latency
+from segdeploy.benchmarks.plots import class_bars, distribution, scatter
+from segdeploy.benchmarks.report import SCHEMA, Figures, Labels, Report, Row
+from segdeploy.benchmarks.to_html import to_html
+from segdeploy.benchmarks.to_markdown import escape, to_markdown
+from segdeploy.benchmarks.words import megabytes, milliseconds, points, same, summary, times
+from segdeploy.errors import DataError
+from segdeploy.machine import Machine
+from segdeploy.scores import Scores
+from segdeploy.video.times import StageTime, StageTimes
+
+EVIL = "<script>alert('$x$')</script>|*.onnx"
+QUICK, SLOW = (StageTime(p50=value, p95=value, total=100 * value) for value in (0.002, 0.03))
+TIMES = StageTimes(frames=100, wall=4.0, decode=QUICK, prepare=QUICK, infer=SLOW, mask=QUICK, draw=QUICK, encode=QUICK)
+
+
+def figures_of(milliseconds: float, *, miou: float = 0.6, labels: float = 1.0, drift: float = 1.0) -> Figures:
+    latency = Latency(rounds=((milliseconds,) * 3, (milliseconds * drift,) * 3))
+    return Figures(
+        architecture="unet",
+        precision="fp32",
+        input=(90, 120),
+        device="fake cpu",
+        threads=2,
+        cold_start=Latency(rounds=((1234.0,),)),
+        latency=latency,
+        network=latency,
+        peak_memory=250_000_000,
+        scores=Scores(miou=miou, pixel_accuracy=0.9, dice=0.7, iou=(0.5, None, 0.7), pixels=100),
+        labels=Labels(overall=labels, near=0.99, by_class=(1.0, None, 0.5)),
+    )
+
+
+def row_of(name: str, figures: Figures | None, error: str = "") -> Row:
+    return Row(name=name, path=f"runs/{name}", size=1_860_000, figures=figures, error=error)
+
+
+REPORT = Report(
+    created="2026-01-02T03:04:05+00:00",
+    dataset="camvid",
+    split="val",
+    pictures=("a", "b"),
+    classes=("Sky", "Pole <&>", "Road"),
+    reference="best.pt",
+    runs=3,
+    rounds=2,
+    warm_up=1,
+    machine=Machine(
+        processor="Zen", system="Linux 6", cores=2, host_cores=8, memory=16_000_000_000, governor="", load=0.1, versions={"numpy": "2.4"}
+    ),
+    load_after=1.5,
+    video=None,
+    rows=(
+        row_of("best.pt", figures_of(100.0)),
+        row_of("best.onnx", figures_of(40.0, miou=0.598, labels=0.99996)),
+        row_of(EVIL, figures_of(80.0)),
+        row_of("broken.onnx", None, "it carries <no> card"),
+    ),
+)
+WHOLE = replace(REPORT, rows=REPORT.rows[:3])
+FILM = replace(REPORT, video="clip.mp4", rows=(row_of("best.onnx", replace(figures_of(40.0), video=TIMES)),))
+
+
+@pytest.mark.parametrize("report", [REPORT, FILM, replace(REPORT, reference=None, rows=())])
+def test_survives_json(report: Report) -> None:
+    """A report of today is what tomorrow's is compared with."""
+    assert Report.from_json(report.to_json(), source="report.json") == report
+
+
+def test_json_tells_figures_and_warnings() -> None:
+    """Another program need not work out a percentile."""
+    values = json.loads(replace(REPORT, rows=(row_of("best.onnx", figures_of(40.0, drift=1.5)),)).to_json())
+
+    assert values["rows"][0]["figures"]["latency"]["median"] == 50.0
+    assert values["warnings"] == ["best.onnx was measured with noise: half of its runs lie 40% of the median apart."]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no json", "is no report"),
+        ("[]", "is no report"),
+        ("{}", "is no report"),
+        (REPORT.to_json().replace('"dataset"', '"what"'), "is no report"),
+        (REPORT.to_json().replace(f'"schema": {SCHEMA}', '"schema": 99'), "of schema 99 .* upgrade"),
+    ],
+)
+def test_foreign_json_is_refused(text: str, message: str) -> None:
+    """A report may come from anywhere."""
+    with pytest.raises(DataError, match=message):
+        Report.from_json(text, source="old.json")
+
+
+def test_busy_machine_is_told() -> None:
+    """Load 13 on 8 cores: others compete."""
+    report = replace(WHOLE, machine=replace(REPORT.machine, load=13.0))
+
+    assert report.warnings == ("The machine was busy before the first round: load 13.0 on 8 cores.",)
+    assert WHOLE.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("report", "sentence"),
+    [
+        (
+            replace(REPORT, rows=REPORT.rows[:2]),
+            "best.onnx takes 40.0 ms, 2.5 times as fast as best.pt, with 99.996% of its labels and 59.80% mIoU, 0.20 points less.",
+        ),
+        (
+            replace(REPORT, rows=(REPORT.rows[0], row_of("slow.onnx", figures_of(200.0)))),
+            "slow.onnx takes 200 ms, 2.0 times as long as best.pt, with 100% of its labels and the same mIoU, 60.00%.",
+        ),
+        (
+            replace(REPORT, reference=None, rows=REPORT.rows[1:2]),
+            "best.onnx turns a picture into its mask in 40.0 ms, at 59.80% mIoU.",
+        ),
+        (
+            replace(REPORT, rows=(REPORT.rows[0], REPORT.rows[3])),
+            "best.pt turns a picture into its mask in 100 ms, at 60.00% mIoU. 1 of 2 artifacts failed.",
+        ),
+        (replace(REPORT, rows=REPORT.rows[3:]), "No artifact could be measured. 1 of 1 artifacts failed."),
+        (
+            replace(REPORT, reference=None, rows=(row_of("a.onnx", figures_of(100.0, drift=1.2)),)),
+            "a.onnx turns a picture into its mask in 110 ms, at 60.00% mIoU. The times are doubtful: they were measured with noise.",
+        ),
+    ],
+)
+def test_summary_says_what_was_found(report: Report, sentence: str) -> None:
+    """It is what a person reads first, and often all."""
+    assert summary(report) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (milliseconds(3.214), "3.21 ms"),
+        (milliseconds(32.14), "32.1 ms"),
+        (milliseconds(321.4), "321 ms"),
+        (milliseconds(2513.0), "2.51 s"),
+        (same(1.0), "100%"),
+        (same(0.9999999), "99.999%"),
+        (points(0.00001), "±0"),
+        (points(-0.0123), "−1.23"),
+        (points(0.005), "+0.50"),
+        (times(2.349), "2.3×"),
+        (times(120.4), "120×"),
+        (megabytes(1_860_000), "1.86 MB"),
+        (megabytes(31_000_000), "31 MB"),
+        (megabytes(2_500_000_000), "2.50 GB"),
+        (megabytes(None), "–"),
+    ],
+)
+def test_figures_are_written_with_their_units(text: str, expected: str) -> None:
+    """Nothing is rounded up to perfect."""
+    assert text == expected
+
+
+def test_markdown_holds_the_tables() -> None:
+    """It is pasted into an issue, where it must be a table still."""
+    lines = to_markdown(REPORT).splitlines()
+
+    assert lines[0] == "# Benchmark"
+    assert "| best.pt (reference) | 100 ms | 100 ms | 100 ms | 100 ms | 1.0× | 100 ms | 1.23 s | 250 MB | 1.86 MB |" in lines
+    assert "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 2.5× | 40.0 ms | 1.23 s | 250 MB | 1.86 MB |" in lines
+    assert "| best.onnx | 59.80% | −0.20 | 90.00% | 70.00% | 99.996% | 99.000% |" in lines
+    assert "* **broken.onnx**: it carries \\<no\\> card" in lines
+    rows = [line for line in lines if line.startswith("| \\<script")]
+    assert len(rows) == 3
+    assert all("\\|\\*.onnx |" in line for line in rows)
+
+
+def test_markdown_escapes_what_a_name_may_hold() -> None:
+    """A name is text, whatever it looks like."""
+    assert escape("a|b*c_`d`\n<e>") == "a\\|b\\*c\\_\\`d\\` \\<e\\>"
+
+
+class Page(HTMLParser):
+    """What a page holds: its elements, its ids, its attributes, its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in {"meta", "link", "br", "img"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(to_html(REPORT))
+
+
+def test_page_is_well_formed_and_stands_alone(page: Page) -> None:
+    """It is opened from a mail on a train: no network, no script."""
+    text = to_html(REPORT)
+
+    assert page.open == []
+    assert not {"script", "link", "img", "iframe"} & page.tags.keys()
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+    assert "url(" not in text.replace("url(#", "")
+
+
+def test_ids_are_unique_and_references_lead_to_them(page: Page) -> None:
+    """Three drawings of one library would name their parts alike."""
+    ids = [value for name, value in page.attributes if name == "id"]
+    led_to = {value.removeprefix("#") for name, value in page.attributes if name == "href"}
+    led_to |= {value[5:-1] for name, value in page.attributes if name == "clip-path"}
+
+    assert len(ids) == len(set(ids))
+    assert led_to <= set(ids)
+    assert led_to
+
+
+def test_every_row_stands_in_every_table(page: Page) -> None:
+    """A row that failed stands with its reason."""
+    assert page.tags["table"] == 3
+    assert page.tags["svg"] == 3
+    for name in ("best.pt", "best.onnx", EVIL):
+        assert page.text.count(name) >= 4
+    assert "broken.onnx failed: it carries <no> card" in page.text
+    assert "Pole <&>" in page.text
+
+
+def test_page_has_both_themes_and_fits_a_phone() -> None:
+    """Drawings take their colors from the page, so that they change with it."""
+    text = to_html(REPORT)
+
+    assert "prefers-color-scheme: dark" in text
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+    assert "var(--series-0)" in text
+    assert "#0401" not in text
+    assert "#010101" not in text
+
+
+def test_video_has_a_table_of_its_stages() -> None:
+    """100 frames in 4 s; the network's 30 ms hold it back."""
+    found = Page(to_html(FILM))
+
+    assert found.tags["table"] == 4
+    assert "100 frames of clip.mp4" in found.text
+    assert "| best.onnx | 25.0 | 2.00 ms | 2.00 ms | 30.0 ms | 2.00 ms | 2.00 ms | 2.00 ms | infer |" in to_markdown(FILM)
+
+
+def test_page_without_a_measured_row_tells_why() -> None:
+    """All artifacts failed: there is nothing to draw."""
+    found = Page(to_html(replace(REPORT, rows=REPORT.rows[3:])))
+
+    assert found.tags["svg"] == 0
+    assert "broken.onnx failed" in found.text
+
+
+@pytest.mark.parametrize("draw", [scatter, distribution, class_bars])
+def test_drawing_shows_names_as_they_are(draw: object) -> None:
+    """A dollar is no mathematics, a letter that the library's font lacks no warning, and a long name is cut."""
+    names = ("$\\frac$.onnx", "\u6a21\u578b.onnx", "x" * 60 + ".onnx")
+    report = replace(REPORT, classes=names, rows=tuple(row_of(name, figures_of(10.0)) for name in names))
+
+    root = ET.fromstring(draw(report))
+
+    text = "\n".join(root.itertext())
+    assert names[0] in text
+    assert names[1] in text
+    assert f"\u2026{'x' * 24}.onnx" in text
+    assert root.attrib["role"] == "img"
