@@ -14,7 +14,6 @@ from segdeploy.train.recipe import Recipe
 
 def invoke(*arguments: str) -> Result:
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     result = CliRunner().invoke(train, list(arguments))
     torch.set_num_threads(threads)
     return result
@@ -25,7 +24,16 @@ def small(tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A recipe of two quick epochs, in an empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "small.toml"
-    values = {"dataset": "camvid", "data": str(tiny_camvid), "epochs": 5, "imgsz": (24, 32), "batch": 4, "workers": 0, "device": "cpu"}
+    values = {
+        "dataset": "camvid",
+        "data": str(tiny_camvid),
+        "epochs": 5,
+        "imgsz": (24, 32),
+        "batch": 4,
+        "workers": 0,
+        "threads": 1,
+        "device": "cpu",
+    }
     recipe.write_text(Recipe.from_dict({**values, "arguments": {"width": 2, "depth": 1}}, source="test").to_toml())
     return recipe
 

@@ -74,6 +74,7 @@ def test_value_of_the_wrong_kind_is_told(values: dict[str, Any]) -> None:
         {"std": (0.1, 0.0, 0.1)},
         {"seed": -1},
         {"workers": -2},
+        {"threads": 0},
         {"memory": -1.0},
     ],
 )

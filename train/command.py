@@ -13,7 +13,7 @@ from segdeploy.runs import RUNS, new_run
 from .recipe import OPTIMIZERS, Recipe, read_recipe
 
 NEWEST = "newest"
-MOVABLE = {"data", "device", "workers"}
+MOVABLE = {"data", "device", "threads", "workers"}
 """What may differ when a run goes on: where it happens, not what happens."""
 
 F = Callable[..., Any]
@@ -56,6 +56,7 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @override("--device", str, "auto, cpu, cuda or cuda:n.")
 @override("--amp/--no-amp", bool, "Half precision on a CUDA device.")
 @override("--workers", int, "Processes that read pictures; -1 fits the machine.")
+@override("--threads", int, "Threads of one operation on a processor; -1 for one a core that may be used.")
 @click.option("--name", help="Name of the run's folder.  [default: MODEL-DATASET]")
 @click.option(
     "--resume", is_flag=False, flag_value=NEWEST, metavar="[PATH]", help="Go on from a last.pt, a run's folder or name, or the newest run."

@@ -43,6 +43,7 @@ class Recipe:
         device: "auto", "cpu", "cuda" or "cuda:n".
         amp: Whether a CUDA device computes in half precision where that is safe.
         workers: Processes that read pictures; -1 chooses by the cores that may be used.
+        threads: Threads of one operation on a processor; -1 for one a core that may be used.
         memory: GiB of read pictures that all processes together keep from epoch to epoch.
     """
 
@@ -68,6 +69,7 @@ class Recipe:
     device: str = "auto"
     amp: bool = True
     workers: int = -1
+    threads: int = -1
     memory: float = 1.0
 
     def __post_init__(self) -> None:
@@ -88,6 +90,7 @@ class Recipe:
         self._require("std", all(0 < value < inf for value in self.std), "more than 0 each")
         self._require("seed", self.seed >= 0, "0 or more")
         self._require("workers", self.workers >= -1, "0 or more, or -1 for a number that fits the machine")
+        self._require("threads", self.threads == -1 or self.threads > 0, "1 or more, or -1 for one a core")
         self._require("memory", 0 <= self.memory < inf, "0 or more")
 
     def _require(self, name: str, met: bool, wanted: str) -> None:  # noqa: FBT001 - the condition itself

@@ -51,8 +51,7 @@ class Run:
         self._val = Remembered(open_split(recipe, "val"), room_of_process(recipe))
         self._device = choose_device(recipe.device)
         if self._device.type == "cpu":
-            # PyTorch counts the host's cores, not the container's; a smaller number that somebody chose is kept.
-            torch.set_num_threads(min(torch.get_num_threads(), cores()))
+            torch.set_num_threads(recipe.threads if recipe.threads > 0 else cores())
         torch.manual_seed(recipe.seed)
         network = models.build(recipe.model, len(self._train.classes), **recipe.arguments)
         self._deployed = models.Deployed(network, recipe.mean, recipe.std)
