@@ -3,6 +3,7 @@
 import io
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -20,21 +21,24 @@ except ImportError as error:
     raise MissingExtraError("matplotlib", "report") from error  # noqa: EM101 - a name, not a message
 
 SERIES = 8
-"""How many colors the page has for rows; further rows begin again."""
+"""How many colors the page has for rows, the reference's grey among them; further rows begin again."""
 
 INK, SOFT, LINE = "#010101", "#020202", "#030303"
 VARIABLES = {INK: "currentColor", SOFT: "var(--soft)", LINE: "var(--line)"} | {f"#0401{n:02}": f"var(--series-{n})" for n in range(SERIES)}
 """Colors that stand in while matplotlib draws, and what the page puts in their place."""
 
 WIDTH = 5.0
-"""Inches, each 72 units of the SVG: a text of 9.5 units can be read on a phone, where a unit is one pixel."""
+"""Inches, each 72 units of the SVG; a phone shows a unit as a little less than a pixel."""
+
+FONT = 10.5
+"""Size of all text, in units."""
 
 SCATTER_HEIGHT = 3.0
 """Inches, as WIDTH."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "font.size": 9.5,
+    "font.size": FONT,
     "text.color": INK,
     "text.parse_math": False,
     "axes.edgecolor": LINE,
@@ -55,9 +59,16 @@ STYLE: dict[Any, Any] = {
 LONGEST = 30
 
 
-def color_of(index: int) -> str:
-    """Give the color that stands in for the one of a row."""
-    return f"#0401{index % SERIES:02}"
+def color_numbers(report: Report) -> Mapping[str, int]:
+    """Give the number of each row's color, by the row's name: the reference has 0, which is grey, and nothing else has."""
+    others = [row.name for row in report.rows if row.name != report.reference]
+    numbers = {name: 1 + index % (SERIES - 1) for index, name in enumerate(others)}
+    return {row.name: numbers.get(row.name, 0) for row in report.rows}
+
+
+def stand_ins(report: Report) -> Mapping[str, str]:
+    """Give the color that stands in for each row's, by the row's name."""
+    return {name: f"#0401{number:02}" for name, number in color_numbers(report).items()}
 
 
 def label(name: str) -> str:
@@ -70,18 +81,18 @@ def scatter(report: Report) -> str:
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, SCATTER_HEIGHT), layout="constrained")
         axes = figure.add_subplot()
-        found = [(index, row, row.figures) for index, row in enumerate(report.rows) if row.figures is not None]
-        for place, (index, row, figures) in enumerate(sorted(found, key=lambda entry: entry[2].latency.median)):
+        found = sorted(report.measured, key=lambda pair: pair[1].latency.median)
+        for place, (row, figures) in enumerate(found):
             x, y = figures.latency.median, 100 * figures.scores.miou
-            axes.plot([x], [y], "o", markersize=9, color=color_of(index), clip_on=False)
+            axes.plot([x], [y], "o", markersize=9, color=stand_ins(report)[row.name], clip_on=False)
             _annotate(axes, label(row.name), x, y, above=place % 2 == 0, last=place == len(found) - 1)
-        rates = [100 * figures.scores.miou for _, _, figures in found]
+        rates = [100 * figures.scores.miou for _, figures in found]
         middle, half = (max(rates) + min(rates)) / 2, max(1.0, max(rates) - min(rates))
         axes.set_ylim(middle - half, middle + half)
-        axes.set_xlim(0, 1.12 * max(figures.latency.median for _, _, figures in found))
+        axes.set_xlim(0, 1.12 * max(figures.latency.median for _, figures in found))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel("milliseconds a picture, median")
-        axes.set_title("mIoU, %", loc="left", fontsize=9.5, color=SOFT)
+        axes.set_title("mIoU, %", loc="left", fontsize=FONT, color=SOFT)
         return to_svg(figure, "scatter", "Speed against accuracy of each artifact")
 
 
@@ -105,12 +116,12 @@ def distribution_height(rows: int) -> float:
 
 def distribution(report: Report) -> str:
     """Draw every timed run of each row, the half in the middle as a box, and the median as a line."""
-    found = [(index, row, row.figures) for index, row in enumerate(report.rows) if row.figures is not None]
+    found = report.measured
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, distribution_height(len(found))), layout="constrained")
         axes = figure.add_subplot()
-        for place, (index, row, figures) in enumerate(found):
-            runs, color = figures.latency.runs, color_of(index)
+        for place, (row, figures) in enumerate(found):
+            runs, color = figures.latency.runs, stand_ins(report)[row.name]
             # The golden ratio's multiples spread over [0, 1] without clumps, and the same every time.
             heights = [place + 0.36 * (number * 0.618034 % 1 - 0.5) for number in range(len(runs))]
             axes.plot(runs, heights, "o", markersize=3, color=color, alpha=0.35, markeredgewidth=0)
@@ -127,16 +138,16 @@ def distribution(report: Report) -> str:
 
 def class_bars(report: Report) -> str:
     """Draw the intersection over union of each class, a bar for each row; a class that never occurs has none."""
-    found = [(index, row.figures) for index, row in enumerate(report.rows) if row.figures is not None]
+    found = report.measured
     step = len(found) + 1.2
     # As high as the two drawings beside it, where that makes no bar clumsy.
     beside = min(SCATTER_HEIGHT + distribution_height(len(found)) + 1.6, 0.6 * len(report.classes))
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, max(beside, 0.5 + 0.065 * step * len(report.classes))), layout="constrained")
         axes = figure.add_subplot()
-        for lane, (index, figures) in enumerate(found):
+        for lane, (row, figures) in enumerate(found):
             places = [step * number + lane for number in range(len(report.classes))]
-            axes.barh(places, [100 * (value or 0.0) for value in figures.scores.iou], height=0.8, color=color_of(index))
+            axes.barh(places, [100 * (value or 0.0) for value in figures.scores.iou], height=0.8, color=stand_ins(report)[row.name])
         centers = [step * number + (len(found) - 1) / 2 for number in range(len(report.classes))]
         axes.set_yticks(centers, [label(name) for name in report.classes], color=INK)
         axes.set_ylim(centers[-1] + step / 2, -step / 2 + (len(found) - 1) / 2)

@@ -168,7 +168,13 @@ class Report:
         """What makes the figures doubtful, a sentence each."""
         machine = self.machine
         busy = machine.load is not None and machine.load > BUSY * machine.host_cores
-        crowd = [f"The machine was busy before the first round: load {machine.load:.1f} on {machine.host_cores} cores."] if busy else []
+        crowd = (
+            [
+                f"The machine was busy before the first round (load {machine.load:.1f} on {machine.host_cores} cores): the times are doubtful."
+            ]
+            if busy
+            else []
+        )
         return (
             *crowd,
             *(f"{row.name} was measured with noise: {noise}." for row, figures in self.measured if (noise := figures.latency.noise)),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
 
-from .plots import SERIES, class_bars, distribution, scatter
+from .plots import class_bars, color_numbers, distribution, scatter
 from .report import Report
 from .words import (
     ACCURACY,
@@ -13,6 +13,7 @@ from .words import (
     TIMED,
     VIDEO,
     Column,
+    finding,
     headline,
     measured_on,
     megabytes,
@@ -21,7 +22,6 @@ from .words import (
     points,
     same,
     speedup,
-    summary,
     times,
     video_hint,
 )
@@ -46,8 +46,8 @@ PAGE = """<!doctype html>
 
 def to_html(report: Report) -> str:
     """Write a report as a page."""
-    parts = [header(report), tiles(report), notes("failed", (f"{row.name} failed: {row.error}" for row in report.failed))]
-    parts.append(notes("careful", report.warnings))
+    parts = [header(report), notes("failed", (f"{row.name} failed: {row.error}" for row in report.failed))]
+    parts += [notes("careful", report.warnings), tiles(report)]
     if report.measured:
         parts += [legend(report), charts(report)]
         parts.append(table(report, "Speed", "From a decoded picture to its mask. Percentiles over all timed runs.", SPEED))
@@ -76,7 +76,7 @@ def header(report: Report) -> str:
         f"{report.machine.cores} cores",
         report.created[:10],
     )
-    title = f'<p class="over">Benchmark</p>\n<h1>{escape(summary(report))}</h1>'
+    title = f'<p class="over">Benchmark</p>\n<h1>{escape(finding(report))}</h1>'
     return f'<header>\n{title}\n<p class="facts">{escape(" · ".join(facts))}</p>\n</header>'
 
 
@@ -111,14 +111,13 @@ def notes(kind: str, lines: Iterable[str]) -> str:
 
 def legend(report: Report) -> str:
     """Write the color of each row."""
-    names = {row.name: index for index, row in enumerate(report.rows)}
-    entries = "\n".join(f"<li>{_named(report, row.name, names[row.name])}</li>" for row, _ in report.measured)
+    entries = "\n".join(f"<li>{_named(report, row.name)}</li>" for row, _ in report.measured)
     return f'<ul class="legend">\n{entries}\n</ul>'
 
 
-def _named(report: Report, name: str, index: int) -> str:
+def _named(report: Report, name: str) -> str:
     tag = '<span class="tag">reference</span>' if name == report.reference else ""
-    return f'<span class="dot" style="background: var(--series-{index % SERIES})"></span>{escape(name)}{tag}'
+    return f'<span class="dot" style="background: var(--series-{color_numbers(report)[name]})"></span>{escape(name)}{tag}'
 
 
 def charts(report: Report) -> str:
@@ -136,12 +135,11 @@ def charts(report: Report) -> str:
 
 def table(report: Report, title: str, hint: str, columns: Sequence[Column]) -> str:
     """Write one table: a row for each artifact that did not fail."""
-    names = {row.name: index for index, row in enumerate(report.rows)}
     head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in columns)
     lines = []
     for row, figures in report.measured:
         cells = "".join(f"<td>{escape(column.cell(report, row, figures))}</td>" for column in columns)
-        lines.append(f'<tr><th scope="row">{_named(report, row.name, names[row.name])}</th>{cells}</tr>')
+        lines.append(f'<tr><th scope="row">{_named(report, row.name)}</th>{cells}</tr>')
     body = "\n".join(lines)
     return (
         f'<section class="card">\n<h2>{title}</h2>\n<p class="hint">{escape(hint)}</p>\n<div class="scroll">\n<table>\n'

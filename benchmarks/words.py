@@ -139,14 +139,17 @@ def headline(report: Report) -> tuple[Row, Figures] | None:
 
 def summary(report: Report) -> str:
     """Say in a sentence what the benchmark found, and in another each what stands against it."""
-    best = headline(report)
-    found = "No artifact could be measured." if best is None else _found(report, *best)
     doubts = ["The times are doubtful: they were measured with noise."] if report.warnings else []
     failures = [f"{len(report.failed)} of {len(report.rows)} artifacts failed."] if report.failed else []
-    return " ".join([found, *doubts, *failures])
+    return " ".join([finding(report), *doubts, *failures])
 
 
-def _found(report: Report, row: Row, figures: Figures) -> str:
+def finding(report: Report) -> str:
+    """Say in a sentence what the benchmark found."""
+    best = headline(report)
+    if best is None:
+        return "No artifact could be measured."
+    row, figures = best
     took = milliseconds(figures.latency.median)
     if report.base is None or row.name == report.reference:
         return f"{row.name} turns a picture into its mask in {took}, at {percent(figures.scores.miou)} mIoU."

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from segdeploy.benchmarks.latency import Latency
-from segdeploy.benchmarks.plots import class_bars, distribution, scatter
+from segdeploy.benchmarks.plots import class_bars, color_numbers, distribution, scatter
 from segdeploy.benchmarks.report import SCHEMA, Figures, Labels, Report, Row
 from segdeploy.benchmarks.to_html import to_html
 from segdeploy.benchmarks.to_markdown import escape, to_markdown
@@ -105,7 +105,7 @@ def test_busy_machine_is_told() -> None:
     """Load 13 on 8 cores: others compete."""
     report = replace(WHOLE, machine=replace(REPORT.machine, load=13.0))
 
-    assert report.warnings == ("The machine was busy before the first round: load 13.0 on 8 cores.",)
+    assert report.warnings == ("The machine was busy before the first round (load 13.0 on 8 cores): the times are doubtful.",)
     assert WHOLE.warnings == ()
 
 
@@ -292,3 +292,9 @@ def test_drawing_shows_names_as_they_are(draw: object) -> None:
     assert names[1] in text
     assert f"\u2026{'x' * 24}.onnx" in text
     assert root.attrib["role"] == "img"
+
+
+def test_grey_is_the_reference_alone() -> None:
+    """A row that is compared with nothing is not drawn as the background of others."""
+    assert color_numbers(REPORT) == {"best.pt": 0, "best.onnx": 1, EVIL: 2, "broken.onnx": 3}
+    assert color_numbers(replace(REPORT, reference=None, rows=REPORT.rows[1:2])) == {"best.onnx": 1}
