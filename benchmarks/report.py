@@ -168,17 +168,23 @@ class Report:
         """What makes the figures doubtful, a sentence each."""
         machine = self.machine
         busy = machine.load is not None and machine.load > BUSY * machine.host_cores
-        crowd = (
-            [
-                f"The machine was busy before the first round (load {machine.load:.1f} on {machine.host_cores} cores): the times are doubtful."
-            ]
-            if busy
-            else []
-        )
-        return (
-            *crowd,
-            *(f"{row.name} was measured with noise: {noise}." for row, figures in self.measured if (noise := figures.latency.noise)),
-        )
+        load = f"load {machine.load} on {machine.host_cores} cores"
+        crowd = [f"The machine was busy before the first round ({load}): the times are doubtful."] if busy else []
+        noises = [(row.name, figures.latency.noise) for row, figures in self.measured]
+        return (*crowd, *(f"{name} was measured with noise: {noise}." for name, noise in noises if noise))
+
+    def speedup(self, figures: Figures) -> tuple[float, float] | None:
+        """Give how many times as fast as the reference a row is, at the least and at the most; None without a reference.
+
+        Both are the medians' ratio, unless one of the two was measured with noise: then one's slow runs stand against the other's
+        fast ones, and the reverse, since a single number would be believed.
+        """
+        if self.base is None:
+            return None
+        base, own = self.base.latency, figures.latency
+        if base.noise or own.noise:
+            return base.percentile(25) / own.percentile(75), base.percentile(75) / own.percentile(25)
+        return base.median / own.median, base.median / own.median
 
     def to_json(self) -> str:
         """Write the report as JSON text."""

@@ -21,7 +21,6 @@ from .words import (
     percent,
     points,
     same,
-    speedup,
     times,
     video_hint,
 )
@@ -86,11 +85,11 @@ def tiles(report: Report) -> str:
     if best is None:
         return ""
     row, figures = best
-    ratio = speedup(report, figures)
+    ratio = report.speedup(figures)
     compared = report.base is not None and row.name != report.reference
     found = [("a picture", milliseconds(figures.latency.median), f"95% within {milliseconds(figures.latency.percentile(95))}")]
     if compared and ratio and report.base and figures.labels:
-        found.insert(0, ("speed", times(ratio), f"{report.reference} is 1×"))
+        found.insert(0, ("speed", times(*ratio), f"{report.reference} is 1×"))
         found.append(("labels the same", same(figures.labels.overall), f"{same(figures.labels.near)} near edges"))
         found.append(("mIoU", percent(figures.scores.miou), f"{points(figures.scores.miou - report.base.scores.miou)} points"))
     else:

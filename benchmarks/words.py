@@ -53,9 +53,14 @@ def points(difference: float) -> str:
     return f"{rounded:+.2f}".replace("-", "−") if rounded else "±0"
 
 
-def times(ratio: float) -> str:
-    """Write how many times as fast."""
-    return f"{ratio:.1f}×" if ratio < 100 else f"{ratio:.0f}×"
+def times(least: float, most: float) -> str:
+    """Write how many times as fast, or between which bounds."""
+    return "–".join(dict.fromkeys((number(least), number(most)))) + "×"
+
+
+def number(ratio: float) -> str:
+    """Write a ratio with two digits that count, or all that stand before the point."""
+    return f"{ratio:.{2 if ratio < 0.95 else 1 if ratio < 9.95 else 0}f}"
 
 
 def megabytes(size: int | None) -> str:
@@ -67,14 +72,9 @@ def megabytes(size: int | None) -> str:
     return f"{size / 1e6:.{2 if size < 1e7 else 0}f} MB"
 
 
-def speedup(report: Report, figures: Figures) -> float | None:
-    """Give how many times as fast as the reference a row is, median by median; None without a reference."""
-    return report.base.latency.median / figures.latency.median if report.base else None
-
-
 def _versus(report: Report, _: Row, figures: Figures) -> str:
-    ratio = speedup(report, figures)
-    return "–" if ratio is None else times(ratio)
+    ratio = report.speedup(figures)
+    return "–" if ratio is None else times(*ratio)
 
 
 def _lost(report: Report, _: Row, figures: Figures) -> str:
@@ -158,10 +158,10 @@ def finding(report: Report) -> str:
 
 
 def _compared(report: Report, figures: Figures) -> str:
-    ratio = speedup(report, figures) or 1.0
-    if ratio >= 1:
-        return f"{ratio:.1f} times as fast as {report.reference}"
-    return f"{1 / ratio:.1f} times as long as {report.reference}"
+    least, most = report.speedup(figures) or (1.0, 1.0)
+    if most < 1:
+        return f"{' to '.join(dict.fromkeys((number(1 / most), number(1 / least))))} times as long as {report.reference}"
+    return f"{' to '.join(dict.fromkeys((number(least), number(most))))} times as fast as {report.reference}"
 
 
 def _miou(report: Report, figures: Figures) -> str:

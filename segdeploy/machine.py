@@ -73,7 +73,7 @@ def survey() -> Machine:
         host_cores=os.cpu_count() or 1,
         memory=memory_limit(),
         governor=_text(GOVERNOR).strip(),
-        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         versions=versions(),
     )
 

@@ -109,6 +109,16 @@ def test_busy_machine_is_told() -> None:
     assert WHOLE.warnings == ()
 
 
+def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
+    """Quartiles of 100 and 300 three times each are 100 and 300: against 40 ms that is 2.5 to 7.5 times as fast."""
+    noisy = replace(REPORT, rows=(row_of("best.pt", figures_of(100.0, drift=3.0)), row_of("best.onnx", figures_of(40.0))))
+
+    assert noisy.speedup(noisy.rows[1].figures) == (2.5, 7.5)
+    assert summary(noisy).startswith("best.onnx takes 40.0 ms, 2.5 to 7.5 times as fast as best.pt, with ")
+    assert "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 2.5–7.5× |" in to_markdown(noisy)
+    assert WHOLE.speedup(WHOLE.rows[1].figures) == (2.5, 2.5)
+
+
 @pytest.mark.parametrize(
     ("report", "sentence"),
     [
@@ -152,8 +162,10 @@ def test_summary_says_what_was_found(report: Report, sentence: str) -> None:
         (points(0.00001), "±0"),
         (points(-0.0123), "−1.23"),
         (points(0.005), "+0.50"),
-        (times(2.349), "2.3×"),
-        (times(120.4), "120×"),
+        (times(2.349, 2.349), "2.3×"),
+        (times(120.4, 120.4), "120×"),
+        (times(0.523, 0.523), "0.52×"),
+        (times(1.22, 9.96), "1.2–10×"),
         (megabytes(1_860_000), "1.86 MB"),
         (megabytes(31_000_000), "31 MB"),
         (megabytes(2_500_000_000), "2.50 GB"),
