@@ -201,11 +201,11 @@ def test_the_camera_is_a_pinhole():
 def test_the_ground_is_where_its_points_are_seen():
     """Finding the ground under a pixel undoes seeing the ground, in a bend too."""
     camera = Camera(height=64, width=96, x=1.0, z=7.0, bend=Bend(reach=8.0, phase=1.0))
-    first, z, x = camera.ground()
+    first, ahead, left, step = camera.ground()
 
-    column, row = camera.spot(x[10, 20], 0.0, z[10])
+    column, row = camera.spot(left[10] + 20 * step[10], 0.0, camera.z + ahead[10])
 
-    assert (column, row) == pytest.approx((20.5, first + 10.5))
+    assert (column, row) == pytest.approx((20, first + 10.5))
 
 
 def test_a_drive_sounds(tmp_path):

@@ -26,7 +26,7 @@ def _mirror(canvas: Canvas, camera: Camera, light: Light) -> None:
     rows = camera.height - first
     above = canvas.picture[max(first - rows, 0) : first][::-1]
     if len(above) < rows:
-        above = cv2.copyMakeBorder(above, 0, rows - len(above), 0, 0, cv2.BORDER_REPLICATE)
+        above = np.asarray(cv2.copyMakeBorder(above, 0, rows - len(above), 0, 0, cv2.BORDER_REPLICATE), np.uint8)
     small = cv2.resize(above, (max(camera.width // 4, 1), max(rows // 8, 1)), interpolation=cv2.INTER_AREA)
     blurred = cv2.resize(cv2.blur(small, (3, 3)), (camera.width, rows), interpolation=cv2.INTER_LINEAR)
     part = canvas.picture[first:]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-NEAR = 1.6
+NEAR = 1.0
 """What stands closer to the camera than this, in meters, is cut."""
 
 
@@ -94,15 +94,14 @@ class Camera:
         across = x + self.middles(z) - self.x
         return np.stack([self.width / 2 + self.focal * across / ahead, self.horizon + self.focal * (self.eye - y) / ahead], axis=1)
 
-    def ground(self) -> tuple[int, Floats, Floats]:
-        """Find the ground under every pixel.
+    def ground(self) -> tuple[int, Floats, Floats, Floats]:
+        """Find the ground under every row of the picture.
 
         Returns:
-            First row of ground, z of each row from there (rows,), and x of each pixel (rows, W), in meters.
+            First row of ground; for each row from there: how far ahead it is, which x its left edge shows, and how
+            far it is from one pixel to the next, all in meters.
         """
-        first = int(np.floor(self.horizon)) + 1
-        ahead = self.focal * self.eye / (np.arange(first, self.height) + 0.5 - self.horizon)
-        z = self.z + ahead
-        columns = np.arange(self.width) + 0.5 - self.width / 2
-        middle = self.x - self.middles(z)
-        return first, z, columns[None] * (ahead / self.focal)[:, None] + middle[:, None]
+        first = math.floor(self.horizon) + 1
+        ahead = np.asarray(self.focal * self.eye / (np.arange(first, self.height) + 0.5 - self.horizon), np.float64)
+        step = ahead / self.focal
+        return first, ahead, self.x - self.middles(self.z + ahead) - step * self.width / 2, step

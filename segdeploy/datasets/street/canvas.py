@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.datasets.sample import Picture
+from segdeploy.pictures import Picture
 from segdeploy.scores import Mask
 
 Patch = npt.NDArray[np.uint8]
@@ -25,6 +25,15 @@ SHIFT = 4
 """cv2 takes points in sixteenths of a pixel."""
 FARTHEST = 20000 << SHIFT
 """cv2's fixed numbers overflow with points that are further away."""
+
+
+RAMP = np.arange(256, dtype=np.float32)[:, None]
+
+
+def tables(tone: Matrix) -> tuple[Patch, Patch]:
+    """Turn a tone of `Light.tone` into cv2's tables, (1, 256, 3) each: what becomes of a color, and what the air adds to a coverage."""
+    lit = np.minimum(RAMP * tone.diagonal() + 0.5, 255).astype(np.uint8)
+    return lit[None], np.minimum(RAMP * tone[:, 3] + 0.5, 255).astype(np.uint8)[None]
 
 
 def points_of(points: npt.ArrayLike) -> npt.NDArray[np.int32]:
@@ -51,7 +60,8 @@ class Sprite:
         levels = [self.patch]
         while min(levels[-1].shape[:2]) > 2:
             height, width = levels[-1].shape[:2]
-            levels.append(cv2.resize(levels[-1], ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA))
+            half = ((width + 1) // 2, (height + 1) // 2)
+            levels.append(np.asarray(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA), np.uint8))
         return levels
 
     @cached_property
@@ -128,17 +138,24 @@ class Canvas:
         shift_x = column - sign * shown[0] / 2 - box.left + sign * ratio / 2 - 0.5
         shift_y = row - shown[1] - box.top + ratio / 2 - 0.5
         turn = np.array([[sign * ratio, 0, shift_x], [0, ratio, shift_y]])
-        self.blend(cv2.warpAffine(patch, turn, box.size, flags=cv2.INTER_LINEAR), box, label=label, tone=tone)
+        seen = np.asarray(cv2.warpAffine(patch, turn, box.size, flags=cv2.INTER_LINEAR), np.uint8)
+        self.blend(seen, box, label=label, tone=tone)
 
     def blend(self, patch: Patch, box: Box, *, label: int, tone: Matrix) -> None:
         """Lay a patch of the box's size over the picture, and its class over the mask."""
         coverage = cv2.extractChannel(patch, 3)
         part = self.picture[box.top : box.bottom, box.left : box.right]
         left = cv2.multiply(part, cv2.cvtColor(cv2.bitwise_not(coverage), cv2.COLOR_GRAY2BGR), scale=1 / 255)
-        cv2.add(cv2.transform(patch, tone), left, dst=part)
+        lit, air = tables(tone)
+        seen = cv2.LUT(cv2.cvtColor(patch, cv2.COLOR_BGRA2BGR), lit)
+        if air.any():
+            seen = cv2.add(seen, cv2.LUT(cv2.cvtColor(coverage, cv2.COLOR_GRAY2BGR), air))
+        cv2.add(seen, left, dst=part)
         self.mask[box.top : box.bottom, box.left : box.right][coverage >= HALF] = label
 
-    def surface(self, sprite: Sprite, corners: Floats, *, label: int, tone: Matrix, span: tuple[float, float] = (0, 1)) -> None:
+    def surface(
+        self, sprite: Sprite, corners: Floats, *, label: int, tone: Matrix, span: tuple[float, float] = (0, 1), opacity: float = 1.0
+    ) -> None:
         """Stretch a sprite over a flat quadrangle in perspective.
 
         Args:
@@ -147,6 +164,7 @@ class Canvas:
             label: Class of the mask.
             tone: From `Light.tone`.
             span: Which part of the sprite's width, in [0, 1], lies between the left and the right corners.
+            opacity: How much it hides of what is behind, in [0, 1].
         """
         box = self.box(corners)
         if box is None:
@@ -158,18 +176,22 @@ class Canvas:
         source = np.array([[start, 0], [end, 0], [end, height], [start, height]], np.float32) - 0.5
         target = corners - (box.left + 0.5, box.top + 0.5)
         turn = cv2.getPerspectiveTransform(source, target.astype(np.float32))
-        seen = cv2.warpPerspective(patch, turn, box.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        seen = np.asarray(cv2.warpPerspective(patch, turn, box.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
         coverage = np.zeros(seen.shape[:2], np.uint8)
-        cv2.fillConvexPoly(coverage, points_of(corners - (box.left, box.top)), 255, cv2.LINE_AA, SHIFT)
+        cv2.fillConvexPoly(coverage, points_of(corners - (box.left, box.top)), 255 * opacity, cv2.LINE_AA, SHIFT)
         self._cut(seen, coverage, box, solid=sprite.solid, label=label, tone=tone)
 
     def _cut(self, seen: Patch, coverage: Mask, box: Box, *, solid: bool, label: int, tone: Matrix) -> None:
         if not solid:
-            self.blend(cv2.multiply(seen, cv2.merge([coverage] * 4), scale=1 / 255), box, label=label, tone=tone)
+            cut = np.asarray(cv2.multiply(seen, cv2.merge([coverage] * 4), scale=1 / 255), np.uint8)
+            self.blend(cut, box, label=label, tone=tone)
             return
         share = coverage.astype(np.float32) * np.float32(1 / 255)
         part = self.picture[box.top : box.bottom, box.left : box.right]
-        part[:] = cv2.blendLinear(cv2.transform(seen, tone), part, share, 1 - share)
+        lit, air = tables(tone)
+        part[:] = cv2.blendLinear(
+            cv2.LUT(cv2.cvtColor(seen, cv2.COLOR_BGRA2BGR), cv2.add(lit, np.repeat(air[:, -1:], 256, axis=1))), part, share, 1 - share
+        )
         self.mask[box.top : box.bottom, box.left : box.right][coverage >= HALF] = label
 
     def fill(self, points: Floats, color: tuple[float, float, float], *, label: int) -> None:

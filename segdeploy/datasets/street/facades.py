@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from segdeploy.datasets.street.canvas import Sprite
-from segdeploy.datasets.street.light import Color
+from segdeploy.datasets.street.light import Color, times
 from segdeploy.datasets.street.sketch import Sketch, fractal
 
 DENSITY = 20
@@ -56,13 +56,13 @@ def facade(look: int) -> Facade:
     _texture(sheet, brick=look % 3 == 0, random=random)
     _stories(sheet, lights, wall, random=random, bay=bay, bays=bays, floors=floors, story=story, ground=ground)
     _ground_floor(sheet, lights, random=random, bay=bay, bays=bays, ground=ground)
-    trim = tuple(min(value * 1.22, 255.0) for value in wall)
+    trim = times(wall, 1.22)
     sheet.rectangle(-width, ground - 0.12, width, ground + 0.14, trim)
     sheet.rectangle(-width, height - 0.5, width, height, trim)
-    sheet.rectangle(-width, height - 0.62, width, height - 0.5, tuple(value * 0.6 for value in wall))
+    sheet.rectangle(-width, height - 0.62, width, height - 0.5, times(wall, 0.6))
     sheet.shade(np.linspace(1.06, 0.88, 16)[:, None].repeat(2, 1))
     end = Sketch(10, height, density=DENSITY / 2)
-    end.rectangle(-10, -1, 10, height + 1, tuple(value * 0.8 for value in wall))
+    end.rectangle(-10, -1, 10, height + 1, times(wall, 0.8))
     _texture(end, brick=False, random=random)
     for row in range(floors):
         _window(end, None, 0.5, ground + row * story + 0.9, 0.9, 1.4, wall, random=random)
@@ -114,8 +114,8 @@ def _window(
     sheet: Sketch, lights: Sketch | None, x: float, y: float, wide: float, tall: float, wall: Color, *, random: np.random.Generator
 ) -> None:
     left, right, top = x - wide / 2, x + wide / 2, y + tall
-    sheet.rectangle(left - 0.14, y - 0.16, right + 0.14, top + 0.14, tuple(min(value * 1.18, 255.0) for value in wall))
-    sheet.rectangle(left - 0.2, y - 0.24, right + 0.2, y - 0.12, tuple(value * 0.72 for value in wall))
+    sheet.rectangle(left - 0.14, y - 0.16, right + 0.14, top + 0.14, times(wall, 1.18))
+    sheet.rectangle(left - 0.2, y - 0.24, right + 0.2, y - 0.12, times(wall, 0.72))
     sheet.rectangle(left, y, right, top, (232, 234, 236))
     glass = random.uniform(0.7, 1.25)
     sheet.rectangle(left + 0.07, y + 0.07, right - 0.07, top - 0.07, (104 * glass, 88 * glass, 74 * glass))
@@ -129,7 +129,7 @@ def _window(
     if lights is not None and random.random() < 0.42:
         bright = random.uniform(0.55, 1.0)
         for start, end in ((left + 0.07, x - 0.035), (x + 0.035, right - 0.07)):
-            lights.rectangle(start, y + 0.07, end, top - 0.07, tuple(value * bright for value in LIT))
+            lights.rectangle(start, y + 0.07, end, top - 0.07, times(LIT, bright))
 
 
 def _ground_floor(sheet: Sketch, lights: Sketch, *, random: np.random.Generator, bay: float, bays: int, ground: float) -> None:
@@ -147,27 +147,27 @@ def _ground_floor(sheet: Sketch, lights: Sketch, *, random: np.random.Generator,
         middle = (left + right) / 2
         if number == door:
             sheet.rectangle(middle - 0.62, 0, middle + 0.62, 2.55, (206, 210, 214))
-            sheet.rectangle(middle - 0.5, 0, middle + 0.5, 2.1, tuple(value * 0.8 for value in accent))
+            sheet.rectangle(middle - 0.5, 0, middle + 0.5, 2.1, times(accent, 0.8))
             sheet.rectangle(middle - 0.5, 2.15, middle + 0.5, 2.45, (96, 84, 72))
             lights.rectangle(middle - 0.5, 2.15, middle + 0.5, 2.45, LIT)
         elif shop:
             sheet.rectangle(left - 0.05, 0.4, right + 0.05, ground - 0.95, (60, 62, 66))
             sheet.rectangle(left + 0.05, 0.5, right - 0.05, ground - 1.05, (118, 108, 96))
             sheet.polygon([(left + 0.05, ground - 1.05), (middle, ground - 1.05), (left + 0.05, 1.1)], (168, 158, 146))
-            goods = random.uniform(60, 200, (3, 3))
+            goods: list[Color] = [(blue, green, red) for blue, green, red in random.uniform(60, 200, (3, 3)).tolist()]
             for place, color in enumerate(goods):
                 start = left + 0.2 + place * (right - left - 0.4) / 3
-                sheet.rectangle(start, 0.5, start + 0.4, random.uniform(0.9, 1.5), tuple(color))
+                sheet.rectangle(start, 0.5, start + 0.4, random.uniform(0.9, 1.5), color)
             _shop_light(lights, left + 0.05, 0.5, right - 0.05, ground - 1.05, goods=goods)
         else:
             _window(sheet, lights, middle, 1.0, min(right - left, 1.5), 1.6, (170, 176, 180), random=random)
 
 
-def _shop_light(lights: Sketch, left: float, bottom: float, right: float, top: float, *, goods: np.ndarray) -> None:
+def _shop_light(lights: Sketch, left: float, bottom: float, right: float, top: float, *, goods: list[Color]) -> None:
     for step in range(6):
         bright = 0.55 + 0.08 * step
         low, high = (bottom + (top - bottom) * part / 6 for part in (step, step + 1))
-        lights.rectangle(left, low, right, high, tuple(value * bright for value in (110, 184, 236)))
+        lights.rectangle(left, low, right, high, times((110, 184, 236), bright))
     for place, color in enumerate(goods):
         start = left + 0.15 + place * (right - left - 0.3) / 3
-        lights.rectangle(start, bottom, start + 0.4, bottom + 0.4 + color[0] / 260, tuple(color * 0.7))
+        lights.rectangle(start, bottom, start + 0.4, bottom + 0.4 + color[0] / 260, times(color, 0.7))

@@ -5,12 +5,12 @@ from functools import lru_cache
 import numpy as np
 
 from segdeploy.datasets.street.canvas import Sprite
-from segdeploy.datasets.street.light import Color
+from segdeploy.datasets.street.light import Color, times
 from segdeploy.datasets.street.sketch import Sketch, fractal
 
 SIGNS = 8
 FENCES = 4
-FENCE_LENGTH = 3.0
+FENCE_LENGTH = 6.0
 LAMP_HEIGHT = 6.2
 LAMP_REACH = 1.3
 SIGN_POST = 2.5
@@ -21,7 +21,7 @@ BLUE: Color = (190, 96, 24)
 
 def _tube(sheet: Sketch, x: float, bottom: float, top: float, width: float, color: Color) -> None:
     for start, end, bright in ((-0.5, 0.5, 0.8), (-0.4, 0.05, 1.1), (0.25, 0.5, 0.55)):
-        sheet.rectangle(x + start * width, bottom, x + end * width, top, tuple(min(value * bright, 255.0) for value in color))
+        sheet.rectangle(x + start * width, bottom, x + end * width, top, times(color, bright))
 
 
 @lru_cache(maxsize=4)
@@ -29,14 +29,14 @@ def lamp(look: int) -> Sprite:
     """Draw a street lamp that leans to the right, `LAMP_HEIGHT` tall."""
     color = ((110, 114, 112), (76, 84, 78), (140, 142, 144), (96, 100, 108))[look % 4]
     sheet = Sketch(2 * LAMP_REACH + 0.8, LAMP_HEIGHT + 0.2, density=48)
-    _tube(sheet, 0, 0, LAMP_HEIGHT - 0.6, 0.26, color)
-    _tube(sheet, 0, 0, 1.1, 0.38, tuple(value * 0.92 for value in color))
+    _tube(sheet, 0, 0, LAMP_HEIGHT - 0.6, 0.3, color)
+    _tube(sheet, 0, 0, 1.1, 0.42, times(color, 0.92))
     arm = [
         (0.13 * np.sin(angle) + LAMP_REACH * (1 - np.cos(angle)) * 0.9, LAMP_HEIGHT - 0.75 + 0.7 * np.sin(angle))
         for angle in np.linspace(0, 1.5, 8)
     ]
-    sheet.stroke(arm, 0.17, color)
-    sheet.ellipse(LAMP_REACH, LAMP_HEIGHT - 0.1, 0.46, 0.14, tuple(value * 0.8 for value in color))
+    sheet.stroke(arm, 0.2, color)
+    sheet.ellipse(LAMP_REACH, LAMP_HEIGHT - 0.1, 0.46, 0.14, times(color, 0.8))
     sheet.ellipse(LAMP_REACH, LAMP_HEIGHT - 0.16, 0.36, 0.07, (214, 240, 250))
     return sheet.finish()
 
@@ -45,7 +45,7 @@ def lamp(look: int) -> Sprite:
 def post(height: float) -> Sprite:
     """Draw a plain post."""
     sheet = Sketch(0.5, height, density=64)
-    _tube(sheet, 0, 0, height, 0.2, (132, 136, 138))
+    _tube(sheet, 0, 0, height, 0.24, (132, 136, 138))
     return sheet.finish()
 
 
@@ -112,7 +112,7 @@ def traffic_light(state: int) -> Sprite:
     sheet.rectangle(-0.29, 0.06, 0.29, 1.44, (34, 36, 34))
     for place, color in enumerate(((60, 60, 250), (60, 190, 255), (110, 235, 90))):
         bright = 1.0 if place == state else 0.22
-        sheet.ellipse(0, 1.2 - 0.45 * place, 0.18, 0.18, tuple(value * bright for value in color))
+        sheet.ellipse(0, 1.2 - 0.45 * place, 0.18, 0.18, times(color, bright))
     return sheet.finish()
 
 
@@ -145,7 +145,7 @@ def fence(look: int) -> tuple[Sprite, float]:
         for y in np.arange(0.1, height, 0.34):
             sheet.rectangle(-half, y, half, y + 0.26, (150, 160, 166))
             sheet.rectangle(-half, y + 0.2, half, y + 0.26, (176, 184, 188))
-        for x in (-half, 0.0):
+        for x in (-half, -half / 2, 0.0, half / 2):
             sheet.rectangle(x, 0, x + 0.14, height, (98, 106, 112))
     sheet.shade(1 + 0.03 * fractal(64, 96, random=random))
     return sheet.finish(), height
@@ -154,5 +154,5 @@ def fence(look: int) -> tuple[Sprite, float]:
 def _boards(sheet: Sketch, height: float, width: float, color: Color, random: np.random.Generator) -> None:
     for x in np.arange(-FENCE_LENGTH / 2, FENCE_LENGTH / 2, width):
         bright = random.uniform(0.85, 1.1)
-        sheet.rectangle(x, 0, x + width, height, tuple(value * 0.55 for value in color))
-        sheet.rectangle(x, 0, x + width * 0.86, height, tuple(min(value * bright, 255.0) for value in color))
+        sheet.rectangle(x, 0, x + width, height, times(color, 0.55))
+        sheet.rectangle(x, 0, x + width * 0.86, height, times(color, bright))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.datasets.street.camera import Camera, Floats
-from segdeploy.datasets.street.canvas import Canvas
+from segdeploy.datasets.street.canvas import Canvas, tables
 from segdeploy.datasets.street.labels import PAVEMENT, ROAD, TREE
 from segdeploy.datasets.street.light import Light
 from segdeploy.datasets.street.sketch import fractal
@@ -20,6 +20,8 @@ CROSSING = 20.0
 """Where on the strip the crossing starts, in meters."""
 REACH = 16.0
 """Half of the strip's width, in meters."""
+UNSEEN = 0.02
+"""So little haze, as a share of a color, is left out."""
 ACROSS = 32
 """Pixels of the strip per meter across the street."""
 ALONG = 20
@@ -39,6 +41,11 @@ class Layout:
     road: float
     pavement: float
     look: int
+
+    @property
+    def crossing(self) -> bool:
+        """Whether stripes lead people over the road."""
+        return self.look % 2 == 1
 
     @property
     def line(self) -> float:
@@ -68,11 +75,18 @@ def strip(layout: Layout) -> list[Mask]:
     outside = x > layout.line
     grass = np.array([52, 112, 84]) * (1 + 0.1 * fractal(height, width, random=random, octaves=7))[..., None]
     sheet[:, outside] = grass[:, outside]
-    levels = [sheet.clip(0, 255).astype(np.uint8)]
+    level = sheet.clip(0, 255).astype(np.uint8)
+    levels = [_joined(level)]
     for _ in range(4):
-        rows, columns = levels[-1].shape[:2]
-        levels.append(cv2.resize(levels[-1], (columns // 2, max(rows // 4, 2)), interpolation=cv2.INTER_AREA))
+        rows, columns = level.shape[:2]
+        level = np.asarray(cv2.resize(level, (columns // 2, max(rows // 4, 2)), interpolation=cv2.INTER_AREA), np.uint8)
+        levels.append(_joined(level))
     return levels
+
+
+def _joined(level: Mask) -> Mask:
+    """Put the last row before the first and the first behind the last, so that the strip can repeat."""
+    return np.concatenate([level[-1:], level, level[:1]])
 
 
 def _asphalt(sheet: np.ndarray, layout: Layout, random: np.random.Generator) -> None:
@@ -113,12 +127,13 @@ def _marks(sheet: np.ndarray, layout: Layout, random: np.random.Generator) -> No
         sheet[rows, columns] = 0.12 * sheet[rows, columns] + 0.88 * wear[rows, columns]
 
     for start in np.arange(0, LENGTH, 6.0):
-        paint(-0.08, 0.08, start, start + 3.0)
-    for side in (-1, 1):
-        for start in np.arange(0, LENGTH, 1.0):
-            edge = side * (layout.road - 2.2)
-            paint(edge - 0.06, edge + 0.06, start, start + 0.5)
-    if layout.look % 2:
+        if not (layout.crossing and CROSSING - 3 < start < CROSSING + 3):
+            paint(-0.08, 0.08, start, start + 3.0)
+    for start in np.arange(0, LENGTH, 1.0):
+        if not (layout.crossing and CROSSING - 1 < start < CROSSING + 4):
+            for edge in (2.2 - layout.road, layout.road - 2.2):
+                paint(edge - 0.06, edge + 0.06, start, start + 0.5)
+    if layout.crossing:
         for left in np.arange(-layout.road + 0.4, layout.road - 0.5, 1.0):
             paint(left, left + 0.55, CROSSING, CROSSING + 3.0)
 
@@ -134,39 +149,54 @@ def _paving(height: int, width: int, random: np.random.Generator) -> np.ndarray:
     return np.asarray(sheet, np.float32)
 
 
-def paint_ground(canvas: Canvas, camera: Camera, light: Light, layout: Layout) -> tuple[int, Floats, Floats]:
-    """Paint everything under the horizon, and give what `Camera.ground` says of it."""
-    first, z, x = camera.ground()
-    ahead = z - camera.z
-    levels = strip(layout)
-    detail = np.clip(np.log2(np.maximum(ACROSS * ahead / camera.focal, 1.0)), 0, len(levels) - 1.001)
-    for number in np.unique(detail.astype(int)):
-        rows = np.flatnonzero(detail.astype(int) == number)
-        fine, coarse = (_look(levels[number + more], x[rows], z[rows]) for more in (0, 1))
-        share = _columns(detail[rows] - number, camera.width)
-        seen = np.asarray(cv2.blendLinear(coarse, fine, share, 1 - share))
-        canvas.picture[first + rows[0] : first + rows[-1] + 1] = _haze(seen, ahead[rows], light)
-    away = np.abs(x)
-    canvas.mask[first:] = np.select([away <= layout.road, away <= layout.line], [np.uint8(ROAD), np.uint8(PAVEMENT)], np.uint8(TREE))
+def paint_ground(canvas: Canvas, camera: Camera, light: Light, layout: Layout) -> None:
+    """Paint everything under the horizon."""
+    first, ahead, left, step = camera.ground()
     canvas.picture[:first] = light.horizon
-    return first, z, x
+    _label(canvas.mask[first:], layout, left, step)
+    levels = strip(layout)
+    detail = np.clip(np.log2(np.maximum(ACROSS * step, 1.0)), 0, len(levels) - 1.001)
+    # The rows nearest to the camera want the finest level alone; each of the others lies between two levels.
+    bands = np.where(detail > 0, detail.astype(int), -1)
+    pixels = np.arange(camera.width, dtype=np.float32) + np.float32(0.5)
+    for band in np.unique(bands):
+        rows = np.flatnonzero(bands == band)
+        x = np.multiply.outer(step[rows].astype(np.float32), pixels) + left[rows, None].astype(np.float32)
+        z = camera.z + ahead[rows]
+        seen = _look(levels[max(band, 0)], x, z)
+        if band >= 0:
+            share = _columns(detail[rows] - band, camera.width)
+            seen = np.asarray(cv2.blendLinear(_look(levels[band + 1], x, z), seen, share, 1 - share), np.uint8)
+        canvas.picture[first + rows[0] : first + rows[-1] + 1] = _haze(seen, ahead[rows], light)
 
 
-def _look(level: Mask, x: Floats, z: Floats) -> Mask:
-    height, width = level.shape[:2]
-    columns = (x + REACH) * (width / (2 * REACH)) - 0.5
-    rows = np.broadcast_to((np.mod(z, LENGTH) * (height / LENGTH))[:, None] - 0.5, x.shape)
-    columns = np.clip(columns, 0, width - 1)
-    return cv2.remap(level, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+def _label(mask: Mask, layout: Layout, left: Floats, step: Floats) -> None:
+    """Label the ground by what lies under the middle of each pixel."""
+    columns = np.arange(mask.shape[1], dtype=np.int32)
+    mask[:] = TREE
+    for reach, label in ((layout.line, PAVEMENT), (layout.road, ROAD)):
+        start, end = (np.ceil((edge - left) / step - 0.5).clip(0, mask.shape[1]).astype(np.int32)[:, None] for edge in (-reach, reach))
+        mask[(columns >= start) & (columns < end)] = label
+
+
+def _look(level: Mask, x: npt.NDArray[np.float32], z: Floats) -> Mask:
+    """Look at the strip from above at x (rows, W) and z (rows,), in meters; beyond its sides its edge goes on."""
+    # A row is doubled at both ends of the strip, so that its end passes into its start.
+    height, width = level.shape[0] - 2, level.shape[1]
+    columns = (x + np.float32(REACH)) * np.float32(width / (2 * REACH)) - np.float32(0.5)
+    rows = _columns(np.mod(z, LENGTH) * (height / LENGTH) + 0.5, x.shape[1])
+    return np.asarray(cv2.remap(level, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _haze(seen: Mask, ahead: Floats, light: Light) -> Mask:
-    air = 1.0 - np.exp(-ahead / light.haze)
-    clear = cv2.transform(seen, light.tone(0.0)[:, :3])
-    if air.max() < 1 / 255:
-        return clear
-    share = _columns(air, seen.shape[1])
-    return np.asarray(cv2.blendLinear(np.full_like(clear, light.horizon), clear, share, 1 - share))
+    clear = np.asarray(cv2.LUT(seen, tables(light.tone(0.0))[0]), np.uint8)
+    # Nobody sees so little haze, and it would have to be worked out for most of the picture.
+    air = np.maximum(1.0 - np.exp(-ahead / light.haze) - UNSEEN, 0.0)
+    rows = int(np.count_nonzero(air))
+    if rows:
+        share = _columns(air[:rows], seen.shape[1])
+        clear[:rows] = cv2.blendLinear(np.full_like(clear[:rows], light.horizon), clear[:rows], share, 1 - share)
+    return clear
 
 
 def _columns(rows: Floats, width: int) -> npt.NDArray[np.float32]:

@@ -10,6 +10,11 @@ Color = tuple[float, float, float]
 """Blue, green, red in 0 ... 255."""
 
 
+def times(color: Color, share: float) -> Color:
+    """Make a color brighter or darker."""
+    return min(color[0] * share, 255.0), min(color[1] * share, 255.0), min(color[2] * share, 255.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Light:
     """The light of one scene.

@@ -15,12 +15,12 @@ from segdeploy.datasets.street.facades import facade
 from segdeploy.datasets.street.furniture import LAMP_HEIGHT, LAMP_REACH, SIGN_POST, bollard, fence, lamp, post, sign, traffic_light
 from segdeploy.datasets.street.ground import paint_ground
 from segdeploy.datasets.street.labels import BICYCLIST, BUILDING, FENCE, PEDESTRIAN, POLE, SIGN, TREE
-from segdeploy.datasets.street.light import Color, Light
+from segdeploy.datasets.street.light import Color, Light, times
 from segdeploy.datasets.street.people import rider, walker
 from segdeploy.datasets.street.plants import HEDGE_HEIGHT, hedge, tree
 from segdeploy.datasets.street.shade import paint_shade
 from segdeploy.datasets.street.sky import paint_sky, paint_skyline
-from segdeploy.datasets.street.vehicles import BODIES, PAINTS, Body, lamps, paint_vehicle, times
+from segdeploy.datasets.street.vehicles import BODIES, PAINTS, Body, lamps, paint_vehicle
 from segdeploy.datasets.street.world import Thing, World, vehicle_look
 
 END = 10.0
@@ -42,9 +42,9 @@ class Stage:
     camera: Camera
     light: Light
 
-    def too_small(self, z: float, size: float, share: float) -> bool:
-        """Tell whether something of `size` meters would take less than a share of the picture's height."""
-        return size * self.camera.scale(z) < share * self.camera.height
+    def too_small(self, z: float, size: float, *, pixels: float) -> bool:
+        """Tell whether something of `size` meters would take fewer pixels than a person could name: it is left out of picture and mask."""
+        return size * self.camera.scale(z) < pixels
 
     def stand(self, sprite: Sprite, thing: Thing, *, label: int, lift: float = 0.0, size: float = 1.0, mirrored: bool = False) -> None:
         """Show an upright sprite at a thing's place, `lift` meters over the ground."""
@@ -106,8 +106,8 @@ def _(thing: street.House, stage: Stage) -> None:
     tone = stage.light.tone((max(thing.near, stage.camera.z) + thing.z) / 2 - stage.camera.z, tint=thing.tint)
     stage.canvas.surface(house.day, corners, label=BUILDING, tone=tone, span=span)
     if stage.light.night:
-        shine = np.eye(3, 4, dtype=np.float32) * min(stage.light.night * 1.1, 1.0)
-        stage.canvas.surface(house.lights, corners, label=BUILDING, tone=shine, span=span)
+        itself = np.eye(3, 4, dtype=np.float32)
+        stage.canvas.surface(house.lights, corners, label=BUILDING, tone=itself, span=span, opacity=stage.light.night)
 
 
 def _house_end(thing: street.House, stage: Stage) -> None:
@@ -141,7 +141,7 @@ def _roof(thing: street.House, stage: Stage) -> None:
 @paint_thing.register
 def _(thing: street.Fence, stage: Stage) -> None:
     sprite, height = fence(thing.look)
-    if stage.too_small(thing.z, height, 0.02):
+    if stage.too_small(thing.z, height, pixels=6):
         return
     found = _wall(stage, thing.x, thing.near, thing.z, height)
     if found is not None:
@@ -150,7 +150,7 @@ def _(thing: street.Fence, stage: Stage) -> None:
 
 @paint_thing.register
 def _(thing: street.Hedge, stage: Stage) -> None:
-    if stage.too_small(thing.z, HEDGE_HEIGHT, 0.04):
+    if stage.too_small(thing.z, HEDGE_HEIGHT, pixels=9):
         return
     found = _wall(stage, thing.x, thing.near, thing.z, HEDGE_HEIGHT)
     if found is not None:
@@ -160,13 +160,13 @@ def _(thing: street.Hedge, stage: Stage) -> None:
 
 @paint_thing.register
 def _(thing: street.Tree, stage: Stage) -> None:
-    if not stage.too_small(thing.z, 7.0, 0.085):
+    if not stage.too_small(thing.z, 7.0, pixels=20):
         stage.stand(tree(thing.look), thing, label=TREE, mirrored=thing.x > 0)
 
 
 @paint_thing.register
 def _(thing: street.Lamp, stage: Stage) -> None:
-    if stage.too_small(thing.z, 0.26, 0.007):
+    if stage.too_small(thing.z, 0.3, pixels=2):
         return
     stage.stand(lamp(thing.look), thing, label=POLE, mirrored=thing.x > 0)
     if stage.light.night:
@@ -193,21 +193,21 @@ def _pools(stage: Stage, things: Sequence[Thing]) -> None:
 
 @paint_thing.register
 def _(thing: street.Bollard, stage: Stage) -> None:
-    if not stage.too_small(thing.z, 0.3, 0.011):
+    if not stage.too_small(thing.z, 0.3, pixels=3):
         stage.stand(bollard(thing.look), thing, label=POLE)
 
 
 @paint_thing.register
 def _(thing: street.Sign, stage: Stage) -> None:
-    if stage.too_small(thing.z, 1.0, 0.032):
+    if stage.too_small(thing.z, 1.0, pixels=8):
         return
     stage.stand(post(SIGN_POST), thing, label=POLE)
-    stage.stand(sign(thing.look), thing, label=SIGN, lift=SIGN_POST - 0.55)
+    stage.stand(sign(thing.look), thing, label=SIGN, lift=SIGN_POST - 0.6, size=1.1)
 
 
 @paint_thing.register
 def _(thing: street.TrafficLight, stage: Stage) -> None:
-    if stage.too_small(thing.z, 0.66, 0.024):
+    if stage.too_small(thing.z, 0.66, pixels=6):
         return
     stage.stand(post(SIGN_POST), thing, label=POLE)
     stage.stand(traffic_light(thing.state), thing, label=SIGN, lift=SIGN_POST - 0.2)
@@ -215,19 +215,19 @@ def _(thing: street.TrafficLight, stage: Stage) -> None:
 
 @paint_thing.register
 def _(thing: street.Walker, stage: Stage) -> None:
-    if not stage.too_small(thing.z, 1.75, 0.055):
+    if not stage.too_small(thing.z, 1.75, pixels=17):
         stage.stand(walker(thing.look, thing.phase, facing=thing.facing), thing, label=PEDESTRIAN)
 
 
 @paint_thing.register
 def _(thing: street.Rider, stage: Stage) -> None:
-    if not stage.too_small(thing.z, 1.8, 0.055):
+    if not stage.too_small(thing.z, 1.8, pixels=15):
         stage.stand(rider(thing.look, thing.phase, facing=thing.facing), thing, label=BICYCLIST)
 
 
 @paint_thing.register
 def _(thing: street.Vehicle, stage: Stage) -> None:
-    if stage.too_small(thing.z, 1.5, 0.02):
+    if stage.too_small(thing.z, 1.5, pixels=6):
         return
     body, color = vehicle_look(thing.look)
     paint_vehicle(stage.canvas, stage.camera, stage.light, body=BODIES[body], paint=PAINTS[color], pose=thing.pose)

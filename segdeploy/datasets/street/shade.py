@@ -33,14 +33,14 @@ Spot = tuple[float, float]
 def paint_shade(canvas: Canvas, camera: Camera, light: Light, things: Iterable[Thing]) -> None:
     """Darken the ground where things keep light away; the mask stays, since a shadow is no thing."""
     first = int(np.floor(camera.horizon)) + 1
-    shade = np.full((camera.height - first, camera.width), 255, np.uint8)
+    shade: Mask = np.full((camera.height - first, camera.width), 255, np.uint8)
     near = [thing for thing in things if thing.z < camera.z + FAR]
     if light.sun:
         beam = _sunbeam(light)
         _fill(shade, camera, [shape for thing in near for shape in cast(thing, *beam)], first=first, left=1 - light.sun)
     _fill(shade, camera, [shape for thing in near for shape in stand(thing)], first=first, left=UNDER)
     soft = 2 * (camera.height // 160) + 1
-    shade = cv2.blur(shade, (soft, soft))
+    shade = np.asarray(cv2.blur(shade, (soft, soft)), np.uint8)
     part = canvas.picture[first:]
     cv2.multiply(part, cv2.cvtColor(shade, cv2.COLOR_GRAY2BGR), dst=part, scale=1 / 255)
 

@@ -59,7 +59,7 @@ class Sketch:
 
     def finish(self) -> Sprite:
         """Average the drawing to the sprite's size."""
-        return Sprite(cv2.resize(self.sheet, self.size, interpolation=cv2.INTER_AREA), self.density)
+        return Sprite(np.asarray(cv2.resize(self.sheet, self.size, interpolation=cv2.INTER_AREA), np.uint8), self.density)
 
 
 def fractal(height: int, width: int, *, random: np.random.Generator, octaves: int = 4) -> np.ndarray:
@@ -68,5 +68,6 @@ def fractal(height: int, width: int, *, random: np.random.Generator, octaves: in
     for octave in range(octaves):
         cells = 2 ** (octave + 2)
         grid = random.standard_normal((max(cells * height // max(height, width), 2), max(cells * width // max(height, width), 2)))
-        total += cv2.resize(grid.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC) / 1.6**octave
+        fine = np.asarray(cv2.resize(grid.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+        total += fine * np.float32(1.6**-octave)
     return total

@@ -11,6 +11,8 @@ from segdeploy.datasets.street.labels import BUILDING, SKY, TREE
 from segdeploy.datasets.street.light import Light
 from segdeploy.datasets.street.sketch import Sketch, fractal
 
+COARSER = 3
+"""The sky is soft: it is painted so many times coarser than the picture."""
 SKYLINE_WIDTH = 1200.0
 SKYLINE_HEIGHT = 44.0
 SKYLINE_DISTANCE = 330.0
@@ -25,7 +27,7 @@ def _noise() -> np.ndarray:
 def paint_sky(canvas: Canvas, camera: Camera, light: Light, *, time: float) -> None:
     """Paint everything over the horizon as sky; the clouds drift with the time in seconds."""
     rows = int(np.floor(camera.horizon)) + 1
-    height, width = max((rows + 1) // 2, 1), max((camera.width + 1) // 2, 1)
+    height, width = max(rows // COARSER, 1), max(camera.width // COARSER, 1)
     up = (camera.horizon - (np.arange(height) + 0.5) * rows / height) / camera.focal
     up = np.maximum(up, 0.004)[:, None].astype(np.float32)
     across = (((np.arange(width) + 0.5) * camera.width / width - camera.width / 2) / camera.focal)[None].astype(np.float32)

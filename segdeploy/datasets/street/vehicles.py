@@ -11,7 +11,7 @@ import numpy as np
 from segdeploy.datasets.street.camera import Camera, Floats
 from segdeploy.datasets.street.canvas import SHIFT, Box, Canvas, Patch, points_of
 from segdeploy.datasets.street.labels import CAR
-from segdeploy.datasets.street.light import Color, Light
+from segdeploy.datasets.street.light import Color, Light, times
 
 PAINTS: tuple[Color, ...] = (
     (40, 36, 176), (186, 182, 178), (60, 54, 50), (148, 92, 44), (220, 222, 222),
@@ -19,7 +19,7 @@ PAINTS: tuple[Color, ...] = (
 )  # fmt: skip
 GLASS: Color = (86, 74, 62)
 TYRE: Color = (34, 33, 32)
-NEAREST = 2.0
+NEAREST = 1.2
 """A vehicle whose far end is closer to the camera than this, in meters, is out of sight."""
 SMOOTH = 90
 """Up to this height in pixels a vehicle is drawn four times finer than the picture, else twice."""
@@ -149,11 +149,6 @@ class Face:
     points: Sequence[Point]
     color: Color | float
     hidden: bool = False
-
-
-def times(color: Color, share: float) -> Color:
-    """Make a color brighter or darker."""
-    return min(color[0] * share, 255.0), min(color[1] * share, 255.0), min(color[2] * share, 255.0)
 
 
 @lru_cache(maxsize=len(BODIES) * 8)
@@ -319,7 +314,7 @@ def _draw(built: list[Face], pixels: Floats, paint: Color, box: Box, *, finer: i
 def _turned_away(quad: np.ndarray) -> bool:
     """Tell whether the corners of a face run the wrong way around: it is its back that the camera would see."""
     (a, b), (c, d), (e, f), (g, h) = quad.tolist()
-    return (e - a) * (h - d) - (g - c) * (f - b) >= 0
+    return bool((e - a) * (h - d) - (g - c) * (f - b) >= 0)
 
 
 def lamps(camera: Camera, *, body: Body, pose: Pose) -> Floats:

@@ -1,5 +1,6 @@
 """What stands and moves along an endless street, all of it drawn from one seed."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,13 +18,13 @@ from segdeploy.datasets.street.vehicles import BODIES, PAINTS, SHARES, Pose
 
 BLOCK = LENGTH
 """Length of the part of the street that one seed fills, in meters."""
-SIGHT = 150.0
+SIGHT = 120.0
 """Nothing further away is drawn, in meters."""
 BEHIND = 6.0
 """What stands so far behind the camera, in meters, may still reach into the picture."""
 SPEED = 8.0
 """Of the camera in a drive, in meters a second."""
-ONCOMING, ONCOMING_COUNT = 14, 4
+ONCOMING, ONCOMING_COUNT = 14, 3
 """Purpose of the seed of the vehicles that come, and how many of them are in sight."""
 PARKING = 2.2
 """Width of the lane of parked cars on each side, in meters."""
@@ -191,51 +192,50 @@ class World:
         return sorted(seen, key=lambda thing: -thing.z - (0.0 if abs(thing.x) < self.layout.line else 0.3))
 
     def _block(self, block: int, *, time: float) -> Iterator[Thing]:
-        start = block * BLOCK
         for side in (-1, 1):
-            yield from self._lots(block, side)
-            random = self._random(6, block, side)
-            kerb = side * self.layout.road
-            for z in np.arange(4.0, BLOCK, 16.0):
-                yield Lamp(x=kerb + side * 0.55, z=start + z + 8 * (side > 0), look=self.layout.look)
-            for z in np.arange(1.0, BLOCK, 12.0) + random.uniform(0, 4, 4):
-                if random.random() < 0.75:
-                    yield Sign(x=kerb + side * 0.75, z=start + z, look=int(random.integers(SIGNS)))
-            for z in np.arange(7.5, BLOCK, 12.0) + random.uniform(0, 3, 4):
-                if random.random() < 0.6:
-                    yield Tree(x=kerb + side * 0.95, z=start + z, look=int(random.integers(TREES)))
-            for z in np.arange(0.0, BLOCK, 6.0):
-                if random.random() < 0.5:
-                    yield Bollard(x=kerb + side * 0.45, z=start + z + random.uniform(0, 3), look=self.layout.look)
-            yield from self._parked(start, side, random)
-            if self.layout.look % 2:
+            random = self._random(5, block, side)
+            yield from self._lots(block * BLOCK, side, random)
+            yield from self._kerb(block * BLOCK, side, random)
+            if self.layout.crossing:
                 state = (0, 0, 0, 2, 2, 2, 1)[int(time / 2 + 3 * block) % 7]
-                yield TrafficLight(x=kerb + side * 0.6, z=start + CROSSING - 0.6, look=block, state=state)
+                x = side * (self.layout.road + 0.6)
+                yield TrafficLight(x=x, z=block * BLOCK + CROSSING - 0.6, look=0, state=state)
 
-    def _parked(self, start: float, side: int, random: np.random.Generator) -> Iterator[Thing]:
-        for z in np.arange(3.2, BLOCK, 6.4):
-            look, wanted = int(random.integers(1 << 30)), random.random() < 0.4
-            if wanted and not CROSSING - 4 < z < CROSSING + 7:
-                yield Vehicle(x=side * (self.layout.road - 1.0), z=start + z, look=look, heading=side, moving=False)
+    def _kerb(self, start: float, side: int, random: np.random.Generator) -> Iterator[Thing]:
+        """Give what stands along one kerb of a block."""
+        kerb, look = side * self.layout.road, self.layout.look
+        shifts = random.random((3, 8)).tolist()
+        looks = random.integers(1 << 30, size=(3, 8)).tolist()
+        wanted = random.random((4, 8)).tolist()
+        for number in range(3):
+            yield Lamp(x=kerb + side * 0.55, z=start + 4 + 16 * number + 8 * (side > 0), look=look)
+        for number in range(4):
+            if wanted[0][number] < 0.75:
+                yield Sign(x=kerb + side * 0.75, z=start + 1 + 12 * number + 4 * shifts[0][number], look=looks[0][number] % SIGNS)
+            if wanted[1][number] < 0.6:
+                yield Tree(x=kerb + side * 0.95, z=start + 7.5 + 12 * number + 3 * shifts[1][number], look=looks[1][number] % TREES)
+        for number in range(8):
+            if wanted[2][number] < 0.5:
+                yield Bollard(x=kerb + side * 0.45, z=start + 6 * number + 3 * shifts[2][number], look=look)
+        for number in range(7):
+            z = 3.2 + 6.4 * number
+            if wanted[3][number] < 0.36 and not CROSSING - 4 < z < CROSSING + 7:
+                yield Vehicle(x=kerb - side, z=start + z, look=looks[2][number], heading=side, moving=False)
 
-    def _lots(self, block: int, side: int) -> Iterator[Thing]:
-        random = self._random(5, block, side)
-        place, end = block * BLOCK, (block + 1) * BLOCK
+    def _lots(self, start: float, side: int, random: np.random.Generator) -> Iterator[Thing]:
+        place, end, before = start, start + BLOCK, 0.0
         garden = int(random.integers(3))
-        before = 0.0
-        for number in range(12):
-            look = int(random.integers(LOOKS))
-            tint = tuple(float(value) for value in random.uniform(0.88, 1.1, 3))
+        looks, tints = random.integers(LOOKS, size=12).tolist(), random.uniform(0.88, 1.1, (12, 3)).tolist()
+        for number, (look, (blue, green, red)) in enumerate(zip(looks, tints, strict=True)):
             width, height = facade(look).width, facade(look).height
             if place + width > end or number == garden:
-                stop = end if place + width > end else place + FENCE_LENGTH * int(random.integers(3, 5))
-                yield from self._garden(place, min(stop, end), side, random)
+                stop = end if place + width > end else min(place + float(random.uniform(11.0, 16.0)), end)
+                yield from self._garden(place, stop, side, random)
                 place, before = stop, 0.0
             else:
-                exposed, before = height > before, height
-                colors = (tint[0], tint[1], tint[2])
-                yield House(x=side * self.layout.line, z=place + width, near=place, look=look, tint=colors, exposed=exposed)
-                place += width
+                tint = (blue, green, red)
+                yield House(x=side * self.layout.line, z=place + width, near=place, look=look, tint=tint, exposed=height > before)
+                place, before = place + width, height
             if place >= end:
                 return
 
@@ -246,13 +246,22 @@ class World:
             yield Fence(x=side * line, z=far, near=near, look=look)
         for near, far in _pieces(start, end, HEDGE_LENGTH):
             yield Hedge(x=side * (line + 3.5), z=far + 0.2, near=near, look=leaves)
+        for near, far in _pieces(start, end, 6.0):
             yield Tree(x=side * (line + random.uniform(1.2, 3.0)), z=float(random.uniform(near, far)), look=int(random.integers(TREES)))
 
-    def _slots(self, purpose: int, *, count: int, period: float, speed: float, time: float) -> Iterator[tuple[float, np.random.Generator]]:
-        """Give places of things that move, evenly spread; whoever falls behind comes again ahead as another."""
-        for slot, travelled in enumerate(self.travelled(purpose, count=count, period=period, speed=speed, time=np.array([time]))[:, 0]):
-            lap = int(np.floor(travelled / period))
-            yield self.start + SPEED * time + travelled - lap * period, self._random(purpose, slot, lap)
+    def _slots(self, purpose: int, *, count: int, period: float, speed: float, time: float) -> Iterator[tuple[float, list[float]]]:
+        """Give places of things that move, evenly spread, and four numbers in [0, 1) that say how each looks.
+
+        Whoever falls behind comes again ahead as another.
+        """
+        drawn: dict[int, list[list[float]]] = {}
+        for slot, travelled in enumerate(
+            self.travelled(purpose, count=count, period=period, speed=speed, time=np.array([time]))[:, 0].tolist()
+        ):
+            lap = math.floor((travelled + BEHIND) / period)
+            if lap not in drawn:
+                drawn[lap] = self._random(purpose, 1, lap).random((count, 4)).tolist()
+            yield self.start + SPEED * time + travelled - lap * period, drawn[lap][slot]
 
     def travelled(self, purpose: int, *, count: int, period: float, speed: float, time: Floats) -> Floats:
         """Tell how far ahead of the camera each of `count` things is, (count, times) in meters, not yet folded into the period."""
@@ -260,25 +269,21 @@ class World:
         return np.asarray(offsets[:, None] + (speed - SPEED) * time[None])
 
     def _walkers(self, time: float) -> Iterator[Thing]:
-        for purpose, speed, count in ((10, 1.3, 9), (11, -1.3, 9)):
-            for z, random in self._slots(purpose, count=count, period=66.0, speed=speed, time=time):
-                side = int(random.choice([-1, 1]))
-                x = self.layout.road + random.uniform(0.9, self.layout.pavement - 0.5)
-                phase = int((time + random.random()) * PHASES) % PHASES
-                yield Walker(x=side * x, z=z, look=int(random.integers(PEOPLE)), phase=phase, facing=speed < 0)
+        for purpose, speed in ((10, 1.3), (11, -1.3)):
+            for z, (side, across, phase, look) in self._slots(purpose, count=9, period=54.0, speed=speed, time=time):
+                x = (1 if side < 0.5 else -1) * (self.layout.road + 0.9 + across * (self.layout.pavement - 1.4))
+                yield Walker(x=x, z=z, look=int(look * PEOPLE), phase=int((time + phase) * PHASES) % PHASES, facing=speed < 0)
 
     def _riders(self, time: float) -> Iterator[Thing]:
-        edge = self.layout.road - PARKING - 0.3
-        for purpose, speed, side, count in ((12, 4.2, 1, 3), (13, -4.2, -1, 3)):
-            for z, random in self._slots(purpose, count=count, period=72.0, speed=speed, time=time):
-                phase = int((time * 1.2 + random.random()) * PHASES) % PHASES
-                yield Rider(
-                    x=side * (edge + random.uniform(-0.1, 0.1)), z=z, look=int(random.integers(PEOPLE)), phase=phase, facing=speed < 0
-                )
+        edge = self.layout.road - PARKING - 0.4
+        for purpose, speed, side in ((12, 4.2, 1), (13, -4.2, -1)):
+            for z, (across, phase, look, _) in self._slots(purpose, count=3, period=72.0, speed=speed, time=time):
+                turn = int((1.2 * time + phase) * PHASES) % PHASES
+                yield Rider(x=side * (edge + 0.2 * across), z=z, look=int(look * PEOPLE), phase=turn, facing=speed < 0)
 
     def _traffic(self, time: float) -> Iterator[Thing]:
-        for z, random in self._slots(ONCOMING, count=ONCOMING_COUNT, period=SIGHT, speed=-SPEED, time=time):
-            yield Vehicle(x=-self.lane, z=z, look=int(random.integers(1 << 30)), heading=-1, moving=True)
+        for z, (look, _, _, _) in self._slots(ONCOMING, count=ONCOMING_COUNT, period=SIGHT, speed=-SPEED, time=time):
+            yield Vehicle(x=-self.lane, z=z, look=int(look * (1 << 30)), heading=-1, moving=True)
         random = self._random(15)
         if random.random() < 0.7:
             ahead = random.uniform(15, 34) + 2.5 * np.sin(time / 3 + random.uniform(0, 6))
