@@ -113,7 +113,7 @@ def upside_down(data):
 
 def without_a_class(data):
     for path in (data / "trainannot").iterdir():
-        mask = np.asarray(Image.open(path)).copy()
+        mask = read_ids(path)
         mask[mask == 10] = 9
         write(path, mask)
 

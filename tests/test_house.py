@@ -20,7 +20,7 @@ FLOORS = [
     {"pictures", "enlarge"},
     {"pixels"},
     {"overlay", "selfcheck", "datasets.sample"},
-    {"datasets.layout"},
+    {"datasets.cache", "datasets.layout"},
     {"datasets.pairing", "datasets.registry", "datasets.truth", "datasets.raster"},
     {"datasets.legend"},
     {"datasets.outlines"},

@@ -1,8 +1,11 @@
 """The command: options beat the recipe, and every foreseen mistake is one sentence."""
 
+import shutil
 from pathlib import Path
 
 import click
+import cv2
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -68,6 +71,33 @@ def test_nothing_is_left_of_a_run_that_cannot_begin(small: Path) -> None:
 
     assert isinstance(result.exception, DataError)
     assert not Path("runs").exists()
+
+
+def test_looks_at_the_data_first(small: Path, tiny_camvid: Path, tmp_path: Path) -> None:
+    """A mask that spoils the third hour of a training is found in its first second."""
+    data = tmp_path / "spoiled"
+    shutil.copytree(tiny_camvid, data)
+    mask = cv2.imread(str(data / "trainannot/7.png"), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(data / "trainannot/7.png"), mask[1:])
+
+    result = invoke(str(small), "--data", str(data))
+
+    assert isinstance(result.exception, DataError)
+    assert "7.png is 32x23 but its picture is 32x24" in str(result.exception)
+    assert f"segdeploy data check {data} --dataset camvid" in str(result.exception)
+    assert not Path("runs").exists()
+
+
+def test_tells_what_is_to_be_known_of_the_data(small: Path, tiny_camvid: Path, tmp_path: Path) -> None:
+    """A picture without a label spoils nothing."""
+    data = tmp_path / "partly"
+    shutil.copytree(tiny_camvid, data)
+    cv2.imwrite(str(data / "trainannot/7.png"), np.full((24, 32), 11, np.uint8))
+
+    result = invoke(str(small), "--data", str(data), "--epochs", "1")
+
+    assert result.exit_code == 0, result.output
+    assert "7.png labels no pixel" in result.stderr
 
 
 @pytest.mark.parametrize(

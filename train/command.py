@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from segdeploy.console import next_step, note
-from segdeploy.errors import ConfigError, MissingExtraError, ModelError
+from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError
 from segdeploy.runs import RUNS, new_run
 
 from .recipe import OPTIMIZERS, Recipe, read_recipe
@@ -82,9 +82,31 @@ def train(recipe: str | None, name: str | None, resume: str | None, **options: A
 
 def start(recipe: Recipe, name: str | None) -> None:
     """Train from fresh weights in a new folder."""
+    look_first(recipe)
     training = import_training()
     run = training.Run(recipe)
     finish(run, new_run("train", name or f"{recipe.model}-{recipe.dataset}"))
+
+
+def look_first(recipe: Recipe) -> None:
+    """Look quickly at a data set that lies in files, and tell what is to be known of it.
+
+    Raises:
+        DataError: Something would spoil the training.
+    """
+    if not recipe.data:
+        return
+    from segdeploy.checks.quick import quick_check
+    from segdeploy.checks.split import survey_all
+    from segdeploy.datasets import layout
+
+    surveys, _ = survey_all(layout(recipe.dataset), Path(recipe.data))
+    more = f"see all with: segdeploy data check {recipe.data} --dataset {recipe.dataset}"
+    for finding in quick_check({split: surveys[split] for split in ("train", "val") if split in surveys}):
+        if finding.severity == "error":
+            msg = f"{finding.sentence} ({finding.kind} in {finding.split}; {more})"
+            raise DataError(msg)
+        note(f"{finding.sentence} ({more})")
 
 
 def go_on(last: Path, chosen: Mapping[str, Any]) -> None:

@@ -13,7 +13,6 @@ from segdeploy.errors import SegdeployError
 from segdeploy.machine import cores
 
 from .augment import augment, chance
-from .memory import Remembered
 from .recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
@@ -92,7 +91,7 @@ class Loader:
         workers = choose_workers(recipe)
         self._shuffle = Shuffle(len(samples), recipe)
         self._batches: DataLoader[Batch | SegdeployError] = DataLoader(
-            Augmented(Remembered(samples, room_of_process(recipe)), recipe),
+            Augmented(samples, recipe),
             batch_sampler=self._shuffle,
             collate_fn=stack,
             num_workers=workers,
@@ -136,8 +135,3 @@ def be_single_threaded(worker: int) -> None:  # noqa: ARG001 - torch's signature
 def choose_workers(recipe: Recipe) -> int:
     """Give the recipe's number of workers, or one that leaves the network its cores."""
     return recipe.workers if recipe.workers >= 0 else min(MAX_WORKERS, cores() - 1)
-
-
-def room_of_process(recipe: Recipe) -> float:
-    """Give the bytes that each worker may remember, and the main process beside them for validation."""
-    return recipe.memory * 2**30 / (max(1, choose_workers(recipe)) + 1)

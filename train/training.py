@@ -13,6 +13,7 @@ from segdeploy.backends.eager import EagerBackend, choose_device, device_name
 from segdeploy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from segdeploy.console import progress
 from segdeploy.datasets import Dataset, fingerprint, load
+from segdeploy.datasets.cache import Cached
 from segdeploy.errors import ConfigError, DataError, InterruptedRun, ModelError
 from segdeploy.evaluation import evaluate
 from segdeploy.machine import cores
@@ -22,9 +23,8 @@ from segdeploy.scores import Scores
 from .birth import make_card
 from .history import Epoch, write_history
 from .interruption import terminable
-from .loader import Loader, room_of_process
+from .loader import Loader
 from .loop import Loop
-from .memory import Remembered
 from .plots import draw_curves, draw_samples
 from .recipe import Recipe
 
@@ -47,8 +47,7 @@ class Run:
             DeviceError: The device is not there.
         """
         self.recipe = recipe
-        self._train = open_split(recipe, "train")
-        self._val = Remembered(open_split(recipe, "val"), room_of_process(recipe))
+        self._train, self._val = remembered(open_split(recipe, "train"), open_split(recipe, "val"), room=recipe.memory * 2**30)
         self._device = choose_device(recipe.device)
         if self._device.type == "cpu":
             torch.set_num_threads(recipe.threads if recipe.threads > 0 else cores())
@@ -159,6 +158,12 @@ def open_split(recipe: Recipe, split: str) -> Dataset:
         msg = f"the split {split} of {recipe.dataset} holds no picture; check {recipe.data or 'the data set'}"
         raise DataError(msg)
     return samples
+
+
+def remembered(*splits: Dataset, room: float) -> list[Cached]:
+    """Keep what is read of each split, in as much of the room, in bytes, as it has samples."""
+    total = sum(map(len, splits))
+    return [Cached(samples, room * len(samples) / total) for samples in splits]
 
 
 def farewell(folder: Path, epochs: int) -> str:
