@@ -182,7 +182,7 @@ class Report:
         if self.base is None:
             return None
         base, own = self.base.latency, figures.latency
-        if base.noise or own.noise:
+        if own != base and (base.noise or own.noise):
             return base.percentile(25) / own.percentile(75), base.percentile(75) / own.percentile(25)
         return base.median / own.median, base.median / own.median
 

@@ -114,6 +114,7 @@ def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
     noisy = replace(REPORT, rows=(row_of("best.pt", figures_of(100.0, drift=3.0)), row_of("best.onnx", figures_of(40.0))))
 
     assert noisy.speedup(noisy.rows[1].figures) == (2.5, 7.5)
+    assert noisy.speedup(noisy.rows[0].figures) == (1.0, 1.0)
     assert summary(noisy).startswith("best.onnx takes 40.0 ms, 2.5 to 7.5 times as fast as best.pt, with ")
     assert "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 2.5–7.5× |" in to_markdown(noisy)
     assert WHOLE.speedup(WHOLE.rows[1].figures) == (2.5, 2.5)
