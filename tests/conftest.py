@@ -1,6 +1,7 @@
 """What tests of several files share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,14 @@ def tiny_camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
             cv2.imwrite(str(folder / split / f"{number}.png"), colors[mask])
             cv2.imwrite(str(folder / f"{split}annot" / f"{number}.png"), mask)
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Keep PyTorch to one thread: on tiny tensors, threads that wait for each other cost more than they bring."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -15,6 +15,8 @@ from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
 from segdeploy.checkpoint import STATE_KEY, WEIGHTS_KEY, Checkpoint, load_checkpoint, save_checkpoint
 from segdeploy.errors import ModelError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CARD = ModelCard(
     architecture="unet",
     arguments={"width": 1, "depth": 1},

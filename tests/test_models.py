@@ -13,6 +13,8 @@ from segdeploy.commands.models import models as list_networks
 from segdeploy.errors import ConfigError
 from segdeploy.models.cost import measure
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES = 5
 
 

@@ -7,23 +7,19 @@ import click
 import cv2
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner, Result
 
 from segdeploy.errors import ConfigError, DataError, ModelError, SegdeployError
-from segdeploy.train.command import Size, find_last, train
+from segdeploy.train.command import find_last, size, train
 from segdeploy.train.recipe import Recipe
 
 
 def invoke(*arguments: str) -> Result:
-    threads = torch.get_num_threads()
-    result = CliRunner().invoke(train, list(arguments))
-    torch.set_num_threads(threads)
-    return result
+    return CliRunner().invoke(train, list(arguments))
 
 
 @pytest.fixture
-def small(tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def small(tiny_camvid: Path, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recipe of two quick epochs, in an empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "small.toml"
@@ -41,6 +37,7 @@ def small(tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return recipe
 
 
+@pytest.mark.slow
 def test_trains_and_says_what_is_next(small: Path) -> None:
     """A line an epoch on stdout, with what the issue of a run is; notes on stderr."""
     result = invoke(str(small), "--epochs", "2", "--name", "mine")
@@ -56,6 +53,7 @@ def test_trains_and_says_what_is_next(small: Path) -> None:
     assert 'dataset = "camvid"' in Path("runs/train/mine/recipe.toml").read_text()
 
 
+@pytest.mark.slow
 def test_same_name_gets_a_folder_of_its_own(small: Path) -> None:
     """No run overwrites another."""
     for _ in range(2):
@@ -116,6 +114,7 @@ def test_mistakes_are_told(small: Path, arguments: tuple[str, ...], error: type[
     assert isinstance(invoke(*arguments).exception, error)
 
 
+@pytest.mark.slow
 def test_resume_refuses_a_finished_run(small: Path) -> None:
     """The newest run's last.pt is found; the run has nothing left to do."""
     invoke(str(small), "--epochs", "1", "--name", "done")
@@ -140,8 +139,8 @@ def test_newest_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_size_is_one_number_or_two() -> None:
     """Height comes first, as in every shape."""
-    assert Size().convert("180,240", None, None) == (180, 240)
-    assert Size().convert("320", None, None) == (320, 320)
+    assert size("180,240") == (180, 240)
+    assert size("320") == (320, 320)
     for wrong in ("", "180x240", "1,2,3", "180,", "-3"):
         with pytest.raises(click.BadParameter):
-            Size().convert(wrong, None, None)
+            size(wrong)

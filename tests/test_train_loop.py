@@ -11,6 +11,8 @@ from segdeploy.models import Deployed
 from segdeploy.train.loop import Loop, cross_entropy, make_optimizer
 from segdeploy.train.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Dot(nn.Module):
     """The smallest network: one 1x1 convolution and a norm, two classes."""

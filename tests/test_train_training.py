@@ -22,15 +22,20 @@ from segdeploy.train.training import Run
 
 
 @pytest.fixture
-def recipe(tiny_camvid: Path) -> Iterator[Recipe]:
-    """Four short epochs; on one core, since threads that wait for each other cost more than such small pictures."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    arguments = {"width": 4, "depth": 2}
-    yield Recipe(
-        arguments=arguments, dataset="camvid", data=str(tiny_camvid), epochs=4, imgsz=(24, 32), batch=4, lr=0.01, workers=0, device="cpu"
+def recipe(tiny_camvid: Path, one_thread: None) -> Recipe:
+    """Four short epochs."""
+    return Recipe(
+        arguments={"width": 4, "depth": 2},
+        dataset="camvid",
+        data=str(tiny_camvid),
+        epochs=4,
+        imgsz=(24, 32),
+        batch=4,
+        lr=0.01,
+        device="cpu",
+        threads=1,
+        workers=0,
     )
-    torch.set_num_threads(threads)
 
 
 def ignore(_: Epoch) -> None:
@@ -86,6 +91,7 @@ def test_card_says_how_the_network_came_to_be(recipe: Recipe, tmp_path: Path) ->
     assert last.state
 
 
+@pytest.mark.slow
 def test_score_in_the_card_is_what_the_file_scores(recipe: Recipe, tmp_path: Path) -> None:
     """Validation takes the very path that `eval` takes."""
     Run(recipe).fit(tmp_path, report=ignore)
@@ -98,6 +104,7 @@ def test_score_in_the_card_is_what_the_file_scores(recipe: Recipe, tmp_path: Pat
     assert scores.pixels == backend.card.scores.pixels
 
 
+@pytest.mark.slow
 def test_resumed_run_ends_with_the_same_weights(recipe: Recipe, tmp_path: Path) -> None:
     """Two epochs, an interruption and two more are bit for bit four epochs."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -147,6 +154,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(recipe: Recipe, tmp_path: Path) -> No
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.slow
 def test_what_cannot_go_on_is_told(recipe: Recipe, tmp_path: Path) -> None:
     """A finished file, a finished run, and other pictures."""
     Run(recipe).fit(tmp_path, report=ignore)

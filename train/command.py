@@ -19,17 +19,13 @@ MOVABLE = {"data", "device", "threads", "workers"}
 F = Callable[..., Any]
 
 
-class Size(click.ParamType):
-    """Height and width in pixels, `180,240`; one number means a square."""
-
-    name = "H,W"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Read the two numbers."""
-        sides = [int(side) for side in value.split(",") if side.strip().isdigit()]
-        if len(sides) != value.count(",") + 1 or len(sides) > 2:
-            self.fail(f"{value!r} is no size; write height,width, for example 180,240", param, ctx)
-        return sides[0], sides[-1]
+def size(text: str) -> tuple[int, int]:
+    """Read height and width in pixels, `180,240`; one number means a square."""
+    sides = [int(side) for side in text.split(",") if side.strip().isdecimal()]
+    if len(sides) != text.count(",") + 1 or len(sides) > 2:
+        msg = f"{text!r} is no size; write height,width, for example 180,240"
+        raise click.BadParameter(msg)
+    return sides[0], sides[-1]
 
 
 def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN401 - click's types have no common one
@@ -47,7 +43,7 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @override("--dataset", str, "Data set; `streets` needs no folder.")
 @override("--data", click.Path(), "Folder of the data set.")
 @override("--epochs", int, "How often every picture is seen.")
-@override("--imgsz", Size(), "Size of the network's input, or one number for a square.")
+@override("--imgsz", size, "Height,width of the network's input, or one number for a square.")
 @override("--batch", int, "Pictures in one step.")
 @override("--optimizer", click.Choice(OPTIMIZERS), "What turns gradients into steps.")
 @override("--lr", float, "Learning rate after the warm-up.")

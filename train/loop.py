@@ -75,7 +75,7 @@ class Loop:
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self._device.type, dtype=self._precision, enabled=self._precision is not None):
             loss = cross_entropy(self.network(images), masks)
-        self._scaler.scale(loss).backward()
+        torch.autograd.backward(self._scaler.scale(loss))
         if self._recipe.clip:
             self._scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)

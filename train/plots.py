@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -69,11 +68,11 @@ def draw_samples(path: Path, predictor: Predictor, samples: Dataset) -> None:
 
 def add_legend(figure: Figure, classes: Sequence[LabelClass]) -> None:
     """Name the classes' colors below everything."""
-    patches = [Patch(color=[value / 255 for value in entry.color], label=entry.name) for entry in classes]
+    patches = [Patch(color="#{:02x}{:02x}{:02x}".format(*entry.color), label=entry.name) for entry in classes]
     figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False)
 
 
 def save(path: Path, figure: Figure) -> None:
     """Write a figure whole, or leave the old one as it was."""
-    with mpl.rc_context({"svg.hashsalt": "segdeploy"}), replacing(path) as part:
+    with replacing(path) as part:
         FigureCanvasAgg(figure).print_figure(part, format="png", dpi=110)

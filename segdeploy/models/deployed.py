@@ -9,6 +9,9 @@ from torch import Tensor, nn
 class Deployed(nn.Module):
     """A network that takes pictures as they are: uint8, red-green-blue, channels last."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         """Put transpose, cast and normalization in front of a network.
 
