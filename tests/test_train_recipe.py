@@ -60,6 +60,7 @@ def test_value_of_the_wrong_kind_is_told(values: dict[str, Any]) -> None:
         {"epochs": 0},
         {"imgsz": (0, 10)},
         {"batch": 0},
+        {"loss": "ohem"},
         {"optimizer": "adam"},
         {"lr": 0.0},
         {"lr": float("nan")},

@@ -10,7 +10,7 @@ from segdeploy.console import next_step, note
 from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError
 from segdeploy.runs import RUNS, new_run
 
-from .recipe import OPTIMIZERS, Recipe, read_recipe
+from .recipe import LOSSES, OPTIMIZERS, Recipe, read_recipe
 
 NEWEST = "newest"
 MOVABLE = {"data", "device", "threads", "workers"}
@@ -45,6 +45,7 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @override("--epochs", int, "How often every picture is seen.")
 @override("--imgsz", size, "Height,width of the network's input, or one number for a square.")
 @override("--batch", int, "Pictures in one step.")
+@override("--loss", click.Choice(LOSSES), "Cross entropy, Dice, or their sum.")
 @override("--optimizer", click.Choice(OPTIMIZERS), "What turns gradients into steps.")
 @override("--lr", float, "Learning rate after the warm-up.")
 @override("--weight-decay", float, "Decay of the weights.")

@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from segdeploy.errors import SegdeployError
 from segdeploy.models import Deployed
-from segdeploy.scores import IGNORED
 
 from .loader import Batch
+from .losses import make_loss
 from .recipe import Recipe
 from .schedule import rate_at
 
@@ -43,6 +42,7 @@ class Loop:
         self._device = device
         self._steps = steps
         self._precision = half_precision(device) if recipe.amp else None
+        self._loss = make_loss(recipe.loss)
         self._optimizer = make_optimizer(network, recipe)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
 
@@ -74,7 +74,7 @@ class Loop:
             group["lr"] = self.rate
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self._device.type, dtype=self._precision, enabled=self._precision is not None):
-            loss = cross_entropy(self.network(images), masks)
+            loss = self._loss(self.network(images), masks)
         torch.autograd.backward(self._scaler.scale(loss))
         if self._recipe.clip:
             self._scaler.unscale_(self._optimizer)
@@ -102,19 +102,6 @@ class Loop:
         torch.set_rng_state(state["random"])
         if self._device.type == "cuda" and state["random_cuda"]:
             torch.cuda.set_rng_state_all(state["random_cuda"])
-
-
-def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Give the mean cross entropy of the labelled pixels; 0 where nothing is labelled.
-
-    Args:
-        logits: (N, K, h, w), enlarged here to the masks' size as in use.
-        masks: (N, H, W) uint8; 255 is not counted.
-    """
-    if logits.shape[2:] != masks.shape[1:]:
-        logits = functional.interpolate(logits, size=masks.shape[1:], mode="bilinear", align_corners=False)
-    total = functional.cross_entropy(logits, masks.long(), ignore_index=IGNORED, reduction="sum")
-    return total / (masks != IGNORED).sum().clamp(min=1)
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
