@@ -32,6 +32,7 @@ DATA_COMMANDS: Table = {
     "check": ("segdeploy.commands.data_check", "check_data", "Look for what would spoil a training."),
     "stats": ("segdeploy.commands.data_stats", "stats", "Count pictures, sizes and classes."),
     "preview": ("segdeploy.train.preview", "preview", "Draw pictures with their truth on one sheet."),
+    "speed": ("segdeploy.train.reading", "speed", "Measure how fast samples are read for training."),
     "render": ("segdeploy.commands.data_render", "render", "Draw a drive through a street, or scenes with truth."),
 }
 

@@ -112,3 +112,18 @@ def test_tint_of_nothing_changes_nothing() -> None:
     image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
     np.testing.assert_array_equal(tint(image, 0.0, np.random.default_rng(0)), image)
+
+
+def test_source_is_left_as_it_is() -> None:
+    """Samples from the cache are shared by all processes, and by all epochs."""
+    image = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    mask = image[:, :, 0].copy()
+    kept = image.copy(), mask.copy()
+    image.flags.writeable = mask.flags.writeable = False
+
+    changed, truth = augment(image, mask, Recipe(imgsz=(6, 8), scale=(1, 1), flip=1, color=0), np.random.default_rng(0))
+
+    assert np.array_equal(changed, kept[0][:, ::-1])
+    assert np.array_equal(truth, kept[1][:, ::-1])
+    assert np.array_equal(image, kept[0])
+    assert np.array_equal(mask, kept[1])

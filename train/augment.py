@@ -1,10 +1,10 @@
 """A sample changed by chance: what the network sees of it in one epoch."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from segdeploy.pictures import Picture
 from segdeploy.pixels import resize, resize_mask
@@ -45,14 +45,13 @@ def augment(image: Picture, mask: Mask, recipe: Recipe, random: np.random.Genera
     """
     window = draw_window(image.shape[0], image.shape[1], recipe, random)
     image, mask = look_through(window, image, mask, recipe)
-    if random.random() < recipe.flip:
-        image, mask = mirror(image), mirror(mask)
-    return tint(image, recipe.color, random), mask
-
-
-def mirror(plane: Picture | Mask) -> npt.NDArray[np.uint8]:
-    """Swap left and right, into an array of its own."""
-    return np.asarray(cv2.flip(plane, 1), dtype=np.uint8)
+    mirrored = random.random() < recipe.flip
+    image = tint(image, recipe.color, random)
+    if mirrored:
+        # In place, since both are arrays of their own by now, and fresh memory costs more than the swap.
+        cv2.flip(image, 1, dst=image)
+        cv2.flip(mask, 1, dst=mask)
+    return image, mask
 
 
 def draw_window(height: int, width: int, recipe: Recipe, random: np.random.Generator) -> Window:
@@ -60,8 +59,8 @@ def draw_window(height: int, width: int, recipe: Recipe, random: np.random.Gener
 
     Enlargements are drawn so that halving is as likely as doubling.
     """
-    low, high = np.log(recipe.scale)
-    enlargement = float(np.exp(random.uniform(low, high)))
+    low, high = (math.log(bound) for bound in recipe.scale)
+    enlargement = math.exp(random.uniform(low, high))
     rows, columns = max(1, round(height / enlargement)), max(1, round(width / enlargement))
     top = _between(0, height - rows, random)
     left = _between(0, width - columns, random)
