@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 
 import cv2
 import numpy as np
@@ -256,6 +258,22 @@ def test_the_quick_form_reads_a_few_pictures_only(data):
 
     # Of 40 pictures every 2.5th is read, so that 003 is not.
     assert kinds == ["size"]
+
+
+@pytest.mark.parametrize("folder", ["train", "trainannot"])
+def test_a_decompression_bomb_is_refused(data, folder):
+    """A few bytes that claim 400 million pixels, in a picture that the quick form does not read."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    parts = [struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)) for kind, content in chunks]
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    (data / folder / "003.png").write_bytes(bomb)
+    surveys, _ = survey_all(datasets.layout("camvid"), data)
+
+    (finding,) = quick_check(surveys)
+
+    assert (finding.kind, finding.files) == ("unreadable", (data / folder / "003.png",))
+    assert "more pixels" in finding.sentence
+    assert [one.kind for one in checked(data)] == ["unreadable"]
 
 
 def test_a_folder_is_recognized(data):

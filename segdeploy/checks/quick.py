@@ -10,6 +10,7 @@ from segdeploy.checks.look import look_at
 from segdeploy.checks.mask import other_size, turned
 from segdeploy.checks.split import unpaired
 from segdeploy.datasets.layout import Pair, Survey
+from segdeploy.errors import DataError
 from segdeploy.parallel import in_threads
 from segdeploy.pictures import ENDINGS, read_picture
 
@@ -51,12 +52,12 @@ def sizes(survey: Survey) -> Iterator[Finding]:
 def _compare(pair: Pair) -> list[Finding]:
     image = read_header(pair.image)
     if image is None:
-        return [_no_picture(pair.image)]
+        return _unreadable(pair.image)
     if pair.mask is None or pair.mask.suffix.lower() not in ENDINGS:
         return []
     mask = read_header(pair.mask)
     if mask is None:
-        return [_no_picture(pair.mask)]
+        return _unreadable(pair.mask)
     stored = (mask.height, mask.width)
     if stored == image.upright:
         return []
@@ -65,5 +66,10 @@ def _compare(pair: Pair) -> list[Finding]:
     return [other_size(pair.mask, stored, image.upright)]
 
 
-def _no_picture(path: Path) -> Finding:
-    return error("unreadable", path, f"{path} is no picture of a known format; take a whole copy of it")
+def _unreadable(path: Path) -> list[Finding]:
+    """Let the reader say what is wrong with a file whose header says nothing."""
+    try:
+        read_picture(path)
+    except DataError as fault:
+        return [error("unreadable", path, str(fault))]
+    return []
