@@ -9,7 +9,10 @@ import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from segdeploy.pictures import read_ids, write_picture
 
 ROOT = Path(__file__).parents[1]
 WORKSHOPS = ("train", "export", "benchmarks")
@@ -83,17 +86,29 @@ def test_wheel_finds_its_workshops_beside_a_train_py(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-def test_plain_install_needs_no_torch(tmp_path: Path, wheel: Path) -> None:
-    """`pip install segdeploy` brings what setup.cfg says, and that is enough for every command's help and for `run`'s imports."""
+def test_wheel_runs_a_model_without_torch(tmp_path: Path, wheel: Path, artifacts: Path) -> None:
+    """`pip install segdeploy` brings what setup.cfg says, and that is enough to run an ONNX file."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    needed = config["options"]["install_requires"]
-    assert "torch" not in needed
+    assert "torch" not in config["options"]["install_requires"]
+    picture = tmp_path / "street.png"
+    write_picture(picture, np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8))
+    arguments = [
+        "run",
+        "--model",
+        str(artifacts / "best.onnx"),
+        "--image",
+        str(picture),
+        "--save",
+        "mask",
+        "--output",
+        str(tmp_path / "out"),
+    ]
 
-    code = "from segdeploy import pixels, predictor; from segdeploy.commands import run, inspect, verify; from segdeploy.backends import onnx_runtime"
-    done = run_installed(wheel, code)
+    done = run_installed(wheel, f"from segdeploy.cli import main; main({arguments!r})")
 
     assert done.returncode == 0, done.stderr
+    assert read_ids(tmp_path / "out" / "mask" / "street.png").shape == (45, 60)
 
 
 @pytest.mark.slow
@@ -102,9 +117,23 @@ def test_editable_install_finds_the_workshops(tmp_path: Path) -> None:
     home = tmp_path / "environment"
     venv.create(home, with_pip=False, system_site_packages=False)
     python = home / "bin" / "python"
-    site = subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True)
+    site = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True
+    )
     # The libraries of this environment serve; only segdeploy itself is installed anew.
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", site.stdout.strip(), "-e", str(ROOT)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        site.stdout.strip(),
+        "-e",
+        str(ROOT),
+    ]
     done = subprocess.run(install, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

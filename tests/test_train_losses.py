@@ -56,3 +56,23 @@ def test_sum_is_the_sum_at_the_masks_size() -> None:
     loss = make_loss("ce+dice")(logits, masks)
 
     assert loss.item() == pytest.approx(0.6931472 + 1 - 2 * 48 / (48 + 96))
+
+
+def test_weights_make_a_rare_class_heavier() -> None:
+    """Both pixels cost log 2; whatever the weights, their weighted mean is log 2, and the gradient is 3 times as large on class 1."""
+    logits = torch.zeros(1, 2, 1, 2, requires_grad=True)
+    masks = torch.tensor([[[0, 1]]], dtype=torch.uint8)
+
+    loss = cross_entropy(logits, masks, torch.tensor([1.0, 3.0]))
+    loss.backward()
+
+    assert loss.item() == pytest.approx(0.693147, abs=1e-6)
+    assert logits.grad is not None
+    assert logits.grad[0, 1, 0, 1].item() == pytest.approx(3 * logits.grad[0, 0, 0, 0].item())
+
+
+def test_weights_with_nothing_labelled_give_zero() -> None:
+    """A crop may hold nothing but padding."""
+    loss = make_loss("ce+dice", torch.tensor([1.0, 3.0]))(torch.zeros(1, 2, 2, 2), torch.full((1, 2, 2), 255, dtype=torch.uint8))
+
+    assert loss.item() == 0

@@ -10,7 +10,7 @@ from segdeploy.console import next_step, note
 from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError
 from segdeploy.runs import RUNS, new_run
 
-from .recipe import LOSSES, OPTIMIZERS, Recipe, read_recipe
+from .recipe import CLASS_WEIGHTS, LOSSES, OPTIMIZERS, Recipe, read_recipe
 
 NEWEST = "newest"
 MOVABLE = {"data", "device", "threads", "workers"}
@@ -46,6 +46,7 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @override("--imgsz", size, "Height,width of the network's input, or one number for a square.")
 @override("--batch", int, "Pictures in one step.")
 @override("--loss", click.Choice(LOSSES), "Cross entropy, Dice, or their sum.")
+@override("--class-weights", click.Choice(CLASS_WEIGHTS), "What a class weighs in the cross entropy.")
 @override("--optimizer", click.Choice(OPTIMIZERS), "What turns gradients into steps.")
 @override("--lr", float, "Learning rate after the warm-up.")
 @override("--weight-decay", float, "Decay of the weights.")

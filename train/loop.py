@@ -25,7 +25,7 @@ class Loop:
         rate: Learning rate of the last step.
     """
 
-    def __init__(self, network: Deployed, recipe: Recipe, device: torch.device, *, steps: int) -> None:
+    def __init__(self, network: Deployed, recipe: Recipe, device: torch.device, *, steps: int, weights: Tensor | None = None) -> None:
         """Move the network to the device and make its optimizer.
 
         Args:
@@ -33,6 +33,7 @@ class Loop:
             recipe: Says how.
             device: Where it is trained.
             steps: Steps of the whole run, for the schedule.
+            weights: What each class weighs in the loss, (K,); None for all alike.
         """
         # Pictures come channels last, and convolutions are faster on them than on planes.
         self.network = network.to(device).to(memory_format=torch.channels_last)
@@ -42,7 +43,7 @@ class Loop:
         self._device = device
         self._steps = steps
         self._precision = half_precision(device) if recipe.amp else None
-        self._loss = make_loss(recipe.loss)
+        self._loss = make_loss(recipe.loss, None if weights is None else weights.to(device))
         self._optimizer = make_optimizer(network, recipe)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
 

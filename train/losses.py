@@ -1,6 +1,7 @@
 """How wrong an answer is, as a number to make small; pixels that are not labelled never count."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,10 +13,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """Takes logits (N, K, H, W) and masks (N, H, W) uint8, and gives one number that is 0 where nothing is labelled."""
 
 
-def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Give the mean cross entropy of the labelled pixels."""
-    total = functional.cross_entropy(logits, masks.long(), ignore_index=IGNORED, reduction="sum")
-    return total / (masks != IGNORED).sum().clamp(min=1)
+def cross_entropy(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Give the mean cross entropy of the labelled pixels, each as heavy as its class: `weights` is (K,), None for all alike."""
+    total = functional.cross_entropy(logits, masks.long(), weight=weights, ignore_index=IGNORED, reduction="sum")
+    labelled = masks != IGNORED
+    if weights is None:
+        return total / labelled.sum().clamp(min=1)
+    heavy = weights[masks.long().masked_fill(~labelled, 0)] * labelled
+    return total / heavy.sum().clamp(min=1e-6)
 
 
 def dice(logits: Tensor, masks: Tensor) -> Tensor:
@@ -35,17 +40,15 @@ def dice(logits: Tensor, masks: Tensor) -> Tensor:
     return missed.sum() / occurs.sum().clamp(min=1)
 
 
-PARTS: Mapping[str, Loss] = {"ce": cross_entropy, "dice": dice}
-"""Losses by the names of which a recipe's `loss` is made."""
-
-
-def make_loss(names: str) -> Loss:
+def make_loss(names: str, weights: Tensor | None = None) -> Loss:
     """Make the sum of losses; logits of a lower size are enlarged to the masks' first, as in use.
 
     Args:
-        names: One or more names of `PARTS` with + between them, for example "ce+dice".
+        names: "ce", "dice", or both with + between them.
+        weights: What each class weighs in the cross entropy, (K,); None for all alike.
     """
-    parts = [PARTS[name] for name in names.split("+")]
+    known: Mapping[str, Loss] = {"ce": partial(cross_entropy, weights=weights), "dice": dice}
+    parts = [known[name] for name in names.split("+")]
 
     def loss(logits: Tensor, masks: Tensor) -> Tensor:
         if logits.shape[2:] != masks.shape[1:]:

@@ -15,6 +15,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 OPTIMIZERS = ("adamw", "sgd")
 LOSSES = ("ce", "dice", "ce+dice")
+CLASS_WEIGHTS = ("none", "inverse-log")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Recipe:
         imgsz: Height and width of the network's input, in pixels.
         batch: Pictures in one step.
         loss: "ce" (cross entropy), "dice", or their sum "ce+dice", in which rare classes weigh more.
+        class_weights: What a class weighs in the cross entropy: "none" (all alike) or "inverse-log" (rare ones more, as ENet).
         optimizer: "adamw" or "sgd".
         lr: Learning rate after the warm-up; it falls to 0 with a power of 0.9.
         warmup: Share of all steps in which the learning rate rises to its value, in [0, 1).
@@ -57,6 +59,7 @@ class Recipe:
     imgsz: tuple[int, int] = (360, 480)
     batch: int = 8
     loss: str = "ce"
+    class_weights: str = "none"
     optimizer: str = "adamw"
     lr: float = 0.001
     warmup: float = 0.05
@@ -81,6 +84,7 @@ class Recipe:
         self._require("imgsz", min(self.imgsz) > 0, "more than 0 each")
         self._require("batch", self.batch > 0, "more than 0")
         self._require("loss", self.loss in LOSSES, " or ".join(LOSSES))
+        self._require("class_weights", self.class_weights in CLASS_WEIGHTS, " or ".join(CLASS_WEIGHTS))
         self._require("optimizer", self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
         self._require("lr", 0 < self.lr < inf, "more than 0")
         self._require("warmup", 0 <= self.warmup < 1, "within 0 and 1")

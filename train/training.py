@@ -20,6 +20,7 @@ from segdeploy.machine import cores
 from segdeploy.predictor import Predictor
 from segdeploy.scores import Scores
 
+from .balance import class_weights
 from .birth import make_card
 from .history import Epoch, write_history
 from .interruption import terminable
@@ -56,7 +57,8 @@ class Run:
         self._deployed = models.Deployed(network, recipe.mean, recipe.std)
         self._card = make_card(recipe, network, self._train, self._val)
         self._loader = Loader(self._train, recipe, pinned=self._device.type == "cuda")
-        self._loop = Loop(self._deployed, recipe, self._device, steps=recipe.epochs * len(self._loader))
+        weights = class_weights(self._train) if recipe.class_weights == "inverse-log" else None
+        self._loop = Loop(self._deployed, recipe, self._device, steps=recipe.epochs * len(self._loader), weights=weights)
         self._predictor = Predictor(EagerBackend(self._deployed, self._card, device=self._device))
         self.history: list[Epoch] = []
 

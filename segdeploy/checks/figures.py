@@ -128,7 +128,7 @@ class Tally:
                 pixels=pixels,
                 share=pixels / total,
                 pictures=int(self._pictures[index]),
-                weight=1 / log(ENET + pixels / total) if pixels else None,
+                weight=inverse_log(pixels / total) if pixels else None,
                 median_weight=middle / float(frequencies[index]) if pixels else None,
             )
             for index, entry in enumerate(self._classes)
@@ -146,3 +146,8 @@ def moments(picture: Picture) -> Moments:
 def count(mask: Mask) -> Counts:
     """Count how many pixels have each value: (256,)."""
     return np.bincount(mask.ravel(), minlength=256)
+
+
+def inverse_log(share: float) -> float:
+    """Weigh a class by its share of the labelled pixels, in [0, 1], as ENet does (Paszke et al. 2016, section 5.2)."""
+    return 1 / log(ENET + share)
