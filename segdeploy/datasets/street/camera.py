@@ -52,12 +52,12 @@ class Camera:
     @property
     def focal(self) -> float:
         """Size in pixels of a meter at a distance of a meter."""
-        return 1.1 * self.height
+        return 1.45 * self.height
 
     @property
     def horizon(self) -> float:
         """Row at which the ground ends, in pixels from the top."""
-        return 0.46 * self.height
+        return 0.55 * self.height
 
     @cached_property
     def _course(self) -> tuple[float, float]:

@@ -29,13 +29,13 @@ def lamp(look: int) -> Sprite:
     """Draw a street lamp that leans to the right, `LAMP_HEIGHT` tall."""
     color = ((110, 114, 112), (76, 84, 78), (140, 142, 144), (96, 100, 108))[look % 4]
     sheet = Sketch(2 * LAMP_REACH + 0.8, LAMP_HEIGHT + 0.2, density=48)
-    _tube(sheet, 0, 0, LAMP_HEIGHT - 0.6, 0.3, color)
-    _tube(sheet, 0, 0, 1.1, 0.42, times(color, 0.92))
+    _tube(sheet, 0, 0, LAMP_HEIGHT - 0.6, 0.42, color)
+    _tube(sheet, 0, 0, 1.1, 0.56, times(color, 0.92))
     arm = [
         (0.13 * np.sin(angle) + LAMP_REACH * (1 - np.cos(angle)) * 0.9, LAMP_HEIGHT - 0.75 + 0.7 * np.sin(angle))
         for angle in np.linspace(0, 1.5, 8)
     ]
-    sheet.stroke(arm, 0.2, color)
+    sheet.stroke(arm, 0.32, color)
     sheet.ellipse(LAMP_REACH, LAMP_HEIGHT - 0.1, 0.46, 0.14, times(color, 0.8))
     sheet.ellipse(LAMP_REACH, LAMP_HEIGHT - 0.16, 0.36, 0.07, (214, 240, 250))
     return sheet.finish()
@@ -44,18 +44,18 @@ def lamp(look: int) -> Sprite:
 @lru_cache(maxsize=2)
 def post(height: float) -> Sprite:
     """Draw a plain post."""
-    sheet = Sketch(0.5, height, density=64)
-    _tube(sheet, 0, 0, height, 0.24, (132, 136, 138))
+    sheet = Sketch(0.6, height, density=64)
+    _tube(sheet, 0, 0, height, 0.34, (132, 136, 138))
     return sheet.finish()
 
 
 @lru_cache(maxsize=2)
 def bollard(look: int) -> Sprite:
     """Draw a bollard with a bright ring."""
-    sheet = Sketch(0.5, 1.15, density=72)
-    _tube(sheet, 0, 0, 1.05, 0.3, ((70, 74, 78), (96, 104, 106))[look % 2])
-    sheet.ellipse(0, 1.03, 0.15, 0.08, (120, 124, 126))
-    sheet.rectangle(-0.15, 0.72, 0.15, 0.88, (214, 220, 222))
+    sheet = Sketch(0.6, 1.15, density=72)
+    _tube(sheet, 0, 0, 1.05, 0.42, ((70, 74, 78), (96, 104, 106))[look % 2])
+    sheet.ellipse(0, 1.03, 0.21, 0.1, (120, 124, 126))
+    sheet.rectangle(-0.21, 0.72, 0.21, 0.88, (214, 220, 222))
     return sheet.finish()
 
 
@@ -123,7 +123,7 @@ def fence(look: int) -> tuple[Sprite, float]:
     No gap between boards or bars is open: what a person calls the fence is what covers the picture.
     """
     random = np.random.default_rng([6, look])
-    height = (1.5, 1.3, 1.7, 1.4)[look % FENCES]
+    height = (2.0, 1.8, 2.2, 1.9)[look % FENCES]
     sheet = Sketch(FENCE_LENGTH, height, density=48)
     half = FENCE_LENGTH / 2
     kind = look % FENCES

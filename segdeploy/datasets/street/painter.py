@@ -141,7 +141,7 @@ def _roof(thing: street.House, stage: Stage) -> None:
 @paint_thing.register
 def _(thing: street.Fence, stage: Stage) -> None:
     sprite, height = fence(thing.look)
-    if stage.too_small(thing.z, height, pixels=6):
+    if stage.too_small(thing.z, height, pixels=14):
         return
     found = _wall(stage, thing.x, thing.near, thing.z, height)
     if found is not None:
@@ -150,7 +150,7 @@ def _(thing: street.Fence, stage: Stage) -> None:
 
 @paint_thing.register
 def _(thing: street.Hedge, stage: Stage) -> None:
-    if stage.too_small(thing.z, HEDGE_HEIGHT, pixels=9):
+    if stage.too_small(thing.z, HEDGE_HEIGHT, pixels=24):
         return
     found = _wall(stage, thing.x, thing.near, thing.z, HEDGE_HEIGHT)
     if found is not None:
@@ -160,13 +160,13 @@ def _(thing: street.Hedge, stage: Stage) -> None:
 
 @paint_thing.register
 def _(thing: street.Tree, stage: Stage) -> None:
-    if not stage.too_small(thing.z, 7.0, pixels=20):
+    if not stage.too_small(thing.z, 7.0, pixels=40):
         stage.stand(tree(thing.look), thing, label=TREE, mirrored=thing.x > 0)
 
 
 @paint_thing.register
 def _(thing: street.Lamp, stage: Stage) -> None:
-    if stage.too_small(thing.z, 0.3, pixels=2):
+    if stage.too_small(thing.z, 0.42, pixels=6):
         return
     stage.stand(lamp(thing.look), thing, label=POLE, mirrored=thing.x > 0)
     if stage.light.night:
@@ -193,13 +193,13 @@ def _pools(stage: Stage, things: Sequence[Thing]) -> None:
 
 @paint_thing.register
 def _(thing: street.Bollard, stage: Stage) -> None:
-    if not stage.too_small(thing.z, 0.3, pixels=3):
+    if not stage.too_small(thing.z, 0.42, pixels=8):
         stage.stand(bollard(thing.look), thing, label=POLE)
 
 
 @paint_thing.register
 def _(thing: street.Sign, stage: Stage) -> None:
-    if stage.too_small(thing.z, 1.0, pixels=8):
+    if stage.too_small(thing.z, 1.0, pixels=16):
         return
     stage.stand(post(SIGN_POST), thing, label=POLE)
     stage.stand(sign(thing.look), thing, label=SIGN, lift=SIGN_POST - 0.6, size=1.1)
@@ -207,7 +207,7 @@ def _(thing: street.Sign, stage: Stage) -> None:
 
 @paint_thing.register
 def _(thing: street.TrafficLight, stage: Stage) -> None:
-    if stage.too_small(thing.z, 0.66, pixels=6):
+    if stage.too_small(thing.z, 0.66, pixels=12):
         return
     stage.stand(post(SIGN_POST), thing, label=POLE)
     stage.stand(traffic_light(thing.state), thing, label=SIGN, lift=SIGN_POST - 0.2)
@@ -215,19 +215,19 @@ def _(thing: street.TrafficLight, stage: Stage) -> None:
 
 @paint_thing.register
 def _(thing: street.Walker, stage: Stage) -> None:
-    if not stage.too_small(thing.z, 1.75, pixels=17):
+    if not stage.too_small(thing.z, 1.75, pixels=32):
         stage.stand(walker(thing.look, thing.phase, facing=thing.facing), thing, label=PEDESTRIAN)
 
 
 @paint_thing.register
 def _(thing: street.Rider, stage: Stage) -> None:
-    if not stage.too_small(thing.z, 1.8, pixels=15):
+    if not stage.too_small(thing.z, 1.8, pixels=34):
         stage.stand(rider(thing.look, thing.phase, facing=thing.facing), thing, label=BICYCLIST)
 
 
 @paint_thing.register
 def _(thing: street.Vehicle, stage: Stage) -> None:
-    if stage.too_small(thing.z, 1.5, pixels=6):
+    if stage.too_small(thing.z, 1.5, pixels=13):
         return
     body, color = vehicle_look(thing.look)
     paint_vehicle(stage.canvas, stage.camera, stage.light, body=BODIES[body], paint=PAINTS[color], pose=thing.pose)

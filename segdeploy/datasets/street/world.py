@@ -145,7 +145,7 @@ class World:
     def layout(self) -> Layout:
         """How wide the street is."""
         look = int(self._random(1).integers(10))
-        return Layout(road=4.7 + 0.2 * (look % 4), pavement=3.2 + 0.4 * (look % 3), look=look)
+        return Layout(road=4.7 + 0.2 * (look % 4), pavement=4.2 + 0.4 * (look % 3), look=look)
 
     @cached_property
     def light(self) -> Light:
@@ -219,7 +219,7 @@ class World:
                 yield Bollard(x=kerb + side * 0.45, z=start + 6 * number + 3 * shifts[2][number], look=look)
         for number in range(7):
             z = 3.2 + 6.4 * number
-            if wanted[3][number] < 0.36 and not CROSSING - 4 < z < CROSSING + 7:
+            if wanted[3][number] < 0.26 and not CROSSING - 4 < z < CROSSING + 7:
                 yield Vehicle(x=kerb - side, z=start + z, look=looks[2][number], heading=side, moving=False)
 
     def _lots(self, start: float, side: int, random: np.random.Generator) -> Iterator[Thing]:
@@ -228,7 +228,7 @@ class World:
         looks, tints = random.integers(LOOKS, size=12).tolist(), random.uniform(0.88, 1.1, (12, 3)).tolist()
         for number, (look, (blue, green, red)) in enumerate(zip(looks, tints, strict=True)):
             width, height = facade(look).width, facade(look).height
-            if place + width > end or number == garden:
+            if place + width > end or number in (garden, garden + 2):
                 stop = end if place + width > end else min(place + float(random.uniform(11.0, 16.0)), end)
                 yield from self._garden(place, stop, side, random)
                 place, before = stop, 0.0
@@ -270,7 +270,7 @@ class World:
 
     def _walkers(self, time: float) -> Iterator[Thing]:
         for purpose, speed in ((10, 1.3), (11, -1.3)):
-            for z, (side, across, phase, look) in self._slots(purpose, count=9, period=54.0, speed=speed, time=time):
+            for z, (side, across, phase, look) in self._slots(purpose, count=18, period=54.0, speed=speed, time=time):
                 x = (1 if side < 0.5 else -1) * (self.layout.road + 0.9 + across * (self.layout.pavement - 1.4))
                 yield Walker(x=x, z=z, look=int(look * PEOPLE), phase=int((time + phase) * PHASES) % PHASES, facing=speed < 0)
 
