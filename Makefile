@@ -49,7 +49,7 @@ demo/overlay: demo/drive.mp4 demo/runs/train/demo/best.onnx
 
 demo/measured: demo/runs/train/demo/best.onnx
 	rm -rf demo/runs/benchmark/demo
-	$(SEGDEPLOY) benchmark runs/train/demo/best.pt runs/train/demo/best.onnx runs/train/demo/best.torchscript --name demo --pictures 20
+	$(SEGDEPLOY) benchmark runs/train/demo/best.pt runs/train/demo/best.onnx runs/train/demo/best.torchscript --name demo --pictures 12 --rounds 2 --runs 10
 	touch $@
 
 demo: demo/overlay demo/measured

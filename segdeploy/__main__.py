@@ -2,4 +2,6 @@
 
 from segdeploy.cli import main
 
-main()
+# A worker process imports this file under another name.
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,9 @@
 """Batches: shuffled, repeatable, and honest about a sample that cannot be used."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -99,3 +103,23 @@ def test_workers_fit_the_machine() -> None:
     """A number that is named is taken; else the network keeps its cores."""
     assert choose_workers(Recipe(workers=3)) == 3
     assert 0 <= choose_workers(Recipe()) <= 8
+
+
+@pytest.mark.slow
+def test_workers_start_though_opencv_has_threads(tmp_path: Path) -> None:
+    """A forked worker waits for ever on the threads that OpenCV had in its parent; so workers are fresh processes."""
+    code = (
+        "import sys; from segdeploy.train import balance, loader, recipe, training; import cv2, numpy as np; cv2.setNumThreads(4)\n"
+        "if __name__ == '__main__':\n"
+        "    cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (999, 999))\n"
+        "    from segdeploy.datasets.streets import Streets\n"
+        "    recipe = recipe.Recipe(imgsz=(24, 32), batch=2, workers=1)\n"
+        "    batches = loader.Loader(Streets(split='train', count=2, height=24, width=32), recipe, pinned=False).epoch(0)\n"
+        "    print(sum(len(images) for images, _ in batches))\n"
+    )
+    script = tmp_path / "main.py"
+    script.write_text(code)
+
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120)
+
+    assert done.stdout.strip() == "2", done.stderr

@@ -1,5 +1,6 @@
 """Samples on their way to the device: shuffled, augmented, in batches, read ahead by processes."""
 
+import multiprocessing
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -19,6 +20,9 @@ Batch = tuple[Tensor, Tensor]
 """Pictures (N, H, W, 3) uint8 red-green-blue, and masks (N, H, W) uint8."""
 
 MAX_WORKERS = 8
+
+FRESH = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+"""How a worker starts: as a fresh process, not as a copy of this one."""
 
 
 class Augmented(torch.utils.data.Dataset[Batch | SegdeployError]):
@@ -95,6 +99,8 @@ class Loader:
             batch_sampler=self._shuffle,
             collate_fn=stack,
             num_workers=workers,
+            # A forked worker would wait for ever on OpenCV's threads, which its parent may have started and a fork leaves behind.
+            multiprocessing_context=FRESH if workers else None,
             persistent_workers=workers > 0,
             pin_memory=pinned,
             worker_init_fn=be_single_threaded,
