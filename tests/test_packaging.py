@@ -22,7 +22,7 @@ def on_disk() -> set[str]:
     """Files that belong into the wheel, by their name inside it."""
     found = {f"segdeploy/{path.relative_to(ROOT / 'segdeploy')}" for path in (ROOT / "segdeploy").rglob("*")}
     found |= {f"segdeploy/{path.relative_to(ROOT)}" for workshop in WORKSHOPS for path in (ROOT / workshop).rglob("*")}
-    return {name for name in found if Path(name).suffix in {".py", ".toml", ".onnx", ".md", ".typed", ".png"} or name.endswith("py.typed")}
+    return {name for name in found if Path(name).suffix in {".css", ".md", ".onnx", ".png", ".py", ".toml"} or name.endswith("py.typed")}
 
 
 @pytest.fixture(scope="session")

@@ -27,10 +27,10 @@ GROUND = (255, 0, 255)
 CAMERA = Camera(height=240, width=320, x=1.2, z=0.0)
 THINGS = [
     (world.House(x=8.0, z=24.0, look=2, near=12.0, tint=(1.0, 1.0, 1.0), exposed=True), {labels.BUILDING}),
-    (world.Fence(x=-8.0, z=18.0, look=0, near=15.0), {labels.FENCE}),
-    (world.Hedge(x=-8.0, z=18.0, look=0, near=14.0), {labels.TREE}),
+    (world.Fence(x=-5.0, z=18.0, look=0, near=15.0), {labels.FENCE}),
+    (world.Hedge(x=-5.0, z=18.0, look=0, near=14.0), {labels.TREE}),
     (world.Tree(x=5.5, z=15.0, look=1), {labels.TREE}),
-    (world.Lamp(x=-5.5, z=12.0, look=0), {labels.POLE}),
+    (world.Lamp(x=-4.0, z=12.0, look=0), {labels.POLE}),
     (world.Bollard(x=3.0, z=8.0, look=0), {labels.POLE}),
     (world.Sign(x=3.0, z=10.0, look=0), {labels.POLE, labels.SIGN}),
     (world.TrafficLight(x=3.0, z=10.0, look=0, state=1), {labels.POLE, labels.SIGN}),
@@ -188,12 +188,12 @@ def test_a_drive_never_ends():
 
 
 def test_the_camera_is_a_pinhole():
-    """A point at eye height lies on the horizon; two meters to the right, ten ahead, are 2 / 10 of the focal length beside the middle."""
+    """A point at eye height lies on the horizon; two meters right and ten ahead are 2 / 10 of the focal length, 145, beside it."""
     camera = Camera(height=100, width=200, x=0.0, z=5.0, eye=1.5)
 
     column, row = camera.spot(2.0, 1.5, 15.0)
 
-    assert (column, row) == pytest.approx((100 + 0.2 * 110, 46))
+    assert (column, row) == pytest.approx((100 + 0.2 * 145, 55))
     assert camera.project([(2.0, 1.5, 15.0)])[0] == pytest.approx((column, row))
     assert camera.spot(0.0, 1.5, 5.0 + NEAR / 2) == camera.spot(0.0, 1.5, 5.0 + NEAR)
 

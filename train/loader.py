@@ -99,7 +99,7 @@ class Loader:
             batch_sampler=self._shuffle,
             collate_fn=stack,
             num_workers=workers,
-            # A forked worker would wait for ever on OpenCV's threads, which its parent may have started and a fork leaves behind.
+            # A forked worker would wait for ever on threads of OpenCV that its parent started: a fork leaves them behind.
             multiprocessing_context=FRESH if workers else None,
             persistent_workers=workers > 0,
             pin_memory=pinned,

@@ -23,6 +23,8 @@ from segdeploy.datasets.street.sky import paint_sky, paint_skyline
 from segdeploy.datasets.street.vehicles import BODIES, PAINTS, Body, lamps, paint_vehicle
 from segdeploy.datasets.street.world import Thing, World, vehicle_look
 
+FULL = 240
+"""Rows of a picture from which on a larger one shows more."""
 END = 10.0
 """Length of a house away from the street, in meters."""
 EAVES = 1.3
@@ -43,8 +45,11 @@ class Stage:
     light: Light
 
     def too_small(self, z: float, size: float, *, pixels: float) -> bool:
-        """Tell whether something of `size` meters would take fewer pixels than a person could name: it is left out of picture and mask."""
-        return size * self.camera.scale(z) < pixels
+        """Tell whether something of `size` meters would take too few pixels to be named: it is left out of picture and mask.
+
+        A picture of fewer than 240 rows shows what one of 240 shows, only coarser.
+        """
+        return size * self.camera.scale(z) < pixels * min(1.0, self.camera.height / FULL)
 
     def stand(self, sprite: Sprite, thing: Thing, *, label: int, lift: float = 0.0, size: float = 1.0, mirrored: bool = False) -> None:
         """Show an upright sprite at a thing's place, `lift` meters over the ground."""
@@ -215,7 +220,7 @@ def _(thing: street.TrafficLight, stage: Stage) -> None:
 
 @paint_thing.register
 def _(thing: street.Walker, stage: Stage) -> None:
-    if not stage.too_small(thing.z, 1.75, pixels=32):
+    if not stage.too_small(thing.z, 1.75, pixels=26):
         stage.stand(walker(thing.look, thing.phase, facing=thing.facing), thing, label=PEDESTRIAN)
 
 
