@@ -3,14 +3,13 @@
 import shutil
 from pathlib import Path
 
-import click
 import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from segdeploy.errors import ConfigError, DataError, ModelError, SegdeployError
-from segdeploy.train.command import find_last, size, train
+from segdeploy.train.command import find_last, train
 from segdeploy.train.recipe import Recipe
 
 
@@ -135,12 +134,3 @@ def test_newest_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert find_last("newest") == Path("runs/train/a/last.pt")
     assert find_last("b") == Path("runs/train/b/last.pt")
-
-
-def test_size_is_one_number_or_two() -> None:
-    """Height comes first, as in every shape."""
-    assert size("180,240") == (180, 240)
-    assert size("320") == (320, 320)
-    for wrong in ("", "180x240", "1,2,3", "180,", "-3"):
-        with pytest.raises(click.BadParameter):
-            size(wrong)

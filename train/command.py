@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from segdeploy.commands.size import ImageSize
 from segdeploy.console import next_step, note
 from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError
 from segdeploy.runs import RUNS, new_run
@@ -17,15 +18,6 @@ MOVABLE = {"data", "device", "threads", "workers"}
 """What may differ when a run goes on: where it happens, not what happens."""
 
 F = Callable[..., Any]
-
-
-def size(text: str) -> tuple[int, int]:
-    """Read height and width in pixels, `180,240`; one number means a square."""
-    sides = [int(side) for side in text.split(",") if side.strip().isdecimal()]
-    if len(sides) != text.count(",") + 1 or len(sides) > 2:
-        msg = f"{text!r} is no size; write height,width, for example 180,240"
-        raise click.BadParameter(msg)
-    return sides[0], sides[-1]
 
 
 def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN401 - click's types have no common one
@@ -43,7 +35,7 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @override("--dataset", str, "Data set; `streets` needs no folder.")
 @override("--data", click.Path(), "Folder of the data set.")
 @override("--epochs", int, "How often every picture is seen.")
-@override("--imgsz", size, "Height,width of the network's input, or one number for a square.")
+@override("--imgsz", ImageSize(), "Height,width of the network's input, or one number for a square.")
 @override("--batch", int, "Pictures in one step.")
 @override("--loss", click.Choice(LOSSES), "Cross entropy, Dice, or their sum.")
 @override("--class-weights", click.Choice(CLASS_WEIGHTS), "What a class weighs in the cross entropy.")

@@ -1,8 +1,8 @@
 """The command `segdeploy run`."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from segdeploy.console import next_step, note, progress
 from segdeploy.errors import DataError
 from segdeploy.machine import cores
 from segdeploy.overlay import Painter
-from segdeploy.runs import new_run
+from segdeploy.runs import result_folder
 from segdeploy.video.pictures import PictureSource
 from segdeploy.video.saving import KINDS, OVERLAY, Outputs, picture_outputs, video_outputs
 from segdeploy.video.segment import Done, segment_all
@@ -97,7 +97,7 @@ def run(
         note(f"{model} on {loaded.device}")
         painter = Painter(loaded.card.classes, opacity=opacity, legend=legend) if OVERLAY in kinds else None
         with (
-            result_folder(output, name or (video.stem if video else "pictures")) as folder,
+            result_folder("run", name or (video.stem if video else "pictures"), output=output) as folder,
             stoppable() as stop,
             progress("run", source.frames) as step,
         ):
@@ -137,19 +137,6 @@ def open_pictures(paths: Sequence[Path], *, kinds: Sequence[str]) -> tuple[Pictu
     """Give pictures, and what keeps their results in a folder."""
     source = PictureSource(paths)
     return source, partial(picture_outputs, source.paths, kinds=kinds)
-
-
-@contextmanager
-def result_folder(output: Path | None, name: str) -> Iterator[Path]:
-    """Give the folder for the results, and take it away again where nothing came into it."""
-    made = output is None or not output.exists()
-    folder = output or new_run("run", name)
-    try:
-        yield folder
-    finally:
-        if made:
-            with suppress(OSError):
-                folder.rmdir()
 
 
 def show(done: Done) -> None:
