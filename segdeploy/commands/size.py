@@ -1,9 +1,17 @@
 """A network's size on the command line."""
 
+from typing import TYPE_CHECKING
+
 import click
 
+if TYPE_CHECKING:
+    Pair = click.ParamType[tuple[int, int]]
+else:
+    # Up to click 8.3 the class takes no type.
+    Pair = click.ParamType
 
-class ImageSize(click.ParamType[tuple[int, int]]):
+
+class ImageSize(Pair):
     """A height and a width in pixels, as in "180,240", or one number for both."""
 
     name = "H,W"
