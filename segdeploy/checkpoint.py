@@ -1,6 +1,7 @@
 """Weights and their card in one file; nothing in it is ever executed."""
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,7 +88,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ModelError(msg)
     _check_container(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # PyTorch wonders about the pickles of others before it refuses them; our sentence says it all.
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         msg = f"{path} holds more than tensors and plain values and was not loaded; use only checkpoints that 'segdeploy train' wrote"
         raise ModelError(msg) from error
