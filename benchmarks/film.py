@@ -12,9 +12,9 @@ import cv2
 from segdeploy.backends.loading import load_backend
 from segdeploy.machine import cores
 from segdeploy.overlay import Painter
+from segdeploy.video.codecs import Encoding
 from segdeploy.video.saving import OVERLAY, video_outputs
 from segdeploy.video.segment import segment_all
-from segdeploy.video.sinks import CRF, PRESET
 from segdeploy.video.sources import VideoSource
 from segdeploy.video.times import StageTimes
 
@@ -52,7 +52,7 @@ def show(film: Film) -> StageTimes:
     cv2.setNumThreads(cores())
     backend = load_backend(Path(film.artifact), backend=film.backend, device=film.device, threads=film.threads, spinning=False)
     with VideoSource(Path(film.video)) as source:
-        outputs = video_outputs(source, Path(film.folder), kinds=(OVERLAY,), crf=CRF, preset=PRESET)
+        outputs = video_outputs(source, Path(film.folder), kinds=(OVERLAY,), encoding=Encoding())
         return segment_all(source, outputs, backend=backend, painter=Painter(backend.card.classes)).times
 
 

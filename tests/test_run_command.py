@@ -17,6 +17,7 @@ import pytest
 from segdeploy.cli import main
 from segdeploy.pictures import read_ids
 from segdeploy.predictor import Predictor
+from segdeploy.video.codecs import Encoding
 from segdeploy.video.sinks import VideoSink
 from segdeploy.video.sources import VideoSource
 
@@ -42,7 +43,7 @@ def write_tone(path: Path, seconds: int) -> Path:
 def write_clip(path: Path, count: int = 15, *, sound: Path | None = None, noisy: bool = False) -> Path:
     """Write a clip of 80x60 at 15 frames a second."""
     random = np.random.default_rng(0)
-    with VideoSink(path, width=80, height=60, rate=Fraction(15), sound=sound, preset="ultrafast") as sink:
+    with VideoSink(path, width=80, height=60, rate=Fraction(15), sound=sound, encoding=Encoding(preset="ultrafast")) as sink:
         for index in range(count):
             image = random.integers(0, 256, (60, 80, 3)) if noisy else np.full((60, 80, 3), 10 * index)
             sink.write(image.astype(np.uint8), seconds=index / 15)

@@ -13,6 +13,7 @@ from segdeploy.errors import ConfigError, DataError, InterruptedRun, ModelError
 from segdeploy.overlay import Painter
 from segdeploy.pictures import read_ids, read_picture
 from segdeploy.predictor import Predictor
+from segdeploy.video.codecs import Encoding
 from segdeploy.video.pictures import PictureSource
 from segdeploy.video.saving import MASK, OVERLAY, picture_outputs, unique_names, video_outputs
 from segdeploy.video.segment import Done, segment_all
@@ -49,7 +50,7 @@ class StrongestColor:
 def clip(tmp_path: Path) -> Path:
     """Twenty frames of 66x50: a red square moves over blue."""
     path = tmp_path / "clip.mp4"
-    with VideoSink(path, width=66, height=50, rate=Fraction(25), crf=5) as sink:
+    with VideoSink(path, width=66, height=50, rate=Fraction(25), encoding=Encoding(crf=5)) as sink:
         for index in range(20):
             image = np.full((50, 66, 3), (220, 30, 30), np.uint8)
             image[10:30, 2 * index : 2 * index + 20] = (30, 30, 220)
@@ -62,7 +63,7 @@ def segment_clip(clip: Path, folder: Path, *, serial: bool = False, backend: Str
     with VideoSource(clip) as source:
         return segment_all(
             source,
-            video_outputs(source, folder, kinds=(MASK, OVERLAY), crf=23, preset="veryfast"),
+            video_outputs(source, folder, kinds=(MASK, OVERLAY), encoding=Encoding()),
             backend=backend or StrongestColor(),
             painter=Painter(CLASSES, legend=False),
             serial=serial,

@@ -14,6 +14,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from segdeploy.errors import DataError, OutputError
 from segdeploy.pictures import Picture
+from segdeploy.video.codecs import Encoding
 from segdeploy.video.sinks import VideoSink
 
 RATE = Fraction(30000, 1001)
@@ -125,7 +126,7 @@ def test_colors_survive(tmp_path: Path) -> None:
     """The file says with which matrix its colors were written, so that blue-green-red comes back within rounding."""
     colors = [(0, 0, 0), (255, 255, 255), (128, 64, 128), (192, 0, 0), (0, 0, 192), (40, 200, 90)]
 
-    with VideoSink(tmp_path / "clip.mp4", width=64, height=48, rate=Fraction(1), crf=1) as sink:
+    with VideoSink(tmp_path / "clip.mp4", width=64, height=48, rate=Fraction(1), encoding=Encoding(crf=1)) as sink:
         for index, color in enumerate(colors):
             sink.write(plain(color), seconds=index)
 
@@ -139,7 +140,7 @@ def test_odd_sides_are_doubled_at_the_edge(tmp_path: Path) -> None:
     """4:2:0 has even sides only; a black edge would be seen, a doubled one is not."""
     image = plain((200, 200, 200), width=161, height=121)
 
-    with VideoSink(tmp_path / "clip.mp4", width=161, height=121, rate=Fraction(25), crf=1) as sink:
+    with VideoSink(tmp_path / "clip.mp4", width=161, height=121, rate=Fraction(25), encoding=Encoding(crf=1)) as sink:
         sink.write(image, seconds=0)
 
     with av.open(str(tmp_path / "clip.mp4")) as clip:

@@ -10,6 +10,7 @@ import pytest
 
 from segdeploy.errors import DataError
 from segdeploy.pictures import Picture
+from segdeploy.video.codecs import Encoding
 from segdeploy.video.frames import Frame
 from segdeploy.video.sinks import VideoSink
 from segdeploy.video.sources import VideoSource
@@ -28,7 +29,7 @@ def quadrants(height: int = 48, width: int = 64, *, shades: tuple[int, int, int,
 
 def write(path: Path, count: int = 20, *, rate: Fraction = RATE, aspect: Fraction = Fraction(1)) -> Path:
     """Write frames that are the brighter the later."""
-    with VideoSink(path, width=64, height=48, rate=rate, aspect=aspect, crf=10) as sink:
+    with VideoSink(path, width=64, height=48, rate=rate, aspect=aspect, encoding=Encoding(crf=10)) as sink:
         for index in range(count):
             sink.write(np.full((48, 64, 3), 20 + 10 * index, np.uint8), seconds=float(index / rate))
     return path
@@ -94,7 +95,7 @@ def test_time_begins_with_the_file(tmp_path: Path) -> None:
 )
 def test_turned_clip_is_read_upright(tmp_path: Path, matrix: tuple[int, int, int, int], expected: tuple[int, int, int, int]) -> None:
     """A phone stores what its sensor sees, and beside it how the phone was held."""
-    with VideoSink(tmp_path / "clip.mp4", width=64, height=48, rate=RATE, crf=5) as sink:
+    with VideoSink(tmp_path / "clip.mp4", width=64, height=48, rate=RATE, encoding=Encoding(crf=5)) as sink:
         sink.write(quadrants(), seconds=0)
     content = bytearray((tmp_path / "clip.mp4").read_bytes())
     a, b, c, d = (number << 16 for number in matrix)

@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from segdeploy.backends.loading import BACKENDS, load_backend
+from segdeploy.commands.encoding import encoding_options
 from segdeploy.console import next_step, note, progress
 from segdeploy.errors import DataError
 from segdeploy.machine import cores
 from segdeploy.overlay import Painter
 from segdeploy.runs import result_folder
+from segdeploy.video.codecs import Encoding
 from segdeploy.video.pictures import PictureSource
 from segdeploy.video.saving import KINDS, OVERLAY, Outputs, picture_outputs, video_outputs
 from segdeploy.video.segment import Done, segment_all
-from segdeploy.video.sinks import CRF, PRESET, PRESETS
 from segdeploy.video.sources import VideoSource
 from segdeploy.video.stopping import stoppable
 
@@ -58,8 +59,7 @@ def kinds_of(_context: click.Context, _option: click.Parameter, text: str) -> tu
 @click.option("--save", "kinds", default=OVERLAY, show_default=True, callback=kinds_of, help=f"What is kept, of {','.join(KINDS)}.")
 @click.option("--opacity", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Share of the colors in the overlay.")
 @click.option("--legend/--no-legend", default=True, show_default=True, help="Whether the classes' names stand in the overlay.")
-@click.option("--crf", default=CRF, show_default=True, type=click.IntRange(0, 51), help="Quality of the video; 6 more halve the file.")
-@click.option("--preset", default=PRESET, show_default=True, type=click.Choice(PRESETS), help="Slower ones make the video smaller.")
+@encoding_options
 @click.option("--serial", is_flag=True, help="One frame after the other instead of in threads: the same result, to compare.")
 @click.option("--name", help="Name of the run's folder.  [default: the video's, or pictures]")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.  [default: runs/run/NAME]")
@@ -76,8 +76,7 @@ def run(
     kinds: tuple[str, ...],
     opacity: float,
     legend: bool,
-    crf: int,
-    preset: str,
+    encoding: Encoding,
     serial: bool,
     name: str | None,
     output: Path | None,
@@ -91,7 +90,7 @@ def run(
     assert model is not None
     # OpenCV counts the host's cores, not those that a container grants.
     cv2.setNumThreads(cores())
-    source, keep = open_video(video, kinds=kinds, crf=crf, preset=preset) if video else open_pictures((*image, *more), kinds=kinds)
+    source, keep = open_video(video, kinds=kinds, encoding=encoding) if video else open_pictures((*image, *more), kinds=kinds)
     with source:
         loaded = load_backend(model, backend=backend, device=device, threads=threads, spinning=serial)
         note(f"{model} on {loaded.device}")
@@ -127,10 +126,10 @@ def check_usage(model: Path | None, video: Path | None, pictures: tuple[Path, ..
         raise click.UsageError(msg)
 
 
-def open_video(path: Path, *, kinds: Sequence[str], crf: int, preset: str) -> tuple[VideoSource, Keep]:
+def open_video(path: Path, *, kinds: Sequence[str], encoding: Encoding) -> tuple[VideoSource, Keep]:
     """Give a video's frames, and what keeps their results in a folder."""
     source = VideoSource(path)
-    return source, partial(video_outputs, source, kinds=kinds, crf=crf, preset=preset)
+    return source, partial(video_outputs, source, kinds=kinds, encoding=encoding)
 
 
 def open_pictures(paths: Sequence[Path], *, kinds: Sequence[str]) -> tuple[PictureSource, Keep]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from segdeploy.errors import ConfigError
 from segdeploy.machine import cores
 from segdeploy.pictures import write_picture
+from segdeploy.video.codecs import Encoding
 from segdeploy.video.frames import Segmented
 from segdeploy.video.sinks import VideoSink
 from segdeploy.video.sources import VideoSource
@@ -39,15 +40,14 @@ class Outputs:
 
 
 @contextmanager
-def video_outputs(source: VideoSource, folder: Path, *, kinds: Collection[str], crf: int, preset: str) -> Iterator[Outputs]:
+def video_outputs(source: VideoSource, folder: Path, *, kinds: Collection[str], encoding: Encoding) -> Iterator[Outputs]:
     """Keep the overlay as `STEM-overlay.mp4` with the source's sound, and the masks as `STEM-mask/000000.png` and so on.
 
     Args:
         source: The video that is segmented.
         folder: Where the results go.
         kinds: Which of `KINDS` are kept.
-        crf: Quality of the video, see `VideoSink`.
-        preset: How long the encoder searches, see `VideoSink`.
+        encoding: How the video is compressed.
     """
     overlay, masks = folder / f"{source.path.stem}-overlay.mp4", folder / f"{source.path.stem}-mask"
     writers: dict[Path, Write] = {}
@@ -60,8 +60,7 @@ def video_outputs(source: VideoSource, folder: Path, *, kinds: Collection[str], 
                 rate=source.rate,
                 aspect=source.aspect,
                 sound=source.path,
-                crf=crf,
-                preset=preset,
+                encoding=encoding,
                 threads=cores(),
             )
             writers[overlay] = overlay_to_video(stack.enter_context(sink))

@@ -1,4 +1,4 @@
-"""Where frames go: an H.264 file that browsers play, with the sound kept."""
+"""Where frames go: an MP4 file that browsers play, with the sound kept."""
 
 import math
 from collections.abc import Iterator
@@ -17,11 +17,8 @@ from av.video.stream import VideoStream
 from segdeploy.atomic import sync
 from segdeploy.errors import DataError, OutputError
 from segdeploy.pictures import Picture
+from segdeploy.video.codecs import Encoding
 from segdeploy.video.sound import Sound
-
-CRF = 23
-PRESET = "veryfast"
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow")
 
 TICKS = 90000
 """The least number of clock ticks in a second; a multiple of the rate, so that each usual frame falls on a whole tick."""
@@ -32,12 +29,12 @@ LIMITED = 1
 
 
 class VideoSink:
-    """An MP4 file with H.264, written as `NAME.part` and named when it is whole.
+    """An MP4 file, written as `NAME.part` and named when it is whole.
 
     It is a context manager. When its block fails or is interrupted, the file is finished with the frames that it has, is
     playable, and gets its name: what was done stays. Nothing is left where no frame was written, or the file itself failed.
 
-    H.264 as browsers play it (4:2:0) has even sides only: of a picture with an odd side, the last row or column is doubled.
+    Video as browsers play it (4:2:0) has even sides only: of a picture with an odd side, the last row or column is doubled.
     """
 
     def __init__(
@@ -49,8 +46,7 @@ class VideoSink:
         rate: Fraction,
         aspect: Fraction = Fraction(1),
         sound: Path | None = None,
-        crf: int = CRF,
-        preset: str = PRESET,
+        encoding: Encoding | None = None,
         threads: int = 0,
     ) -> None:
         """Open the file.
@@ -62,8 +58,7 @@ class VideoSink:
             rate: Usual number of frames a second; the time of each frame is its own.
             aspect: Width of a pixel over its height; 1 but for old television.
             sound: File whose sound is kept; one without sound is fine.
-            crf: Quality of libx264, 0 (nothing is lost) to 51; 6 more halve the file.
-            preset: How long libx264 searches, one of `PRESETS`.
+            encoding: How it is compressed; H.264 of its usual quality where None.
             threads: Threads of the encoder; 0 lets it choose.
 
         Raises:
@@ -81,7 +76,7 @@ class VideoSink:
         with self._refusing():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
-        self._stream = self._add_stream(rate, {"crf": str(crf), "preset": preset}, threads)
+        self._stream = self._add_stream(rate, encoding or Encoding(), threads)
         self._stream.codec_context.sample_aspect_ratio = aspect
         self._sound: Sound | None = None
         try:
@@ -131,9 +126,11 @@ class VideoSink:
         finally:
             self._discard()
 
-    def _add_stream(self, rate: Fraction, options: dict[str, str], threads: int) -> VideoStream:
-        stream = self._container.add_stream("libx264", rate=rate, options=options)
+    def _add_stream(self, rate: Fraction, encoding: Encoding, threads: int) -> VideoStream:
+        stream = self._container.add_stream(encoding.its_codec.encoder, rate=rate, options=encoding.options(threads))
         codec = stream.codec_context
+        if encoding.its_codec.tag:
+            codec.codec_tag = encoding.its_codec.tag
         codec.height, codec.width = (side + side % 2 for side in self._size)
         codec.pix_fmt = "yuv420p"
         codec.time_base = self._tick
