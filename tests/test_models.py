@@ -11,7 +11,7 @@ from torch import nn
 from segdeploy import models
 from segdeploy.commands.models import models as list_networks
 from segdeploy.errors import ConfigError
-from segdeploy.models.cost import measure
+from segdeploy.models.cost import measure, parameters
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,6 +27,12 @@ def name(request: pytest.FixtureRequest) -> str:
 def network(name: str) -> nn.Module:
     torch.manual_seed(0)
     return models.build(name, CLASSES).eval()
+
+
+def answers(network: nn.Module, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """All answers, the auxiliary ones of a training network included."""
+    answer = network(pictures)
+    return answer if isinstance(answer, tuple) else (answer,)
 
 
 def sides(network: nn.Module, *wished: int) -> list[int]:
@@ -50,12 +56,38 @@ def test_gradient_reaches_every_weight(name: str) -> None:
     """A weight that learns nothing is a mistake in the wiring."""
     torch.manual_seed(0)
     network = models.build(name, CLASSES).train()
-    height, width = sides(network, 33, 47)
+    height, width = sides(network, 65, 130)
 
-    network(torch.rand(2, 3, height, width)).square().sum().backward()
+    sum(answer.square().sum() for answer in answers(network, torch.rand(3, 3, height, width))).backward()
 
     dead = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0]
     assert dead == []
+
+
+@torch.no_grad()
+def test_auxiliary_heads_answer_in_training_only(name: str) -> None:
+    """What runs is one network with one answer; the heads that help to learn cost nothing there."""
+    network = models.build(name, CLASSES)
+    pictures = torch.rand(2, 3, *sides(network, 65, 130))
+
+    training = answers(network.train(), pictures)
+    running = answers(network.eval(), pictures)
+
+    assert all(answer.shape[:2] == (2, CLASSES) for answer in training)
+    assert (len(training) > 1) == hasattr(network, "auxiliary")
+    assert [answer.shape for answer in running] == [training[0].shape]
+
+
+@torch.no_grad()
+def test_logits_are_the_picture_divided_by_a_whole_number(network: nn.Module) -> None:
+    """The mask is made by enlarging them to the picture; any other ratio would shift it."""
+    height, width = sides(network, 360, 120)
+
+    logits = network(torch.rand(1, 3, height, width))
+
+    factor = height // logits.shape[2]
+    assert logits.shape[2:] == (height // factor, width // factor)
+    assert (height % factor, width % factor) == (0, 0)
 
 
 @torch.no_grad()
@@ -83,13 +115,13 @@ def test_same_seed_gives_the_same_weights(name: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
-def test_can_be_scripted(network: nn.Module) -> None:
-    """Scripting reads the code, so that Python's tricks would be found here and not in an export."""
-    scripted = torch.jit.script(network)
-    picture = torch.rand(1, 3, *sides(network, 24, 41))
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_can_be_traced_for_any_size(network: nn.Module) -> None:
+    """A trace freezes what Python decides; it must be nothing that the size changes."""
+    traced = torch.jit.trace(network, torch.rand(1, 3, *sides(network, 72, 88)), check_trace=False)
+    picture = torch.rand(2, 3, *sides(network, 24, 41))
 
-    torch.testing.assert_close(scripted(picture), network(picture))
+    torch.testing.assert_close(traced(picture), network(picture), atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -170,3 +202,24 @@ def test_models_lists_every_network() -> None:
     assert all(name in table.output for name in models.names())
     assert [entry["name"] for entry in json.loads(listed.output)] == models.names()
     assert all(entry["parameters"] > 0 for entry in json.loads(listed.output))
+
+
+def test_ddrnet_has_the_parameters_of_the_paper() -> None:
+    """5.7 million for 23-slim and 20.1 for 23 (table VI), 19 classes, without the auxiliary head."""
+    with torch.device("meta"):
+        slim, wide = models.build("ddrnet23slim", 19), models.build("ddrnet23slim", 19, width=64)
+
+    assert parameters(slim) == pytest.approx(5.7e6, abs=0.05e6)
+    assert parameters(wide) == pytest.approx(20.1e6, abs=0.05e6)
+
+
+def test_fastscnn_has_the_parameters_of_the_paper() -> None:
+    """1.11 million (table 5), 19 classes, in convolutions alone; the norms, which fold away, have 0.02 more."""
+    with torch.device("meta"):
+        network = models.build("fastscnn", 19)
+
+    norms = sum(values.numel() for module in network.modules() if isinstance(module, nn.BatchNorm2d) for values in module.parameters())
+    heads = sum(
+        values.numel() for module in network.auxiliary.modules() if isinstance(module, nn.BatchNorm2d) for values in module.parameters()
+    )
+    assert parameters(network) - (norms - heads) == pytest.approx(1.11e6, abs=0.005e6)

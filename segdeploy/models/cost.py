@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segdeploy.models.registry import build
@@ -13,7 +14,7 @@ class Cost:
     """What a network costs for one picture.
 
     Attributes:
-        parameters: How many numbers are learned.
+        parameters: How many numbers are learned, without auxiliary heads, which only training has.
         gflops: Thousands of millions of multiplications and additions, each counted as one.
         height: Height of the picture, in pixels.
         width: Width of the picture, in pixels.
@@ -34,7 +35,11 @@ def measure(name: str, *, classes: int, height: int, width: int) -> Cost:
         counter = FlopCounterMode(display=False)
         with torch.no_grad(), counter:
             network(torch.empty(1, 3, height, width))
-    parameters = sum(parameter.numel() for parameter in network.parameters())
     stride = network.stride
     assert isinstance(stride, int)
-    return Cost(parameters=parameters, gflops=counter.get_total_flops() / 1e9, height=height, width=width, stride=stride)
+    return Cost(parameters=parameters(network), gflops=counter.get_total_flops() / 1e9, height=height, width=width, stride=stride)
+
+
+def parameters(network: nn.Module) -> int:
+    """Count what is learned and answers; auxiliary heads do not."""
+    return sum(values.numel() for key, values in network.named_parameters() if not key.startswith("auxiliary."))

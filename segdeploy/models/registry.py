@@ -17,9 +17,10 @@ def register(name: str) -> Callable[[B], B]:
     """Give a builder a name: it takes the number of classes, K, and keyword arguments of its own.
 
     The network that it builds takes (N, 3, H, W) float32, normalized red-green-blue, and answers logits
-    (N, K, h, w) at a size of its own; while it trains, a tuple of them, the main answer first, where it has
-    auxiliary heads. Its attribute `stride` is the number of which H and W must be multiples. No branch of its
-    `forward` depends on a size, since an export would freeze that branch.
+    (N, K, h, w) at a size of its own, where h and w are H and W divided by a whole number. Its attribute `stride` is
+    the number of which H and W must be multiples. No branch of its `forward` depends on a size, since an export would
+    freeze that branch. Where it has auxiliary heads, they lie in its attribute `auxiliary`, and while it trains it
+    answers a tuple of logits, the main ones first.
     """
 
     def keep(builder: B) -> B:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segdeploy.errors import ConfigError
-from segdeploy.models.blocks import conv_norm_relu, initialize
+from segdeploy.models.blocks import conv_norm_relu, enlarge, initialize
 from segdeploy.models.registry import register
 
 MAX_DEPTH = 8
@@ -76,9 +76,7 @@ class Join(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Join (N, C, ceil(H / 2), ceil(W / 2)) with (N, C', H, W) features."""
-        doubled = functional.interpolate(self.reduce(coarse), scale_factor=2.0, mode="bilinear", align_corners=False)
-        cropped = doubled[:, :, : fine.shape[2], : fine.shape[3]]
-        joined: Tensor = self.refine(torch.cat([fine, cropped], dim=1))
+        joined: Tensor = self.refine(torch.cat([fine, enlarge(self.reduce(coarse), fine, factor=2)], dim=1))
         return joined
 
 
