@@ -91,3 +91,15 @@ def test_bad_input_gets_one_sentence(
     assert out == ""
     assert text in err
     assert err.count("\n") == 1
+
+
+def test_refuses_to_score_without_truth(artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Zeros in a table would look like a bad network."""
+    write_picture(tmp_path / "val" / "a.png", np.zeros((30, 40, 3), np.uint8))
+    write_picture(tmp_path / "valannot" / "a.png", np.full((30, 40), 11, np.uint8))
+
+    with pytest.raises(SystemExit) as stop:
+        main(["eval", str(artifacts / "best.onnx"), "--dataset", "camvid", "--data", str(tmp_path)])
+
+    assert stop.value.code == 3
+    assert "camvid val has no labelled pixel" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from segdeploy.card import ModelCard
 from segdeploy.console import next_step, note, progress
 from segdeploy.datasets.of_card import open_for
 from segdeploy.datasets.server import ids_writer
+from segdeploy.errors import DataError
 from segdeploy.evaluation import evaluate as score
 from segdeploy.predictor import Predictor
 from segdeploy.scores import Scores
@@ -50,6 +51,9 @@ def evaluate(
         note(f"wrote {len(pictures)} masks to {save_ids}")
     if save_ids and not scores.pixels:
         note(f"{name} {split} has no truth, so there are no scores")
+    elif not scores.pixels:
+        msg = f"{name} {split} has no labelled pixel, so there is nothing to score; keep the answers with --save-ids FOLDER"
+        raise DataError(msg)
     elif as_json:
         iou = {label.name: value for label, value in zip(loaded.card.classes, scores.iou, strict=True)}
         values = {"model": str(model), "device": loaded.device, "dataset": name, "split": split, "pictures": len(pictures)}
