@@ -7,12 +7,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from segdeploy.backends.loading import load_backend
-from segdeploy.machine import cores
 from segdeploy.overlay import Painter
 from segdeploy.video.codecs import Encoding
+from segdeploy.video.pace import Pace
 from segdeploy.video.saving import OVERLAY, video_outputs
 from segdeploy.video.segment import segment_all
 from segdeploy.video.sources import VideoSource
@@ -48,12 +46,12 @@ def show(film: Film) -> StageTimes:
     Raises:
         SegdeployError: The artifact or the video cannot be used.
     """
-    # OpenCV counts the host's cores, not those that a container grants.
-    cv2.setNumThreads(cores())
-    backend = load_backend(Path(film.artifact), backend=film.backend, device=film.device, threads=film.threads, spinning=False)
+    pace = Pace(threads=film.threads)
+    pace.share_cores()
+    backend = load_backend(Path(film.artifact), backend=film.backend, device=film.device, threads=pace.network_threads, spinning=False)
     with VideoSource(Path(film.video)) as source:
         outputs = video_outputs(source, Path(film.folder), kinds=(OVERLAY,), encoding=Encoding())
-        return segment_all(source, outputs, backend=backend, painter=Painter(backend.card.classes)).times
+        return segment_all(source, outputs, backend=backend, painter=Painter(backend.card.classes), workers=pace.workers).times
 
 
 if __name__ == "__main__":

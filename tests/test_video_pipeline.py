@@ -3,13 +3,17 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
-from segdeploy.video.pipeline import DEPTH, run_serial, run_threaded
+from segdeploy.errors import DataError
+from segdeploy.video.pipeline import DEPTH, in_batches, run_serial, run_threaded
 
 Run = Callable[..., None]
-BOTH = pytest.mark.parametrize("run", [run_serial, run_threaded])
+WORKERS = 4
+run_parallel = partial(run_threaded, workers=WORKERS)
+EACH = pytest.mark.parametrize("run", [run_serial, run_threaded, run_parallel], ids=["serial", "threaded", "parallel"])
 
 
 def always() -> bool:
@@ -30,7 +34,7 @@ def _threads_end() -> Iterator[None]:
     assert threading.active_count() == before
 
 
-@BOTH
+@EACH
 def test_order_is_kept(run: Run) -> None:
     """Uneven stages must not overtake each other."""
     written: list[int] = []
@@ -44,7 +48,7 @@ def test_order_is_kept(run: Run) -> None:
     assert written == [number * number for number in range(50)]
 
 
-@BOTH
+@EACH
 def test_nothing_gives_nothing(run: Run) -> None:
     """A source may be empty."""
     written: list[int] = []
@@ -54,7 +58,7 @@ def test_nothing_gives_nothing(run: Run) -> None:
     assert written == []
 
 
-@BOTH
+@EACH
 def test_source_that_fails_stops_all(run: Run) -> None:
     """What came before is written, and the error is the source's own."""
     written: list[int] = []
@@ -65,7 +69,7 @@ def test_source_that_fails_stops_all(run: Run) -> None:
     assert written == list(range(7))
 
 
-@BOTH
+@EACH
 def test_work_that_fails_stops_all(run: Run) -> None:
     """So it is in the middle, while the source is far ahead."""
     written: list[int] = []
@@ -79,7 +83,7 @@ def test_work_that_fails_stops_all(run: Run) -> None:
     assert len(written) == 7
 
 
-@BOTH
+@EACH
 def test_writing_that_fails_stops_all(run: Run) -> None:
     """A full disk ends the work soon, not when all of the video was computed for nothing."""
     worked: list[int] = []
@@ -95,7 +99,7 @@ def test_writing_that_fails_stops_all(run: Run) -> None:
     with pytest.raises(OSError, match="No space left"):
         run(iter(range(1000)), work, write=write, go_on=always)
 
-    assert len(worked) <= 5 + DEPTH + 2
+    assert len(worked) <= 5 + DEPTH + 2 + 2 * WORKERS
 
 
 def test_last_write_that_fails_is_told() -> None:
@@ -123,22 +127,19 @@ def test_error_of_the_work_counts_before_one_of_the_writing() -> None:
         run_threaded(iter(range(3)), work, write=write, go_on=always)
 
 
-@BOTH
+@EACH
 def test_stop_keeps_what_was_done(run: Run) -> None:
     """Everything that was worked on is written."""
     written: list[int] = []
-    worked: list[int] = []
+    asked = iter(range(1000))
 
-    def work(item: int) -> int:
-        worked.append(item)
-        return item
+    run(iter(range(1000)), abs, write=written.append, go_on=lambda: next(asked) < 10)
 
-    run(iter(range(1000)), work, write=written.append, go_on=lambda: len(worked) < 10)
-
-    assert written == worked == list(range(10))
+    assert written == list(range(10))
 
 
-def test_waiting_items_are_bounded() -> None:
+@pytest.mark.parametrize("workers", [1, WORKERS])
+def test_waiting_items_are_bounded(workers: int) -> None:
     """A slow sink must not let a film pile up in memory."""
     read: list[int] = []
     written: list[int] = []
@@ -155,11 +156,46 @@ def test_waiting_items_are_bounded() -> None:
         most = max(most, len(read) - len(written))
         written.append(item)
 
-    run_threaded(source(), abs, write=write, go_on=always)
+    run_threaded(source(), abs, write=write, go_on=always, workers=workers)
 
-    # In each queue DEPTH wait; one is being read, one worked on, one written, and each queue's producer holds one.
-    assert most <= 2 * DEPTH + 4
+    # In each queue DEPTH wait; one is being read, one written, the producer of each queue holds one, and `workers` are begun and one more.
+    assert most <= 2 * DEPTH + 4 + workers
     assert len(written) == 60
+
+
+def test_workers_work_at_the_same_time() -> None:
+    """Each waits for all the others to be at work."""
+    barrier = threading.Barrier(WORKERS, timeout=5)
+    written: list[int] = []
+
+    def work(item: int) -> int:
+        barrier.wait()
+        return item
+
+    run_parallel(iter(range(3 * WORKERS)), work, write=written.append, go_on=always)
+
+    assert written == list(range(3 * WORKERS))
+
+
+def test_batches_keep_order_and_the_rest() -> None:
+    """Seven by threes."""
+    assert list(in_batches(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(in_batches([], 3)) == []
+
+
+def test_batch_before_an_error_is_not_lost() -> None:
+    """What was read before a film breaks off is still worked on."""
+
+    def source() -> Iterator[int]:
+        yield from range(5)
+        msg = "cut off"
+        raise DataError(msg)
+
+    batches = in_batches(source(), 3)
+
+    assert [next(batches), next(batches)] == [[0, 1, 2], [3, 4]]
+    with pytest.raises(DataError, match="cut off"):
+        next(batches)
 
 
 def test_stages_run_at_the_same_time() -> None:

@@ -1,6 +1,7 @@
 """What `run` does to frames is what `Predictor` does to pictures, in threads or one after the other."""
 
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -58,8 +59,17 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-def segment_clip(clip: Path, folder: Path, *, serial: bool = False, backend: StrongestColor | None = None, limit: int = 10**9) -> Done:
-    steps: list[str] = []
+def segment_clip(
+    clip: Path,
+    folder: Path,
+    *,
+    serial: bool = False,
+    workers: int = 1,
+    batch: int = 1,
+    backend: StrongestColor | None = None,
+    limit: int = 10**9,
+) -> Done:
+    asked = count()
     with VideoSource(clip) as source:
         return segment_all(
             source,
@@ -67,8 +77,9 @@ def segment_clip(clip: Path, folder: Path, *, serial: bool = False, backend: Str
             backend=backend or StrongestColor(),
             painter=Painter(CLASSES, legend=False),
             serial=serial,
-            go_on=lambda: len(steps) < limit,
-            on_step=steps.append,
+            workers=workers,
+            batch=batch,
+            go_on=lambda: next(asked) < limit,
         )
 
 
@@ -93,9 +104,10 @@ def test_masks_are_those_of_the_predictor(clip: Path, tmp_path: Path) -> None:
             assert set(np.unique(mask)) == {0, 2}
 
 
-def test_threads_and_serial_write_the_same_bytes(clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("workers", "batch"), [(1, 1), (3, 1), (1, 3), (2, 7)])
+def test_threads_and_serial_write_the_same_bytes(clip: Path, tmp_path: Path, workers: int, batch: int) -> None:
     """Speed must not be bought with another result."""
-    threaded = segment_clip(clip, tmp_path / "a")
+    threaded = segment_clip(clip, tmp_path / "a", workers=workers, batch=batch)
     serial = segment_clip(clip, tmp_path / "b", serial=True)
 
     for one, other in zip(threaded.paths, serial.paths, strict=True):
@@ -122,11 +134,11 @@ def test_every_stage_is_measured(clip: Path, tmp_path: Path) -> None:
     assert 0.5 * times.wall < sum(stage.total for stage in times.stages.values()) <= times.wall
 
 
-@pytest.mark.parametrize("serial", [True, False])
-def test_interrupted_run_keeps_what_was_done(clip: Path, tmp_path: Path, *, serial: bool) -> None:
+@pytest.mark.parametrize(("serial", "workers"), [(True, 1), (False, 1), (False, 3)])
+def test_interrupted_run_keeps_what_was_done(clip: Path, tmp_path: Path, *, serial: bool, workers: int) -> None:
     """Seven frames are done: the video has seven, plays, and the sentence says where."""
     with pytest.raises(InterruptedRun, match=r"after 7 of 20 frames; what was done is in .*clip-overlay\.mp4, .*clip-mask"):
-        segment_clip(clip, tmp_path / "out", serial=serial, limit=7)
+        segment_clip(clip, tmp_path / "out", serial=serial, workers=workers, limit=7)
 
     with VideoSource(tmp_path / "out" / "clip-overlay.mp4") as source:
         assert len(list(source)) == 7

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -70,16 +71,67 @@ def test_rate_counts_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("totals", "slowest"),
+    ("totals", "workers", "slowest"),
     [
-        ({"decode": 3.0, "infer": 2.0, "encode": 1.0}, "decode"),
-        ({"encode": 1.5, "prepare": 0.4, "infer": 0.8, "mask": 0.2, "draw": 0.3}, "infer"),
-        ({"encode": 1.8, "prepare": 0.4, "infer": 0.8, "mask": 0.2, "draw": 0.3}, "encode"),
+        ({"decode": 3.0, "infer": 2.0, "encode": 1.0}, 1, "decode"),
+        ({"encode": 1.5, "prepare": 0.4, "infer": 0.8, "mask": 0.2, "draw": 0.3}, 1, "infer"),
+        ({"encode": 1.8, "prepare": 0.4, "infer": 0.8, "mask": 0.2, "draw": 0.3}, 1, "encode"),
+        ({"encode": 1.5, "prepare": 0.4, "infer": 1.6, "mask": 0.2, "draw": 0.3}, 2, "encode"),
+        ({"encode": 1.5, "prepare": 0.4, "infer": 1.4, "mask": 0.2, "draw": 0.3}, 0, "encode"),
     ],
 )
-def test_slowest_stage_is_in_the_busiest_thread(totals: dict[str, float], slowest: str) -> None:
-    """Four stages share a thread: together they can hold back what none of them does alone."""
-    assert times(**totals).slowest == slowest
+def test_slowest_stage_is_in_the_busiest_thread(totals: dict[str, float], workers: int, slowest: str) -> None:
+    """Four stages share a thread, or several: together they can hold back what none of them does alone."""
+    assert replace(times(**totals), workers=workers).slowest == slowest
+
+
+@pytest.mark.parametrize(
+    ("busy", "workers", "verdict"),
+    [
+        (0.8, 1, "encode holds it back: its thread worked 75% of the time"),
+        (0.8, 0, "one stage follows the other, and infer takes longest"),
+        (3.8, 2, "the 2 cores are full, and infer takes most of the time"),
+    ],
+)
+def test_verdict_says_what_holds_it_back(busy: float, workers: int, verdict: str) -> None:
+    """2 seconds on 2 cores: 3.8 seconds of their time are 95%, and then a thread that waits for a core looks busy."""
+    given = replace(times(encode=1.5, infer=1.6), busy=busy, cores=2, workers=workers)
+    if workers == 1:
+        given = replace(given, infer=replace(given.infer, total=0.1))
+
+    assert given.verdict == verdict
+
+
+def test_threads_share_the_middle() -> None:
+    """Two threads that worked 1.6 seconds each of 2."""
+    given = replace(times(infer=3.2, encode=0.5), busy=1.0, cores=4, workers=2)
+
+    assert given.verdict == "infer holds it back: its threads worked 80% of the time"
+
+
+def test_batch_is_shared_among_its_frames() -> None:
+    """A call of 6 seconds for 3 frames is 2 a frame, and 6 in all."""
+    ticks = Ticks()
+    clock = StageClock(ticks)
+
+    def infer(batch: list[int]) -> int:
+        ticks.now += 6
+        return len(batch)
+
+    assert clock.timed_batch("infer", infer)([1, 2, 3]) == 3
+    assert clock.read(3).infer == StageTime(p50=2.0, p95=2.0, total=6.0)
+
+
+def test_processor_time_is_the_processes_own() -> None:
+    """12 seconds of the wall and 9 of the processor."""
+    ticks, processor = Ticks(), Ticks()
+    clock = StageClock(ticks, processor=processor)
+    ticks.now += 12
+    processor.now += 9
+
+    result = clock.read(1, workers=2)
+
+    assert (result.wall, result.busy, result.workers) == (12.0, 9.0, 2)
 
 
 def test_json_keeps_all() -> None:

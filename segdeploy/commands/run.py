@@ -7,18 +7,18 @@ from functools import partial
 from pathlib import Path
 
 import click
-import cv2
 from rich.console import Console
 from rich.table import Table
 
 from segdeploy.backends.loading import BACKENDS, load_backend
 from segdeploy.commands.encoding import encoding_options
+from segdeploy.commands.pacing import pace_options
 from segdeploy.console import next_step, note, progress
 from segdeploy.errors import DataError
-from segdeploy.machine import cores
 from segdeploy.overlay import Painter
 from segdeploy.runs import result_folder
 from segdeploy.video.codecs import Encoding
+from segdeploy.video.pace import Pace
 from segdeploy.video.pictures import PictureSource
 from segdeploy.video.saving import KINDS, OVERLAY, Outputs, picture_outputs, video_outputs
 from segdeploy.video.segment import Done, segment_all
@@ -55,12 +55,11 @@ def kinds_of(_context: click.Context, _option: click.Parameter, text: str) -> tu
 )
 @click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="What must run it.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the network.  [default: as many as there are cores]")
+@pace_options
 @click.option("--save", "kinds", default=OVERLAY, show_default=True, callback=kinds_of, help=f"What is kept, of {','.join(KINDS)}.")
 @click.option("--opacity", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Share of the colors in the overlay.")
 @click.option("--legend/--no-legend", default=True, show_default=True, help="Whether the classes' names stand in the overlay.")
 @encoding_options
-@click.option("--serial", is_flag=True, help="One frame after the other instead of in threads: the same result, to compare.")
 @click.option("--name", help="Name of the run's folder.  [default: the video's, or pictures]")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.  [default: runs/run/NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, times in seconds.")
@@ -72,12 +71,11 @@ def run(
     video: Path | None,
     backend: str,
     device: str,
-    threads: int | None,
+    pace: Pace,
     kinds: tuple[str, ...],
     opacity: float,
     legend: bool,
     encoding: Encoding,
-    serial: bool,
     name: str | None,
     output: Path | None,
     as_json: bool,
@@ -88,11 +86,10 @@ def run(
     """
     check_usage(model, video, (*image, *more), name=name, output=output)
     assert model is not None
-    # OpenCV counts the host's cores, not those that a container grants.
-    cv2.setNumThreads(cores())
+    pace.share_cores()
     source, keep = open_video(video, kinds=kinds, encoding=encoding) if video else open_pictures((*image, *more), kinds=kinds)
     with source:
-        loaded = load_backend(model, backend=backend, device=device, threads=threads, spinning=serial)
+        loaded = load_backend(model, backend=backend, device=device, threads=pace.network_threads, spinning=pace.serial)
         note(f"{model} on {loaded.device}")
         painter = Painter(loaded.card.classes, opacity=opacity, legend=legend) if OVERLAY in kinds else None
         with (
@@ -101,7 +98,15 @@ def run(
             progress("run", source.frames) as step,
         ):
             done = segment_all(
-                source, keep(folder), backend=loaded, painter=painter, serial=serial, go_on=lambda: not stop.is_set(), on_step=step
+                source,
+                keep(folder),
+                backend=loaded,
+                painter=painter,
+                serial=pace.serial,
+                workers=pace.workers,
+                batch=pace.batch_for(loaded),
+                go_on=lambda: not stop.is_set(),
+                on_step=step,
             )
     for loss in source.losses:
         note(loss)
@@ -143,7 +148,7 @@ def show(done: Done) -> None:
     times = done.times
     for path in done.paths:
         click.echo(path)
-    click.echo(f"{times.frames} frames in {times.wall:.1f} s: {times.rate:.1f} fps by the clock on the wall, {times.slowest} holds it back")
+    click.echo(f"{times.frames} frames in {times.wall:.1f} s: {times.rate:.1f} fps by the clock on the wall; {times.verdict}")
     table = Table("stage", box=None)
     for title in ("median ms", "p95 ms", "share of the time"):
         table.add_column(title, justify="right")

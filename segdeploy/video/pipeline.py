@@ -1,8 +1,12 @@
-"""From a source through the work on each item to a sink: in three threads, or one item after the other."""
+"""From a source through the work on each item to a sink: in threads, or one item after the other."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from itertools import takewhile
 from typing import TypeVar
 
+from segdeploy.errors import SegdeployError
+from segdeploy.parallel import in_threads
 from segdeploy.video.ahead import ReadAhead
 from segdeploy.video.behind import WriteBehind
 
@@ -13,36 +17,66 @@ DEPTH = 3
 """Items that wait between two threads: enough to even out slow ones, few enough for large pictures."""
 
 
-def run_threaded(items: Iterable[S], work: Callable[[S], T], *, write: Callable[[T], None], go_on: Callable[[], bool]) -> int:
+def run_threaded(
+    items: Iterable[S], work: Callable[[S], T], *, write: Callable[[T], None], go_on: Callable[[], bool], workers: int = 1
+) -> None:
     """Read, work and write at the same time, in order.
 
-    Whatever fails stops the rest: items that were worked on before are written, the threads end, and the error is raised.
+    Whatever fails stops the rest: the items before the one that failed are written, the threads end, and the error is raised.
 
     Args:
         items: Source, read in a thread of its own.
-        work: Called in this thread.
-        write: Called in a thread of its own.
+        work: Called in this thread, or in several threads at once.
+        write: Called in a thread of its own, in the items' order.
         go_on: Asked before each item is worked on; when it says no, what was worked on is written, and that is all.
-
-    Returns:
-        How many items were written.
+        workers: How many items are worked on at the same time.
     """
-    count = 0
     with ReadAhead(items, depth=DEPTH) as ahead, WriteBehind(write, depth=DEPTH) as behind:
-        for item in ahead:
-            if not go_on():
-                break
-            behind.put(work(item))
-            count += 1
-    return count
+        wanted = takewhile(lambda _: go_on(), ahead)
+        with closing(_worked_on(work, wanted, workers)) as results:
+            for result in results:
+                behind.put(result)
 
 
-def run_serial(items: Iterable[S], work: Callable[[S], T], *, write: Callable[[T], None], go_on: Callable[[], bool]) -> int:
+def run_serial(items: Iterable[S], work: Callable[[S], T], *, write: Callable[[T], None], go_on: Callable[[], bool]) -> None:
     """Read, work and write one item after the other; the results are those of `run_threaded`."""
-    count = 0
     for item in items:
         if not go_on():
             break
         write(work(item))
-        count += 1
-    return count
+
+
+def in_batches(items: Iterable[S], size: int) -> Iterator[list[S]]:
+    """Give items by so many at a time, in order; before an error of the source come the items before it."""
+    batch: list[S] = []
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except SegdeployError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def _worked_on(work: Callable[[S], T], items: Iterable[S], workers: int) -> Generator[T]:
+    if workers == 1:
+        yield from map(work, items)
+        return
+    failures: list[Exception] = []
+    # One item more than threads is enough that none of them waits for this one.
+    yield from in_threads(work, _until_failure(items, failures), workers=workers, ahead=workers)
+    if failures:
+        raise failures[0]
+
+
+def _until_failure(items: Iterable[S], failures: list[Exception]) -> Iterator[S]:
+    """Give items as if a source that fails had ended, so that those before are finished; the failure is kept."""
+    try:
+        yield from items
+    except Exception as error:  # noqa: BLE001 - it is raised after the items before it
+        failures.append(error)

@@ -1,0 +1,68 @@
+"""How frames share the cores, worked out by hand."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from segdeploy.card import InputSpec, LabelClass, ModelCard
+from segdeploy.machine import cores
+from segdeploy.video.pace import Pace, best_batch
+
+
+class Timed:
+    """A network that takes so many seconds for a call and for each picture of it, by a clock of its own."""
+
+    device = "test cuda:0"
+
+    def __init__(self, *, call: float, picture: float) -> None:
+        spec = InputSpec(height=2, width=2, mean=(0, 0, 0), std=(1, 1, 1))
+        self.card = ModelCard(architecture="timed", classes=(LabelClass(name="all", color=(0, 0, 0)),), input=spec)
+        self.now = 0.0
+        self._cost = (call, picture)
+
+    def run(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        call, picture = self._cost
+        self.now += call + picture * len(batch)
+        return np.zeros((len(batch), 1, 2, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "picture", "batch"),
+    [
+        (0.0, 1.0, 1),
+        # 2, 1.5, 1.25, 1.125, 1.0625 seconds a picture: from 8 to 16 the gain is 1.059.
+        (1.0, 1.0, 16),
+        # 1.2, 1.1, 1.05: from 2 to 4 the gain is 1.048.
+        (0.2, 1.0, 2),
+    ],
+)
+def test_batch_grows_while_it_pays(call: float, picture: float, batch: int) -> None:
+    """A call that costs nothing in itself gains nothing by a batch."""
+    network = Timed(call=call, picture=picture)
+
+    assert best_batch(network, clock=lambda: network.now) == batch
+
+
+def test_processor_gains_by_no_batch() -> None:
+    """What was asked for is taken, and `auto` costs a processor not one call."""
+    network = Timed(call=1.0, picture=1.0)
+    network.device = "test CPUExecutionProvider"
+
+    assert Pace(batch=None).batch_for(network) == 1
+    assert Pace(batch=3).batch_for(network) == 3
+    assert network.now == 0
+
+
+@pytest.mark.parametrize(
+    ("pace", "workers", "threads"),
+    [
+        (Pace(threads=3), 3, 1),
+        (Pace(threads=3, throughput=False), 1, 3),
+        (Pace(threads=3, serial=True), 1, 3),
+        (Pace(), cores(), 1),
+        (Pace(throughput=False), 1, cores()),
+    ],
+)
+def test_cores_are_shared(pace: Pace, workers: int, threads: int) -> None:
+    """Never more threads than cores: they would cost a factor of two."""
+    assert (pace.workers, pace.network_threads) == (workers, threads)
