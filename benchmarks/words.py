@@ -127,7 +127,7 @@ def video_hint(report: Report) -> str:
     frames = max((figures.video.frames for _, figures in report.measured if figures.video), default=0)
     return (
         f"{frames} frames of {report.video}, decoded, segmented, painted and encoded; everything counts for the frames a second. "
-        "Each stage is a frame's median; stages of three threads run at the same time."
+        "Each stage is a frame's median; stages of different threads run at the same time."
     )
 
 
