@@ -37,7 +37,7 @@ FLOORS = [
     {"checks"},
     {"models.registry", "models.blocks", "models.deployed"},
     {"models.context", "models.residual"},
-    {"models.ddrnet", "models.fastscnn", "models.unet"},
+    {"models.bisenetv2", "models.ddrnet", "models.fastscnn", "models.pidnet", "models.regseg", "models.unet"},
     {"models"},
     {"checkpoint"},
     {"backends.base", "backends.onnx_file", "backends.torchscript_file"},

@@ -45,6 +45,11 @@ def separable(channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequen
     return nn.Sequential(conv_norm(channels, channels, stride=stride, groups=channels), conv_norm_relu(channels, out_channels, kernel=1))
 
 
+def head_without_activation(channels: int, middle: int, classes: int) -> nn.Sequential:
+    """Build what turns features that come without an activation into logits of the same size."""
+    return nn.Sequential(norm_relu_conv(channels, middle, kernel=3), nn.BatchNorm2d(middle), nn.ReLU(), nn.Conv2d(middle, classes, 1))
+
+
 def enlarge(coarse: Tensor, fine: Tensor, *, factor: int) -> Tensor:
     """Enlarge features by a whole factor, bilinearly, and cut them to the size of finer ones.
 

@@ -13,8 +13,10 @@ WINDOWS = ((5, 2), (9, 4), (17, 8))
 class WindowMeans(nn.Module):
     """Means over windows of three sizes and over everything, each brought back to the features' size.
 
-    DDRNet, section III-C, table II; PIDNet, section 4.3, has the same.
+    DDRNet (arXiv 2101.06085) brought them in; PIDNet has the same.
     """
+
+    scales = len(WINDOWS) + 2
 
     def __init__(self, channels: int, width: int) -> None:
         """Build the five scales.
@@ -41,7 +43,7 @@ class WindowMeans(nn.Module):
 
 
 class DeepAggregation(nn.Module):
-    """DAPPM of DDRNet, section III-C: each scale is refined together with what the smaller ones gave."""
+    """DAPPM of DDRNet: each scale is refined together with what the smaller ones gave."""
 
     def __init__(self, channels: int, width: int, out_channels: int) -> None:
         """Build the module.
@@ -53,8 +55,8 @@ class DeepAggregation(nn.Module):
         """
         super().__init__()
         self.means = WindowMeans(channels, width)
-        self.refine = nn.ModuleList([norm_relu_conv(width, width, kernel=3) for _ in range(len(WINDOWS) + 1)])
-        self.join = norm_relu_conv((len(WINDOWS) + 2) * width, out_channels)
+        self.refine = nn.ModuleList([norm_relu_conv(width, width, kernel=3) for _ in range(self.means.scales - 1)])
+        self.join = norm_relu_conv(self.means.scales * width, out_channels)
         self.shortcut = norm_relu_conv(channels, out_channels)
 
     def forward(self, features: Tensor) -> Tensor:

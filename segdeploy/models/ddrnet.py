@@ -6,13 +6,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segdeploy.errors import ConfigError
-from segdeploy.models.blocks import Answer, conv_norm, conv_norm_relu, enlarge, initialize, norm_relu_conv
+from segdeploy.models.blocks import Answer, conv_norm, conv_norm_relu, enlarge, head_without_activation, initialize
 from segdeploy.models.context import DeepAggregation
 from segdeploy.models.registry import register
 from segdeploy.models.residual import Bottleneck, stage
 
 CONTEXT = 128
-"""Channels of each scale of the context; section III-D."""
+"""Channels of each scale of the context."""
 
 
 @register("ddrnet23slim")
@@ -53,8 +53,8 @@ class DDRNet(nn.Module):
         self.fine_end = Bottleneck(fine, fine)
         self.coarse_end = Bottleneck(8 * width, 8 * width, stride=2)
         self.context = DeepAggregation(16 * width, CONTEXT, 4 * width)
-        self.head = head(4 * width, 2 * width, classes)
-        self.auxiliary = head(fine, 2 * width, classes)
+        self.head = head_without_activation(4 * width, 2 * width, classes)
+        self.auxiliary = head_without_activation(fine, 2 * width, classes)
         initialize(self)
 
     def forward(self, image: Tensor) -> Answer:
@@ -71,7 +71,7 @@ class DDRNet(nn.Module):
 
 
 class Exchange(nn.Module):
-    """Bilateral fusion, section III-B: each branch is added to the other, before the activation."""
+    """The paper's bilateral fusion: each branch is added to the other, before the activation."""
 
     def __init__(self, fine: int, widths: tuple[int, ...]) -> None:
         """Build both ways.
@@ -89,8 +89,3 @@ class Exchange(nn.Module):
     def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
         """Give both branches, each with what the other knows."""
         return fine + enlarge(self.up(functional.relu(coarse)), fine, factor=self.factor), coarse + self.down(fine)
-
-
-def head(channels: int, middle: int, classes: int) -> nn.Sequential:
-    """Build what turns features without an activation into logits of the same size."""
-    return nn.Sequential(norm_relu_conv(channels, middle, kernel=3), nn.BatchNorm2d(middle), nn.ReLU(), nn.Conv2d(middle, classes, 1))

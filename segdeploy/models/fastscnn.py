@@ -8,7 +8,7 @@ from segdeploy.models.context import PyramidPooling
 from segdeploy.models.registry import register
 
 DROPOUT = 0.1
-"""Share of features left out before the last layer; section 4.1 has dropout there and does not tell how much."""
+"""Share of features left out before the last layer; the paper has dropout there and does not tell how much."""
 
 
 @register("fastscnn")
@@ -118,5 +118,5 @@ def inverted(channels: int, out_channels: int, *, blocks: int, stride: int) -> l
 
 
 def auxiliary(channels: int, classes: int) -> nn.Sequential:
-    """Build a head that only training has: section 4.1 puts a loss on the end of each branch."""
+    """Build a head that only training has: the paper puts a loss on the end of each branch."""
     return nn.Sequential(conv_norm_relu(channels, 32), nn.Dropout(DROPOUT), nn.Conv2d(32, classes, 1))
