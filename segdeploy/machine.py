@@ -5,7 +5,6 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,8 +93,18 @@ def memory_limit() -> int | None:
 
 def peak_memory() -> int | None:
     """Give the most memory in bytes that this process ever held at once; None where the system does not tell."""
-    peaks = [line.split()[1] for line in _text(Path("/proc/self/status")).splitlines() if line.startswith("VmHWM")]
-    return int(peaks[0]) * 1024 if peaks else None
+    return _status("VmHWM")
+
+
+def held_memory() -> int | None:
+    """Give how much memory in bytes this process holds now; None where the system does not tell."""
+    return _status("VmRSS")
+
+
+def _status(key: str) -> int | None:
+    """Read a figure in bytes of the system's own page on this process."""
+    found = [line.split()[1] for line in _text(Path("/proc/self/status")).splitlines() if line.startswith(key)]
+    return int(found[0]) * 1024 if found else None
 
 
 def cgroup_quota(root: Path, membership: str) -> float | None:
@@ -148,6 +157,9 @@ def versions() -> Mapping[str, str]:
 
 
 def _version(name: str) -> str:
+    # It takes a tenth of the time to a first mask to import, and only reports ask for versions.
+    from importlib import metadata
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

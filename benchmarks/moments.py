@@ -1,0 +1,115 @@
+"""Short figures of the way around the network, in a process of their own: drawing, one picture, and memory over many frames.
+
+Run as `python -m segdeploy.benchmarks.moments ORDER RESULT`.
+"""
+
+import gc
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segdeploy.backends.loading import load_backend
+from segdeploy.machine import held_memory
+from segdeploy.overlay import Painter
+from segdeploy.pictures import Picture
+from segdeploy.pixels import answer_mask, to_batch
+from segdeploy.predictor import Predictor
+from segdeploy.scores import Mask
+from segdeploy.video.frames import Frame
+from segdeploy.video.pace import Pace
+from segdeploy.video.saving import Outputs
+from segdeploy.video.segment import segment_all
+from segdeploy.video.sources import VideoSource
+
+from .latency import measure
+from .process import serve
+
+PICTURES = 8
+"""How many frames of the video take turns: how long the labels take depends on the picture."""
+
+RUNS = 24
+FIRST = 200
+"""Frames after which growth counts: what grows once has grown by then."""
+
+
+class Repeated:
+    """The same few frames again and again, as a source."""
+
+    losses: tuple[str, ...] = ()
+
+    def __init__(self, pictures: list[Picture], count: int) -> None:
+        """Prepare so many frames."""
+        self._pictures = pictures
+        self.frames = count
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, picture in enumerate(islice(cycle(self._pictures), self.frames)):
+            yield Frame(image=picture, index=index, seconds=index / 25)
+
+
+def frames_of(video: Path) -> list[Picture]:
+    """Read frames at even distances."""
+    with VideoSource(video) as source:
+        every = max(1, (source.frames or PICTURES) // PICTURES)
+        return [frame.image for frame in islice(source, 0, every * PICTURES, every)]
+
+
+def drawing(order: Mapping[str, Any]) -> Mapping[str, float]:
+    """Time labels and overlay of a frame, from logits in memory, in one thread; and the overlay as numpy alone draws it."""
+    Pace(threads=1, serial=True).share_cores()
+    backend = load_backend(Path(order["artifact"]), device="cpu")
+    spec, pictures = backend.card.input, frames_of(Path(order["video"]))
+    answers = [backend.run(to_batch([picture], spec)) for picture in pictures]
+    height, width = pictures[0].shape[:2]
+    masks = [answer_mask(answer, spec, height=height, width=width) for answer in answers]
+    painter = Painter(backend.card.classes)
+    palette = np.array([entry.color[::-1] for entry in backend.card.classes], np.float32)
+
+    def naive(picture: Picture, mask: Mask) -> Picture:
+        return (picture * 0.5 + palette[mask] * 0.5).astype(np.uint8)
+
+    acts = {
+        "labels": lambda run: answer_mask(answers[run % len(answers)], spec, height=height, width=width),
+        "overlay": lambda run: painter.paint(pictures[run % len(pictures)], masks[run % len(masks)]),
+        "numpy overlay": lambda run: naive(pictures[run % len(pictures)], masks[run % len(masks)]),
+    }
+    return {name: measure(act, runs=RUNS, warm_up=len(pictures)).median for name, act in acts.items()}
+
+
+def picture(order: Mapping[str, Any]) -> Mapping[str, float]:
+    """Time one picture through `Predictor`, and the network's own call on the same pictures, by turns."""
+    backend = load_backend(Path(order["artifact"]), device="cpu")
+    predictor, pictures = Predictor(backend), frames_of(Path(order["video"]))
+    batches = [to_batch([one], backend.card.input) for one in pictures]
+    whole = [measure(lambda _, one=one: predictor.mask(one), runs=3, warm_up=1).median for one in pictures]
+    network = [measure(lambda _, one=one: backend.run(one), runs=3, warm_up=1).median for one in batches]
+    return {"predictor": float(np.median(whole)), "network": float(np.median(network))}
+
+
+def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
+    """Tell by how many megabytes the process grows after its 200th frame, or the first half of a short run."""
+    pace = Pace()
+    pace.share_cores()
+    backend = load_backend(Path(order["artifact"]), device="cpu", threads=pace.network_threads, spinning=False)
+    held: list[int] = []
+
+    def watch(_: object) -> None:
+        held.append(held_memory() or 0)
+
+    gc.collect()
+    outputs = nullcontext(Outputs(writers=(watch,), paths=()))
+    source = Repeated(frames_of(Path(order["video"])), order["frames"])
+    segment_all(source, outputs, backend=backend, painter=Painter(backend.card.classes), workers=pace.workers)
+    first = min(FIRST, len(held) // 2)
+    return {"frames": len(held), "first": first, "growth": (max(held[first:]) - max(held[:first])) / 1e6, "held": max(held) / 1e6}
+
+
+MOMENTS = {"drawing": drawing, "picture": picture, "memory": memory}
+
+if __name__ == "__main__":
+    serve(lambda order: MOMENTS[order["moment"]](order), sys.argv[1:])
