@@ -1,64 +1,77 @@
-"""Where an ONNX file first leaves the network that it was made from."""
+"""Where a file first leaves the network that it was made from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import onnxruntime
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from segdeploy.backends.onnx_runtime import INPUT, OUTPUT
 from segdeploy.pixels import Batch
 
-TOLERANCE = 1e-3
-"""Largest difference within a value, as a share of its largest number; float32 alone stays under a hundredth of it."""
+TOLERANCES = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.1, "int8": 0.3}
+"""Largest difference within a value, as a share of its largest number, by the file's precision; float32 stays under a hundredth of it."""
 
 
-def first_diverging(model: onnx.ModelProto, program: ExportedProgram, *, network: nn.Module, batch: Batch) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a file computed on its way to an answer.
+
+    Attributes:
+        values: Values by the names that PyTorch gave them when it captured the network; those that are not in the file are missing.
+        makers: What makes each of them in the file, in words, by the same names.
+        layers: Layer of each of them where the file itself knows it better than PyTorch's capture, by the same names.
+    """
+
+    values: Mapping[str, npt.NDArray[Any]]
+    makers: Mapping[str, str]
+    layers: Mapping[str, str]
+
+
+def first_diverging(found: Found, program: ExportedProgram, *, network: nn.Module, batch: Batch, precision: str) -> str:
     """Name the first layer whose values differ, in the order of execution.
 
     Args:
-        model: The file.
-        program: What PyTorch captured of the network; its values have the file's names.
+        found: What the file computed from the batch.
+        program: What PyTorch captured of the network.
         network: The network itself.
         batch: Pictures on which the file and the network differ, (N, H, W, 3) uint8.
+        precision: Kind of numbers that the file computes with.
 
     Returns:
         The torch module and the operation, in words.
     """
-    captured = _Captured(program)
+    captured = Captured(program)
     image = torch.from_numpy(batch)
-    makers = _makers(model, captured.nodes)
-    found = _values(model, makers, batch)
     modules = _outputs(network, image)
+    tolerance = TOLERANCES[precision]
     for node, value in captured.values(image):
         module = module_of(node)
-        if node.name in found and differs(found[node.name], value.numpy()):
-            return _in_words(makers[node.name], module)
-        if node is captured.last_of(module) and module in modules and differs(value.numpy(), modules[module].numpy()):
+        if node.name in found.values and differs(found.values[node.name], value.numpy(), tolerance=tolerance):
+            layer = found.layers.get(node.name) or module or "the preparation of the picture"
+            return f"{layer} ({found.makers[node.name]})"
+        if node is captured.last_of(module) and module in modules and differs(value.numpy(), modules[module].numpy(), tolerance=tolerance):
             return f"{module} (torch.export itself captured it otherwise than it runs)"
     return "none: every layer alone agrees"
 
 
-def _in_words(maker: onnx.NodeProto, module: str) -> str:
-    """Name a layer by its weight where it has one: batch norms are folded into convolutions, and the name of the weight is left."""
-    weighted = [name.rpartition(".")[0] for name in maker.input if name.endswith((".weight", ".bias"))]
-    layer = next(iter(weighted), module) or "the preparation of the picture"
-    return f"{layer} (the {maker.op_type} that makes {maker.output[0]!r})"
-
-
-class _Captured(fx.Interpreter):
+class Captured(fx.Interpreter):
     """A captured program, run value by value."""
 
     def __init__(self, program: ExportedProgram) -> None:
+        """Prepare a program.
+
+        Args:
+            program: What PyTorch captured of a network that takes pictures alone.
+        """
         super().__init__(program.graph_module)
         held = {**program.state_dict, **program.constants}
         self._held = [held[spec.target] for spec in program.graph_signature.input_specs if spec.target is not None]
         self._graph = program.graph_module.graph
+        self.answers = program.graph_signature.user_outputs
         self.nodes = [node for node in self._graph.nodes if node.op == "call_function"]
         self._last = {module_of(node): node for node in self.nodes}
 
@@ -86,33 +99,13 @@ def module_of(node: fx.Node) -> str:
     return next((path for path, _ in reversed(list(stack.values()))), "")
 
 
-def differs(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> bool:
-    """Tell whether two values differ by more than rounding explains."""
+def differs(found: npt.NDArray[Any], expected: npt.NDArray[Any], *, tolerance: float = TOLERANCES["fp32"]) -> bool:
+    """Tell whether two values differ by more than rounding explains, a share of the largest number."""
     if found.shape != expected.shape:
         return True
     scale = np.abs(expected, dtype=np.float64).max(initial=0.0)
     # Not "greater": a value that is no number must count as different.
-    return not np.abs(found.astype(np.float64) - expected).max(initial=0.0) <= TOLERANCE * scale + 1e-12
-
-
-def _makers(model: onnx.ModelProto, nodes: Sequence[fx.Node]) -> Mapping[str, onnx.NodeProto]:
-    """Give the node of the file that makes the value of a node of the program, by the latter's name."""
-    made = {name: node for node in model.graph.node for name in node.output}
-    # The file gives its answer a name of its own.
-    made[nodes[-1].name] = made[OUTPUT]
-    return {node.name: made[node.name] for node in nodes if node.name in made}
-
-
-def _values(model: onnx.ModelProto, makers: Mapping[str, onnx.NodeProto], batch: Batch) -> Mapping[str, npt.NDArray[Any]]:
-    """Answer a batch with all these values of a file."""
-    names = {name: OUTPUT if OUTPUT in maker.output else name for name, maker in makers.items()}
-    open_model = onnx.ModelProto()
-    open_model.CopyFrom(model)
-    del open_model.graph.output[:]
-    for value in names.values():
-        open_model.graph.output.add(name=value)
-    session = onnxruntime.InferenceSession(open_model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return dict(zip(names, session.run(None, {INPUT: batch}), strict=True))
+    return not np.abs(found.astype(np.float64) - expected).max(initial=0.0) <= tolerance * scale + 1e-12
 
 
 def _outputs(network: nn.Module, image: Tensor) -> Mapping[str, Tensor]:

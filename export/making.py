@@ -1,13 +1,15 @@
 """From a network to a file that is proven, and only then gets its name."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from segdeploy.atomic import replacing
+from segdeploy.backends.base import Backend
 from segdeploy.backends.eager import EagerBackend
-from segdeploy.backends.loading import KINDS, Kind
+from segdeploy.backends.loading import Kind
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.errors import ProofError
 from segdeploy.models import Deployed
@@ -16,9 +18,12 @@ from segdeploy.pixels import Batch
 from segdeploy.selfcheck import ANSWER_KEY, CHECKSUM_KEY, Answer, built_in_picture
 from segdeploy.verification import verify
 
-from . import to_torchscript
 from .evidence import Evidence
 from .proof import Proof, prove
+from .worst import write_worst
+
+ELSEWHERE: Mapping[str, tuple[float, float]] = {"fp16": (0.02, 0.99), "bf16": (0.1, 0.95), "int8": (0.1, 0.95)}
+"""How far a file of lower precision may be from its own answer on another processor: of the largest logit, and share of equal labels."""
 
 
 class Candidate(Protocol):
@@ -40,73 +45,112 @@ class Artifact:
     Attributes:
         path: Its name.
         size: Its size, in bytes.
+        card: What it tells about itself, with how it was proven.
         parity: How it was proven.
+        worst: Drawings of the pictures on which its labels differ most from the reference's.
     """
 
     path: Path
     size: int
+    card: ModelCard
     parity: Parity
+    worst: tuple[Path, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Give the values as JSON knows them."""
-        return {"path": str(self.path), "bytes": self.size, "parity": self.parity.to_dict()}
+        made = {"precision": self.card.precision, "output": self.card.output, "conversion": dict(self.card.conversion)}
+        return {"path": str(self.path), "bytes": self.size, **made, "parity": self.parity.to_dict(), "worst": list(map(str, self.worst))}
 
 
-def convert(name: str, network: Deployed, *, card: ModelCard, opset: int) -> tuple[Candidate, Kind]:
-    """Convert a network to a format by its name, and tell what runs the file.
+@dataclass(frozen=True, kw_only=True)
+class Proving:
+    """How files are proven.
 
-    Args:
-        name: "onnx" or "torchscript".
-        network: In evaluation mode, on the processor.
-        card: What the file will tell about itself.
-        opset: Version of ONNX's operators.
-
-    Raises:
-        ExportError: The network cannot be converted.
+    Attributes:
+        evidence: Pictures to prove them on.
+        max_miou_drop: How much lower the mIoU of an int8 file may be, in [0, 1].
+        report: Gives a folder for drawings of the worst pictures, and is asked only where labels differ; None for no drawings.
+        on_step: Called after each comparison.
     """
-    if name == "torchscript":
-        return to_torchscript.convert(network, card), KINDS[".torchscript"]
-    # ONNX's library is imported only for its own format.
-    from . import to_onnx
 
-    return to_onnx.convert(network, card, opset=opset), KINDS[".onnx"]
+    evidence: Evidence
+    max_miou_drop: float = 0.005
+    report: Callable[[], Path] | None = None
+    on_step: Callable[[str], None] = lambda _: None
 
 
-def make(
-    path: Path, candidate: Candidate, *, kind: Kind, network: Deployed, card: ModelCard, evidence: Evidence, on_step: Callable[[str], None]
-) -> Artifact:
-    """Write a file, prove it, store the proof in it, and give it its name; on any failure nothing is left.
+def make(path: Path, candidate: Candidate, *, kind: Kind, network: Deployed, card: ModelCard, proving: Proving) -> Artifact:
+    """Write a file, prove it, store the proof in it, and give it its name; on any failure nothing is left but the drawings.
 
     Args:
         path: Name of the file.
         candidate: The converted network.
         kind: What runs the file.
-        network: The network that it was converted from, in evaluation mode, on the processor.
+        network: The network that it was converted from, with the same kind of answer, in evaluation mode, on the processor.
         card: What the file tells about itself.
-        evidence: Pictures to prove it on.
-        on_step: Called after each comparison.
+        proving: How it is proven.
 
     Raises:
         ProofError: It does not answer as the network does; the message names the first layer that diverges.
         OutputError: It cannot be written.
     """
-    reference = EagerBackend(network, card)
-    with replacing(path) as part:
+    with ExitStack() as stack:
+        part = stack.enter_context(replacing(path))
+        for companion in kind.companions(path):
+            stack.enter_context(replacing(companion))
         candidate.write(part, {CARD_KEY: card.to_json()})
-        proof = prove(kind.load(part, device="cpu"), reference, evidence=evidence, on_step=on_step)
-        if not proof.parity.agreement >= proof.parity.gate:
-            raise _failure(path, proof, candidate.first_diverging(part, proof.worst))
-        answer = Answer.of(reference.run(built_in_picture(card.input.height, card.input.width)))
-        texts = {CARD_KEY: replace(card, parity=proof.parity).to_json(), ANSWER_KEY: answer.to_json()}
-        candidate.write(part, texts)
-        candidate.write(part, {**texts, CHECKSUM_KEY: kind.checksum(part)})
-        verify(part, kind, device="cpu")
-    return Artifact(path=path, size=path.stat().st_size, parity=proof.parity)
+        return finish(path, part, candidate, kind=kind, reference=EagerBackend(network, card), card=card, proving=proving)
 
 
-def _failure(path: Path, proof: Proof, layer: str) -> ProofError:
+def finish(path: Path, part: Path, candidate: Candidate, *, kind: Kind, reference: Backend, card: ModelCard, proving: Proving) -> Artifact:
+    """Prove a file that is written under a temporary name, and write it again with the proof in it.
+
+    Args:
+        path: Name that it will get.
+        part: Its temporary name.
+        candidate: What writes it.
+        kind: What runs it.
+        reference: What it must answer like.
+        card: What it tells about itself.
+        proving: How it is proven.
+
+    Raises:
+        ProofError: It does not answer as the reference does.
+    """
+    backend = kind.load(part, device="cpu")
+    budget = proving.max_miou_drop if card.precision == "int8" else None
+    proof = prove(backend, reference, evidence=proving.evidence, max_miou_drop=budget, on_step=proving.on_step)
+    differing = [one for one in proof.worst if one.agreement < 1]
+    drawn = write_worst(proving.report(), differing, card.classes) if proving.report and differing else []
+    if not proof.parity.passed:
+        raise _failure(path, proof, candidate.first_diverging(part, proof.worst[0].batch), drawn)
+    proven = replace(card, parity=proof.parity)
+    texts = {CARD_KEY: proven.to_json(), ANSWER_KEY: _answer(backend, reference).to_json()}
+    candidate.write(part, texts)
+    candidate.write(part, {**texts, CHECKSUM_KEY: kind.checksum(part)})
+    verify(part, kind, device="cpu")
+    size = sum(one.stat().st_size for one in (part, *kind.companions(part)))
+    return Artifact(path=path, size=size, card=proven, parity=proof.parity, worst=tuple(drawn))
+
+
+def _answer(backend: Backend, reference: Backend) -> Answer:
+    """Give the answer to be expected: the reference's in float32; else the file's own, since it is the file that was found good enough."""
+    card = backend.card
+    picture = built_in_picture(card.input.height, card.input.width)
+    if card.precision not in ELSEWHERE:
+        return Answer.of(reference.run(picture))
+    tolerance, agreement = ELSEWHERE[card.precision]
+    return Answer.of(backend.run(picture), tolerance=tolerance, agreement=agreement)
+
+
+def _failure(path: Path, proof: Proof, layer: str, drawn: list[Path]) -> ProofError:
     parity = proof.parity
+    seen = f"; the worst are drawn in {drawn[0].parent}" if drawn else ""
+    if parity.max_miou_drop is not None and parity.miou is not None and parity.reference_miou is not None:
+        budget = f"at most {100 * parity.max_miou_drop:g} points may be lost"
+        lost = f"it has {parity.miou:.2%} mIoU and PyTorch {parity.reference_miou:.2%}, and {budget}"
+    else:
+        lost = f"only {parity.agreement:.3%} of its labels are PyTorch's, and {parity.gate:.1%} are needed"
     return ProofError(
-        f"{path} was not written: on {parity.pictures} pictures ({parity.source}) only {parity.agreement:.3%} of its labels are PyTorch's, "
-        f"and {parity.gate:.1%} are needed; the first layer that diverges is {layer}"
+        f"{path} was not written: on {parity.pictures} pictures ({parity.source}) {lost}; the first layer that diverges is {layer}{seen}"
     )

@@ -1,22 +1,45 @@
 """Whether a file answers real pictures as the network does that it was made from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from segdeploy.backends.base import Backend, Batch, Logits
+from segdeploy.backends.base import Backend, Batch, NetworkAnswer
 from segdeploy.card import InputSpec, ModelCard
 from segdeploy.parity import Agreement, Parity
+from segdeploy.pictures import Picture
 from segdeploy.pixels import to_batch
 from segdeploy.predictor import Predictor
-from segdeploy.scores import ConfusionMatrix
+from segdeploy.scores import ConfusionMatrix, Mask
 
 from .evidence import Evidence
 
-GATE = 0.999
-"""Smallest share of equal labels with which a file in float32 passes."""
+GATES = {"fp32": 0.999, "fp16": 0.995, "bf16": 0.99, "int8": 0.98}
+"""Smallest share of equal labels with which a file passes, by its precision; int8 is judged by mIoU instead where there is truth."""
+
+WORST = 5
+"""How many of the pictures with the lowest agreement are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differing:
+    """A picture on which a file and its reference differ.
+
+    Attributes:
+        picture: (H, W, 3) uint8, blue-green-red.
+        mask: The file's mask, (H, W) uint8.
+        expected: The reference's mask.
+        agreement: Share of equal labels, in [0, 1].
+        batch: The picture as the network saw it, (1, H, W, 3) uint8.
+    """
+
+    picture: Picture
+    mask: Mask
+    expected: Mask
+    agreement: float
+    batch: Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +48,11 @@ class Proof:
 
     Attributes:
         parity: How far the file and the reference agree.
-        worst: The batch of one picture on which they agree least, for the search for the cause.
+        worst: The pictures on which they agree least, the worst first; the first one stands for all in the search for the cause.
     """
 
     parity: Parity
-    worst: Batch
+    worst: Sequence[Differing]
 
 
 class Recording:
@@ -44,58 +67,62 @@ class Recording:
         """
         self._backend = backend
         self.card = card
-        self.last: Logits = np.empty((0, 0, 0, 0), np.float32)
+        self.last: NetworkAnswer = np.empty((0, 0, 0, 0), np.float32)
 
     @property
     def device(self) -> str:
         """What runs it."""
         return self._backend.device
 
-    def run(self, batch: Batch) -> Logits:
+    def run(self, batch: Batch) -> NetworkAnswer:
         """Answer a batch, and keep the answer."""
         self.last = self._backend.run(batch)
         return self.last
 
 
-def prove(backend: Backend, reference: Backend, *, evidence: Evidence, on_step: Callable[[str], None]) -> Proof:
+def prove(
+    backend: Backend, reference: Backend, *, evidence: Evidence, max_miou_drop: float | None = None, on_step: Callable[[str], None]
+) -> Proof:
     """Ask a file and its reference the same pictures, each at its own size, and compare label by label.
 
     Args:
         backend: The file, as it will be used.
-        reference: The network as PyTorch runs it, in float32.
+        reference: The network as PyTorch runs it, in float32, with the same kind of answer.
         evidence: Pictures; a dynamic file is asked each of them at three sizes of the network.
+        max_miou_drop: How much lower the file's mIoU may be, in [0, 1], where that shall be the gate; None for the share of labels.
         on_step: Called after each comparison, with the share of labels that agree.
     """
     classes = len(backend.card.classes)
     agreement = Agreement(classes)
     counts, reference_counts = ConfusionMatrix(classes), ConfusionMatrix(classes)
-    largest, lowest = 0.0, 2.0
-    worst: Batch | None = None
+    largest = 0.0
+    worst: list[Differing] = []
     for card, index in _questions(backend.card, len(evidence)):
         picture, truth = evidence[index]
         asked, known = Recording(backend, card), Recording(reference, card)
         mask, expected = Predictor(asked).mask(picture), Predictor(known).mask(picture)
         share = agreement.add(mask, expected)
-        largest = max(largest, float(np.abs(asked.last - known.last).max()))
+        # Not max: it would lose a difference that is no number.
+        largest = float(np.maximum(largest, np.abs(np.subtract(asked.last, known.last, dtype=np.float32)).max()))
         if truth is not None:
             counts.add(mask, truth)
             reference_counts.add(expected, truth)
-        if share < lowest:
-            lowest, worst = share, to_batch([picture], card.input)
+        found = Differing(picture=picture, mask=mask, expected=expected, agreement=share, batch=to_batch([picture], card.input))
+        worst = sorted([*worst, found], key=lambda one: one.agreement)[:WORST]
         on_step(f"{share:.3%}")
-    assert worst is not None
     scored = counts.counts.any()
     parity = Parity(
         agreement=agreement.overall,
         boundary_agreement=agreement.near,
         class_agreement=agreement.by_class,
-        largest_difference=largest,
+        largest_difference=None if backend.card.output == "classes" else largest,
         miou=counts.scores().miou if scored else None,
         reference_miou=reference_counts.scores().miou if scored else None,
         pictures=len(evidence),
         source=evidence.source,
         reference=f"{reference.device.replace('torch', f'torch {torch.__version__}')} float32",
-        gate=GATE,
+        gate=GATES[backend.card.precision],
+        max_miou_drop=max_miou_drop,
     )
     return Proof(parity=parity, worst=worst)
 

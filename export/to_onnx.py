@@ -1,4 +1,4 @@
-"""A network as an ONNX file: one graph from uint8 pictures to logits."""
+"""A network as an ONNX file: one graph from uint8 pictures to its answer."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch.export import Dim, ExportedProgram
 
-from segdeploy.backends.onnx_runtime import INPUT, OUTPUT
+from segdeploy.backends.onnx_runtime import CONFIDENCE, INPUT
 from segdeploy.card import ModelCard
 from segdeploy.errors import ExportError
 from segdeploy.models import Deployed
@@ -20,6 +20,7 @@ from segdeploy.pixels import Batch
 from segdeploy.selfcheck import built_in_picture
 
 from .diverging import first_diverging
+from .onnx_values import find_values
 
 SIDES = ("N", "H", "W")
 
@@ -35,11 +36,13 @@ class OnnxCandidate:
         model: The graph and its weights.
         program: What PyTorch captured of the network; its values have the graph's names.
         network: The network itself.
+        precision: Kind of numbers that the graph computes with.
     """
 
     model: onnx.ModelProto
     program: ExportedProgram
     network: Deployed
+    precision: str = "fp32"
 
     def write(self, path: Path, texts: Mapping[str, str]) -> None:
         """Write the file, and the texts that it shall carry, by their keys."""
@@ -48,7 +51,8 @@ class OnnxCandidate:
 
     def first_diverging(self, path: Path, batch: Batch) -> str:
         """Name the first layer of a written file that answers a batch otherwise than PyTorch."""
-        return first_diverging(onnx.load(path), self.program, network=self.network, batch=batch)
+        found = find_values(onnx.load(path), self.program, batch)
+        return first_diverging(found, self.program, network=self.network, batch=batch, precision=self.precision)
 
 
 def convert(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
@@ -57,7 +61,7 @@ def convert(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
     The number of pictures is free; height and width are the card's, and free where it says dynamic.
 
     Args:
-        network: In evaluation mode, on the processor.
+        network: In evaluation mode, on the processor; it answers what the card says.
         card: What the file will tell about itself.
         opset: Version of ONNX's operators.
 
@@ -76,7 +80,7 @@ def convert(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
                 (example,),
                 dynamo=True,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[card.output, CONFIDENCE] if card.confidence else [card.output],
                 dynamic_shapes={"image": free},
                 opset_version=opset,
                 optimize=True,

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from segdeploy.errors import OutputError
 
+PART = ".part"
+"""Ending behind the name of a file that is not yet whole."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -24,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: The file cannot be written, for example because the disk is full.
     """
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + PART)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part

@@ -88,7 +88,9 @@ class ModelCard:
         classes: Classes in the order of the logits' channels.
         input: How a picture becomes the network's input.
         output: What the file answers; a checkpoint answers logits.
-        precision: Kind of numbers that the file computes with: "fp32", "fp16" or "int8".
+        confidence: Whether a file that answers classes gives the probability of each pixel's class beside it.
+        precision: Kind of numbers that the file computes with: "fp32", "fp16", "bf16" or "int8".
+        conversion: How an exported file was made, for example its calibration and what was left in float32; empty where that is all said.
         training: Where the weights come from; None for a network that was never trained.
         scores: Scores on the validation split.
         parity: How an exported file was proven; None in a checkpoint.
@@ -100,7 +102,9 @@ class ModelCard:
     classes: tuple[LabelClass, ...]
     input: InputSpec
     output: Output = "logits"
+    confidence: bool = False
     precision: str = "fp32"
+    conversion: Mapping[str, Any] = field(default_factory=dict)
     training: Training | None = None
     scores: Scores | None = None
     parity: Parity | None = None
@@ -116,6 +120,9 @@ class ModelCard:
             if spec.stride < 1 or not 1 <= side <= MAX_SIDE or side % spec.stride:
                 msg = f"the card's input is {spec.height}x{spec.width}; each side must be a multiple of {spec.stride} up to {MAX_SIDE}"
                 raise CardError(msg)
+        if self.confidence and self.output != "classes":
+            msg = f"the card tells of a confidence beside {self.output}, which hold it already; only classes have one beside them"
+            raise CardError(msg)
         if min(spec.std) <= 0:
             msg = f"the card's std is {spec.std}; each value must be more than 0"
             raise CardError(msg)
@@ -175,7 +182,10 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
             }
         ),
         "output": _one_of(values["output"], ("logits", "classes", "probabilities")),
+        # Absent in a card of the first version.
+        "confidence": _kind(values.get("confidence", False), bool),
         "precision": _name(values["precision"]),
+        "conversion": dict(_kind(values.get("conversion", {}), dict)),
     }
     for name, kind in (("scores", Scores.from_dict), ("parity", Parity.from_dict), ("training", _training)):
         typed[name] = kind(_kind(values[name], dict)) if values.get(name) is not None else None

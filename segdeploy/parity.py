@@ -21,25 +21,34 @@ class Parity:
         agreement: Share of the pixels with the same label, in [0, 1].
         boundary_agreement: The same, within 3 pixels of a boundary of the reference's mask.
         class_agreement: The same, for the pixels of each class of the reference, in channel order; None where it never occurs.
-        largest_difference: Largest difference between two logits.
+        largest_difference: Largest difference between two logits or probabilities; None of a file that gives classes alone.
         miou: mIoU of the file where there is truth, in [0, 1].
         reference_miou: mIoU of the reference on the same pictures.
         pictures: How many pictures were answered.
         source: Where the pictures came from, for example "camvid val".
         reference: What the file was compared with, for example "torch 2.9.0 cpu float32".
         gate: The smallest agreement that passes, in [0, 1].
+        max_miou_drop: How much lower than the reference's the mIoU may be, in [0, 1], where that is the gate instead; else None.
     """
 
     agreement: float
     boundary_agreement: float
     class_agreement: tuple[float | None, ...]
-    largest_difference: float
+    largest_difference: float | None
     miou: float | None
     reference_miou: float | None
     pictures: int
     source: str
     reference: str
     gate: float
+    max_miou_drop: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file is good enough; a number that is none never is."""
+        if self.max_miou_drop is None or self.miou is None or self.reference_miou is None:
+            return self.agreement >= self.gate
+        return self.reference_miou - self.miou <= self.max_miou_drop
 
     def to_dict(self) -> dict[str, Any]:
         """Give the values as JSON knows them."""
@@ -48,15 +57,20 @@ class Parity:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `to_dict` gave; a missing or unknown key, or what is no number, is a KeyError, TypeError or ValueError."""
-        numbers = {name: float(values[name]) for name in ("agreement", "boundary_agreement", "largest_difference", "gate")}
-        miou, reference_miou = optional_floats((values["miou"], values["reference_miou"]))
+        numbers = {name: float(values[name]) for name in ("agreement", "boundary_agreement", "gate")}
+        # The last one is absent in a card of the first version.
+        largest, miou, reference_miou, drop = optional_floats(
+            (values["largest_difference"], values["miou"], values["reference_miou"], values.get("max_miou_drop"))
+        )
         return cls(
             **{
                 **values,
                 **numbers,
                 "class_agreement": optional_floats(values["class_agreement"]),
+                "largest_difference": largest,
                 "miou": miou,
                 "reference_miou": reference_miou,
+                "max_miou_drop": drop,
                 "pictures": int(values["pictures"]),
                 "source": str(values["source"]),
                 "reference": str(values["reference"]),

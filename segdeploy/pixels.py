@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.card import InputSpec
+from segdeploy.card import InputSpec, Output
+from segdeploy.confidence import Confidence, largest_probability, softmax_confidence
 from segdeploy.enlarge import Planes, enlarged_mask
 from segdeploy.errors import ModelError
 from segdeploy.pictures import Picture
@@ -14,6 +15,8 @@ from segdeploy.scores import Mask
 
 Batch = npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.float32]
+NetworkAnswer = Logits | Mask
+"""What a network gives: logits, probabilities (N, K, h, w) float32, or the classes themselves, (N, H, W) uint8 of its input's size."""
 
 
 def resize(picture: Picture, height: int, *, width: int) -> Picture:
@@ -76,22 +79,68 @@ def to_mask(logits: Logits, height: int, width: int) -> Mask:
     return enlarged_mask(planes, height, width=width, covered=(planes.shape[1], planes.shape[2]))
 
 
-def answer_mask(logits: Logits, spec: InputSpec, *, height: int, width: int) -> Mask:
-    """Turn the network's answer to one picture into a mask of that picture's size, undoing how it was fitted.
+def to_mask_and_confidence(logits: Logits, height: int, width: int) -> tuple[Mask, Confidence]:
+    """Turn the network's answer into a mask as `to_mask` does, and tell how sure it is of each pixel.
 
-    Args:
-        logits: Answer for one picture, (1, K, h, w) float32, K classes.
-        spec: How the picture was fitted into the network's input.
-        height: Height of the picture, in pixels.
-        width: Width of the picture, in pixels.
+    Returns:
+        The mask; and the probability of the class that won each pixel, softmax of its enlarged logits, (height, width) uint8: 255 times
+        the probability to the nearest whole number.
 
     Raises:
         ModelError: The logits hold NaN or infinity.
     """
     planes = checked_planes(logits)
+    covered = (planes.shape[1], planes.shape[2])
+    mask = enlarged_mask(planes, height, width=width, covered=covered)
+    return mask, softmax_confidence(planes, height, width=width, covered=covered)
+
+
+def answer_mask(answer: NetworkAnswer, spec: InputSpec, *, height: int, width: int) -> Mask:
+    """Turn the network's answer to one picture into a mask of that picture's size, undoing how it was fitted.
+
+    Logits and probabilities are enlarged before the best class is taken. Classes can only be repeated or left out.
+
+    Args:
+        answer: Answer for one picture: (1, K, h, w) float32, K classes, or classes, (1, H, W) uint8 of the network's input.
+        spec: How the picture was fitted into the network's input.
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+
+    Raises:
+        ModelError: The answer holds NaN or infinity.
+    """
+    if answer.ndim == 3:
+        rows, columns = fitted(spec, height, width=width)
+        return resize_mask(np.asarray(answer[0, :rows, :columns], dtype=np.uint8), height, width=width)
+    planes = checked_planes(np.asarray(answer, dtype=np.float32))
+    return enlarged_mask(planes, height, width=width, covered=_covered(planes, spec, height, width))
+
+
+def answer_confidence(answer: NetworkAnswer, spec: InputSpec, *, output: Output, height: int, width: int) -> Confidence:
+    """Tell how sure the network is of the class of each pixel of one picture, (height, width) uint8: 255 times its probability.
+
+    Args:
+        answer: Answer for one picture, (1, K, h, w) float32.
+        spec: How the picture was fitted into the network's input.
+        output: What the network answers, as its card says.
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+
+    Raises:
+        ModelError: The answer holds NaN or infinity, or classes alone.
+    """
+    if output == "classes":
+        msg = "this file answers classes and keeps no probabilities; export it with --output logits"
+        raise ModelError(msg)
+    planes = checked_planes(np.asarray(answer, dtype=np.float32))
+    confidence = softmax_confidence if output == "logits" else largest_probability
+    return confidence(planes, height, width=width, covered=_covered(planes, spec, height, width))
+
+
+def _covered(planes: Planes, spec: InputSpec, height: int, width: int) -> tuple[float, float]:
+    """Give how many rows and columns of an answer are a picture's own, and no padding's."""
     rows, columns = fitted(spec, height, width=width)
-    covered = (planes.shape[1] * rows / spec.height, planes.shape[2] * columns / spec.width)
-    return enlarged_mask(planes, height, width=width, covered=covered)
+    return planes.shape[1] * rows / spec.height, planes.shape[2] * columns / spec.width
 
 
 def checked_planes(logits: Logits) -> Planes:

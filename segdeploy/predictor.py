@@ -16,7 +16,7 @@ class Predictor:
         """Wrap a loaded network.
 
         Args:
-            backend: What answers batches of pictures with logits.
+            backend: What answers batches of pictures.
         """
         self._backend = backend
 
@@ -34,6 +34,6 @@ class Predictor:
         if not pictures:
             return []
         spec = self.card.input
-        logits = self._backend.run(to_batch(pictures, spec))
+        answers = self._backend.run(to_batch(pictures, spec))
         sizes = [picture.shape[:2] for picture in pictures]
-        return [answer_mask(logits[n : n + 1], spec, height=height, width=width) for n, (height, width) in enumerate(sizes)]
+        return [answer_mask(answers[n : n + 1], spec, height=height, width=width) for n, (height, width) in enumerate(sizes)]

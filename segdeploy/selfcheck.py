@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.errors import GateError, ModelError
-from segdeploy.pixels import Batch, Logits
+from segdeploy.pixels import Batch, NetworkAnswer
 
 ANSWER_KEY = "segdeploy.answer"
 """Name of the expected answer in the metadata of an exported file."""
@@ -57,63 +57,79 @@ def built_in_picture(height: int, width: int) -> Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Met:
+    """How well an answer meets the expected one.
+
+    Attributes:
+        difference: Largest difference of a logit or probability, as a share of the largest; None of classes alone.
+        agreement: Share of equal labels, in [0, 1].
+    """
+
+    difference: float | None
+    agreement: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """What a network answers to the built-in picture.
 
     Attributes:
-        shape: Channels, height and width of the logits.
-        logits: Logits at a grid of at most 16x16 points of every channel: float32, little endian, base64.
+        shape: Channels, height and width of the logits or probabilities; height and width of classes.
+        logits: Logits or probabilities at a grid of at most 16x16 points of every channel: float32, little endian, base64; "" of classes.
         labels: Best class at a grid of at most 96x96 points: uint8, compressed by zlib, base64.
         tolerance: Largest difference of a logit that passes, as a share of the largest logit.
         agreement: Smallest share of equal labels that passes.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     logits: str
     labels: str
     tolerance: float = TOLERANCE
     agreement: float = AGREEMENT
 
     @classmethod
-    def of(cls, logits: Logits) -> Self:
-        """Keep an answer to the built-in picture of the network's size, (1, K, h, w)."""
-        values = at_grid(logits[0], POINTS).astype("<f4").tobytes()
-        labels = at_grid(logits.argmax(1), LABELS).astype(np.uint8).tobytes()
+    def of(cls, answer: NetworkAnswer, *, tolerance: float = TOLERANCE, agreement: float = AGREEMENT) -> Self:
+        """Keep an answer to the built-in picture of the network's size.
+
+        Args:
+            answer: (1, K, h, w) float32, or classes, (1, H, W) uint8.
+            tolerance: Largest difference of a logit that shall pass, as a share of the largest logit.
+            agreement: Smallest share of equal labels that shall pass.
+        """
+        values, labels = _sampled(answer)
         return cls(
-            shape=(logits.shape[1], logits.shape[2], logits.shape[3]),
-            logits=base64.b64encode(values).decode(),
-            labels=base64.b64encode(zlib.compress(labels, 9)).decode(),
+            shape=tuple(answer.shape[1:]),
+            logits=base64.b64encode(values.astype("<f4").tobytes()).decode(),
+            labels=base64.b64encode(zlib.compress(labels.tobytes(), 9)).decode(),
+            tolerance=tolerance,
+            agreement=agreement,
         )
 
-    def check(self, logits: Logits, *, source: str) -> float:
+    def check(self, answer: NetworkAnswer, *, source: str) -> Met:
         """Compare another answer to the same picture with this one.
 
         Args:
-            logits: (1, K, h, w).
+            answer: (1, K, h, w) float32, or classes, (1, H, W) uint8.
             source: Name of what answered, for the message.
-
-        Returns:
-            Largest difference of a logit, as a share of the largest logit.
 
         Raises:
             GateError: It differs by more than is allowed.
             ModelError: This answer is damaged.
         """
-        if logits.shape != (1, *self.shape):
-            msg = f"{source} answers the built-in picture with logits of shape {logits.shape}, not {(1, *self.shape)}; export it again"
+        if answer.shape != (1, *self.shape):
+            msg = f"{source} answers the built-in picture with an array of shape {answer.shape}, not {(1, *self.shape)}; export it again"
             raise GateError(msg)
-        values = at_grid(logits[0], POINTS)
-        labels = at_grid(logits.argmax(1), LABELS)
+        values, labels = _sampled(answer)
         expected, expected_labels = self._decode(values.shape, labels.shape, source)
-        difference = float(np.abs(values - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
         same = float((labels == expected_labels).mean())
-        if not difference <= self.tolerance or same < self.agreement:
-            msg = (
-                f"{source} answers the built-in picture otherwise than it was exported: {same:.2%} of the labels are equal and the logits "
-                f"differ by {difference:.2%} of the largest; export it again"
-            )
+        difference = _relative(values, expected) if answer.ndim == 4 else None
+        # Not "greater": a value that is no number must count as different.
+        if same < self.agreement or (difference is not None and not difference <= self.tolerance):
+            beside = "" if difference is None else f" and the logits differ by {difference:.2%} of the largest"
+            found = f"{same:.2%} of the labels are equal{beside}"
+            msg = f"{source} answers the built-in picture otherwise than it was exported: {found}; export it again"
             raise GateError(msg)
-        return difference
+        return Met(difference=difference, agreement=same)
 
     def _decode(
         self, points: tuple[int, ...], labels: tuple[int, ...], source: str
@@ -152,15 +168,26 @@ class Answer:
 
 
 def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    channels, height, width = values["shape"]
     return {
         **values,
-        "shape": (int(channels), int(height), int(width)),
+        "shape": tuple(int(side) for side in values["shape"]),
         "logits": str(values["logits"]),
         "labels": str(values["labels"]),
         "tolerance": float(values["tolerance"]),
         "agreement": float(values["agreement"]),
     }
+
+
+def _sampled(answer: NetworkAnswer) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Give the values at a grid of few points, none of classes, and the labels at a grid of more."""
+    if answer.ndim == 3:
+        return np.empty(0, np.float32), at_grid(np.asarray(answer, np.uint8), LABELS)
+    return at_grid(answer[0], POINTS).astype(np.float32), at_grid(answer.argmax(1), LABELS).astype(np.uint8)
+
+
+def _relative(values: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    """Give the largest difference, as a share of the largest expected value."""
+    return float(np.abs(values - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
 
 
 def at_grid(planes: npt.NDArray[Any], points: int) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ from segdeploy.backends.base import card_of
 from segdeploy.backends.loading import Kind
 from segdeploy.card import ModelCard
 from segdeploy.errors import GateError, ModelError
-from segdeploy.selfcheck import ANSWER_KEY, CHECKSUM_KEY, Answer, built_in_picture
+from segdeploy.selfcheck import ANSWER_KEY, CHECKSUM_KEY, Answer, Met, built_in_picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +17,12 @@ class Verified:
     Attributes:
         card: Its card.
         device: What ran it.
-        difference: Largest difference of a logit from the stored answer, as a share of the largest logit.
+        met: How well the stored answer was met.
     """
 
     card: ModelCard
     device: str
-    difference: float
+    met: Met
 
 
 def verify(path: Path, kind: Kind, *, device: str = "auto") -> Verified:
@@ -48,5 +48,5 @@ def verify(path: Path, kind: Kind, *, device: str = "auto") -> Verified:
         raise GateError(msg)
     answer = Answer.from_json(texts[ANSWER_KEY], source=str(path))
     backend = kind.load(path, device=device)
-    logits = backend.run(built_in_picture(card.input.height, card.input.width))
-    return Verified(card=card, device=backend.device, difference=answer.check(logits, source=str(path)))
+    given = backend.run(built_in_picture(card.input.height, card.input.width))
+    return Verified(card=card, device=backend.device, met=answer.check(given, source=str(path)))

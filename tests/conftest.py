@@ -24,8 +24,9 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from segdeploy import datasets, models
     from segdeploy.card import InputSpec, ModelCard
     from segdeploy.checkpoint import Checkpoint, save_checkpoint
+    from segdeploy.export.converting import convert
     from segdeploy.export.evidence import Split
-    from segdeploy.export.making import convert, make
+    from segdeploy.export.making import Proving, make
 
     folder = tmp_path_factory.mktemp("artifacts")
     torch.manual_seed(0)
@@ -41,7 +42,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("onnx", "torchscript"):
         deployed = checkpoint.network()
         candidate, kind = convert(name, deployed, card=card, opset=21)
-        make(folder / f"best.{name}", candidate, kind=kind, network=deployed, card=card, evidence=evidence, on_step=lambda _: None)
+        make(folder / f"best.{name}", candidate, kind=kind, network=deployed, card=card, proving=Proving(evidence=evidence))
     return folder
 
 

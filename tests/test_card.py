@@ -48,7 +48,8 @@ parities = st.builds(
     agreement=share,
     boundary_agreement=share,
     class_agreement=shares,
-    largest_difference=share,
+    largest_difference=share | st.none(),
+    max_miou_drop=share | st.none(),
     miou=share | st.none(),
     reference_miou=share | st.none(),
     pictures=count,
@@ -63,7 +64,8 @@ cards = st.builds(
     classes=st.lists(st.builds(LabelClass, name=name, color=color), min_size=1, max_size=5).map(tuple),
     input=specs,
     output=st.sampled_from(["logits", "classes", "probabilities"]),
-    precision=st.sampled_from(["fp32", "fp16", "int8"]),
+    precision=st.sampled_from(["fp32", "fp16", "bf16", "int8"]),
+    conversion=st.dictionaries(name, plain, max_size=2),
     training=st.none() | trainings,
     scores=st.none() | st.builds(Scores, miou=share, pixel_accuracy=share, dice=share, iou=shares, pixels=count),
     parity=st.none() | parities,
@@ -182,3 +184,31 @@ def test_a_count_of_classes_that_a_mask_cannot_hold_is_refused(classes):
     """A mask has 8 bits, and one value stands for not labelled."""
     with pytest.raises(CardError, match=f"the card has {classes} classes; it must have 1 to 255"):
         replace(card(), classes=(LabelClass(name="a", color=(0, 0, 0)),) * classes)
+
+
+def test_a_card_of_the_first_version_is_read():
+    """Files that were exported before confidence, conversion and the budget of mIoU were known must go on to run."""
+    parity = Parity(
+        agreement=1,
+        boundary_agreement=1,
+        class_agreement=(1, None),
+        largest_difference=0,
+        miou=None,
+        reference_miou=None,
+        pictures=1,
+        source="camvid val",
+        reference="torch",
+        gate=0.999,
+    )
+    written = replace(card(), parity=parity)
+    values = json.loads(written.to_json())
+    del values["confidence"], values["conversion"], values["parity"]["max_miou_drop"]
+
+    assert ModelCard.from_json(json.dumps(values), source="a.onnx") == written
+
+
+@pytest.mark.parametrize("output", ["logits", "probabilities"])
+def test_confidence_stands_beside_classes_only(output):
+    """Logits and probabilities hold it already."""
+    with pytest.raises(CardError, match="hold it already"):
+        replace(card(), output=output, confidence=True)

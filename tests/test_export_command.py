@@ -14,7 +14,7 @@ from segdeploy.backends.loading import read_card
 from segdeploy.checkpoint import load_checkpoint
 from segdeploy.cli import main
 from segdeploy.errors import ConfigError
-from segdeploy.export.command import name_targets, sized
+from segdeploy.export.command import name_suffix, name_targets, sized
 from segdeploy.scores import Scores
 
 QUICK = ["--format", "torchscript", "--proof-pictures", "1"]
@@ -69,6 +69,8 @@ def test_takes_the_newest_run_where_no_checkpoint_is_named(checkpoint: Path, cap
         (["best.pt", "--imgsz", "1,2,3"], 2, "no size"),
         (["best.pt", "--imgsz", "0"], 2, "no size"),
         (["best.pt", "--opset", "7"], 2, "opset"),
+        (["best.pt", "--format", "torchscript", "--precision", "fp16"], 2, "torchscript cannot be fp16; choose --precision fp32"),
+        (["best.pt", "--confidence"], 2, "logits hold it already"),
         (["best.pt", "--dataset", "camvid", "--data", "nowhere"], 3, "nowhere"),
         (["best.pt", "--verify", "nowhere"], 3, "nowhere"),
     ],
@@ -97,7 +99,15 @@ def test_scores_hold_only_at_the_size_that_was_scored(artifacts: Path) -> None:
 def test_name_must_end_as_the_format_does() -> None:
     """The ending tells the runtime."""
     with pytest.raises(ConfigError, match=r"\.onnx"):
-        name_targets(Path("a.pt"), formats="onnx", output=Path("model.bin"))
+        name_targets(Path("a.pt"), formats=["onnx"], suffix="", output=Path("model.bin"))
+
+
+def test_files_of_several_kinds_lie_beside_each_other() -> None:
+    """An int8 file must not take the place of the one that it is measured against."""
+    assert name_targets(Path("d/best.pt"), formats=["onnx"], suffix=name_suffix("int8", "classes"), output=None) == {
+        "onnx": Path("d/best-int8-classes.onnx")
+    }
+    assert name_suffix("fp32", "logits") == ""
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from segdeploy.backends.loading import KINDS, read_card
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.checkpoint import load_checkpoint
 from segdeploy.errors import OutputError, ProofError
-from segdeploy.export.making import make
+from segdeploy.export.making import Proving, make
 from segdeploy.export.proof import prove, questions, sizes
 from segdeploy.export.to_torchscript import TorchScriptCandidate, convert
 from segdeploy.pictures import Picture
@@ -111,14 +111,16 @@ def test_proof_lies_in_the_file_and_the_file_verifies(artifacts: Path, tmp_path:
     network, card, kind = checkpoint.network(), checkpoint.card, KINDS[".torchscript"]
     path = tmp_path / "deep" / "best.torchscript"
 
-    made = make(path, convert(network, card), kind=kind, network=network, card=card, evidence=OneStreet(), on_step=lambda _: None)
+    made = make(path, convert(network, card), kind=kind, network=network, card=card, proving=Proving(evidence=OneStreet()))
 
     parity = read_card(path).parity
     assert parity == made.parity
     assert parity.miou is None
     assert parity.agreement == 1
     assert made.size == path.stat().st_size
-    assert verify(path, kind, device="cpu").difference < 1e-4
+    met = verify(path, kind, device="cpu").met
+    assert met.difference is not None
+    assert met.difference < 1e-4
     assert [entry.name for entry in path.parent.iterdir()] == ["best.torchscript"]
 
 
@@ -145,8 +147,7 @@ def test_failed_proof_leaves_nothing_and_names_the_layer(artifacts: Path, tmp_pa
             kind=KINDS[".torchscript"],
             network=checkpoint.network(),
             card=checkpoint.card,
-            evidence=OneStreet(),
-            on_step=lambda _: None,
+            proving=Proving(evidence=OneStreet()),
         )
 
     assert list(tmp_path.iterdir()) == []
@@ -173,8 +174,7 @@ def test_full_disk_keeps_the_old_file(artifacts: Path, tmp_path: Path) -> None:
             kind=KINDS[".torchscript"],
             network=network,
             card=checkpoint.card,
-            evidence=OneStreet(),
-            on_step=lambda _: None,
+            proving=Proving(evidence=OneStreet()),
         )
 
     assert path.read_bytes() == b"old"

@@ -66,3 +66,38 @@ def test_parity_survives_json():
     assert Parity.from_dict(parity.to_dict()) == parity
     with pytest.raises(ValueError, match="could not convert"):
         Parity.from_dict({**parity.to_dict(), "agreement": "all"})
+
+
+def judged(agreement, miou, reference_miou, budget):
+    parity = Parity(
+        agreement=agreement,
+        boundary_agreement=1,
+        class_agreement=(),
+        largest_difference=None,
+        miou=miou,
+        reference_miou=reference_miou,
+        pictures=1,
+        source="",
+        reference="",
+        gate=0.98,
+        max_miou_drop=budget,
+    )
+    return parity.passed
+
+
+@pytest.mark.parametrize(
+    ("agreement", "miou", "reference_miou", "budget", "passed"),
+    [
+        (0.98, None, None, None, True),
+        (0.979, 0.5, 0.5, None, False),
+        (float("nan"), None, None, None, False),
+        (0.9, 0.625, 0.75, 0.125, True),
+        (0.99, 0.5, 0.75, 0.125, False),
+        (0.9, 0.8, 0.7, 0.0, True),
+        (0.98, None, None, 0.125, True),
+        (0.97, None, None, 0.125, False),
+    ],
+)
+def test_budget_of_miou_is_the_gate_where_there_is_truth(agreement, miou, reference_miou, budget, passed):
+    """Eight bits move boundaries a little; what counts is whether the masks are worse."""
+    assert judged(agreement, miou, reference_miou, budget) is passed

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from segdeploy.card import InputSpec
 from segdeploy.errors import ModelError
-from segdeploy.pixels import answer_mask, fitted, resize, resize_mask, to_batch, to_mask
+from segdeploy.pixels import answer_confidence, answer_mask, fitted, resize, resize_mask, to_batch, to_mask, to_mask_and_confidence
 
 
 def spec(height, width, fit="stretch"):
@@ -155,3 +155,48 @@ def test_huge_numbers_are_numbers():
     logits[0, 0] = 0
 
     assert to_mask(logits, 4, 4).all()
+
+
+def test_classes_of_the_network_are_repeated_up_to_the_picture():
+    """Nothing can be interpolated between classes: 2x3 of them become blocks of 2x2."""
+    classes = np.array([[[0, 1, 2], [3, 4, 5]]], np.uint8)
+
+    mask = answer_mask(classes, spec(2, 3), height=4, width=6)
+
+    assert mask.tolist() == [[0, 0, 1, 1, 2, 2]] * 2 + [[3, 3, 4, 4, 5, 5]] * 2
+
+
+def test_classes_beside_a_padded_picture_are_cut_off():
+    """A wide picture of 2x8 takes the upper row of an input of 2x4."""
+    classes = np.array([[[1, 2, 3, 4], [9, 9, 9, 9]]], np.uint8)
+
+    mask = answer_mask(classes, spec(2, 4, "pad"), height=2, width=8)
+
+    assert mask.tolist() == [[1, 1, 2, 2, 3, 3, 4, 4]] * 2
+
+
+def test_confidence_comes_with_its_mask():
+    """By hand: 2 against 0 is 1 / (1 + e^-2) = 0.8808, 224.6 of 255; half-way between the two halves both are equal."""
+    logits = np.zeros((1, 2, 1, 2), np.float32)
+    logits[0, 0, 0, 0] = logits[0, 1, 0, 1] = 2
+
+    mask, confidence = to_mask_and_confidence(logits, 2, 9)
+
+    assert mask[0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1]
+    assert confidence[0, [0, 4, 8]].tolist() in ([225, 127, 225], [225, 128, 225])
+
+
+@pytest.mark.parametrize(("output", "expected"), [("logits", 186), ("probabilities", 255)])
+def test_confidence_of_an_answer_is_what_its_card_says(output, expected):
+    """By hand: as logits 1 against 0 is 1 / (1 + e^-1) = 0.731, 186.4 of 255; as a probability it is 1."""
+    answer = np.zeros((1, 2, 4, 4), np.float32)
+    answer[0, 1, :2] = 1
+    given_spec = spec(4, 4, "pad")
+
+    assert (answer_confidence(answer, given_spec, output=output, height=2, width=8) == expected).all()
+
+
+def test_classes_alone_have_no_confidence():
+    """The file kept them only; the sentence says what helps."""
+    with pytest.raises(ModelError, match="--output logits"):
+        answer_confidence(np.zeros((1, 4, 4), np.uint8), spec(4, 4), output="classes", height=4, width=4)

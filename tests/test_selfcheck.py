@@ -8,7 +8,7 @@ import pytest
 
 from segdeploy import selfcheck
 from segdeploy.errors import GateError, ModelError
-from segdeploy.selfcheck import Answer
+from segdeploy.selfcheck import Answer, Met
 
 
 def logits_of(seed: int = 0) -> np.ndarray:
@@ -50,14 +50,14 @@ def test_answer_survives_json() -> None:
 
 
 def test_same_logits_differ_by_nothing() -> None:
-    assert Answer.of(logits_of()).check(logits_of(), source="x") == 0
+    assert Answer.of(logits_of()).check(logits_of(), source="x") == Met(difference=0, agreement=1)
 
 
 def test_rounding_passes() -> None:
     """Another processor adds in another order."""
     logits = logits_of()
 
-    assert Answer.of(logits).check(logits * np.float32(1.00001), source="x") == pytest.approx(1e-5, rel=0.1)
+    assert Answer.of(logits).check(logits * np.float32(1.00001), source="x").difference == pytest.approx(1e-5, rel=0.1)
 
 
 def test_difference_of_a_logit_is_refused() -> None:
@@ -85,6 +85,26 @@ def test_numbers_that_are_none_are_refused() -> None:
 def test_another_shape_is_refused() -> None:
     with pytest.raises(GateError, match=r"\(1, 4, 45, 30\)"):
         Answer.of(logits_of()).check(logits_of()[..., ::2], source="x")
+
+
+def test_classes_are_met_by_their_labels_alone() -> None:
+    """A file that answers classes has no logits to compare; one label of 45 x 60 may differ, a ninth may not."""
+    classes = np.asarray(logits_of().argmax(1), np.uint8)
+    answer = Answer.from_json(Answer.of(classes).to_json(), source="x")
+    close, far = classes.copy(), classes.copy()
+    close[0, 0, 0] ^= 1
+    far[:, :5] ^= 1
+
+    assert answer.check(close, source="x") == Met(difference=None, agreement=1 - 1 / (45 * 60))
+    with pytest.raises(GateError, match=r"88\.89% of the labels are equal; export it again"):
+        answer.check(far, source="x")
+
+
+def test_tolerance_travels_with_the_answer() -> None:
+    """Eight bits are rounded otherwise on another processor; how far is allowed is the exporter's word."""
+    answer = Answer.from_json(Answer.of(logits_of(), tolerance=0.6).to_json(), source="x")
+
+    assert answer.check(logits_of() * np.float32(1.5), source="x").difference == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", "[" * 5000, '{"shape": 3}', '{"shape": [1, 2]}'])

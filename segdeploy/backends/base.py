@@ -16,6 +16,10 @@ Logits = npt.NDArray[np.float32]
 """(N, K, h, w) float32, at the network's own stride."""
 
 
+NetworkAnswer = Logits | npt.NDArray[np.uint8]
+"""Logits; or what the card's output says: probabilities, (N, K, H, W) float32, or classes, (N, H, W) uint8, of the batch's size."""
+
+
 class Backend(Protocol):
     """A loaded network: numbers in, numbers out."""
 
@@ -29,8 +33,8 @@ class Backend(Protocol):
         """What runs it, as it was granted, for example "onnxruntime CPUExecutionProvider"."""
         ...
 
-    def run(self, batch: Batch) -> Logits:
-        """Answer (N, H, W, 3) uint8 RGB pictures of the network's size with (N, K, h, w) float32 logits.
+    def run(self, batch: Batch) -> NetworkAnswer:
+        """Answer (N, H, W, 3) uint8 RGB pictures of the network's size with (N, K, h, w) float32 logits, or what the card says.
 
         Raises:
             ConfigError: The batch has another type, or a shape that the card does not allow.

@@ -1,12 +1,12 @@
 """PyTorch itself: the reference for every other runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from segdeploy.backends.base import Batch, Logits, check_batch
+from segdeploy.backends.base import Batch, NetworkAnswer, check_batch
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.checkpoint import load_checkpoint
 from segdeploy.errors import DeviceError
@@ -40,13 +40,13 @@ class EagerBackend:
         """For example "torch cpu"."""
         return f"torch {device_name(self._device)}"
 
-    def run(self, batch: Batch) -> Logits:
-        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits."""
+    def run(self, batch: Batch) -> NetworkAnswer:
+        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
         assert not self._network.training
         check_batch(batch, self._card)
         with torch.inference_mode():
             answer = self._network(to_tensor(batch).to(self._device))
-        return to_logits(answer)
+        return to_array(answer, self._card)
 
 
 def load(path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> EagerBackend:  # noqa: ARG001 - PyTorch's threads do not spin
@@ -103,7 +103,13 @@ def to_tensor(batch: Batch) -> torch.Tensor:
     return torch.from_numpy(np.require(batch, requirements=["C", "W"]))
 
 
-def to_logits(answer: torch.Tensor) -> Logits:
-    """Give an answer as a contiguous float32 array in the processor's memory."""
-    logits: Logits = answer.float().cpu().contiguous().numpy()
-    return logits
+def to_array(answer: torch.Tensor | Sequence[torch.Tensor], card: ModelCard) -> NetworkAnswer:
+    """Give an answer as a contiguous array in the processor's memory: classes as uint8, all else as float32.
+
+    Args:
+        answer: What a network gave; first of all what the card's output says.
+        card: The network's card.
+    """
+    first = answer if isinstance(answer, torch.Tensor) else answer[0]
+    array: NetworkAnswer = (first if card.output == "classes" else first.float()).cpu().contiguous().numpy()
+    return array

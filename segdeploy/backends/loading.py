@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segdeploy.atomic import PART
 from segdeploy.backends.base import Backend, card_of
 from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError, MissingExtraError, ModelError
@@ -23,6 +24,7 @@ class Kind:
             exported file has `checksum(path, leave_out)` too.
         library: What the runtime is imported as.
         extra: Extra that installs it; "" where the package itself does.
+        companion: Ending of a second file beside each, without which it is nothing; "" where there is none.
     """
 
     name: str
@@ -30,6 +32,14 @@ class Kind:
     reader: str
     library: str
     extra: str
+    companion: str = ""
+
+    def companions(self, path: Path) -> list[Path]:
+        """Give the second file of an artifact, also of one that still has a temporary name."""
+        if not self.companion:
+            return []
+        part = path.suffix == PART
+        return [path.with_suffix("").with_suffix(f"{self.companion}{PART}") if part else path.with_suffix(self.companion)]
 
     def load(self, path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> Backend:
         """Load a file of this kind, whatever its ending; see `load_backend`."""

@@ -7,14 +7,14 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
-from segdeploy.backends.base import Batch, Logits, card_of, check_batch
+from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
 from segdeploy.backends.onnx_file import read_texts
 from segdeploy.card import ModelCard
 from segdeploy.errors import DeviceError, ModelError
 from segdeploy.machine import cores
 
 INPUT = "image"
-OUTPUT = "logits"
+CONFIDENCE = "confidence"
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -43,7 +43,7 @@ class OnnxBackend:
         """Wrap a session.
 
         Args:
-            session: Its input and output are those of the contract: `image` and `logits`.
+            session: Its input and output are those of the contract: `image`, and what the card's output says.
             card: What it is.
         """
         self._session = session
@@ -59,11 +59,11 @@ class OnnxBackend:
         """For example "onnxruntime CPUExecutionProvider": the first provider that was granted."""
         return f"onnxruntime {self._session.get_providers()[0]}"
 
-    def run(self, batch: Batch) -> Logits:
-        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits."""
+    def run(self, batch: Batch) -> NetworkAnswer:
+        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
         check_batch(batch, self._card)
-        (logits,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(batch)})
-        answer: Logits = logits
+        (first,) = self._session.run([self._card.output], {INPUT: np.ascontiguousarray(batch)})
+        answer: NetworkAnswer = first
         return answer
 
 
@@ -77,7 +77,7 @@ def load(path: Path, *, device: str = "auto", threads: int | None = None, spinni
         spinning: Whether idle threads keep their core busy: quicker alone, slower as soon as others need the cores.
 
     Raises:
-        ModelError: The file is missing, damaged, no ONNX file, or not one that answers logits.
+        ModelError: The file is missing, damaged, no ONNX file, or not one that answers what its card says.
         CardError: It carries no usable card.
         DeviceError: The device was asked for and not granted.
     """
@@ -134,12 +134,19 @@ def _check_session(session: onnxruntime.InferenceSession, card: ModelCard, path:
     spec = card.input
     height, width = (None, None) if spec.dynamic else (spec.height, spec.width)
     taken = [(value.name, value.type, [side if isinstance(side, int) else None for side in value.shape]) for value in session.get_inputs()]
-    given = [(value.name, value.type, len(value.shape), value.shape[1:2]) for value in session.get_outputs()]
+    given = [(value.name, value.type, value.shape[1] if len(value.shape) == 4 else None) for value in session.get_outputs()]
     takes = [(INPUT, "tensor(uint8)", [None, height, width, 3])]
-    gives = [(OUTPUT, "tensor(float)", 4, [len(card.classes)])]
-    if card.output != OUTPUT or taken != takes or given != gives:
+    if taken != takes or given != _outputs(card):
         msg = f"{path} takes {taken} and answers {given}, and its card tells otherwise; export it again"
         raise ModelError(msg)
+
+
+def _outputs(card: ModelCard) -> list[tuple[str, str, int | None]]:
+    """Give name, type and number of planes of each output of a file with this card; classes have no planes."""
+    if card.output != "classes":
+        return [(card.output, "tensor(float)", len(card.classes))]
+    names = ["classes", CONFIDENCE] if card.confidence else ["classes"]
+    return [(name, "tensor(uint8)", None) for name in names]
 
 
 # One Identity from x to y, both float32 of shape [1]: fields as in onnx.proto, each with its number, kind and length, written by hand.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from segdeploy.backends.base import Batch, Logits, card_of, check_batch
-from segdeploy.backends.eager import choose_device, device_name, to_logits, to_tensor
+from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
+from segdeploy.backends.eager import choose_device, device_name, to_array, to_tensor
 from segdeploy.backends.torchscript_file import read_texts
 from segdeploy.card import ModelCard
 from segdeploy.errors import ModelError
@@ -42,12 +42,12 @@ class TorchScriptBackend:
         """For example "torchscript cpu"."""
         return f"torchscript {device_name(self._device)}"
 
-    def run(self, batch: Batch) -> Logits:
-        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits."""
+    def run(self, batch: Batch) -> NetworkAnswer:
+        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
         check_batch(batch, self._card)
         with torch.inference_mode():
             answer = self._module(to_tensor(batch).to(self._device))
-        return to_logits(answer)
+        return to_array(answer, self._card)
 
 
 def load(path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> TorchScriptBackend:  # noqa: ARG001 - PyTorch's threads do not spin

@@ -17,11 +17,12 @@ from segdeploy.verification import verify as check
 def verify(*, file: Path, device: str, as_json: bool) -> None:
     """Check that an exported file still is, and still answers, what was exported; needs no data set."""
     found = check(file, kind_of(file), device=device)
+    met = found.met
     if as_json:
-        click.echo(
-            json.dumps({"path": str(file), "device": found.device, "schema": found.card.schema, "difference": found.difference}, indent=2)
-        )
+        values = {"path": str(file), "device": found.device, "schema": found.card.schema}
+        click.echo(json.dumps({**values, "difference": met.difference, "agreement": met.agreement}, indent=2))
     else:
         click.echo(f"checksum  as it was exported\ncard      schema {found.card.schema}, {found.card.architecture}")
-        click.echo(f"answer    to the built-in picture on {found.device}: logits within {found.difference:.1e} of the largest")
+        logits = "" if met.difference is None else f", logits within {met.difference:.1e} of the largest"
+        click.echo(f"answer    to the built-in picture on {found.device}: {met.agreement:.2%} of the labels{logits}")
     next_step(f"segdeploy run --model {file} --image PICTURE")
