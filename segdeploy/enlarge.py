@@ -10,6 +10,7 @@ The numbers are those of torch.nn.functional.interpolate(mode="bilinear", align_
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 
 import cv2
 import numpy as np
@@ -28,7 +29,8 @@ PORTION = 1 << 16
 # at one class in the corners of a mixed cell.
 CONTENDER_COST = 10
 CORNERS_COST = 25
-SAMPLED_CELLS = 512
+# Cells looked at along each side to tell noise.
+SAMPLED_CELLS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,6 @@ class Axis:
         place: Which of all slots each pixel takes, (pixels,), rising.
         weights: Weight of the logit at the far side in each slot, (slots, cells).
         used: Which cells hold a pixel, (cells,).
-        exact: Whether single precision places every pixel where double precision does; so it is at ratios of powers of two.
     """
 
     before: Indices
@@ -58,7 +59,6 @@ class Axis:
     place: Indices
     weights: Floats
     used: Flags
-    exact: bool
 
     @property
     def cells(self) -> int:
@@ -102,7 +102,6 @@ def axis(size: int, covered: float, pixels: int) -> Axis:
         place=cell * slots + slot,
         weights=weights,
         used=counts > 0,
-        exact=bool(np.all(centre == covered / pixels * (np.arange(pixels) + 0.5) - 0.5)),
     )
 
 
@@ -132,16 +131,15 @@ def enlarged_mask(planes: Planes, height: int, *, width: int, covered: tuple[flo
         covered: Rows and columns of logits that the mask covers, from the top left corner; (h, w) covers all of them.
     """
     _, h, w = planes.shape
-    whole = covered[0] == h and covered[1] == w
-    if whole and height == h and width == w:
+    if covered == (h, w) == (height, width):
         return best_class(planes)
     rows, columns = axis(h, covered[0], height), axis(w, covered[1], width)
+    if _is_noise(planes, rows, columns):
+        return mask_by_class(planes, height, width=width, covered=covered)
     near = cv2.copyMakeBorder(best_class(planes), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     label = near[:-1, :-1]
     mixed = (label != near[:-1, 1:]) | (label != near[1:, :-1]) | (label != near[1:, 1:])
     cells = np.flatnonzero(mixed & rows.used[:, None] & columns.used)
-    if whole and _is_noise(planes, cells, rows, columns):
-        return mask_by_class(planes, height, width=width)
     slots = np.empty((rows.cells, rows.slots, columns.cells, columns.slots), np.uint8)
     slots[:] = label.repeat(columns.slots, axis=1).reshape(rows.cells, 1, columns.cells, columns.slots)
     _settle(planes, cells, rows, columns, slots)
@@ -149,15 +147,14 @@ def enlarged_mask(planes: Planes, height: int, *, width: int, covered: tuple[flo
     return np.ascontiguousarray(flat[rows.pick()][:, columns.pick()])
 
 
-def _is_noise(planes: Planes, cells: Indices, rows: Axis, columns: Axis) -> bool:
+def _is_noise(planes: Planes, rows: Axis, columns: Axis) -> bool:
     """Tell whether so many classes contend in so many cells that to enlarge all planes is less work; some cells speak for all."""
-    if not len(cells):
-        return False
-    sample = cells[:: max(1, len(cells) // SAMPLED_CELLS)]
-    rivals = np.count_nonzero(_contenders(_corners(planes, sample, rows, columns))) / len(sample) - 1
-    pixels = rows.slots * columns.slots
-    share = len(cells) / (np.count_nonzero(rows.used) * np.count_nonzero(columns.used))
-    return bool(share * (rivals * CONTENDER_COST + len(planes) * CORNERS_COST / pixels) > len(planes))
+    down, across = (np.flatnonzero(one.used) for one in (rows, columns))
+    down, across = down[:: max(1, len(down) // SAMPLED_CELLS)], across[:: max(1, len(across) // SAMPLED_CELLS)]
+    sample = (down[:, None] * columns.cells + across).ravel()
+    rivals = np.count_nonzero(_contenders(_corners(planes, sample, rows, columns)), axis=0) - 1
+    look = len(planes) * CORNERS_COST / (rows.slots * columns.slots)
+    return bool(rivals.mean() * CONTENDER_COST + (rivals > 0).mean() * look > len(planes))
 
 
 def _corners(planes: Planes, cells: Indices, rows: Axis, columns: Axis) -> Planes:
@@ -252,42 +249,34 @@ def _enlarge(corners: Floats, down: Floats, across: Floats) -> Floats:
     return np.asarray(value, dtype=np.float32)
 
 
-def mask_by_class(planes: Planes, height: int, *, width: int) -> Mask:
-    """Give what `enlarged_mask` gives of all logits by enlarging every plane with OpenCV: for answers that look like noise.
+def mask_by_class(planes: Planes, height: int, *, width: int, covered: tuple[float, float]) -> Mask:
+    """Give what `enlarged_mask` gives by enlarging every plane with OpenCV: for answers that look like noise.
 
-    OpenCV finds a pixel's place between the logits in double precision and torch in single; where that could decide, the pixel is
-    computed again as torch does it.
+    OpenCV finds a pixel's place between the logits in double precision and torch in single; two classes are tied where that decides.
     """
-    size = (width, height)
-    rows, columns = axis(planes.shape[1], planes.shape[1], height), axis(planes.shape[2], planes.shape[2], width)
-    best = cv2.resize(planes[0], size, interpolation=cv2.INTER_LINEAR)
-    second = None if rows.exact and columns.exact else np.full_like(best, -np.inf)
-    plane, loser = np.empty_like(best), np.empty_like(best)
-    labels, better = np.zeros((height, width), np.uint8), np.empty((height, width), np.uint8)
+    best = enlarge_plane(planes[0], height, width=width, covered=covered)
+    plane, labels, better = np.empty_like(best), np.zeros((height, width), np.uint8), np.empty((height, width), np.uint8)
     for index in range(1, len(planes)):
-        cv2.resize(planes[index], size, dst=plane, interpolation=cv2.INTER_LINEAR)
+        plane = enlarge_plane(planes[index], height, width=width, covered=covered, into=plane)
         cv2.compare(plane, best, cv2.CMP_GT, dst=better)
-        if second is not None:
-            cv2.max(second, cv2.min(plane, best, dst=loser), dst=second)
-        cv2.max(best, plane, dst=best)
+        best = cv2.max(best, plane, dst=best)
         cv2.max(labels, np.bitwise_and(better, np.uint8(index), out=better), dst=labels)
-    if second is not None:
-        close = np.flatnonzero(cv2.subtract(best, second, dst=plane) <= _doubt(planes))
-        for some in np.array_split(close, 1 + len(close) * len(planes) // (16 * PORTION)):
-            labels.ravel()[some] = _classes_at(planes, *np.divmod(some, width), rows, columns)
     return labels
 
 
-def _doubt(planes: Planes) -> float:
-    """Bound how far rounding can move the distance of two enlarged logits: places by 2^-22 of the side, values by their last bits."""
-    low, high, *_ = cv2.minMaxLoc(planes.reshape(len(planes), -1))
-    return float(2**-21 * (max(planes.shape[1:]) * (high - low) + 4 * max(abs(low), abs(high))))
+def enlarge_plane(plane: Floats, height: int, *, width: int, covered: tuple[float, float], into: Floats | None = None) -> Floats:
+    """Enlarge one plane, (h, w), of which (height, width) pixels cover a part, with OpenCV.
 
-
-def _classes_at(planes: Planes, y: Indices, x: Indices, rows: Axis, columns: Axis) -> Mask:
-    """Give the best class of n pixels, each computed for all classes in torch's own order."""
-    corners = _corners(planes, rows.cell[y] * columns.cells + columns.cell[x], rows, columns)
-    down, across = rows.weight[y], columns.weight[x]
-    top = (1 - across) * corners[:, 0] + across * corners[:, 1]
-    bottom = (1 - across) * corners[:, 2] + across * corners[:, 3]
-    return best_class((1 - down) * top + down * bottom)
+    Args:
+        plane: (h, w) logits.
+        height: Height of what is given, in pixels.
+        width: Its width, in pixels.
+        covered: Rows and columns of logits that it covers, from the top left corner.
+        into: Memory that is used again where all logits are covered.
+    """
+    if covered == plane.shape:
+        return np.asarray(cv2.resize(plane, (width, height), dst=into, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+    # Pixels of the last logits that are covered at all look at one more; what lies farther would be enlarged for nothing.
+    near = plane[: ceil(covered[0] + 0.5), : ceil(covered[1] + 0.5)]
+    whole = cv2.resize(near, None, fx=width / covered[1], fy=height / covered[0], interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(whole[:height, :width], dtype=np.float32)

@@ -18,6 +18,7 @@ FLOORS = [
     {"parity", "parallel", "runs", "console"},
     {"card"},
     {"pictures", "enlarge"},
+    {"confidence"},
     {"pixels"},
     {"overlay", "selfcheck", "datasets.sample"},
     {"datasets.cache", "datasets.layout"},
