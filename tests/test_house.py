@@ -17,7 +17,7 @@ FLOORS = [
     {"atomic", "machine", "scores", "assets"},
     {"parity", "parallel", "runs", "console"},
     {"card"},
-    {"pictures", "enlarge"},
+    {"pictures", "enlarge", "polygons", "rle"},
     {"confidence"},
     {"pixels"},
     {"overlay", "selfcheck", "datasets.sample"},
