@@ -108,8 +108,8 @@ def run(
                 go_on=lambda: not stop.is_set(),
                 on_step=step,
             )
-    for loss in source.losses:
-        note(loss)
+    for remark in (*source.notes, *source.losses):
+        note(remark)
     report = {"model": str(model), "device": loaded.device, "outputs": [str(path) for path in done.paths], "losses": source.losses}
     click.echo(json.dumps({**report, **done.times.to_dict()}, indent=2)) if as_json else show(done)
     next_step(f"segdeploy export {model}" if model.suffix == ".pt" else f"segdeploy benchmark {model}")

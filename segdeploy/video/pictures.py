@@ -16,6 +16,7 @@ class PictureSource:
         paths: Every picture: files as they were given, and those in folders, sorted by name.
         frames: How many there are.
         losses: Why pictures were left out so far, a sentence each, with the file's name.
+        notes: What was changed so far, a sentence each; of pictures, nothing.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -30,6 +31,7 @@ class PictureSource:
         self.paths = list_pictures(paths)
         self.frames = len(self.paths)
         self.losses: list[str] = []
+        self.notes: list[str] = []
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from typing import Self
 import av
 import cv2
 import numpy as np
+from av.packet import Packet
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
@@ -22,6 +23,9 @@ from segdeploy.video.sound import Sound
 
 TICKS = 90000
 """The least number of clock ticks in a second; a multiple of the rate, so that each usual frame falls on a whole tick."""
+
+HELD_BACK = 300
+"""Frames between the decoding of one and its showing are always fewer."""
 
 BT709 = 1
 LIMITED = 1
@@ -109,7 +113,7 @@ class VideoSink:
         self._last = time if self._last is None else max(time, self._last + 1)
         frame.pts, frame.time_base, frame.duration = self._last, self._tick, self._duration
         with self._refusing():
-            self._container.mux(self._stream.encode(frame))
+            self._mux(self._stream.encode(frame))
             if self._sound:
                 self._sound.write_until(seconds)
 
@@ -148,9 +152,16 @@ class VideoSink:
             frame, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, threads=1
         )
 
+    def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
+        for packet in packets:
+            # Of a clip with fewer frames than it holds back, libx265 gives decoding times that it never set; no frame goes back there.
+            if packet.pts is not None and (packet.dts is None or abs(packet.pts - packet.dts) > HELD_BACK * self._duration):
+                packet.dts = packet.pts
+            self._container.mux_one(packet)
+
     def _finish(self, end: float) -> None:
         """Write what the encoder holds back and the sound up to `end`, in seconds."""
-        self._container.mux(self._stream.encode(None))
+        self._mux(self._stream.encode(None))
         if self._sound:
             self._sound.write_until(end)
         self._container.close()

@@ -10,12 +10,12 @@ import av
 import numpy as np
 from av.buffer import Buffer
 from av.container import InputContainer
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from segdeploy.errors import DataError
 from segdeploy.machine import cores
 from segdeploy.pictures import Picture
+from segdeploy.video.colors import Developer
 from segdeploy.video.frames import Frame
 from segdeploy.video.sound import start_time
 
@@ -52,7 +52,6 @@ class VideoSource:
         self.skipped = 0
         self._discarded = 0
         self._container, self._stream = _open(path)
-        self._reformatter = VideoReformatter()
         self._decoded = self._decode()
         first = next(self._decoded, None)
         if first is None:
@@ -60,9 +59,9 @@ class VideoSource:
             msg = f"no frame of {path} can be decoded; take a whole copy of it"
             raise DataError(msg)
         self._first = first
+        self._developer = Developer(first)
         self._turn = _turn(first)
-        self._stored = (first.width, first.height)
-        self.width, self.height = self._stored[::-1] if self._turn[0] else self._stored
+        self.width, self.height = (first.height, first.width) if self._turn[0] else (first.width, first.height)
         self.rate = self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         self.aspect = 1 / aspect if self._turn[0] else aspect
@@ -87,6 +86,14 @@ class VideoSource:
         """What was lost so far, a sentence each."""
         frames = "1 frame" if self.skipped == 1 else f"{self.skipped} frames"
         return [f"{self.path} is damaged: {frames} could not be decoded and had to be left out"] if self.skipped else []
+
+    @property
+    def notes(self) -> list[str]:
+        """What was changed so far, a sentence each."""
+        kind, resized = self._developer.kind, self._developer.resized
+        told = [f"{self.path} has {kind}; it is brought to the 8 bits and the colors of an ordinary screen (BT.709)"] if kind else []
+        again = f"{resized} frames of {self.path} have another size than its first, and were brought to that of {self.width}x{self.height}"
+        return [*told, *([again] if resized else [])]
 
     def close(self) -> None:
         """Close the file."""
@@ -124,8 +131,7 @@ class VideoSource:
         return missing if missing > 1 else 0
 
     def _upright(self, decoded: av.VideoFrame) -> Picture:
-        width, height = self._stored
-        image = self._reformatter.reformat(decoded, format="bgr24", width=width, height=height, threads=1).to_ndarray()
+        image = self._developer.develop(decoded)
         swapped, left_right, top_bottom = self._turn
         if swapped:
             image = image.transpose(1, 0, 2)
