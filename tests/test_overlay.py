@@ -105,3 +105,42 @@ def test_pictures_stand_beside_each_other():
     assert both.shape == (10, 25, 3)
     assert not both[:, :5].any()
     assert (both[:, 5:] == 9).all()
+
+
+def test_only_some_classes_are_painted():
+    """Elsewhere the picture is as it was, also where nothing is labelled; the legend has the painted ones alone."""
+    picture = np.full((90, 200, 3), 100, np.uint8)
+    mask = np.repeat(np.array([[0, 1, 255]], np.uint8), 90, axis=0).repeat([60, 70, 70], axis=1)
+
+    painted = Painter(CLASSES, legend=False, only=[1]).paint(picture, mask)
+
+    assert (painted[:, :60] == 100).all()
+    # Half of 100 and half of blue, (255, 0, 0).
+    assert (painted[:, 60:130] == (178, 50, 50)).all()
+    assert (painted[:, 130:] == 100).all()
+    both, one = Painter(CLASSES).paint(picture, mask), Painter(CLASSES, only=[1]).paint(picture, mask)
+    assert (both[:, :60] == CLASSES[0].color[::-1]).all(axis=2).any()
+    assert not (one[:, :60] == CLASSES[0].color[::-1]).all(axis=2).any()
+
+
+def test_contours_have_the_full_color():
+    """One pixel on either side of the edge; none is drawn where a class is hidden."""
+    picture = np.zeros((5, 8, 3), np.uint8)
+    mask = np.zeros((5, 8), np.uint8)
+    mask[:, 4:] = 1
+
+    painted = Painter(CLASSES, opacity=0, legend=False, contours=True).paint(picture, mask)
+    alone = Painter(CLASSES, opacity=0, legend=False, contours=True, only=[1]).paint(picture, mask)
+
+    assert painted[2].tolist() == [[0, 0, 0]] * 3 + [[0, 100, 200], [255, 0, 0]] + [[0, 0, 0]] * 3
+    assert alone[2].tolist() == [[0, 0, 0]] * 4 + [[255, 0, 0]] + [[0, 0, 0]] * 3
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_halves_are_to_the_nearest(light, color):
+    """The quick way for half of both is off by no more than the half that has no nearest number."""
+    classes = [LabelClass(name="grey", color=(color,) * 3)]
+
+    painted = Painter(classes, legend=False).paint(np.full((1, 1, 3), light, np.uint8), np.zeros((1, 1), np.uint8))
+
+    assert abs(int(painted[0, 0, 0]) - (light + color) / 2) <= 0.5
