@@ -15,6 +15,9 @@ from segdeploy.scores import Mask
 BACKGROUND = (24, 24, 24)
 """What the legend is drawn on."""
 
+BAND = 64
+"""Rows worked on at once: few enough to stay in a core's cache."""
+
 
 def palette(classes: Sequence[LabelClass]) -> Picture:
     """Give the color of each value of a mask, (256, 1, 3) blue-green-red; what is no class is black."""
@@ -105,12 +108,15 @@ class Painter:
         return painted
 
     def _blend(self, picture: Picture, mask: Mask) -> Picture:
-        if self._opacity == 0.5:
-            # Half of the one and half of the other, to the nearest: a fifth less time than to weigh them.
-            painted = np.right_shift(picture, np.uint8(1))
-            return np.asarray(cv2.add(painted, cv2.applyColorMap(mask, self._halves), dst=painted), dtype=np.uint8)
-        colors = cv2.applyColorMap(mask, self._palette)
-        return np.asarray(cv2.addWeighted(picture, 1 - self._opacity, colors, self._opacity, 0, dst=colors), dtype=np.uint8)
+        if self._opacity != 0.5:
+            colors = cv2.applyColorMap(mask, self._palette)
+            return np.asarray(cv2.addWeighted(picture, 1 - self._opacity, colors, self._opacity, 0, dst=colors), dtype=np.uint8)
+        # Half of the one and half of the other, to the nearest: a fifth less time than to weigh them.
+        painted = cv2.applyColorMap(mask, self._halves)
+        for start in range(0, len(painted), BAND):
+            band = painted[start : start + BAND]
+            cv2.add(band, np.right_shift(picture[start : start + BAND], np.uint8(1)), dst=band)
+        return np.asarray(painted, dtype=np.uint8)
 
     def _patch(self, height: int, width: int) -> Picture:
         """Give the legend for pictures of one size, drawn once."""
