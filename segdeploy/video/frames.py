@@ -1,9 +1,13 @@
 """The values that travel from a source to a sink."""
 
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
 
 from segdeploy.pictures import Picture
 from segdeploy.scores import Mask
+from segdeploy.video.selection import Selection
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,3 +38,42 @@ class Segmented:
     frame: Frame
     mask: Mask
     overlay: Picture | None
+
+
+class Film(Protocol):
+    """What is known of a source's frames before they are read, where all of them belong to one film."""
+
+    @property
+    def name(self) -> str:
+        """What its results are called after."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Of each frame, in pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Of each frame, in pixels."""
+        ...
+
+    @property
+    def rate(self) -> Fraction:
+        """Usual number of frames a second."""
+        ...
+
+    @property
+    def aspect(self) -> Fraction:
+        """Width of a pixel over its height."""
+        ...
+
+    @property
+    def sound(self) -> Path | None:
+        """File whose sound belongs to it."""
+        ...
+
+    @property
+    def selection(self) -> Selection:
+        """Which part of it is read."""
+        ...

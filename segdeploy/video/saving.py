@@ -9,9 +9,8 @@ from segdeploy.errors import ConfigError
 from segdeploy.machine import cores
 from segdeploy.pictures import write_picture
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.frames import Segmented
+from segdeploy.video.frames import Film, Segmented
 from segdeploy.video.sinks import VideoSink
-from segdeploy.video.sources import VideoSource
 
 MASK = "mask"
 OVERLAY = "overlay"
@@ -40,16 +39,16 @@ class Outputs:
 
 
 @contextmanager
-def video_outputs(source: VideoSource, folder: Path, *, kinds: Collection[str], encoding: Encoding) -> Iterator[Outputs]:
+def video_outputs(source: Film, folder: Path, *, kinds: Collection[str], encoding: Encoding) -> Iterator[Outputs]:
     """Keep the overlay as `STEM-overlay.mp4` with the source's sound, and the masks as `STEM-mask/000000.png` and so on.
 
     Args:
-        source: The video that is segmented.
+        source: The film that is segmented.
         folder: Where the results go.
         kinds: Which of `KINDS` are kept.
         encoding: How the video is compressed.
     """
-    overlay, masks = folder / f"{source.path.stem}-overlay.mp4", folder / f"{source.path.stem}-mask"
+    overlay, masks = folder / f"{source.name}-overlay.mp4", folder / f"{source.name}-mask"
     writers: dict[Path, Write] = {}
     with ExitStack() as stack:
         if OVERLAY in kinds:
@@ -59,7 +58,9 @@ def video_outputs(source: VideoSource, folder: Path, *, kinds: Collection[str], 
                 height=source.height,
                 rate=source.rate,
                 aspect=source.aspect,
-                sound=source.path,
+                sound=source.sound,
+                start=source.selection.start,
+                end=source.selection.end,
                 encoding=encoding,
                 threads=cores(),
             )

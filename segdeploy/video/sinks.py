@@ -50,6 +50,8 @@ class VideoSink:
         rate: Fraction,
         aspect: Fraction = Fraction(1),
         sound: Path | None = None,
+        start: float = 0.0,
+        end: float | None = None,
         encoding: Encoding | None = None,
         threads: int = 0,
     ) -> None:
@@ -62,6 +64,8 @@ class VideoSink:
             rate: Usual number of frames a second; the time of each frame is its own.
             aspect: Width of a pixel over its height; 1 but for old television.
             sound: File whose sound is kept; one without sound is fine.
+            start: Seconds of the sound's and the pictures' clock at which the file begins.
+            end: Seconds of that clock behind which no sound is kept; None for all of it.
             encoding: How it is compressed; H.264 of its usual quality where None.
             threads: Threads of the encoder; 0 lets it choose.
 
@@ -75,6 +79,8 @@ class VideoSink:
         self._tick = Fraction(1, rate.numerator * math.ceil(TICKS / rate.numerator))
         self._duration = round(1 / rate / self._tick)
         self._last: int | None = None
+        self._start = start
+        self._end = math.inf if end is None else end
         self._broken = False
         self._reformatter = VideoReformatter()
         with self._refusing():
@@ -84,7 +90,7 @@ class VideoSink:
         self._stream.codec_context.sample_aspect_ratio = aspect
         self._sound: Sound | None = None
         try:
-            self._sound = Sound(sound, self._container) if sound else None
+            self._sound = Sound(sound, self._container, start=start) if sound else None
         except DataError:
             self._discard()
             raise
@@ -97,7 +103,7 @@ class VideoSink:
 
         Args:
             image: (height, width, 3) uint8, blue-green-red.
-            seconds: When it is shown, counted from the start of the file; later than the picture before it.
+            seconds: When it is shown, by a clock that tells `start` at the beginning of the file; later than the picture before it.
 
         Raises:
             DataError: The picture has another size than the video.
@@ -109,13 +115,13 @@ class VideoSink:
             raise DataError(msg)
         frame = self._frame(image)
         # The encoder refuses times that stand still or go back: one tick later is the smallest change.
-        time = round(Fraction(seconds) / self._tick)
+        time = round(Fraction(seconds - self._start) / self._tick)
         self._last = time if self._last is None else max(time, self._last + 1)
         frame.pts, frame.time_base, frame.duration = self._last, self._tick, self._duration
         with self._refusing():
             self._mux(self._stream.encode(frame))
             if self._sound:
-                self._sound.write_until(seconds)
+                self._sound.write_until(min(seconds, self._end) - self._start)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Finish the file and name it; raises OutputError where it cannot be written."""
@@ -124,7 +130,7 @@ class VideoSink:
             return
         try:
             with self._refusing():
-                self._finish(end=math.inf if error is None else float((self._last + self._duration) * self._tick))
+                self._finish(end=self._end - self._start if error is None else float((self._last + self._duration) * self._tick))
                 sync(self._part)
                 self._part.replace(self._path)
         finally:

@@ -23,12 +23,13 @@ RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
 class Sound:
     """The first sound of a file, written little by little, so that only a moment of it waits in memory."""
 
-    def __init__(self, path: Path, output: OutputContainer) -> None:
+    def __init__(self, path: Path, output: OutputContainer, *, start: float = 0.0) -> None:
         """Open a file and give the output a stream for its sound; a file without sound stays silent.
 
         Args:
-            path: Video or sound file, whose first moment is time 0 of the output.
+            path: Video or sound file.
             output: Container to which nothing has been written yet.
+            start: Seconds from the file's first moment on that are time 0 of the output.
 
         Raises:
             DataError: The file cannot be read.
@@ -40,7 +41,7 @@ class Sound:
             raise DataError(msg) from error
         assert isinstance(self._input, InputContainer)
         self._output = output
-        self._packets = _packets(self._input, output) if self._input.streams.audio else iter(())
+        self._packets = _packets(self._input, output, start) if self._input.streams.audio else iter(())
         self._waiting = next(self._packets, None)
 
     def write_until(self, seconds: float) -> None:
@@ -59,16 +60,16 @@ def start_time(container: InputContainer) -> float:
     return (container.start_time or 0) / av.time_base
 
 
-def _packets(source: InputContainer, output: OutputContainer) -> Iterator[SoundPacket]:
+def _packets(source: InputContainer, output: OutputContainer, start: float) -> Iterator[SoundPacket]:
     stream = source.streams.audio[0]
     if stream.codec_context.name in COPIED:
-        return _copied(stream, output.add_stream_from_template(stream))
+        return _copied(stream, output.add_stream_from_template(stream), start)
     rate = stream.codec_context.sample_rate
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
-    return _encoded(stream, output.add_stream("aac", rate=rate if rate in RATES else 48000, layout=layout))
+    return _encoded(stream, output.add_stream("aac", rate=rate if rate in RATES else 48000, layout=layout), start)
 
 
-def _copied(stream: AudioStream, output: AudioStream) -> Iterator[SoundPacket]:
+def _copied(stream: AudioStream, output: AudioStream, start: float) -> Iterator[SoundPacket]:
     """Give the packets of a stream for another one, from time 0 on, leaving out those that go back in time."""
     last: int | None = None
     for packet in _read(stream):
@@ -76,12 +77,15 @@ def _copied(stream: AudioStream, output: AudioStream) -> Iterator[SoundPacket]:
         if time is None or (last is not None and time <= last):
             continue
         last = time
-        packet.pts = packet.dts = time - _shift(stream, packet)
+        packet.pts = packet.dts = time - _shift(stream, packet, start)
+        # The sound that begins before the start by less than a packet is cut, as players do with the file's own beginning.
+        if start and packet.pts < 0:
+            continue
         packet.stream = output
         yield packet
 
 
-def _encoded(stream: AudioStream, output: AudioStream) -> Iterator[SoundPacket]:
+def _encoded(stream: AudioStream, output: AudioStream, start: float) -> Iterator[SoundPacket]:
     """Decode a stream and encode it for another one, from time 0 on, leaving out what is damaged."""
     for packet in _read(stream):
         try:
@@ -90,7 +94,9 @@ def _encoded(stream: AudioStream, output: AudioStream) -> Iterator[SoundPacket]:
             continue
         for frame in frames:
             if frame.pts is not None:
-                frame.pts -= _shift(stream, packet)
+                frame.pts -= _shift(stream, packet, start)
+                if start and frame.pts < 0:
+                    continue
             yield from output.encode(frame)
     yield from output.encode(None)
 
@@ -108,9 +114,9 @@ def _read(stream: AudioStream) -> Iterator[SoundPacket]:
             yield packet
 
 
-def _shift(stream: AudioStream, packet: SoundPacket) -> int:
+def _shift(stream: AudioStream, packet: SoundPacket, start: float) -> int:
     assert isinstance(stream.container, InputContainer)
-    return round(start_time(stream.container) / packet.time_base)
+    return round((start_time(stream.container) + start) / packet.time_base)
 
 
 def _seconds(packet: SoundPacket) -> float:

@@ -17,6 +17,7 @@ from segdeploy.machine import cores
 from segdeploy.pictures import Picture
 from segdeploy.video.colors import Developer
 from segdeploy.video.frames import Frame
+from segdeploy.video.selection import Selection, Verdict
 from segdeploy.video.sound import start_time
 
 USUAL_RATE = Fraction(25)
@@ -27,31 +28,40 @@ Turn = tuple[bool, bool, bool]
 
 
 class VideoSource:
-    """The frames of one video file, upright, each with its own time; it is a context manager, and is read once.
+    """The frames of one video, upright, each with its own time; it is a context manager, and is read once.
 
     Attributes:
-        path: The file.
+        path: The file, or what a stream is called.
+        name: What its results are called after: the file's name without its ending.
+        sound: File that the sound is copied from; None for a stream, of which every piece comes once.
+        selection: Which frames are wanted.
         width: Width of each frame, in pixels, upright.
         height: Height of each frame, in pixels, upright.
-        rate: Usual number of frames a second.
+        rate: Usual number of frames a second, of those that are wanted.
         aspect: Width of a pixel over its height, upright; 1 but for old television.
-        frames: How many frames the file says it has, or has by its duration; None where nobody knows.
+        frames: How many frames are wanted of those that the file says it has, or has by its duration; None where nobody knows.
         skipped: How many frames were lost so far to damage, or to a file that is cut off; told by the end of reading.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open a file and decode its first frame.
+    def __init__(self, path: Path, *, selection: Selection | None = None, opened: InputContainer | None = None) -> None:
+        """Open a video and decode its first frame.
 
         Args:
             path: Video in any format that FFmpeg reads.
+            selection: Which frames are wanted; all where None.
+            opened: What is already open, of which `path` is but the name: a pipe, or an address.
 
         Raises:
             DataError: The file is missing, is no video, or none of its frames can be decoded.
         """
         self.path = path
+        self.name = path.stem
+        self.sound = None if opened else path
+        self.selection = selection or Selection()
         self.skipped = 0
         self._discarded = 0
-        self._container, self._stream = _open(path)
+        self._container = opened or _open(path)
+        self._stream = _stream(self._container, path)
         self._decoded = self._decode()
         first = next(self._decoded, None)
         if first is None:
@@ -62,10 +72,11 @@ class VideoSource:
         self._developer = Developer(first)
         self._turn = _turn(first)
         self.width, self.height = (first.height, first.width) if self._turn[0] else (first.width, first.height)
-        self.rate = self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE
+        self._own_rate = self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE
+        self.rate = self._own_rate / self.selection.stride
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         self.aspect = 1 / aspect if self._turn[0] else aspect
-        self.frames = self._stream.frames or self._frames_by_duration()
+        self.frames = self.selection.count(self._stream.frames or self._frames_by_duration(), float(self._own_rate))
 
     def __enter__(self) -> Self:
         return self
@@ -74,12 +85,24 @@ class VideoSource:
         self.close()
 
     def __iter__(self) -> Iterator[Frame]:
+        passed = taken = 0
+        for index, (decoded, seconds) in enumerate(self._timed()):
+            verdict = self.selection.judge(passed, seconds, taken=taken)
+            if verdict is Verdict.STOP:
+                return
+            passed += seconds >= self.selection.start
+            if verdict is Verdict.TAKE:
+                taken += 1
+                yield Frame(image=self._upright(decoded), index=index, seconds=seconds)
+
+    def _timed(self) -> Iterator[tuple[av.VideoFrame, float]]:
+        """Give all frames with their seconds from the beginning; at the end it is known how many are missing."""
         start = start_time(self._container)
         seconds = 0.0
         for index, decoded in enumerate(chain([self._first], self._decoded)):
-            seconds = decoded.time - start if decoded.pts is not None else seconds + float(1 / self.rate) * (index > 0)
-            yield Frame(image=self._upright(decoded), index=index, seconds=seconds)
-        self.skipped = self._missing(index + 1, end=seconds + float(1 / self.rate))
+            seconds = decoded.time - start if decoded.pts is not None else seconds + float(1 / self._own_rate) * (index > 0)
+            yield decoded, seconds
+        self.skipped = self._missing(index + 1, end=seconds + float(1 / self._own_rate))
 
     @property
     def losses(self) -> list[str]:
@@ -127,7 +150,7 @@ class VideoSource:
             return max(0, len(self._stream.index_entries) - self._discarded - count)
         if self.skipped or self._container.streams.audio or not self._container.duration:
             return self.skipped
-        missing = round((self._container.duration / av.time_base - end) * self.rate)
+        missing = round((self._container.duration / av.time_base - end) * self._own_rate)
         return missing if missing > 1 else 0
 
     def _upright(self, decoded: av.VideoFrame) -> Picture:
@@ -143,19 +166,22 @@ class VideoSource:
 
     def _frames_by_duration(self) -> int | None:
         if self._stream.duration and self._stream.time_base:
-            return round(self._stream.duration * self._stream.time_base * self.rate)
-        return round(self._container.duration * self.rate / av.time_base) if self._container.duration else None
+            return round(self._stream.duration * self._stream.time_base * self._own_rate)
+        return round(self._container.duration * self._own_rate / av.time_base) if self._container.duration else None
 
 
-def _open(path: Path) -> tuple[InputContainer, VideoStream]:
+def _open(path: Path) -> InputContainer:
     if not path.is_file():
         msg = f"there is no video {path}; check the name"
         raise DataError(msg)
     try:
-        container = av.open(str(path))
+        return av.open(str(path))
     except (av.FFmpegError, OSError) as error:
         msg = f"{path} is no video that can be read ({error.strerror}); take a whole copy of it"
         raise DataError(msg) from error
+
+
+def _stream(container: InputContainer, path: Path) -> VideoStream:
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream):
         container.close()
@@ -163,7 +189,7 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
         raise DataError(msg)
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = cores()
-    return container, stream
+    return stream
 
 
 def _turn(frame: av.VideoFrame) -> Turn:
