@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -18,15 +19,35 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 CLASSES = 5
 
 
-@pytest.fixture(params=models.names())
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+CASES = [
+    *((name, {}) for name in models.names() if name != "deeplabv3plus"),
+    ("lightfpn", {"backbone": "mobilenet_v3_large", "width": 16, "finest": 4}),
+    ("deeplabv3plus", {"backbone": "mobilenet_v3_large", "output_stride": 8}),
+    *(("deeplabv3plus", {"backbone": name}) for name in ("efficientnet_lite0", "resnet50", "xception")),
+    ("deeplabv3plus", {"backbone": "timm:mobilenetv3_small_050"}),
+]
+"""Every network, and those with a backbone with each kind of it."""
+
+Case = tuple[str, dict[str, Any]]
 
 
-@pytest.fixture
-def network(name: str) -> nn.Module:
+@pytest.fixture(params=CASES, ids=lambda case: "-".join(map(str, (case[0], *case[1].values()))), scope="module")
+def case(request: pytest.FixtureRequest) -> Case:
+    name, arguments = request.param
+    if "timm" in str(arguments):
+        pytest.importorskip("timm")
+    return name, arguments
+
+
+def build(case: Case) -> nn.Module:
+    name, arguments = case
+    return models.build(name, CLASSES, **arguments)
+
+
+@pytest.fixture(scope="module")
+def network(case: Case) -> nn.Module:
     torch.manual_seed(0)
-    return models.build(name, CLASSES).eval()
+    return build(case).eval()
 
 
 def answers(network: nn.Module, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -52,10 +73,10 @@ def test_answers_odd_and_tiny_sizes(network: nn.Module, size: tuple[int, int]) -
     assert torch.isfinite(logits).all()
 
 
-def test_gradient_reaches_every_weight(name: str) -> None:
+def test_gradient_reaches_every_weight(case: Case) -> None:
     """A weight that learns nothing is a mistake in the wiring."""
     torch.manual_seed(0)
-    network = models.build(name, CLASSES).train()
+    network = build(case).train()
     height, width = sides(network, 65, 130)
 
     sum(answer.square().sum() for answer in answers(network, torch.rand(3, 3, height, width))).backward()
@@ -65,9 +86,9 @@ def test_gradient_reaches_every_weight(name: str) -> None:
 
 
 @torch.no_grad()
-def test_auxiliary_heads_answer_in_training_only(name: str) -> None:
+def test_auxiliary_heads_answer_in_training_only(case: Case) -> None:
     """What runs is one network with one answer; the heads that help to learn cost nothing there."""
-    network = models.build(name, CLASSES)
+    network = build(case)
     pictures = torch.rand(2, 3, *sides(network, 65, 130))
 
     training = answers(network.train(), pictures)
@@ -92,25 +113,25 @@ def test_logits_are_the_picture_divided_by_a_whole_number(network: nn.Module) ->
 
 
 @torch.no_grad()
-def test_answers_alike_after_save_and_load(network: nn.Module, name: str) -> None:
+def test_answers_alike_after_save_and_load(network: nn.Module, case: Case) -> None:
     """What a checkpoint carries is the whole network."""
     file = io.BytesIO()
     torch.save(network.state_dict(), file)
     file.seek(0)
     picture = torch.rand(1, 3, *sides(network, 40, 56))
 
-    again = models.build(name, CLASSES).eval()
+    again = build(case).eval()
     again.load_state_dict(torch.load(file, weights_only=True))
 
     assert torch.equal(again(picture), network(picture))
 
 
-def test_same_seed_gives_the_same_weights(name: str) -> None:
+def test_same_seed_gives_the_same_weights(case: Case) -> None:
     """A run can be made again from its recipe."""
     torch.manual_seed(7)
-    first = models.build(name, CLASSES).state_dict()
+    first = build(case).state_dict()
     torch.manual_seed(7)
-    second = models.build(name, CLASSES).state_dict()
+    second = build(case).state_dict()
 
     assert all(torch.equal(first[key], second[key]) for key in first)
 
