@@ -92,6 +92,7 @@ def test_sound_is_cut_with_the_pictures(tmp_path: Path, codec: str) -> None:
         times = [packet.pts * packet.time_base for packet in part.demux(audio=0) if packet.pts is not None]
     with VideoSource(tmp_path / "part.mp4") as source:
         frames = list(source)
-    assert 0 <= times[0] < 0.15
+    # An AAC encoder's first packet is its own silence of 1024 samples, 0.128 s, before the sound.
+    assert -0.13 <= times[0] < 0.15
     assert times[-1] == pytest.approx(1.0, abs=0.15)
     assert len(frames) == 25
