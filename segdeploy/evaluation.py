@@ -1,6 +1,6 @@
 """A network's masks against the truth of a data set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from segdeploy.datasets.sample import Dataset
 from segdeploy.errors import DataError
@@ -28,10 +28,35 @@ def evaluate(
     Raises:
         DataError: The data set is empty, has another number of classes than the network, or holds a sample that cannot be used.
     """
+    return count(predictor, dataset, range(len(dataset)), batch=batch, on_step=on_step, on_mask=on_mask).scores()
+
+
+def count(
+    predictor: Predictor,
+    dataset: Dataset,
+    indices: Sequence[int],
+    *,
+    batch: int = 1,
+    on_step: Callable[[str], None],
+    on_mask: Callable[[str, Mask], None] | None = None,
+) -> ConfusionMatrix:
+    """Count what the network makes of some pictures of a data set: the counts of several parts may be added to those of the whole.
+
+    Args:
+        predictor: What answers.
+        dataset: Pictures and their truth.
+        indices: Which of its pictures.
+        batch: How many pictures the network is given at once.
+        on_step: Called after each picture, with its name.
+        on_mask: Called with the name of each picture and its mask, (H, W) uint8, at the picture's own size.
+
+    Raises:
+        DataError: As `evaluate` does.
+    """
     check_classes(predictor, dataset)
     counts = ConfusionMatrix(len(dataset.classes))
-    for start in range(0, len(dataset), batch):
-        samples = [dataset[index] for index in range(start, min(start + batch, len(dataset)))]
+    for start in range(0, len(indices), batch):
+        samples = [dataset[index] for index in indices[start : start + batch]]
         masks = predictor.masks([sample.image for sample in samples])
         for sample, mask in zip(samples, masks, strict=True):
             if on_mask:
@@ -42,7 +67,7 @@ def evaluate(
                 msg = f"{sample.name}: {error}"
                 raise DataError(msg) from error
             on_step(sample.name)
-    return counts.scores()
+    return counts
 
 
 def check_classes(predictor: Predictor, dataset: Dataset) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segdeploy.scores import IGNORED
-from segdeploy.train.augment import Window, augment, draw_window, look_through, tint
+from segdeploy.train.augment import Window, augment, draw_window, look_through
 from segdeploy.train.recipe import Recipe
 
 
@@ -105,13 +105,6 @@ def test_windows_are_within_the_range() -> None:
     assert all(window.width in range(2 * window.height - 2, 2 * window.height + 3) for window in windows)
     smaller = sum(window.height > 100 for window in windows)
     assert 120 < smaller < 180
-
-
-def test_tint_of_nothing_changes_nothing() -> None:
-    """An amount of 0 switches it off exactly."""
-    image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-
-    np.testing.assert_array_equal(tint(image, 0.0, np.random.default_rng(0)), image)
 
 
 def test_source_is_left_as_it_is() -> None:

@@ -25,8 +25,14 @@ class Quarter:
         return Sample(image=np.zeros((1, 5, 3), np.uint8), mask=mask, name="one")
 
 
+def weigh(samples: Quarter, way: str) -> list[float]:
+    weights = class_weights(samples, way)
+    assert weights is not None
+    return [float(weight) for weight in weights]
+
+
 def test_rare_class_weighs_as_enet_says() -> None:
     """1 / ln(1.02 + 3/4) = 1.7513 and 1 / ln(1.02 + 1/4) = 4.1838; their mean over the pixels, 2.3594, becomes 1."""
-    much, little = class_weights(Quarter()).tolist()
+    much, little = weigh(Quarter(), "inverse-log")
 
     assert (much, little) == (pytest.approx(1.7513 / 2.3594, abs=1e-3), pytest.approx(4.1838 / 2.3594, abs=1e-3))

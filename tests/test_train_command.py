@@ -121,7 +121,7 @@ def test_resume_refuses_a_finished_run(small: Path) -> None:
     for argument in ((), ("done",), ("runs/train/done",), ("runs/train/done/last.pt",)):
         result = invoke("--resume", *argument)
         assert isinstance(result.exception, ConfigError), result.output
-        assert "all its 1 epochs" in str(result.exception)
+        assert "ended after 1 epochs" in str(result.exception)
 
 
 def test_newest_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

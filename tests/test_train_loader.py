@@ -39,14 +39,14 @@ class Numbered:
 
 
 def numbers(loader: Loader, epoch: int) -> list[int]:
-    return [int(mask[0, 0]) for _, masks in loader.epoch(epoch) for mask in masks]
+    return [int(mask[0, 0]) for batch in loader.epoch(epoch) for mask in batch.masks]
 
 
 def test_batches_are_red_green_blue_and_hold_together() -> None:
     """Blue of the data set becomes the last channel, for that is what the deployed network takes."""
-    loader = Loader(Numbered(), PLAIN, pinned=False)
+    loader = Loader(Numbered(), PLAIN, cuda=False)
 
-    for images, masks in loader.epoch(0):
+    for images, masks, _, _ in loader.epoch(0):
         assert images.shape == (2, 4, 4, 3)
         assert images.dtype == masks.dtype == torch.uint8
         assert torch.equal(images[..., 2], masks)
@@ -55,13 +55,13 @@ def test_batches_are_red_green_blue_and_hold_together() -> None:
 
 def test_every_epoch_has_its_own_order_which_can_be_repeated() -> None:
     """The order follows from seed and epoch alone, so that a resumed run sees what it would have seen."""
-    loader = Loader(Numbered(), PLAIN, pinned=False)
+    loader = Loader(Numbered(), PLAIN, cuda=False)
 
     first, second = numbers(loader, 0), numbers(loader, 1)
 
     assert first != second
     assert len(set(first)) == 6
-    assert numbers(Loader(Numbered(), PLAIN, pinned=False), 1) == second
+    assert numbers(Loader(Numbered(), PLAIN, cuda=False), 1) == second
 
 
 def test_fewer_samples_than_a_batch_are_a_batch() -> None:
@@ -77,13 +77,12 @@ def test_fewer_samples_than_a_batch_are_a_batch() -> None:
 def test_workers_give_what_one_process_gives() -> None:
     """How many read is a matter of speed alone, over epochs in which workers live on."""
     recipe = Recipe(imgsz=(8, 8), batch=2, seed=3, workers=2)
-    alone = Loader(Numbered(), Recipe(imgsz=(8, 8), batch=2, seed=3, workers=0), pinned=False)
-    together = Loader(Numbered(), recipe, pinned=False)
+    alone = Loader(Numbered(), Recipe(imgsz=(8, 8), batch=2, seed=3, workers=0), cuda=False)
+    together = Loader(Numbered(), recipe, cuda=False)
 
     for epoch in range(3):
-        for (image, mask), (other_image, other_mask) in zip(alone.epoch(epoch), together.epoch(epoch), strict=True):
-            assert torch.equal(image, other_image)
-            assert torch.equal(mask, other_mask)
+        for one, other in zip(alone.epoch(epoch), together.epoch(epoch), strict=True):
+            assert all(torch.equal(part, its) for part, its in zip(one, other, strict=True))
 
 
 @pytest.mark.slow
@@ -91,7 +90,7 @@ def test_workers_give_what_one_process_gives() -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_sample_keeps_its_sentence(workers: int) -> None:
     """A worker's traceback is no message for people."""
-    loader = Loader(Numbered(broken=True), Recipe(imgsz=(4, 4), batch=7, workers=workers), pinned=False)
+    loader = Loader(Numbered(broken=True), Recipe(imgsz=(4, 4), batch=7, workers=workers), cuda=False)
 
     with pytest.raises(DataError) as caught:
         list(loader.epoch(0))
@@ -114,8 +113,8 @@ def test_workers_start_though_opencv_has_threads(tmp_path: Path) -> None:
         "    cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (999, 999))\n"
         "    from segdeploy.datasets.streets import Streets\n"
         "    recipe = recipe.Recipe(imgsz=(24, 32), batch=2, workers=1)\n"
-        "    batches = loader.Loader(Streets(split='train', count=2, height=24, width=32), recipe, pinned=False).epoch(0)\n"
-        "    print(sum(len(images) for images, _ in batches))\n"
+        "    batches = loader.Loader(Streets(split='train', count=2, height=24, width=32), recipe, cuda=False).epoch(0)\n"
+        "    print(sum(len(batch.images) for batch in batches))\n"
     )
     script = tmp_path / "main.py"
     script.write_text(code)

@@ -1,6 +1,7 @@
 """One step: what it learns from, and what it leaves alone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,8 +9,10 @@ from torch import Tensor, nn
 
 from segdeploy.errors import SegdeployError
 from segdeploy.models import Deployed
+from segdeploy.train.loader import Batch
 from segdeploy.train.loop import Loop, make_optimizer
-from segdeploy.train.recipe import LOSSES, Recipe
+from segdeploy.train.loss_terms import LOSSES
+from segdeploy.train.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -29,18 +32,23 @@ class Dot(nn.Module):
         return answer
 
 
-def batches(count: int, *, label: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(count: int, *, label: int | None = None) -> Iterator[Batch]:
     """Random pictures in which the bright ones' pixels are of class 1."""
     random = torch.Generator().manual_seed(0)
     for _ in range(count):
         images = torch.randint(0, 256, (2, 8, 8, 3), generator=random, dtype=torch.uint8)
         bright = (images.float().mean(3) > 127).to(torch.uint8)
-        yield images, bright if label is None else torch.full_like(bright, label)
+        masks = bright if label is None else torch.full_like(bright, label)
+        yield Batch(images, masks, torch.tensor([0, 1]), torch.empty(2, 0))
 
 
 def make_loop(recipe: Recipe, *, steps: int) -> Loop:
     torch.manual_seed(0)
-    return Loop(Deployed(Dot(), recipe.mean, recipe.std), recipe, torch.device("cpu"), steps=steps)
+    return Loop(Deployed(Dot(), recipe.mean, recipe.std), replace(recipe, epochs=1), torch.device("cpu"), steps=steps)
+
+
+def learn(loop: Loop, pictures: Iterator[Batch]) -> float:
+    return loop.epoch(0, pictures, names=("one.png", "two.png"), on_step=ignore)
 
 
 def ignore(_: str) -> None:
@@ -52,7 +60,7 @@ def test_nothing_labelled_gives_no_nan(loss: str) -> None:
     """A crop may hold nothing but padding, and must not break the weights."""
     loop = make_loop(Recipe(loss=loss), steps=2)
 
-    mean = loop.epoch(batches(2, label=255), on_step=ignore)
+    mean = learn(loop, batches(2, label=255))
 
     assert mean == 0
     assert all(torch.isfinite(value).all() for value in loop.network.state_dict().values())
@@ -63,8 +71,9 @@ def test_loss_falls(optimizer: str) -> None:
     """Each optimizer learns what is easy."""
     loop = make_loop(Recipe(optimizer=optimizer, lr=0.05), steps=40)
 
-    first = loop.epoch(batches(20), on_step=ignore)
-    second = loop.epoch(batches(20), on_step=ignore)
+    first = learn(loop, batches(20))
+    loop.close_epoch()
+    second = learn(loop, batches(20))
 
     assert second < 0.7 * first
 
@@ -75,8 +84,8 @@ def test_a_loss_that_is_no_number_stops_the_run() -> None:
     with torch.no_grad():
         loop.network.network.get_parameter("convolution.weight").fill_(torch.nan)
 
-    with pytest.raises(SegdeployError, match=r"the loss became nan .* lower --lr \(it is 0.25\)"):
-        loop.epoch(batches(1), on_step=ignore)
+    with pytest.raises(SegdeployError, match=r"nan in step 1, with the pictures one.png, two.png; .* lower --lr \(it is 0.25\)"):
+        learn(loop, batches(1))
 
 
 def test_clipping_bounds_a_step_of_sgd() -> None:
@@ -85,7 +94,7 @@ def test_clipping_bounds_a_step_of_sgd() -> None:
     loop = make_loop(recipe, steps=1)
     before = [parameter.clone() for parameter in loop.network.parameters()]
 
-    loop.epoch(batches(1), on_step=ignore)
+    learn(loop, batches(1))
 
     moved = torch.cat([(now - old).flatten() for now, old in zip(loop.network.parameters(), before, strict=True)])
     assert moved.norm().item() == pytest.approx(0.001, rel=1e-3)
@@ -105,9 +114,10 @@ def test_half_precision_learns_on_a_device() -> None:
         pytest.skip("no CUDA device")
     torch.manual_seed(0)
     recipe = Recipe(lr=0.05)
-    loop = Loop(Deployed(Dot(), recipe.mean, recipe.std), recipe, torch.device("cuda"), steps=40)
+    loop = Loop(Deployed(Dot(), recipe.mean, recipe.std), replace(recipe, epochs=1), torch.device("cuda"), steps=40)
 
-    first = loop.epoch(batches(20), on_step=ignore)
-    second = loop.epoch(batches(20), on_step=ignore)
+    first = learn(loop, batches(20))
+    loop.close_epoch()
+    second = learn(loop, batches(20))
 
     assert second < 0.7 * first

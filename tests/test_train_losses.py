@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from segdeploy.train.losses import cross_entropy, dice, make_loss
+from segdeploy.train.losses import cross_entropy, dice
+from segdeploy.train.objective import Objective
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,7 +46,7 @@ def test_perfect_answer_costs_nothing(name: str) -> None:
     logits = torch.zeros(1, 3, 2, 2)
     logits[0, 0, 0, 0] = logits[0, 1, 0, 1] = logits[0, 2, 1, 0] = 60.0
 
-    assert make_loss(name)(logits, masks).item() == pytest.approx(0, abs=1e-6)
+    assert Objective(name, aux_weight=0.4)(logits, masks).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_sum_is_the_sum_at_the_masks_size() -> None:
@@ -53,7 +54,7 @@ def test_sum_is_the_sum_at_the_masks_size() -> None:
     logits = torch.zeros(1, 2, 2, 3)
     masks = torch.zeros(1, 8, 12, dtype=torch.uint8)
 
-    loss = make_loss("ce+dice")(logits, masks)
+    loss = Objective("ce+dice", aux_weight=0.4)(logits, masks)
 
     assert loss.item() == pytest.approx(0.6931472 + 1 - 2 * 48 / (48 + 96))
 
@@ -73,6 +74,8 @@ def test_weights_make_a_rare_class_heavier() -> None:
 
 def test_weights_with_nothing_labelled_give_zero() -> None:
     """A crop may hold nothing but padding."""
-    loss = make_loss("ce+dice", torch.tensor([1.0, 3.0]))(torch.zeros(1, 2, 2, 2), torch.full((1, 2, 2), 255, dtype=torch.uint8))
+    loss = Objective("ce+dice", aux_weight=0.4, weights=torch.tensor([1.0, 3.0]))(
+        torch.zeros(1, 2, 2, 2), torch.full((1, 2, 2), 255, dtype=torch.uint8)
+    )
 
     assert loss.item() == 0

@@ -1,7 +1,7 @@
 """A sample changed by chance: what the network sees of it in one epoch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,9 +11,13 @@ from segdeploy.pixels import resize, resize_mask
 from segdeploy.scores import IGNORED, Mask
 
 from .recipe import Recipe
+from .tint import apply_tint, draw_tint
 
-GREY = np.array([0.114, 0.587, 0.299])
-"""Shares of blue, green, red in the brightness that is seen (ITU-R BT.601, section 2.5.1)."""
+PLACES = 10
+"""Places that are tried for a crop without a class that fills it, as in mmsegmentation's `RandomCrop`."""
+
+STEP = 4
+"""Of so many rows and columns one is counted, to see whether a class fills a crop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,7 @@ def chance(recipe: Recipe, epoch: int, *, index: int) -> np.random.Generator:
 
 
 def augment(image: Picture, mask: Mask, recipe: Recipe, random: np.random.Generator) -> tuple[Picture, Mask]:
-    """Cut, mirror and tint a picture, and its mask with it.
+    """Cut, mirror, tint and blur a picture, and its mask with it.
 
     Args:
         image: (H, W, 3) uint8, blue-green-red.
@@ -41,27 +45,54 @@ def augment(image: Picture, mask: Mask, recipe: Recipe, random: np.random.Genera
         random: Where chance comes from.
 
     Returns:
-        Picture and mask of the recipe's `imgsz`, in arrays of their own.
+        Picture and mask of the size that the recipe trains on, in arrays of their own.
     """
-    window = draw_window(image.shape[0], image.shape[1], recipe, random)
+    image, mask = move(image, mask, recipe, random)
+    return apply_tint(image, draw_tint(recipe, random)), mask
+
+
+def move(image: Picture, mask: Mask, recipe: Recipe, random: np.random.Generator) -> tuple[Picture, Mask]:
+    """Cut and mirror a picture and its mask; the colors stay as they are."""
+    window = choose_window(mask, recipe, random)
     image, mask = look_through(window, image, mask, recipe)
-    mirrored = random.random() < recipe.flip
-    image = tint(image, recipe.color, random)
-    if mirrored:
-        # In place, since both are arrays of their own by now, and fresh memory costs more than the swap.
-        cv2.flip(image, 1, dst=image)
+    if random.random() < recipe.flip:
+        # In place where the array is our own by now, since fresh memory costs more than the swap.
+        image = np.asarray(cv2.flip(image, 1, dst=image if image.flags.writeable else None), dtype=np.uint8)
         cv2.flip(mask, 1, dst=mask)
     return image, mask
+
+
+def choose_window(mask: Mask, recipe: Recipe, random: np.random.Generator) -> Window:
+    """Choose what is seen of a picture: at the last of ten places, or the first that no class fills beyond `max_share`."""
+    height, width = mask.shape
+    window = draw_window(height, width, recipe, random)
+    if recipe.max_share == 1 or (window.height >= height and window.width >= width):
+        return window
+    for _ in range(PLACES - 1):
+        if largest_share(mask, window) < recipe.max_share:
+            break
+        top, left = _between(0, height - window.height, random), _between(0, width - window.width, random)
+        window = replace(window, top=top, left=left)
+    return window
+
+
+def largest_share(mask: Mask, window: Window) -> float:
+    """Give the largest share that a class has among the labelled pixels of a window; 1 where nothing is labelled."""
+    rows = slice(max(window.top, 0), window.top + window.height, STEP)
+    columns = slice(max(window.left, 0), window.left + window.width, STEP)
+    counts = np.bincount(mask[rows, columns].ravel(), minlength=IGNORED + 1)[:IGNORED]
+    return float(counts.max() / counts.sum()) if counts.any() else 1.0
 
 
 def draw_window(height: int, width: int, recipe: Recipe, random: np.random.Generator) -> Window:
     """Choose what is seen of a picture of the given size: at an enlargement of 1 all of it, at 2 a quarter, at a half four times its area.
 
-    Enlargements are drawn so that halving is as likely as doubling.
+    With a `crop` it is the crop's share of that. Enlargements are drawn so that halving is as likely as doubling.
     """
     low, high = (math.log(bound) for bound in recipe.scale)
     enlargement = math.exp(random.uniform(low, high))
-    rows, columns = max(1, round(height / enlargement)), max(1, round(width / enlargement))
+    part = [seen / whole / enlargement for seen, whole in zip(recipe.seen, recipe.imgsz, strict=True)]
+    rows, columns = max(1, round(height * part[0])), max(1, round(width * part[1]))
     top = _between(0, height - rows, random)
     left = _between(0, width - columns, random)
     return Window(top=top, left=left, height=rows, width=columns)
@@ -72,11 +103,11 @@ def _between(one: int, other: int, random: np.random.Generator) -> int:
 
 
 def look_through(window: Window, image: Picture, mask: Mask, recipe: Recipe) -> tuple[Picture, Mask]:
-    """Bring the window's part of picture and mask to `imgsz`; beyond the edges is the mean color, and not labelled.
+    """Bring the window's part of picture and mask to the size that is trained on; beyond the edges is the mean color, and not labelled.
 
     The part is cut before it changes size, so that nothing is computed that is not seen.
     """
-    height, width = recipe.imgsz
+    height, width = recipe.seen
     down, across = height / window.height, width / window.width
     top, left = max(window.top, 0), max(window.left, 0)
     bottom, right = min(window.top + window.height, image.shape[0]), min(window.left + window.width, image.shape[1])
@@ -91,14 +122,3 @@ def look_through(window: Window, image: Picture, mask: Mask, recipe: Recipe) -> 
     mean = np.rint(np.multiply(recipe.mean[::-1], 255)).clip(0, 255).tolist()
     picture = np.asarray(cv2.copyMakeBorder(picture, *around, cv2.BORDER_CONSTANT, value=mean), dtype=np.uint8)
     return picture, np.asarray(cv2.copyMakeBorder(truth, *around, cv2.BORDER_CONSTANT, value=IGNORED), dtype=np.uint8)
-
-
-def tint(image: Picture, amount: float, random: np.random.Generator) -> Picture:
-    """Change brightness, contrast, the colors' balance and saturation, each by up to `amount`, by one matrix."""
-    brightness, contrast, saturation = random.uniform(1 - amount, 1 + amount, 3)
-    balance = random.uniform(1 - amount / 3, 1 + amount / 3, 3)
-    middle = float(np.mean(cv2.mean(image)[:3])) * brightness
-    # A row of the mean's shares mixes the grey in, which is what a saturation of less than 1 does.
-    mixed = saturation * np.eye(3) + (1 - saturation) * GREY
-    matrix = np.column_stack([mixed * (brightness * contrast * balance), np.full(3, middle * (1 - contrast))])
-    return np.asarray(cv2.transform(image, matrix), dtype=np.uint8)

@@ -11,7 +11,10 @@ from segdeploy.console import next_step, note
 from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError
 from segdeploy.runs import RUNS, new_run
 
-from .recipe import CLASS_WEIGHTS, LOSSES, OPTIMIZERS, Recipe, read_recipe
+from .history import best_epoch
+from .loss_terms import LOSSES
+from .recipe import CLASS_WEIGHTS, OPTIMIZERS, Recipe, read_recipe
+from .schedule import SCHEDULES
 
 NEWEST = "newest"
 MOVABLE = {"data", "device", "threads", "workers"}
@@ -37,10 +40,13 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @override("--epochs", int, "How often every picture is seen.")
 @override("--imgsz", ImageSize(), "Height,width of the network's input, or one number for a square.")
 @override("--batch", int, "Pictures in one step.")
-@override("--loss", click.Choice(LOSSES), "Cross entropy, Dice, or their sum.")
-@override("--class-weights", click.Choice(CLASS_WEIGHTS), "What a class weighs in the cross entropy.")
+@override("--accumulate", int, "Batches whose gradients make one step.")
+@override("--loss", str, f"Sum of {', '.join(LOSSES)}, for example ce+dice or 0.5*ohem+lovasz.")
+@override("--class-weights", click.Choice(CLASS_WEIGHTS), "What a class weighs in the loss.")
 @override("--optimizer", click.Choice(OPTIMIZERS), "What turns gradients into steps.")
 @override("--lr", float, "Learning rate after the warm-up.")
+@override("--schedule", click.Choice(SCHEDULES), "How the learning rate falls.")
+@override("--ema", float, "Share that the moving average of the weights keeps in a step; 0 for no average.")
 @override("--weight-decay", float, "Decay of the weights.")
 @override("--seed", int, "Seed of all random numbers.")
 @override("--device", str, "auto, cpu, cuda or cuda:n.")
@@ -106,8 +112,7 @@ def go_on(last: Path, chosen: Mapping[str, Any]) -> None:
 
     checkpoint = load_checkpoint(last)
     began = checkpoint.card.training.recipe if checkpoint.card.training else {}
-    run = training.Run(Recipe.from_dict({**began, **chosen}, source=str(last)))
-    run.restore(checkpoint)
+    run = training.Run(Recipe.from_dict({**began, **chosen}, source=str(last)), checkpoint)
     note(f"going on after epoch {len(run.history)} of {last}")
     finish(run, last.parent)
 
@@ -116,7 +121,8 @@ def finish(run: Any, folder: Path) -> None:  # noqa: ANN401 - training.Run, whos
     """Train, print a line an epoch, and say where everything is."""
     note(f"training {run.recipe.model} on {run.recipe.dataset}: {run.setting}")
     run.fit(folder, report=lambda epoch: click.echo(epoch.line(run.recipe.epochs)))
-    best = max(run.history, key=lambda epoch: epoch.miou)
+    best = best_epoch(run.history)
+    assert best is not None
     click.echo(f"best mIoU {best.miou:.4f} in epoch {best.epoch}: {folder / 'best.pt'}")
     for file in ("last.pt", "results.csv", "curves.png", "samples.png"):
         click.echo(f"  {folder / file}")

@@ -14,8 +14,8 @@ class Epoch:
     Attributes:
         epoch: Its number, from 1.
         loss: Mean loss of the steps.
-        pixel_accuracy: Share of the validation pixels that are right, in [0, 1].
-        miou: Mean intersection over union on the validation split, in [0, 1].
+        pixel_accuracy: Share of the validation pixels that are right, in [0, 1]; None where the epoch was not validated.
+        miou: Mean intersection over union on the validation split, in [0, 1], or None.
         pictures_per_second: Pictures learned from, by the time that the learning took.
         lr: Learning rate of the last step.
         seconds: How long learning and validation took together.
@@ -23,22 +23,31 @@ class Epoch:
 
     epoch: int
     loss: float
-    pixel_accuracy: float
-    miou: float
+    pixel_accuracy: float | None
+    miou: float | None
     pictures_per_second: float
     lr: float
     seconds: float
 
     def line(self, epochs: int) -> str:
         """Say it in one line."""
-        return (
-            f"epoch {self.epoch:{len(str(epochs))}}/{epochs}  loss {self.loss:.4f}  pixel accuracy {self.pixel_accuracy:.4f}  "
-            f"mIoU {self.miou:.4f}  {self.pictures_per_second:.1f} pictures/s"
-        )
+        scores = "" if self.miou is None else f"pixel accuracy {self.pixel_accuracy:.4f}  mIoU {self.miou:.4f}  "
+        return f"epoch {self.epoch:{len(str(epochs))}}/{epochs}  loss {self.loss:.4f}  {scores}{self.pictures_per_second:.1f} pictures/s"
+
+
+def best_epoch(history: Sequence[Epoch]) -> Epoch | None:
+    """Give the first of the epochs with the best mIoU; None where none was validated."""
+    validated = [epoch for epoch in history if epoch.miou is not None]
+    return max(validated, key=lambda epoch: epoch.miou or 0.0, default=None)
+
+
+def improves(miou: float, history: Sequence[Epoch]) -> bool:
+    """Tell whether a score is better than all before."""
+    return all(epoch.miou is None or epoch.miou < miou for epoch in history)
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
     """Write all epochs as comma-separated values; the file is whole at every moment."""
     names = [field.name for field in fields(Epoch)]
-    rows = [",".join(f"{value:.6g}" for value in asdict(epoch).values()) for epoch in history]
+    rows = [",".join("" if value is None else f"{value:.6g}" for value in asdict(epoch).values()) for epoch in history]
     write_text(path, "\n".join([",".join(names), *rows]) + "\n")

@@ -1,7 +1,9 @@
 """Samples on their way to the device: shuffled, augmented, in batches, read ahead by processes."""
 
 import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,14 +12,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from segdeploy.datasets import Dataset
-from segdeploy.errors import SegdeployError
+from segdeploy.errors import DataError, SegdeployError
 from segdeploy.machine import cores
 
-from .augment import augment, chance
+from .augment import chance, move
+from .processes import ALONE, Processes
 from .recipe import Recipe
-
-Batch = tuple[Tensor, Tensor]
-"""Pictures (N, H, W, 3) uint8 red-green-blue, and masks (N, H, W) uint8."""
+from .tint import apply_tint, draw_tint
 
 MAX_WORKERS = 8
 
@@ -25,18 +26,36 @@ FRESH = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() 
 """How a worker starts: as a fresh process, not as a copy of this one."""
 
 
+class Batch(NamedTuple):
+    """Some samples of a training split.
+
+    Attributes:
+        images: Pictures (N, H, W, 3) uint8 red-green-blue.
+        masks: Masks (N, H, W) uint8.
+        indices: Which samples these are, (N,) int64.
+        tints: What is still to be done to the colors of each picture, (N, 8) float64, in the order of `Tint`; (N, 0) for nothing.
+    """
+
+    images: Tensor
+    masks: Tensor
+    indices: Tensor
+    tints: Tensor
+
+
 class Augmented(torch.utils.data.Dataset[Batch | SegdeployError]):
     """The samples of a data set as an epoch sees them."""
 
-    def __init__(self, samples: Dataset, recipe: Recipe) -> None:
+    def __init__(self, samples: Dataset, recipe: Recipe, *, tinted: bool) -> None:
         """Wrap a data set.
 
         Args:
             samples: Where the samples come from.
             recipe: Says how they are changed.
+            tinted: Whether the colors are changed here; else what is to be done to them goes with the picture.
         """
         self._samples = samples
         self._recipe = recipe
+        self._tinted = tinted
 
     def __getitem__(self, place: tuple[int, int]) -> Batch | SegdeployError:
         """Give sample `index` of an epoch, whichever process asks and whatever was asked before.
@@ -45,78 +64,96 @@ class Augmented(torch.utils.data.Dataset[Batch | SegdeployError]):
             place: Epoch and index.
 
         Returns:
-            Picture and mask, or what is wrong with the sample: raised in a worker it would lose its sentence in a traceback.
+            A batch without its first axis, or what is wrong with the sample: raised in a worker it would lose its sentence in a traceback.
         """
         epoch, index = place
         try:
             sample = self._samples[index]
         except SegdeployError as error:
             return error
-        image, mask = augment(sample.image, sample.mask, self._recipe, chance(self._recipe, epoch, index=index))
-        return torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), torch.from_numpy(mask)
+        random = chance(self._recipe, epoch, index=index)
+        image, mask = move(sample.image, sample.mask, self._recipe, random)
+        tint = draw_tint(self._recipe, random)
+        if self._tinted:
+            image = apply_tint(image, tint)
+        left = torch.tensor(() if self._tinted else tint.numbers(), dtype=torch.float64)
+        return Batch(torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), torch.from_numpy(mask), torch.tensor(index), left)
 
 
 class Shuffle(Sampler[list[tuple[int, int]]]):
     """Batches of places in an order that follows from the seed and the epoch alone, so that a run can go on anywhere."""
 
-    def __init__(self, samples: int, recipe: Recipe) -> None:
+    def __init__(self, samples: int, recipe: Recipe, processes: Processes = ALONE) -> None:
         """Start with the first epoch.
 
         Args:
             samples: How many there are.
             recipe: Gives seed and batch.
+            processes: Who takes part; each gets its share of every batch.
         """
         self.epoch = 0
+        self.first = 0
         self._samples = samples
         self._recipe = recipe
+        self._processes = processes
 
     def __len__(self) -> int:
         """Number of batches; an incomplete last one is left out, since the norms would weigh its few pictures as much."""
         return max(1, self._samples // self._recipe.batch)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Give the batches of the epoch that `epoch` names."""
+        """Give the batches of the epoch that `epoch` names, from the batch `first` on."""
         order = np.random.default_rng((self._recipe.seed, self.epoch)).permutation(self._samples).tolist()
-        for start in range(0, len(self) * self._recipe.batch, self._recipe.batch):
-            yield [(self.epoch, index) for index in order[start : start + self._recipe.batch]]
+        for number in range(self.first, len(self)):
+            whole = order[number * self._recipe.batch : (number + 1) * self._recipe.batch]
+            yield [(self.epoch, index) for index in whole[self._processes.rank :: self._processes.size]]
 
 
 class Loader:
     """Batches of one epoch after the other."""
 
-    def __init__(self, samples: Dataset, recipe: Recipe, *, pinned: bool) -> None:
+    def __init__(self, samples: Dataset, recipe: Recipe, *, cuda: bool, processes: Processes = ALONE) -> None:
         """Start the workers.
 
         Args:
             samples: The training split.
             recipe: Says how it is read.
-            pinned: Whether batches lie in memory from which a CUDA device copies by itself.
+            cuda: Whether the batches go to a CUDA device, which copies them from pinned memory by itself and changes colors faster.
+            processes: Who takes part.
+
+        Raises:
+            DataError: There are fewer samples than processes.
         """
-        workers = choose_workers(recipe)
-        self._shuffle = Shuffle(len(samples), recipe)
+        if len(samples) < processes.size:
+            msg = f"{processes.size} processes cannot share {len(samples)} pictures; start fewer"
+            raise DataError(msg)
+        workers = choose_workers(recipe, processes)
+        self._shuffle = Shuffle(len(samples), recipe, processes)
         self._batches: DataLoader[Batch | SegdeployError] = DataLoader(
-            Augmented(samples, recipe),
+            Augmented(samples, recipe, tinted=not cuda),
             batch_sampler=self._shuffle,
             collate_fn=stack,
             num_workers=workers,
             # A forked worker would wait for ever on threads of OpenCV that its parent started: a fork leaves them behind.
             multiprocessing_context=FRESH if workers else None,
             persistent_workers=workers > 0,
-            pin_memory=pinned,
-            worker_init_fn=be_single_threaded,
+            pin_memory=cuda,
+            worker_init_fn=settle,
+            # Its own, so that an epoch which is begun a second time, after an interruption, draws nothing from the network's.
+            generator=torch.Generator(),
         )
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return len(self._shuffle)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Give the batches of an epoch.
+    def epoch(self, number: int, *, first: int = 0) -> Iterator[Batch]:
+        """Give the batches of an epoch, from the batch `first` on.
 
         Raises:
             DataError: A sample cannot be used.
         """
-        self._shuffle.epoch = number
+        self._shuffle.epoch, self._shuffle.first = number, first
         for batch in self._batches:
             if isinstance(batch, SegdeployError):
                 raise batch
@@ -130,14 +167,19 @@ def stack(samples: Sequence[Batch | SegdeployError]) -> Batch | SegdeployError:
         if isinstance(sample, SegdeployError):
             return sample
         whole.append(sample)
-    return torch.stack([image for image, _ in whole]), torch.stack([mask for _, mask in whole])
+    return Batch(*(torch.stack(parts) for parts in zip(*whole, strict=True)))
 
 
-def be_single_threaded(worker: int) -> None:  # noqa: ARG001 - torch's signature
-    """Keep OpenCV of a worker to one thread: the workers share the cores with each other and the network."""
+def settle(worker: int) -> None:  # noqa: ARG001 - torch's signature
+    """Keep OpenCV of a worker to one thread, since the workers share the cores, and leave signals to the main process.
+
+    Ctrl-C and SIGTERM reach all processes of a group at once: a worker that died of one would end the step that is being finished.
+    """
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def choose_workers(recipe: Recipe) -> int:
-    """Give the recipe's number of workers, or one that leaves the network its cores."""
-    return recipe.workers if recipe.workers >= 0 else min(MAX_WORKERS, cores() - 1)
+def choose_workers(recipe: Recipe, processes: Processes = ALONE) -> int:
+    """Give the recipe's number of workers, or one that leaves each network a core."""
+    return recipe.workers if recipe.workers >= 0 else min(MAX_WORKERS, max(0, cores() // processes.size - 1))

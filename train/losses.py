@@ -1,7 +1,6 @@
 """How wrong an answer is, as a number to make small; pixels that are not labelled never count."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,17 +9,47 @@ from torch.nn import functional
 from segdeploy.scores import IGNORED
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Takes logits (N, K, H, W) and masks (N, H, W) uint8, and gives one number that is 0 where nothing is labelled."""
+"""Takes logits (N, K, H, W) float32 and masks (N, H, W) uint8, and gives one number that is 0 where nothing is labelled."""
+
+HARD = 0.7
+"""A pixel is hard while its true class has a smaller probability than this."""
+
+KEPT = 16
+"""One of so many pixels counts in `ohem` even where all are easy."""
+
+FOCUS = 2.0
+"""Exponent gamma of the focal loss, the best of its paper's table 1b."""
 
 
 def cross_entropy(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
     """Give the mean cross entropy of the labelled pixels, each as heavy as its class: `weights` is (K,), None for all alike."""
-    total = functional.cross_entropy(logits, masks.long(), weight=weights, ignore_index=IGNORED, reduction="sum")
-    labelled = masks != IGNORED
-    if weights is None:
-        return total / labelled.sum().clamp(min=1)
-    heavy = weights[masks.long().masked_fill(~labelled, 0)] * labelled
-    return total / heavy.sum().clamp(min=1e-6)
+    return weighted_mean(surprise(logits, masks), masks, weights)
+
+
+def ohem(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Give the mean cross entropy of the hard pixels: those below a probability of 0.7, and at least a 16th of the batch's pixels.
+
+    Online hard example mining of pixels, as PIDNet (Xu et al., CVPR 2023, section 4.2) and BiSeNet train with. What a class weighs
+    changes how heavy a pixel is, not whether it is hard.
+    """
+    losses = surprise(logits, masks)
+    # The labelled ones come first by any threshold, since the others are given less than the smallest loss.
+    ranked = losses.detach().masked_fill(masks == IGNORED, -1.0).flatten()
+    # The number is taken from all pixels, not from the labelled ones: it is known without waiting for the device.
+    least = ranked.topk(max(1, ranked.numel() // KEPT), sorted=False).values.min()
+    threshold = least.clamp(min=0.0, max=-torch.tensor(HARD).log().item())
+    easy = ranked.view_as(masks) < threshold
+    return weighted_mean(losses, masks.masked_fill(easy, IGNORED), weights)
+
+
+def focal(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Give the mean of (1 - p)^2 times the cross entropy, p being the probability of the true class (Lin et al., ICCV 2017, equation 4).
+
+    `weights` are the paper's alpha. The mean is taken over all labelled pixels.
+    """
+    losses = surprise(logits, masks)
+    # 1 - exp(-loss) loses all digits for sure pixels, and its power's gradient with them; expm1 does not.
+    return weighted_mean((-torch.expm1(-losses)).clamp(min=0) ** FOCUS * losses, masks, weights)
 
 
 def dice(logits: Tensor, masks: Tensor) -> Tensor:
@@ -31,7 +60,7 @@ def dice(logits: Tensor, masks: Tensor) -> Tensor:
     labelled = (masks != IGNORED).unsqueeze(1)
     truth = torch.zeros_like(logits, dtype=torch.float32)
     truth.scatter_(1, masks.long().unsqueeze(1).masked_fill(~labelled, 0), labelled.float())
-    chance = logits.float().softmax(1) * labelled
+    chance = logits.softmax(1) * labelled
     both = (chance * truth).sum((0, 2, 3))
     pixels = truth.sum((0, 2, 3))
     either = chance.sum((0, 2, 3)) + pixels
@@ -40,19 +69,17 @@ def dice(logits: Tensor, masks: Tensor) -> Tensor:
     return missed.sum() / occurs.sum().clamp(min=1)
 
 
-def make_loss(names: str, weights: Tensor | None = None) -> Loss:
-    """Make the sum of losses; logits of a lower size are enlarged to the masks' first, as in use.
+def surprise(logits: Tensor, masks: Tensor) -> Tensor:
+    """Give the cross entropy of each pixel, (N, H, W); 0 where it is not labelled."""
+    # As rows of a table, which for channels-last logits is a view: the form for pictures is not deterministic on CUDA.
+    rows = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
+    return functional.cross_entropy(rows, masks.long().flatten(), ignore_index=IGNORED, reduction="none").view_as(masks)
 
-    Args:
-        names: "ce", "dice", or both with + between them.
-        weights: What each class weighs in the cross entropy, (K,); None for all alike.
-    """
-    known: Mapping[str, Loss] = {"ce": partial(cross_entropy, weights=weights), "dice": dice}
-    parts = [known[name] for name in names.split("+")]
 
-    def loss(logits: Tensor, masks: Tensor) -> Tensor:
-        if logits.shape[2:] != masks.shape[1:]:
-            logits = functional.interpolate(logits, size=masks.shape[1:], mode="bilinear", align_corners=False)
-        return torch.stack([part(logits, masks) for part in parts]).sum()
-
-    return loss
+def weighted_mean(losses: Tensor, masks: Tensor, weights: Tensor | None) -> Tensor:
+    """Give the mean of the labelled pixels' losses, each as heavy as its class."""
+    labelled = masks != IGNORED
+    if weights is None:
+        return (losses * labelled).sum() / labelled.sum().clamp(min=1)
+    heavy = weights[masks.long().masked_fill(~labelled, 0)] * labelled
+    return (losses * heavy).sum() / heavy.sum().clamp(min=1e-6)

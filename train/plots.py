@@ -29,8 +29,9 @@ def draw_curves(path: Path, history: Sequence[Epoch]) -> None:
     left, right = figure.subplots(1, 2)
     left.plot(epochs, [epoch.loss for epoch in history], color=LOSS_COLOR, marker=".")
     left.set(title="loss, training", ylim=(0, None))
-    right.plot(epochs, [epoch.miou for epoch in history], color=MIOU_COLOR, marker=".", label="mIoU")
-    right.plot(epochs, [epoch.pixel_accuracy for epoch in history], color=MIOU_COLOR, alpha=0.45, linestyle="--", label="pixel accuracy")
+    scored = [(epoch.epoch, epoch.miou, epoch.pixel_accuracy) for epoch in history if epoch.miou is not None]
+    right.plot([row[0] for row in scored], [row[1] for row in scored], color=MIOU_COLOR, marker=".", label="mIoU")
+    right.plot([row[0] for row in scored], [row[2] for row in scored], color=MIOU_COLOR, alpha=0.45, linestyle="--", label="pixel accuracy")
     right.set(title="scores, validation", ylim=(0, 1))
     right.legend(loc="lower right", frameon=False)
     for axes in (left, right):

@@ -11,11 +11,14 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from segdeploy.errors import ConfigError
 
+from .loss_terms import read_terms
+from .schedule import SCHEDULES
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 OPTIMIZERS = ("adamw", "sgd")
-LOSSES = ("ce", "dice", "ce+dice")
-CLASS_WEIGHTS = ("none", "inverse-log")
+CLASS_WEIGHTS = ("none", "inverse-log", "median-frequency")
+MOST_HUE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,75 +28,128 @@ class Recipe:
     Attributes:
         model: Name of a registered network.
         arguments: What the network is built with, for example width.
+        weights: A checkpoint whose weights the network begins with, also one of other classes; "" for fresh weights.
+        weights_backbone: What the network's backbone begins with: "imagenet" or a file; "" for fresh weights.
+        freeze: First epochs in which the encoder keeps its weights and the statistics of its norms; -1 for all epochs.
         dataset: Name of a registered data set.
         data: Folder of the data set; "" for one that needs none.
+        overfit: How many pictures are trained on and validated with, unchanged: a check that learning works; 0 for the whole data set.
         epochs: How often every picture is seen.
+        patience: Epochs without a better mIoU after which the run ends; 0 for never.
+        val_every: Epochs from one validation to the next; the last epoch is always validated.
         imgsz: Height and width of the network's input, in pixels.
-        batch: Pictures in one step.
-        loss: "ce" (cross entropy), "dice", or their sum "ce+dice", in which rare classes weigh more.
-        class_weights: What a class weighs in the cross entropy: "none" (all alike) or "inverse-log" (rare ones more, as ENet).
+        crop: Height and width of the part of such an input that is trained on; 0, 0 for all of it.
+        batch: Pictures at once, on all devices together.
+        accumulate: Batches whose gradients make one step.
+        loss: Sum of losses, for example "ce", "ohem", "ce+dice" or "0.5*focal+lovasz"; see `loss_terms`.
+        aux_weight: What the loss of each auxiliary head weighs beside that of the main answer.
+        class_weights: What a class weighs in the losses that count pixels: "none" (all alike), "inverse-log" (rare ones more, as ENet)
+            or "median-frequency" (rare ones far more, as SegNet).
         optimizer: "adamw" or "sgd".
-        lr: Learning rate after the warm-up; it falls to 0 with a power of 0.9.
+        lr: Learning rate after the warm-up.
+        schedule: How it falls to 0: "poly" (with a power of 0.9), "cosine" or "one-cycle".
         warmup: Share of all steps in which the learning rate rises to its value, in [0, 1).
         weight_decay: Decay of the weights of convolutions; norms and biases are left alone.
         momentum: Momentum of "sgd".
         clip: Largest norm of the gradient; 0 for no bound.
+        ema: Share that the moving average of the weights keeps in a step, in [0, 1); it is what is validated and kept. 0 for no average.
         scale: Smallest and largest enlargement of a picture before it is cut to the input's size.
+        max_share: Share of a crop's labelled pixels that no class should exceed: ten places are tried; 1 for any crop.
         flip: How often a picture is mirrored, in [0, 1].
         color: Largest change of brightness, contrast, saturation and tint, in [0, 1).
+        hue: Largest turn of the hue, as share of the whole circle, in [0, 0.5].
+        blur: How often a picture is blurred, in [0, 1].
         mean: Mean of red, green, blue in [0, 1].
         std: Deviation of red, green, blue in [0, 1].
         seed: Seed of all random numbers.
+        deterministic: Whether a CUDA device must give the same bits in every run, which costs speed; a processor always does.
         device: "auto", "cpu", "cuda" or "cuda:n".
-        amp: Whether a CUDA device computes in half precision where that is safe.
-        workers: Processes that read pictures; -1 chooses by the cores that may be used.
+        amp: Whether half precision is used where it is safe, on a device that is fast with it.
+        compile: Whether PyTorch compiles the network, which takes minutes and speeds up CUDA devices.
+        workers: Processes that read pictures, for each device; -1 chooses by the cores that may be used.
         threads: Threads of one operation on a processor; -1 for one a core that may be used.
         memory: GiB of read pictures that all processes together keep from epoch to epoch.
+        tensorboard: Whether the figures are also written as events for TensorBoard.
     """
 
     model: str = "unet"
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    weights_backbone: str = ""
+    freeze: int = 0
     dataset: str = "streets"
     data: str = ""
+    overfit: int = 0
     epochs: int = 40
+    patience: int = 0
+    val_every: int = 1
     imgsz: tuple[int, int] = (360, 480)
+    crop: tuple[int, int] = (0, 0)
     batch: int = 8
+    accumulate: int = 1
     loss: str = "ce"
+    aux_weight: float = 0.4
     class_weights: str = "none"
     optimizer: str = "adamw"
     lr: float = 0.001
+    schedule: str = "poly"
     warmup: float = 0.05
     weight_decay: float = 0.01
     momentum: float = 0.9
     clip: float = 1.0
+    ema: float = 0.0
     scale: tuple[float, float] = (0.5, 2.0)
+    max_share: float = 1.0
     flip: float = 0.5
     color: float = 0.3
+    hue: float = 0.0
+    blur: float = 0.0
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     seed: int = 0
+    deterministic: bool = False
     device: str = "auto"
     amp: bool = True
+    compile: bool = False
     workers: int = -1
     threads: int = -1
     memory: float = 1.0
+    tensorboard: bool = False
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Height and width of what the network is trained on, in pixels."""
+        return self.imgsz if self.crop == (0, 0) else self.crop
 
     def __post_init__(self) -> None:
         """Check the values before anything heavy is loaded."""
+        self._require("freeze", self.freeze >= -1, "0 or more, or -1 for all epochs")
+        self._require("overfit", self.overfit >= 0, "0 or more")
         self._require("epochs", self.epochs > 0, "more than 0")
+        self._require("patience", self.patience >= 0, "0 or more")
+        self._require("val_every", self.val_every > 0, "more than 0")
         self._require("imgsz", min(self.imgsz) > 0, "more than 0 each")
+        fits = all(0 < part <= whole for part, whole in zip(self.crop, self.imgsz, strict=True))
+        self._require("crop", self.crop == (0, 0) or fits, "more than 0 and at most imgsz each, or 0,0")
         self._require("batch", self.batch > 0, "more than 0")
-        self._require("loss", self.loss in LOSSES, " or ".join(LOSSES))
+        self._require("accumulate", self.accumulate > 0, "more than 0")
+        read_terms(self.loss)
+        self._require("aux_weight", 0 <= self.aux_weight < inf, "0 or more")
         self._require("class_weights", self.class_weights in CLASS_WEIGHTS, " or ".join(CLASS_WEIGHTS))
         self._require("optimizer", self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
         self._require("lr", 0 < self.lr < inf, "more than 0")
+        self._require("schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES))
         self._require("warmup", 0 <= self.warmup < 1, "within 0 and 1")
         self._require("weight_decay", 0 <= self.weight_decay < inf, "0 or more")
         self._require("momentum", 0 <= self.momentum < 1, "within 0 and 1")
         self._require("clip", 0 <= self.clip < inf, "0 or more")
+        self._require("ema", 0 <= self.ema < 1, "within 0 and 1")
         self._require("scale", 0 < self.scale[0] <= self.scale[1] < inf, "a smaller and a larger number above 0")
+        self._require("max_share", 0 < self.max_share <= 1, "more than 0, up to 1")
         self._require("flip", 0 <= self.flip <= 1, "within 0 and 1")
         self._require("color", 0 <= self.color < 1, "within 0 and 1")
+        self._require("hue", 0 <= self.hue <= MOST_HUE, "within 0 and 0.5")
+        self._require("blur", 0 <= self.blur <= 1, "within 0 and 1")
         self._require("mean", all(-inf < value < inf for value in self.mean), "three numbers")
         self._require("std", all(0 < value < inf for value in self.std), "more than 0 each")
         self._require("seed", self.seed >= 0, "0 or more")

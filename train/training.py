@@ -1,33 +1,40 @@
 """A run: epoch after epoch, scored, kept, and able to go on where it was left."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from segdeploy import models
 from segdeploy.atomic import write_text
 from segdeploy.backends.eager import EagerBackend, choose_device, device_name
 from segdeploy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from segdeploy.console import progress
-from segdeploy.datasets import Dataset, fingerprint, load
-from segdeploy.datasets.cache import Cached
+from segdeploy.console import note, progress
+from segdeploy.datasets import fingerprint
 from segdeploy.errors import ConfigError, DataError, InterruptedRun, ModelError
-from segdeploy.evaluation import evaluate
-from segdeploy.machine import cores
+from segdeploy.evaluation import count
 from segdeploy.predictor import Predictor
-from segdeploy.scores import Scores
+from segdeploy.scores import ConfusionMatrix, Scores
 
 from .balance import class_weights
 from .birth import make_card
-from .history import Epoch, write_history
-from .interruption import terminable
+from .borrowing import borrow
+from .history import Epoch, best_epoch, improves, write_history
+from .interruption import Halt, stoppable
 from .loader import Loader
 from .loop import Loop
+from .overfit import unchanged
 from .plots import draw_curves, draw_samples
+from .processes import ALONE, Processes
 from .recipe import Recipe
+from .settling import settle
+from .splits import open_both
+from .watch import Watch
 
 BEST = "best.pt"
 LAST = "last.pt"
@@ -36,140 +43,188 @@ LAST = "last.pt"
 class Run:
     """One training run; when it exists, its data, network and device are there and fit each other."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, last: Checkpoint | None = None, *, processes: Processes = ALONE) -> None:
         """Open the data and build the network.
 
         Args:
             recipe: What to do.
+            last: What `last.pt` holds, to go on from; None to begin.
+            processes: Who takes part.
 
         Raises:
-            ConfigError: There is no such network or data set, or the input's size does not fit the network.
-            DataError: The data cannot be used.
+            ConfigError: There is no such network or data set, the input's size does not fit the network, or the run is finished.
+            DataError: The data cannot be used, or has other pictures than when the run began.
             DeviceError: The device is not there.
+            ModelError: Weights to begin with or to go on from do not fit.
         """
         self.recipe = recipe
-        self._train, self._val = remembered(open_split(recipe, "train"), open_split(recipe, "val"), room=recipe.memory * 2**30)
-        self._device = choose_device(recipe.device)
-        if self._device.type == "cpu":
-            torch.set_num_threads(recipe.threads if recipe.threads > 0 else cores())
-        torch.manual_seed(recipe.seed)
-        network = models.build(recipe.model, len(self._train.classes), **recipe.arguments)
-        self._deployed = models.Deployed(network, recipe.mean, recipe.std)
-        self._card = make_card(recipe, network, self._train, self._val)
-        self._loader = Loader(self._train, recipe, pinned=self._device.type == "cuda")
-        weights = class_weights(self._train) if recipe.class_weights == "inverse-log" else None
-        self._loop = Loop(self._deployed, recipe, self._device, steps=recipe.epochs * len(self._loader), weights=weights)
-        self._predictor = Predictor(EagerBackend(self._deployed, self._card, device=self._device))
         self.history: list[Epoch] = []
+        self._processes = processes
+        self._train, self._val = open_both(recipe, room=recipe.memory * 2**30 / processes.size)
+        self._device = processes.device(choose_device(recipe.device))
+        settle(recipe, self._device, processes)
+        network = models.build(recipe.model, len(self._train.classes), **recipe.arguments)
+        if last is None:
+            self._begin(network)
+        deployed = models.Deployed(network, recipe.mean, recipe.std)
+        self._card = make_card(recipe, network, self._train, self._val)
+        shown = unchanged(recipe) if recipe.overfit else recipe
+        self._loader = Loader(self._train, shown, cuda=self._device.type == "cuda", processes=processes)
+        self._steps = math.ceil(len(self._loader) / recipe.accumulate)
+        weights = class_weights(self._train, recipe.class_weights)
+        self._loop = Loop(deployed, recipe, self._device, steps=self._steps, weights=weights, processes=processes)
+        # Networks begin alike in all processes; what each draws after that, for dropout, is its own.
+        torch.manual_seed(recipe.seed + processes.rank)
+        self._predictor = Predictor(EagerBackend(self._loop.answering, self._card, device=self._device))
+        self._best = ConfusionMatrix(len(self._train.classes))
+        if last is not None:
+            self._restore(last)
 
     @property
     def setting(self) -> str:
         """Where it is trained and on how much, in words."""
         chosen = " (chosen, since --device is auto)" if self.recipe.device == "auto" else ""
         threads = f" with {torch.get_num_threads()} threads" if self._device.type == "cpu" else ""
-        return f"{len(self._train)} pictures, {len(self._val)} to validate, on {device_name(self._device)}{threads}{chosen}"
+        others = f" and {self._processes.size - 1} more" if self._processes.size > 1 else ""
+        return f"{len(self._train)} pictures, {len(self._val)} to validate, on {device_name(self._device)}{others}{threads}{chosen}"
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from what `last.pt` holds.
+    def _begin(self, network: torch.nn.Module) -> None:
+        """Give a network the weights that the recipe names."""
+        if self.recipe.weights_backbone:
+            models.load_backbone(network, self.recipe.weights_backbone)
+        if self.recipe.weights:
+            fresh = borrow(network, self.recipe, classes=len(self._train.classes))
+            if self._processes.leads:
+                note(f"began with {self.recipe.weights}" + (f"; fresh, for other classes: {', '.join(fresh)}" if fresh else ""))
 
-        Raises:
-            ModelError: The checkpoint holds no state to go on from, or one that does not fit.
-            DataError: The data set has other pictures than when the run began.
-            ConfigError: The run is finished.
-        """
-        began = checkpoint.card.training
-        if not checkpoint.state or began is None:
+    def _restore(self, last: Checkpoint) -> None:
+        """Go on from what `last.pt` holds."""
+        began = last.card.training
+        if not last.state or began is None:
             msg = f"the checkpoint holds finished weights and no state to go on from; name the run's {LAST}"
             raise ModelError(msg)
         if began.data_hash != fingerprint(train=self._train, val=self._val):
             msg = f"{self.recipe.dataset} has other pictures than when the run began; a run goes on only with the same"
             raise DataError(msg)
-        if began.epochs >= self.recipe.epochs:
-            msg = f"the run has done all its {began.epochs} epochs; nothing is left to go on with"
-            raise ConfigError(msg)
         try:
-            self._deployed.network.load_state_dict(dict(checkpoint.weights))
-            self._loop.restore(checkpoint.state["loop"])
-            self.history = [Epoch(**values) for values in checkpoint.state["history"]]
+            self._loop.restore(last.state["loop"], last.weights)
+            self.history = [Epoch(**values) for values in last.state["history"]]
+            self._best.counts = np.array(last.state["best"], np.int64)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             msg = f"the checkpoint's state does not fit its recipe ({type(error).__name__}: {str(error)[:200]}); train again"
             raise ModelError(msg) from error
+        if self._ended():
+            msg = f"the run ended after {began.epochs} epochs; nothing is left to go on with"
+            raise ConfigError(msg)
 
     def fit(self, folder: Path, *, report: Callable[[Epoch], None]) -> None:
-        """Train until the recipe's last epoch and leave checkpoints, figures and pictures in a folder.
+        """Train until the recipe's last epoch, or until its patience ends, and leave checkpoints, figures and pictures in a folder.
 
         Args:
             folder: Where everything is written; it exists.
             report: Called with the figures of each epoch, once its checkpoints are written.
 
         Raises:
-            InterruptedRun: Ctrl-C or SIGTERM; `last.pt` of the last whole epoch remains.
+            InterruptedRun: Ctrl-C or SIGTERM; `last.pt` remains, from which the run goes on where it was left.
         """
-        write_text(folder / "recipe.toml", self.recipe.to_toml())
-        left = self.recipe.epochs - len(self.history)
+        if self._processes.leads:
+            write_text(folder / "recipe.toml", self.recipe.to_toml())
+        left = (self.recipe.epochs - len(self.history)) * (self._steps + len(self._val)) - self._loop.done
         try:
-            with terminable(), progress("training", left * (len(self._loader) + len(self._val))) as on_step:
-                for _ in range(left):
-                    report(self._epoch(folder, on_step))
+            with stoppable() as stop, progress("training", left) as on_step:
+                watch = Watch(stop, partial(self._keep, folder), self._processes)
+                while not self._ended():
+                    report(self._epoch(folder, watch, on_step))
+        except Halt:
+            raise InterruptedRun(farewell(folder, len(self.history), self._loop.done)) from None
         except KeyboardInterrupt:
-            raise InterruptedRun(farewell(folder, len(self.history))) from None
+            msg = f"interrupted at once; what was kept before remains: segdeploy train --resume {folder / LAST}"
+            raise InterruptedRun(msg) from None
         finally:
-            if self.history:
+            if self.history and self._processes.leads:
                 draw_curves(folder / "curves.png", self.history)
-        best = load_checkpoint(folder / BEST)
-        draw_samples(folder / "samples.png", Predictor(EagerBackend(best.network(), best.card, device=self._device)), self._val)
+        if self._processes.leads:
+            best = load_checkpoint(folder / BEST)
+            draw_samples(folder / "samples.png", Predictor(EagerBackend(best.network(), best.card, device=self._device)), self._val)
 
-    def _epoch(self, folder: Path, on_step: Callable[[str], None]) -> Epoch:
-        """Learn, score and keep one epoch."""
-        start = time.perf_counter()
-        loss = self._loop.epoch(self._loader.epoch(len(self.history)), on_step=on_step)
+    def _ended(self) -> bool:
+        """Tell whether all epochs are done, or so many without a better score that the patience ends."""
+        if len(self.history) >= self.recipe.epochs:
+            return True
+        best = best_epoch(self.history)
+        if not self.recipe.patience or best is None or self.history[-1].miou is None:
+            return False
+        return len(self.history) - best.epoch >= self.recipe.patience
+
+    def _epoch(self, folder: Path, watch: Watch, on_step: Callable[[str], None]) -> Epoch:
+        """Learn, score and keep one epoch, or what is left of it."""
+        start, before = time.perf_counter(), self._loop.done
+        number = len(self.history)
+
+        def look(words: str) -> None:
+            on_step(words)
+            watch.look()
+
+        batches = self._loader.epoch(number, first=before * self.recipe.accumulate)
+        loss = self._loop.epoch(number, batches, names=self._train.names, on_step=look)
         learned = time.perf_counter()
-        self._deployed.eval()
-        scores = evaluate(self._predictor, self._val, batch=self.recipe.batch, on_step=lambda name: on_step(f"scoring {name}"))
+        batches_done = min(self._loop.done * self.recipe.accumulate, len(self._loader)) - before * self.recipe.accumulate
+        validated = (number + 1) % self.recipe.val_every == 0 or number + 1 == self.recipe.epochs
+        counts = self._validate(look if self._processes.size == 1 else on_step) if validated else None
+        scores = counts.scores() if counts else None
         epoch = Epoch(
-            epoch=len(self.history) + 1,
+            epoch=number + 1,
             loss=loss,
-            pixel_accuracy=scores.pixel_accuracy,
-            miou=scores.miou,
-            pictures_per_second=len(self._loader) * self.recipe.batch / (learned - start),
+            pixel_accuracy=scores.pixel_accuracy if scores else None,
+            miou=scores.miou if scores else None,
+            pictures_per_second=batches_done * self.recipe.batch / (learned - start),
             lr=self._loop.rate,
             seconds=time.perf_counter() - start,
         )
-        self._keep(folder, epoch, scores)
+        self._close(folder, epoch, counts)
         return epoch
 
-    def _keep(self, folder: Path, epoch: Epoch, scores: Scores) -> None:
+    def _validate(self, on_step: Callable[[str], None]) -> ConfusionMatrix:
+        """Count the validation split, each process its part of it."""
+        self._loop.answering.eval()
+        part = range(self._processes.rank, len(self._val), self._processes.size)
+        batch = max(1, self.recipe.batch // self._processes.size)
+        counts = ConfusionMatrix(len(self._val.classes))
+        if part:
+            counts = count(self._predictor, self._val, part, batch=batch, on_step=lambda name: on_step(f"scoring {name}"))
+        counts.counts = self._processes.total(counts.counts)
+        return counts
+
+    def _close(self, folder: Path, epoch: Epoch, counts: ConfusionMatrix | None) -> None:
         """Write what the epoch gave; `last.pt` comes last, so that whatever it promises is there."""
-        best = epoch.miou > max((before.miou for before in self.history), default=-1.0)
+        scores = counts.scores() if counts else None
+        best = scores is not None and improves(scores.miou, self.history)
         self.history.append(epoch)
+        self._loop.close_epoch()
+        if best and counts:
+            self._best = counts
+            if self._processes.leads:
+                save_checkpoint(folder / BEST, self._checkpoint(scores))
+        if self._processes.leads:
+            write_history(folder / "results.csv", self.history)
+        self._keep(folder, scores)
+
+    def _keep(self, folder: Path, scores: Scores | None = None) -> None:
+        """Write `last.pt`: all that the rest of the run depends on. All processes take part, the first one writes."""
+        self._loop.check(self._train.names)
+        history = [asdict(entry) for entry in self.history]
+        state = {"loop": self._loop.state(), "history": history, "best": self._best.counts.tolist()}
+        if self._processes.leads:
+            save_checkpoint(folder / LAST, replace(self._checkpoint(scores), state=state))
+
+    def _checkpoint(self, scores: Scores | None) -> Checkpoint:
+        """Give the weights as they are, with their card."""
         assert self._card.training is not None
-        training = replace(self._card.training, epochs=epoch.epoch)
-        weights = {key: value.detach().cpu() for key, value in self._deployed.network.state_dict().items()}
-        whole = Checkpoint(card=replace(self._card, training=training, scores=scores), weights=weights, state={})
-        if best:
-            save_checkpoint(folder / BEST, whole)
-        write_history(folder / "results.csv", self.history)
-        state = {"loop": self._loop.state(), "history": [asdict(entry) for entry in self.history]}
-        save_checkpoint(folder / LAST, replace(whole, state=state))
+        training = replace(self._card.training, epochs=len(self.history))
+        weights = {key: value.detach().cpu() for key, value in self._loop.answering.network.state_dict().items()}
+        return Checkpoint(card=replace(self._card, training=training, scores=scores), weights=weights, state={})
 
 
-def open_split(recipe: Recipe, split: str) -> Dataset:
-    """Open one split of the recipe's data set; an empty one is a DataError."""
-    samples = load(recipe.dataset, Path(recipe.data) if recipe.data else None, split)
-    if not len(samples):
-        msg = f"the split {split} of {recipe.dataset} holds no picture; check {recipe.data or 'the data set'}"
-        raise DataError(msg)
-    return samples
-
-
-def remembered(*splits: Dataset, room: float) -> list[Cached]:
-    """Keep what is read of each split, in as much of the room, in bytes, as it has samples."""
-    total = sum(map(len, splits))
-    return [Cached(samples, room * len(samples) / total) for samples in splits]
-
-
-def farewell(folder: Path, epochs: int) -> str:
+def farewell(folder: Path, epochs: int, steps: int) -> str:
     """Say what an interrupted run leaves."""
-    if not epochs:
-        return "interrupted before the first epoch was done; there is nothing to go on from"
-    return f"interrupted after {epochs} epochs; go on with: segdeploy train --resume {folder / LAST}"
+    return f"interrupted after {epochs} epochs and {steps} steps; go on with: segdeploy train --resume {folder / LAST}"

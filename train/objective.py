@@ -1,0 +1,64 @@
+"""What training makes small: a sum of losses, for the main answer and for those of auxiliary heads."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .boundary import WEIGHT, boundary
+from .loss_terms import read_terms
+from .losses import Loss, cross_entropy, dice, focal, ohem
+from .lovasz import lovasz
+
+Answer = Tensor | Sequence[Tensor]
+"""What a network answers while it trains: logits (N, K, h, w), or several of them, the main answer first."""
+
+
+class Objective:
+    """A loss for whatever a network answers."""
+
+    def __init__(self, terms: str, *, aux_weight: float, weights: Tensor | None = None) -> None:
+        """Choose the losses.
+
+        Args:
+            terms: Names of losses with weights, for example "ce+dice".
+            aux_weight: What the loss of each auxiliary head weighs beside that of the main answer.
+            weights: What each class weighs in the losses that count pixels, (K,) float32; None for all alike.
+        """
+        known: Mapping[str, Loss] = {
+            "ce": partial(cross_entropy, weights=weights),
+            "ohem": partial(ohem, weights=weights),
+            "focal": partial(focal, weights=weights),
+            "dice": dice,
+            "lovasz": lovasz,
+        }
+        self._terms = [(weight, known[name]) for weight, name in read_terms(terms)]
+        self._aux_weight = aux_weight
+
+    def __call__(self, answer: Answer, masks: Tensor) -> Tensor:
+        """Give the loss; logits are enlarged to the masks (N, H, W) first, as in use."""
+        if isinstance(answer, Tensor):
+            return self._judge(answer, masks)
+        main, *auxiliary = answer
+        return torch.stack([self._judge(main, masks), *(self._judge_auxiliary(logits, main, masks) for logits in auxiliary)]).sum()
+
+    def _judge_auxiliary(self, logits: Tensor, main: Tensor, masks: Tensor) -> Tensor:
+        """Give the loss of an auxiliary head; one of a single channel, beside a main answer of more, finds boundaries."""
+        if logits.shape[1] == 1 < main.shape[1]:
+            return WEIGHT * boundary(enlarged(logits, masks), masks)
+        return self._aux_weight * self._judge(logits, masks)
+
+    def _judge(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Give the sum of the losses of one head."""
+        full = enlarged(logits, masks)
+        return torch.stack([weight * loss(full, masks) for weight, loss in self._terms]).sum()
+
+
+def enlarged(logits: Tensor, masks: Tensor) -> Tensor:
+    """Give float32 logits of the size of masks (N, H, W)."""
+    logits = logits.float()
+    if logits.shape[2:] == masks.shape[1:]:
+        return logits
+    return functional.interpolate(logits, size=masks.shape[1:], mode="bilinear", align_corners=False)
