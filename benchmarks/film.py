@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segdeploy.backends.loading import load_backend
-from segdeploy.overlay import Painter
 from segdeploy.video.codecs import Encoding
+from segdeploy.video.drawing import Drawing
 from segdeploy.video.pace import Pace
-from segdeploy.video.saving import OVERLAY, video_outputs
+from segdeploy.video.saving import video_outputs
 from segdeploy.video.segment import segment_all
 from segdeploy.video.sources import VideoSource
 from segdeploy.video.times import StageTimes
@@ -50,8 +50,9 @@ def show(film: Film) -> StageTimes:
     pace.share_cores()
     backend = load_backend(Path(film.artifact), backend=film.backend, device=film.device, threads=pace.network_threads, spinning=False)
     with VideoSource(Path(film.video)) as source:
-        outputs = video_outputs(source, Path(film.folder), kinds=(OVERLAY,), encoding=Encoding())
-        return segment_all(source, outputs, backend=backend, painter=Painter(backend.card.classes), workers=pace.workers).times
+        drawing = Drawing(backend.card.classes)
+        outputs = video_outputs(source, Path(film.folder), drawing=drawing, encoding=Encoding())
+        return segment_all(source, outputs, backend=backend, drawing=drawing, workers=pace.workers).times
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segdeploy.backends.loading import load_backend
-from segdeploy.overlay import Painter
 from segdeploy.video.codecs import Encoding
+from segdeploy.video.drawing import Drawing
 from segdeploy.video.pace import Pace
-from segdeploy.video.saving import OVERLAY, video_outputs
+from segdeploy.video.saving import video_outputs
 from segdeploy.video.segment import segment_all
 from segdeploy.video.sources import VideoSource
 
@@ -82,12 +82,12 @@ def ready_ours(loop: Loop) -> Callable[[], int]:
     pace = PACES[loop.name]
     pace.share_cores()
     backend = load_backend(Path(loop.artifact), device="cpu", threads=pace.network_threads, spinning=loop.name == "serial")
-    painter = Painter(backend.card.classes)
+    drawing = Drawing(backend.card.classes)
 
     def act() -> int:
         with VideoSource(Path(loop.video)) as source:
-            outputs = video_outputs(source, Path(loop.folder), kinds=(OVERLAY,), encoding=Encoding())
-            return segment_all(source, outputs, backend=backend, painter=painter, serial=pace.serial, workers=pace.workers).times.frames
+            outputs = video_outputs(source, Path(loop.folder), drawing=drawing, encoding=Encoding())
+            return segment_all(source, outputs, backend=backend, drawing=drawing, serial=pace.serial, workers=pace.workers).times.frames
 
     return act
 

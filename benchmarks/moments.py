@@ -20,6 +20,7 @@ from segdeploy.pictures import Picture
 from segdeploy.pixels import answer_mask, to_batch
 from segdeploy.predictor import Predictor
 from segdeploy.scores import Mask
+from segdeploy.video.drawing import Drawing
 from segdeploy.video.frames import Frame
 from segdeploy.video.pace import Pace
 from segdeploy.video.saving import Outputs
@@ -104,7 +105,7 @@ def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
     gc.collect()
     outputs = nullcontext(Outputs(writers=(watch,), paths=()))
     source = Repeated(frames_of(Path(order["video"])), order["frames"])
-    segment_all(source, outputs, backend=backend, painter=Painter(backend.card.classes), workers=pace.workers)
+    segment_all(source, outputs, backend=backend, drawing=Drawing(backend.card.classes), workers=pace.workers)
     first = min(FIRST, len(held) // 2)
     return {"frames": len(held), "first": first, "growth": (max(held[first:]) - max(held[:first])) / 1e6, "held": max(held) / 1e6}
 

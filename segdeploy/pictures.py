@@ -86,19 +86,38 @@ def write_picture(path: Path, picture: Picture | Mask) -> None:
 
     Args:
         path: Name of the file; .png keeps every number, .jpg does not and so takes no mask.
-        picture: (H, W, 3) uint8 blue-green-red, or (H, W) uint8.
+        picture: (H, W, 3) uint8 blue-green-red, (H, W, 4) with opacity behind it, or (H, W) uint8.
 
     Raises:
         ConfigError: The ending is of no format that can be written.
         OutputError: The file cannot be written.
     """
     ending = path.suffix.lower()
-    if ending not in {".png", ".jpg", ".jpeg"} or (picture.ndim == 2 and ending != ".png"):
-        allowed = ".png" if picture.ndim == 2 else ".png or .jpg"
+    exact = picture.ndim == 2 or picture.shape[2] == 4
+    if ending not in {".png", ".jpg", ".jpeg"} or (exact and ending != ".png"):
+        allowed = ".png" if exact else ".png or .jpg"
         msg = f"cannot write {path}; its name must end in {allowed}"
         raise ConfigError(msg)
     _, content = cv2.imencode(ending, picture)
     write_bytes(path, content.tobytes())
+
+
+def write_indexed(path: Path, mask: Mask, colors: Sequence[tuple[int, int, int]]) -> None:
+    """Write a mask as PNG with a palette: the stored numbers are the mask's, and what shows it gives them colors.
+
+    Args:
+        path: Name of the file, which ends in .png.
+        mask: (H, W) uint8.
+        colors: Red, green and blue of each number from 0 on; further ones are black.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    image = Image.fromarray(mask)
+    image.putpalette([channel for color in colors for channel in color] + [0, 0, 0] * (256 - len(colors)))
+    content = io.BytesIO()
+    image.save(content, "png", compress_level=3)
+    write_bytes(path, content.getvalue())
 
 
 def list_pictures(paths: Sequence[Path]) -> list[Path]:

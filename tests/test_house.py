@@ -14,13 +14,13 @@ WORKSHOPS = ("train", "export", "benchmarks")
 # A core file imports only from floors above it in this list. A folder's files stand on the folder's floor, except those named here.
 FLOORS = [
     {"__init__", "errors"},
-    {"atomic", "machine", "scores", "assets"},
+    {"atomic", "machine", "plugins", "scores", "assets"},
     {"parity", "parallel", "runs", "console"},
     {"card"},
     {"pictures", "enlarge", "polygons", "rle"},
     {"confidence"},
     {"pixels"},
-    {"overlay", "selfcheck", "datasets.sample"},
+    {"overlay", "palettes", "selfcheck", "datasets.sample"},
     {"datasets.cache", "datasets.layout"},
     {"datasets.pairing", "datasets.registry", "datasets.truth", "datasets.raster"},
     {"datasets.legend"},

@@ -11,12 +11,12 @@ import pytest
 
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.errors import ConfigError, DataError, InterruptedRun, ModelError
-from segdeploy.overlay import Painter
 from segdeploy.pictures import read_ids, read_picture
 from segdeploy.predictor import Predictor
 from segdeploy.video.codecs import Encoding
+from segdeploy.video.drawing import MASK, OVERLAY, Drawing
 from segdeploy.video.pictures import PictureSource
-from segdeploy.video.saving import MASK, OVERLAY, picture_outputs, unique_names, video_outputs
+from segdeploy.video.saving import picture_outputs, unique_names, video_outputs
 from segdeploy.video.segment import Done, segment_all
 from segdeploy.video.sinks import VideoSink
 from segdeploy.video.sources import VideoSource
@@ -70,12 +70,13 @@ def segment_clip(
     limit: int = 10**9,
 ) -> Done:
     asked = count()
+    drawing = Drawing(CLASSES, (OVERLAY, MASK), legend=False)
     with VideoSource(clip) as source:
         return segment_all(
             source,
-            video_outputs(source, folder, kinds=(MASK, OVERLAY), encoding=Encoding()),
+            video_outputs(source, folder, drawing=drawing, encoding=Encoding()),
             backend=backend or StrongestColor(),
-            painter=Painter(CLASSES, legend=False),
+            drawing=drawing,
             serial=serial,
             workers=workers,
             batch=batch,
@@ -85,8 +86,9 @@ def segment_clip(
 
 def segment_pictures(paths: list[Path], folder: Path, *, kinds: tuple[str, ...] = (MASK, OVERLAY)) -> tuple[Done, PictureSource]:
     with PictureSource(paths) as source:
-        keep = picture_outputs(source.paths, folder, kinds=kinds)
-        return segment_all(source, keep, backend=StrongestColor(), painter=Painter(CLASSES) if OVERLAY in kinds else None), source
+        drawing = Drawing(CLASSES, kinds)
+        keep = picture_outputs(source.paths, folder, drawing=drawing)
+        return segment_all(source, keep, backend=StrongestColor(), drawing=drawing), source
 
 
 def test_masks_are_those_of_the_predictor(clip: Path, tmp_path: Path) -> None:

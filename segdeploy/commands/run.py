@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 
 import click
@@ -11,32 +10,24 @@ from rich.console import Console
 from rich.table import Table
 
 from segdeploy.backends.loading import BACKENDS, load_backend
+from segdeploy.commands.drawing import Wish, drawing_options
 from segdeploy.commands.encoding import encoding_options
 from segdeploy.commands.pacing import pace_options
+from segdeploy.commands.plugin import plugin_option
 from segdeploy.console import next_step, note, progress
 from segdeploy.errors import DataError
-from segdeploy.overlay import Painter
 from segdeploy.runs import result_folder
 from segdeploy.video.codecs import Encoding
+from segdeploy.video.drawing import Drawing
 from segdeploy.video.pace import Pace
 from segdeploy.video.pictures import PictureSource
-from segdeploy.video.saving import KINDS, OVERLAY, Outputs, picture_outputs, video_outputs
+from segdeploy.video.saving import Outputs, picture_outputs, video_outputs
 from segdeploy.video.segment import Done, segment_all
 from segdeploy.video.sources import VideoSource
 from segdeploy.video.stopping import stoppable
 
-Keep = Callable[[Path], AbstractContextManager[Outputs]]
-"""Opens what is kept in a folder."""
-
-
-def kinds_of(_context: click.Context, _option: click.Parameter, text: str) -> tuple[str, ...]:
-    """Read a list as in "mask,overlay"."""
-    kinds = tuple(dict.fromkeys(kind.strip() for kind in text.split(",")))
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        msg = f"{unknown[0]!r} cannot be kept; choose from {','.join(KINDS)}"
-        raise click.BadParameter(msg)
-    return kinds
+Keep = Callable[[Path, Drawing], AbstractContextManager[Outputs]]
+"""Opens what is kept in a folder of what was drawn."""
 
 
 @click.command()
@@ -56,12 +47,11 @@ def kinds_of(_context: click.Context, _option: click.Parameter, text: str) -> tu
 @click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="What must run it.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
 @pace_options
-@click.option("--save", "kinds", default=OVERLAY, show_default=True, callback=kinds_of, help=f"What is kept, of {','.join(KINDS)}.")
-@click.option("--opacity", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Share of the colors in the overlay.")
-@click.option("--legend/--no-legend", default=True, show_default=True, help="Whether the classes' names stand in the overlay.")
+@drawing_options
 @encoding_options
 @click.option("--name", help="Name of the run's folder.  [default: the video's, or pictures]")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.  [default: runs/run/NAME]")
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, times in seconds.")
 def run(
     *,
@@ -72,9 +62,7 @@ def run(
     backend: str,
     device: str,
     pace: Pace,
-    kinds: tuple[str, ...],
-    opacity: float,
-    legend: bool,
+    wish: Wish,
     encoding: Encoding,
     name: str | None,
     output: Path | None,
@@ -87,11 +75,11 @@ def run(
     check_usage(model, video, (*image, *more), name=name, output=output)
     assert model is not None
     pace.share_cores()
-    source, keep = open_video(video, kinds=kinds, encoding=encoding) if video else open_pictures((*image, *more), kinds=kinds)
+    source, keep = open_video(video, encoding=encoding) if video else open_pictures((*image, *more))
     with source:
         loaded = load_backend(model, backend=backend, device=device, threads=pace.network_threads, spinning=pace.serial)
         note(f"{model} on {loaded.device}")
-        painter = Painter(loaded.card.classes, opacity=opacity, legend=legend) if OVERLAY in kinds else None
+        drawing = wish.drawing(loaded.card.classes)
         with (
             result_folder("run", name or (video.stem if video else "pictures"), output=output) as folder,
             stoppable() as stop,
@@ -99,9 +87,9 @@ def run(
         ):
             done = segment_all(
                 source,
-                keep(folder),
+                keep(folder, drawing),
                 backend=loaded,
-                painter=painter,
+                drawing=drawing,
                 serial=pace.serial,
                 workers=pace.workers,
                 batch=pace.batch_for(loaded),
@@ -131,16 +119,16 @@ def check_usage(model: Path | None, video: Path | None, pictures: tuple[Path, ..
         raise click.UsageError(msg)
 
 
-def open_video(path: Path, *, kinds: Sequence[str], encoding: Encoding) -> tuple[VideoSource, Keep]:
+def open_video(path: Path, *, encoding: Encoding) -> tuple[VideoSource, Keep]:
     """Give a video's frames, and what keeps their results in a folder."""
     source = VideoSource(path)
-    return source, partial(video_outputs, source, kinds=kinds, encoding=encoding)
+    return source, lambda folder, drawing: video_outputs(source, folder, drawing=drawing, encoding=encoding)
 
 
-def open_pictures(paths: Sequence[Path], *, kinds: Sequence[str]) -> tuple[PictureSource, Keep]:
+def open_pictures(paths: Sequence[Path]) -> tuple[PictureSource, Keep]:
     """Give pictures, and what keeps their results in a folder."""
     source = PictureSource(paths)
-    return source, partial(picture_outputs, source.paths, kinds=kinds)
+    return source, lambda folder, drawing: picture_outputs(source.paths, folder, drawing=drawing)
 
 
 def show(done: Done) -> None:

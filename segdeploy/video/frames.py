@@ -1,10 +1,12 @@
 """The values that travel from a source to a sink."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
+from segdeploy.confidence import Confidence
 from segdeploy.pictures import Picture
 from segdeploy.scores import Mask
 from segdeploy.video.selection import Selection
@@ -32,12 +34,16 @@ class Segmented:
     Attributes:
         frame: What was answered.
         mask: Class of each pixel, (H, W) uint8, of the frame's size.
-        overlay: The frame with the classes' colors laid over it; None where nobody asked for it.
+        confidence: Probability of the best class of each pixel, (H, W) uint8, 255 for 1; None where nobody asked for it.
+        drawn: What is drawn of it, by kind.
+        spent: Seconds that each stage took until here, by stage.
     """
 
     frame: Frame
     mask: Mask
-    overlay: Picture | None
+    confidence: Confidence | None
+    drawn: Mapping[str, Picture]
+    spent: Mapping[str, float]
 
 
 class Film(Protocol):

@@ -1,23 +1,25 @@
 """What is kept of segmented frames, and where."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from segdeploy.atomic import write_text
 from segdeploy.errors import ConfigError
 from segdeploy.machine import cores
-from segdeploy.pictures import write_picture
+from segdeploy.pictures import write_indexed, write_picture
 from segdeploy.video.codecs import Encoding
+from segdeploy.video.drawing import COCO, COLOR, CONFIDENCE, CUTOUT, GEOJSON, JSONL, MASK, OVERLAY, RLE, SIDE, Drawing
 from segdeploy.video.frames import Film, Segmented
+from segdeploy.video.records import Name, Write, coco_file, geojson, json_lines
 from segdeploy.video.sinks import VideoSink
 
-MASK = "mask"
-OVERLAY = "overlay"
-KINDS = (MASK, OVERLAY)
-"""What can be kept: the index of each pixel's class, as grey PNG, and the colors laid over the picture."""
+ENDINGS = {OVERLAY: ".jpg", SIDE: ".jpg", MASK: ".png", COLOR: ".png", CONFIDENCE: ".png", CUTOUT: ".png", GEOJSON: ".geojson"}
+"""What has a file for each frame where it is no film, and how its name ends."""
 
-Write = Callable[[Segmented], None]
+RECORDS = {JSONL: ".jsonl", COCO: ".json", RLE: ".json"}
+"""What is one file, whatever the source, and how its name ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,87 +41,108 @@ class Outputs:
 
 
 @contextmanager
-def video_outputs(source: Film, folder: Path, *, kinds: Collection[str], encoding: Encoding) -> Iterator[Outputs]:
-    """Keep the overlay as `STEM-overlay.mp4` with the source's sound, and the masks as `STEM-mask/000000.png` and so on.
+def video_outputs(source: Film, folder: Path, *, drawing: Drawing, encoding: Encoding) -> Iterator[Outputs]:
+    """Keep films as `STEM-overlay.mp4` with the source's sound, pictures as `STEM-mask/000000.png`, and records as `STEM-coco.json`.
 
     Args:
         source: The film that is segmented.
         folder: Where the results go.
-        kinds: Which of `KINDS` are kept.
-        encoding: How the video is compressed.
+        drawing: What is kept.
+        encoding: How films are compressed.
     """
-    overlay, masks = folder / f"{source.name}-overlay.mp4", folder / f"{source.name}-mask"
     writers: dict[Path, Write] = {}
     with ExitStack() as stack:
-        if OVERLAY in kinds:
-            sink = VideoSink(
-                overlay,
-                width=source.width,
-                height=source.height,
-                rate=source.rate,
-                aspect=source.aspect,
-                sound=source.sound,
-                start=source.selection.start,
-                end=source.selection.end,
-                encoding=encoding,
-                threads=cores(),
-            )
-            writers[overlay] = overlay_to_video(stack.enter_context(sink))
-        if MASK in kinds:
-            writers[masks] = mask_to_file(lambda index: masks / f"{index:06d}.png")
+        for kind in drawing.kinds:
+            path = folder / f"{source.name}-{kind}{'.mp4' if kind in drawing.films else RECORDS.get(kind, '')}"
+            if kind in drawing.films:
+                writers[path] = to_film(kind, stack.enter_context(_film(source, path, wide=kind == SIDE, encoding=encoding)))
+            elif kind in RECORDS:
+                writers[path] = stack.enter_context(record(kind, path, drawing, lambda index: f"{index:06d}"))
+            else:
+                writers[path] = to_files(kind, drawing, lambda index, path=path, kind=kind: path / f"{index:06d}{ENDINGS[kind]}")
         yield Outputs(writers=tuple(writers.values()), paths=tuple(writers))
 
 
 @contextmanager
-def picture_outputs(paths: Sequence[Path], folder: Path, *, kinds: Collection[str]) -> Iterator[Outputs]:
-    """Keep the overlays as `overlay/STEM.jpg` and the masks as `mask/STEM.png`; nothing is open in between.
+def picture_outputs(paths: Sequence[Path], folder: Path, *, drawing: Drawing) -> Iterator[Outputs]:
+    """Keep overlays as `overlay/STEM.jpg`, masks as `mask/STEM.png` and so on, and records as `coco.json`.
 
     Args:
         paths: The pictures that are segmented, by their frames' index.
         folder: Where the results go.
-        kinds: Which of `KINDS` are kept.
+        drawing: What is kept.
 
     Raises:
         ConfigError: A result would take the place of one of the pictures.
     """
     names = unique_names(paths)
-    targets = {MASK: [folder / MASK / f"{name}.png" for name in names], OVERLAY: [folder / OVERLAY / f"{name}.jpg" for name in names]}
+    targets = {kind: [folder / kind / f"{name}{ENDINGS[kind]}" for name in names] for kind in drawing.kinds if kind in ENDINGS}
     given = {path.resolve() for path in paths}
-    for target in (target for kind in kinds for target in targets[kind]):
+    for target in (target for some in targets.values() for target in some):
         if target.resolve() in given:
             msg = f"the result {target} would take the place of a picture; choose another --output"
             raise ConfigError(msg)
-    writers = {MASK: mask_to_file(targets[MASK].__getitem__), OVERLAY: overlay_to_file(targets[OVERLAY].__getitem__)}
-    yield Outputs(writers=tuple(writers[kind] for kind in kinds), paths=tuple(folder / kind for kind in kinds))
+    writers: dict[Path, Write] = {}
+    with ExitStack() as stack:
+        for kind in drawing.kinds:
+            if kind in RECORDS:
+                path = folder / f"{kind}{RECORDS[kind]}"
+                writers[path] = stack.enter_context(record(kind, path, drawing, lambda index: paths[index].name))
+            else:
+                writers[folder / kind] = to_files(kind, drawing, targets[kind].__getitem__)
+        yield Outputs(writers=tuple(writers.values()), paths=tuple(writers))
 
 
-def mask_to_file(name: Callable[[int], Path]) -> Write:
-    """Give a function that writes a result's mask to the file that `name` gives for the frame's index."""
+def record(kind: str, path: Path, drawing: Drawing, name: Name) -> AbstractContextManager[Write]:
+    """Open one of `RECORDS`; the block is given what writes a result into it."""
+    if kind == JSONL:
+        return json_lines(path, drawing.classes, name)
+    return coco_file(path, drawing.classes, name, runs=kind == RLE)
+
+
+def to_files(kind: str, drawing: Drawing, name: Callable[[int], Path]) -> Write:
+    """Give a function that writes what is kept of a result to the file that `name` gives for the frame's index."""
 
     def write(result: Segmented) -> None:
-        write_picture(name(result.frame.index), result.mask)
+        path = name(result.frame.index)
+        if kind == MASK:
+            write_picture(path, result.mask)
+        elif kind == COLOR:
+            write_indexed(path, result.mask, [entry.color for entry in drawing.classes])
+        elif kind == CONFIDENCE:
+            assert result.confidence is not None
+            write_picture(path, result.confidence)
+        elif kind == GEOJSON:
+            write_text(path, geojson(result.mask, drawing.classes))
+        else:
+            write_picture(path, result.drawn[kind])
 
     return write
 
 
-def overlay_to_file(name: Callable[[int], Path]) -> Write:
-    """Give a function that writes a result's overlay to the file that `name` gives for the frame's index."""
+def to_film(kind: str, sink: VideoSink) -> Write:
+    """Give a function that writes what is drawn of a result into a video."""
 
     def write(result: Segmented) -> None:
-        assert result.overlay is not None
-        write_picture(name(result.frame.index), result.overlay)
+        sink.write(result.drawn[kind], seconds=result.frame.seconds)
 
     return write
 
 
-def overlay_to_video(sink: VideoSink) -> Write:
-    """Give a function that writes a result's overlay into a video."""
-
-    def write(result: Segmented) -> None:
-        assert result.overlay is not None
-        sink.write(result.overlay, seconds=result.frame.seconds)
-
-    return write
+def _film(source: Film, path: Path, *, wide: bool, encoding: Encoding) -> VideoSink:
+    """Open a film as long as the source and as large, or twice as wide."""
+    return VideoSink(
+        path,
+        width=source.width * (1 + wide),
+        height=source.height,
+        rate=source.rate,
+        aspect=source.aspect,
+        sound=source.sound,
+        start=source.selection.start,
+        end=source.selection.end,
+        encoding=encoding,
+        threads=cores(),
+    )
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

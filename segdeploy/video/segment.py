@@ -1,6 +1,6 @@
 """Every frame of a source through a network and into what is kept, each stage measured."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from segdeploy.backends.base import Backend
+from segdeploy.confidence import Confidence
 from segdeploy.errors import DataError, InterruptedRun
-from segdeploy.overlay import Painter
-from segdeploy.pixels import Logits, answer_mask, to_batch
+from segdeploy.pixels import NetworkAnswer, answer_confidence, answer_mask, to_batch
+from segdeploy.scores import Mask
+from segdeploy.video.drawing import Drawing
 from segdeploy.video.frames import Frame, Segmented
-from segdeploy.video.pipeline import in_batches, run_serial, run_threaded
+from segdeploy.video.pipeline import DEPTH, in_batches, run_serial, run_threaded
 from segdeploy.video.saving import Outputs
 from segdeploy.video.times import StageClock, StageTimes
 
@@ -49,32 +51,44 @@ class Done:
 
 
 class Segmenter:
-    """A loaded network that answers frames as `Predictor` answers pictures, and paints them."""
+    """A loaded network that answers frames as `Predictor` answers pictures, and draws what is wanted of them."""
 
-    def __init__(self, backend: Backend, *, painter: Painter | None, clock: StageClock) -> None:
+    def __init__(self, backend: Backend, *, drawing: Drawing, clock: StageClock) -> None:
         """Put the stages together.
 
         Args:
-            backend: What answers batches with logits.
-            painter: What lays the colors over the frames; None where no overlay is kept.
+            backend: What answers batches.
+            drawing: What is wanted of each frame.
             clock: Measures the stages.
         """
+        self._card = backend.card
         self._spec = backend.card.input
+        self._drawing = drawing
+        self._clock = clock
         self._prepare = clock.timed_batch("prepare", partial(to_batch, spec=self._spec))
         self._infer = clock.timed_batch("infer", backend.run)
-        self._answer = clock.timed("mask", answer_mask)
-        self._paint = clock.timed("draw", painter.paint) if painter else None
+        self._settle = clock.timed("mask", self._mask_and_confidence)
+        self._draw = clock.timed("draw", drawing.draw)
 
     def segment(self, frames: Sequence[Frame]) -> list[Segmented]:
         """Answer frames with one call of the network; several threads may do so at once."""
-        logits = self._infer(self._prepare([frame.image for frame in frames]))
-        return [self._finish(frame, logits[n : n + 1]) for n, frame in enumerate(frames)]
+        self._clock.lap()
+        answers = self._infer(self._prepare([frame.image for frame in frames]))
+        spent = self._clock.lap()
+        return [self._finish(frame, answers[n : n + 1], spent) for n, frame in enumerate(frames)]
 
-    def _finish(self, frame: Frame, logits: Logits) -> Segmented:
-        """Give the class of each pixel of a frame, at the frame's own size, and the overlay."""
+    def _finish(self, frame: Frame, answer: NetworkAnswer, spent: Mapping[str, float]) -> Segmented:
+        """Give the class of each pixel of a frame, at the frame's own size, and what is drawn of it."""
+        mask, confidence = self._settle(frame, answer)
+        drawn = self._draw(frame.image, mask) if self._drawing.draws else {}
+        return Segmented(frame=frame, mask=mask, confidence=confidence, drawn=drawn, spent={**spent, **self._clock.lap()})
+
+    def _mask_and_confidence(self, frame: Frame, answer: NetworkAnswer) -> tuple[Mask, Confidence | None]:
         height, width = frame.image.shape[:2]
-        mask = self._answer(logits, self._spec, height=height, width=width)
-        return Segmented(frame=frame, mask=mask, overlay=self._paint(frame.image, mask) if self._paint else None)
+        mask = self._drawing.select(answer_mask(answer, self._spec, height=height, width=width))
+        if not self._drawing.with_confidence:
+            return mask, None
+        return mask, answer_confidence(answer, self._spec, output=self._card.output, height=height, width=width)
 
 
 def segment_all(
@@ -82,10 +96,12 @@ def segment_all(
     outputs: AbstractContextManager[Outputs],
     *,
     backend: Backend,
-    painter: Painter | None,
+    drawing: Drawing,
     serial: bool = False,
     workers: int = 1,
     batch: int = 1,
+    live: bool = False,
+    seen: Callable[[Segmented], None] = lambda _: None,
     go_on: Callable[[], bool] = lambda: True,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Done:
@@ -95,10 +111,12 @@ def segment_all(
         source: Where the frames come from; it stays open.
         outputs: What is kept; it is entered and left, so that files are whole when this returns, or raises.
         backend: The network.
-        painter: What lays the colors over the frames; None where no overlay is kept.
+        drawing: What is wanted of each frame.
         serial: Whether one frame follows the other, instead of reading, working and writing at the same time.
         workers: How many batches are worked on at the same time; unless `serial`.
         batch: How many frames the network is given at once.
+        live: Whether the source does not wait; each result is then made of its newest frame, and no other waits before or after it.
+        seen: Called with each result in this thread, in order.
         go_on: Asked before each batch; once it says no, the outputs are finished with the frames that are done.
         on_step: Called after each written frame with the frames a second so far.
 
@@ -108,8 +126,8 @@ def segment_all(
         SegdeployError: What a stage raises; the frames before it are kept.
     """
     clock = StageClock()
-    segmenter = Segmenter(backend, painter=painter, clock=clock)
-    run = run_serial if serial else partial(run_threaded, workers=workers)
+    segmenter = Segmenter(backend, drawing=drawing, clock=clock)
+    run = run_serial if serial else partial(run_threaded, workers=workers, depth=0 if live else DEPTH)
     with outputs as opened:
         keep = clock.timed("encode", opened.write)
         count = 0
@@ -121,8 +139,12 @@ def segment_all(
                 count += 1
                 on_step(f"{count / clock.elapsed:.1f} fps, {clock.slowest(workers)} is slowest")
 
-        run(in_batches(clock.timed_items("decode", source), batch), segmenter.segment, write=write, go_on=go_on)
-        if not go_on():
+        def look(results: Sequence[Segmented]) -> None:
+            for result in results:
+                seen(result)
+
+        run(in_batches(clock.timed_items("decode", source), batch), segmenter.segment, write=write, go_on=go_on, seen=look)
+        if not go_on() and not live:
             kept = f"what was done is in {', '.join(map(str, opened.paths))}" if count else "nothing was written"
             msg = f"interrupted after {count} of {source.frames or 'an unknown number of'} frames; {kept}"
             raise InterruptedRun(msg)

@@ -4,7 +4,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import asdict, dataclass
-from threading import Lock
+from threading import Lock, local
 from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
@@ -142,6 +142,7 @@ class StageClock:
         self._spans = {stage: array("f") for thread in THREADS for stage in thread}
         self._totals = dict.fromkeys(self._spans, 0.0)
         self._changing = Lock()
+        self._laps = local()
 
     @property
     def elapsed(self) -> float:
@@ -190,7 +191,14 @@ class StageClock:
         busy = self._processor() - self._start_busy
         return StageTimes(frames=frames, wall=self.elapsed, busy=busy, cores=cores(), workers=workers, **spans)
 
+    def lap(self) -> dict[str, float]:
+        """Give the seconds a frame of each stage that this thread measured since it last asked."""
+        lap = vars(self._laps).copy()
+        vars(self._laps).clear()
+        return lap
+
     def _add(self, stage: str, seconds: float, *, frames: int) -> None:
+        vars(self._laps)[stage] = seconds / frames
         with self._changing:
             self._spans[stage].extend([seconds / frames] * frames)
             self._totals[stage] += seconds

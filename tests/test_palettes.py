@@ -1,0 +1,60 @@
+"""The classes wear the colors that were asked for."""
+
+from pathlib import Path
+
+import pytest
+
+from segdeploy.card import LabelClass
+from segdeploy.errors import ConfigError
+from segdeploy.palettes import PALETTES, recolored
+
+CLASSES = tuple(LabelClass(name=name, color=(1, 2, 3)) for name in ("road", "side walk", "car"))
+
+
+@pytest.mark.parametrize("name", PALETTES)
+def test_every_palette_tells_classes_apart(name: str) -> None:
+    """Names stay, and no two classes share a color."""
+    found = recolored(CLASSES, name)
+
+    assert [entry.name for entry in found] == ["road", "side walk", "car"]
+    assert len({entry.color for entry in found}) == 3
+    assert len(PALETTES[name](1)) == 1
+
+
+def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
+    """Both ways to write a color, and what is not named stays."""
+    path = tmp_path / "palette.toml"
+    path.write_text('road = "#8040fF"\n"side walk" = [9, 8, 7]\n')
+
+    assert [entry.color for entry in recolored(CLASSES, str(path))] == [(128, 64, 255), (9, 8, 7), (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("road = ", "is no palette"),
+        ("sky = [1, 2, 3]", "'sky', which is no class; classes are road, side walk, car"),
+        ("road = [1, 2]", r"'\[1, 2\]' is no color"),
+        ("road = [1, 2, 256]", "is no color"),
+        ('road = "red"', "'red' is no color"),
+    ],
+)
+def test_a_bad_file_gets_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
+    """Where it is wrong, and what to write."""
+    path = tmp_path / "palette.toml"
+    path.write_text(content)
+
+    with pytest.raises(ConfigError, match=sentence):
+        recolored(CLASSES, str(path))
+
+
+def test_an_unknown_palette_is_told() -> None:
+    """With those that there are."""
+    with pytest.raises(ConfigError, match="no palette or file rainbow; palettes are distinct, okabe-ito, turbo"):
+        recolored(CLASSES, "rainbow")
+
+
+def test_okabe_and_ito_have_eight_colors() -> None:
+    """To repeat one would mislead."""
+    with pytest.raises(ConfigError, match="8 colors and there are 9 classes"):
+        recolored(CLASSES * 3, "okabe-ito")
