@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from segdeploy.card import ModelCard, Output
+from segdeploy.commands.plugin import plugin_option
 from segdeploy.commands.size import ImageSize
 from segdeploy.console import next_step, note, progress
 from segdeploy.errors import ConfigError, MissingExtraError
 from segdeploy.runs import new_run, newest_best
 
 from .formats import FORMATS, PRECISIONS, choose_formats
+from .order import LEAST, Order
+from .telling import show
 
 if TYPE_CHECKING:
     from .making import Artifact
@@ -49,8 +52,13 @@ OPSET = 21
 @click.option(
     "--verify", "files", multiple=True, type=click.Path(path_type=Path), help="Prove on these pictures, or folders of them, instead."
 )
-@click.option("--proof-pictures", default=20, show_default=True, type=click.IntRange(min=1), help="On how many pictures at most.")
+@click.option("--proof-pictures", type=click.IntRange(min=1), help="On how many pictures at most.  [default: 20; int8 all]")
+@click.option("--max-miou-drop", default=0.5, show_default=True, type=click.FloatRange(0, 100), help="Points of mIoU that int8 may lose.")
+@click.option(
+    "--calibration-pictures", default=LEAST, show_default=True, type=click.IntRange(min=LEAST), help="Of the training split, for int8."
+)
 @click.option("-o", "--output-file", "output", type=click.Path(path_type=Path), help="Name of the file.  [default: beside the checkpoint]")
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def export(
     *,
@@ -65,7 +73,9 @@ def export(
     dataset: str | None,
     data: Path | None,
     files: Sequence[Path],
-    proof_pictures: int,
+    proof_pictures: int | None,
+    max_miou_drop: float,
+    calibration_pictures: int,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -81,30 +91,33 @@ def export(
     if checkpoint is None:
         note(f"exporting {path}, the best of the newest run")
     targets = name_targets(path, formats=choose_formats(formats, precision), suffix=name_suffix(precision, answer), output=output)
+    order = Order(
+        precision=precision,
+        answer=answer,
+        confidence=confidence,
+        imgsz=imgsz,
+        dynamic=dynamic,
+        opset=opset,
+        dataset=dataset,
+        data=data,
+        files=tuple(files),
+        proof_pictures=proof_pictures or (20 if precision != "int8" else None),
+        max_miou_drop=max_miou_drop / 100,
+        calibration_pictures=calibration_pictures,
+    )
     try:
-        from segdeploy.checkpoint import load_checkpoint
-
-        from .converting import convert
-        from .evidence import gather
-        from .heads import with_output
-        from .making import Proving, make
-        from .proof import questions
+        from .exporting import export_all
     except ModuleNotFoundError as error:
         if error.name not in {"torch", "onnx"}:
             raise
         raise MissingExtraError(error.name, "export") from error
-    loaded = load_checkpoint(path)
-    card = replace(sized(loaded.card, imgsz, dynamic=dynamic), output=answer, confidence=confidence, precision=precision)
-    network = with_output(loaded.network(), card)
-    evidence = gather(card, dataset=dataset, data=data, files=files, most=proof_pictures)
-    made = []
-    for name, target in targets.items():
-        candidate, kind = convert(name, network, card=card, opset=opset)
-        with progress(f"proof of {target.name}", questions(card, len(evidence))) as step:
-            proving = Proving(evidence=evidence, report=partial(new_run, "export", target.name), on_step=step)
-            made.append(make(target, candidate, kind=kind, network=network, card=card, proving=proving))
-    click.echo(json.dumps([artifact.to_dict() for artifact in made], indent=2) if as_json else in_words(made))
-    next_step(f"segdeploy run --model {made[0].path} --image PICTURE")
+    made = export_all(path, targets, order)
+    if as_json:
+        click.echo(json.dumps([one.to_dict() for one in made], indent=2))
+    else:
+        for one in made:
+            show(one)
+    next_step(f"segdeploy run --model {made[0].artifact.path} --image PICTURE")
 
 
 def name_suffix(precision: str, answer: Output) -> str:
@@ -125,35 +138,3 @@ def name_targets(checkpoint: Path, *, formats: Sequence[str], suffix: str, outpu
         msg = f"--output-file {output} must be the name of one file that ends with {ending}; name one format, or leave it out"
         raise ConfigError(msg)
     return {formats[0]: output}
-
-
-def sized(card: ModelCard, size: tuple[int, int] | None, *, dynamic: bool) -> ModelCard:
-    """Give the card of the file: of another size where one is asked for, at which the scores are not known."""
-    height, width = size or (card.input.height, card.input.width)
-    same = (height, width) == (card.input.height, card.input.width)
-    spec = replace(card.input, height=height, width=width, dynamic=dynamic)
-    return replace(card, input=spec, scores=card.scores if same else None)
-
-
-def in_words(artifacts: Iterable["Artifact"]) -> str:
-    """Tell what was written and how it was proven, a paragraph a file."""
-    return "\n".join(_in_words(artifact) for artifact in artifacts)
-
-
-def _in_words(artifact: "Artifact") -> str:
-    parity = artifact.parity
-    lines = [
-        f"{artifact.path}  {artifact.size / 1e6:.1f} MB",
-        f"  labels equal to PyTorch's: {parity.agreement:.4%}, near boundaries {parity.boundary_agreement:.4%} (gate {parity.gate:.1%})",
-        f"  pictures: {parity.pictures} of {parity.source}",
-    ]
-    found = [(share, label.name) for share, label in zip(parity.class_agreement, artifact.card.classes, strict=True) if share is not None]
-    share, name = min(found)
-    lines.append(f"  lowest of a class: {share:.4%}, {name}")
-    if parity.largest_difference is not None:
-        lines.append(f"  largest difference of a logit: {parity.largest_difference:.2g}")
-    if parity.miou is not None and parity.reference_miou is not None:
-        lines.append(f"  mIoU {parity.miou:.2%}, PyTorch's {parity.reference_miou:.2%}")
-    if artifact.worst:
-        lines.append(f"  where they differ: {artifact.worst[0].parent}")
-    return "\n".join(lines)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from segdeploy.backends.loading import BACKENDS, load_backend
 from segdeploy.card import ModelCard
+from segdeploy.commands.plugin import plugin_option
 from segdeploy.console import next_step, note, progress
 from segdeploy.datasets.of_card import open_for
 from segdeploy.datasets.server import ids_writer
@@ -27,6 +28,7 @@ from segdeploy.scores import Scores
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Pictures at once.")
 @click.option("--save-ids", type=click.Path(path_type=Path), help="Folder for the answers with the ids that the data set's server reads.")
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON, each in [0, 1].")
 def evaluate(
     *,

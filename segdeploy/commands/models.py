@@ -7,12 +7,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from segdeploy.commands.plugin import plugin_option
+
 CLASSES = 19
 HEIGHT = 512
 WIDTH = 1024
 
 
 @click.command()
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def models(*, as_json: bool) -> None:
     """List the networks: parameters, GFLOPs at 512x1024 with 19 classes, and stride.

@@ -18,6 +18,9 @@ CONTEXT = 96
 HEAD = 128
 """Channels of the 3x3 convolution before the logits."""
 
+FACTORS = (2, 4)
+"""How much coarser than the other branches the context is where they meet."""
+
 
 @register("pidnet_s")
 class PIDNet(nn.Module):
@@ -52,7 +55,9 @@ class PIDNet(nn.Module):
         )
         self.detail = nn.ModuleList([stage(fine, fine, blocks=2), stage(fine, fine, blocks=2)])
         self.detail_end = Bottleneck(fine, fine)
-        self.guides = nn.ModuleList([Guide(quarter, fine, factor=2), Guide(half, fine, factor=4)])
+        self.guides = nn.ModuleList(
+            [Guide(channels, fine, factor=factor) for channels, factor in zip((quarter, half), FACTORS, strict=True)]
+        )
         self.boundary = nn.ModuleList([Basic(fine, WIDTH, activated=False), Bottleneck(WIDTH, WIDTH)])
         self.boundary_end = Bottleneck(fine, fine)
         self.to_boundary = nn.ModuleList([conv_norm(quarter, WIDTH), conv_norm(half, fine)])
@@ -65,11 +70,11 @@ class PIDNet(nn.Module):
         """Answer (N, 3, H, W) normalized pictures with (N, K, H / 8, W / 8) logits."""
         detail = boundary = context = self.stem(image)
         details = []
-        for level, guide in enumerate(self.guides):
+        for level, factor in enumerate(FACTORS):
             context = functional.relu(self.context[level](context))
-            detail = guide(self.detail[level](functional.relu(detail)), context)
+            detail = self.guides[level](self.detail[level](functional.relu(detail)), context)
             boundary = self.boundary[level](functional.relu(boundary))
-            boundary = boundary + enlarge(self.to_boundary[level](context), boundary, factor=guide.factor)
+            boundary = boundary + enlarge(self.to_boundary[level](context), boundary, factor=factor)
             details.append(detail)
         whole = enlarge(self.context_end(context), detail, factor=8)
         edges = self.boundary_end(functional.relu(boundary))
@@ -100,7 +105,7 @@ class Guide(nn.Module):
         """Join (N, C, H, W) with (N, C', ceil(H / factor), ceil(W / factor)) features."""
         compressed = self.compress(context)
         asked = enlarge(self.answer(compressed), detail, factor=self.factor)
-        agreement = (self.ask(detail) * asked).sum(1, keepdim=True).sigmoid()
+        agreement: Tensor = (self.ask(detail) * asked).sum(1, keepdim=True).sigmoid()
         return (1 - agreement) * detail + agreement * enlarge(compressed, detail, factor=self.factor)
 
 

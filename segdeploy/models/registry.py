@@ -50,7 +50,7 @@ def build(name: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: ANN4
         ConfigError: There is no network of that name, or it takes no such argument.
     """
     if name not in _builders:
-        msg = f"there is no network {name!r}; choose one of {', '.join(names())}"
+        msg = f"there is no network {name!r}; choose one of {', '.join(names())}, or name the module that registers it: --plugin MODULE"
         raise ConfigError(msg)
     try:
         return _builders[name](classes, **arguments)

@@ -92,10 +92,10 @@ class Dilated(nn.Module):
             stride: How much smaller the answer is.
         """
         super().__init__()
-        self.width = channels // len(dilations)
+        width = channels // len(dilations)
         self.parts = nn.ModuleList(
             [
-                nn.Conv2d(self.width, self.width, 3, stride, padding=dilation, dilation=dilation, groups=self.width // GROUP, bias=False)
+                nn.Conv2d(width, width, 3, stride, padding=dilation, dilation=dilation, groups=width // GROUP, bias=False)
                 for dilation in dilations
             ]
         )
@@ -103,7 +103,7 @@ class Dilated(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C, ceil(H / stride), ceil(W / stride)) features."""
-        parts = [part(own) for part, own in zip(self.parts, features.split(self.width, dim=1), strict=True)]
+        parts = [part(own) for part, own in zip(self.parts, features.chunk(len(self.parts), dim=1), strict=True)]
         answer: Tensor = self.end(torch.cat(parts, dim=1))
         return answer
 

@@ -149,8 +149,10 @@ class Residual(Block):
 
     def forward(self, features: Tensor) -> Tensor:
         """Keep the size (N, C, H, W)."""
-        answer: Tensor = features + super().forward(features)
-        return answer
+        answer = features
+        for part in self:
+            answer = part(answer)
+        return features + answer
 
 
 def block(channels: int, row: Row, *, halving: Halving, residual: bool) -> nn.Module:

@@ -63,7 +63,7 @@ class OfTimm(Encoder):
 
     def _create(self, *, pretrained: bool) -> Any:  # noqa: ANN401 - timm has no public type for it
         # Encoders that never dilate know no output_stride at all, not even their own 32.
-        dilated = {} if self._output_stride == 32 else {"output_stride": self._output_stride}
+        dilated: dict[str, Any] = {} if self._output_stride == 32 else {"output_stride": self._output_stride}
         return timm.create_model(self._name, pretrained=pretrained, features_only=True, **dilated)
 
 

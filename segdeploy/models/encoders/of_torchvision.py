@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -64,7 +65,7 @@ class ResNet(OfTorchvision):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Give the features after the first convolution and after each of the four stages."""
-        body = self.body
+        body: Any = self.body
         features = [body.relu(body.bn1(body.conv1(image)))]
         features.append(body.layer1(body.maxpool(features[-1])))
         for stage in (body.layer2, body.layer3, body.layer4):

@@ -90,7 +90,8 @@ def unhalved(dilation: int) -> Halving:
 
 def end(dilation: int) -> list[nn.Module]:
     """Build the three separable convolutions that end the exit flow."""
-    return [part for pair in pairwise((1024, 1536, 1536, 2048)) for part in (nn.ReLU(), separable(*pair, dilation=dilation))] + [nn.ReLU()]
+    steps = [part for pair in pairwise((1024, 1536, 1536, 2048)) for part in (nn.ReLU(), separable(*pair, dilation=dilation))]
+    return [*steps, nn.ReLU()]
 
 
 def build(name: str, output_stride: int) -> Encoder:  # noqa: ARG001 - the only one here

@@ -1,0 +1,139 @@
+"""Networks of the user's own: from a file named on the command line to a checkpoint that is run and exported."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from segdeploy import models
+from segdeploy.card import InputSpec, LabelClass, ModelCard
+from segdeploy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from segdeploy.cli import cli
+from segdeploy.errors import ConfigError, ModelError
+from segdeploy.plugins import load_plugin
+
+NETWORK = """
+from torch import nn
+from segdeploy.models import register
+
+@register("{name}")
+class Mine(nn.Module):
+    stride = 2
+
+    def __init__(self, classes, *, width=4):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, classes, 1))
+
+    def forward(self, image):
+        return self.layers(image)
+"""
+
+
+@pytest.fixture(autouse=True)
+def importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work in a folder of its own, and forget afterwards where modules were found."""
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
+
+
+def test_module_in_the_current_folder_registers(tmp_path: Path) -> None:
+    """A console script has its own folder on the path and not the user's, who means the latter."""
+    (tmp_path / "of_dotted_name.py").write_text(NETWORK.format(name="dotted"))
+
+    load_plugin("of_dotted_name")
+    load_plugin("of_dotted_name")
+
+    assert models.build("dotted", 2, width=3).stride == 2
+
+
+def test_file_registers(tmp_path: Path) -> None:
+    """A path may lead anywhere; workers find the module again by its name."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "of_path.py").write_text(NETWORK.format(name="path"))
+
+    load_plugin("deep/of_path.py")
+
+    assert "path" in models.names()
+    assert sys.modules["of_path"].__file__ == str(tmp_path / "deep" / "of_path.py")
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import no_such_library", "No module named 'no_such_library' .*failing_0.py, line 1"),
+        ("x = 1\nraise ValueError('too\\nbad')", "ValueError: too bad .*failing_1.py, line 2"),
+        ("def (", "SyntaxError: .*failing_2.py, line 1"),
+        (NETWORK.format(name="unet"), "'unet' is registered twice"),
+    ],
+)
+def test_plugin_that_fails_is_one_sentence(tmp_path: Path, code: str, told: str, request: pytest.FixtureRequest) -> None:
+    """Which line of whose file, without the traceback of ours above it."""
+    number = request.node.callspec.indices["code"]
+    (tmp_path / f"failing_{number}.py").write_text(code)
+
+    with pytest.raises(ConfigError, match=told) as caught:
+        load_plugin(f"failing_{number}.py")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["no_such_plugin", "no.such.plugin", "no_such_plugin.py"])
+def test_missing_plugin_is_told(name: str) -> None:
+    """A typing mistake, not a missing library of the plugin's own."""
+    with pytest.raises(ConfigError, match=f"there is no plugin {name}"):
+        load_plugin(name)
+
+
+def test_file_named_like_a_library_is_told(tmp_path: Path) -> None:
+    """Python would give the library, and the user would wonder where the network is."""
+    (tmp_path / "json.py").write_text(NETWORK.format(name="hidden"))
+
+    with pytest.raises(ConfigError, match="is hidden by the module 'json'"):
+        load_plugin("json.py")
+
+
+def checkpoint(architecture: str) -> Checkpoint:
+    classes = (LabelClass(name="sky", color=(0, 0, 255)), LabelClass(name="road", color=(90, 90, 90)))
+    spec = InputSpec(height=24, width=32, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), stride=2)
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 1))
+    weights = {f"layers.{key}": value for key, value in layers.state_dict().items()}
+    return Checkpoint(card=ModelCard(architecture=architecture, classes=classes, input=spec), weights=weights, state={})
+
+
+def test_checkpoint_whose_network_nobody_registered_is_told(tmp_path: Path) -> None:
+    """The card names it; its code is the user's to bring."""
+    save_checkpoint(tmp_path / "best.pt", checkpoint("nowhere"))
+
+    with pytest.raises(ModelError, match="'nowhere' is none of ours; give --plugin"):
+        load_checkpoint(tmp_path / "best.pt").network()
+
+
+def test_commands_take_a_plugin(tmp_path: Path) -> None:
+    """What is trained with a plugin is listed, run and shown with it."""
+    import cv2
+    import numpy as np
+
+    (tmp_path / "of_commands.py").write_text(NETWORK.format(name="commanded"))
+    save_checkpoint(tmp_path / "best.pt", checkpoint("commanded"))
+    cv2.imwrite("a.png", np.zeros((24, 32, 3), np.uint8))
+    plugin = ["--plugin", "of_commands.py"]
+
+    listed = CliRunner().invoke(cli, ["models", "--json", *plugin], catch_exceptions=False)
+    done = CliRunner().invoke(cli, ["run", "--model", "best.pt", "--image", "a.png", "--output", "out", *plugin], catch_exceptions=False)
+
+    assert '"commanded"' in listed.output
+    assert done.exit_code == 0
+    assert (tmp_path / "out").is_dir()
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "export", "run", "models"])
+def test_command_tells_of_a_missing_plugin(command: str) -> None:
+    """Before any other option is looked at, and so before anything is missed."""
+    done = CliRunner().invoke(cli, [command, "--plugin", "no_such_plugin"])
+
+    assert isinstance(done.exception, ConfigError)
