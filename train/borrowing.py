@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,12 @@ def borrow(network: nn.Module, recipe: Recipe, *, classes: int) -> list[str]:
             raise ModelError(msg)
     network.load_state_dict({key: own[key] if key in head else checkpoint.weights[key] for key in own})
     return sorted(head)
+
+
+def kind_of(source: Path) -> dict[str, Any]:
+    """Give those values of a recipe that a checkpoint decides: network, its arguments, and the colors' mean and deviation."""
+    card = load_checkpoint(source).card
+    return {"model": card.architecture, "arguments": dict(card.arguments), "mean": card.input.mean, "std": card.input.std}
 
 
 def shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

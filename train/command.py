@@ -1,11 +1,13 @@
 """The command `segdeploy train`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from segdeploy.commands.plugin import plugin_option
 from segdeploy.commands.size import ImageSize
 from segdeploy.console import next_step, note
 from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError
@@ -13,6 +15,7 @@ from segdeploy.runs import RUNS, new_run
 
 from .history import best_epoch
 from .loss_terms import LOSSES
+from .overrides import with_overrides
 from .recipe import CLASS_WEIGHTS, OPTIMIZERS, Recipe, read_recipe
 from .schedule import SCHEDULES
 
@@ -28,18 +31,27 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
     key = flag.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_")
     default = getattr(Recipe(), key)
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-    suffix = "" if shown == "" else f"  [default: {shown}]"
+    suffix = "" if default in {"", (0, 0)} else f"  [default: {shown}]"
     return click.option(flag, key, type=kind, default=None, help=f"{text}{suffix}")
 
 
 @click.command()
 @click.argument("recipe", required=False)
 @override("--model", str, "Network; `segdeploy models` lists them.")
+@click.option("--backbone", help="Backbone of the network, as --set arguments.backbone=NAME.")
+@click.option("--output-stride", type=int, help="Size of a picture by that of its coarsest features, as --set arguments.output_stride=N.")
+@override("--weights", click.Path(), "Checkpoint to begin with, also one of other classes.")
+@override("--weights-backbone", str, "What the backbone begins with: imagenet, or a file.")
+@override("--freeze", int, "First epochs in which the encoder keeps still; -1 for all.")
 @override("--dataset", str, "Data set; `streets` needs no folder.")
 @override("--data", click.Path(), "Folder of the data set.")
+@override("--overfit", int, "Train and validate on the first N pictures, unchanged: a check that learning works.")
 @override("--epochs", int, "How often every picture is seen.")
+@override("--patience", int, "Epochs without a better mIoU after which the run ends; 0 for never.")
+@override("--val-every", int, "Epochs from one validation to the next.")
 @override("--imgsz", ImageSize(), "Height,width of the network's input, or one number for a square.")
-@override("--batch", int, "Pictures in one step.")
+@override("--crop", ImageSize(), "Height,width of the part of it that is trained on; all where left out.")
+@override("--batch", int, "Pictures at once, on all devices together.")
 @override("--accumulate", int, "Batches whose gradients make one step.")
 @override("--loss", str, f"Sum of {', '.join(LOSSES)}, for example ce+dice or 0.5*ohem+lovasz.")
 @override("--class-weights", click.Choice(CLASS_WEIGHTS), "What a class weighs in the loss.")
@@ -49,26 +61,40 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @override("--ema", float, "Share that the moving average of the weights keeps in a step; 0 for no average.")
 @override("--weight-decay", float, "Decay of the weights.")
 @override("--seed", int, "Seed of all random numbers.")
+@override("--deterministic/--no-deterministic", bool, "The same bits in every run on a CUDA device too.")
 @override("--device", str, "auto, cpu, cuda or cuda:n.")
-@override("--amp/--no-amp", bool, "Half precision on a CUDA device.")
+@override("--amp/--no-amp", bool, "Half precision on a device that is fast with it.")
+@override("--compile/--no-compile", bool, "Let PyTorch compile the network.")
 @override("--workers", int, "Processes that read pictures; -1 fits the machine.")
 @override("--threads", int, "Threads of one operation on a processor; -1 for one a core that may be used.")
+@override("--tensorboard/--no-tensorboard", bool, "Write events for TensorBoard too.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any value of the recipe, for example arguments.width=16.")
+@plugin_option
 @click.option("--name", help="Name of the run's folder.  [default: MODEL-DATASET]")
 @click.option(
     "--resume", is_flag=False, flag_value=NEWEST, metavar="[PATH]", help="Go on from a last.pt, a run's folder or name, or the newest run."
 )
-def train(recipe: str | None, name: str | None, resume: str | None, **options: Any) -> None:  # noqa: ANN401 - values of the recipe
+def train(
+    *,
+    recipe: str | None,
+    name: str | None,
+    resume: str | None,
+    overrides: Sequence[str],
+    **options: Any,  # noqa: ANN401 - values of the recipe
+) -> None:
     """Train a network on pictures with truth.
 
     RECIPE is a TOML file, or the name of one in the box, for example streets-demo; options beat it.
     The checkpoints, figures and pictures land in runs/train/NAME.
     """
     chosen = {key: value for key, value in options.items() if value is not None}
+    arguments = {key: chosen.pop(key) for key in ("backbone", "output_stride") if key in chosen}
     if resume is None:
         values = (read_recipe(recipe) if recipe else {}) | chosen
-        start(Recipe.from_dict(values, source=recipe or "the command line"), name)
+        short = [f"arguments.{key}={value}" for key, value in arguments.items()]
+        start(with_overrides(values, [*short, *overrides]), source=recipe or "the command line", name=name)
         return
-    if recipe or name or not chosen.keys() <= MOVABLE:
+    if recipe or name or arguments or overrides or not chosen.keys() <= MOVABLE:
         msg = (
             f"a resumed run keeps its recipe and name; beside --resume only {', '.join(f'--{key}' for key in sorted(MOVABLE))} may be given"
         )
@@ -76,12 +102,25 @@ def train(recipe: str | None, name: str | None, resume: str | None, **options: A
     go_on(find_last(resume), chosen)
 
 
-def start(recipe: Recipe, name: str | None) -> None:
-    """Train from fresh weights in a new folder."""
+def start(values: Mapping[str, Any], *, source: str, name: str | None) -> None:
+    """Train from fresh or borrowed weights in a new folder.
+
+    Args:
+        values: Keys and values of the recipe.
+        source: Where they come from, for messages.
+        name: Name of the run; None for that of network and data set.
+    """
+    recipe = Recipe.from_dict(values, source=source)
     look_first(recipe)
-    training = import_training()
-    run = training.Run(recipe)
-    finish(run, new_run("train", name or f"{recipe.model}-{recipe.dataset}"))
+    training, processes = import_training()
+    if recipe.weights and "model" not in values:
+        from .borrowing import kind_of
+
+        recipe = replace(recipe, **kind_of(Path(recipe.weights)))
+    with processes.joined() as joined:
+        run = training.Run(recipe, processes=joined)
+        folder = new_run("train", name or f"{recipe.model}-{recipe.dataset}") if joined.leads else Path()
+        finish(run, folder, leads=joined.leads)
 
 
 def look_first(recipe: Recipe) -> None:
@@ -107,18 +146,23 @@ def look_first(recipe: Recipe) -> None:
 
 def go_on(last: Path, chosen: Mapping[str, Any]) -> None:
     """Train from where a run was left, in its folder."""
-    training = import_training()
+    training, processes = import_training()
     from segdeploy.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(last)
     began = checkpoint.card.training.recipe if checkpoint.card.training else {}
-    run = training.Run(Recipe.from_dict({**began, **chosen}, source=str(last)), checkpoint)
-    note(f"going on after epoch {len(run.history)} of {last}")
-    finish(run, last.parent)
+    with processes.joined() as joined:
+        run = training.Run(Recipe.from_dict({**began, **chosen}, source=str(last)), checkpoint, processes=joined)
+        if joined.leads:
+            note(f"going on after epoch {len(run.history)} of {last}")
+        finish(run, last.parent, leads=joined.leads)
 
 
-def finish(run: Any, folder: Path) -> None:  # noqa: ANN401 - training.Run, whose import costs PyTorch
-    """Train, print a line an epoch, and say where everything is."""
+def finish(run: Any, folder: Path, *, leads: bool) -> None:  # noqa: ANN401 - training.Run, whose import costs PyTorch
+    """Train; the process that leads prints a line an epoch, and says where everything is."""
+    if not leads:
+        run.fit(folder, report=lambda _: None)
+        return
     note(f"training {run.recipe.model} on {run.recipe.dataset}: {run.setting}")
     run.fit(folder, report=lambda epoch: click.echo(epoch.line(run.recipe.epochs)))
     best = best_epoch(run.history)
@@ -149,10 +193,10 @@ def find_last(resume: str) -> Path:
     return found[-1]
 
 
-def import_training() -> Any:  # noqa: ANN401 - a module
-    """Import what needs PyTorch, only when it is needed; what is missing is told."""
+def import_training() -> tuple[Any, Any]:
+    """Import what needs PyTorch, only when it is needed: the modules `training` and `processes`; what is missing is told."""
     try:
-        from . import training
+        from . import processes, training
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
-    return training
+    return training, processes

@@ -4,21 +4,22 @@ from torch import nn
 
 from segdeploy.errors import ConfigError
 
-ENCODERS = ("stem", "encoder", "backbone")
-"""Names under which networks hold what can be pretrained."""
+ENCODERS = (("backbone",), ("stem", "encoder"), ("encoder",))
+"""Names under which networks hold what makes features of pictures; the first that are all there count."""
 
 
 def encoder_of(network: nn.Module, name: str) -> list[nn.Module]:
-    """Give the parts of a network that make features of pictures.
+    """Give the parts of a network that make features of pictures, and could be pretrained.
 
     Raises:
         ConfigError: It has no such part.
     """
-    parts = [part for part in (getattr(network, attribute, None) for attribute in ENCODERS) if isinstance(part, nn.Module)]
-    if not parts:
-        msg = f"the network {name!r} has no part called {' or '.join(ENCODERS)} that could be frozen; leave --freeze out"
-        raise ConfigError(msg)
-    return parts
+    children = dict(network.named_children())
+    for names in ENCODERS:
+        if children.keys() >= set(names):
+            return [children[part] for part in names]
+    msg = f"the network {name!r} has no part called backbone or encoder that could be frozen; leave --freeze out"
+    raise ConfigError(msg)
 
 
 def hold(parts: list[nn.Module], *, still: bool) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
 from typing import Any
 
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from segdeploy.backends.eager import device_name
 from segdeploy.errors import SegdeployError
 from segdeploy.models import Deployed
 
 from .average import Average
+from .fitting import advice, largest_batch
 from .freezing import encoder_of, hold
 from .loader import Batch
 from .objective import Answer, Objective
@@ -102,7 +104,7 @@ class Loop:
         """
         self._prepare(still=number < self._recipe.freeze or self._recipe.freeze == -1)
         for group in in_groups(batches, self._recipe.accumulate):
-            self._losses.append(self._learn(group))
+            self._losses.append(self._learn_within(group))
             self._seen.append(torch.cat([batch.indices for batch in group]))
             self.done += 1
             if self._device.type == "cpu" or self.done % CHECKED == 0:
@@ -146,6 +148,19 @@ class Loop:
             self._together = DistributedDataParallel(self.network, device_ids=[self._device] if self._device.type == "cuda" else None)
         forward = self._together or self.network
         self._forward = torch.compile(forward) if self._recipe.compile else forward
+
+    def _learn_within(self, group: Sequence[Batch]) -> Tensor:
+        """Take one step, or tell which batch would have enough memory."""
+        with suppress(torch.OutOfMemoryError):
+            return self._learn(group)
+        # Outside of the error, which holds on to all that it had computed until then.
+        images, device = len(group[0].images), device_name(self._device)
+        if self._processes.size > 1:
+            # The others wait in the middle of their step, so that nothing can be tried.
+            msg = f"{images} pictures at once do not fit into the memory of {device}; halve --batch and double --accumulate"
+            raise SegdeployError(msg)
+        fitting = largest_batch(lambda count: self._learn([Batch(*(part[:count] for part in group[0]))]), images)
+        raise SegdeployError(advice(images, fitting, accumulate=len(group), device=device))
 
     def _learn(self, group: Sequence[Batch]) -> Tensor:
         """Take one step and give its loss, still on the device: asking for the number would make the processor wait."""
