@@ -7,6 +7,7 @@ from typing import Self
 from segdeploy.errors import DataError
 from segdeploy.pictures import list_pictures, read_picture
 from segdeploy.video.frames import Frame
+from segdeploy.video.selection import Selection
 
 
 class PictureSource:
@@ -19,16 +20,18 @@ class PictureSource:
         notes: What was changed so far, a sentence each; of pictures, nothing.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], *, selection: Selection | None = None) -> None:
         """Look for the pictures.
 
         Args:
             paths: Files, and folders of which every picture is taken.
+            selection: Which of them are wanted, by stride and number; all where None.
 
         Raises:
             DataError: A path does not exist, or there is no picture.
         """
-        self.paths = list_pictures(paths)
+        chosen = selection or Selection()
+        self.paths = list_pictures(paths)[:: chosen.stride][: chosen.most]
         self.frames = len(self.paths)
         self.losses: list[str] = []
         self.notes: list[str] = []

@@ -1,7 +1,7 @@
 """From a source through the work on each item to a sink: in threads, or one item after the other."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import takewhile
 from typing import TypeVar
 
@@ -18,7 +18,14 @@ DEPTH = 3
 
 
 def run_threaded(
-    items: Iterable[S], work: Callable[[S], T], *, write: Callable[[T], None], go_on: Callable[[], bool], workers: int = 1
+    items: Iterable[S],
+    work: Callable[[S], T],
+    *,
+    write: Callable[[T], None],
+    go_on: Callable[[], bool],
+    workers: int = 1,
+    depth: int = DEPTH,
+    seen: Callable[[T], None] = lambda _: None,
 ) -> None:
     """Read, work and write at the same time, in order.
 
@@ -30,20 +37,34 @@ def run_threaded(
         write: Called in a thread of its own, in the items' order.
         go_on: Asked before each item is worked on; when it says no, what was worked on is written, and that is all.
         workers: How many items are worked on at the same time.
+        depth: Items that wait between two threads. With 0 the source is read in this thread: a live one, of which only the newest
+            item counts, reads in a thread of its own.
+        seen: Called in this thread with each result, in the items' order, before it is written.
     """
-    with ReadAhead(items, depth=DEPTH) as ahead, WriteBehind(write, depth=DEPTH) as behind:
+    with ExitStack() as stack:
+        ahead = stack.enter_context(ReadAhead(items, depth=depth)) if depth else items
+        behind = stack.enter_context(WriteBehind(write, depth=max(1, depth)))
         wanted = takewhile(lambda _: go_on(), ahead)
-        with closing(_worked_on(work, wanted, workers)) as results:
-            for result in results:
-                behind.put(result)
+        for result in stack.enter_context(closing(_worked_on(work, wanted, workers))):
+            seen(result)
+            behind.put(result)
 
 
-def run_serial(items: Iterable[S], work: Callable[[S], T], *, write: Callable[[T], None], go_on: Callable[[], bool]) -> None:
+def run_serial(
+    items: Iterable[S],
+    work: Callable[[S], T],
+    *,
+    write: Callable[[T], None],
+    go_on: Callable[[], bool],
+    seen: Callable[[T], None] = lambda _: None,
+) -> None:
     """Read, work and write one item after the other; the results are those of `run_threaded`."""
     for item in items:
         if not go_on():
             break
-        write(work(item))
+        result = work(item)
+        seen(result)
+        write(result)
 
 
 def in_batches(items: Iterable[S], size: int) -> Iterator[list[S]]:

@@ -43,13 +43,16 @@ class VideoSource:
         skipped: How many frames were lost so far to damage, or to a file that is cut off; told by the end of reading.
     """
 
-    def __init__(self, path: Path, *, selection: Selection | None = None, opened: InputContainer | None = None) -> None:
+    def __init__(
+        self, path: Path, *, selection: Selection | None = None, opened: InputContainer | None = None, prompt: bool = False
+    ) -> None:
         """Open a video and decode its first frame.
 
         Args:
             path: Video in any format that FFmpeg reads.
             selection: Which frames are wanted; all where None.
             opened: What is already open, of which `path` is but the name: a pipe, or an address.
+            prompt: Whether each frame must come out as soon as it came in: threads then share a frame instead of having one each.
 
         Raises:
             DataError: The file is missing, is no video, or none of its frames can be decoded.
@@ -62,6 +65,7 @@ class VideoSource:
         self._discarded = 0
         self._container = opened or _open(path)
         self._stream = _stream(self._container, path)
+        self._stream.thread_type = "SLICE" if prompt else "AUTO"
         self._decoded = self._decode()
         first = next(self._decoded, None)
         if first is None:
@@ -187,7 +191,6 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
         container.close()
         msg = f"{path} holds no pictures; name a video"
         raise DataError(msg)
-    stream.thread_type = "AUTO"
     stream.codec_context.thread_count = cores()
     return stream
 

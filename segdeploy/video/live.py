@@ -1,0 +1,184 @@
+"""Frames of what does not wait: a camera or an address. The newest frame wins, and a lost connection is made again."""
+
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from threading import Condition, Event, Thread
+from typing import Protocol, Self
+
+from segdeploy.errors import DataError
+from segdeploy.pictures import Picture
+from segdeploy.pixels import resize
+from segdeploy.video.frames import Frame
+from segdeploy.video.selection import Selection
+
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0, 30.0)
+"""Seconds before each further try to connect again; after three minutes without a frame the source has ended."""
+
+GLANCE = 0.2
+"""Seconds after which a source that gives nothing looks whether the user still waits for it."""
+
+
+class Feed(Protocol):
+    """One connection to what gives pictures, each as soon as it is there."""
+
+    @property
+    def rate(self) -> Fraction:
+        """Usual number of pictures a second."""
+        ...
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Give pictures, (H, W, 3) uint8 blue-green-red, until the connection ends or is lost."""
+        ...
+
+    def close(self) -> None:
+        """End the connection; called by the thread that read from it."""
+        ...
+
+
+class LiveSource:
+    """The newest frame, whenever one is asked for; a context manager, whose end stops reading.
+
+    A frame's index counts those that came, also those that were left out because a newer one came before they were asked for.
+
+    Attributes:
+        name: What its results are called after.
+        width: Width of each frame, in pixels: that of the first.
+        height: Height of each frame, in pixels.
+        rate: Usual number of frames a second, of those that are wanted.
+        aspect: Width of a pixel over its height: 1.
+        sound: None: the sound of a live source is not kept.
+        selection: Which frames are wanted.
+        frames: How many will come, where a bound was asked for; else None.
+        left_out: How many frames came and were never asked for.
+        lost: How often the connection was lost.
+    """
+
+    aspect = Fraction(1)
+    sound: Path | None = None
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Feed],
+        *,
+        selection: Selection | None = None,
+        go_on: Callable[[], bool] = lambda: True,
+        clock: Callable[[], float] = time.monotonic,
+        pauses: tuple[float, ...] = PAUSES,
+    ) -> None:
+        """Connect, and wait for the first frame.
+
+        Args:
+            name: What the source is called.
+            connect: Makes a connection, or raises DataError.
+            selection: Which frames are wanted; all where None.
+            go_on: Asked again and again; once it says no, no more frames are given.
+            clock: Gives seconds that never go back.
+            pauses: Seconds before each further try to connect again.
+
+        Raises:
+            DataError: There is no connection, or it ends before the first frame.
+        """
+        self.name = name
+        self.selection = selection or Selection()
+        self.frames = self.selection.most
+        self.left_out = self.lost = 0
+        self._connect, self._go_on, self._clock, self._pauses = connect, go_on, clock, pauses
+        self._feed = connect()
+        self._pictures = iter(self._feed)
+        first = next(self._pictures, None)
+        if first is None:
+            self._feed.close()
+            msg = f"{name} gave no frame; check that nothing else uses it"
+            raise DataError(msg)
+        self.height, self.width = first.shape[:2]
+        self.rate = self._feed.rate / self.selection.stride
+        self._start = clock()
+        self._count = 0
+        self._newest: Frame | None = None
+        self._ended = False
+        self._changed = Condition()
+        self._stopping = Event()
+        self._take(first)
+        self._thread = Thread(target=self._watch, name="segdeploy-live", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Give the newest frame each time, and wait where there is none that was not given yet."""
+        taken = 0
+        while self.selection.most is None or taken < self.selection.most:
+            frame = self._next()
+            if frame is None or (self.selection.end is not None and frame.seconds >= self.selection.end):
+                return
+            taken += 1
+            yield frame
+
+    @property
+    def losses(self) -> list[str]:
+        """How often the connection was lost, in a sentence."""
+        times = "once" if self.lost == 1 else f"{self.lost} times"
+        return [f"the connection to {self.name} was lost {times}{' and did not come back' * self._ended}"] if self.lost else []
+
+    @property
+    def notes(self) -> list[str]:
+        """How many frames were left out, in a sentence."""
+        return [f"{self.left_out} frames of {self.name} came while others were worked on, and were left out"] if self.left_out else []
+
+    def _next(self) -> Frame | None:
+        with self._changed:
+            while self._newest is None and not self._ended and self._go_on():
+                self._changed.wait(GLANCE)
+            frame, self._newest = self._newest, None
+            return frame if self._go_on() else None
+
+    def _watch(self) -> None:
+        """Read until the end, connecting again where the connection is lost."""
+        while True:
+            for picture in self._pictures:
+                if self._stopping.is_set():
+                    break
+                self._take(picture)
+            self._feed.close()
+            if self._stopping.is_set() or not self._reconnect():
+                break
+        with self._changed:
+            self._ended = not self._stopping.is_set()
+            self._changed.notify_all()
+
+    def _reconnect(self) -> bool:
+        """Try to connect until a picture comes, ever more slowly; tell whether one came."""
+        self.lost += 1
+        for pause in self._pauses:
+            if self._stopping.wait(pause):
+                return False
+            try:
+                self._feed = self._connect()
+            except DataError:
+                continue
+            self._pictures = iter(self._feed)
+            picture = next(self._pictures, None)
+            if picture is not None:
+                self._take(picture)
+                return True
+            self._feed.close()
+        return False
+
+    def _take(self, picture: Picture) -> None:
+        seconds = self._clock() - self._start
+        if picture.shape[:2] != (self.height, self.width):
+            picture = resize(picture, self.height, width=self.width)
+        with self._changed:
+            if seconds >= self.selection.start and self._count % self.selection.stride == 0:
+                self.left_out += self._newest is not None
+                self._newest = Frame(image=picture, index=self._count, seconds=seconds)
+                self._changed.notify_all()
+            self._count += 1

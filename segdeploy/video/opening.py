@@ -1,0 +1,169 @@
+"""From what a user names to a source: files, folders, patterns, lists, cameras, addresses and pipes."""
+
+import glob
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import av
+
+from segdeploy.errors import ConfigError, DataError
+from segdeploy.pictures import ENDINGS
+from segdeploy.video.feeds import AddressFeed, CameraFeed, connect, connect_feed
+from segdeploy.video.frames import Film
+from segdeploy.video.live import Feed, LiveSource
+from segdeploy.video.pictures import PictureSource
+from segdeploy.video.selection import Selection
+from segdeploy.video.sources import VideoSource
+
+RAW = re.compile(r"(\d+)x(\d+):(\w+)(?:@(\d+(?:/\d+)?))?")
+"""Width, height, pixel format and, where it is said, rate of frames without any header."""
+
+PATTERN = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A source that is ready to be read; a context manager, whose end closes it.
+
+    Attributes:
+        source: Gives the frames; a context manager.
+        film: The source where its frames belong to one film; None where they are pictures of their own.
+        paths: The pictures by their frames' index; empty for a film.
+        live: Whether it does not wait.
+    """
+
+    source: PictureSource | VideoSource | LiveSource
+    film: Film | None = None
+    paths: Sequence[Path] = ()
+    live: bool = False
+
+    def __enter__(self) -> Self:
+        self.source.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source.__exit__()
+
+
+def open_pictures(paths: Sequence[Path], *, selection: Selection) -> Opened:
+    """Open pictures, folders of pictures, and patterns as in "day/*.jpg".
+
+    Raises:
+        ConfigError: The selection asks for times, which pictures have not.
+        DataError: There is no picture.
+    """
+    if selection.is_timed:
+        msg = "pictures have no time; leave out --start and --end, which are for videos, and take --stride or --max-frames"
+        raise ConfigError(msg)
+    source = PictureSource([match for path in paths for match in _matches(path)], selection=selection)
+    return Opened(source=source, paths=source.paths)
+
+
+def open_video(path: Path, *, selection: Selection) -> Opened:
+    """Open a video file."""
+    source = VideoSource(path, selection=selection)
+    return Opened(source=source, film=source)
+
+
+def open_camera(number: int, *, selection: Selection, go_on: Callable[[], bool]) -> Opened:
+    """Open a camera of this machine."""
+    return _live(f"camera-{number}", partial(CameraFeed, number), selection, go_on)
+
+
+def open_any(text: str, *, selection: Selection, raw: str | None, pipe: BinaryIO, go_on: Callable[[], bool]) -> Opened:
+    """Open whatever a text names.
+
+    Args:
+        text: "-" for the pipe, an address, a camera's number, a folder, a pattern, a list of paths (.txt), a picture or a video.
+        selection: Which frames are wanted.
+        raw: What frames without any header are, as in "1920x1080:bgr24@30"; None where a header tells.
+        pipe: What "-" reads: standard input.
+        go_on: Asked while a live source gives nothing.
+    """
+    path = Path(text)
+    if text == "-":
+        source = VideoSource(Path("standard-input"), selection=selection, opened=_open_pipe(pipe, raw))
+        return Opened(source=source, film=source)
+    if "://" in text:
+        return open_address(text, selection=selection, go_on=go_on)
+    if text.isdecimal() and not path.exists():
+        return open_camera(int(text), selection=selection, go_on=go_on)
+    if path.suffix.lower() == ".txt":
+        return open_pictures(_listed(path), selection=selection)
+    if path.is_dir() or path.suffix.lower() in ENDINGS or (PATTERN.search(text) and not path.exists()):
+        return open_pictures([path], selection=selection)
+    return open_video(path, selection=selection)
+
+
+def open_address(address: str, *, selection: Selection, go_on: Callable[[], bool]) -> Opened:
+    """Open an address: one that tells how long it is is a film, of which every frame is wanted; else it is live.
+
+    Raises:
+        DataError: Nothing answers there, or nothing that is a video.
+    """
+    container = connect(address)
+    if container.duration:
+        source = VideoSource(Path(_short(address)), selection=selection, opened=container)
+        return Opened(source=source, film=source)
+    first: list[Feed] = [AddressFeed(address, container)]
+    return _live(address, lambda: first.pop() if first else connect_feed(address), selection, go_on)
+
+
+def _live(name: str, connect_again: Callable[[], Feed], selection: Selection, go_on: Callable[[], bool]) -> Opened:
+    source = LiveSource(name, connect_again, selection=selection, go_on=go_on)
+    source.name = _short(name)
+    return Opened(source=source, film=source, live=True)
+
+
+def _short(address: str) -> str:
+    """Make a plain name of a file: of an address its last part, without what follows a question mark."""
+    last = address.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^\w.-]", "-", last) or "address"
+
+
+def _matches(path: Path) -> list[Path]:
+    """Give the files of a pattern, by name; a path that exists is what it is, whatever letters it has."""
+    if path.exists() or not PATTERN.search(str(path)):
+        return [path]
+    found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not found:
+        msg = f"nothing is called as in {path}; check the pattern"
+        raise DataError(msg)
+    return [one for one in found if one.suffix.lower() in ENDINGS] or found
+
+
+def _listed(path: Path) -> list[Path]:
+    """Read a list of paths, one a line, relative to the list's own folder."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path} is no list of paths that can be read ({error}); write one path a line"
+        raise DataError(msg) from error
+    return [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _open_pipe(pipe: BinaryIO, raw: str | None) -> av.container.InputContainer:
+    """Open frames that come through a pipe: whatever FFmpeg knows by its header, or frames without one.
+
+    Raises:
+        ConfigError: The text that says what raw frames are says it in another way.
+        DataError: Nothing comes, or nothing that is a video.
+    """
+    form, options = (None, {}) if raw is None else ("rawvideo", _raw_options(raw))
+    try:
+        return av.open(pipe, format=form, options=options)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        msg = f"what comes through standard input is no video ({error}); send Y4M or MJPEG, or say what it is: --raw 1920x1080:bgr24@30"
+        raise DataError(msg) from error
+
+
+def _raw_options(raw: str) -> dict[str, str]:
+    found = RAW.fullmatch(raw)
+    if found is None or found[3] not in av.video.format.names:
+        msg = f"{raw!r} does not say what raw frames are; write width, height, FFmpeg's pixel format and rate, as in 1920x1080:bgr24@30"
+        raise ConfigError(msg)
+    return {"video_size": f"{found[1]}x{found[2]}", "pixel_format": found[3], "framerate": found[4] or "25"}

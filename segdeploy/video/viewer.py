@@ -1,0 +1,94 @@
+"""Results in a window while they are made: q ends, space waits, s saves what is shown."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+
+from segdeploy.errors import OutputError
+from segdeploy.pictures import Picture, write_picture
+from segdeploy.video.drawing import OVERLAY
+from segdeploy.video.frames import Segmented
+
+TITLE = "segdeploy"
+WAIT = 50
+"""Milliseconds between two looks at the keys while the picture stands still."""
+
+
+class Window(Protocol):
+    """What shows pictures and knows which key was pressed."""
+
+    def show(self, picture: Picture) -> None:
+        """Show a picture in place of the one before."""
+        ...
+
+    def key(self, wait: int) -> str:
+        """Give the key that was pressed within so many milliseconds; "" for none, "q" where the window was closed."""
+        ...
+
+    def close(self) -> None:
+        """Take the window away."""
+        ...
+
+
+class ScreenWindow:
+    """A window of OpenCV's, on the screen; all calls must come from the main thread."""
+
+    def __init__(self) -> None:
+        """Open it.
+
+        Raises:
+            OutputError: There is no screen, or this OpenCV was built without windows.
+        """
+        try:
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        except cv2.error as error:
+            msg = "no window can be opened; there is no screen, or this is opencv-python-headless: leave out --show"
+            raise OutputError(msg) from error
+
+    def show(self, picture: Picture) -> None:
+        """Show a picture."""
+        cv2.imshow(TITLE, picture)
+
+    def key(self, wait: int) -> str:
+        """Give the key that was pressed."""
+        code = cv2.waitKey(wait)
+        if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            return "q"
+        return "" if code < 0 else chr(code & 0xFF)
+
+    def close(self) -> None:
+        """Take the window away."""
+        cv2.destroyWindow(TITLE)
+
+
+class Viewer:
+    """Shows results in a window and does what the keys say."""
+
+    def __init__(self, window: Window, folder: Path, *, stop: Callable[[], None]) -> None:
+        """Put the parts together.
+
+        Args:
+            window: What shows the pictures.
+            folder: Where "s" saves them.
+            stop: Called on "q".
+        """
+        self._window = window
+        self._folder = folder
+        self._stop = stop
+
+    def look(self, result: Segmented) -> None:
+        """Show a result, and act on a key; while it is halted by a space, wait for the next one."""
+        self._window.show(result.drawn[OVERLAY])
+        halted = False
+        while True:
+            key = self._window.key(WAIT if halted else 1)
+            if key == "q":
+                self._stop()
+                return
+            if key == "s":
+                write_picture(self._folder / f"shown-{result.frame.index:06d}.png", result.drawn[OVERLAY])
+            halted ^= key == " "
+            if not halted:
+                return
