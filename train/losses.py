@@ -57,23 +57,30 @@ def dice(logits: Tensor, masks: Tensor) -> Tensor:
 
     Each class weighs the same however few pixels it has, as in mIoU (Milletari et al., V-Net, 3DV 2016, section 3).
     """
-    labelled = (masks != IGNORED).unsqueeze(1)
-    truth = torch.zeros_like(logits, dtype=torch.float32)
-    truth.scatter_(1, masks.long().unsqueeze(1).masked_fill(~labelled, 0), labelled.float())
-    chance = logits.softmax(1) * labelled
-    both = (chance * truth).sum((0, 2, 3))
-    pixels = truth.sum((0, 2, 3))
-    either = chance.sum((0, 2, 3)) + pixels
+    chances = in_rows(logits).softmax(1)
+    labelled = (masks != IGNORED).flatten()
+    truth = masks.long().flatten().masked_fill(~labelled, 0)
+    # A row of the table for each pixel: what would be a plane of truth for each class is a choice of one number a row.
+    right = chances.gather(1, truth.unsqueeze(1)).squeeze(1) * labelled
+    # Added up one by one, in double precision: single would stop counting at 16 million pixels.
+    none = torch.zeros(logits.shape[1], dtype=torch.float64, device=chances.device)
+    both = none.index_add(0, truth, right.double())
+    pixels = none.index_add(0, truth, labelled.double())
+    either = labelled.to(chances.dtype) @ chances + pixels
     occurs = pixels > 0
-    missed = torch.where(occurs, 1 - 2 * both / either.clamp(min=1e-6), torch.zeros_like(both))
-    return missed.sum() / occurs.sum().clamp(min=1)
+    missed = torch.where(occurs, 1 - 2 * both / either.clamp(min=1e-6), none)
+    return (missed.sum() / occurs.sum().clamp(min=1)).float()
+
+
+def in_rows(logits: Tensor) -> Tensor:
+    """Give a table with a row for each pixel, (N * H * W, K), which for channels-last logits is a view."""
+    return logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
 
 
 def surprise(logits: Tensor, masks: Tensor) -> Tensor:
     """Give the cross entropy of each pixel, (N, H, W); 0 where it is not labelled."""
-    # As rows of a table, which for channels-last logits is a view: the form for pictures is not deterministic on CUDA.
-    rows = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
-    return functional.cross_entropy(rows, masks.long().flatten(), ignore_index=IGNORED, reduction="none").view_as(masks)
+    # The form for pictures is not deterministic on CUDA.
+    return functional.cross_entropy(in_rows(logits), masks.long().flatten(), ignore_index=IGNORED, reduction="none").view_as(masks)
 
 
 def weighted_mean(losses: Tensor, masks: Tensor, weights: Tensor | None) -> Tensor:

@@ -149,14 +149,12 @@ def halves(path: Path) -> tuple[Picture, Picture]:
 def look_up(numbers: Mask, meaning: Table, path: Path) -> Mask:
     """Replace each number by the class that it means; raises DataError, with the number, where it means none."""
     classes = np.array(meaning, dtype=np.int16)
-    # Where every number up to the highest means something, nobody needs to count them: that would take ten times as long.
-    if (classes[: int(numbers.max(initial=0)) + 1] == FOREIGN).any():
-        found = np.flatnonzero(np.bincount(numbers.ravel(), minlength=256))
-        foreign = found[classes[found] == FOREIGN]
-        if foreign.size:
-            allowed = ", ".join(map(str, np.flatnonzero(classes != FOREIGN)[:40]))
-            msg = f"{path} holds the id {foreign[0]}, which is no class; ids are {allowed}"
-            raise DataError(msg)
+    # To look up twice takes a fifth of the time of counting the numbers.
+    foreign = np.asarray(cv2.LUT(numbers, (classes == FOREIGN).astype(np.uint8)))
+    if cv2.countNonZero(foreign):
+        allowed = ", ".join(map(str, np.flatnonzero(classes != FOREIGN)[:40]))
+        msg = f"{path} holds the id {numbers[foreign > 0].min()}, which is no class; ids are {allowed}"
+        raise DataError(msg)
     return np.asarray(cv2.LUT(numbers, classes.astype(np.uint8)), dtype=np.uint8)
 
 
