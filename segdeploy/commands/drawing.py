@@ -45,7 +45,7 @@ class Wish:
             msg = "--background is what is behind a cutout; add --save cutout"
             raise ConfigError(msg)
 
-    def drawing(self, classes: Sequence[LabelClass]) -> Drawing:
+    def drawing(self, classes: Sequence[LabelClass], *, seen: bool = False) -> Drawing:
         """Give what draws a network's classes; raises ConfigError where they are others than those asked for."""
         known = [entry.name for entry in classes]
         if unknown := [name for name in self.names if name not in known]:
@@ -59,6 +59,7 @@ class Wish:
             contours=self.contours,
             only=[known.index(name) for name in self.names] if self.names else None,
             background=self.background,
+            seen=seen,
         )
 
 

@@ -44,6 +44,7 @@ class Drawing:
         contours: bool = False,
         only: Collection[int] | None = None,
         background: Picture | None = None,
+        seen: bool = False,
     ) -> None:
         """Prepare the colors.
 
@@ -55,6 +56,7 @@ class Drawing:
             contours: Whether the regions' edges are drawn in the full colors.
             only: Classes that are kept; all others count as not labelled. None for all.
             background: What is behind a cutout, stretched to its size; transparent where None.
+            seen: Whether the overlay is drawn although it is not kept, for somebody who looks on.
 
         Raises:
             ConfigError: The opacity is outside [0, 1].
@@ -68,6 +70,7 @@ class Drawing:
         self._kept = kept if only is not None else None
         self._opaque = table(range(len(self.classes)))
         self._background = background
+        self._overlay = seen or not {OVERLAY, SIDE}.isdisjoint(kinds)
 
     @property
     def with_confidence(self) -> bool:
@@ -77,7 +80,7 @@ class Drawing:
     @property
     def draws(self) -> bool:
         """Whether anything is drawn."""
-        return not {OVERLAY, SIDE, CUTOUT}.isdisjoint(self.kinds)
+        return self._overlay or CUTOUT in self.kinds
 
     def select(self, mask: Mask) -> Mask:
         """Give the mask with those classes alone that are kept; all others become not labelled."""
@@ -95,7 +98,7 @@ class Drawing:
             (H, W, 4) with opacity or (H, W, 3) before the background.
         """
         drawn: dict[str, Picture] = {}
-        if OVERLAY in self.kinds or SIDE in self.kinds:
+        if self._overlay:
             drawn[OVERLAY] = self._painter.paint(picture, mask)
         if SIDE in self.kinds:
             drawn[SIDE] = side_by_side(picture, drawn[OVERLAY])

@@ -45,6 +45,11 @@ class Segmented:
     drawn: Mapping[str, Picture]
     spent: Mapping[str, float]
 
+    @property
+    def overlay(self) -> Picture | None:
+        """The frame with the classes' colors laid over it; None where nobody asked for it."""
+        return self.drawn.get("overlay")
+
 
 class Film(Protocol):
     """What is known of a source's frames before they are read, where all of them belong to one film."""

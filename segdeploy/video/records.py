@@ -89,7 +89,7 @@ def json_lines(path: Path, classes: Sequence[LabelClass], name: Name) -> Iterato
 
 def shares(mask: Mask, classes: Sequence[LabelClass]) -> Mapping[str, float]:
     """Give the share of a mask's pixels that each class has, in [0, 1]; what is not labelled is the rest to 1."""
-    counts = cv2.calcHist([mask], [0], None, [256], [0, 256])[:, 0]
+    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
     return {entry.name: round(float(counts[index]) / mask.size, 6) for index, entry in enumerate(classes)}
 
 
