@@ -35,12 +35,12 @@ demo/trained: .venv/demo
 	touch $@
 
 demo/runs/train/demo/best.onnx: demo/trained
-	$(SEGDEPLOY) export runs/train/demo/best.pt --format onnx,torchscript
+	$(SEGDEPLOY) export runs/train/demo/best.pt --format onnx
 	touch $@
 
 demo/drive.mp4: .venv/demo
 	mkdir -p demo
-	$(SEGDEPLOY) data render --video drive.mp4 --seconds 10 --height 540 --width 960
+	$(SEGDEPLOY) data render --video drive.mp4 --seconds 8 --height 540 --width 960
 
 demo/overlay: demo/drive.mp4 demo/runs/train/demo/best.onnx
 	rm -rf demo/runs/run/demo
@@ -49,7 +49,7 @@ demo/overlay: demo/drive.mp4 demo/runs/train/demo/best.onnx
 
 demo/measured: demo/runs/train/demo/best.onnx
 	rm -rf demo/runs/benchmark/demo
-	$(SEGDEPLOY) benchmark runs/train/demo/best.pt runs/train/demo/best.onnx runs/train/demo/best.torchscript --name demo --pictures 12 --rounds 2 --runs 10
+	$(SEGDEPLOY) benchmark runs/train/demo/best.pt runs/train/demo/best.onnx --name demo --pictures 12 --rounds 2 --runs 10
 	touch $@
 
 demo: demo/overlay demo/measured
