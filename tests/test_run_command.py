@@ -304,3 +304,55 @@ def test_real_clip_with_everything(artifacts: Path, real: Path, capsys: pytest.C
     np.testing.assert_allclose(seconds, [index * 1001 / 30000 for index in range(149)], atol=1e-4)
     assert result["frames"] == 149
     assert span(overlay, "audio") == pytest.approx(span(clip, "audio"), abs=0.001)
+
+
+def test_frames_go_through_pipes(artifacts: Path) -> None:
+    """Another program's frames in, ours out: Y4M on standard output, and words on stderr."""
+    rows = b"".join(np.full((60, 80, 3), 20 * index, np.uint8).tobytes() for index in range(4))
+    arguments = ["--model", artifacts / "best.onnx", "--source", "-", "--raw", "80x60:bgr24@10", "--output", "-", "--max-frames", "3"]
+
+    done = subprocess.run([sys.executable, "-m", "segdeploy", "run", *map(str, arguments)], input=rows, capture_output=True, check=True)
+
+    assert done.stdout.startswith(b"YUV4MPEG2 W80 H60 F10:1")
+    assert done.stdout.count(b"FRAME\n") == 3
+    assert b"3 frames in" in done.stderr
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--image", "a.png", "--output", "-"], 2, "cannot go through a pipe"),
+        (["--video", "clip.mp4", "--output", "-", "--save", "mask,overlay"], 2, "mask,overlay cannot go through a pipe"),
+        (["--video", "clip.mp4", "--save", "mask", "--show"], 2, "--show shows the overlay"),
+        (["--video", "clip.mp4", "--raw", "8x8:bgr24"], 2, "give --source - too"),
+        (["--video", "clip.mp4", "--start", "2", "--end", "1"], 2, "is no later than the start"),
+        (["--image", "a.png", "--start", "2"], 2, "pictures have no time"),
+        (["--video", "clip.mp4", "--batch", "none"], 2, "'none' is no number of frames"),
+        (["--video", "clip.mp4", "--codec", "av1", "--preset", "fast"], 2, "av1 knows no preset 'fast'"),
+        (["--video", "clip.mp4", "--start", "99"], 3, "no picture could be read"),
+    ],
+)
+def test_options_that_do_not_fit(
+    artifacts: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, sentence: str
+) -> None:
+    """They are refused before a frame is read, and leave nothing."""
+    write_clip(Path("clip.mp4"), 2)
+    cv2.imwrite("a.png", np.zeros((8, 8, 3), np.uint8))
+
+    assert call("--model", artifacts / "best.onnx", *arguments) == code
+
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+    assert not Path("runs/run").exists() or not list(Path("runs/run").iterdir())
+
+
+def test_part_of_a_video(artifacts: Path) -> None:
+    """Every second frame of the second third of a second."""
+    clip = write_clip(Path("drive.mp4"), 15, sound=write_tone(Path("tone.wav"), 1))
+
+    arguments = ["--stride", "2", "--start", "0.333", "--end", "0.667", "--output", "part"]
+    assert call("--model", artifacts / "best.onnx", "--video", clip, *arguments) == 0
+
+    with VideoSource(Path("part/drive-overlay.mp4")) as source:
+        assert [frame.seconds for frame in source] == pytest.approx([0.0003, 0.1337, 0.267], abs=0.002)
+    assert span(Path("part/drive-overlay.mp4"), "audio") == pytest.approx(1 / 3, abs=0.2)

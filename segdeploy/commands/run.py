@@ -1,14 +1,12 @@
 """The command `segdeploy run`."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from segdeploy.backends.loading import BACKENDS, load_backend
+from segdeploy.commands.destination import Destination, destination_options
 from segdeploy.commands.drawing import Wish, drawing_options
 from segdeploy.commands.encoding import encoding_options
 from segdeploy.commands.pacing import pace_options
@@ -16,10 +14,8 @@ from segdeploy.commands.plugin import plugin_option
 from segdeploy.commands.sourcing import Wanted, source_options
 from segdeploy.console import next_step, note, progress
 from segdeploy.errors import DataError
-from segdeploy.runs import result_folder
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.pace import Pace
-from segdeploy.video.saving import picture_outputs, video_outputs
 from segdeploy.video.segment import Done, segment_all
 from segdeploy.video.stopping import stoppable
 
@@ -32,8 +28,7 @@ from segdeploy.video.stopping import stoppable
 @pace_options
 @drawing_options
 @encoding_options
-@click.option("--name", help="Name of the run's folder.  [default: the video's, or pictures]")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.  [default: runs/run/NAME]")
+@destination_options
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, times in seconds.")
 def run(
@@ -45,68 +40,55 @@ def run(
     pace: Pace,
     wish: Wish,
     encoding: Encoding,
-    name: str | None,
-    output: Path | None,
+    place: Destination,
     as_json: bool,
 ) -> None:
     """Segment pictures, a video or a camera.
 
     For example: segdeploy run --model best.onnx --image a.jpg b.png FOLDER
     """
-    check_usage(model, name=name, output=output)
-    assert model is not None
+    if model is None:
+        msg = "name a network: --model best.onnx, which 'segdeploy export' writes"
+        raise click.UsageError(msg)
     pace.share_cores()
     with stoppable() as stop, wanted.open(lambda: not stop.is_set()) as opened:
         source, film = opened.source, opened.film
         loaded = load_backend(model, backend=backend, device=device, threads=pace.network_threads, spinning=pace.serial)
         note(f"{model} on {loaded.device}")
         drawing = wish.drawing(loaded.card.classes)
-        keep = partial(video_outputs, film, encoding=encoding) if film else partial(picture_outputs, opened.paths)
-        with (
-            result_folder("run", name or (film.name if film else "pictures"), output=output) as folder,
-            progress("run", source.frames) as step,
-        ):
+        with place.open(opened, drawing, encoding=encoding, stop=stop.set) as (outputs, look), progress("run", source.frames) as step:
             done = segment_all(
                 source,
-                keep(folder, drawing=drawing),
+                outputs,
                 backend=loaded,
                 drawing=drawing,
                 serial=pace.serial,
                 workers=pace.workers,
                 batch=pace.batch_for(loaded),
                 live=opened.live,
+                seen=look,
                 go_on=lambda: not stop.is_set(),
                 on_step=step,
             )
     for remark in (*source.notes, *source.losses):
         note(remark)
     report = {"model": str(model), "device": loaded.device, "outputs": [str(path) for path in done.paths], "losses": source.losses}
-    click.echo(json.dumps({**report, **done.times.to_dict()}, indent=2)) if as_json else show(done)
+    if as_json:
+        click.echo(json.dumps({**report, **done.times.to_dict()}, indent=2), err=place.is_pipe)
+    else:
+        show(done, err=place.is_pipe)
     next_step(f"segdeploy export {model}" if model.suffix == ".pt" else f"segdeploy benchmark {model}")
     if source.losses and not film:
         msg = f"{len(source.losses)} of {source.frames} pictures could not be read; the others are done"
         raise DataError(msg)
 
 
-def check_usage(model: Path | None, *, name: str | None, output: Path | None) -> None:
-    """Refuse options that leave open what to do, or contradict each other."""
-    if model is None:
-        msg = "name a network: --model best.onnx, which 'segdeploy export' writes"
-        raise click.UsageError(msg)
-    if name is not None and output is not None:
-        msg = "--output is the folder itself; leave out --name, which names one below runs/run"
-        raise click.UsageError(msg)
-
-
-def show(done: Done) -> None:
+def show(done: Done, *, err: bool) -> None:
     """Print where the results are, and where the time went."""
     times = done.times
     for path in done.paths:
-        click.echo(path)
-    click.echo(f"{times.frames} frames in {times.wall:.1f} s: {times.rate:.1f} fps by the clock on the wall; {times.verdict}")
-    table = Table("stage", box=None)
-    for title in ("median ms", "p95 ms", "share of the time"):
-        table.add_column(title, justify="right")
+        click.echo(path, err=err)
+    rate = f"{times.frames} frames in {times.wall:.1f} s: {times.rate:.1f} fps by the clock on the wall"
+    click.echo(f"{rate}; {times.verdict}\n{'stage':8} {'median ms':>10} {'p95 ms':>10} {'share of the time':>18}", err=err)
     for stage, spent in times.stages.items():
-        table.add_row(stage, f"{spent.p50 * 1000:.2f}", f"{spent.p95 * 1000:.2f}", f"{spent.total / times.wall:.0%}")
-    Console().print(table)
+        click.echo(f"{stage:8} {spent.p50 * 1000:10.2f} {spent.p95 * 1000:10.2f} {spent.total / times.wall:18.0%}", err=err)

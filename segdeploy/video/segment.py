@@ -149,6 +149,6 @@ def segment_all(
             msg = f"interrupted after {count} of {source.frames or 'an unknown number of'} frames; {kept}"
             raise InterruptedRun(msg)
     if not count:
-        msg = f"no picture could be read: {'; '.join(source.losses)}"
+        msg = f"no picture could be read: {'; '.join(source.losses) or 'none lies where --start and --end, or --stride, look'}"
         raise DataError(msg)
     return Done(paths=opened.paths, times=clock.read(count, workers=0 if serial else workers))

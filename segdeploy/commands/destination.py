@@ -1,0 +1,129 @@
+"""Options that say where results go: a folder, a pipe, a window."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from segdeploy.commands.grouping import grouped
+from segdeploy.errors import ConfigError
+from segdeploy.runs import result_folder
+from segdeploy.video.codecs import Encoding
+from segdeploy.video.drawing import MASK, OVERLAY, Drawing
+from segdeploy.video.frames import Film, Segmented
+from segdeploy.video.opening import Opened
+from segdeploy.video.piping import PIPES, pipe_outputs
+from segdeploy.video.saving import Outputs, picture_outputs, video_outputs
+from segdeploy.video.viewer import ScreenWindow, Viewer
+
+PIPE = Path("-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """Where results go.
+
+    Attributes:
+        name: Name of the run's folder; the film's, or "pictures", where None.
+        output: The folder itself, or "-" for standard output; a fresh one below runs/run where None.
+        form: What goes through standard output.
+        shown: Whether the overlay is shown in a window meanwhile.
+    """
+
+    name: str | None
+    output: Path | None
+    form: str
+    shown: bool
+
+    def __post_init__(self) -> None:
+        """Refuse two names.
+
+        Raises:
+            click.UsageError: A folder and a name are given.
+        """
+        if self.name is not None and self.output is not None:
+            msg = "--output is the folder itself; leave out --name, which names one below runs/run"
+            raise click.UsageError(msg)
+
+    @property
+    def is_pipe(self) -> bool:
+        """Whether standard output carries frames, so that words go to stderr."""
+        return self.output == PIPE
+
+    @contextmanager
+    def open(
+        self, opened: Opened, drawing: Drawing, *, encoding: Encoding, stop: Callable[[], None]
+    ) -> Iterator[tuple[AbstractContextManager[Outputs], Callable[[Segmented], None]]]:
+        """Ready the place.
+
+        Args:
+            opened: What is segmented.
+            drawing: What is kept of it.
+            encoding: How films are compressed.
+            stop: Called when the window is closed.
+
+        Yields:
+            What keeps the results, and what looks at each of them.
+
+        Raises:
+            ConfigError: What is kept does not fit the place.
+        """
+        if self.shown and OVERLAY not in drawing.kinds:
+            msg = "--show shows the overlay; add it: --save overlay"
+            raise ConfigError(msg)
+        if self.is_pipe:
+            outputs = pipe_outputs(_film(opened, drawing), sys.stdout.buffer, kind=drawing.kinds[0], form=self.form)
+            with _looking(Path(), stop=stop, shown=self.shown) as look:
+                yield outputs, look
+            return
+        name = self.name or (opened.film.name if opened.film else "pictures")
+        with result_folder("run", name, output=self.output) as folder, _looking(folder, stop=stop, shown=self.shown) as look:
+            if opened.film:
+                yield video_outputs(opened.film, folder, drawing=drawing, encoding=encoding), look
+            else:
+                yield picture_outputs(opened.paths, folder, drawing=drawing), look
+
+
+def _film(opened: Opened, drawing: Drawing) -> Film:
+    """Give the film that can go through a pipe.
+
+    Raises:
+        ConfigError: There is none, or what is kept of it is no single stream of pictures.
+    """
+    if opened.film is None:
+        msg = "pictures have sizes of their own and cannot go through a pipe; name a folder: --output FOLDER"
+        raise ConfigError(msg)
+    if len(drawing.kinds) != 1 or drawing.kinds[0] not in {OVERLAY, MASK}:
+        msg = f"{','.join(drawing.kinds)} cannot go through a pipe; keep one of them: --save {OVERLAY}, or --save {MASK}"
+        raise ConfigError(msg)
+    return opened.film
+
+
+@contextmanager
+def _looking(folder: Path, *, stop: Callable[[], None], shown: bool) -> Iterator[Callable[[Segmented], None]]:
+    """Open a window, where one is wanted, and give what shows a result."""
+    if not shown:
+        yield lambda _: None
+        return
+    window = ScreenWindow()
+    try:
+        yield Viewer(window, folder, stop=stop).look
+    finally:
+        window.close()
+
+
+destination_options = grouped(
+    "place",
+    Destination,
+    click.option("--name", help="Name of the run's folder.  [default: the video's, or pictures]"),
+    click.option(
+        "--output",
+        type=click.Path(file_okay=False, allow_dash=True, path_type=Path),
+        help="Folder for the results, or - to send frames through standard output.  [default: runs/run/NAME]",
+    ),
+    click.option("--pipe", "form", default="y4m", show_default=True, type=click.Choice(PIPES), help="What goes through standard output."),
+    click.option("--show", "shown", is_flag=True, help="Show the overlay in a window: q ends, space waits, s saves what is shown."),
+)
