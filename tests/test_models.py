@@ -11,8 +11,9 @@ from torch import nn
 
 from segdeploy import models
 from segdeploy.commands.models import models as list_networks
+from segdeploy.commands.models import show
 from segdeploy.errors import ConfigError
-from segdeploy.models.cost import measure, parameters
+from segdeploy.models.cost import Cost, measure, parameters
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -217,13 +218,20 @@ def test_cost_of_unet_worked_out_by_hand() -> None:
 
 
 def test_models_lists_every_network() -> None:
-    """A reader of the list, person or program, chooses from it."""
-    table = CliRunner().invoke(list_networks)
+    """A program chooses from it, or checks what it may ask for."""
     listed = CliRunner().invoke(list_networks, ["--json"])
 
-    assert all(name in table.output for name in models.names())
     assert [entry["name"] for entry in json.loads(listed.output)] == models.names()
     assert all(entry["parameters"] > 0 for entry in json.loads(listed.output))
+
+
+def test_models_shows_a_line_a_network(capsys: pytest.CaptureFixture[str]) -> None:
+    """A person reads the numbers in columns."""
+    show({"fast": Cost(parameters=1_137_795, gflops=3.357, height=512, width=1024, stride=8)})
+
+    title, line = capsys.readouterr().out.splitlines()
+    assert title.split() == ["name", "parameters", "GFLOPs", "at", "512x1024", "stride"]
+    assert line.split() == ["fast", "1,137,795", "3.4", "8"]
 
 
 PAPERS = [

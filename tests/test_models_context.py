@@ -1,11 +1,16 @@
-"""What lies around a pixel, against PyTorch's own pooling."""
+"""What lies around a pixel, against PyTorch's own pooling, and in a file for another runtime."""
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 from segdeploy.models.blocks import enlarge
-from segdeploy.models.context import grid_means
+from segdeploy.models.context import DeepAggregation, PyramidPooling, grid_means
+from segdeploy.models.deeplabv3plus import SpatialPyramid
+from segdeploy.models.encoders.efficientnet import ConvNormReLU6
+from segdeploy.models.regseg import Block
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (12, 15), (45, 60)])
@@ -26,3 +31,39 @@ def test_enlarging_moves_no_pixel_where_halving_rounded_up() -> None:
     expected = (torch.arange(45.0) - 0.5) / 2
     assert answer.shape[2:] == (45, 45)
     torch.testing.assert_close(answer[0, 0, 0], expected.clamp(0, 22))
+
+
+class Parts(nn.Module):
+    """One of each part whose answer depends on the picture's size in a way that an export could freeze."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.halve = nn.Sequential(ConvNormReLU6(3, 8, kernel=5, stride=2), Block(8, 32, stride=2))
+        self.context = nn.ModuleList([DeepAggregation(32, 4, 8), PyramidPooling(32, 8), SpatialPyramid(32, 8, rates=(2,))])
+
+    def forward(self, image: Tensor) -> Tensor:
+        quarter = self.halve(image)
+        return enlarge(torch.cat([part(quarter) for part in self.context], dim=1), image, factor=4)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.usefixtures("one_thread")
+def test_parts_answer_alike_in_onnx_at_any_size() -> None:
+    """A size that an exporter froze gives wrong answers without any warning, at every size but the one it saw."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from segdeploy.export.to_onnx import quiet
+
+    torch.manual_seed(0)
+    parts = Parts()
+    parts.train()(torch.randn(4, 3, 64, 64))
+    parts.eval()
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    with quiet():
+        program = torch.onnx.export(parts, (torch.rand(2, 3, 44, 52),), dynamo=True, dynamic_shapes=(free,), verbose=False)
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    for size in ((1, 44, 52), (3, 45, 33), (2, 131, 70), (1, 7, 300)):
+        picture = torch.rand(size[0], 3, *size[1:])
+        (found,) = session.run(None, {session.get_inputs()[0].name: picture.numpy()})
+        np.testing.assert_allclose(found, parts(picture).numpy(), atol=1e-4)

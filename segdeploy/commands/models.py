@@ -1,13 +1,18 @@
 """The command `segdeploy models`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from segdeploy.commands.plugin import plugin_option
+
+if TYPE_CHECKING:
+    from segdeploy.models.cost import Cost
 
 CLASSES = 19
 HEIGHT = 512
@@ -29,6 +34,11 @@ def models(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([{"name": name, **asdict(cost)} for name, cost in costs.items()], indent=2))
         return
+    show(costs)
+
+
+def show(costs: Mapping[str, "Cost"]) -> None:
+    """Print a line a network."""
     table = Table("name", box=None)
     for title in ("parameters", f"GFLOPs at {HEIGHT}x{WIDTH}", "stride"):
         table.add_column(title, justify="right")

@@ -1,12 +1,17 @@
 """What a network costs: parameters and multiplications, counted without computing anything."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segdeploy.models.registry import build
+
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +33,10 @@ class Cost:
     stride: int
 
 
-def measure(name: str, *, classes: int, height: int, width: int) -> Cost:
-    """Count what a registered network with its default arguments costs, on tensors that hold no numbers."""
+def measure(name: str, *, classes: int, height: int, width: int, arguments: Mapping[str, Any] = NONE) -> Cost:
+    """Count what a registered network costs, on tensors that hold no numbers."""
     with torch.device("meta"):
-        network = build(name, classes).eval()
+        network = build(name, classes, **arguments).eval()
         counter = FlopCounterMode(display=False)
         with torch.no_grad(), counter:
             network(torch.empty(1, 3, height, width))
