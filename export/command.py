@@ -1,27 +1,22 @@
 """The command `segdeploy export`."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import click
 
-from segdeploy.card import ModelCard, Output
+from segdeploy.card import Output
 from segdeploy.commands.plugin import plugin_option
 from segdeploy.commands.size import ImageSize
-from segdeploy.console import next_step, note, progress
+from segdeploy.console import next_step, note
 from segdeploy.errors import ConfigError, MissingExtraError
-from segdeploy.runs import new_run, newest_best
+from segdeploy.runs import newest_best
 
 from .formats import FORMATS, PRECISIONS, choose_formats
 from .order import LEAST, Order
 from .telling import show
-
-if TYPE_CHECKING:
-    from .making import Artifact
 
 OPSET = 21
 """Newest opset that every ONNX Runtime from 1.20 on runs."""

@@ -73,7 +73,31 @@ class Files:
         return read_picture(self.paths[index]), None
 
 
-def gather(card: ModelCard, *, dataset: str | None, data: Path | None, files: Sequence[Path], most: int) -> Evidence:
+@dataclass(frozen=True, kw_only=True)
+class Some:
+    """A few of other pictures.
+
+    Attributes:
+        evidence: The pictures.
+        indices: Which of them are taken.
+    """
+
+    evidence: Evidence
+    indices: Sequence[int]
+
+    @property
+    def source(self) -> str:
+        """Where they come from."""
+        return self.evidence.source
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Picture, Mask | None]:
+        return self.evidence[self.indices[index]]
+
+
+def gather(card: ModelCard, *, dataset: str | None, data: Path | None, files: Sequence[Path], most: int | None) -> Evidence:
     """Choose what a file is proven on: what was named; else the validation split it was trained with; else drawn streets.
 
     Args:
@@ -81,7 +105,7 @@ def gather(card: ModelCard, *, dataset: str | None, data: Path | None, files: Se
         dataset: Name of a data set; the one of the training where None.
         data: Folder of the data set; the one of the training where None.
         files: Pictures, or folders of them, to be taken instead of a data set.
-        most: Largest number of pictures; more are thinned evenly.
+        most: Largest number of pictures, more are thinned evenly; None for all.
 
     Raises:
         ConfigError: Both a data set and files are named, or a folder for a network of unknown training.
@@ -104,13 +128,13 @@ def gather(card: ModelCard, *, dataset: str | None, data: Path | None, files: Se
     return _split(card, "streets", None, most)
 
 
-def spread(count: int, most: int) -> list[int]:
-    """Pick at most `most` of `count` indices, evenly spread."""
-    taken = min(count, most)
+def spread(count: int, most: int | None) -> list[int]:
+    """Pick at most `most` of `count` indices, evenly spread; all where it is None."""
+    taken = count if most is None else min(count, most)
     return [(2 * place + 1) * count // (2 * taken) for place in range(taken)]
 
 
-def _split(card: ModelCard, dataset: str | None, data: Path | None, most: int) -> Split:
+def _split(card: ModelCard, dataset: str | None, data: Path | None, most: int | None) -> Split:
     name, split = open_for(card, dataset, data=data, split="val")
     known = [label.name for label in card.classes] == [label.name for label in split.classes]
     return Split(source=f"{name} val", dataset=split, indices=spread(len(split), most), with_truth=known)

@@ -1,6 +1,6 @@
 """From a network to a file that is proven, and only then gets its name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from segdeploy.backends.base import Backend
 from segdeploy.backends.eager import EagerBackend
 from segdeploy.backends.loading import Kind
 from segdeploy.card import CARD_KEY, ModelCard
-from segdeploy.errors import ProofError
+from segdeploy.errors import GateError, ProofError
 from segdeploy.models import Deployed
 from segdeploy.parity import Parity
 from segdeploy.pixels import Batch
@@ -20,6 +20,7 @@ from segdeploy.verification import verify
 
 from .evidence import Evidence
 from .proof import Proof, prove
+from .trial import Trial
 from .worst import write_worst
 
 ELSEWHERE: Mapping[str, tuple[float, float]] = {"fp16": (0.02, 0.99), "bf16": (0.1, 0.95), "int8": (0.1, 0.95)}
@@ -62,6 +63,19 @@ class Artifact:
         return {"path": str(self.path), "bytes": self.size, **made, "parity": self.parity.to_dict(), "worst": list(map(str, self.worst))}
 
 
+class Search(Protocol):
+    """Candidates in 8 bits, tried one after the other."""
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """What was found so far."""
+        ...
+
+    def __iter__(self) -> Iterator[tuple[Candidate, Trial]]:
+        """Give those that pass on some of the pictures, the one to be preferred first."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Proving:
     """How files are proven.
@@ -100,6 +114,28 @@ def make(path: Path, candidate: Candidate, *, kind: Kind, network: Deployed, car
             stack.enter_context(replacing(companion))
         candidate.write(part, {CARD_KEY: card.to_json()})
         return finish(path, part, candidate, kind=kind, reference=EagerBackend(network, card), card=card, proving=proving)
+
+
+def make_best(path: Path, search: Search, *, kind: Kind, network: Deployed, card: ModelCard, proving: Proving) -> Artifact:
+    """Write the first candidate of a search that passes on all pictures; see `make`.
+
+    Raises:
+        GateError: None does, so that 8 bits would spoil the network.
+        OutputError: It cannot be written.
+    """
+    refusal: ProofError | None = None
+    for candidate, trial in search:
+        try:
+            told = replace(card, conversion=trial.conversion)
+            return make(path, candidate, kind=kind, network=network, card=told, proving=proving)
+        except ProofError as error:
+            refusal = error
+    best = max(search.trials, key=lambda trial: trial.score)
+    measure, reference = ("labels", 1.0) if best.parity.reference_miou is None else ("mIoU", best.parity.reference_miou)
+    found = f"the best of {len(search.trials)} candidates ({best.name}) has {best.score:.2%} {measure} where float32 has {reference:.2%}"
+    mend = "calibrate on other pictures, allow more with --max-miou-drop, or keep fp32"
+    msg = f"{path} was not written: int8 spoils this network; {found}; {mend}"
+    raise GateError(msg) from refusal
 
 
 def finish(path: Path, part: Path, candidate: Candidate, *, kind: Kind, reference: Backend, card: ModelCard, proving: Proving) -> Artifact:

@@ -14,7 +14,9 @@ from segdeploy.backends.loading import read_card
 from segdeploy.checkpoint import load_checkpoint
 from segdeploy.cli import main
 from segdeploy.errors import ConfigError
-from segdeploy.export.command import name_suffix, name_targets, sized
+from segdeploy.export.command import name_suffix, name_targets
+from segdeploy.export.exporting import ordered
+from segdeploy.export.order import Order
 from segdeploy.scores import Scores
 
 QUICK = ["--format", "torchscript", "--proof-pictures", "1"]
@@ -91,9 +93,9 @@ def test_scores_hold_only_at_the_size_that_was_scored(artifacts: Path) -> None:
     scores = Scores(miou=0.5, pixel_accuracy=0.5, dice=0.5, iou=(0.5,), pixels=1)
     card = replace(load_checkpoint(artifacts / "best.pt").card, scores=scores)
 
-    assert sized(card, None, dynamic=True).scores == scores
-    assert sized(card, (45, 60), dynamic=False).scores == scores
-    assert sized(card, (90, 120), dynamic=False).scores is None
+    assert ordered(card, Order(dynamic=True)).scores == scores
+    assert ordered(card, Order(imgsz=(45, 60))).scores == scores
+    assert ordered(card, Order(imgsz=(90, 120))).scores is None
 
 
 def test_name_must_end_as_the_format_does() -> None:
