@@ -36,3 +36,32 @@ def test_rare_class_weighs_as_enet_says() -> None:
     much, little = weigh(Quarter(), "inverse-log")
 
     assert (much, little) == (pytest.approx(1.7513 / 2.3594, abs=1e-3), pytest.approx(4.1838 / 2.3594, abs=1e-3))
+
+
+class Pair(Quarter):
+    """Two pictures of four labelled pixels: the second has no class 1, and class 2 never occurs."""
+
+    classes = (*Quarter.classes, LabelClass(name="never", color=(0, 255, 0)))
+    names = ("one", "two")
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Sample:
+        mask = np.array([[0, 0, 0, index == 0, 255]], np.uint8)
+        return Sample(image=np.zeros((1, 5, 3), np.uint8), mask=mask, name=str(index))
+
+
+def test_median_frequency_looks_only_at_pictures_that_show_a_class() -> None:
+    """Class 0 is 7 of 8, class 1 is 1 of the 4 of its one picture; their median is 9/16: weights 9/14 and 9/4, 1 for what never occurs.
+
+    Their mean over the pixels, 7/8 * 9/14 + 1/8 * 9/4 = 27/32, becomes 1.
+    """
+    much, little, never = weigh(Pair(), "median-frequency")
+
+    assert (much, little, never) == pytest.approx((9 / 14 * 32 / 27, 9 / 4 * 32 / 27, 32 / 27))
+
+
+def test_all_alike_is_no_weights() -> None:
+    """Nothing is read to find that out."""
+    assert class_weights(Pair(), "none") is None

@@ -3,7 +3,13 @@
 import re
 from pathlib import Path
 
-from segdeploy.train.birth import commit
+import pytest
+import torch
+
+from segdeploy.errors import ConfigError
+from segdeploy.models import build
+from segdeploy.train.birth import check_batch, commit
+from segdeploy.train.recipe import Recipe
 
 
 def test_commit_is_the_checkout_s_own() -> None:
@@ -11,3 +17,15 @@ def test_commit_is_the_checkout_s_own() -> None:
     in_checkout = (Path(__file__).parents[1] / ".git").exists()
 
     assert re.fullmatch(r"[0-9a-f]{40,64}" if in_checkout else "", commit())
+
+
+def test_network_that_pools_whole_pictures_needs_two() -> None:
+    """Of one picture alone a norm has one value; PyTorch would say so in the middle of the first step, in a traceback."""
+    recipe = Recipe(model="fastscnn", batch=1)
+    with torch.device("meta"):
+        pooling, other = build("fastscnn", 2), build("regseg", 2)
+
+    with pytest.raises(ConfigError, match="take --batch 2"):
+        check_batch(recipe, pooling, processes=1)
+    check_batch(recipe, pooling, processes=2)
+    check_batch(recipe, other, processes=1)

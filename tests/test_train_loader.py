@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from segdeploy.card import LabelClass
 from segdeploy.datasets import Sample
 from segdeploy.errors import DataError
-from segdeploy.train.loader import Loader, Shuffle, choose_workers
+from segdeploy.train.loader import Augmented, Batch, Loader, Shuffle, choose_workers, stack
+from segdeploy.train.processes import Processes
 from segdeploy.train.recipe import Recipe
+from segdeploy.train.tint import Tint, apply_tint
 
 PLAIN = Recipe(imgsz=(4, 4), batch=2, scale=(1.0, 1.0), flip=0.0, color=0.0, workers=0)
 
@@ -62,6 +65,46 @@ def test_every_epoch_has_its_own_order_which_can_be_repeated() -> None:
     assert first != second
     assert len(set(first)) == 6
     assert numbers(Loader(Numbered(), PLAIN, cuda=False), 1) == second
+
+
+def test_an_epoch_goes_on_where_it_was_left() -> None:
+    """The batches behind the first two are the same, whether those were read or not."""
+    loader = Loader(Numbered(), PLAIN, cuda=False)
+
+    rest = [int(mask[0, 0]) for batch in loader.epoch(4, first=2) for mask in batch.masks]
+
+    assert len(rest) == 2
+    assert rest == numbers(loader, 4)[4:]
+
+
+def test_processes_share_every_batch() -> None:
+    """Together they see what one alone sees; none of them sees what another does, and an odd batch is nobody's fault."""
+    recipe = replace(PLAIN, batch=3)
+    parts = [list(Shuffle(7, recipe, Processes(rank=rank, size=2))) for rank in range(2)]
+
+    for whole, one, other in zip(Shuffle(7, recipe), *parts, strict=True):
+        assert sorted(one + other) == sorted(whole)
+        assert len(one) == 2
+
+
+def test_fewer_pictures_than_processes_are_told() -> None:
+    """A process without a picture would wait for ever."""
+    with pytest.raises(DataError, match="8 processes cannot share 7 pictures"):
+        Loader(Numbered(), PLAIN, cuda=False, processes=Processes(size=8))
+
+
+def test_for_a_device_the_colors_are_left_to_it() -> None:
+    """What is to be done to them goes with the picture, and is what a worker would have done."""
+    recipe = replace(PLAIN, color=0.3, hue=0.1)
+    left, done = (stack([Augmented(Numbered(), recipe, tinted=tinted)[0, 6]]) for tinted in (False, True))
+
+    assert isinstance(left, Batch)
+    assert isinstance(done, Batch)
+    assert not left.images[..., 0].any()
+    assert left.tints.shape == (1, 8)
+    assert done.tints.shape == (1, 0)
+    expected = apply_tint(left.images[0].numpy()[:, :, ::-1].copy(), Tint.of(left.tints[0].tolist()))
+    np.testing.assert_array_equal(done.images[0].numpy()[:, :, ::-1], expected)
 
 
 def test_fewer_samples_than_a_batch_are_a_batch() -> None:

@@ -1,0 +1,34 @@
+"""The check that learning works at all."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from segdeploy import datasets
+from segdeploy.train.overfit import First, unchanged
+from segdeploy.train.recipe import Recipe
+from segdeploy.train.splits import open_both
+
+
+def test_both_splits_are_the_first_pictures_of_the_training_split(tiny_camvid: Path) -> None:
+    """A network that cannot learn them by heart cannot learn."""
+    recipe = Recipe(dataset="camvid", data=str(tiny_camvid), overfit=4)
+    names = list(datasets.load("camvid", tiny_camvid, "train").names)[:4]
+
+    train, val = open_both(recipe, room=0)
+
+    assert list(train.names) == list(val.names) == names
+    assert len(train) == 4
+    assert train[3].name == names[3]
+    assert train.rule == "the first 4 of the training split, also to validate"
+
+
+def test_no_more_than_there_are(tiny_camvid: Path) -> None:
+    """Twelve pictures are twelve."""
+    assert len(First(datasets.load("camvid", tiny_camvid, "train"), 100)) == 12
+
+
+def test_pictures_are_shown_as_they_are() -> None:
+    """Whatever the recipe does to them otherwise; all else stays."""
+    recipe = Recipe(scale=(0.5, 2.0), max_share=0.75, flip=0.5, color=0.3, hue=0.1, blur=0.5, lr=0.5)
+
+    assert unchanged(recipe) == replace(recipe, scale=(1.0, 1.0), max_share=1.0, flip=0.0, color=0.0, hue=0.0, blur=0.0)
