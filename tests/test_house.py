@@ -46,7 +46,7 @@ FLOORS = [
     {"models.regseg", "models.unet"},
     {"models"},
     {"checkpoint"},
-    {"backends.base", "backends.onnx_file", "backends.torchscript_file"},
+    {"backends.base", "backends.views", "backends.onnx_file", "backends.torchscript_file"},
     {"backends.eager", "backends.onnx_runtime", "backends.torchscript"},
     {"backends.loading", "backends"},
     {"predictor", "verification"},

@@ -356,3 +356,107 @@ def test_part_of_a_video(artifacts: Path) -> None:
     with VideoSource(Path("part/drive-overlay.mp4")) as source:
         assert [frame.seconds for frame in source] == pytest.approx([0.0003, 0.1337, 0.267], abs=0.002)
     assert span(Path("part/drive-overlay.mp4"), "audio") == pytest.approx(1 / 3, abs=0.2)
+
+
+def test_everything_that_can_be_kept_of_a_video(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Films for what is looked at, pictures for what is exact, and one file for records."""
+    clip = write_clip(Path("drive.mp4"), 3)
+    kinds = "overlay,mask,color,confidence,side,cutout,jsonl,geojson,coco,rle"
+
+    assert call("--model", artifacts / "best.onnx", "--video", clip, "--save", kinds, "--classes", "road,sky", "--palette", "turbo") == 0
+
+    folder = Path("runs/run/drive")
+    films, records = {"overlay", "side"}, {"jsonl": ".jsonl", "coco": ".json", "rle": ".json"}
+    expected = {f"drive-{kind}{'.mp4' if kind in films else records.get(kind, '')}" for kind in kinds.split(",")}
+    assert {path.name for path in folder.iterdir()} == expected
+    with VideoSource(folder / "drive-side.mp4") as source:
+        assert (source.width, source.height, len(list(source))) == (160, 60, 3)
+    assert len((folder / "drive-jsonl.jsonl").read_text().splitlines()) == 3
+    line = json.loads((folder / "drive-jsonl.jsonl").read_text().splitlines()[1])
+    assert line["seconds"] == pytest.approx(1 / 15, abs=1e-4)
+    assert set(line["milliseconds"]) == {"prepare", "infer", "mask", "draw"}
+    names = [f"{index:06d}" for index in range(3)]
+    for kind, ending in (("mask", "png"), ("color", "png"), ("confidence", "png"), ("cutout", "png"), ("geojson", "geojson")):
+        assert sorted(path.name for path in (folder / f"drive-{kind}").iterdir()) == [f"{name}.{ending}" for name in names]
+    np.testing.assert_array_equal(read_ids(folder / "drive-mask" / "000001.png"), read_ids(folder / "drive-color" / "000001.png"))
+
+
+def test_cutouts_before_a_color(artifacts: Path) -> None:
+    """With something behind it a cutout is a film, and of a picture one that is opaque."""
+    clip = write_clip(Path("drive.mp4"), 2)
+    cv2.imwrite("a.png", np.full((30, 40, 3), 90, np.uint8))
+    more = ("--model", artifacts / "best.onnx", "--save", "cutout", "--classes", "road", "--background", "00ff00")
+
+    assert call(*more, "--video", clip) == 0
+    assert call(*more, "--image", "a.png") == 0
+
+    with VideoSource(Path("runs/run/drive/drive-cutout.mp4")) as source:
+        assert len(list(source)) == 2
+    assert cv2.imread("runs/run/pictures/cutout/a.png", cv2.IMREAD_UNCHANGED).shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize("workers", [(), ("--serial",), ("--latency",)])
+@pytest.mark.parametrize("smooth", ["ema", "hysteresis"])
+def test_smoothed_frames_keep_their_order(
+    artifacts: Path, capsys: pytest.CaptureFixture[str], smooth: str, workers: tuple[str, ...]
+) -> None:
+    """Frames are answered in parallel and steadied one after the other: the masks are those of a loop by hand."""
+    from segdeploy.backends.loading import load_backend
+    from segdeploy.pixels import answer_mask, to_batch
+    from segdeploy.video.smoothing import make_smoother
+
+    clip = write_clip(Path("drive.mp4"), 12, noisy=True)
+
+    assert call("--model", artifacts / "best.onnx", "--video", clip, "--save", "mask", "--smooth", smooth, "--json", *workers) == 0
+
+    told = capsys.readouterr()
+    flicker = json.loads(told.out)["flicker"]
+    assert 0 <= flicker["after"] <= flicker["before"] <= 1
+    assert "changed it back with the next frame; steadied" in told.err
+    backend = load_backend(artifacts / "best.onnx")
+    smoother = make_smoother(smooth, backend.card)
+    with VideoSource(clip) as source:
+        for frame in source:
+            answer = smoother.smooth(backend.run(to_batch([frame.image], backend.card.input)))
+            mask = answer_mask(answer, backend.card.input, height=60, width=80)
+            np.testing.assert_array_equal(read_ids(Path(f"runs/run/drive/drive-mask/{frame.index:06d}.png")), mask)
+
+
+def test_more_views_give_other_masks(artifacts: Path) -> None:
+    """The mean over the picture and its mirror is that of `ViewsBackend`."""
+    from segdeploy.backends.loading import load_backend
+    from segdeploy.backends.views import ViewsBackend
+
+    cv2.imwrite("a.png", np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
+
+    assert call("--model", artifacts / "best.onnx", "--image", "a.png", "--save", "mask", "--tta", "flip") == 0
+
+    network = load_backend(artifacts / "best.onnx")
+    mask = read_ids(Path("runs/run/pictures/mask/a.png"))
+    np.testing.assert_array_equal(mask, Predictor(ViewsBackend(network, ["flip"])).mask(cv2.imread("a.png")))
+    assert (mask != Predictor(network).mask(cv2.imread("a.png"))).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--classes", "road,moon"], 2, "'moon' in --classes is no class of the network; its classes are Sky"),
+        (["--save", "cutout"], 2, "add --classes"),
+        (["--background", "00ff00"], 2, "add --save cutout"),
+        (["--palette", "rainbow"], 2, "no palette or file rainbow"),
+        (["--tta", "spin"], 2, "'spin' is no way to look"),
+        (["--tta", "scales"], 2, "export it with --dynamic"),
+        (["--smooth", "ema"], 2, "pictures do not follow each other in time"),
+        (["--save", "cutout", "--classes", "road", "--background", "nowhere.png"], 3, "there is no nowhere.png"),
+    ],
+)
+def test_wishes_that_cannot_be_get_one_sentence(
+    artifacts: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, sentence: str
+) -> None:
+    """Before anything is written."""
+    cv2.imwrite("a.png", np.zeros((8, 8, 3), np.uint8))
+
+    assert call("--model", artifacts / "best.onnx", "--image", "a.png", *arguments) == code
+
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+    assert not list(Path().glob("runs/run/*"))

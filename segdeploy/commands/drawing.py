@@ -45,11 +45,15 @@ class Wish:
             msg = "--background is what is behind a cutout; add --save cutout"
             raise ConfigError(msg)
 
-    def drawing(self, classes: Sequence[LabelClass], *, seen: bool = False) -> Drawing:
+    def drawing(self, classes: Sequence[LabelClass]) -> Drawing:
         """Give what draws a network's classes; raises ConfigError where they are others than those asked for."""
-        known = [entry.name for entry in classes]
-        if unknown := [name for name in self.names if name not in known]:
-            msg = f"{unknown[0]!r} in --classes is no class of the network; its classes are {', '.join(known)}"
+        # Capital letters make a difference only where two classes differ in nothing else.
+        exact = {entry.name: index for index, entry in enumerate(classes)}
+        known = {name.casefold(): index for name, index in exact.items()} | exact
+        places = [known.get(name, known.get(name.casefold())) for name in self.names]
+        if None in places:
+            names = ", ".join(entry.name for entry in classes)
+            msg = f"{self.names[places.index(None)]!r} in --classes is no class of the network; its classes are {names}"
             raise ConfigError(msg)
         return Drawing(
             recolored(classes, self.palette) if self.palette else classes,
@@ -57,9 +61,8 @@ class Wish:
             opacity=self.opacity,
             legend=self.legend,
             contours=self.contours,
-            only=[known.index(name) for name in self.names] if self.names else None,
+            only=[place for place in places if place is not None] if self.names else None,
             background=self.background,
-            seen=seen,
         )
 
 

@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from segdeploy.backends.loading import BACKENDS, load_backend
+from segdeploy.backends.views import ViewsBackend
 from segdeploy.card import ModelCard
 from segdeploy.commands.plugin import plugin_option
+from segdeploy.commands.quality import tta_option
 from segdeploy.console import next_step, note, progress
 from segdeploy.datasets.of_card import open_for
 from segdeploy.datasets.server import ids_writer
@@ -27,6 +29,7 @@ from segdeploy.scores import Scores
 @click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="What must run it.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Pictures at once.")
+@tta_option
 @click.option("--save-ids", type=click.Path(path_type=Path), help="Folder for the answers with the ids that the data set's server reads.")
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON, each in [0, 1].")
@@ -39,6 +42,7 @@ def evaluate(
     backend: str,
     device: str,
     batch: int,
+    views: tuple[str, ...],
     save_ids: Path | None,
     as_json: bool,
 ) -> None:
@@ -48,7 +52,7 @@ def evaluate(
     save = ids_writer(name, save_ids) if save_ids else None
     note(f"{model} on {loaded.device}, {len(pictures)} pictures of {name} {split}")
     with progress("eval", len(pictures)) as step:
-        scores = score(Predictor(loaded), pictures, batch=batch, on_step=step, on_mask=save)
+        scores = score(Predictor(ViewsBackend(loaded, views)), pictures, batch=batch, on_step=step, on_mask=save)
     if save_ids:
         note(f"wrote {len(pictures)} masks to {save_ids}")
     if save_ids and not scores.pixels:
@@ -58,7 +62,14 @@ def evaluate(
         raise DataError(msg)
     elif as_json:
         iou = {label.name: value for label, value in zip(loaded.card.classes, scores.iou, strict=True)}
-        values = {"model": str(model), "device": loaded.device, "dataset": name, "split": split, "pictures": len(pictures)}
+        values = {
+            "model": str(model),
+            "device": loaded.device,
+            "dataset": name,
+            "split": split,
+            "pictures": len(pictures),
+            "tta": list(views),
+        }
         click.echo(json.dumps({**values, "scores": scores.to_dict(), "classes": iou}, indent=2))
     else:
         show(scores, loaded.card)

@@ -6,11 +6,13 @@ from pathlib import Path
 import click
 
 from segdeploy.backends.loading import BACKENDS, load_backend
+from segdeploy.backends.views import ViewsBackend
 from segdeploy.commands.destination import Destination, destination_options
 from segdeploy.commands.drawing import Wish, drawing_options
 from segdeploy.commands.encoding import encoding_options
 from segdeploy.commands.pacing import pace_options
 from segdeploy.commands.plugin import plugin_option
+from segdeploy.commands.quality import make_steadying, smooth_option, tta_option
 from segdeploy.commands.sourcing import Wanted, source_options
 from segdeploy.console import next_step, note, progress
 from segdeploy.errors import DataError
@@ -26,6 +28,8 @@ from segdeploy.video.stopping import stoppable
 @click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="What must run it.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
 @pace_options
+@tta_option
+@smooth_option
 @drawing_options
 @encoding_options
 @destination_options
@@ -38,6 +42,8 @@ def run(
     backend: str,
     device: str,
     pace: Pace,
+    views: tuple[str, ...],
+    smooth: str | None,
     wish: Wish,
     encoding: Encoding,
     place: Destination,
@@ -53,9 +59,11 @@ def run(
     pace.share_cores()
     with stoppable() as stop, wanted.open(lambda: not stop.is_set()) as opened:
         source, film = opened.source, opened.film
-        loaded = load_backend(model, backend=backend, device=device, threads=pace.network_threads, spinning=pace.serial)
+        network = load_backend(model, backend=backend, device=device, threads=pace.network_threads, spinning=pace.serial)
+        loaded = ViewsBackend(network, views) if views else network
         note(f"{model} on {loaded.device}")
         drawing = wish.drawing(loaded.card.classes)
+        steadying = make_steadying(smooth, loaded.card, is_film=film is not None)
         with place.open(opened, drawing, encoding=encoding, stop=stop.set) as (outputs, look), progress("run", source.frames) as step:
             done = segment_all(
                 source,
@@ -66,13 +74,17 @@ def run(
                 workers=pace.workers,
                 batch=pace.batch_for(loaded),
                 live=opened.live,
+                steadying=steadying,
                 seen=look,
                 go_on=lambda: not stop.is_set(),
                 on_step=step,
             )
     for remark in (*source.notes, *source.losses):
         note(remark)
+    if steadying:
+        note(steadying.sentence)
     report = {"model": str(model), "device": loaded.device, "outputs": [str(path) for path in done.paths], "losses": source.losses}
+    report |= {"flicker": steadying.to_dict()} if steadying else {}
     if as_json:
         click.echo(json.dumps({**report, **done.times.to_dict()}, indent=2), err=place.is_pipe)
     else:

@@ -44,7 +44,6 @@ class Drawing:
         contours: bool = False,
         only: Collection[int] | None = None,
         background: Picture | None = None,
-        seen: bool = False,
     ) -> None:
         """Prepare the colors.
 
@@ -56,7 +55,6 @@ class Drawing:
             contours: Whether the regions' edges are drawn in the full colors.
             only: Classes that are kept; all others count as not labelled. None for all.
             background: What is behind a cutout, stretched to its size; transparent where None.
-            seen: Whether the overlay is drawn although it is not kept, for somebody who looks on.
 
         Raises:
             ConfigError: The opacity is outside [0, 1].
@@ -70,7 +68,7 @@ class Drawing:
         self._kept = kept if only is not None else None
         self._opaque = table(range(len(self.classes)))
         self._background = background
-        self._overlay = seen or not {OVERLAY, SIDE}.isdisjoint(kinds)
+        self._overlay = not {OVERLAY, SIDE}.isdisjoint(kinds)
 
     @property
     def with_confidence(self) -> bool:

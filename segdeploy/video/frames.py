@@ -8,6 +8,7 @@ from typing import Protocol
 
 from segdeploy.confidence import Confidence
 from segdeploy.pictures import Picture
+from segdeploy.pixels import NetworkAnswer
 from segdeploy.scores import Mask
 from segdeploy.video.selection import Selection
 
@@ -37,6 +38,7 @@ class Segmented:
         confidence: Probability of the best class of each pixel, (H, W) uint8, 255 for 1; None where nobody asked for it.
         drawn: What is drawn of it, by kind.
         spent: Seconds that each stage took until here, by stage.
+        answer: What the network answered, (1, K, h, w), while the frames before it have a say in it; None once it is settled.
     """
 
     frame: Frame
@@ -44,6 +46,7 @@ class Segmented:
     confidence: Confidence | None
     drawn: Mapping[str, Picture]
     spent: Mapping[str, float]
+    answer: NetworkAnswer | None = None
 
     @property
     def overlay(self) -> Picture | None:

@@ -25,7 +25,7 @@ def run_threaded(
     go_on: Callable[[], bool],
     workers: int = 1,
     depth: int = DEPTH,
-    seen: Callable[[T], None] = lambda _: None,
+    settle: Callable[[T], T] = lambda item: item,
 ) -> None:
     """Read, work and write at the same time, in order.
 
@@ -39,15 +39,14 @@ def run_threaded(
         workers: How many items are worked on at the same time.
         depth: Items that wait between two threads. With 0 the source is read in this thread: a live one, of which only the newest
             item counts, reads in a thread of its own.
-        seen: Called in this thread with each result, in the items' order, before it is written.
+        settle: Called in this thread with each result, in the items' order; what it gives is written.
     """
     with ExitStack() as stack:
         ahead = stack.enter_context(ReadAhead(items, depth=depth)) if depth else items
         behind = stack.enter_context(WriteBehind(write, depth=max(1, depth)))
         wanted = takewhile(lambda _: go_on(), ahead)
         for result in stack.enter_context(closing(_worked_on(work, wanted, workers))):
-            seen(result)
-            behind.put(result)
+            behind.put(settle(result))
 
 
 def run_serial(
@@ -56,15 +55,13 @@ def run_serial(
     *,
     write: Callable[[T], None],
     go_on: Callable[[], bool],
-    seen: Callable[[T], None] = lambda _: None,
+    settle: Callable[[T], T] = lambda item: item,
 ) -> None:
     """Read, work and write one item after the other; the results are those of `run_threaded`."""
     for item in items:
         if not go_on():
             break
-        result = work(item)
-        seen(result)
-        write(result)
+        write(settle(work(item)))
 
 
 def in_batches(items: Iterable[S], size: int) -> Iterator[list[S]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -10,12 +10,14 @@ from typing import Protocol
 from segdeploy.backends.base import Backend
 from segdeploy.confidence import Confidence
 from segdeploy.errors import DataError, InterruptedRun
+from segdeploy.pictures import Picture
 from segdeploy.pixels import NetworkAnswer, answer_confidence, answer_mask, to_batch
 from segdeploy.scores import Mask
 from segdeploy.video.drawing import Drawing
 from segdeploy.video.frames import Frame, Segmented
 from segdeploy.video.pipeline import DEPTH, in_batches, run_serial, run_threaded
 from segdeploy.video.saving import Outputs
+from segdeploy.video.smoothing import Steadying
 from segdeploy.video.times import StageClock, StageTimes
 
 
@@ -53,40 +55,59 @@ class Done:
 class Segmenter:
     """A loaded network that answers frames as `Predictor` answers pictures, and draws what is wanted of them."""
 
-    def __init__(self, backend: Backend, *, drawing: Drawing, clock: StageClock) -> None:
+    def __init__(self, backend: Backend, *, drawing: Drawing, clock: StageClock, steadying: Steadying | None = None) -> None:
         """Put the stages together.
 
         Args:
             backend: What answers batches.
             drawing: What is wanted of each frame.
             clock: Measures the stages.
+            steadying: What steadies the answers from frame to frame; None for nothing.
         """
+        self._steadying = steadying
         self._card = backend.card
         self._spec = backend.card.input
         self._drawing = drawing
         self._clock = clock
         self._prepare = clock.timed_batch("prepare", partial(to_batch, spec=self._spec))
         self._infer = clock.timed_batch("infer", backend.run)
-        self._settle = clock.timed("mask", self._mask_and_confidence)
+        self._mask = clock.timed("mask", self._make_mask)
         self._draw = clock.timed("draw", drawing.draw)
 
     def segment(self, frames: Sequence[Frame]) -> list[Segmented]:
-        """Answer frames with one call of the network; several threads may do so at once."""
+        """Answer frames with one call of the network; several threads may do so at once. What is to be steadied is not drawn yet."""
         self._clock.lap()
         answers = self._infer(self._prepare([frame.image for frame in frames]))
         spent = self._clock.lap()
         return [self._finish(frame, answers[n : n + 1], spent) for n, frame in enumerate(frames)]
 
+    def settle(self, result: Segmented) -> Segmented:
+        """Steady what was answered by the frames before it, in their order, and draw it; the confidence stays the network's own."""
+        if self._steadying is None or result.answer is None:
+            return result
+        self._clock.lap()
+        mask, _ = self._mask(result.frame, self._steadying.smoother.smooth(result.answer), sure=False)
+        self._steadying.before.add(result.mask)
+        self._steadying.after.add(mask)
+        drawn = self._drawn(result.frame, mask)
+        return replace(result, mask=mask, drawn=drawn, spent={**result.spent, **self._clock.lap()}, answer=None)
+
     def _finish(self, frame: Frame, answer: NetworkAnswer, spent: Mapping[str, float]) -> Segmented:
         """Give the class of each pixel of a frame, at the frame's own size, and what is drawn of it."""
-        mask, confidence = self._settle(frame, answer)
-        drawn = self._draw(frame.image, mask) if self._drawing.draws else {}
+        mask, confidence = self._mask(frame, answer, sure=self._drawing.with_confidence)
+        if self._steadying is not None:
+            return Segmented(frame=frame, mask=mask, confidence=confidence, drawn={}, spent={**spent, **self._clock.lap()}, answer=answer)
+        drawn = self._drawn(frame, mask)
         return Segmented(frame=frame, mask=mask, confidence=confidence, drawn=drawn, spent={**spent, **self._clock.lap()})
 
-    def _mask_and_confidence(self, frame: Frame, answer: NetworkAnswer) -> tuple[Mask, Confidence | None]:
+    def _drawn(self, frame: Frame, mask: Mask) -> Mapping[str, Picture]:
+        return self._draw(frame.image, mask) if self._drawing.draws else {}
+
+    def _make_mask(self, frame: Frame, answer: NetworkAnswer, *, sure: bool) -> tuple[Mask, Confidence | None]:
+        """Give the classes that are kept, and how sure the network is of each pixel if that is asked."""
         height, width = frame.image.shape[:2]
         mask = self._drawing.select(answer_mask(answer, self._spec, height=height, width=width))
-        if not self._drawing.with_confidence:
+        if not sure:
             return mask, None
         return mask, answer_confidence(answer, self._spec, output=self._card.output, height=height, width=width)
 
@@ -101,6 +122,7 @@ def segment_all(
     workers: int = 1,
     batch: int = 1,
     live: bool = False,
+    steadying: Steadying | None = None,
     seen: Callable[[Segmented], None] = lambda _: None,
     go_on: Callable[[], bool] = lambda: True,
     on_step: Callable[[str], None] = lambda _: None,
@@ -116,6 +138,7 @@ def segment_all(
         workers: How many batches are worked on at the same time; unless `serial`.
         batch: How many frames the network is given at once.
         live: Whether the source does not wait; each result is then made of its newest frame, and no other waits before or after it.
+        steadying: What steadies the answers from frame to frame; None for nothing.
         seen: Called with each result in this thread, in order.
         go_on: Asked before each batch; once it says no, the outputs are finished with the frames that are done.
         on_step: Called after each written frame with the frames a second so far.
@@ -126,7 +149,7 @@ def segment_all(
         SegdeployError: What a stage raises; the frames before it are kept.
     """
     clock = StageClock()
-    segmenter = Segmenter(backend, drawing=drawing, clock=clock)
+    segmenter = Segmenter(backend, drawing=drawing, clock=clock, steadying=steadying)
     run = run_serial if serial else partial(run_threaded, workers=workers, depth=0 if live else DEPTH)
     with outputs as opened:
         keep = clock.timed("encode", opened.write)
@@ -139,11 +162,13 @@ def segment_all(
                 count += 1
                 on_step(f"{count / clock.elapsed:.1f} fps, {clock.slowest(workers)} is slowest")
 
-        def look(results: Sequence[Segmented]) -> None:
-            for result in results:
+        def settle(results: Sequence[Segmented]) -> list[Segmented]:
+            settled = [segmenter.settle(result) for result in results]
+            for result in settled:
                 seen(result)
+            return settled
 
-        run(in_batches(clock.timed_items("decode", source), batch), segmenter.segment, write=write, go_on=go_on, seen=look)
+        run(in_batches(clock.timed_items("decode", source), batch), segmenter.segment, write=write, go_on=go_on, settle=settle)
         if not go_on() and not live:
             kept = f"what was done is in {', '.join(map(str, opened.paths))}" if count else "nothing was written"
             msg = f"interrupted after {count} of {source.frames or 'an unknown number of'} frames; {kept}"
