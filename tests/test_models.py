@@ -86,6 +86,18 @@ def test_gradient_reaches_every_weight(case: Case) -> None:
     assert dead == []
 
 
+def test_least_batch_is_the_least_that_trains(case: Case) -> None:
+    """The trainer looks at it before the first step; whoever needs no second picture must not ask for one."""
+    network = build(case).train()
+    pictures = torch.rand(1, 3, *sides(network, 65, 130))
+
+    if getattr(network, "least_batch", 1) == 1:
+        assert answers(network, pictures)
+    else:
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            network(pictures)
+
+
 @torch.no_grad()
 def test_auxiliary_heads_answer_in_training_only(case: Case) -> None:
     """What runs is one network with one answer; the heads that help to learn cost nothing there."""

@@ -39,6 +39,23 @@ def make_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset) 
     return ModelCard(architecture=recipe.model, arguments=dict(recipe.arguments), classes=train.classes, input=spec, training=training)
 
 
+def check_batch(recipe: Recipe, network: nn.Module, *, processes: int) -> None:
+    """See that the norms have more than one picture to take means of.
+
+    Args:
+        recipe: Gives the pictures of one process in one step.
+        network: Says how many it needs, in its attribute `least_batch`; one where it has none.
+        processes: How many share their norms.
+
+    Raises:
+        ConfigError: There are too few.
+    """
+    least = getattr(network, "least_batch", 1)
+    if recipe.batch * processes < least:
+        msg = f"batch is {recipe.batch} and {recipe.model} pools whole pictures, whose norm needs {least} at least; take --batch {least}"
+        raise ConfigError(msg)
+
+
 def commit() -> str:
     """Give the commit of the checkout that this code lies in; "" for an installed package or where there is no git."""
     checkout = Path(__file__).resolve().parents[1]

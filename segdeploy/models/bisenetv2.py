@@ -24,6 +24,7 @@ class BiSeNetV2(nn.Module):
     """
 
     stride = 8
+    least_batch = 2
 
     def __init__(self, classes: int) -> None:
         """Build the network with fresh weights.

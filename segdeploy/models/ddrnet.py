@@ -23,6 +23,7 @@ class DDRNet(nn.Module):
     """
 
     stride = 8
+    least_batch = 2
 
     def __init__(self, classes: int, *, width: int = 32) -> None:
         """Build the network with fresh weights.

@@ -27,6 +27,8 @@ class DeepLabV3Plus(nn.Module):
     The logits have a quarter of the picture's size.
     """
 
+    least_batch = 2
+
     def __init__(self, classes: int, *, backbone: str = "resnet50", output_stride: int = 16) -> None:
         """Build the network with fresh weights.
 

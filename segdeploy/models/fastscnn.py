@@ -19,6 +19,7 @@ class FastSCNN(nn.Module):
     """
 
     stride = 8
+    least_batch = 2
 
     def __init__(self, classes: int) -> None:
         """Build the network with fresh weights.

@@ -21,6 +21,8 @@ class LightFPN(nn.Module):
     The logits are `finest` times smaller than the picture; while it trains, there are auxiliary ones of a sixteenth.
     """
 
+    least_batch = 2
+
     def __init__(self, classes: int, *, backbone: str = "efficientnet_lite0", width: int = 128, finest: int = 8) -> None:
         """Build the network with fresh weights.
 

@@ -31,6 +31,7 @@ class PIDNet(nn.Module):
     """
 
     stride = 8
+    least_batch = 2
 
     def __init__(self, classes: int) -> None:
         """Build the network with fresh weights.

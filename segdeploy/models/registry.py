@@ -20,7 +20,8 @@ def register(name: str) -> Callable[[B], B]:
     (N, K, h, w) at a size of its own, where h and w are H and W divided by a whole number. Its attribute `stride` is
     the number of which H and W must be multiples. No branch of its `forward` depends on a size, since an export would
     freeze that branch. Where it has auxiliary heads, they lie in its attribute `auxiliary`, and while it trains it
-    answers a tuple of logits, the main ones first.
+    answers a tuple of logits, the main ones first. Where it norms features of the whole picture, its attribute
+    `least_batch` is 2, since of one picture alone there is one value to take a mean of.
     """
 
     def keep(builder: B) -> B:
