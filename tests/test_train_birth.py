@@ -1,6 +1,7 @@
 """Where a network comes from."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,5 +28,7 @@ def test_network_that_pools_whole_pictures_needs_two() -> None:
 
     with pytest.raises(ConfigError, match="take --batch 2"):
         check_batch(recipe, pooling, processes=1)
-    check_batch(recipe, pooling, processes=2)
+    with pytest.raises(ConfigError, match="take --batch 4"):
+        check_batch(replace(recipe, batch=3), pooling, processes=2)
+    check_batch(replace(recipe, batch=4), pooling, processes=2)
     check_batch(recipe, other, processes=1)

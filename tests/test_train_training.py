@@ -56,6 +56,8 @@ def test_leaves_everything_that_people_look_at(recipe: Recipe, tmp_path: Path) -
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "best.pt",
+        "classes.png",
+        "confusion.png",
         "curves.png",
         "last.pt",
         "recipe.toml",
@@ -63,8 +65,8 @@ def test_leaves_everything_that_people_look_at(recipe: Recipe, tmp_path: Path) -
         "samples.png",
     ]
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4]
-    assert cv2.imread(str(tmp_path / "curves.png")).shape[2] == 3
-    assert cv2.imread(str(tmp_path / "samples.png")).shape[2] == 3
+    for name in ("classes", "confusion", "curves", "samples"):
+        assert cv2.imread(str(tmp_path / f"{name}.png")).shape[2] == 3
     rows = (tmp_path / "results.csv").read_text().splitlines()
     assert rows[0] == "epoch,loss,pixel_accuracy,miou,pictures_per_second,lr,seconds"
     assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4"]

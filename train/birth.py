@@ -43,16 +43,16 @@ def check_batch(recipe: Recipe, network: nn.Module, *, processes: int) -> None:
     """See that the norms have more than one picture to take means of.
 
     Args:
-        recipe: Gives the pictures of one process in one step.
+        recipe: Gives the pictures of all processes in one step.
         network: Says how many it needs, in its attribute `least_batch`; one where it has none.
-        processes: How many share their norms.
+        processes: How many share the pictures, and not their norms; 1 where they share both.
 
     Raises:
         ConfigError: There are too few.
     """
     least = getattr(network, "least_batch", 1)
-    if recipe.batch * processes < least:
-        msg = f"batch is {recipe.batch} and {recipe.model} pools whole pictures, whose norm needs {least} at least; take --batch {least}"
+    if recipe.batch // processes < least:
+        msg = f"batch is {recipe.batch} and {recipe.model} pools whole pictures, whose norm needs {least} at least; take --batch {least * processes}"
         raise ConfigError(msg)
 
 

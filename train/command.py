@@ -168,7 +168,7 @@ def finish(run: Any, folder: Path, *, leads: bool) -> None:  # noqa: ANN401 - tr
     best = best_epoch(run.history)
     assert best is not None
     click.echo(f"best mIoU {best.miou:.4f} in epoch {best.epoch}: {folder / 'best.pt'}")
-    for file in ("last.pt", "results.csv", "curves.png", "samples.png"):
+    for file in ("last.pt", "results.csv", "curves.png", "classes.png", "confusion.png", "samples.png"):
         click.echo(f"  {folder / file}")
     next_step(f"segdeploy export {folder / 'best.pt'} --format onnx")
 

@@ -22,8 +22,9 @@ from segdeploy.predictor import Predictor
 from segdeploy.scores import ConfusionMatrix, Scores
 
 from .balance import class_weights
-from .birth import make_card
+from .birth import check_batch, make_card
 from .borrowing import borrow
+from .class_plots import draw_classes, draw_confusion
 from .history import Epoch, best_epoch, improves, write_history
 from .interruption import Halt, stoppable
 from .loader import Loader
@@ -64,6 +65,7 @@ class Run:
         self._device = processes.device(choose_device(recipe.device))
         settle(recipe, self._device, processes)
         network = models.build(recipe.model, len(self._train.classes), **recipe.arguments)
+        check_batch(recipe, network, processes=processes.size if self._device.type == "cpu" else 1)
         if last is None:
             self._begin(network)
         deployed = models.Deployed(network, recipe.mean, recipe.std)
@@ -77,6 +79,7 @@ class Run:
         torch.manual_seed(recipe.seed + processes.rank)
         self._predictor = Predictor(EagerBackend(self._loop.answering, self._card, device=self._device))
         self._best = ConfusionMatrix(len(self._train.classes))
+        self._record = recorder() if recipe.tensorboard else None
         if last is not None:
             self._restore(last)
 
@@ -141,11 +144,19 @@ class Run:
             msg = f"interrupted at once; what was kept before remains: segdeploy train --resume {folder / LAST}"
             raise InterruptedRun(msg) from None
         finally:
-            if self.history and self._processes.leads:
-                draw_curves(folder / "curves.png", self.history)
+            if self._processes.leads:
+                self._draw(folder)
         if self._processes.leads:
             best = load_checkpoint(folder / BEST)
             draw_samples(folder / "samples.png", Predictor(EagerBackend(best.network(), best.card, device=self._device)), self._val)
+
+    def _draw(self, folder: Path) -> None:
+        """Draw what was measured until now."""
+        if self.history:
+            draw_curves(folder / "curves.png", self.history)
+        if self._best.counts.any():
+            draw_confusion(folder / "confusion.png", self._best, self._val.classes)
+            draw_classes(folder / "classes.png", self._best, self._val.classes)
 
     def _ended(self) -> bool:
         """Tell whether all epochs are done, or so many without a better score that the patience ends."""
@@ -207,6 +218,8 @@ class Run:
                 save_checkpoint(folder / BEST, self._checkpoint(scores))
         if self._processes.leads:
             write_history(folder / "results.csv", self.history)
+            if self._record:
+                self._record(folder / "events", epoch)
         self._keep(folder, scores)
 
     def _keep(self, folder: Path, scores: Scores | None = None) -> None:
@@ -223,6 +236,13 @@ class Run:
         training = replace(self._card.training, epochs=len(self.history))
         weights = {key: value.detach().cpu() for key, value in self._loop.answering.network.state_dict().items()}
         return Checkpoint(card=replace(self._card, training=training, scores=scores), weights=weights, state={})
+
+
+def recorder() -> Callable[[Path, Epoch], None]:
+    """Give what writes events; raises MissingExtraError where TensorBoard is not installed."""
+    from .events import write_events
+
+    return write_events
 
 
 def farewell(folder: Path, epochs: int, steps: int) -> str:
