@@ -52,7 +52,8 @@ def check_batch(recipe: Recipe, network: nn.Module, *, processes: int) -> None:
     """
     least = getattr(network, "least_batch", 1)
     if recipe.batch // processes < least:
-        msg = f"batch is {recipe.batch} and {recipe.model} pools whole pictures, whose norm needs {least} at least; take --batch {least * processes}"
+        need = f"whose norm needs {least} at least; take --batch {least * processes}"
+        msg = f"batch is {recipe.batch} and {recipe.model} pools whole pictures, {need}"
         raise ConfigError(msg)
 
 
