@@ -55,7 +55,8 @@ CODECS: Mapping[str, Codec] = {
         tag="hvc1",
         others={},
         threads_option="x265-params",
-        threads_value="log-level=none:pools={}",
+        # Closed groups of pictures, as the other encoders make, can be cut and gone on with.
+        threads_value="log-level=none:open-gop=0:pools={}",
     ),
     "av1": Codec(
         encoder="libsvtav1",

@@ -15,10 +15,11 @@ from av.packet import Packet
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
-from segdeploy.atomic import sync
-from segdeploy.errors import DataError, OutputError
+from segdeploy.errors import DataError, OutputError, SegdeployError
 from segdeploy.pictures import Picture
 from segdeploy.video.codecs import Encoding
+from segdeploy.video.growing import AT_ONCE, GROWING, SHIFT, name_whole
+from segdeploy.video.kept import kept_of, kept_packets, part_of
 from segdeploy.video.sound import Sound
 
 TICKS = 90000
@@ -34,6 +35,9 @@ LIMITED = 1
 
 class VideoSink:
     """An MP4 file, written as `NAME.part` and named when it is whole.
+
+    `NAME.part` is no MP4 yet: what a killed process leaves of it can be gone on with (see `kept`), and FFmpeg reads it. At the end it is
+    copied into the form that begins to play before all of it has come.
 
     It is a context manager. When its block fails or is interrupted, the file is finished with the frames that it has, is
     playable, and gets its name: what was done stays. Nothing is left where no frame was written, or the file itself failed.
@@ -54,6 +58,7 @@ class VideoSink:
         end: float | None = None,
         encoding: Encoding | None = None,
         threads: int = 0,
+        kept: int = 0,
     ) -> None:
         """Open the file.
 
@@ -68,30 +73,36 @@ class VideoSink:
             end: Seconds of that clock behind which no sound is kept; None for all of it.
             encoding: How it is compressed; H.264 of its usual quality where None.
             threads: Threads of the encoder; 0 lets it choose.
+            kept: How many frames are taken over from an interrupted run, as `count_kept` gave it.
 
         Raises:
             OutputError: The file cannot be written.
+            ConfigError: What is taken over was begun with other options.
             DataError: The sound cannot be read.
         """
         self._path = path
-        self._part = path.with_name(path.name + ".part")
+        self._part = part_of(path)
         self._size = (height, width)
+        self._tag = (encoding or Encoding()).its_codec.tag
         self._tick = Fraction(1, rate.numerator * math.ceil(TICKS / rate.numerator))
         self._duration = round(1 / rate / self._tick)
         self._last: int | None = None
-        self._start = start
+        self._decoded: Fraction | None = None
+        self._start = start - SHIFT
         self._end = math.inf if end is None else end
         self._broken = False
         self._reformatter = VideoReformatter()
         with self._refusing():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
+            self._container = av.open(str(self._part), "w", format=GROWING, options=AT_ONCE)
         self._stream = self._add_stream(rate, encoding or Encoding(), threads)
         self._stream.codec_context.sample_aspect_ratio = aspect
         self._sound: Sound | None = None
         try:
-            self._sound = Sound(sound, self._container, start=start) if sound else None
-        except DataError:
+            self._sound = Sound(sound, self._container, start=start, shift=SHIFT) if sound else None
+            if kept:
+                self._take_over(kept)
+        except SegdeployError:
             self._discard()
             raise
 
@@ -130,17 +141,15 @@ class VideoSink:
             return
         try:
             with self._refusing():
-                self._finish(end=self._end - self._start if error is None else float((self._last + self._duration) * self._tick))
-                sync(self._part)
-                self._part.replace(self._path)
+                self._flush(end=self._end - self._start if error is None else float((self._last + self._duration) * self._tick))
+                name_whole(self._part, self._path, tag=self._tag)
+                kept_of(self._path).unlink(missing_ok=True)
         finally:
             self._discard()
 
     def _add_stream(self, rate: Fraction, encoding: Encoding, threads: int) -> VideoStream:
         stream = self._container.add_stream(encoding.its_codec.encoder, rate=rate, options=encoding.options(threads))
         codec = stream.codec_context
-        if encoding.its_codec.tag:
-            codec.codec_tag = encoding.its_codec.tag
         codec.height, codec.width = (side + side % 2 for side in self._size)
         codec.pix_fmt = "yuv420p"
         codec.time_base = self._tick
@@ -163,9 +172,30 @@ class VideoSink:
             # Of a clip with fewer frames than it holds back, libx265 gives decoding times that it never set; no frame goes back there.
             if packet.pts is not None and (packet.dts is None or abs(packet.pts - packet.dts) > HELD_BACK * self._duration):
                 packet.dts = packet.pts
-            self._container.mux_one(packet)
+            self._mux_later(packet)
 
-    def _finish(self, end: float) -> None:
+    def _mux_later(self, packet: "Packet[VideoStream]") -> None:
+        """Write a packet; behind frames that were taken over, an encoder begins to count decoding times anew."""
+        assert packet.dts is not None
+        if self._decoded is not None and packet.dts * packet.time_base <= self._decoded:
+            packet.dts = math.floor(self._decoded / packet.time_base) + 1
+        self._decoded = packet.dts * packet.time_base
+        self._container.mux_one(packet)
+
+    def _take_over(self, kept: int) -> None:
+        """Copy the frames of an interrupted run, with the sound beside them."""
+        # Writing the head opens the encoder, of which only then is known what it writes there.
+        self._container.start_encoding()
+        with self._refusing():
+            for packet in kept_packets(self._path, kept, self._stream.codec_context.extradata):
+                assert packet.pts is not None
+                self._last = max(self._last or 0, round(packet.pts * packet.time_base / self._tick))
+                packet.stream = self._stream
+                self._mux_later(packet)
+                if self._sound:
+                    self._sound.write_until(min(float(self._last * self._tick), self._end - self._start))
+
+    def _flush(self, end: float) -> None:
         """Write what the encoder holds back and the sound up to `end`, in seconds."""
         self._mux(self._stream.encode(None))
         if self._sound:

@@ -1,6 +1,8 @@
 """The sound of one file, carried into another beside the new pictures."""
 
+import math
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,13 +25,14 @@ RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
 class Sound:
     """The first sound of a file, written little by little, so that only a moment of it waits in memory."""
 
-    def __init__(self, path: Path, output: OutputContainer, *, start: float = 0.0) -> None:
+    def __init__(self, path: Path, output: OutputContainer, *, start: float = 0.0, shift: int = 0) -> None:
         """Open a file and give the output a stream for its sound; a file without sound stays silent.
 
         Args:
             path: Video or sound file.
             output: Container to which nothing has been written yet.
-            start: Seconds from the file's first moment on that are time 0 of the output.
+            start: Seconds from the file's first moment on at which the output begins.
+            shift: Seconds of the output's time at which it begins.
 
         Raises:
             DataError: The file cannot be read.
@@ -41,7 +44,7 @@ class Sound:
             raise DataError(msg) from error
         assert isinstance(self._input, InputContainer)
         self._output = output
-        self._packets = _packets(self._input, output, start) if self._input.streams.audio else iter(())
+        self._packets = _packets(self._input, output, _Clock(self._input, start, shift)) if self._input.streams.audio else iter(())
         self._waiting = next(self._packets, None)
 
     def write_until(self, seconds: float) -> None:
@@ -60,16 +63,16 @@ def start_time(container: InputContainer) -> float:
     return (container.start_time or 0) / av.time_base
 
 
-def _packets(source: InputContainer, output: OutputContainer, start: float) -> Iterator[SoundPacket]:
+def _packets(source: InputContainer, output: OutputContainer, clock: "_Clock") -> Iterator[SoundPacket]:
     stream = source.streams.audio[0]
     if stream.codec_context.name in COPIED:
-        return _copied(stream, output.add_stream_from_template(stream), start)
+        return _copied(stream, output.add_stream_from_template(stream), clock)
     rate = stream.codec_context.sample_rate
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
-    return _encoded(stream, output.add_stream("aac", rate=rate if rate in RATES else 48000, layout=layout), start)
+    return _encoded(stream, output.add_stream("aac", rate=rate if rate in RATES else 48000, layout=layout), clock)
 
 
-def _copied(stream: AudioStream, output: AudioStream, start: float) -> Iterator[SoundPacket]:
+def _copied(stream: AudioStream, output: AudioStream, clock: "_Clock") -> Iterator[SoundPacket]:
     """Give the packets of a stream for another one, from time 0 on, leaving out those that go back in time."""
     last: int | None = None
     for packet in _read(stream):
@@ -77,15 +80,14 @@ def _copied(stream: AudioStream, output: AudioStream, start: float) -> Iterator[
         if time is None or (last is not None and time <= last):
             continue
         last = time
-        packet.pts = packet.dts = time - _shift(stream, packet, start)
-        # The sound that begins before the start by less than a packet is cut, as players do with the file's own beginning.
-        if start and packet.pts < 0:
+        packet.pts = packet.dts = clock.set(time, packet.time_base)
+        if clock.is_early(packet.pts, packet.time_base):
             continue
         packet.stream = output
         yield packet
 
 
-def _encoded(stream: AudioStream, output: AudioStream, start: float) -> Iterator[SoundPacket]:
+def _encoded(stream: AudioStream, output: AudioStream, clock: "_Clock") -> Iterator[SoundPacket]:
     """Decode a stream and encode it for another one, from time 0 on, leaving out what is damaged."""
     for packet in _read(stream):
         try:
@@ -94,8 +96,8 @@ def _encoded(stream: AudioStream, output: AudioStream, start: float) -> Iterator
             continue
         for frame in frames:
             if frame.pts is not None:
-                frame.pts -= _shift(stream, packet, start)
-                if start and frame.pts < 0:
+                frame.pts = clock.set(frame.pts, packet.time_base)
+                if clock.is_early(frame.pts, packet.time_base):
                     continue
             yield from output.encode(frame)
     yield from output.encode(None)
@@ -114,9 +116,21 @@ def _read(stream: AudioStream) -> Iterator[SoundPacket]:
             yield packet
 
 
-def _shift(stream: AudioStream, packet: SoundPacket, start: float) -> int:
-    assert isinstance(stream.container, InputContainer)
-    return round((start_time(stream.container) + start) / packet.time_base)
+class _Clock:
+    """Turns the times of a file into those of the output."""
+
+    def __init__(self, container: InputContainer, start: float, shift: int) -> None:
+        self._late = shift - start_time(container) - start
+        # What comes before the beginning of the whole file stays: players cut it themselves.
+        self._first = shift if start else -math.inf
+
+    def set(self, time: int, base: Fraction) -> int:
+        """Give the output's time, in ticks of the same base."""
+        return time + round(self._late / base)
+
+    def is_early(self, time: int, base: Fraction) -> bool:
+        """Tell whether a time of the output lies before its beginning."""
+        return time * base < self._first
 
 
 def _seconds(packet: SoundPacket) -> float:
