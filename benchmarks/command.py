@@ -10,13 +10,18 @@ import click
 from segdeploy.atomic import write_text
 from segdeploy.backends.loading import BACKENDS, kind_of, read_card
 from segdeploy.card import ModelCard
+from segdeploy.commands.size import ImageSize
 from segdeploy.console import note, progress
 from segdeploy.datasets.of_card import place_for
-from segdeploy.errors import ConfigError, ModelError, SegdeployError
+from segdeploy.errors import ConfigError, DataError, ModelError, SegdeployError
+from segdeploy.machine import survey
 from segdeploy.runs import result_folder
 from segdeploy.video.sources import VideoSource
 
-from .comparison import Plan, compare
+from .asking import Counts
+from .comparison import Plan, compare, ways_of
+from .gallery import Pair
+from .gate import Verdict, check_gate, check_machine, gate, parse_limits
 from .report import Report
 from .rounds import PROCESSES
 from .to_html import to_html
@@ -36,13 +41,18 @@ from .words import summary
 @click.option("--pictures", type=click.IntRange(min=1), help="How many pictures are answered.  [default: all of the split]")
 @click.option("--runs", default=20, show_default=True, type=click.IntRange(min=1), help="Timed runs in each round.")
 @click.option("--warm-up", default=3, show_default=True, type=click.IntRange(min=0), help="Runs before them that are not timed.")
-@click.option(
-    "--rounds", default=3, show_default=True, type=click.IntRange(min=1), help="Rounds of each artifact, each a process of its own."
-)
-@click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="Runtime of all artifacts.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1), help="Rounds of each row, each a process of its own.")
+@click.option("--repeat-until-stable", is_flag=True, help="Add rounds, up to 12, until each median is known within 5%.")
+@click.option("--backend", "backends", multiple=True, type=click.Choice(BACKENDS), help="Runtime; may be repeated.  [default: auto]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of each network.  [default: as many as there are cores]")
+@click.option("--threads", type=Counts(), help="Threads of each network, several with commas.  [default: as many as there are cores]")
+@click.option("--batch", "batches", default="1", show_default=True, type=Counts(), help="Pictures at once, several with commas.")
+@click.option(
+    "--imgsz", "sizes", multiple=True, type=ImageSize(), help="Size of dynamic files' input; may be repeated.  [default: their own]"
+)
 @click.option("--video", type=click.Path(path_type=Path), help="A video to run each artifact over, from its file to an overlay video.")
+@click.option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="An older report.json to compare with.")
+@click.option("--fail-on", help="How much worse than the baseline is too much, for example p95=+15%,miou=-0.3; exits with 6.")
 @click.option("--name", help="Name of the run's folder.  [default: the first artifact's]")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the report.  [default: runs/benchmark/NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of its summary.")
@@ -56,21 +66,34 @@ def benchmark(
     runs: int,
     warm_up: int,
     rounds: int,
-    backend: str,
+    repeat_until_stable: bool,
+    backends: tuple[str, ...],
     device: str,
-    threads: int | None,
+    threads: tuple[int, ...] | None,
+    batches: tuple[int, ...],
+    sizes: tuple[tuple[int, int], ...],
     video: Path | None,
+    baseline: Path | None,
+    fail_on: str | None,
     name: str | None,
     output: Path | None,
     as_json: bool,
 ) -> None:
     """Measure accuracy and latency of ARTIFACTS against the first checkpoint among them, and write a report.
 
-    Each artifact is measured in processes of its own, in rounds by turns. Exits with 1 where an artifact failed; the others are reported.
+    Each row (an artifact with a runtime, threads, a batch and a size) is measured in processes of its own, in rounds by turns. Exits with
+    1 where a row failed (the others are reported), and with 6 where one is worse than --fail-on allows.
     """
     if name is not None and output is not None:
         msg = "--output is the folder itself; leave out --name, which names one below runs/benchmark"
         raise ConfigError(msg)
+    if (baseline is None) != (fail_on is None):
+        msg = "--baseline and --fail-on belong together: an older report.json, and how much worse than it is too much"
+        raise ConfigError(msg)
+    limits = parse_limits(fail_on) if fail_on else ()
+    old = None if baseline is None else read_report(baseline)
+    if old is not None:
+        check_machine(old, survey(), limits)
     for path in artifacts:
         kind_of(path)
     if video is not None:
@@ -79,9 +102,11 @@ def benchmark(
         dataset, data = place_for(first_card(artifacts), dataset, data=data)
     plan = Plan(
         artifacts=artifacts,
-        backend=backend,
+        backends=backends or ("auto",),
         device=device,
-        threads=threads,
+        threads=threads or (None,),
+        batches=batches,
+        sizes=sizes or (None,),
         dataset=dataset,
         data=data,
         split=split,
@@ -89,20 +114,48 @@ def benchmark(
         runs=runs,
         warm_up=warm_up,
         rounds=rounds,
+        until_stable=repeat_until_stable,
         video=video,
     )
-    steps = len(artifacts) * (rounds + (video is not None))
+    steps = len(ways_of(plan)) * (rounds + (video is not None))
     with result_folder("benchmark", name or artifacts[0].stem, output=output) as written:
         with TemporaryDirectory(prefix="segdeploy-") as folder, progress("measuring", steps) as step:
-            report = compare(plan, Path(folder), workers=PROCESSES, on_step=step)
-        write(report, written)
+            report, pairs = compare(plan, Path(folder), workers=PROCESSES, on_step=step)
+        write(report, pairs, written)
     click.echo(report.to_json() if as_json else f"{summary(report)}\nreport: {written / 'report.html'}", nl=not as_json)
     for warning in report.warnings:
         note(f"careful: {warning}")
+    conclude(report, () if old is None else gate(report, old, limits))
+
+
+def conclude(report: Report, verdicts: Sequence[Verdict]) -> None:
+    """Tell what became of each limit, and end as the worst of it says.
+
+    Raises:
+        GateError: A limit was not kept.
+        SegdeployError: A row failed.
+    """
+    for verdict in verdicts:
+        note(f"{verdict.state}: {verdict.sentence}")
+    check_gate(verdicts)
     if report.failed:
         reasons = "; ".join(f"{row.name}: {row.error}" for row in report.failed)
         msg = f"{len(report.failed)} of {len(report.rows)} artifacts failed ({reasons}); the report holds the others"
         raise SegdeployError(msg)
+
+
+def read_report(path: Path) -> Report:
+    """Read a report's JSON file.
+
+    Raises:
+        DataError: There is none, or it is no report of this schema.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path} cannot be read ({error}); name a report.json that 'segdeploy benchmark' wrote"
+        raise DataError(msg) from error
+    return Report.from_json(text, source=str(path))
 
 
 def first_card(artifacts: Sequence[Path]) -> ModelCard:
@@ -117,8 +170,8 @@ def first_card(artifacts: Sequence[Path]) -> ModelCard:
     return read_card(artifacts[-1])
 
 
-def write(report: Report, folder: Path) -> None:
+def write(report: Report, pairs: Sequence[Pair], folder: Path) -> None:
     """Write a report in its three forms."""
     write_text(folder / "report.json", report.to_json())
     write_text(folder / "report.md", to_markdown(report))
-    write_text(folder / "report.html", to_html(report))
+    write_text(folder / "report.html", to_html(report, pairs))

@@ -3,32 +3,37 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 from segdeploy import datasets
+from segdeploy.backends.loading import kind_of
 from segdeploy.errors import ConfigError
 from segdeploy.machine import survey
-from segdeploy.scores import Scores
 
 from .accuracy import judge
+from .figures import Accuracy, Figures
 from .film import Film
-from .latency import Latency
-from .report import Figures, Labels, Report, Row
-from .rounds import Outcome, Workers, measure_all, show_all
+from .gallery import Pair, gallery
+from .report import Report, Row
+from .rounds import Outcome, Workers, measure_all, repeat_until_stable, show_all
 from .row import Task, chosen
+from .way import Way
 
 CHECKPOINT = ".pt"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to measure, and how.
+    """What to measure, and how: each artifact with each runtime, count of threads, size of batch and size of input.
 
     Attributes:
         artifacts: The files; the first checkpoint among them is the reference.
-        backend: Kind of runtime for all of them, or "auto".
+        backends: Kinds of runtime, or "auto"; one that does not run a file's kind is left out for it.
         device: Device for all of them, or "auto".
         threads: Threads of each network; None for as many as there are cores.
+        batches: How many pictures a network is given at once.
+        sizes: Height and width of the networks' inputs, in pixels; None for their own.
         dataset: Name of the data set.
         data: Its folder, or None.
         split: Its split.
@@ -36,13 +41,16 @@ class Plan:
         runs: Timed runs a round.
         warm_up: Runs before them that are not timed.
         rounds: Rounds, each in a process of its own.
+        until_stable: Whether rounds are repeated, 12 at most, until each median is known within 5%.
         video: A video that each artifact is run over; None for none.
     """
 
     artifacts: tuple[Path, ...]
-    backend: str
-    device: str
-    threads: int | None
+    backends: tuple[str, ...] = ("auto",)
+    device: str = "auto"
+    threads: tuple[int | None, ...] = (None,)
+    batches: tuple[int, ...] = (1,)
+    sizes: tuple[tuple[int, int] | None, ...] = (None,)
     dataset: str
     data: Path | None
     split: str
@@ -50,10 +58,11 @@ class Plan:
     runs: int
     warm_up: int
     rounds: int
-    video: Path | None
+    until_stable: bool = False
+    video: Path | None = None
 
 
-def row_names(artifacts: Sequence[Path]) -> list[str]:
+def artifact_names(artifacts: Sequence[Path]) -> list[str]:
     """Name each artifact by its file, and by as much of its path as it takes to tell it from the others.
 
     Raises:
@@ -67,8 +76,28 @@ def row_names(artifacts: Sequence[Path]) -> list[str]:
     return [path.name if names.count(path.name) == 1 else str(path) for path in artifacts]
 
 
-def compare(plan: Plan, folder: Path, *, workers: Workers, on_step: Callable[[str], None]) -> Report:
-    """Measure every artifact.
+def ways_of(plan: Plan) -> dict[str, Way]:
+    """Give every way in which every artifact is run, by the name of its row: the file's, and what tells it from the file's other rows.
+
+    Raises:
+        ConfigError: One file is named twice.
+    """
+    ways = {}
+    for name, path in zip(artifact_names(plan.artifacts), plan.artifacts, strict=True):
+        # A file that none of the runtimes runs is a row that says so.
+        backends = [backend for backend in plan.backends if backend in ("auto", kind_of(path).name)] or plan.backends[:1]
+        for backend, threads, batch, size in product(backends, plan.threads, plan.batches, plan.sizes):
+            parts = [backend] * (len(backends) > 1)
+            parts += [f"{threads} thread{'s' * (threads != 1)}"] * (len(plan.threads) > 1)
+            parts += [f"batch {batch}"] * (len(plan.batches) > 1)
+            parts += ["{}x{}".format(*size) if size else "own size"] * (len(plan.sizes) > 1)
+            way = Way(artifact=str(path), backend=backend, device=plan.device, threads=threads, batch=batch, size=size)
+            ways[", ".join([name, *parts])] = way
+    return ways
+
+
+def compare(plan: Plan, folder: Path, *, workers: Workers, on_step: Callable[[str], None]) -> tuple[Report, tuple[Pair, ...]]:
+    """Measure every row.
 
     Args:
         plan: What to measure.
@@ -76,25 +105,30 @@ def compare(plan: Plan, folder: Path, *, workers: Workers, on_step: Callable[[st
         workers: What does the work, usually in processes of its own.
         on_step: Is told a row's name after each of its rounds, and after its video.
 
+    Returns:
+        The report, and the pictures that differ most.
+
     Raises:
         SegdeployError: The data set cannot be used; an artifact that cannot be used is a row that says so.
     """
     machine = survey()
     dataset = datasets.load(plan.dataset, plan.data, plan.split)
     indices = chosen(len(dataset), plan.pictures)
-    names = dict(zip(row_names(plan.artifacts), plan.artifacts, strict=True))
-    reference = next((name for name, path in names.items() if path.suffix == CHECKPOINT), None)
-    folders = {name: folder / str(number) for number, name in enumerate(names)}
+    ways = ways_of(plan)
+    reference = next((name for name, way in ways.items() if Path(way.artifact).suffix == CHECKPOINT), None)
+    folders = {name: folder / str(number) for number, name in enumerate(ways)}
     for place in folders.values():
         place.mkdir()
-    tasks = {name: task(plan, path, folders[name]) for name, path in names.items()}
+    tasks = {name: task(plan, way, folders[name]) for name, way in ways.items()}
     outcomes = measure_all(tasks, rounds=plan.rounds, once=workers.once, on_round=on_step)
+    if plan.until_stable:
+        outcomes = repeat_until_stable(tasks, outcomes, once=workers.once, on_round=on_step)
     if plan.video is not None:
-        films = {name: film(plan, path, folders[name]) for name, path in names.items()}
+        films = {name: Film(way=way, video=str(plan.video), folder=str(folders[name])) for name, way in ways.items()}
         outcomes = show_all(films, outcomes, show=workers.show, on_film=on_step)
-    whole = {name: folders[name] for name, outcome in outcomes.items() if not outcome.error}
-    judged = judge(whole, dataset, indices, reference=reference)
-    return Report(
+    answers = {name: folders[name] for name, outcome in outcomes.items() if not outcome.error}
+    judged = judge(answers, dataset, indices, reference=reference)
+    report = Report(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         dataset=plan.dataset,
         split=plan.split,
@@ -107,24 +141,15 @@ def compare(plan: Plan, folder: Path, *, workers: Workers, on_step: Callable[[st
         machine=machine,
         load_after=survey().load,
         video=None if plan.video is None else str(plan.video),
-        rows=tuple(row(name, path, outcomes[name], judged.get(name)) for name, path in names.items()),
+        rows=tuple(row(name, way, outcomes[name], judged.get(name)) for name, way in ways.items()),
     )
+    return report, gallery(report, answers, dataset, indices)
 
 
-def film(plan: Plan, path: Path, folder: Path) -> Film:
-    """Write down how one artifact is run over the video."""
-    return Film(
-        artifact=str(path), backend=plan.backend, device=plan.device, threads=plan.threads, video=str(plan.video), folder=str(folder)
-    )
-
-
-def task(plan: Plan, path: Path, answers: Path) -> Task:
-    """Write down what a round of one artifact measures."""
+def task(plan: Plan, way: Way, answers: Path) -> Task:
+    """Write down what a round of one row measures."""
     return Task(
-        artifact=str(path),
-        backend=plan.backend,
-        device=plan.device,
-        threads=plan.threads,
+        way=way,
         dataset=plan.dataset,
         data=None if plan.data is None else str(plan.data),
         split=plan.split,
@@ -136,27 +161,13 @@ def task(plan: Plan, path: Path, answers: Path) -> Task:
     )
 
 
-def row(name: str, path: Path, outcome: Outcome, judged: tuple[Scores, Labels | None] | None) -> Row:
-    """Put together what is known of one artifact."""
-    figures = None if judged is None else join(outcome, *judged)
-    return Row(name=name, path=str(path), size=path.stat().st_size, figures=figures, error=outcome.error)
+def row(name: str, way: Way, outcome: Outcome, accuracy: Accuracy | None) -> Row:
+    """Put together what is known of one row."""
+    figures = None if outcome.error else Figures(rounds=outcome.rounds, accuracy=accuracy, video=outcome.video)
+    return Row(name=name, way=way, size=file_size(Path(way.artifact)), figures=figures, error=outcome.error)
 
 
-def join(outcome: Outcome, scores: Scores, labels: Labels | None) -> Figures:
-    """Put the rounds of one artifact together; they agree in all but the times and the memory."""
-    rounds = outcome.rounds
-    peaks = [found.peak_memory for found in rounds if found.peak_memory is not None]
-    return Figures(
-        architecture=rounds[0].architecture,
-        precision=rounds[0].precision,
-        input=rounds[0].input,
-        device=rounds[0].device,
-        threads=rounds[0].threads,
-        cold_start=Latency(rounds=tuple((found.cold_start,) for found in rounds)),
-        latency=Latency.joined(found.latency for found in rounds),
-        network=Latency.joined(found.network for found in rounds),
-        peak_memory=max(peaks, default=None),
-        scores=scores,
-        labels=labels,
-        video=outcome.video,
-    )
+def file_size(path: Path) -> int:
+    """Give the bytes of an artifact, with the second file or the folder that belongs to it."""
+    parts = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path, *kind_of(path).companions(path)]
+    return sum(part.stat().st_size for part in parts if part.exists())

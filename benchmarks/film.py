@@ -4,19 +4,30 @@ Run as `python -m segdeploy.benchmarks.film ORDER RESULT`.
 """
 
 import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
-from segdeploy.backends.loading import load_backend
+from segdeploy.backends.base import Backend
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.drawing import Drawing
+from segdeploy.video.drawing import MASK, Drawing
 from segdeploy.video.pace import Pace
-from segdeploy.video.saving import video_outputs
+from segdeploy.video.saving import Outputs, video_outputs
 from segdeploy.video.segment import segment_all
+from segdeploy.video.selection import Selection
+from segdeploy.video.smoothing import Flicker
 from segdeploy.video.sources import VideoSource
-from segdeploy.video.times import StageTimes
 
+from .figures import Video
 from .process import serve
+from .way import Way
+
+WATCHED = 120
+"""Frames whose masks are looked at for flicker."""
+
+NOTHING = Outputs(writers=(), paths=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,36 +35,45 @@ class Film:
     """What to run over a video.
 
     Attributes:
-        artifact: The file.
-        backend: Kind of runtime, or "auto".
-        device: Device asked for, or "auto".
-        threads: Threads of the network; None for as many as there are cores.
+        way: What to run, and how.
         video: The video.
         folder: Where the overlay video goes.
     """
 
-    artifact: str
-    backend: str
-    device: str
-    threads: int | None
+    way: Way
     video: str
     folder: str
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `asdict` gave, through JSON or not."""
+        return cls(**{**values, "way": Way.from_dict(values["way"])})
 
-def show(film: Film) -> StageTimes:
+
+def show(film: Film) -> Video:
     """Run the artifact over the video, with the stages in threads, and give where the time went.
 
     Raises:
         SegdeployError: The artifact or the video cannot be used.
     """
-    pace = Pace(threads=film.threads)
+    pace = Pace(threads=film.way.threads)
     pace.share_cores()
-    backend = load_backend(Path(film.artifact), backend=film.backend, device=film.device, threads=pace.network_threads, spinning=False)
+    backend = film.way.load_for_video(pace.network_threads)
+    drawing = Drawing(backend.card.classes)
     with VideoSource(Path(film.video)) as source:
-        drawing = Drawing(backend.card.classes)
         outputs = video_outputs(source, Path(film.folder), drawing=drawing, encoding=Encoding())
-        return segment_all(source, outputs, backend=backend, drawing=drawing, workers=pace.workers).times
+        done = segment_all(source, outputs, backend=backend, drawing=drawing, workers=pace.workers, batch=film.way.batch)
+    return Video(times=done.times, flicker=watch(Path(film.video), backend))
+
+
+def watch(video: Path, backend: Backend) -> float:
+    """Look at the masks of the first frames once more, when nothing is timed, and give how much they flicker."""
+    flicker = Flicker()
+    drawing = Drawing(backend.card.classes, (MASK,))
+    with VideoSource(video, selection=Selection(most=WATCHED)) as source:
+        segment_all(source, nullcontext(NOTHING), backend=backend, drawing=drawing, seen=lambda result: flicker.add(result.mask))
+    return flicker.share
 
 
 if __name__ == "__main__":
-    serve(lambda order: show(Film(**order)).to_dict(), sys.argv[1:])
+    serve(lambda order: show(Film.from_dict(order)).to_dict(), sys.argv[1:])

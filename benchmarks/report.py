@@ -7,100 +7,30 @@ from typing import Any, Self
 
 from segdeploy.errors import DataError
 from segdeploy.machine import Machine
-from segdeploy.scores import Scores
-from segdeploy.video.times import StageTimes
 
-from .latency import Latency
+from .figures import Figures
+from .way import Way
 
-SCHEMA = 1
+SCHEMA = 2
 
 BUSY = 1.5
 """Load a core from which others surely compete; what ran just before the benchmark leaves a load of up to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labels:
-    """Share of the pixels that have the reference's label, each in [0, 1].
-
-    Attributes:
-        overall: Of all pixels.
-        near: Of the pixels within 3 pixels of a boundary of the reference's mask.
-        by_class: Of the pixels of each class of the reference, in channel order; None where it never occurs.
-    """
-
-    overall: float
-    near: float
-    by_class: tuple[float | None, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What was measured of one artifact.
-
-    Attributes:
-        architecture: Name of the network.
-        precision: Kind of numbers that the file computes with.
-        input: Height and width of the network's input, in pixels.
-        device: What ran it, as it was granted.
-        threads: Threads that the network was given.
-        cold_start: From the start of a process to its first mask; each round is a process of its own.
-        latency: From a decoded picture to its mask of the same size.
-        network: The network alone, from a batch of its size to logits.
-        peak_memory: The most memory that a process held until its last timed run, in bytes; None where nobody tells.
-        scores: Scores at the pictures' own size.
-        labels: How far the labels are the reference's; None where there is no reference.
-        video: Where the time of a whole video went; None where none was named.
-    """
-
-    architecture: str
-    precision: str
-    input: tuple[int, int]
-    device: str
-    threads: int
-    cold_start: Latency
-    latency: Latency
-    network: Latency
-    peak_memory: int | None
-    scores: Scores
-    labels: Labels | None
-    video: StageTimes | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
-        times = {name: getattr(self, name).to_dict() for name in ("cold_start", "latency", "network")}
-        return {**asdict(self), **times, "video": self.video and self.video.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
-        labels, video = values["labels"], values["video"]
-        height, width = values["input"]
-        return cls(
-            **{
-                **values,
-                **{name: Latency.from_dict(values[name]) for name in ("cold_start", "latency", "network")},
-                "input": (height, width),
-                "scores": Scores.from_dict(values["scores"]),
-                "labels": None if labels is None else Labels(**{**labels, "by_class": tuple(labels["by_class"])}),
-                "video": None if video is None else StageTimes.from_dict(video),
-            }
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Row:
-    """One artifact.
+    """One artifact, run in one way.
 
     Attributes:
         name: Name that no other row has.
-        path: Where the file was.
-        size: Size of the file, in bytes.
+        way: What was run, and how.
+        size: Size of the file, with all that belongs to it, in bytes.
         figures: What was measured; None where it failed.
         error: Why it failed; "" where it did not.
     """
 
     name: str
-    path: str
+    way: Way
     size: int
     figures: Figures | None
     error: str = ""
@@ -109,7 +39,8 @@ class Row:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read one row of a report."""
         figures = values["figures"]
-        return cls(**{**values, "figures": None if figures is None else Figures.from_dict(figures)})
+        found = None if figures is None else Figures.from_dict(figures)
+        return cls(**{**values, "way": Way.from_dict(values["way"]), "figures": found})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +55,12 @@ class Report:
         classes: Names of the classes, in channel order.
         reference: Name of the row that the others are compared with; None where no checkpoint was named.
         runs: Timed runs a round.
-        rounds: Rounds, each in a process of its own, rows taking turns.
+        rounds: Rounds of a row at the least, each in a process of its own, rows taking turns.
         warm_up: Runs before the timed ones of each round.
         machine: The machine, before the first round.
         load_after: Its load after the last round; None where nobody tells.
         video: Path of the video that was run over; None where none was named.
-        rows: The artifacts in the order in which they were named.
+        rows: What was run, in the order in which the artifacts were named.
         schema: Version of this form.
     """
 
@@ -174,17 +105,24 @@ class Report:
         return (*crowd, *(f"{name} was measured with noise: {noise}." for name, noise in noises if noise))
 
     def speedup(self, figures: Figures) -> tuple[float, float] | None:
-        """Give how many times as fast as the reference a row is, at the least and at the most; None without a reference.
+        """Give how many times as fast as the reference a row is, picture by picture, at the least and at the most; None without one.
 
         Both are the medians' ratio, unless one of the two was measured with noise: then one's slow runs stand against the other's
         fast ones, and the reverse, since a single number would be believed.
         """
-        if self.base is None:
+        base = self.base
+        if base is None:
             return None
-        base, own = self.base.latency, figures.latency
-        if own != base and (base.noise or own.noise):
-            return base.percentile(25) / own.percentile(75), base.percentile(75) / own.percentile(25)
-        return base.median / own.median, base.median / own.median
+        if figures != base and (base.latency.noise or figures.latency.noise):
+            return base.picture_time(25) / figures.picture_time(75), base.picture_time(75) / figures.picture_time(25)
+        return base.picture_time(50) / figures.picture_time(50), base.picture_time(50) / figures.picture_time(50)
+
+    def lost(self, figures: Figures) -> float | None:
+        """Give how much higher than the reference's the mIoU of a row is, in [-1, 1]; None where one of the two is not known."""
+        base = self.base
+        if base is None or base.accuracy is None or figures.accuracy is None:
+            return None
+        return figures.accuracy.scores.miou - base.accuracy.scores.miou
 
     def to_json(self) -> str:
         """Write the report as JSON text."""
@@ -200,12 +138,13 @@ class Report:
             source: Name of the file, for the message.
 
         Raises:
-            DataError: It is no report, or one of a newer schema.
+            DataError: It is no report, or one of another schema.
         """
         try:
             values = json.loads(text)
-            if values["schema"] > SCHEMA:
-                msg = f"{source} is a report of schema {values['schema']} and this version reads up to {SCHEMA}; upgrade segdeploy"
+            if values["schema"] != SCHEMA:
+                mend = "upgrade segdeploy" if values["schema"] > SCHEMA else "measure it again with this version"
+                msg = f"{source} is a report of schema {values['schema']} and this version reads schema {SCHEMA}; {mend}"
                 raise DataError(msg)
             del values["warnings"]
             rows = tuple(Row.from_dict(row) for row in values["rows"])

@@ -1,29 +1,37 @@
-"""All rounds of all artifacts: each in a fresh process, one at a time, rows taking turns."""
+"""All rounds of all rows: each in a fresh process, one at a time, rows taking turns."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from segdeploy.video.times import StageTimes
-
+from .figures import Round, Video
 from .film import Film
+from .latency import STABLE, Latency
 from .process import apart
-from .row import Round, Task
+from .row import Task
+
+MOST = 12
+"""Rounds of a row at most, where they are repeated until its median is known well enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one artifact.
+    """What became of one row.
 
     Attributes:
         rounds: Its rounds, as far as it came.
-        video: Where the time of a video went; None where it has not been run over one.
+        video: What a video showed; None where it has not been run over one.
         error: Why it failed; "" where it did not.
     """
 
     rounds: tuple[Round, ...] = ()
-    video: StageTimes | None = None
+    video: Video | None = None
     error: str = ""
+
+    @property
+    def stable(self) -> bool:
+        """Whether further rounds would tell little more, or nothing."""
+        return bool(self.error) or Latency.joined(found.latency for found in self.rounds).width <= STABLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +44,7 @@ class Workers:
     """
 
     once: Callable[[Task], Round | str]
-    show: Callable[[Film], StageTimes | str]
+    show: Callable[[Film], Video | str]
 
 
 def in_turns(names: Sequence[str], rounds: int) -> list[str]:
@@ -47,7 +55,7 @@ def in_turns(names: Sequence[str], rounds: int) -> list[str]:
 def measure_all(
     tasks: Mapping[str, Task], *, rounds: int, once: Callable[[Task], Round | str], on_round: Callable[[str], None]
 ) -> dict[str, Outcome]:
-    """Measure every artifact; one that fails is left out of the later rounds.
+    """Measure every row; one that fails is left out of the later rounds.
 
     Args:
         tasks: What to measure, by the row's name; only the first round of a row writes answers.
@@ -57,22 +65,45 @@ def measure_all(
     """
     outcomes = {name: Outcome() for name in tasks}
     for name in in_turns(list(tasks), rounds):
-        so_far = outcomes[name]
-        if not so_far.error:
-            found = once(replace(tasks[name], answers=None) if so_far.rounds else tasks[name])
-            outcomes[name] = replace(so_far, error=found) if isinstance(found, str) else replace(so_far, rounds=(*so_far.rounds, found))
+        outcomes[name] = further(outcomes[name], tasks[name], once=once)
         on_round(name)
     return outcomes
+
+
+def repeat_until_stable(
+    tasks: Mapping[str, Task],
+    outcomes: Mapping[str, Outcome],
+    *,
+    once: Callable[[Task], Round | str],
+    on_round: Callable[[str], None],
+) -> dict[str, Outcome]:
+    """Add rounds to the rows whose median is not known well enough, by turns, until it is, or until each has 12 rounds."""
+    added = dict(outcomes)
+    forth = True
+    while wanting := [name for name, found in added.items() if not found.stable and len(found.rounds) < MOST]:
+        for name in wanting if forth else wanting[::-1]:
+            added[name] = further(added[name], tasks[name], once=once)
+            on_round(name)
+        forth = not forth
+    return added
+
+
+def further(so_far: Outcome, task: Task, *, once: Callable[[Task], Round | str]) -> Outcome:
+    """Add a round, unless the row failed before; only the first one writes answers."""
+    if so_far.error:
+        return so_far
+    found = once(replace(task, answers=None) if so_far.rounds else task)
+    return replace(so_far, error=found) if isinstance(found, str) else replace(so_far, rounds=(*so_far.rounds, found))
 
 
 def show_all(
     films: Mapping[str, Film],
     outcomes: Mapping[str, Outcome],
     *,
-    show: Callable[[Film], StageTimes | str],
+    show: Callable[[Film], Video | str],
     on_film: Callable[[str], None],
 ) -> dict[str, Outcome]:
-    """Run every artifact that has not failed over the video, one after the other, and add what was found.
+    """Run every row that has not failed over the video, one after the other, and add what was found.
 
     Args:
         films: What to run, by the row's name.
@@ -83,8 +114,8 @@ def show_all(
     added = dict(outcomes)
     for name, film in films.items():
         if not added[name].error:
-            times = show(film)
-            added[name] = replace(added[name], error=times) if isinstance(times, str) else replace(added[name], video=times)
+            video = show(film)
+            added[name] = replace(added[name], error=video) if isinstance(video, str) else replace(added[name], video=video)
         on_film(name)
     return added
 
@@ -95,10 +126,10 @@ def in_process(task: Task) -> Round | str:
     return found if isinstance(found, str) else Round.from_dict(found)
 
 
-def film_in_process(film: Film) -> StageTimes | str:
-    """Run over a video in a process of its own, and give where the time went, or why it failed."""
+def film_in_process(film: Film) -> Video | str:
+    """Run over a video in a process of its own, and give what it showed, or why it failed."""
     found = apart("film", asdict(film))
-    return found if isinstance(found, str) else StageTimes.from_dict(found)
+    return found if isinstance(found, str) else Video.from_dict(found)
 
 
 PROCESSES = Workers(once=in_process, show=film_in_process)

@@ -1,32 +1,32 @@
-"""One round of one artifact, in a process of its own: engines that share a process disturb each other.
+"""One round of one row, in a process of its own: engines that share a process disturb each other.
 
 Run as `python -m segdeploy.benchmarks.row ORDER RESULT`.
 """
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import cv2
 
 from segdeploy import datasets
-from segdeploy.backends.base import Backend
-from segdeploy.backends.loading import load_backend
 from segdeploy.datasets.sample import Dataset
-from segdeploy.evaluation import check_classes
+from segdeploy.errors import DataError
 from segdeploy.machine import cores, peak_memory
 from segdeploy.pictures import write_picture
-from segdeploy.pixels import to_batch
-from segdeploy.predictor import Predictor
 
+from .energy import Meter, meter_of
+from .figures import Round
 from .latency import Clock, Latency, measure
 from .process import serve
+from .subject import Subject, subject_of
+from .way import Way
 
 TIMED = 8
-"""How many pictures take turns while the time is measured: how long the labels take depends on the picture."""
+"""How many batches take turns while the time is measured: how long the labels take depends on the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,7 @@ class Task:
     """What one round measures.
 
     Attributes:
-        artifact: The file.
-        backend: Kind of runtime, or "auto".
-        device: Device asked for, or "auto".
-        threads: Threads of the network; None for as many as there are cores.
+        way: What to run, and how.
         dataset: Name of the data set.
         data: Its folder, or None.
         split: Its split.
@@ -48,10 +45,7 @@ class Task:
         started: When the process was started, by the machine's monotonic clock, in seconds.
     """
 
-    artifact: str
-    backend: str
-    device: str
-    threads: int | None
+    way: Way
     dataset: str
     data: str | None
     split: str
@@ -61,43 +55,10 @@ class Task:
     answers: str | None
     started: float
 
-
-@dataclass(frozen=True, kw_only=True)
-class Round:
-    """What one round found.
-
-    Attributes:
-        architecture: Name of the network.
-        precision: Kind of numbers that the file computes with.
-        input: Height and width of the network's input, in pixels.
-        device: What ran it, as it was granted.
-        threads: Threads that the network was given.
-        cold_start: From the start of the process to the first mask, in milliseconds, less reading the picture.
-        latency: From a decoded picture to its mask of the same size.
-        network: The network alone, from a batch of its size to logits.
-        peak_memory: The most memory that the process held until the last timed run, in bytes; None where nobody tells.
-    """
-
-    architecture: str
-    precision: str
-    input: tuple[int, int]
-    device: str
-    threads: int
-    cold_start: float
-    latency: Latency
-    network: Latency
-    peak_memory: int | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
-        return {**asdict(self), "latency": self.latency.to_dict(), "network": self.network.to_dict()}
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
-        height, width = values["input"]
-        times = {name: Latency.from_dict(values[name]) for name in ("latency", "network")}
-        return cls(**{**values, **times, "input": (height, width)})
+        """Read what `asdict` gave, through JSON or not."""
+        return cls(**{**values, "way": Way.from_dict(values["way"])})
 
 
 def chosen(count: int, pictures: int | None) -> Sequence[int]:
@@ -111,60 +72,100 @@ def answer_name(index: int) -> str:
     return f"{index:06}.png"
 
 
-def measure_round(backend: Backend, dataset: Dataset, task: Task, *, clock: Clock = time.monotonic) -> Round:
+def batches(indices: Sequence[int], size: int) -> list[list[int]]:
+    """Put pictures together that are timed as one: batches of neighbours at even distances, some pictures twice where there are few."""
+    firsts = indices[:: max(1, len(indices) // TIMED)][:TIMED]
+    places = [indices.index(first) for first in firsts]
+    return [[indices[(place + offset) % len(indices)] for offset in range(size)] for place in places]
+
+
+def measure_round(
+    subject: Subject, dataset: Dataset, task: Task, *, clock: Clock = time.monotonic, meter: Callable[[str], Meter] = meter_of
+) -> Round:
     """Measure one round; pictures are read before the clock runs.
 
     Args:
-        backend: The loaded artifact.
+        subject: What is measured.
         dataset: The split.
         task: What to measure.
         clock: Gives the machine's monotonic seconds, as `task.started` did.
+        meter: Begins to count the energy of a device.
     """
-    card, predictor = backend.card, Predictor(backend)
     indices = chosen(len(dataset), task.pictures)
     reading = clock()
     first = dataset[indices[0]].image
     reading = clock() - reading
-    predictor.mask(first)
+    subject.masks([first])
     cold_start = clock() - task.started - reading
-    images = [dataset[index].image for index in indices[:: max(1, len(indices) // TIMED)][:TIMED]]
-    batches = [to_batch([image], card.input) for image in images]
+    groups = [[dataset[index].image for index in group] for group in batches(indices, subject.setting.batch)]
+    inputs = [subject.prepare(group) for group in groups]
+    latency, energy = measure_energy(
+        lambda runs, warm_up: measure(lambda run: subject.masks(groups[run % len(groups)]), runs=runs, warm_up=warm_up, clock=clock),
+        subject,
+        task,
+        meter=meter,
+    )
     return Round(
-        architecture=card.architecture,
-        precision=card.precision,
-        input=(card.input.height, card.input.width),
-        device=backend.device,
-        threads=task.threads or cores(),
+        setting=subject.setting,
         cold_start=round(1000 * cold_start, 1),
-        latency=measure(lambda run: predictor.mask(images[run % len(images)]), runs=task.runs, warm_up=task.warm_up, clock=clock),
-        network=measure(lambda run: backend.run(batches[run % len(batches)]), runs=task.runs, warm_up=task.warm_up, clock=clock),
+        latency=latency,
+        network=measure(lambda run: subject.infer(inputs[run % len(inputs)]), runs=task.runs, warm_up=task.warm_up, clock=clock),
         peak_memory=peak_memory(),
+        energy=energy,
     )
 
 
-def write_answers(backend: Backend, dataset: Dataset, folder: Path, *, pictures: int | None) -> None:
+def measure_energy(
+    timed: Callable[[int, int], Latency], subject: Subject, task: Task, *, meter: Callable[[str], Meter]
+) -> tuple[Latency, Mapping[str, float]]:
+    """Time runs and count their energy; what comes before them, to warm up, is not counted."""
+    timed(0, task.warm_up)
+    counting = meter(subject.setting.device)
+    latency = timed(task.runs, 0)
+    return latency, counting.spent(task.runs * subject.setting.batch)
+
+
+def write_answers(subject: Subject, dataset: Dataset, folder: Path, *, pictures: int | None) -> None:
     """Write the mask of each chosen picture, at the picture's own size, as a grey PNG of class indices."""
-    predictor = Predictor(backend)
-    for index in chosen(len(dataset), pictures):
-        write_picture(folder / answer_name(index), predictor.mask(dataset[index].image))
+    indices = chosen(len(dataset), pictures)
+    size = subject.setting.batch
+    for start in range(0, len(indices), size):
+        group = indices[start : start + size]
+        for index, mask in zip(group, subject.masks([dataset[index].image for index in group]), strict=True):
+            write_picture(folder / answer_name(index), mask)
+
+
+def check_subject(subject: Subject, dataset: Dataset) -> None:
+    """Refuse a data set that the network was not made for.
+
+    Raises:
+        DataError: The data set is empty or has another number of classes than the network.
+    """
+    if not len(dataset):
+        msg = "the data set holds no picture; check the split and the folder"
+        raise DataError(msg)
+    if subject.card is not None and len(subject.card.classes) != len(dataset.classes):
+        known, given = len(subject.card.classes), len(dataset.classes)
+        msg = f"the network knows {known} classes and the data set has {given}; measure on data with the network's classes"
+        raise DataError(msg)
 
 
 def work(task: Task) -> Round:
-    """Load the artifact and do what the task asks.
+    """Load the subject and do what the task asks.
 
     Raises:
         SegdeployError: The artifact or the data set cannot be used.
     """
     # OpenCV counts the host's cores, not those that a container grants.
     cv2.setNumThreads(cores())
-    backend = load_backend(Path(task.artifact), backend=task.backend, device=task.device, threads=task.threads)
+    subject = subject_of(task.way)
     dataset = datasets.load(task.dataset, None if task.data is None else Path(task.data), task.split)
-    check_classes(Predictor(backend), dataset)
-    found = measure_round(backend, dataset, task)
-    if task.answers is not None:
-        write_answers(backend, dataset, Path(task.answers), pictures=task.pictures)
+    check_subject(subject, dataset)
+    found = measure_round(subject, dataset, task)
+    if task.answers is not None and subject.card is not None:
+        write_answers(subject, dataset, Path(task.answers), pictures=task.pictures)
     return found
 
 
 if __name__ == "__main__":
-    serve(lambda order: work(Task(**order)).to_dict(), sys.argv[1:])
+    serve(lambda order: work(Task.from_dict(order)).to_dict(), sys.argv[1:])

@@ -1,10 +1,12 @@
-"""A report as one HTML file: it needs no network and no script, fits light and dark, and can be read on a phone."""
+"""A report as one HTML file: it needs no network, fits light and dark, and can be read on a phone."""
 
-from collections.abc import Iterable, Sequence
+from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
-from importlib import resources
 
-from .plots import class_bars, color_numbers, distribution, scatter
+from .gallery import Pair
+from .page import card, header, notes, page, table
+from .plots import class_bars, class_differences, color_numbers, distribution, judged, scatter, stage_bars
 from .report import Report
 from .words import (
     ACCURACY,
@@ -21,62 +23,46 @@ from .words import (
     percent,
     points,
     same,
+    shown,
     times,
     video_hint,
 )
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
 
+def to_html(report: Report, pairs: Sequence[Pair] = ()) -> str:
+    """Write a report as a page.
 
-def to_html(report: Report) -> str:
-    """Write a report as a page."""
-    parts = [header(report), notes("failed", (f"{row.name} failed: {row.error}" for row in report.failed))]
-    parts += [notes("careful", report.warnings), tiles(report)]
-    if report.measured:
-        parts += [legend(report), charts(report)]
-        parts.append(table(report, "Speed", "From a decoded picture to its mask. Percentiles over all timed runs.", SPEED))
-        parts.append(table(report, "Accuracy", _accuracy_hint(report), ACCURACY))
-        if report.video:
-            parts.append(table(report, "Video", video_hint(report), VIDEO))
-        parts.append(table(report, "Artifacts", "What each file holds, and what ran it.", MADE_OF))
-    parts += [environment(report), f'<p class="timed">{escape(TIMED)}</p>']
-    style = resources.files("segdeploy.benchmarks").joinpath("page.css").read_text(encoding="utf-8")
-    names = ", ".join(row.name for row in report.rows)
-    return PAGE.format(title=escape(f"Benchmark of {names}"), style=style, body="\n".join(part for part in parts if part))
-
-
-def _accuracy_hint(report: Report) -> str:
-    size = "Scored at the pictures' own size."
-    if report.reference is None:
-        return f"{size} No checkpoint was named, so there is no reference to compare labels with."
-    return f"{size} Labels and the difference in points are against {report.reference}; edges reach 3 pixels."
-
-
-def header(report: Report) -> str:
-    """Write what was found, large, and on what."""
+    Args:
+        report: What was measured.
+        pairs: Pictures that differ most, each with a slider.
+    """
     facts = (
         f"{len(report.pictures)} pictures of {report.dataset} {report.split}",
         report.machine.processor,
         f"{report.machine.cores} cores",
         report.created[:10],
     )
-    title = f'<p class="over">Benchmark</p>\n<h1>{escape(finding(report))}</h1>'
-    return f'<header>\n{title}\n<p class="facts">{escape(" · ".join(facts))}</p>\n</header>'
+    parts = [
+        header("Benchmark", finding(report), facts),
+        notes("failed", (f"{row.name} failed: {row.error}" for row in report.failed)),
+        notes("careful", report.warnings),
+        tiles(report),
+    ]
+    if report.measured:
+        parts += [legend(report), charts(report), gallery_section(pairs)]
+        parts.append(rows("Speed", "From decoded pictures to their masks. Percentiles over all timed runs.", report, SPEED))
+        parts.append(rows("Accuracy", _accuracy_hint(report), report, ACCURACY))
+        parts.append(rows("Video", video_hint(report), report, VIDEO) if report.video else "")
+        parts.append(rows("Artifacts", "What each file holds, and what ran it.", report, MADE_OF))
+    parts += [environment(report), f'<p class="timed">{escape(TIMED)}</p>']
+    return page(f"Benchmark of {', '.join(row.name for row in report.rows)}", parts)
+
+
+def _accuracy_hint(report: Report) -> str:
+    size = "Scored at the pictures' own size. Boundary IoU looks at the 2% of the diagonal along the edges."
+    if report.reference is None:
+        return f"{size} No checkpoint was named, so there is no reference to compare labels with."
+    return f"{size} Labels and the difference in points are against {report.reference}; near edges means within 3 pixels."
 
 
 def tiles(report: Report) -> str:
@@ -85,27 +71,22 @@ def tiles(report: Report) -> str:
     if best is None:
         return ""
     row, figures = best
-    ratio = report.speedup(figures)
-    compared = report.base is not None and row.name != report.reference
-    found = [("a picture", milliseconds(figures.latency.median), f"95% within {milliseconds(figures.latency.percentile(95))}")]
-    if compared and ratio and report.base and figures.labels:
+    ratio, difference, accuracy = report.speedup(figures), report.lost(figures), figures.accuracy
+    within = f"95% within {milliseconds(figures.picture_time(95))}"
+    found = [("a picture", milliseconds(figures.picture_time(50)), within)]
+    if ratio and row.name != report.reference:
         found.insert(0, ("speed", times(*ratio), f"{report.reference} is 1×"))
-        found.append(("labels the same", same(figures.labels.overall), f"{same(figures.labels.near)} near edges"))
-        found.append(("mIoU", percent(figures.scores.miou), f"{points(figures.scores.miou - report.base.scores.miou)} points"))
-    else:
-        found.append(("mIoU", percent(figures.scores.miou), f"pixel accuracy {percent(figures.scores.pixel_accuracy)}"))
-        found.append(("cold start", milliseconds(figures.cold_start.median), "to the first mask"))
-        found.append(("peak memory", megabytes(figures.peak_memory), f"file {megabytes(row.size)}"))
+    if accuracy and accuracy.labels and difference is not None and row.name != report.reference:
+        found.append(("labels the same", same(accuracy.labels.overall), f"{same(accuracy.labels.near)} near edges"))
+        found.append(("mIoU", percent(accuracy.scores.miou), f"{points(difference)} points"))
+    elif accuracy:
+        found.append(("mIoU", percent(accuracy.scores.miou), f"pixel accuracy {percent(accuracy.scores.pixel_accuracy)}"))
+    found.append(("cold start", milliseconds(figures.cold_start.median), "to the first mask"))
+    found.append(("peak memory", megabytes(figures.peak_memory), f"file {megabytes(row.size)}"))
     entries = "\n".join(
-        f"<li><span>{escape(over)}</span><b>{escape(value)}</b><span>{escape(under)}</span></li>" for over, value, under in found
+        f"<li><span>{escape(over)}</span><b>{escape(value)}</b><span>{escape(under)}</span></li>" for over, value, under in found[:4]
     )
     return f'<ul class="tiles">\n{entries}\n</ul>'
-
-
-def notes(kind: str, lines: Iterable[str]) -> str:
-    """Write a colored box with a line for each note; nothing where there is none."""
-    entries = "\n".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<ul class="notes {kind}">\n{entries}\n</ul>' if entries else ""
 
 
 def legend(report: Report) -> str:
@@ -120,33 +101,50 @@ def _named(report: Report, name: str) -> str:
 
 
 def charts(report: Report) -> str:
-    """Write the drawings."""
-    drawn = (
-        ("Speed and accuracy", "Further left is faster, further up is better.", scatter(report)),
-        ("Latency", "The line is the median; half of the runs lie in the box.", distribution(report)),
-        ("Classes", "How well each class is found.", class_bars(report)),
-    )
-    cards = "\n".join(
-        f'<section class="card">\n<h2>{title}</h2>\n<p class="hint">{hint}</p>\n{svg}\n</section>' for title, hint, svg in drawn
-    )
-    return f'<div class="charts">\n{cards}\n</div>'
+    """Write the drawings, as far as there is something to draw."""
+    found = judged(report)
+    front = "Further left is faster, further up is better; nothing beats what lies on the dashed line."
+    drawn = [("Latency", "The line is the median; half of the runs lie in the box.", distribution(report))]
+    if found:
+        drawn.insert(0, ("Speed and accuracy", front, scatter(report)))
+        drawn.append(("Classes", "How well each class is found.", class_bars(report)))
+    if report.base is not None and any(row.name != report.reference for row, _ in found):
+        drawn.append(("What each class gained or lost", f"Against {report.reference}.", class_differences(report)))
+    if report.video and any(figures.video for _, figures in report.measured):
+        drawn.append(("Stages of the video", "What a frame costs, by the median of each stage.", stage_bars(report)))
+    return f'<div class="charts">\n{"".join(card(title, hint, svg) for title, hint, svg in drawn)}\n</div>'
 
 
-def table(report: Report, title: str, hint: str, columns: Sequence[Column]) -> str:
-    """Write one table: a row for each artifact that did not fail."""
-    head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in columns)
-    lines = []
-    for row, figures in report.measured:
-        cells = "".join(f"<td>{escape(column.cell(report, row, figures))}</td>" for column in columns)
-        lines.append(f'<tr><th scope="row">{_named(report, row.name)}</th>{cells}</tr>')
-    body = "\n".join(lines)
+def gallery_section(pairs: Sequence[Pair]) -> str:
+    """Write the pictures that differ most; nothing where there is none."""
+    if not pairs:
+        return ""
+    hint = "The pictures on which each differs most. Drag to compare."
+    return card("Worst pictures", hint, f'<div class="gallery">\n{"".join(slider(pair) for pair in pairs)}\n</div>')
+
+
+def slider(pair: Pair) -> str:
+    """Write one picture, seen twice, with what moves the border between."""
+    left, right = (f"data:image/jpeg;base64,{b64encode(side).decode()}" for side in (pair.left, pair.right))
+    row, against, picture = escape(pair.row), escape(pair.against), escape(pair.picture)
+    move = "this.parentNode.style.setProperty('--at', this.value + '%')"
     return (
-        f'<section class="card">\n<h2>{title}</h2>\n<p class="hint">{escape(hint)}</p>\n<div class="scroll">\n<table>\n'
-        f'<thead><tr><th scope="col">artifact</th>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n</section>'
+        f'<figure>\n<div class="pair">\n<img src="{left}" alt="{picture}, {against}">\n'
+        f'<img class="over" src="{right}" alt="{picture}, {row}">\n'
+        f'<span class="side">{against}</span><span class="side other">{row}</span>\n'
+        f'<input type="range" max="100" value="50" step="0.1" aria-label="How much of {against} is seen" oninput="{move}">\n</div>\n'
+        f"<figcaption>{picture}: {same(pair.same)} of the labels as {against}</figcaption>\n</figure>\n"
     )
+
+
+def rows(title: str, hint: str, report: Report, columns: Sequence[Column]) -> str:
+    """Write one table: a line for each row that did not fail."""
+    columns = shown(report, columns)
+    cells = ((_named(report, row.name), [column.cell(report, row, figures) for column in columns]) for row, figures in report.measured)
+    return card(title, hint, table("artifact", [column.title for column in columns], cells)) if columns else ""
 
 
 def environment(report: Report) -> str:
     """Write what the figures depend on."""
     entries = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in measured_on(report))
-    return f'<section class="card">\n<h2>Measured on</h2>\n<dl>\n{entries}\n</dl>\n</section>'
+    return card("Measured on", "", f"<dl>\n{entries}\n</dl>")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .report import Report
-from .words import ACCURACY, MADE_OF, SPEED, TIMED, VIDEO, Column, measured_on, summary, video_hint
+from .words import ACCURACY, MADE_OF, SPEED, TIMED, VIDEO, Column, measured_on, shown, summary, video_hint
 
 
 def to_markdown(report: Report) -> str:
@@ -23,6 +23,7 @@ def to_markdown(report: Report) -> str:
 
 def table(report: Report, columns: Sequence[Column]) -> str:
     """Write one table: a row for each artifact that did not fail."""
+    columns = shown(report, columns)
     lines = ["| artifact | " + " | ".join(column.title for column in columns) + " |"]
     lines.append("| :-- |" + " --: |" * len(columns))
     for row, figures in report.measured:

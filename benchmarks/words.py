@@ -1,20 +1,27 @@
 """How figures are written for people: numbers with their units, the tables' columns, the summary."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from segdeploy.video.times import THREADS
 
-from .report import Figures, Report, Row
+from .figures import Accuracy, Figures
+from .latency import Latency
+from .report import Report, Row
 
 TIMED = (
-    "Timed is the way from a decoded picture in memory to its mask of the same size: resizing, the network, the labels. "
+    "Timed is the way from decoded pictures in memory to their masks of the same sizes: resizing, the network, the labels. "
     "“Network” is the runtime alone, from a batch of its size to logits. Reading and decoding files is not timed. "
+    "Where pictures go in batches, a time is a batch's, and the speed is compared picture by picture. "
+    "Brackets hold the true value with 95% confidence (bootstrap of rounds and runs, seeded with 0). "
     "A cold start goes from starting a process to its first mask, with all imports and loading the file; "
     "peak memory is that process's until its last timed run. "
     "Each round of a row is a process of its own, and rows take turns."
 )
+
+NONE = "–"
+"""Stands where there is no figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +30,7 @@ class Column:
 
     Attributes:
         title: What stands above it.
-        cell: Writes the figure of a row; "–" where there is none.
+        cell: Writes the figure of a row; "–" where there is none. A column with nothing else is left out.
     """
 
     title: str
@@ -66,75 +73,125 @@ def number(ratio: float) -> str:
 def megabytes(size: int | None) -> str:
     """Write a number of bytes in MB (a million bytes), from one GB on in GB."""
     if size is None:
-        return "–"
+        return NONE
     if size >= 1e9:
         return f"{size / 1e9:.2f} GB"
     return f"{size / 1e6:.{2 if size < 1e7 else 0}f} MB"
 
 
+def within(latency: Latency, share: float) -> str:
+    """Write a percentile, and its interval where that says more than the figure itself."""
+    figure = milliseconds(latency.percentile(share))
+    bounds = [milliseconds(bound) for bound in latency.interval(share)]
+    if set(bounds) == {figure}:
+        return figure
+    return f"{figure} [{', '.join(bound.removesuffix(' ms') for bound in bounds)}]"
+
+
+def joules(energy: float) -> str:
+    """Write an energy with three digits that count."""
+    return f"{energy:.3g} J" if energy >= 1 else f"{1000 * energy:.3g} mJ"
+
+
 def _versus(report: Report, _: Row, figures: Figures) -> str:
     ratio = report.speedup(figures)
-    return "–" if ratio is None else times(*ratio)
+    return NONE if ratio is None else times(*ratio)
 
 
 def _lost(report: Report, _: Row, figures: Figures) -> str:
-    return "–" if report.base is None else points(figures.scores.miou - report.base.scores.miou)
+    difference = report.lost(figures)
+    return NONE if difference is None else points(difference)
+
+
+def _time(share: float) -> Callable[[Report, Row, Figures], str]:
+    return lambda _, __, figures: within(figures.latency, share)
+
+
+def _spent(name: str) -> Callable[[Report, Row, Figures], str]:
+    return lambda _, __, figures: joules(figures.energy[name]) if name in figures.energy else NONE
+
+
+def _scored(write: Callable[[Accuracy], str]) -> Callable[[Report, Row, Figures], str]:
+    return lambda _, __, figures: write(figures.accuracy) if figures.accuracy else NONE
 
 
 SPEED = (
-    Column(title="median", cell=lambda _, __, figures: milliseconds(figures.latency.median)),
+    Column(title="median", cell=_time(50)),
     Column(title="p90", cell=lambda _, __, figures: milliseconds(figures.latency.percentile(90))),
-    Column(title="p95", cell=lambda _, __, figures: milliseconds(figures.latency.percentile(95))),
+    Column(title="p95", cell=_time(95)),
     Column(title="p99", cell=lambda _, __, figures: milliseconds(figures.latency.percentile(99))),
+    Column(title="pictures a second", cell=lambda _, __, figures: rate(figures.rate)),
     Column(title="speed", cell=_versus),
     Column(title="network", cell=lambda _, __, figures: milliseconds(figures.network.median)),
     Column(title="cold start", cell=lambda _, __, figures: milliseconds(figures.cold_start.median)),
     Column(title="peak memory", cell=lambda _, __, figures: megabytes(figures.peak_memory)),
+    Column(title="processor's energy a picture", cell=_spent("processor")),
+    Column(title="graphics card's energy a picture", cell=_spent("card")),
     Column(title="file", cell=lambda _, row, __: megabytes(row.size)),
 )
 
 ACCURACY = (
-    Column(title="mIoU", cell=lambda _, __, figures: percent(figures.scores.miou)),
+    Column(title="mIoU", cell=_scored(lambda found: percent(found.scores.miou))),
     Column(title="difference", cell=_lost),
-    Column(title="pixel accuracy", cell=lambda _, __, figures: percent(figures.scores.pixel_accuracy)),
-    Column(title="Dice", cell=lambda _, __, figures: percent(figures.scores.dice)),
-    Column(title="same labels", cell=lambda _, __, figures: same(figures.labels.overall) if figures.labels else "–"),
-    Column(title="near edges", cell=lambda _, __, figures: same(figures.labels.near) if figures.labels else "–"),
+    Column(title="boundary IoU", cell=_scored(lambda found: percent(found.boundary_iou))),
+    Column(title="pixel accuracy", cell=_scored(lambda found: percent(found.scores.pixel_accuracy))),
+    Column(title="Dice", cell=_scored(lambda found: percent(found.scores.dice))),
+    Column(title="same labels", cell=_scored(lambda found: same(found.labels.overall) if found.labels else NONE)),
+    Column(title="near edges", cell=_scored(lambda found: same(found.labels.near) if found.labels else NONE)),
 )
 
 MADE_OF = (
-    Column(title="network", cell=lambda _, __, figures: figures.architecture),
-    Column(title="precision", cell=lambda _, __, figures: figures.precision),
-    Column(title="input", cell=lambda _, __, figures: "×".join(map(str, figures.input))),
-    Column(title="runs on", cell=lambda _, __, figures: figures.device),
-    Column(title="threads", cell=lambda _, __, figures: str(figures.threads)),
+    Column(title="network", cell=lambda _, __, figures: figures.setting.architecture),
+    Column(title="precision", cell=lambda _, __, figures: figures.setting.precision),
+    Column(title="input", cell=lambda _, __, figures: "×".join(map(str, figures.setting.input))),
+    Column(title="batch", cell=lambda _, __, figures: str(figures.setting.batch)),
+    Column(title="runs on", cell=lambda _, __, figures: figures.setting.device),
+    Column(title="threads", cell=lambda _, __, figures: str(figures.setting.threads)),
+    Column(title="rounds", cell=lambda _, __, figures: str(len(figures.rounds))),
 )
 
 
 def _stage(name: str) -> Callable[[Report, Row, Figures], str]:
-    return lambda _, __, figures: milliseconds(1000 * figures.video.stages[name].p50) if figures.video else "–"
+    return lambda _, __, figures: milliseconds(1000 * figures.video.times.stages[name].p50) if figures.video else NONE
+
+
+def _flicker(_: Report, __: Row, figures: Figures) -> str:
+    return NONE if figures.video is None else percent(figures.video.flicker)
 
 
 VIDEO = (
-    Column(title="frames a second", cell=lambda _, __, figures: f"{figures.video.rate:.1f}" if figures.video else "–"),
+    Column(title="frames a second", cell=lambda _, __, figures: rate(figures.video.times.rate) if figures.video else NONE),
     *(Column(title=name, cell=_stage(name)) for thread in THREADS for name in thread),
-    Column(title="held back by", cell=lambda _, __, figures: figures.video.slowest if figures.video else "–"),
+    Column(title="held back by", cell=lambda _, __, figures: figures.video.times.slowest if figures.video else NONE),
+    Column(title="flicker", cell=_flicker),
 )
+
+
+def shown(report: Report, columns: Sequence[Column]) -> list[Column]:
+    """Leave out the columns in which no row has a figure."""
+    return [column for column in columns if any(column.cell(report, row, figures) != NONE for row, figures in report.measured)]
+
+
+def rate(value: float) -> str:
+    """Write how many a second."""
+    return f"{value:.{1 if value < 100 else 0}f}"
 
 
 def video_hint(report: Report) -> str:
     """Say what was done with the video."""
-    frames = max((figures.video.frames for _, figures in report.measured if figures.video), default=0)
+    frames = max((figures.video.times.frames for _, figures in report.measured if figures.video), default=0)
     return (
         f"{frames} frames of {report.video}, decoded, segmented, painted and encoded; everything counts for the frames a second. "
-        "Each stage is a frame's median; stages of different threads run at the same time."
+        "Each stage is a frame's median; stages of different threads run at the same time. "
+        "Flicker is the share of pixels that change their class and change back in the next frame."
     )
 
 
 def headline(report: Report) -> tuple[Row, Figures] | None:
     """Give the row that the summary speaks of: the fastest one beside the reference; None where all failed."""
-    others = [pair for pair in report.measured if pair[0].name != report.reference] or list(report.measured)
-    return min(others, key=lambda pair: pair[1].latency.median, default=None)
+    own = [pair for pair in report.measured if not pair[0].way.peer]
+    others = [pair for pair in own if pair[0].name != report.reference] or own
+    return min(others, key=lambda pair: pair[1].picture_time(50), default=None)
 
 
 def summary(report: Report) -> str:
@@ -150,11 +207,13 @@ def finding(report: Report) -> str:
     if best is None:
         return "No artifact could be measured."
     row, figures = best
-    took = milliseconds(figures.latency.median)
+    took = milliseconds(figures.picture_time(50))
     if report.base is None or row.name == report.reference:
-        return f"{row.name} turns a picture into its mask in {took}, at {percent(figures.scores.miou)} mIoU."
-    labels = f"{same(figures.labels.overall)} of its labels" if figures.labels else "its labels"
-    return f"{row.name} takes {took}, {_compared(report, figures)}, with {labels} and {_miou(report, figures)}."
+        right = f", at {percent(figures.accuracy.scores.miou)} mIoU" if figures.accuracy else ""
+        return f"{row.name} turns a picture into its mask in {took}{right}."
+    labels = figures.accuracy.labels if figures.accuracy else None
+    right = f", with {same(labels.overall)} of its labels and {_miou(report, figures)}" if labels else ""
+    return f"{row.name} takes {took} a picture, {_compared(report, figures)}{right}."
 
 
 def _compared(report: Report, figures: Figures) -> str:
@@ -165,10 +224,11 @@ def _compared(report: Report, figures: Figures) -> str:
 
 
 def _miou(report: Report, figures: Figures) -> str:
-    difference = round(100 * (figures.scores.miou - (report.base or figures).scores.miou), 2)
+    assert figures.accuracy is not None, "only whose labels are known is spoken of"
+    miou, difference = percent(figures.accuracy.scores.miou), round(100 * (report.lost(figures) or 0.0), 2)
     if not difference:
-        return f"the same mIoU, {percent(figures.scores.miou)}"
-    return f"{percent(figures.scores.miou)} mIoU, {abs(difference):.2f} points {'more' if difference > 0 else 'less'}"
+        return f"the same mIoU, {miou}"
+    return f"{miou} mIoU, {abs(difference):.2f} points {'more' if difference > 0 else 'less'}"
 
 
 def measured_on(report: Report) -> list[tuple[str, str]]:
@@ -183,7 +243,7 @@ def measured_on(report: Report) -> list[tuple[str, str]]:
         ("clock governor", machine.governor or "not told by the system"),
         ("load", f"{load[0]} before, {load[1]} after"),
         ("pictures", f"{len(report.pictures)} of {report.dataset} {report.split}, at even distances; nothing is drawn at random"),
-        ("timing", f"{report.rounds} rounds of {report.runs} runs each, after {report.warm_up} to warm up"),
+        ("timing", f"at least {report.rounds} rounds of {report.runs} runs each, after {report.warm_up} to warm up"),
         *([("video", report.video)] if report.video else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in machine.versions.items())),
         ("finished", report.created),

@@ -36,13 +36,14 @@ def test_compares_with_the_checkpoint(artifacts: Path, tmp_path: Path, monkeypat
     assert [row.name for row, _ in report.measured] == ["best.pt", "best.onnx"]
     assert "is no ONNX file" in report.failed[0].error
     for row, figures in report.measured:
-        assert figures.labels is not None
-        assert figures.labels.overall >= 0.999, row.name
+        assert figures.accuracy is not None
+        assert figures.accuracy.labels is not None
+        assert figures.accuracy.labels.overall >= 0.999, row.name
         assert len(figures.latency.runs) == 2
         # Nothing starts in no time, and a network is a part of the way to a mask.
         assert figures.cold_start.median > 50
         assert figures.network.median < figures.latency.median * 1.5
-        assert (figures.threads, figures.peak_memory is None) == (1, False)
+        assert (figures.setting.threads, figures.peak_memory is None) == (1, False)
 
 
 @pytest.mark.slow
@@ -60,8 +61,9 @@ def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
     assert "best.onnx turns a picture into its mask in" in result.stdout
     assert report.reference is None
     assert figures.video is not None
-    assert figures.video.frames > 1
-    assert figures.video.infer.p50 > 0
+    assert figures.video.times.frames > 1
+    assert figures.video.times.infer.p50 > 0
+    assert 0 <= figures.video.flicker < 1
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,10 @@ def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
         (["best.onnx", "--dataset", "camvid", "--data", "nowhere"], DataError, "nowhere"),
         (["best.onnx", "--dataset", "streets", "--video", "notes.txt"], DataError, "notes.txt"),
         (["best.onnx", "./best.onnx", "--dataset", "streets"], ConfigError, "named twice"),
+        (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt"], ConfigError, "belong together"),
+        (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", "p95"], ConfigError, "is no limit"),
+        (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", "p95=+9%"], DataError, "is no report"),
+        (["best.onnx", "--dataset", "streets", "--baseline", "nowhere", "--fail-on", "p95=+9%"], DataError, "cannot be read"),
         (["best.onnx", "--dataset", "streets", "--name", "a/b"], ConfigError, "a/b"),
         (["best.onnx", "--dataset", "streets", "--name", "a", "--output", "b"], ConfigError, "--name"),
     ],
@@ -124,4 +130,4 @@ def test_serve_hands_back_a_result_or_a_reason(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_order_that_a_module_does_not_know_is_told() -> None:
     """The last line of the traceback names what went wrong."""
-    assert "unexpected keyword argument 'what'" in str(apart("row", {"what": 1}))
+    assert apart("row", {"what": 1}) == "its process failed: KeyError: 'way'"

@@ -1,6 +1,7 @@
 """Rows in rounds by turns, their masks judged, and put together."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 from segdeploy import datasets
 from segdeploy.backends.base import Batch, Logits
 from segdeploy.benchmarks.accuracy import judge
-from segdeploy.benchmarks.comparison import Plan, compare, row_names
+from segdeploy.benchmarks.comparison import Plan, artifact_names, compare, ways_of
+from segdeploy.benchmarks.energy import Meter
+from segdeploy.benchmarks.figures import Round, Setting, Video
 from segdeploy.benchmarks.film import Film
 from segdeploy.benchmarks.latency import Latency
-from segdeploy.benchmarks.rounds import Workers, in_turns, measure_all
-from segdeploy.benchmarks.row import Round, Task, answer_name, chosen, measure_round, write_answers
+from segdeploy.benchmarks.rounds import MOST, Outcome, Workers, in_turns, measure_all, repeat_until_stable
+from segdeploy.benchmarks.row import Task, answer_name, batches, chosen, measure_round, write_answers
+from segdeploy.benchmarks.subject import Subject, ours
+from segdeploy.benchmarks.way import Way
 from segdeploy.card import InputSpec, ModelCard
 from segdeploy.datasets.sample import Dataset
 from segdeploy.errors import ConfigError
@@ -24,6 +29,7 @@ from segdeploy.video.times import StageTime, StageTimes
 ROAD, CAR, VOID = 3, 8, 255
 WAIT = StageTime(p50=0.01, p95=0.02, total=1.0)
 TIMES = StageTimes(frames=100, wall=2.0, decode=WAIT, prepare=WAIT, infer=WAIT, mask=WAIT, draw=WAIT, encode=WAIT)
+VIDEO = Video(times=TIMES, flicker=0.01)
 
 
 class Road:
@@ -43,23 +49,30 @@ class Road:
 
 def task(**changes: object) -> Task:
     values = {
-        "artifact": "a.onnx", "backend": "auto", "device": "auto", "threads": 2, "dataset": "camvid", "data": None, "split": "val",
-        "pictures": None, "runs": 2, "warm_up": 1, "answers": None, "started": 0.0,
+        "way": Way(artifact="a.onnx", threads=2), "dataset": "camvid", "data": None, "split": "val", "pictures": None,
+        "runs": 2, "warm_up": 1, "answers": None, "started": 0.0,
     }  # fmt: skip
     return Task(**{**values, **changes})
 
 
 def round_of(milliseconds: float, peak: int | None = 1000) -> Round:
     latency = Latency(rounds=((milliseconds, milliseconds),))
-    return Round(
-        architecture="fake", precision="fp32", input=(12, 16), device="fake cpu", threads=2,
-        cold_start=10 * milliseconds, latency=latency, network=latency, peak_memory=peak,
-    )  # fmt: skip
+    setting = Setting(architecture="fake", precision="fp32", input=(12, 16), device="fake cpu", threads=2)
+    return Round(setting=setting, cold_start=10 * milliseconds, latency=latency, network=latency, peak_memory=peak)
+
+
+def silent(device: str) -> Meter:
+    """A machine that tells no energy."""
+    return Meter({})
+
+
+def road(dataset: Dataset, batch: int = 1) -> Subject:
+    return ours(Road(dataset), Way(artifact="a.onnx", threads=2, batch=batch))
 
 
 def plan(artifacts: list[Path], data: Path, **changes: object) -> Plan:
     values = {
-        "artifacts": tuple(artifacts), "backend": "auto", "device": "auto", "threads": 2, "dataset": "camvid", "data": data,
+        "artifacts": tuple(artifacts), "threads": (2,), "dataset": "camvid", "data": data,
         "split": "val", "pictures": None, "runs": 2, "warm_up": 1, "rounds": 2, "video": None,
     }  # fmt: skip
     return Plan(**{**values, **changes})
@@ -75,7 +88,7 @@ def answering(dataset: Dataset, answer: Callable[[str, Mask], Mask]) -> Callable
     """A worker that writes `answer(artifact, truth)` as its masks, and fails on what is called broken."""
 
     def once(order: Task) -> Round | str:
-        name = Path(order.artifact).name
+        name = Path(order.way.artifact).name
         if name.startswith("broken"):
             return "it is broken"
         if order.answers is not None:
@@ -100,11 +113,11 @@ def test_row_that_failed_is_left_out_of_later_rounds() -> None:
     seen: list[tuple[str, str | None]] = []
 
     def once(order: Task) -> Round | str:
-        seen.append((order.artifact, order.answers))
-        return "no such provider" if order.artifact == "b" else round_of(1.0)
+        seen.append((order.way.artifact, order.answers))
+        return "no such provider" if order.way.artifact == "b" else round_of(1.0)
 
     told: list[str] = []
-    tasks = {name: task(artifact=name, answers=f"masks-{name}") for name in "ab"}
+    tasks = {name: task(way=Way(artifact=name), answers=f"masks-{name}") for name in "ab"}
     outcomes = measure_all(tasks, rounds=2, once=once, on_round=told.append)
 
     assert seen == [("a", "masks-a"), ("b", "masks-b"), ("a", None)]
@@ -125,11 +138,11 @@ def test_round_times_each_part_with_one_clock(tiny_camvid: Path) -> None:
     dataset = datasets.load("camvid", tiny_camvid, "val")
 
     # Reading takes from tick 0 to 1, and the first mask is there at tick 2: of 2 s since the start, 1 s was reading.
-    found = measure_round(Road(dataset), dataset, task(), clock=lambda: float(next(ticks)))
+    found = measure_round(road(dataset), dataset, task(), clock=lambda: float(next(ticks)), meter=silent)
 
     assert found.cold_start == 1000.0
     assert found.latency.runs == found.network.runs == (1000.0, 1000.0)
-    assert (found.device, found.threads, found.input) == ("fake cpu", 2, (12, 16))
+    assert (found.setting.device, found.setting.threads, found.setting.input, found.energy) == ("fake cpu", 2, (12, 16), {})
 
 
 def test_round_survives_json(tiny_camvid: Path) -> None:
@@ -142,12 +155,12 @@ def test_round_survives_json(tiny_camvid: Path) -> None:
 def test_answers_are_masks_of_the_pictures_own_size(tiny_camvid: Path, tmp_path: Path) -> None:
     """The network's size is 12x16 and the pictures' 24x32; scores are of the latter."""
     dataset = datasets.load("camvid", tiny_camvid, "val")
-    write_answers(Road(dataset), dataset, tmp_path, pictures=2)
+    write_answers(road(dataset, batch=2), dataset, tmp_path, pictures=2)
 
     found = judge({"road": tmp_path}, dataset, [0, 1], reference=None)
 
     truth = np.concatenate([dataset[index].mask for index in (0, 1)])
-    scores, labels = found["road"]
+    scores, labels = found["road"].scores, found["road"].labels
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000.png", "000001.png"]
     assert scores.pixel_accuracy == pytest.approx((truth == ROAD).sum() / (truth != VOID).sum())
     assert labels is None
@@ -162,7 +175,7 @@ def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -
     )
     (tmp_path / "work").mkdir()
 
-    report = compare(
+    report, pairs = compare(
         plan(files(tmp_path, "a.onnx", "b.pt"), tiny_camvid), tmp_path / "work",
         workers=Workers(once=right, show=lambda film: "not asked for"), on_step=lambda name: None,
     )  # fmt: skip
@@ -170,14 +183,21 @@ def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -
     (other, figures), (reference, base) = report.measured
     assert report.reference == reference.name == "b.pt"
     assert (other.name, other.size) == ("a.onnx", 5)
-    assert base.scores.miou == 1.0
-    assert base.labels is not None
-    assert base.labels.overall == 1.0
-    assert figures.labels is not None
-    assert figures.labels.overall == pytest.approx(np.mean([mask == ROAD for mask in masks]))
+    assert base.accuracy is not None
+    assert figures.accuracy is not None
+    assert base.accuracy.scores.miou == 1.0
+    assert base.accuracy.boundary_iou == 1.0
+    assert base.accuracy.labels is not None
+    assert base.accuracy.labels.overall == 1.0
+    assert figures.accuracy.labels is not None
+    assert figures.accuracy.labels.overall == pytest.approx(np.mean([mask == ROAD for mask in masks]))
     assert figures.latency.rounds == ((5.0, 5.0), (5.0, 5.0))
     assert figures.cold_start.runs == (50.0, 50.0)
     assert report.pictures == ("0", "1", "2")
+    shares = [float(np.mean(mask == ROAD)) for mask in masks]
+    assert figures.accuracy.worst == tuple(str(index) for index in np.argsort(shares)[:2])
+    assert [(pair.row, pair.against, pair.picture) for pair in pairs] == [("a.onnx", "b.pt", name) for name in figures.accuracy.worst]
+    assert all(side.startswith(b"\xff\xd8") for pair in pairs for side in (pair.left, pair.right))
 
 
 def test_failed_row_carries_its_reason(tiny_camvid: Path, tmp_path: Path) -> None:
@@ -185,7 +205,7 @@ def test_failed_row_carries_its_reason(tiny_camvid: Path, tmp_path: Path) -> Non
     dataset = datasets.load("camvid", tiny_camvid, "val")
     (tmp_path / "work").mkdir()
 
-    report = compare(
+    report, _ = compare(
         plan(files(tmp_path, "broken.pt", "a.onnx"), tiny_camvid), tmp_path / "work",
         workers=Workers(once=answering(dataset, roads), show=lambda film: "not asked for"), on_step=lambda name: None,
     )  # fmt: skip
@@ -194,7 +214,8 @@ def test_failed_row_carries_its_reason(tiny_camvid: Path, tmp_path: Path) -> Non
     assert report.base is None
     ((row, figures),) = report.measured
     assert row.name == "a.onnx"
-    assert figures.labels is None
+    assert figures.accuracy is not None
+    assert figures.accuracy.labels is None
 
 
 def test_video_is_run_after_the_rounds(tiny_camvid: Path, tmp_path: Path) -> None:
@@ -202,27 +223,103 @@ def test_video_is_run_after_the_rounds(tiny_camvid: Path, tmp_path: Path) -> Non
     dataset = datasets.load("camvid", tiny_camvid, "val")
     shown: list[str] = []
 
-    def show(film: Film) -> StageTimes | str:
-        shown.append(Path(film.artifact).name)
-        return TIMES if film.artifact.endswith(".onnx") else "no frame fits"
+    def show(film: Film) -> Video | str:
+        shown.append(Path(film.way.artifact).name)
+        return VIDEO if film.way.artifact.endswith(".onnx") else "no frame fits"
 
     (tmp_path / "work").mkdir()
-    report = compare(
+    report, _ = compare(
         plan(files(tmp_path, "broken.pt", "a.onnx", "b.torchscript"), tiny_camvid, video=Path("clip.mp4")), tmp_path / "work",
         workers=Workers(once=answering(dataset, roads), show=show), on_step=lambda name: None,
     )  # fmt: skip
 
     assert shown == ["a.onnx", "b.torchscript"]
     assert [(row.name, row.error) for row in report.failed] == [("broken.pt", "it is broken"), ("b.torchscript", "no frame fits")]
-    assert report.measured[0][1].video == TIMES
+    assert report.measured[0][1].video == VIDEO
 
 
 def test_names_tell_files_apart() -> None:
     """Two runs have a best.onnx each."""
-    assert row_names([Path("x/best.onnx"), Path("y/best.onnx"), Path("best.pt")]) == ["x/best.onnx", "y/best.onnx", "best.pt"]
+    assert artifact_names([Path("x/best.onnx"), Path("y/best.onnx"), Path("best.pt")]) == ["x/best.onnx", "y/best.onnx", "best.pt"]
 
 
 def test_file_that_is_named_twice_is_refused() -> None:
     """Two rows of one file would need names of their own."""
     with pytest.raises(ConfigError, match="named twice"):
-        row_names([Path("a/best.pt"), Path("a/../a/best.pt")])
+        artifact_names([Path("a/best.pt"), Path("a/../a/best.pt")])
+
+
+def test_every_way_is_a_row_that_its_name_tells(tmp_path: Path) -> None:
+    """What all rows share stands in none of their names; a runtime that does not run a file's kind is left out for it."""
+    names = files(tmp_path, "a.onnx", "b.pt")
+
+    asked = plan(names, tmp_path, backends=("onnxruntime", "torch"), threads=(1, 2), batches=(4,), sizes=(None, (24, 32)))
+
+    ways = ways_of(asked)
+    assert list(ways) == [
+        f"{name}, {threads}, {size}"
+        for name in ("a.onnx", "b.pt")
+        for threads in ("1 thread", "2 threads")
+        for size in ("own size", "24x32")
+    ]
+    assert ways["b.pt, 2 threads, 24x32"] == Way(artifact=str(names[1]), backend="torch", threads=2, batch=4, size=(24, 32))
+    assert list(ways_of(plan(names, tmp_path, batches=(1, 8)))) == ["a.onnx, batch 1", "a.onnx, batch 8", "b.pt, batch 1", "b.pt, batch 8"]
+
+
+def test_rounds_are_repeated_until_the_median_is_known() -> None:
+    """A steady row gets no further round, one that never settles ends at twelve, and one that failed is left alone."""
+    done: list[str] = []
+
+    def once(order: Task) -> Round | str:
+        name = order.way.artifact
+        done.append(name)
+        assert order.answers is None
+        return round_of(10.0 if name == "steady" else 10.0 + 5 * (len(done) % 2))
+
+    tasks = {name: task(way=Way(artifact=name), answers="there") for name in ("steady", "restless", "failed")}
+    begun = {name: Outcome(rounds=(round_of(10.0), round_of(10.0 if name == "steady" else 16.0))) for name in ("steady", "restless")}
+    outcomes = repeat_until_stable(tasks, {**begun, "failed": Outcome(error="no")}, once=once, on_round=lambda name: None)
+
+    assert {name: len(found.rounds) for name, found in outcomes.items()} == {"steady": 2, "restless": MOST, "failed": 0}
+    assert set(done) == {"restless"}
+
+
+def test_batches_are_of_neighbours_at_even_distances() -> None:
+    """Twenty pictures give eight batches; three pictures fill a batch of four by beginning again."""
+    assert [group[0] for group in batches(range(20), 2)] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert batches(range(20), 2)[1] == [2, 3]
+    assert batches([5, 6, 7], 4) == [[5, 6, 7, 5], [6, 7, 5, 6], [7, 5, 6, 7]]
+
+
+def test_batch_is_timed_whole(tiny_camvid: Path) -> None:
+    """Under a clock that ticks once a call a batch of four takes one second, and four pictures go through in it."""
+    ticks = iter(range(100))
+    dataset = datasets.load("camvid", tiny_camvid, "val")
+
+    found = measure_round(road(dataset, batch=4), dataset, task(), clock=lambda: float(next(ticks)), meter=silent)
+
+    assert found.setting.batch == 4
+    assert found.latency.runs == (1000.0, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "size", "message"), [(False, (24, 32), "export it with --dynamic"), (True, (23, 32), "multiples of 4")]
+)
+def test_size_that_the_file_cannot_have_is_refused(tiny_camvid: Path, *, dynamic: bool, size: tuple[int, int], message: str) -> None:
+    """It is a row that says so."""
+    backend = Road(datasets.load("camvid", tiny_camvid, "val"))
+    backend.card = replace(backend.card, input=replace(backend.card.input, dynamic=dynamic, stride=4))
+
+    with pytest.raises(ConfigError, match=message):
+        Way(artifact="a.onnx", size=size).sized(backend)
+
+
+def test_dynamic_file_is_fed_the_size_that_was_asked_for(tiny_camvid: Path) -> None:
+    """Batches follow the card, so the card must say the size."""
+    backend = Road(datasets.load("camvid", tiny_camvid, "val"))
+    backend.card = replace(backend.card, input=replace(backend.card.input, dynamic=True))
+
+    sized = Way(artifact="a.onnx", size=(24, 32)).sized(backend)
+
+    assert ours(sized, Way(artifact="a.onnx")).prepare([np.zeros((5, 7, 3), np.uint8)]).shape == (1, 24, 32, 3)
+    assert Way(artifact="a.onnx", size=(12, 16)).sized(backend) is backend

@@ -80,9 +80,62 @@ def test_survives_json() -> None:
 
     assert Latency.from_dict(values) == latency
     assert values["unit"] == "ms"
-    assert values["median"] == 2.5
 
 
 def test_rounds_of_parts_stand_behind_each_other() -> None:
     """Each process of a row gives one round."""
     assert Latency.joined([one_round(1.0), one_round(2.0, 3.0)]).rounds == ((1.0,), (2.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("runs", "interval"),
+    [
+        # The median of three draws is the smallest where two or three of them are: 7 of 27 times, more often than 2.5%.
+        ((10.0, 20.0, 30.0), (10.0, 30.0)),
+        # Of seven draws four or more are the smallest 1.0% of the time, and four or more among the two smallest 11%.
+        ((10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0), (20.0, 60.0)),
+        ((40.0, 40.0, 40.0), (40.0, 40.0)),
+        ((40.0,), (40.0, 40.0)),
+    ],
+)
+def test_interval_of_the_median_is_the_bootstraps(runs: tuple[float, ...], interval: tuple[float, float]) -> None:
+    """Samples are drawn from the runs with replacement; 2.5% of their medians lie beyond each bound."""
+    assert one_round(*runs).interval(50) == interval
+
+
+def test_interval_is_of_rounds_first() -> None:
+    """Twenty runs each of 10 and of 20 ms are two findings, not forty: half of all samples hold one round only."""
+    latency = Latency(rounds=((10.0,) * 20, (20.0,) * 20))
+
+    assert latency.interval(50) == (10.0, 20.0)
+    assert latency.width == pytest.approx(10 / 15)
+
+
+def test_interval_of_rounds_of_different_lengths_reads_each_whole() -> None:
+    """A round of one run among longer ones stands for one run."""
+    latency = Latency(rounds=((10.0,), (20.0, 20.0, 20.0)))
+
+    assert set(latency.resampled(50)) <= {10.0, 20.0}
+    # A quarter of the samples hold the first round twice, another the second, and in the others three of four runs are 20.
+    assert (latency.resampled(50) == 10.0).mean() == pytest.approx(0.25, abs=0.03)
+
+
+def test_interval_is_the_same_every_time() -> None:
+    """Chance is seeded: a report that is read again says what it said."""
+    values = (10.0, 11.0, 15.0, 12.0)
+
+    assert one_round(*values).interval(95) == one_round(*values).interval(95)
+    assert (one_round(*values).resampled(50, seed=1) != one_round(*values).resampled(50, seed=2)).any()
+
+
+def test_rate_counts_the_slow_runs_too() -> None:
+    """Four runs in 400 ms are ten a second, whatever their median."""
+    assert one_round(50.0, 50.0, 50.0, 250.0).rate == pytest.approx(10.0)
+
+
+def test_summary_holds_percentiles_and_their_intervals() -> None:
+    """Another program need not draw samples."""
+    summary = one_round(10.0, 20.0, 30.0).summary()
+
+    assert (summary["median"], summary["intervals"]["median"]) == (20.0, [10.0, 30.0])
+    assert set(summary["intervals"]) == {"median", "p90", "p95", "p99"}

@@ -5,15 +5,20 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
+import jsonschema
 import pytest
 
+from segdeploy.benchmarks.figures import Accuracy, Figures, Labels, Round, Setting, Video
+from segdeploy.benchmarks.gallery import Pair
 from segdeploy.benchmarks.latency import Latency
-from segdeploy.benchmarks.plots import class_bars, color_numbers, distribution, scatter
-from segdeploy.benchmarks.report import SCHEMA, Figures, Labels, Report, Row
+from segdeploy.benchmarks.plots import class_bars, class_differences, color_numbers, distribution, pareto, scatter, stage_bars
+from segdeploy.benchmarks.report import SCHEMA, Report, Row
 from segdeploy.benchmarks.to_html import to_html
 from segdeploy.benchmarks.to_markdown import escape, to_markdown
-from segdeploy.benchmarks.words import megabytes, milliseconds, points, same, summary, times
+from segdeploy.benchmarks.way import Way
+from segdeploy.benchmarks.words import joules, megabytes, milliseconds, points, same, summary, times, within
 from segdeploy.errors import DataError
 from segdeploy.machine import Machine
 from segdeploy.scores import Scores
@@ -24,25 +29,30 @@ QUICK, SLOW = (StageTime(p50=value, p95=value, total=100 * value) for value in (
 TIMES = StageTimes(frames=100, wall=4.0, decode=QUICK, prepare=QUICK, infer=SLOW, mask=QUICK, draw=QUICK, encode=QUICK)
 
 
-def figures_of(milliseconds: float, *, miou: float = 0.6, labels: float = 1.0, drift: float = 1.0) -> Figures:
-    latency = Latency(rounds=((milliseconds,) * 3, (milliseconds * drift,) * 3))
-    return Figures(
-        architecture="unet",
-        precision="fp32",
-        input=(90, 120),
-        device="fake cpu",
-        threads=2,
-        cold_start=Latency(rounds=((1234.0,),)),
+def round_of(milliseconds: float, batch: int = 1) -> Round:
+    latency = Latency(rounds=((milliseconds,) * 3,))
+    return Round(
+        setting=Setting(architecture="unet", precision="fp32", input=(90, 120), device="fake cpu", threads=2, batch=batch),
+        cold_start=1234.0,
         latency=latency,
         network=latency,
         peak_memory=250_000_000,
-        scores=Scores(miou=miou, pixel_accuracy=0.9, dice=0.7, iou=(0.5, None, 0.7), pixels=100),
-        labels=Labels(overall=labels, near=0.99, by_class=(1.0, None, 0.5)),
     )
 
 
+def figures_of(milliseconds: float, *, miou: float = 0.6, labels: float = 1.0, drift: float = 1.0, batch: int = 1) -> Figures:
+    scores = Scores(miou=miou, pixel_accuracy=0.9, dice=0.7, iou=(0.5, None, 0.7), pixels=100)
+    accuracy = Accuracy(
+        scores=scores,
+        boundaries=(0.4, None, 0.6),
+        labels=Labels(overall=labels, near=0.99, by_class=(1.0, None, 0.5)),
+        worst=("b", "a"),
+    )
+    return Figures(rounds=(round_of(milliseconds, batch), round_of(milliseconds * drift, batch)), accuracy=accuracy)
+
+
 def row_of(name: str, figures: Figures | None, error: str = "") -> Row:
-    return Row(name=name, path=f"runs/{name}", size=1_860_000, figures=figures, error=error)
+    return Row(name=name, way=Way(artifact=f"runs/{name}"), size=1_860_000, figures=figures, error=error)
 
 
 REPORT = Report(
@@ -68,7 +78,8 @@ REPORT = Report(
     ),
 )
 WHOLE = replace(REPORT, rows=REPORT.rows[:3])
-FILM = replace(REPORT, video="clip.mp4", rows=(row_of("best.onnx", replace(figures_of(40.0), video=TIMES)),))
+PAIR = Pair(row="best.onnx", picture="street <1>", against="best.pt", same=0.998, left=b"left", right=b"right")
+FILM = replace(REPORT, video="clip.mp4", rows=(row_of("best.onnx", replace(figures_of(40.0), video=Video(times=TIMES, flicker=0.0123))),))
 
 
 @pytest.mark.parametrize("report", [REPORT, FILM, replace(REPORT, reference=None, rows=())])
@@ -81,7 +92,8 @@ def test_json_tells_figures_and_warnings() -> None:
     """Another program need not work out a percentile."""
     values = json.loads(replace(REPORT, rows=(row_of("best.onnx", figures_of(40.0, drift=1.5)),)).to_json())
 
-    assert values["rows"][0]["figures"]["latency"]["median"] == 50.0
+    latency = values["rows"][0]["figures"]["latency"]
+    assert (latency["median"], latency["intervals"]["median"]) == (50.0, [40.0, 60.0])
     assert values["warnings"] == ["best.onnx was measured with noise: half of its runs lie 40% of the median apart."]
 
 
@@ -93,6 +105,7 @@ def test_json_tells_figures_and_warnings() -> None:
         ("{}", "is no report"),
         (REPORT.to_json().replace('"dataset"', '"what"'), "is no report"),
         (REPORT.to_json().replace(f'"schema": {SCHEMA}', '"schema": 99'), "of schema 99 .* upgrade"),
+        (REPORT.to_json().replace(f'"schema": {SCHEMA}', '"schema": 1'), "of schema 1 .* measure it again"),
     ],
 )
 def test_foreign_json_is_refused(text: str, message: str) -> None:
@@ -115,8 +128,8 @@ def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
 
     assert noisy.speedup(noisy.rows[1].figures) == (2.5, 7.5)
     assert noisy.speedup(noisy.rows[0].figures) == (1.0, 1.0)
-    assert summary(noisy).startswith("best.onnx takes 40.0 ms, 2.5 to 7.5 times as fast as best.pt, with ")
-    assert "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 2.5–7.5× |" in to_markdown(noisy)
+    assert summary(noisy).startswith("best.onnx takes 40.0 ms a picture, 2.5 to 7.5 times as fast as best.pt, with ")
+    assert "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 25.0 | 2.5–7.5× |" in to_markdown(noisy)
     assert WHOLE.speedup(WHOLE.rows[1].figures) == (2.5, 2.5)
 
 
@@ -125,11 +138,12 @@ def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
     [
         (
             replace(REPORT, rows=REPORT.rows[:2]),
-            "best.onnx takes 40.0 ms, 2.5 times as fast as best.pt, with 99.996% of its labels and 59.80% mIoU, 0.20 points less.",
+            "best.onnx takes 40.0 ms a picture, 2.5 times as fast as best.pt, "  # noqa: ISC004 - one sentence
+            "with 99.996% of its labels and 59.80% mIoU, 0.20 points less.",
         ),
         (
             replace(REPORT, rows=(REPORT.rows[0], row_of("slow.onnx", figures_of(200.0)))),
-            "slow.onnx takes 200 ms, 2.0 times as long as best.pt, with 100% of its labels and the same mIoU, 60.00%.",
+            "slow.onnx takes 200 ms a picture, 2.0 times as long as best.pt, with 100% of its labels and the same mIoU, 60.00%.",
         ),
         (
             replace(REPORT, reference=None, rows=REPORT.rows[1:2]),
@@ -171,6 +185,10 @@ def test_summary_says_what_was_found(report: Report, sentence: str) -> None:
         (megabytes(31_000_000), "31 MB"),
         (megabytes(2_500_000_000), "2.50 GB"),
         (megabytes(None), "–"),
+        (joules(2.345), "2.35 J"),
+        (joules(0.0456), "45.6 mJ"),
+        (within(Latency(rounds=((40.0, 40.0),)), 50), "40.0 ms"),
+        (within(Latency(rounds=((40.0,), (60.0,))), 50), "50.0 ms [40.0, 60.0]"),
     ],
 )
 def test_figures_are_written_with_their_units(text: str, expected: str) -> None:
@@ -183,9 +201,9 @@ def test_markdown_holds_the_tables() -> None:
     lines = to_markdown(REPORT).splitlines()
 
     assert lines[0] == "# Benchmark"
-    assert "| best.pt (reference) | 100 ms | 100 ms | 100 ms | 100 ms | 1.0× | 100 ms | 1.23 s | 250 MB | 1.86 MB |" in lines
-    assert "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 2.5× | 40.0 ms | 1.23 s | 250 MB | 1.86 MB |" in lines
-    assert "| best.onnx | 59.80% | −0.20 | 90.00% | 70.00% | 99.996% | 99.000% |" in lines
+    assert "| best.pt (reference) | 100 ms | 100 ms | 100 ms | 100 ms | 10.0 | 1.0× | 100 ms | 1.23 s | 250 MB | 1.86 MB |" in lines
+    assert "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 25.0 | 2.5× | 40.0 ms | 1.23 s | 250 MB | 1.86 MB |" in lines
+    assert "| best.onnx | 59.80% | −0.20 | 50.00% | 90.00% | 70.00% | 99.996% | 99.000% |" in lines
     assert "* **broken.onnx**: it carries \\<no\\> card" in lines
     rows = [line for line in lines if line.startswith("| \\<script")]
     assert len(rows) == 3
@@ -212,7 +230,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags[tag] += 1
         self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in {"meta", "link", "br", "img"}:
+        if tag not in {"meta", "link", "br", "img", "input"}:
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -228,15 +246,16 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    return Page(to_html(REPORT))
+    return Page(to_html(REPORT, [PAIR]))
 
 
 def test_page_is_well_formed_and_stands_alone(page: Page) -> None:
-    """It is opened from a mail on a train: no network, no script."""
-    text = to_html(REPORT)
+    """It is opened from a mail on a train: no network, and what little script there is stands at the sliders."""
+    text = to_html(REPORT, [PAIR])
 
     assert page.open == []
-    assert not {"script", "link", "img", "iframe"} & page.tags.keys()
+    assert not {"script", "link", "iframe"} & page.tags.keys()
+    assert all(value.startswith("data:image/jpeg;base64,") for name, value in page.attributes if name == "src")
     assert "http:" not in text
     assert "https:" not in text
     assert "@import" not in text
@@ -257,9 +276,11 @@ def test_ids_are_unique_and_references_lead_to_them(page: Page) -> None:
 def test_every_row_stands_in_every_table(page: Page) -> None:
     """A row that failed stands with its reason."""
     assert page.tags["table"] == 3
-    assert page.tags["svg"] == 3
+    assert page.tags["svg"] == 4
     for name in ("best.pt", "best.onnx", EVIL):
         assert page.text.count(name) >= 4
+    assert (page.tags["img"], page.tags["input"]) == (2, 1)
+    assert "street <1>: 99.800% of the labels as best.pt" in page.text
     assert "broken.onnx failed: it carries <no> card" in page.text
     assert "Pole <&>" in page.text
 
@@ -281,7 +302,7 @@ def test_video_has_a_table_of_its_stages() -> None:
 
     assert found.tags["table"] == 4
     assert "100 frames of clip.mp4" in found.text
-    assert "| best.onnx | 25.0 | 2.00 ms | 2.00 ms | 30.0 ms | 2.00 ms | 2.00 ms | 2.00 ms | infer |" in to_markdown(FILM)
+    assert "| best.onnx | 25.0 | 2.00 ms | 2.00 ms | 30.0 ms | 2.00 ms | 2.00 ms | 2.00 ms | infer | 1.23% |" in to_markdown(FILM)
 
 
 def test_page_without_a_measured_row_tells_why() -> None:
@@ -292,11 +313,13 @@ def test_page_without_a_measured_row_tells_why() -> None:
     assert "broken.onnx failed" in found.text
 
 
-@pytest.mark.parametrize("draw", [scatter, distribution, class_bars])
+@pytest.mark.parametrize("draw", [scatter, distribution, class_bars, stage_bars])
 def test_drawing_shows_names_as_they_are(draw: object) -> None:
     """A dollar is no mathematics, a letter that the library's font lacks no warning, and a long name is cut."""
     names = ("$\\frac$.onnx", "\u6a21\u578b.onnx", "x" * 60 + ".onnx")
-    report = replace(REPORT, classes=names, rows=tuple(row_of(name, figures_of(10.0)) for name in names))
+    report = replace(
+        REPORT, classes=names, rows=tuple(row_of(name, replace(figures_of(10.0), video=FILM.measured[0][1].video)) for name in names)
+    )
 
     root = ET.fromstring(draw(report))
 
@@ -311,3 +334,62 @@ def test_grey_is_the_reference_alone() -> None:
     """A row that is compared with nothing is not drawn as the background of others."""
     assert color_numbers(REPORT) == {"best.pt": 0, "best.onnx": 1, EVIL: 2, "broken.onnx": 3}
     assert color_numbers(replace(REPORT, reference=None, rows=REPORT.rows[1:2])) == {"best.onnx": 1}
+
+
+def test_nothing_beats_the_front() -> None:
+    """b is slower and no better than a; of two as fast the better one stays."""
+    found = [("a", 10.0, 60.0), ("b", 12.0, 60.0), ("c", 20.0, 70.0), ("d", 20.0, 65.0), ("e", 5.0, 50.0)]
+
+    assert [name for name, *_ in pareto(found)] == ["e", "a", "c"]
+
+
+def test_batch_is_compared_picture_by_picture() -> None:
+    """Four pictures in 80 ms are five times as fast as one in 100 ms, and 50 pictures a second."""
+    report = replace(REPORT, rows=(REPORT.rows[0], row_of("best.onnx, batch 4", figures_of(80.0, batch=4))))
+
+    figures = report.measured[1][1]
+    assert report.speedup(figures) == (5.0, 5.0)
+    assert figures.rate == pytest.approx(50.0)
+    assert summary(report).startswith("best.onnx, batch 4 takes 20.0 ms a picture, 5.0 times as fast as best.pt")
+    assert "| best.onnx, batch 4 | 80.0 ms | 80.0 ms | 80.0 ms | 80.0 ms | 50.0 | 5.0× |" in to_markdown(report)
+
+
+def test_energy_stands_where_the_machine_tells_it() -> None:
+    """A column without any figure is left out, not filled with dashes."""
+    told = replace(round_of(40.0), energy={"processor": 0.5})
+    report = replace(REPORT, rows=(row_of("a.onnx", Figures(rounds=(told, told), accuracy=None)),))
+
+    assert "energy" not in to_markdown(REPORT)
+    assert "| 500 mJ |" in to_markdown(report)
+
+
+def test_row_without_accuracy_is_drawn_by_its_time_alone() -> None:
+    """The weights of a peer's network are random: what it answers says nothing."""
+    report = replace(REPORT, rows=(REPORT.rows[0], row_of("peer", replace(figures_of(50.0), accuracy=None))))
+
+    assert "peer" not in scatter(report)
+    assert "peer" in distribution(report)
+    assert "peer takes 50.0 ms a picture, 2.0 times as fast as best.pt." in summary(report)
+    assert Page(to_html(report)).tags["svg"] == 3
+
+
+def test_differences_are_points_to_the_reference() -> None:
+    """A class that nobody meets gains and loses nothing."""
+    assert "points more (or less) than the reference" in class_differences(WHOLE)
+
+
+SCHEMA_FILE = json.loads((Path(__file__).parents[1] / "docs" / "report.schema.json").read_text())
+
+
+@pytest.mark.parametrize("report", [REPORT, FILM, replace(REPORT, reference=None, rows=())])
+def test_json_keeps_the_documented_schema(report: Report) -> None:
+    """Other programs read it by what docs/report.schema.json says."""
+    jsonschema.Draft202012Validator(SCHEMA_FILE).validate(json.loads(report.to_json()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"schema": 2', '"schema": 3'), ('"overall": 1.0', '"overall": 1.5'), ('"batch": 1', '"stapel": 1')]
+)
+def test_schema_refuses_what_is_no_report(old: str, new: str) -> None:
+    """One that allows everything describes nothing."""
+    assert not jsonschema.Draft202012Validator(SCHEMA_FILE).is_valid(json.loads(REPORT.to_json().replace(old, new)))

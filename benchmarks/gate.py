@@ -1,0 +1,217 @@
+"""Whether a benchmark is worse than an older one, by more than is allowed, and surely so."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+
+from segdeploy.errors import ConfigError, GateError
+from segdeploy.machine import Machine
+
+from .figures import Accuracy, Figures
+from .latency import SEED, Latency
+from .report import Report, Row
+from .words import megabytes, milliseconds, percent
+
+CONFIDENCE = 99.5
+"""Percent of the bootstrapped samples in which the new one must be slower: of many limits on many rows, chance alone fails few."""
+
+State = Literal["passed", "failed", "unsure"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A figure that can be held to a limit.
+
+    Attributes:
+        worse: "+" where more is worse, "-" where less is.
+        value: Gives the figure of a row, in milliseconds, bytes, or as a share in [0, 1]; None where it has none.
+        unit: What one of a limit without "%" is, in the figure's own unit: a point, a megabyte, a millisecond.
+        write: Writes the figure.
+        times: Gives the times that the figure is a percentile of, and which; None of a figure without chance in it.
+    """
+
+    worse: Literal["+", "-"]
+    value: Callable[[Row, Figures], float | None]
+    unit: float
+    write: Callable[[float], str]
+    times: Callable[[Figures], tuple[Latency, float]] | None = None
+
+
+def _percentile(share: float) -> Metric:
+    return Metric(
+        worse="+",
+        value=lambda _, figures: figures.latency.percentile(share),
+        unit=1.0,
+        write=milliseconds,
+        times=lambda figures: (figures.latency, share),
+    )
+
+
+def _score(score: Callable[[Accuracy], float | None]) -> Metric:
+    return Metric(worse="-", value=lambda _, found: score(found.accuracy) if found.accuracy else None, unit=0.01, write=percent)
+
+
+def _size(value: Callable[[Row, Figures], float | None]) -> Metric:
+    return Metric(worse="+", value=value, unit=1e6, write=lambda size: megabytes(round(size)))
+
+
+METRICS: Mapping[str, Metric] = {
+    **{f"p{share}": _percentile(share) for share in (50, 90, 95, 99)},
+    "cold_start": Metric(
+        worse="+",
+        value=lambda _, figures: figures.cold_start.median,
+        unit=1.0,
+        write=milliseconds,
+        times=lambda figures: (figures.cold_start, 50),
+    ),
+    "memory": _size(lambda _, figures: figures.peak_memory),
+    "size": _size(lambda row, _: row.size),
+    "miou": _score(lambda found: found.scores.miou),
+    "boundary_iou": _score(lambda found: found.boundary_iou),
+    "pixel_accuracy": _score(lambda found: found.scores.pixel_accuracy),
+    "dice": _score(lambda found: found.scores.dice),
+    "labels": _score(lambda found: found.labels and found.labels.overall),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """By how much a figure may get worse.
+
+    Attributes:
+        metric: Name of the figure.
+        allowed: By how much, without its sign.
+        relative: Whether that is percent of the old figure; else points, milliseconds or megabytes.
+    """
+
+    metric: str
+    allowed: float
+    relative: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a limit as in "p95=+15%" or "miou=-0.3".
+
+        Raises:
+            ConfigError: It is none, or would allow a figure to get better only so far.
+        """
+        found = re.fullmatch(r"(\w+)=([+-])(\d+(?:\.\d+)?)(%?)", text.strip())
+        if found is None or found[1] not in METRICS:
+            msg = f"{text!r} is no limit; write for example p95=+15% or miou=-0.3, of {', '.join(METRICS)}"
+            raise ConfigError(msg)
+        worse = METRICS[found[1]].worse
+        if found[2] != worse:
+            msg = f"{text!r} limits how much better {found[1]} gets; write {found[1]}={worse}{found[3]}{found[4]}"
+            raise ConfigError(msg)
+        return cls(metric=found[1], allowed=float(found[3]), relative=bool(found[4]))
+
+    def __str__(self) -> str:
+        return f"{METRICS[self.metric].worse}{self.allowed:g}{'%' if self.relative else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What became of one limit on one row.
+
+    Attributes:
+        state: Whether it was kept; "unsure" where it was not, but chance may have done it.
+        sentence: The old figure, the new one and what was allowed.
+    """
+
+    state: State
+    sentence: str
+
+
+def parse_limits(text: str) -> tuple[Limit, ...]:
+    """Read limits with commas between.
+
+    Raises:
+        ConfigError: One of them is none.
+    """
+    return tuple(Limit.parse(part) for part in text.split(","))
+
+
+def check_machine(baseline: Report, machine: Machine, limits: Sequence[Limit]) -> None:
+    """Refuse to compare times of two machines.
+
+    Raises:
+        ConfigError: A time is limited, and the baseline is another machine's.
+    """
+    then, now = ((one.processor, one.cores) for one in (baseline.machine, machine))
+    timed = [limit.metric for limit in limits if METRICS[limit.metric].times]
+    if timed and then != now:
+        msg = (
+            f"{', '.join(timed)} cannot be compared: the baseline was measured on {then[1]} cores of {then[0]}, and this machine has "
+            f"{now[1]} of {now[0]}; measure the baseline here, or limit accuracy and size only"
+        )
+        raise ConfigError(msg)
+
+
+def gate(report: Report, baseline: Report, limits: Sequence[Limit]) -> tuple[Verdict, ...]:
+    """Hold every row that both reports have to every limit.
+
+    Raises:
+        ConfigError: They were not measured on the same pictures in the same way, or have no row in common.
+    """
+    then, now = ((one.dataset, one.split, one.pictures) for one in (baseline, report))
+    if then != now:
+        msg = (
+            f"the baseline was measured on {len(then[2])} pictures of {then[0]} {then[1]} and this report on {len(now[2])} of {now[0]} "
+            f"{now[1]}; measure both on the same pictures"
+        )
+        raise ConfigError(msg)
+    old = {row.name: (row, figures) for row, figures in baseline.measured}
+    pairs = [((row, figures), old[row.name]) for row, figures in report.measured if row.name in old]
+    if not pairs:
+        msg = f"the baseline has no row of this report; it has {', '.join(old) or 'none at all'}"
+        raise ConfigError(msg)
+    for (row, figures), (_, before) in pairs:
+        asked = [(one.setting.threads, one.setting.batch, one.setting.input) for one in (before, figures)]
+        if asked[0] != asked[1]:
+            msg = f"{row.name} ran with other threads, batch or input in the baseline ({asked[0]}, now {asked[1]}); measure both alike"
+            raise ConfigError(msg)
+    return tuple(judge(limit, new, before) for new, before in pairs for limit in limits)
+
+
+def judge(limit: Limit, new: tuple[Row, Figures], old: tuple[Row, Figures]) -> Verdict:
+    """Hold one row to one limit."""
+    metric, name = METRICS[limit.metric], f"{new[0].name}: {limit.metric}"
+    now, before = metric.value(*new), metric.value(*old)
+    if now is None or before is None:
+        return Verdict(state="unsure", sentence=f"{name} was not measured {'now' if now is None else 'in the baseline'}")
+    change = 100 * (now - before) / before if limit.relative and before else (now - before) / metric.unit
+    sign = 1 if metric.worse == "+" else -1
+    sentence = f"{name} is {metric.write(now)} and was {metric.write(before)}, {change:+.3g}{'%' * limit.relative}; {limit} is allowed"
+    # What a computer's arithmetic adds to a share is no loss.
+    if sign * change <= limit.allowed + 1e-9:
+        return Verdict(state="passed", sentence=sentence)
+    if metric.times is None or surely_slower(metric.times(new[1]), metric.times(old[1])[0]):
+        return Verdict(state="failed", sentence=sentence)
+    return Verdict(state="unsure", sentence=f"{sentence}, but chance may have done it; measure more rounds")
+
+
+def surely_slower(new: tuple[Latency, float], old: Latency) -> bool:
+    """Tell whether times are longer than they were, beyond chance.
+
+    The limit says how much longer is too much; here it is only asked whether they are longer at all. High percentiles hang on few
+    runs, so that a shift of all times is seen in the median first: either may show it.
+    """
+    times, share = new
+    # Different seeds: the two are drawn independently, as they were measured.
+    ratios = [times.resampled(one, seed=SEED + 1) / old.resampled(one, seed=SEED) for one in {share, 50.0}]
+    return any(float(np.percentile(ratio, 100 - CONFIDENCE)) > 1 for ratio in ratios)
+
+
+def check_gate(verdicts: Sequence[Verdict]) -> None:
+    """Fail where a limit was not kept.
+
+    Raises:
+        GateError: It says which, and by how much.
+    """
+    failed = [verdict.sentence for verdict in verdicts if verdict.state == "failed"]
+    if failed:
+        msg = f"worse than the baseline: {'; '.join(failed)}"
+        raise GateError(msg)
