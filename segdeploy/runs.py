@@ -1,7 +1,9 @@
 """Where a command's output goes, and where the newest checkpoint is."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from itertools import count
 from pathlib import Path
 
@@ -50,6 +52,12 @@ def result_folder(command: str, name: str, *, output: Path | None) -> Iterator[P
             # It holds results, or was never made.
             with suppress(OSError):
                 folder.rmdir()
+
+
+def newest_run(command: str, name: str) -> Path | None:
+    """Find the newest folder that `new_run` made of this name; None where there is none."""
+    found = [path for path in (RUNS / command).glob(f"{escape(name)}*") if re.fullmatch(r"(-\d+)?", path.name.removeprefix(name))]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def newest_best() -> Path:

@@ -45,7 +45,7 @@ def write_clip(path: Path, count: int = 15, *, sound: Path | None = None, noisy:
     random = np.random.default_rng(0)
     with VideoSink(path, width=80, height=60, rate=Fraction(15), sound=sound, encoding=Encoding(preset="ultrafast")) as sink:
         for index in range(count):
-            image = random.integers(0, 256, (60, 80, 3)) if noisy else np.full((60, 80, 3), 10 * index)
+            image = random.integers(0, 256, (60, 80, 3)) if noisy else np.full((60, 80, 3), 10 * index % 256)
             sink.write(image.astype(np.uint8), seconds=index / 15)
     return path
 
@@ -460,3 +460,67 @@ def test_wishes_that_cannot_be_get_one_sentence(
 
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not list(Path().glob("runs/run/*"))
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_video_goes_on(artifacts: Path, end: signal.Signals) -> None:
+    """Stopped or killed: in the end there are all frames at their times, as if nothing had been."""
+    clip = write_clip(Path("drive.mp4"), 360, sound=write_tone(Path("tone.wav"), 24))
+    arguments = ["--model", str(artifacts / "best.onnx"), "--video", str(clip), "--save", "overlay,mask"]
+    command = [sys.executable, "-m", "segdeploy", "run", *arguments]
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    masks = Path("runs/run/drive/drive-mask")
+    while not masks.is_dir() or len(list(masks.iterdir())) < 330:
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(end)
+    assert running.wait() == (130 if end == signal.SIGINT else -signal.SIGKILL)
+    done = {path.name: path.stat().st_mtime_ns for path in masks.glob("*.png")}
+
+    assert call(*arguments, "--resume") == 0
+    assert call(*arguments, "--output", "whole") == 0
+
+    overlay = Path("runs/run/drive/drive-overlay.mp4")
+    assert sorted(path.name for path in overlay.parent.iterdir()) == ["drive-mask", "drive-overlay.mp4"]
+    with VideoSource(overlay) as source, VideoSource(Path("whole/drive-overlay.mp4")) as other:
+        assert [frame.seconds for frame in source] == [frame.seconds for frame in other]
+    assert span(overlay, "audio") == pytest.approx(span(Path("whole/drive-overlay.mp4"), "audio"), abs=0.01)
+    for path in Path("whole/drive-mask").iterdir():
+        assert path.read_bytes() == (masks / path.name).read_bytes()
+    kept = [name for name, when in done.items() if (masks / name).stat().st_mtime_ns == when]
+    assert len(kept) >= (len(done) if end == signal.SIGINT else 250)
+
+
+def test_pictures_that_are_done_are_left_alone(artifacts: Path) -> None:
+    """Half of a folder is done, and one of the other half has its mask but no overlay."""
+    for name in "abcd":
+        cv2.imwrite(f"{name}.png", np.zeros((8, 8, 3), np.uint8))
+    arguments = ["--model", artifacts / "best.onnx", "--output", "out", "--save", "mask,overlay"]
+    assert call(*arguments, "--image", "a.png", "b.png", "c.png") == 0
+    Path("out/overlay/c.jpg").unlink()
+    done = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.*")}
+
+    assert call(*arguments, "--image", "a.png", "b.png", "c.png", "d.png", "--resume") == 0
+
+    again = {path for path, when in done.items() if path.stat().st_mtime_ns != when}
+    assert again == {Path("out/mask/c.png")}
+    assert len(list(Path("out").rglob("*.*"))) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--save", "overlay,jsonl"], "jsonl cannot be gone on with"),
+        (["--smooth", "ema"], "--smooth looks back"),
+        (["--output", "-"], "what went through a pipe is gone"),
+    ],
+)
+def test_what_cannot_be_gone_on_with(artifacts: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str) -> None:
+    """A result that would differ from an uninterrupted one is refused."""
+    write_clip(Path("clip.mp4"), 2)
+
+    assert call("--model", artifacts / "best.onnx", "--video", "clip.mp4", "--resume", *arguments) == 2
+
+    assert sentence in capsys.readouterr().err.splitlines()[-1]

@@ -144,7 +144,7 @@ def test_address_of_a_file_is_a_film(clip: Path) -> None:
     with served(Answer) as address:
         opened = open_text(f"{address}/films/drive.mp4?key=1")
         assert opened.film is not None
-        assert (opened.live, opened.film.name) == (False, "drive")
+        assert (opened.live is not None, opened.film.name) == (False, "drive")
         assert len(levels(opened)) == 5
 
 
@@ -172,7 +172,7 @@ def test_address_of_a_camera_is_live() -> None:
     with served(Answer) as address:
         opened = open_text(f"{address}/door", selection=Selection(most=2))
         assert opened.film is not None
-        assert (opened.live, opened.film.name) == (True, "door")
+        assert (opened.live is not None, opened.film.name) == (True, "door")
         assert levels(opened) == pytest.approx([90, 90], abs=2)
 
 

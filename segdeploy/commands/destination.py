@@ -10,13 +10,14 @@ import click
 
 from segdeploy.commands.grouping import grouped
 from segdeploy.errors import ConfigError
-from segdeploy.runs import result_folder
+from segdeploy.runs import newest_run, result_folder
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.drawing import MASK, OVERLAY, Drawing
 from segdeploy.video.frames import Film, Segmented
+from segdeploy.video.kept import count_kept
 from segdeploy.video.opening import Opened
 from segdeploy.video.piping import PIPES, pipe_outputs
-from segdeploy.video.saving import Outputs, picture_outputs, video_outputs
+from segdeploy.video.saving import RECORDS, Outputs, picture_outputs, picture_paths, video_outputs, video_paths
 from segdeploy.video.viewer import ScreenWindow, Viewer
 
 PIPE = Path("-")
@@ -31,12 +32,14 @@ class Destination:
         output: The folder itself, or "-" for standard output; a fresh one below runs/run where None.
         form: What goes through standard output.
         shown: Whether the overlay is shown in a window meanwhile.
+        resume: Whether an interrupted run goes on.
     """
 
     name: str | None
     output: Path | None
     form: str
     shown: bool
+    resume: bool
 
     def __post_init__(self) -> None:
         """Refuse two names.
@@ -44,6 +47,9 @@ class Destination:
         Raises:
             click.UsageError: A folder and a name are given.
         """
+        if self.resume and self.is_pipe:
+            msg = "what went through a pipe is gone; leave out --resume"
+            raise click.UsageError(msg)
         if self.name is not None and self.output is not None:
             msg = "--output is the folder itself; leave out --name, which names one below runs/run"
             raise click.UsageError(msg)
@@ -56,7 +62,7 @@ class Destination:
     @contextmanager
     def open(
         self, opened: Opened, drawing: Drawing, *, encoding: Encoding, stop: Callable[[], None]
-    ) -> Iterator[tuple[AbstractContextManager[Outputs], Callable[[Segmented], None]]]:
+    ) -> Iterator[tuple[AbstractContextManager[Outputs], Callable[[Segmented], None], int]]:
         """Ready the place.
 
         Args:
@@ -66,7 +72,7 @@ class Destination:
             stop: Called when the window is closed.
 
         Yields:
-            What keeps the results, and what looks at each of them.
+            What keeps the results, what looks at each of them, and how many frames an interrupted run did before.
 
         Raises:
             ConfigError: What is kept does not fit the place.
@@ -77,14 +83,40 @@ class Destination:
         if self.is_pipe:
             outputs = pipe_outputs(_film(opened, drawing), sys.stdout.buffer, kind=drawing.kinds[0], form=self.form)
             with _looking(Path(), stop=stop, shown=self.shown) as look:
-                yield outputs, look
+                yield outputs, look, 0
             return
         name = self.name or (opened.film.name if opened.film else "pictures")
-        with result_folder("run", name, output=self.output) as folder, _looking(folder, stop=stop, shown=self.shown) as look:
+        output = self.output or (newest_run("run", name) if self.resume else None)
+        with result_folder("run", name, output=output) as folder, _looking(folder, stop=stop, shown=self.shown) as look:
+            before = go_on_with(opened, folder, drawing) if self.resume else 0
             if opened.film:
-                yield video_outputs(opened.film, folder, drawing=drawing, encoding=encoding), look
-            else:
-                yield picture_outputs(opened.paths, folder, drawing=drawing), look
+                yield video_outputs(opened.film, folder, drawing=drawing, encoding=encoding, kept=before), look, before
+            elif opened.pictures:
+                yield picture_outputs(opened.pictures.paths, folder, drawing=drawing), look, before
+
+
+def go_on_with(opened: Opened, folder: Path, drawing: Drawing) -> int:
+    """Let a source leave out what an interrupted run did, and tell how many frames that is.
+
+    Raises:
+        ConfigError: What is kept, or the source, cannot be gone on with.
+    """
+    if records := [kind for kind in drawing.kinds if kind in RECORDS]:
+        msg = f"{','.join(records)} cannot be gone on with, since it is one file about all frames; leave it out, or leave out --resume"
+        raise ConfigError(msg)
+    if opened.pictures:
+        targets = zip(*picture_paths(opened.pictures.paths, folder, drawing=drawing).values(), strict=True)
+        done = [index for index, files in enumerate(targets) if all(file.exists() for file in files)]
+        opened.pictures.skip(done)
+        return len(done)
+    if opened.video is None:
+        msg = "what a live source showed is gone; leave out --resume"
+        raise ConfigError(msg)
+    paths = video_paths(opened.video, folder, drawing=drawing)
+    films = [path for kind, path in paths.items() if kind in drawing.films]
+    count = count_kept(films, [path for path in paths.values() if path not in films])
+    opened.video.skip(count)
+    return count
 
 
 def _film(opened: Opened, drawing: Drawing) -> Film:
@@ -125,5 +157,6 @@ destination_options = grouped(
         help="Folder for the results, or - to send frames through standard output.  [default: runs/run/NAME]",
     ),
     click.option("--pipe", "form", default="y4m", show_default=True, type=click.Choice(PIPES), help="What goes through standard output."),
+    click.option("--resume", is_flag=True, help="Go on with an interrupted run, with the same options: what is done is not done again."),
     click.option("--show", "shown", is_flag=True, help="Show the overlay in a window: q ends, space waits, s saves what is shown."),
 )

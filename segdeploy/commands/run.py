@@ -14,8 +14,9 @@ from segdeploy.commands.pacing import pace_options
 from segdeploy.commands.plugin import plugin_option
 from segdeploy.commands.quality import make_steadying, smooth_option, tta_option
 from segdeploy.commands.sourcing import Wanted, source_options
+from segdeploy.commands.tiling import Tiling, tiling_options
 from segdeploy.console import next_step, note, progress
-from segdeploy.errors import DataError
+from segdeploy.errors import ConfigError, DataError
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.pace import Pace
 from segdeploy.video.segment import Done, segment_all
@@ -28,6 +29,7 @@ from segdeploy.video.stopping import stoppable
 @click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="What must run it.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
 @pace_options
+@tiling_options
 @tta_option
 @smooth_option
 @drawing_options
@@ -42,6 +44,7 @@ def run(
     backend: str,
     device: str,
     pace: Pace,
+    tiling: Tiling,
     views: tuple[str, ...],
     smooth: str | None,
     wish: Wish,
@@ -62,9 +65,22 @@ def run(
         network = load_backend(model, backend=backend, device=device, threads=pace.network_threads, spinning=pace.serial)
         loaded = ViewsBackend(network, views) if views else network
         note(f"{model} on {loaded.device}")
+        if tiling.tile:
+            written = tiling.run(
+                opened.paths, backend=loaded, wish=wish, place=place, workers=pace.workers, go_on=lambda: not stop.is_set()
+            )
+            report = {"model": str(model), "device": loaded.device, "outputs": [str(path) for path in written]}
+            click.echo(json.dumps(report, indent=2) if as_json else "\n".join(map(str, written)))
+            return
         drawing = wish.drawing(loaded.card.classes)
         steadying = make_steadying(smooth, loaded.card, is_film=film is not None)
-        with place.open(opened, drawing, encoding=encoding, stop=stop.set) as (outputs, look), progress("run", source.frames) as step:
+        if steadying and place.resume:
+            msg = "--smooth looks back at the frames before, which --resume does not make again; leave one of them out"
+            raise ConfigError(msg)
+        with (
+            place.open(opened, drawing, encoding=encoding, stop=stop.set) as (outputs, look, before),
+            progress("run", source.frames) as step,
+        ):
             done = segment_all(
                 source,
                 outputs,
@@ -73,8 +89,9 @@ def run(
                 serial=pace.serial,
                 workers=pace.workers,
                 batch=pace.batch_for(loaded),
-                live=opened.live,
+                live=opened.live is not None,
                 steadying=steadying,
+                before=before,
                 seen=look,
                 go_on=lambda: not stop.is_set(),
                 on_step=step,

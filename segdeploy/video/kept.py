@@ -42,7 +42,7 @@ def count_kept(films: Sequence[Path], folders: Sequence[Path]) -> int:
         folders: Folders with one file a frame.
     """
     cuts = [_best_of(path) for path in films]
-    files = [len(list(folder.iterdir())) if folder.is_dir() else 0 for folder in folders]
+    files = [sum(path.suffix != ".part" for path in folder.iterdir()) if folder.is_dir() else 0 for folder in folders]
     if not cuts:
         return min(files, default=0)
     most = min(files, default=max(cuts[0]))

@@ -27,19 +27,29 @@ PATTERN = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A source that is ready to be read; a context manager, whose end closes it.
+    """A source that is ready to be read, one of three; a context manager, whose end closes it.
 
     Attributes:
-        source: Gives the frames; a context manager.
-        film: The source where its frames belong to one film; None where they are pictures of their own.
-        paths: The pictures by their frames' index; empty for a film.
-        live: Whether it does not wait.
+        pictures: Pictures of their own.
+        video: A film that was recorded.
+        live: What does not wait.
     """
 
-    source: PictureSource | VideoSource | LiveSource
-    film: Film | None = None
-    paths: Sequence[Path] = ()
-    live: bool = False
+    pictures: PictureSource | None = None
+    video: VideoSource | None = None
+    live: LiveSource | None = None
+
+    @property
+    def source(self) -> PictureSource | VideoSource | LiveSource:
+        """Whichever it is."""
+        source = self.pictures or self.video or self.live
+        assert source is not None
+        return source
+
+    @property
+    def film(self) -> Film | None:
+        """The source where its frames belong to one film."""
+        return self.video or self.live
 
     def __enter__(self) -> Self:
         self.source.__enter__()
@@ -60,13 +70,13 @@ def open_pictures(paths: Sequence[Path], *, selection: Selection) -> Opened:
         msg = "pictures have no time; leave out --start and --end, which are for videos, and take --stride or --max-frames"
         raise ConfigError(msg)
     source = PictureSource([match for path in paths for match in _matches(path)], selection=selection)
-    return Opened(source=source, paths=source.paths)
+    return Opened(pictures=source)
 
 
 def open_video(path: Path, *, selection: Selection) -> Opened:
     """Open a video file."""
     source = VideoSource(path, selection=selection)
-    return Opened(source=source, film=source)
+    return Opened(video=source)
 
 
 def open_camera(number: int, *, selection: Selection, go_on: Callable[[], bool]) -> Opened:
@@ -87,7 +97,7 @@ def open_any(text: str, *, selection: Selection, raw: str | None, pipe: BinaryIO
     path = Path(text)
     if text == "-":
         source = VideoSource(Path("standard-input"), selection=selection, opened=_open_pipe(pipe, raw))
-        return Opened(source=source, film=source)
+        return Opened(video=source)
     if "://" in text:
         return open_address(text, selection=selection, go_on=go_on)
     if text.isdecimal() and not path.exists():
@@ -108,7 +118,7 @@ def open_address(address: str, *, selection: Selection, go_on: Callable[[], bool
     container = connect(address)
     if container.duration:
         source = VideoSource(Path(_short(address)), selection=selection, opened=container)
-        return Opened(source=source, film=source)
+        return Opened(video=source)
     first: list[Feed] = [AddressFeed(address, container)]
     return _live(address, lambda: first.pop() if first else connect_feed(address), selection, go_on)
 
@@ -116,7 +126,7 @@ def open_address(address: str, *, selection: Selection, go_on: Callable[[], bool
 def _live(name: str, connect_again: Callable[[], Feed], selection: Selection, go_on: Callable[[], bool]) -> Opened:
     source = LiveSource(name, connect_again, selection=selection, go_on=go_on)
     source.name = _short(name)
-    return Opened(source=source, film=source, live=True)
+    return Opened(live=source)
 
 
 def _short(address: str) -> str:

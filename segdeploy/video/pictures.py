@@ -1,6 +1,6 @@
 """Pictures in files as a source of frames."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +15,7 @@ class PictureSource:
 
     Attributes:
         paths: Every picture: files as they were given, and those in folders, sorted by name.
-        frames: How many there are.
+        frames: How many will be read.
         losses: Why pictures were left out so far, a sentence each, with the file's name.
         notes: What was changed so far, a sentence each; of pictures, nothing.
     """
@@ -33,6 +33,7 @@ class PictureSource:
         chosen = selection or Selection()
         self.paths = list_pictures(paths)[:: chosen.stride][: chosen.most]
         self.frames = len(self.paths)
+        self._done: frozenset[int] = frozenset()
         self.losses: list[str] = []
         self.notes: list[str] = []
 
@@ -42,8 +43,15 @@ class PictureSource:
     def __exit__(self, *_: object) -> None:
         """Nothing is open between two pictures."""
 
+    def skip(self, indices: Collection[int]) -> None:
+        """Leave out these: an interrupted run has done them."""
+        self._done = frozenset(indices)
+        self.frames = len(self.paths) - len(self._done)
+
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self.paths):
+            if index in self._done:
+                continue
             try:
                 image = read_picture(path)
             except DataError as error:

@@ -40,8 +40,19 @@ class Outputs:
             write(result)
 
 
+def video_paths(source: Film, folder: Path, *, drawing: Drawing) -> dict[str, Path]:
+    """Name the file or the folder of each kind that is kept of a film."""
+    return {kind: folder / f"{source.name}-{kind}{'.mp4' if kind in drawing.films else RECORDS.get(kind, '')}" for kind in drawing.kinds}
+
+
+def picture_paths(paths: Sequence[Path], folder: Path, *, drawing: Drawing) -> dict[str, list[Path]]:
+    """Name the files of each kind that has one for each picture, by the pictures' index."""
+    names = unique_names(paths)
+    return {kind: [folder / kind / f"{name}{ENDINGS[kind]}" for name in names] for kind in drawing.kinds if kind in ENDINGS}
+
+
 @contextmanager
-def video_outputs(source: Film, folder: Path, *, drawing: Drawing, encoding: Encoding) -> Iterator[Outputs]:
+def video_outputs(source: Film, folder: Path, *, drawing: Drawing, encoding: Encoding, kept: int = 0) -> Iterator[Outputs]:
     """Keep films as `STEM-overlay.mp4` with the source's sound, pictures as `STEM-mask/000000.png`, and records as `STEM-coco.json`.
 
     Args:
@@ -49,13 +60,14 @@ def video_outputs(source: Film, folder: Path, *, drawing: Drawing, encoding: Enc
         folder: Where the results go.
         drawing: What is kept.
         encoding: How films are compressed.
+        kept: How many frames an interrupted run kept, as `count_kept` gave it.
     """
     writers: dict[Path, Write] = {}
     with ExitStack() as stack:
-        for kind in drawing.kinds:
-            path = folder / f"{source.name}-{kind}{'.mp4' if kind in drawing.films else RECORDS.get(kind, '')}"
+        for kind, path in video_paths(source, folder, drawing=drawing).items():
             if kind in drawing.films:
-                writers[path] = to_film(kind, stack.enter_context(_film(source, path, wide=kind == SIDE, encoding=encoding)))
+                film = _film(source, path, wide=kind == SIDE, encoding=encoding, kept=kept)
+                writers[path] = to_film(kind, stack.enter_context(film))
             elif kind in RECORDS:
                 writers[path] = stack.enter_context(record(kind, path, drawing, lambda index: f"{index:06d}"))
             else:
@@ -75,8 +87,7 @@ def picture_outputs(paths: Sequence[Path], folder: Path, *, drawing: Drawing) ->
     Raises:
         ConfigError: A result would take the place of one of the pictures.
     """
-    names = unique_names(paths)
-    targets = {kind: [folder / kind / f"{name}{ENDINGS[kind]}" for name in names] for kind in drawing.kinds if kind in ENDINGS}
+    targets = picture_paths(paths, folder, drawing=drawing)
     given = {path.resolve() for path in paths}
     for target in (target for some in targets.values() for target in some):
         if target.resolve() in given:
@@ -129,7 +140,7 @@ def to_film(kind: str, sink: VideoSink) -> Write:
     return write
 
 
-def _film(source: Film, path: Path, *, wide: bool, encoding: Encoding) -> VideoSink:
+def _film(source: Film, path: Path, *, wide: bool, encoding: Encoding, kept: int) -> VideoSink:
     """Open a film as long as the source and as large, or twice as wide."""
     return VideoSink(
         path,
@@ -142,6 +153,7 @@ def _film(source: Film, path: Path, *, wide: bool, encoding: Encoding) -> VideoS
         end=source.selection.end,
         encoding=encoding,
         threads=cores(),
+        kept=kept,
     )
 
 

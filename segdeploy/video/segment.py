@@ -123,6 +123,7 @@ def segment_all(
     batch: int = 1,
     live: bool = False,
     steadying: Steadying | None = None,
+    before: int = 0,
     seen: Callable[[Segmented], None] = lambda _: None,
     go_on: Callable[[], bool] = lambda: True,
     on_step: Callable[[str], None] = lambda _: None,
@@ -139,6 +140,7 @@ def segment_all(
         batch: How many frames the network is given at once.
         live: Whether the source does not wait; each result is then made of its newest frame, and no other waits before or after it.
         steadying: What steadies the answers from frame to frame; None for nothing.
+        before: How many frames an interrupted run did before.
         seen: Called with each result in this thread, in order.
         go_on: Asked before each batch; once it says no, the outputs are finished with the frames that are done.
         on_step: Called after each written frame with the frames a second so far.
@@ -170,10 +172,11 @@ def segment_all(
 
         run(in_batches(clock.timed_items("decode", source), batch), segmenter.segment, write=write, go_on=go_on, settle=settle)
         if not go_on() and not live:
-            kept = f"what was done is in {', '.join(map(str, opened.paths))}" if count else "nothing was written"
-            msg = f"interrupted after {count} of {source.frames or 'an unknown number of'} frames; {kept}"
+            kept = f"what was done is in {', '.join(map(str, opened.paths))}" if count + before else "nothing was written"
+            of = "an unknown number of" if source.frames is None else before + source.frames
+            msg = f"interrupted after {before + count} of {of} frames; {kept}"
             raise InterruptedRun(msg)
-    if not count:
+    if not count + before:
         msg = f"no picture could be read: {'; '.join(source.losses) or 'none lies where --start and --end, or --stride, look'}"
         raise DataError(msg)
     return Done(paths=opened.paths, times=clock.read(count, workers=0 if serial else workers))

@@ -62,6 +62,7 @@ class VideoSource:
         self.sound = None if opened else path
         self.selection = selection or Selection()
         self.skipped = 0
+        self._before = 0
         self._discarded = 0
         self._container = opened or _open(path)
         self._stream = _stream(self._container, path)
@@ -97,6 +98,8 @@ class VideoSource:
             passed += seconds >= self.selection.start
             if verdict is Verdict.TAKE:
                 taken += 1
+                if taken <= self._before:
+                    continue
                 yield Frame(image=self._upright(decoded), index=index, seconds=seconds)
 
     def _timed(self) -> Iterator[tuple[av.VideoFrame, float]]:
@@ -107,6 +110,11 @@ class VideoSource:
             seconds = decoded.time - start if decoded.pts is not None else seconds + float(1 / self._own_rate) * (index > 0)
             yield decoded, seconds
         self.skipped = self._missing(index + 1, end=seconds + float(1 / self._own_rate))
+
+    def skip(self, count: int) -> None:
+        """Leave out the first so many of the frames that are wanted: an interrupted run has done them."""
+        self._before = count
+        self.frames = None if self.frames is None else max(0, self.frames - count)
 
     @property
     def losses(self) -> list[str]:
