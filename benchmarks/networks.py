@@ -77,7 +77,9 @@ def exported(candidate: Candidate, folder: Path, size: tuple[int, int]) -> Path:
     # Norms that never saw a picture let the logits grow until rounding decides the labels, and the proof fails.
     with torch.no_grad():
         network.train()(torch.randn(4, 3, 128, 128))
-    spec = InputSpec(height=height, width=width, mean=MEAN, std=STD, stride=int(network.stride))
+    stride = network.stride
+    assert isinstance(stride, int)
+    spec = InputSpec(height=height, width=width, mean=MEAN, std=STD, stride=stride)
     card = ModelCard(architecture=candidate.network, arguments=dict(candidate.arguments), classes=dataset.classes, input=spec)
     checkpoint, artifact = (folder / f"{candidate.name.replace(' ', '-')}{ending}" for ending in (".pt", ".onnx"))
     save_checkpoint(checkpoint, Checkpoint(card=card, weights=network.state_dict(), state={}))

@@ -41,8 +41,9 @@ class Checkpoint:
             ModelError: The card's network cannot be built, or the weights do not fit it to the last key.
         """
         spec = self.card.input
-        if self.card.architecture not in models.names():
-            msg = f"the card's network {self.card.architecture!r} is none of ours; give --plugin and the module that it was trained with"
+        name = self.card.architecture
+        if name not in models.names():
+            msg = f"the card's network {name!r} cannot be built, for it is none of ours; give --plugin and the module of its training"
             raise ModelError(msg)
         # Built without memory first: a damaged card may ask for a network that no machine can hold.
         with torch.device("meta"):

@@ -109,7 +109,7 @@ def test_checkpoint_whose_network_nobody_registered_is_told(tmp_path: Path) -> N
     """The card names it; its code is the user's to bring."""
     save_checkpoint(tmp_path / "best.pt", checkpoint("nowhere"))
 
-    with pytest.raises(ModelError, match="'nowhere' is none of ours; give --plugin"):
+    with pytest.raises(ModelError, match="'nowhere' cannot be built, for it is none of ours; give --plugin"):
         load_checkpoint(tmp_path / "best.pt").network()
 
 

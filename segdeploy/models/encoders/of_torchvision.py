@@ -12,6 +12,7 @@ from segdeploy.models.encoders.halving import dilate, halvings
 
 try:
     from torchvision.models import get_model, get_model_weights
+    from torchvision.ops import SqueezeExcitation
 except ImportError as error:
     raise MissingExtraError(error.name or "torchvision", "train") from error
 
@@ -73,6 +74,14 @@ class ResNet(OfTorchvision):
         return features
 
 
+class Whole(nn.Module):
+    """The mean of everything, as an operation that every runtime has."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Turn (N, C, H, W) into (N, C, 1, 1)."""
+        return features.mean((2, 3), keepdim=True)
+
+
 class MobileNet(OfTorchvision):
     """MobileNetV3-Large: Howard et al., ICCV 2019."""
 
@@ -83,6 +92,10 @@ class MobileNet(OfTorchvision):
         """Build the network; see `build_encoder`."""
         super().__init__(name)
         self.strides = strides_at(output_stride)
+        # Adaptive pooling to one value is exported as gathering every pixel by its index, and then a mean.
+        for module in self.body.modules():
+            if isinstance(module, SqueezeExcitation):
+                module.avgpool = Whole()
         for stage, halving in zip(self._stages(), halvings(output_stride), strict=True):
             dilate(stage, halving)
 
