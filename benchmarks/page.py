@@ -56,12 +56,18 @@ def table(first: str, titles: Sequence[str], rows: Iterable[tuple[str, Sequence[
     Args:
         first: Title of the first column.
         titles: Titles of the others.
-        rows: The first column's cell as HTML, and the others' as text.
+        rows: The first column's cell as HTML, and the others' as text; an interval in brackets behind a figure stands under it.
     """
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
-    lines = (f'<tr><th scope="row">{name}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>' for name, cells in rows)
+    lines = (f'<tr><th scope="row">{name}</th>{"".join(f"<td>{with_interval(cell)}</td>" for cell in cells)}</tr>' for name, cells in rows)
     body = "\n".join(lines)
     return (
         f'<div class="scroll">\n<table>\n<thead><tr><th scope="col">{escape(first)}</th>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
+
+
+def with_interval(cell: str) -> str:
+    """Write a cell, and the interval in brackets behind its figure, if there is one, as a line of its own."""
+    figure, bracket, interval = escape(cell).partition(" [")
+    return f"{figure}<small>[{interval}</small>" if bracket else figure

@@ -107,11 +107,12 @@ def charts(report: Report) -> str:
     drawn = [("Latency", "The line is the median; half of the runs lie in the box.", distribution(report))]
     if found:
         drawn.insert(0, ("Speed and accuracy", front, scatter(report)))
-        drawn.append(("Classes", "How well each class is found.", class_bars(report)))
-    if report.base is not None and any(row.name != report.reference for row, _ in found):
-        drawn.append(("What each class gained or lost", f"Against {report.reference}.", class_differences(report)))
     if report.video and any(figures.video for _, figures in report.measured):
         drawn.append(("Stages of the video", "What a frame costs, by the median of each stage.", stage_bars(report)))
+    if report.base is not None and any(row.name != report.reference for row, _ in found):
+        drawn.append(("What each class gained or lost", f"Against {report.reference}.", class_differences(report)))
+    if found:
+        drawn.append(("Classes", "How well each class is found.", class_bars(report)))
     return f'<div class="charts">\n{"".join(card(title, hint, svg) for title, hint, svg in drawn)}\n</div>'
 
 
