@@ -46,10 +46,11 @@ FLOORS = [
     {"models.regseg", "models.unet"},
     {"models"},
     {"checkpoint"},
-    {"backends.base", "backends.views", "backends.onnx_file", "backends.torchscript_file"},
-    {"backends.eager", "backends.onnx_runtime", "backends.torchscript"},
+    {"backends.base", "backends.views", "backends.onnx_file", "backends.archive_file"},
+    {"backends.pt2_file"},
+    {"backends.eager", "backends.exported_program", "backends.onnx_runtime", "backends.torchscript"},
     {"backends.loading", "backends"},
-    {"predictor", "verification"},
+    {"predictor", "verification", "tiles", "large_pictures"},
     {"evaluation", "video.frames"},
     {"video"},
     {"commands"},
@@ -59,10 +60,11 @@ FLOORS = [
 
 # Only these import the library at their top; `run` on an ONNX file reaches none of torch's.
 HEAVY = {
-    "torch": {"checkpoint", "models", "backends.eager", "backends.torchscript"},
+    "torch": {"checkpoint", "models", "backends.eager", "backends.exported_program", "backends.torchscript"},
     "onnxruntime": {"backends.onnx_runtime"},
     "onnx": set(),
     "matplotlib": {"checks.chart"},
+    "pyvips": {"large_pictures"},
 }
 
 
@@ -165,6 +167,6 @@ def test_help_imports_neither_numpy_nor_torch() -> None:
 
 def test_no_file_is_called_like_a_library() -> None:
     """`onnx.py` in a workshop would shadow the library for whoever runs from that folder."""
-    taken = {"onnx", "torch", "torchvision", "numpy", "cv2", "av", "click", "rich", "matplotlib", "openvino", "PIL"}
+    taken = {"onnx", "torch", "torchvision", "numpy", "cv2", "av", "click", "rich", "matplotlib", "openvino", "pyvips", "PIL"}
 
     assert not {path.stem for path in CORE_FILES + WORKSHOP_FILES} & taken

@@ -67,7 +67,7 @@ def run(
         note(f"{model} on {loaded.device}")
         if tiling.tile:
             written = tiling.run(
-                opened.paths, backend=loaded, wish=wish, place=place, workers=pace.workers, go_on=lambda: not stop.is_set()
+                opened.pictures, backend=loaded, wish=wish, place=place, workers=pace.workers, go_on=lambda: not stop.is_set()
             )
             report = {"model": str(model), "device": loaded.device, "outputs": [str(path) for path in written]}
             click.echo(json.dumps(report, indent=2) if as_json else "\n".join(map(str, written)))
