@@ -5,13 +5,15 @@ Run as `python -m segdeploy.benchmarks.moments ORDER RESULT`.
 
 import gc
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from segdeploy.backends.loading import load_backend
 from segdeploy.machine import held_memory
@@ -87,9 +89,16 @@ def picture(order: Mapping[str, Any]) -> Mapping[str, float]:
     backend = load_backend(Path(order["artifact"]), device="cpu")
     predictor, pictures = Predictor(backend), frames_of(Path(order["video"]))
     batches = [to_batch([one], backend.card.input) for one in pictures]
-    whole = [measure(lambda _, one=one: predictor.mask(one), runs=3, warm_up=1).median for one in pictures]
-    network = [measure(lambda _, one=one: backend.run(one), runs=3, warm_up=1).median for one in batches]
+    whole, network = [], []
+    # By turns and picture by picture, so that a machine that slows down slows both alike.
+    for one, batch in zip(pictures, batches, strict=True):
+        whole.append(measure(partial(_call, predictor.mask, one), runs=3, warm_up=1).median)
+        network.append(measure(partial(_call, backend.run, batch), runs=3, warm_up=1).median)
     return {"predictor": float(np.median(whole)), "network": float(np.median(network))}
+
+
+def _call(act: Callable[[npt.NDArray[np.uint8]], object], one: npt.NDArray[np.uint8], _run: int) -> None:
+    act(one)
 
 
 def memory(order: Mapping[str, Any]) -> Mapping[str, float]:

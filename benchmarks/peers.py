@@ -35,7 +35,7 @@ def torch_answer(checkpoint: Path) -> Answer:
     def answer(batch: npt.NDArray[np.uint8], height: int, width: int) -> Mask:
         with torch.inference_mode():
             logits = functional.interpolate(network(torch.from_numpy(batch)), (height, width), mode="bilinear", align_corners=False)
-            return logits.argmax(1)[0].to(torch.uint8).numpy()
+            return np.asarray(logits.argmax(1)[0].to(torch.uint8).numpy(), dtype=np.uint8)
 
     return answer
 
@@ -47,7 +47,7 @@ def onnx_answer(artifact: Path) -> Answer:
     def answer(batch: npt.NDArray[np.uint8], height: int, width: int) -> Mask:
         (logits,) = session.run(None, {"image": batch})
         planes = cv2.resize(np.ascontiguousarray(logits[0].transpose(1, 2, 0)), (width, height), interpolation=cv2.INTER_LINEAR)
-        return planes.argmax(2).astype(np.uint8)
+        return np.asarray(planes.argmax(2), dtype=np.uint8)
 
     return answer
 

@@ -68,8 +68,9 @@ def _copy(grown: InputContainer, output: OutputContainer, tag: str) -> None:
         if packet.size:
             index = packet.stream.index
             # NUT keeps no durations, and MP4 would leave out the last piece of a sound that has none.
-            packet.duration = packet.duration or packet.dts - before.get(index, packet.dts)
-            before[index] = packet.dts
+            if packet.dts is not None:
+                packet.duration = packet.duration or packet.dts - before.get(index, packet.dts)
+                before[index] = packet.dts
             move(packet, -SHIFT)
             packet.stream = streams[index]
             output.mux_one(packet)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 import av
+from av.container import InputContainer
+from av.video.format import VideoFormat
 
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.pictures import ENDINGS
@@ -50,6 +52,11 @@ class Opened:
     def film(self) -> Film | None:
         """The source where its frames belong to one film."""
         return self.video or self.live
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """The pictures by their frames' index; none of a film."""
+        return self.pictures.paths if self.pictures else ()
 
     def __enter__(self) -> Self:
         self.source.__enter__()
@@ -156,7 +163,7 @@ def _listed(path: Path) -> list[Path]:
     return [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _open_pipe(pipe: BinaryIO, raw: str | None) -> av.container.InputContainer:
+def _open_pipe(pipe: BinaryIO, raw: str | None) -> InputContainer:
     """Open frames that come through a pipe: whatever FFmpeg knows by its header, or frames without one.
 
     Raises:
@@ -165,7 +172,7 @@ def _open_pipe(pipe: BinaryIO, raw: str | None) -> av.container.InputContainer:
     """
     form, options = (None, {}) if raw is None else ("rawvideo", _raw_options(raw))
     try:
-        return av.open(pipe, format=form, options=options)
+        return av.open(pipe, "r", format=form, options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
         msg = f"what comes through standard input is no video ({error}); send Y4M or MJPEG, or say what it is: --raw 1920x1080:bgr24@30"
         raise DataError(msg) from error
@@ -173,7 +180,15 @@ def _open_pipe(pipe: BinaryIO, raw: str | None) -> av.container.InputContainer:
 
 def _raw_options(raw: str) -> dict[str, str]:
     found = RAW.fullmatch(raw)
-    if found is None or found[3] not in av.video.format.names:
+    if found is None or not _is_format(found[3]):
         msg = f"{raw!r} does not say what raw frames are; write width, height, FFmpeg's pixel format and rate, as in 1920x1080:bgr24@30"
         raise ConfigError(msg)
     return {"video_size": f"{found[1]}x{found[2]}", "pixel_format": found[3], "framerate": found[4] or "25"}
+
+
+def _is_format(name: str) -> bool:
+    try:
+        VideoFormat(name)
+    except ValueError:
+        return False
+    return True

@@ -149,6 +149,7 @@ class VideoSink:
 
     def _add_stream(self, rate: Fraction, encoding: Encoding, threads: int) -> VideoStream:
         stream = self._container.add_stream(encoding.its_codec.encoder, rate=rate, options=encoding.options(threads))
+        assert isinstance(stream, VideoStream)
         codec = stream.codec_context
         codec.height, codec.width = (side + side % 2 for side in self._size)
         codec.pix_fmt = "yuv420p"
