@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,10 +20,12 @@ from segdeploy.runs import result_folder
 from segdeploy.video.sources import VideoSource
 
 from .asking import Counts
-from .comparison import Plan, compare, ways_of
+from .comparison import CHECKPOINT, Plan, compare, ways_of
 from .gallery import Pair
 from .gate import Verdict, check_gate, check_machine, gate, parse_limits
-from .report import Report
+from .history import read_history, to_page
+from .outside import make_all, reading_speed, training_speed
+from .report import Report, Row
 from .rounds import PROCESSES
 from .to_html import to_html
 from .to_markdown import to_markdown
@@ -30,7 +33,7 @@ from .words import summary
 
 
 @click.command()
-@click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("artifacts", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--dataset", help="Name of the data set.  [default: the one of the training]")
 @click.option(
     "--data",
@@ -51,6 +54,14 @@ from .words import summary
     "--imgsz", "sizes", multiple=True, type=ImageSize(), help="Size of dynamic files' input; may be repeated.  [default: their own]"
 )
 @click.option("--video", type=click.Path(path_type=Path), help="A video to run each artifact over, from its file to an overlay video.")
+@click.option("--all", "make", is_flag=True, help="Export each checkpoint to every format and precision, and measure these too.")
+@click.option("--train", "recipe", help="Measure how fast this recipe trains, too: a TOML file, or a recipe in the box.")
+@click.option("--loader", is_flag=True, help="Measure how fast the data set is read for training, too.")
+@click.option(
+    "--history",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Draw the reports below a folder over time; nothing is measured.",
+)
 @click.option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="An older report.json to compare with.")
 @click.option("--fail-on", help="How much worse than the baseline is too much, for example p95=+15%,miou=-0.3; exits with 6.")
 @click.option("--name", help="Name of the run's folder.  [default: the first artifact's]")
@@ -73,6 +84,10 @@ def benchmark(
     batches: tuple[int, ...],
     sizes: tuple[tuple[int, int], ...],
     video: Path | None,
+    make: bool,
+    recipe: str | None,
+    loader: bool,
+    history: Path | None,
     baseline: Path | None,
     fail_on: str | None,
     name: str | None,
@@ -87,6 +102,9 @@ def benchmark(
     if name is not None and output is not None:
         msg = "--output is the folder itself; leave out --name, which names one below runs/benchmark"
         raise ConfigError(msg)
+    if history is not None:
+        draw_history(history, output or history)
+        return
     if (baseline is None) != (fail_on is None):
         msg = "--baseline and --fail-on belong together: an older report.json, and how much worse than it is too much"
         raise ConfigError(msg)
@@ -94,12 +112,14 @@ def benchmark(
     old = None if baseline is None else read_report(baseline)
     if old is not None:
         check_machine(old, survey(), limits)
-    for path in artifacts:
-        kind_of(path)
+    check_artifacts(artifacts, make=make)
     if video is not None:
         VideoSource(video).close()
     if dataset is None or data is None:
         dataset, data = place_for(first_card(artifacts), dataset, data=data)
+    if loader and data is None:
+        msg = f"--loader reads a folder, and {dataset} draws itself; name a data set of files with --dataset and --data"
+        raise ConfigError(msg)
     plan = Plan(
         artifacts=artifacts,
         backends=backends or ("auto",),
@@ -117,15 +137,64 @@ def benchmark(
         until_stable=repeat_until_stable,
         video=video,
     )
-    steps = len(ways_of(plan)) * (rounds + (video is not None))
+    ways_of(plan)
     with result_folder("benchmark", name or artifacts[0].stem, output=output) as written:
+        plan, failed = with_exports(plan, written / "artifacts") if make else (plan, [])
+        steps = len(ways_of(plan)) * (rounds + (video is not None))
         with TemporaryDirectory(prefix="segdeploy-") as folder, progress("measuring", steps) as step:
             report, pairs = compare(plan, Path(folder), workers=PROCESSES, on_step=step)
+        asides = [training_speed(recipe)] if recipe else []
+        asides += [reading_speed(data, dataset)] if loader and data is not None else []
+        report = replace(report, rows=(*report.rows, *failed), asides=tuple(asides))
         write(report, pairs, written)
     click.echo(report.to_json() if as_json else f"{summary(report)}\nreport: {written / 'report.html'}", nl=not as_json)
     for warning in report.warnings:
         note(f"careful: {warning}")
     conclude(report, () if old is None else gate(report, old, limits))
+
+
+def draw_history(folder: Path, target: Path) -> None:
+    """Draw the reports below a folder over time.
+
+    Raises:
+        DataError: There is no report.
+    """
+    reports, left_out = read_history(folder)
+    for reason in left_out:
+        note(f"left out: {reason}")
+    target.mkdir(parents=True, exist_ok=True)
+    write_text(target / "history.html", to_page(reports, left_out))
+    click.echo(target / "history.html")
+
+
+def check_artifacts(artifacts: Sequence[Path], *, make: bool) -> None:
+    """Refuse what cannot be measured, before anything is.
+
+    Raises:
+        ConfigError: Nothing was named, or no checkpoint to export.
+        ModelError: A file is missing, or of an unknown kind.
+    """
+    if not artifacts:
+        msg = "name the files to measure, as in: segdeploy benchmark best.pt best.onnx"
+        raise ConfigError(msg)
+    for path in artifacts:
+        kind_of(path)
+    if make and not any(path.suffix == CHECKPOINT for path in artifacts):
+        msg = f"--all exports a checkpoint, and none of {', '.join(map(str, artifacts))} is one; name a {CHECKPOINT} file too"
+        raise ConfigError(msg)
+
+
+def with_exports(plan: Plan, folder: Path) -> tuple[Plan, list[Row]]:
+    """Add every format of each checkpoint to a plan, and give a row for each that could not be made."""
+    checkpoints = [path for path in plan.artifacts if path.suffix == CHECKPOINT]
+    made, failed = list(plan.artifacts), []
+    with progress("exporting", None) as step:
+        for number, checkpoint in enumerate(checkpoints):
+            place = folder if len(checkpoints) == 1 else folder / str(number)
+            files, reasons = make_all(checkpoint, place, dataset=plan.dataset, data=plan.data, on_form=step)
+            made += files
+            failed += reasons
+    return replace(plan, artifacts=tuple(made)), failed
 
 
 def conclude(report: Report, verdicts: Sequence[Verdict]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Self
 from segdeploy.errors import DataError
 from segdeploy.machine import Machine
 
+from .aside import Aside
 from .figures import Figures
 from .way import Way
 
@@ -61,6 +62,7 @@ class Report:
         load_after: Its load after the last round; None where nobody tells.
         video: Path of the video that was run over; None where none was named.
         rows: What was run, in the order in which the artifacts were named.
+        asides: What other commands measured.
         schema: Version of this form.
     """
 
@@ -77,6 +79,7 @@ class Report:
     load_after: float | None
     video: str | None
     rows: tuple[Row, ...]
+    asides: tuple[Aside, ...] = ()
     schema: int = SCHEMA
 
     @property
@@ -148,8 +151,9 @@ class Report:
                 raise DataError(msg)
             del values["warnings"]
             rows = tuple(Row.from_dict(row) for row in values["rows"])
+            asides = tuple(Aside.from_dict(aside) for aside in values["asides"])
             texts = {name: tuple(values[name]) for name in ("classes", "pictures")}
-            return cls(**{**values, **texts, "machine": Machine.from_dict(values["machine"]), "rows": rows})
+            return cls(**{**values, **texts, "machine": Machine.from_dict(values["machine"]), "rows": rows, "asides": asides})
         except (ValueError, TypeError, KeyError) as error:
             msg = f"{source} is no report ({type(error).__name__}: {error}); was it written by 'segdeploy benchmark'?"
             raise DataError(msg) from error

@@ -53,6 +53,11 @@ def to_html(report: Report, pairs: Sequence[Pair] = ()) -> str:
         parts.append(rows("Speed", "From decoded pictures to their masks. Percentiles over all timed runs.", report, SPEED))
         parts.append(rows("Accuracy", _accuracy_hint(report), report, ACCURACY))
         parts.append(rows("Video", video_hint(report), report, VIDEO) if report.video else "")
+    parts += [
+        card(aside.title, aside.hint, table("way", aside.columns, ((escape(way), cells) for way, cells in aside.rows)))
+        for aside in report.asides
+    ]
+    if report.measured:
         parts.append(rows("Artifacts", "What each file holds, and what ran it.", report, MADE_OF))
     parts += [environment(report), f'<p class="timed">{escape(TIMED)}</p>']
     return page(f"Benchmark of {', '.join(row.name for row in report.rows)}", parts)

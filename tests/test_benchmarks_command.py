@@ -75,6 +75,8 @@ def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
         (["best.onnx", "--dataset", "camvid", "--data", "nowhere"], DataError, "nowhere"),
         (["best.onnx", "--dataset", "streets", "--video", "notes.txt"], DataError, "notes.txt"),
         (["best.onnx", "./best.onnx", "--dataset", "streets"], ConfigError, "named twice"),
+        (["best.onnx", "--dataset", "streets", "--all"], ConfigError, "name a .pt file too"),
+        (["best.onnx", "--dataset", "streets", "--loader"], ConfigError, "--loader reads a folder"),
         (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt"], ConfigError, "belong together"),
         (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", "p95"], ConfigError, "is no limit"),
         (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", "p95=+9%"], DataError, "is no report"),

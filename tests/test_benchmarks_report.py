@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from segdeploy.benchmarks.aside import Aside
 from segdeploy.benchmarks.figures import Accuracy, Figures, Labels, Round, Setting, Video
 from segdeploy.benchmarks.gallery import Pair
 from segdeploy.benchmarks.latency import Latency
@@ -78,11 +79,12 @@ REPORT = Report(
     ),
 )
 WHOLE = replace(REPORT, rows=REPORT.rows[:3])
+ASIDE = Aside(title="Reading speed", facts={"samples": 12}, ways={"read": {"median": 1.25}})
 PAIR = Pair(row="best.onnx", picture="street <1>", against="best.pt", same=0.998, left=b"left", right=b"right")
 FILM = replace(REPORT, video="clip.mp4", rows=(row_of("best.onnx", replace(figures_of(40.0), video=Video(times=TIMES, flicker=0.0123))),))
 
 
-@pytest.mark.parametrize("report", [REPORT, FILM, replace(REPORT, reference=None, rows=())])
+@pytest.mark.parametrize("report", [REPORT, FILM, replace(REPORT, reference=None, rows=(), asides=(ASIDE,))])
 def test_survives_json(report: Report) -> None:
     """A report of today is what tomorrow's is compared with."""
     assert Report.from_json(report.to_json(), source="report.json") == report
@@ -381,7 +383,7 @@ def test_differences_are_points_to_the_reference() -> None:
 SCHEMA_FILE = json.loads((Path(__file__).parents[1] / "docs" / "report.schema.json").read_text())
 
 
-@pytest.mark.parametrize("report", [REPORT, FILM, replace(REPORT, reference=None, rows=())])
+@pytest.mark.parametrize("report", [REPORT, FILM, replace(REPORT, reference=None, rows=(), asides=(ASIDE,))])
 def test_json_keeps_the_documented_schema(report: Report) -> None:
     """Other programs read it by what docs/report.schema.json says."""
     jsonschema.Draft202012Validator(SCHEMA_FILE).validate(json.loads(report.to_json()))
@@ -393,3 +395,11 @@ def test_json_keeps_the_documented_schema(report: Report) -> None:
 def test_schema_refuses_what_is_no_report(old: str, new: str) -> None:
     """One that allows everything describes nothing."""
     assert not jsonschema.Draft202012Validator(SCHEMA_FILE).is_valid(json.loads(REPORT.to_json().replace(old, new)))
+
+
+def test_what_other_commands_measured_has_tables_too() -> None:
+    """Training and reading speed stand below the rows."""
+    report = replace(REPORT, asides=(ASIDE,))
+
+    assert "## Reading speed\n\nsamples 12\n\n| way | median |\n| :-- | --: |\n| read | 1.25 |" in to_markdown(report)
+    assert "Reading speed" in Page(to_html(report)).text
