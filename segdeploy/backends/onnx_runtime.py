@@ -9,16 +9,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
 from segdeploy.backends.onnx_file import read_texts
+from segdeploy.backends.providers import CPU, check_granted, request
 from segdeploy.card import ModelCard
 from segdeploy.errors import DeviceError, ModelError
 from segdeploy.machine import cores
 
 INPUT = "image"
 CONFIDENCE = "confidence"
-
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-CUDA_NAME = "cuda"
 
 FATAL = 4
 """Level of ONNX Runtime's own log: what it says below that, our exceptions say in one sentence."""
@@ -72,7 +69,7 @@ def load(path: Path, *, device: str = "auto", threads: int | None = None, spinni
 
     Args:
         path: What `segdeploy export --format onnx` wrote.
-        device: "auto", "cpu", "cuda" or "cuda:n".
+        device: "auto", "cpu", or one of `PROVIDERS` with its number, as in "cuda:1".
         threads: Threads of one operation; all allowed cores where None.
         spinning: Whether idle threads keep their core busy: quicker alone, slower as soon as others need the cores.
 
@@ -82,21 +79,30 @@ def load(path: Path, *, device: str = "auto", threads: int | None = None, spinni
         DeviceError: The device was asked for and not granted.
     """
     card = card_of(read_texts(path), source=str(path))
-    providers = _providers(device)
+    options = _options(threads or cores(), spinning=spinning)
     try:
-        session = onnxruntime.InferenceSession(str(path), _options(threads or cores(), spinning=spinning), providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=request(device))
     except FAILURES as error:
-        version = onnxruntime.__version__
         reason = " ".join(str(error).split())[:200]
+        if device != "cpu" and _runs_on_processor(path):
+            msg = f"the device {device!r} cannot run {path} ({reason}); see 'segdeploy doctor', or choose cpu"
+            raise DeviceError(msg) from error
+        version = onnxruntime.__version__
         msg = f"{path} is nothing that ONNX Runtime {version} runs ({reason}); export it again, with an older --opset if need be"
         raise ModelError(msg) from error
     session.disable_fallback()
-    granted = session.get_providers()[0]
-    if device.startswith(CUDA_NAME) and granted != CUDA:
-        msg = f"the device {device!r} was asked for and ONNX Runtime granted {granted}; see 'segdeploy doctor', or choose cpu or auto"
-        raise DeviceError(msg)
+    check_granted(device, session.get_providers())
     _check_session(session, card, path)
     return OnnxBackend(session, card)
+
+
+def _runs_on_processor(path: Path) -> bool:
+    """Tell whether it is the device, and not the file, of which a session cannot be made."""
+    try:
+        onnxruntime.InferenceSession(str(path), _options(1, spinning=False), providers=[CPU])
+    except FAILURES:
+        return False
+    return True
 
 
 def _options(threads: int, *, spinning: bool) -> onnxruntime.SessionOptions:
@@ -106,27 +112,6 @@ def _options(threads: int, *, spinning: bool) -> onnxruntime.SessionOptions:
     options.log_severity_level = FATAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     return options
-
-
-def _providers(device: str) -> list[str | tuple[str, Mapping[str, str]]]:
-    """Name what to ask ONNX Runtime for, best first.
-
-    Raises:
-        DeviceError: There is no device of that name, or this ONNX Runtime was built without it.
-    """
-    kind, _, number = device.partition(":")
-    available = onnxruntime.get_available_providers()
-    if device == "cpu":
-        return [CPU]
-    if device == "auto":
-        return [CUDA, CPU] if CUDA in available else [CPU]
-    if kind != CUDA_NAME or (number and not number.isdecimal()) or device.endswith(":"):
-        msg = f"there is no device {device!r}; choose auto, cpu, cuda or cuda:n"
-        raise DeviceError(msg)
-    if CUDA not in available:
-        msg = f"the device {device!r} was asked for and this ONNX Runtime has no CUDA; install onnxruntime-gpu, or choose cpu or auto"
-        raise DeviceError(msg)
-    return [(CUDA, {"device_id": number or "0"}), CPU]
 
 
 def _check_session(session: onnxruntime.InferenceSession, card: ModelCard, path: Path) -> None:
