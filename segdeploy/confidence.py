@@ -60,7 +60,8 @@ def _leads(planes: Planes) -> list[Floats]:
     floor = cv2.erode(wider[0], kernel, anchor=(1, 1))
     for plane in wider[1:]:
         cv2.max(floor, cv2.erode(plane, kernel, anchor=(1, 1)), dst=floor)
-    return [cv2.reduce(cv2.subtract(cv2.dilate(plane, kernel, anchor=(1, 1)), floor), 1, cv2.REDUCE_MAX).ravel() for plane in wider]
+    above = (cv2.subtract(cv2.dilate(plane, kernel, anchor=(1, 1)), floor) for plane in wider)
+    return [np.asarray(cv2.reduce(lead, 1, cv2.REDUCE_MAX).ravel(), dtype=np.float32) for lead in above]
 
 
 def _reached(lead: Floats, least: float, rows: Axis) -> slice:

@@ -131,7 +131,7 @@ def enlarged_mask(planes: Planes, height: int, *, width: int, covered: tuple[flo
         covered: Rows and columns of logits that the mask covers, from the top left corner; (h, w) covers all of them.
     """
     _, h, w = planes.shape
-    if covered == (h, w) == (height, width):
+    if (h, w) == (height, width) and covered[0] == h and covered[1] == w:
         return best_class(planes)
     rows, columns = axis(h, covered[0], height), axis(w, covered[1], width)
     if _is_noise(planes, rows, columns):
@@ -259,7 +259,7 @@ def mask_by_class(planes: Planes, height: int, *, width: int, covered: tuple[flo
     for index in range(1, len(planes)):
         plane = enlarge_plane(planes[index], height, width=width, covered=covered, into=plane)
         cv2.compare(plane, best, cv2.CMP_GT, dst=better)
-        best = cv2.max(best, plane, dst=best)
+        cv2.max(best, plane, dst=best)
         cv2.max(labels, np.bitwise_and(better, np.uint8(index), out=better), dst=labels)
     return labels
 

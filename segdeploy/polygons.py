@@ -59,7 +59,7 @@ def polygons(mask: Mask, classes: int) -> list[Polygon]:
 
 
 def _regions(mask: Mask, index: int) -> Iterator[Polygon]:
-    inside = cv2.inRange(mask, index, index)  # type: ignore[call-overload]
+    inside = cv2.inRange(mask, index, index)
     x, y, width, height = cv2.boundingRect(inside)
     if not width:
         return
@@ -67,7 +67,7 @@ def _regions(mask: Mask, index: int) -> Iterator[Polygon]:
     # pixels' edges, and half of that, rounded up, is the edge.
     twice = cv2.resize(inside[y : y + height, x : x + width], None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST_EXACT)
     rings, hierarchy = cv2.findContours(twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    corners = [_corners(ring[:, 0]) + np.array([x, y], np.int32) for ring in rings]
+    corners = [_corners(np.asarray(ring[:, 0], dtype=np.int32)) + np.array([x, y], np.int32) for ring in rings]
     for ring, (_, _, child, parent) in zip(corners, hierarchy[0].tolist(), strict=True):
         if parent < 0:
             yield Polygon(index=index, outline=ring, holes=tuple(_siblings(corners, hierarchy[0], child)))

@@ -69,8 +69,8 @@ def run(
             written = tiling.run(
                 opened.pictures, backend=loaded, wish=wish, place=place, workers=pace.workers, go_on=lambda: not stop.is_set()
             )
-            report = {"model": str(model), "device": loaded.device, "outputs": [str(path) for path in written]}
-            click.echo(json.dumps(report, indent=2) if as_json else "\n".join(map(str, written)))
+            told = {"model": str(model), "device": loaded.device, "outputs": [str(path) for path in written]}
+            click.echo(json.dumps(told, indent=2) if as_json else "\n".join(map(str, written)))
             return
         drawing = wish.drawing(loaded.card.classes)
         steadying = make_steadying(smooth, loaded.card, is_film=film is not None)
@@ -100,8 +100,10 @@ def run(
         note(remark)
     if steadying:
         note(steadying.sentence)
-    report = {"model": str(model), "device": loaded.device, "outputs": [str(path) for path in done.paths], "losses": source.losses}
-    report |= {"flicker": steadying.to_dict()} if steadying else {}
+    paths = [str(path) for path in done.paths]
+    report: dict[str, object] = {"model": str(model), "device": loaded.device, "outputs": paths, "losses": source.losses}
+    if steadying:
+        report["flicker"] = steadying.to_dict()
     if as_json:
         click.echo(json.dumps({**report, **done.times.to_dict()}, indent=2), err=place.is_pipe)
     else:

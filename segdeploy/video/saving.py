@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segdeploy.atomic import write_text
 from segdeploy.errors import ConfigError
@@ -13,7 +15,10 @@ from segdeploy.video.codecs import Encoding
 from segdeploy.video.drawing import COCO, COLOR, CONFIDENCE, CUTOUT, GEOJSON, JSONL, MASK, OVERLAY, RLE, SIDE, Drawing
 from segdeploy.video.frames import Film, Segmented
 from segdeploy.video.records import Name, Write, coco_file, geojson, json_lines
-from segdeploy.video.sinks import VideoSink
+
+# FFmpeg takes a tenth of the time to a first mask to import: pictures do without it.
+if TYPE_CHECKING:
+    from segdeploy.video.sinks import VideoSink
 
 ENDINGS = {OVERLAY: ".jpg", SIDE: ".jpg", MASK: ".png", COLOR: ".png", CONFIDENCE: ".png", CUTOUT: ".png", GEOJSON: ".geojson"}
 """What has a file for each frame where it is no film, and how its name ends."""
@@ -71,7 +76,7 @@ def video_outputs(source: Film, folder: Path, *, drawing: Drawing, encoding: Enc
             elif kind in RECORDS:
                 writers[path] = stack.enter_context(record(kind, path, drawing, lambda index: f"{index:06d}"))
             else:
-                writers[path] = to_files(kind, drawing, lambda index, path=path, kind=kind: path / f"{index:06d}{ENDINGS[kind]}")
+                writers[path] = to_files(kind, drawing, partial(numbered, path, ENDINGS[kind]))
         yield Outputs(writers=tuple(writers.values()), paths=tuple(writers))
 
 
@@ -111,6 +116,11 @@ def record(kind: str, path: Path, drawing: Drawing, name: Name) -> AbstractConte
     return coco_file(path, drawing.classes, name, runs=kind == RLE)
 
 
+def numbered(folder: Path, ending: str, index: int) -> Path:
+    """Name the file of a frame by its index."""
+    return folder / f"{index:06d}{ending}"
+
+
 def to_files(kind: str, drawing: Drawing, name: Callable[[int], Path]) -> Write:
     """Give a function that writes what is kept of a result to the file that `name` gives for the frame's index."""
 
@@ -131,7 +141,7 @@ def to_files(kind: str, drawing: Drawing, name: Callable[[int], Path]) -> Write:
     return write
 
 
-def to_film(kind: str, sink: VideoSink) -> Write:
+def to_film(kind: str, sink: "VideoSink") -> Write:
     """Give a function that writes what is drawn of a result into a video."""
 
     def write(result: Segmented) -> None:
@@ -140,8 +150,10 @@ def to_film(kind: str, sink: VideoSink) -> Write:
     return write
 
 
-def _film(source: Film, path: Path, *, wide: bool, encoding: Encoding, kept: int) -> VideoSink:
+def _film(source: Film, path: Path, *, wide: bool, encoding: Encoding, kept: int) -> "VideoSink":
     """Open a film as long as the source and as large, or twice as wide."""
+    from segdeploy.video.sinks import VideoSink
+
     return VideoSink(
         path,
         width=source.width * (1 + wide),
