@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types clean
+.PHONY: demo performance test lint types clean
 .DELETE_ON_ERROR:
 
 # --- set-up ---
@@ -56,6 +56,22 @@ demo: demo/overlay demo/measured
 	@echo
 	@echo "the overlay video: $$(ls demo/runs/run/demo/*.mp4)"
 	@echo "the report:        demo/runs/benchmark/demo/report.html"
+
+# --- docs/performance.md: every format, threads and batches, and the loops of others; for a quiet machine, and half an hour ---
+
+MEASURE := --pictures 20 --rounds 3 --runs 20 --repeat-until-stable
+
+.venv/peers: .venv/demo
+	$(PIP) --editable '.[export,openvino,report,peers]'
+	touch $@
+
+# A row that fails stands in the page with its reason.
+performance: .venv/peers demo/runs/train/demo/best.onnx demo/drive.mp4
+	rm -rf demo/performance
+	-$(SEGDEPLOY) benchmark runs/train/demo/best.pt --all --video drive.mp4 --train streets-demo $(MEASURE) --output performance/formats
+	-$(SEGDEPLOY) benchmark runs/train/demo/best.onnx --threads 1,2 --batch 1,4 $(MEASURE) --output performance/threads-and-batches
+	-$(SEGDEPLOY) benchmark runs/train/demo/best.pt runs/train/demo/best.onnx --peers $(MEASURE) --output performance/loops-of-others
+	$(BIN)/python -m segdeploy.benchmarks.performance demo/performance/*/report.json --output docs/performance.md
 
 # --- the checks ---
 

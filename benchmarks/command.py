@@ -14,7 +14,7 @@ from segdeploy.card import ModelCard
 from segdeploy.commands.size import ImageSize
 from segdeploy.console import note, progress
 from segdeploy.datasets.of_card import place_for
-from segdeploy.errors import ConfigError, DataError, ModelError, SegdeployError
+from segdeploy.errors import ConfigError, ModelError, SegdeployError
 from segdeploy.machine import survey
 from segdeploy.runs import result_folder
 from segdeploy.video.sources import VideoSource
@@ -25,7 +25,9 @@ from .gallery import Pair
 from .gate import Verdict, check_gate, check_machine, gate, parse_limits
 from .history import read_history, to_page
 from .outside import make_all, reading_speed, training_speed
+from .reading import read_report
 from .report import Report, Row
+from .rivals import installed
 from .rounds import PROCESSES
 from .to_html import to_html
 from .to_markdown import to_markdown
@@ -55,6 +57,9 @@ from .words import summary
 )
 @click.option("--video", type=click.Path(path_type=Path), help="A video to run each artifact over, from its file to an overlay video.")
 @click.option("--all", "make", is_flag=True, help="Export each checkpoint to every format and precision, and measure these too.")
+@click.option(
+    "--peers", "with_peers", is_flag=True, help="Measure the loops that others write, too, as far as their libraries are installed."
+)
 @click.option("--train", "recipe", help="Measure how fast this recipe trains, too: a TOML file, or a recipe in the box.")
 @click.option("--loader", is_flag=True, help="Measure how fast the data set is read for training, too.")
 @click.option(
@@ -85,6 +90,7 @@ def benchmark(
     sizes: tuple[tuple[int, int], ...],
     video: Path | None,
     make: bool,
+    with_peers: bool,
     recipe: str | None,
     loader: bool,
     history: Path | None,
@@ -127,6 +133,7 @@ def benchmark(
         threads=threads or (None,),
         batches=batches,
         sizes=sizes or (None,),
+        peers=peers_for(artifacts) if with_peers else (),
         dataset=dataset,
         data=data,
         split=split,
@@ -140,11 +147,11 @@ def benchmark(
     ways_of(plan)
     with result_folder("benchmark", name or artifacts[0].stem, output=output) as written:
         plan, failed = with_exports(plan, written / "artifacts") if make else (plan, [])
+        asides = [training_speed(recipe, data)] if recipe else []
+        asides += [reading_speed(data, dataset)] if loader and data is not None else []
         steps = len(ways_of(plan)) * (rounds + (video is not None))
         with TemporaryDirectory(prefix="segdeploy-") as folder, progress("measuring", steps) as step:
             report, pairs = compare(plan, Path(folder), workers=PROCESSES, on_step=step)
-        asides = [training_speed(recipe)] if recipe else []
-        asides += [reading_speed(data, dataset)] if loader and data is not None else []
         report = replace(report, rows=(*report.rows, *failed), asides=tuple(asides))
         write(report, pairs, written)
     click.echo(report.to_json() if as_json else f"{summary(report)}\nreport: {written / 'report.html'}", nl=not as_json)
@@ -184,6 +191,14 @@ def check_artifacts(artifacts: Sequence[Path], *, make: bool) -> None:
         raise ConfigError(msg)
 
 
+def peers_for(artifacts: Sequence[Path]) -> tuple[str, ...]:
+    """Give the loops that can be run on these artifacts, and say which libraries are not there."""
+    here, missing = installed({path.suffix for path in artifacts})
+    if missing:
+        note(f"left out, since it is not installed: {', '.join(missing)}; pip install 'segdeploy[peers]' brings them")
+    return tuple(here)
+
+
 def with_exports(plan: Plan, folder: Path) -> tuple[Plan, list[Row]]:
     """Add every format of each checkpoint to a plan, and give a row for each that could not be made."""
     checkpoints = [path for path in plan.artifacts if path.suffix == CHECKPOINT]
@@ -211,20 +226,6 @@ def conclude(report: Report, verdicts: Sequence[Verdict]) -> None:
         reasons = "; ".join(f"{row.name}: {row.error}" for row in report.failed)
         msg = f"{len(report.failed)} of {len(report.rows)} artifacts failed ({reasons}); the report holds the others"
         raise SegdeployError(msg)
-
-
-def read_report(path: Path) -> Report:
-    """Read a report's JSON file.
-
-    Raises:
-        DataError: There is none, or it is no report of this schema.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} cannot be read ({error}); name a report.json that 'segdeploy benchmark' wrote"
-        raise DataError(msg) from error
-    return Report.from_json(text, source=str(path))
 
 
 def first_card(artifacts: Sequence[Path]) -> ModelCard:

@@ -16,8 +16,9 @@ from .figures import Accuracy, Figures
 from .film import Film
 from .gallery import Pair, gallery
 from .report import Report, Row
+from .rivals import RIVALS
 from .rounds import Outcome, Workers, measure_all, repeat_until_stable, show_all
-from .row import Task, chosen
+from .row import Task, answer_name, chosen
 from .way import Way
 
 CHECKPOINT = ".pt"
@@ -34,6 +35,7 @@ class Plan:
         threads: Threads of each network; None for as many as there are cores.
         batches: How many pictures a network is given at once.
         sizes: Height and width of the networks' inputs, in pixels; None for their own.
+        peers: Loops that others would write, each a row beside ours, on the first artifact that it can be given.
         dataset: Name of the data set.
         data: Its folder, or None.
         split: Its split.
@@ -51,6 +53,7 @@ class Plan:
     threads: tuple[int | None, ...] = (None,)
     batches: tuple[int, ...] = (1,)
     sizes: tuple[tuple[int, int] | None, ...] = (None,)
+    peers: tuple[str, ...] = ()
     dataset: str
     data: Path | None
     split: str
@@ -93,6 +96,9 @@ def ways_of(plan: Plan) -> dict[str, Way]:
             parts += ["{}x{}".format(*size) if size else "own size"] * (len(plan.sizes) > 1)
             way = Way(artifact=str(path), backend=backend, device=plan.device, threads=threads, batch=batch, size=size)
             ways[", ".join([name, *parts])] = way
+    for peer in plan.peers:
+        path = next(path for path in plan.artifacts if path.suffix in RIVALS[peer].endings)
+        ways[peer] = Way(artifact=str(path), device=plan.device, threads=plan.threads[0], peer=peer)
     return ways
 
 
@@ -124,9 +130,11 @@ def compare(plan: Plan, folder: Path, *, workers: Workers, on_step: Callable[[st
     if plan.until_stable:
         outcomes = repeat_until_stable(tasks, outcomes, once=workers.once, on_round=on_step)
     if plan.video is not None:
-        films = {name: Film(way=way, video=str(plan.video), folder=str(folders[name])) for name, way in ways.items()}
+        films = {name: Film(way=way, video=str(plan.video), folder=str(folders[name])) for name, way in ways.items() if not way.peer}
         outcomes = show_all(films, outcomes, show=workers.show, on_film=on_step)
-    answers = {name: folders[name] for name, outcome in outcomes.items() if not outcome.error}
+    # A peer with a network of its own writes no masks: its weights are random.
+    written = {name: place for name, place in folders.items() if (place / answer_name(indices[0])).exists()}
+    answers = {name: place for name, place in written.items() if not outcomes[name].error}
     judged = judge(answers, dataset, indices, reference=reference)
     report = Report(
         created=datetime.now(UTC).isoformat(timespec="seconds"),

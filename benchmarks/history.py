@@ -10,6 +10,7 @@ from segdeploy.errors import DataError
 
 from .figures import Figures
 from .page import card, header, page, table
+from .reading import read_report
 from .report import Report, Row
 from .words import megabytes, milliseconds, percent
 
@@ -106,8 +107,8 @@ def read_history(folder: Path) -> tuple[list[Report], list[str]]:
     reports, left_out = [], []
     for path in sorted(folder.rglob("*.json")):
         try:
-            reports.append(Report.from_json(path.read_text(encoding="utf-8"), source=str(path)))
-        except (DataError, OSError, UnicodeDecodeError) as error:
+            reports.append(read_report(path))
+        except DataError as error:
             left_out.append(str(error))
     if not reports:
         msg = f"there is no report of this version below {folder}; name a folder of report.json files that 'segdeploy benchmark' wrote"

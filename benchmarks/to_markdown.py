@@ -8,19 +8,25 @@ from .words import ACCURACY, MADE_OF, SPEED, TIMED, VIDEO, Column, measured_on, 
 
 def to_markdown(report: Report) -> str:
     """Write a report as Markdown."""
-    parts = ["# Benchmark", escape(summary(report))]
+    return "\n\n".join(["# Benchmark", *body(report, level=2)]) + "\n"
+
+
+def body(report: Report, *, level: int) -> list[str]:
+    """Write a report's paragraphs and tables, with headings of a level from 1."""
+    mark = "#" * level
+    parts = [escape(summary(report))]
     parts += [f"> **Careful:** {escape(warning)}" for warning in report.warnings]
     if report.measured:
-        parts += ["## Speed", table(report, SPEED), "## Accuracy", table(report, ACCURACY), "## Artifacts", table(report, MADE_OF)]
+        titled = (("Speed", SPEED), ("Accuracy", ACCURACY), ("Artifacts", MADE_OF))
+        parts += [part for title, columns in titled if shown(report, columns) for part in (f"{mark} {title}", table(report, columns))]
     if report.video and report.measured:
-        parts += ["## Video", escape(video_hint(report)), table(report, VIDEO)]
+        parts += [f"{mark} Video", escape(video_hint(report)), table(report, VIDEO)]
     for aside in report.asides:
-        parts += [f"## {aside.title}", escape(aside.hint), grid("way", aside.columns, aside.rows)]
+        parts += [f"{mark} {aside.title}", escape(aside.hint), grid("way", aside.columns, aside.rows)]
     if report.failed:
-        parts += ["## Failed", "\n".join(f"* **{escape(row.name)}**: {escape(row.error)}" for row in report.failed)]
+        parts += [f"{mark} Failed", "\n".join(f"* **{escape(row.name)}**: {escape(row.error)}" for row in report.failed)]
     facts = "\n".join(f"* {name}: {escape(value)}" for name, value in measured_on(report))
-    parts += ["## Measured on", facts, TIMED]
-    return "\n\n".join(parts) + "\n"
+    return [*parts, f"{mark} Measured on", facts, TIMED]
 
 
 def table(report: Report, columns: Sequence[Column]) -> str:

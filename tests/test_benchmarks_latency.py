@@ -1,7 +1,11 @@
 """The measuring itself: a fake clock, and percentiles worked out by hand."""
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
+from statistics import median
 
 import pytest
 
@@ -139,3 +143,32 @@ def test_summary_holds_percentiles_and_their_intervals() -> None:
 
     assert (summary["median"], summary["intervals"]["median"]) == (20.0, [10.0, 30.0])
     assert set(summary["intervals"]) == {"median", "p90", "p95", "p99"}
+
+
+WORK = """
+import cv2, numpy as np
+from segdeploy.benchmarks.latency import measure
+picture = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
+act = lambda run: cv2.GaussianBlur(picture, (0, 0), 5)
+measure(act, runs=0, warm_up=3)
+print("begun", flush=True)
+latency = measure(act, runs=30, warm_up=0)
+print(sum(latency.runs) / 1000, flush=True)
+"""
+"""Real work, measured from inside; a line stands before it and one behind it."""
+
+
+def seen_from_outside() -> float:
+    """Let a process measure itself while this one holds a watch, and give what it says as a share of what was seen."""
+    with subprocess.Popen([sys.executable, "-c", WORK], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        start = time.perf_counter()
+        told = float(process.stdout.readline())
+        return told / (time.perf_counter() - start)
+
+
+@pytest.mark.slow
+def test_agrees_with_a_watch_outside() -> None:
+    """Within 5% of what another process sees, by the median of pairs: whatever else runs delays both by the same."""
+    assert median(seen_from_outside() for _ in range(5)) == pytest.approx(1.0, abs=0.05)

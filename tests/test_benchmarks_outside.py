@@ -51,11 +51,11 @@ def test_speeds_of_other_commands_are_tables() -> None:
         calls.append(list(arguments))
         return json.dumps(SPEEDS)
 
-    reading, training = reading_speed(Path("d"), "camvid", run), training_speed("recipe.toml", run)
+    reading, training = reading_speed(Path("d"), "camvid", run), training_speed("recipe.toml", None, run)
 
     assert calls == [
         ["segdeploy", "data", "speed", "d", "--dataset", "camvid", "--json"],
-        ["segdeploy.train.speed", "recipe.toml", "--json"],
+        ["segdeploy.train.speed", "recipe.toml", "--json", "--no-plain"],
     ]
     assert reading.hint == "samples 12, imgsz [90, 120]"
     assert reading.columns == ["median", "rate"]
