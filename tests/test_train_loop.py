@@ -12,7 +12,10 @@ from segdeploy.models import Deployed
 from segdeploy.train.loader import Batch
 from segdeploy.train.loop import Loop, make_optimizer
 from segdeploy.train.loss_terms import LOSSES
+from segdeploy.train.processes import ALONE
 from segdeploy.train.recipe import Recipe
+from segdeploy.train.settling import settle
+from segdeploy.train.tint import Tint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -121,3 +124,56 @@ def test_half_precision_learns_on_a_device() -> None:
     second = learn(loop, batches(20))
 
     assert second < 0.7 * first
+
+
+def test_accumulated_batches_are_one_step_of_their_mean() -> None:
+    """Without a norm two batches of two are a batch of four; a last group of one is a step of its own."""
+    recipe = Recipe(optimizer="sgd", lr=0.5, momentum=0.0, warmup=0.0, weight_decay=0.0, clip=0.0)
+    one, two, three = batches(3)
+    joint = Batch(*(torch.cat(parts) for parts in zip(one, two, strict=True)))
+    weights = []
+
+    for accumulate, pictures in ((2, [one, two, three]), (1, [joint, three])):
+        torch.manual_seed(0)
+        network = Deployed(nn.Conv2d(3, 2, 1), recipe.mean, recipe.std)
+        loop = Loop(network, replace(recipe, accumulate=accumulate, epochs=1), torch.device("cpu"), steps=2)
+        learn(loop, iter(pictures))
+        assert (loop.step, loop.done) == (2, 2)
+        weights.append(network.network.weight.detach())
+
+    torch.testing.assert_close(weights[0], weights[1])
+
+
+def test_average_is_what_is_validated() -> None:
+    """It is another network than the one that trains, and moves with it."""
+    loop = make_loop(Recipe(ema=0.5, lr=0.1), steps=3)
+    before = loop.answering.network.get_parameter("convolution.weight").clone()
+
+    learn(loop, batches(3))
+
+    after = loop.answering.network.get_parameter("convolution.weight")
+    assert loop.answering is not loop.network
+    assert not torch.equal(after, before)
+    assert not torch.equal(after, loop.network.network.get_parameter("convolution.weight"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("changes", [{"deterministic": True}, {"compile": True}, {"amp": False}])
+def test_device_learns_in_every_way(changes: dict[str, bool]) -> None:
+    """Colors changed by torchvision there, deterministic operations, and a compiled network."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    torch.manual_seed(0)
+    recipe = replace(Recipe(lr=0.05, epochs=1, loss="ce+dice+lovasz+ohem+focal"), **changes)
+    settle(recipe, torch.device("cuda"), ALONE)
+    loop = Loop(Deployed(Dot(), recipe.mean, recipe.std), recipe, torch.device("cuda"), steps=40)
+    tints = torch.tensor([Tint(brightness=1.1, hue=0.05, blur=0.5).numbers()] * 2, dtype=torch.float64)
+
+    try:
+        first = learn(loop, (batch._replace(tints=tints) for batch in batches(20)))
+        loop.close_epoch()
+        second = learn(loop, (batch._replace(tints=tints) for batch in batches(20)))
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
+
+    assert second < first

@@ -25,6 +25,9 @@ MAX_WORKERS = 8
 FRESH = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 """How a worker starts: as a fresh process, not as a copy of this one."""
 
+GRACE = 30
+"""Seconds that a worker outlives a SIGTERM: in so many the main process keeps the run, or is killed by the scheduler itself."""
+
 
 class Batch(NamedTuple):
     """Some samples of a training split.
@@ -177,7 +180,8 @@ def settle(worker: int) -> None:  # noqa: ARG001 - torch's signature
     """
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Death comes a little later, since its parent may have sent the signal, and waits.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(GRACE))
 
 
 def choose_workers(recipe: Recipe, processes: Processes = ALONE) -> int:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,15 @@ LAST = "last.pt"
 
 
 class Run:
-    """One training run; when it exists, its data, network and device are there and fit each other."""
+    """One training run; when it exists, its data, network and device are there and fit each other.
+
+    Attributes:
+        recipe: What it does.
+        history: Figures of the epochs that are done.
+        loader: Gives the batches.
+        loop: Learns from them.
+        device: Where.
+    """
 
     def __init__(self, recipe: Recipe, last: Checkpoint | None = None, *, processes: Processes = ALONE) -> None:
         """Open the data and build the network.
@@ -62,34 +70,39 @@ class Run:
         self.history: list[Epoch] = []
         self._processes = processes
         self._train, self._val = open_both(recipe, room=recipe.memory * 2**30 / processes.size)
-        self._device = processes.device(choose_device(recipe.device))
-        settle(recipe, self._device, processes)
+        self.device = processes.device(choose_device(recipe.device))
+        settle(recipe, self.device, processes)
         network = models.build(recipe.model, len(self._train.classes), **recipe.arguments)
-        check_batch(recipe, network, processes=processes.size if self._device.type == "cpu" else 1)
+        check_batch(recipe, network, processes=processes.size if self.device.type == "cpu" else 1)
         if last is None:
             self._begin(network)
         deployed = models.Deployed(network, recipe.mean, recipe.std)
         self._card = make_card(recipe, network, self._train, self._val)
         shown = unchanged(recipe) if recipe.overfit else recipe
-        self._loader = Loader(self._train, shown, cuda=self._device.type == "cuda", processes=processes)
-        self._steps = math.ceil(len(self._loader) / recipe.accumulate)
+        self.loader = Loader(self._train, shown, cuda=self.device.type == "cuda", processes=processes)
+        self._steps = math.ceil(len(self.loader) / recipe.accumulate)
         weights = class_weights(self._train, recipe.class_weights)
-        self._loop = Loop(deployed, recipe, self._device, steps=self._steps, weights=weights, processes=processes)
+        self.loop = Loop(deployed, recipe, self.device, steps=self._steps, weights=weights, processes=processes)
         # Networks begin alike in all processes; what each draws after that, for dropout, is its own.
         torch.manual_seed(recipe.seed + processes.rank)
-        self._predictor = Predictor(EagerBackend(self._loop.answering, self._card, device=self._device))
+        self._predictor = Predictor(EagerBackend(self.loop.answering, self._card, device=self.device))
         self._best = ConfusionMatrix(len(self._train.classes))
         self._record = recorder() if recipe.tensorboard else None
         if last is not None:
             self._restore(last)
 
     @property
+    def names(self) -> Sequence[str]:
+        """Name of each picture to learn from."""
+        return self._train.names
+
+    @property
     def setting(self) -> str:
         """Where it is trained and on how much, in words."""
         chosen = " (chosen, since --device is auto)" if self.recipe.device == "auto" else ""
-        threads = f" with {torch.get_num_threads()} threads" if self._device.type == "cpu" else ""
+        threads = f" with {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         others = f" and {self._processes.size - 1} more" if self._processes.size > 1 else ""
-        return f"{len(self._train)} pictures, {len(self._val)} to validate, on {device_name(self._device)}{others}{threads}{chosen}"
+        return f"{len(self._train)} pictures, {len(self._val)} to validate, on {device_name(self.device)}{others}{threads}{chosen}"
 
     def _begin(self, network: torch.nn.Module) -> None:
         """Give a network the weights that the recipe names."""
@@ -110,7 +123,7 @@ class Run:
             msg = f"{self.recipe.dataset} has other pictures than when the run began; a run goes on only with the same"
             raise DataError(msg)
         try:
-            self._loop.restore(last.state["loop"], last.weights)
+            self.loop.restore(last.state["loop"], last.weights)
             self.history = [Epoch(**values) for values in last.state["history"]]
             self._best.counts = np.array(last.state["best"], np.int64)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -132,14 +145,14 @@ class Run:
         """
         if self._processes.leads:
             write_text(folder / "recipe.toml", self.recipe.to_toml())
-        left = (self.recipe.epochs - len(self.history)) * (self._steps + len(self._val)) - self._loop.done
+        left = (self.recipe.epochs - len(self.history)) * (self._steps + len(self._val)) - self.loop.done
         try:
             with stoppable() as stop, progress("training", left) as on_step:
                 watch = Watch(stop, partial(self._keep, folder), self._processes)
                 while not self._ended():
                     report(self._epoch(folder, watch, on_step))
         except Halt:
-            raise InterruptedRun(farewell(folder, len(self.history), self._loop.done)) from None
+            raise InterruptedRun(farewell(folder, len(self.history), self.loop.done)) from None
         except KeyboardInterrupt:
             msg = f"interrupted at once; what was kept before remains: segdeploy train --resume {folder / LAST}"
             raise InterruptedRun(msg) from None
@@ -148,7 +161,7 @@ class Run:
                 self._draw(folder)
         if self._processes.leads:
             best = load_checkpoint(folder / BEST)
-            draw_samples(folder / "samples.png", Predictor(EagerBackend(best.network(), best.card, device=self._device)), self._val)
+            draw_samples(folder / "samples.png", Predictor(EagerBackend(best.network(), best.card, device=self.device)), self._val)
 
     def _draw(self, folder: Path) -> None:
         """Draw what was measured until now."""
@@ -169,17 +182,17 @@ class Run:
 
     def _epoch(self, folder: Path, watch: Watch, on_step: Callable[[str], None]) -> Epoch:
         """Learn, score and keep one epoch, or what is left of it."""
-        start, before = time.perf_counter(), self._loop.done
+        start, before = time.perf_counter(), self.loop.done
         number = len(self.history)
 
         def look(words: str) -> None:
             on_step(words)
             watch.look()
 
-        batches = self._loader.epoch(number, first=before * self.recipe.accumulate)
-        loss = self._loop.epoch(number, batches, names=self._train.names, on_step=look)
+        batches = self.loader.epoch(number, first=before * self.recipe.accumulate)
+        loss = self.loop.epoch(number, batches, names=self.names, on_step=look)
         learned = time.perf_counter()
-        batches_done = min(self._loop.done * self.recipe.accumulate, len(self._loader)) - before * self.recipe.accumulate
+        batches_done = min(self.loop.done * self.recipe.accumulate, len(self.loader)) - before * self.recipe.accumulate
         validated = (number + 1) % self.recipe.val_every == 0 or number + 1 == self.recipe.epochs
         counts = self._validate(look if self._processes.size == 1 else on_step) if validated else None
         scores = counts.scores() if counts else None
@@ -189,7 +202,7 @@ class Run:
             pixel_accuracy=scores.pixel_accuracy if scores else None,
             miou=scores.miou if scores else None,
             pictures_per_second=batches_done * self.recipe.batch / (learned - start),
-            lr=self._loop.rate,
+            lr=self.loop.rate,
             seconds=time.perf_counter() - start,
         )
         self._close(folder, epoch, counts)
@@ -197,7 +210,7 @@ class Run:
 
     def _validate(self, on_step: Callable[[str], None]) -> ConfusionMatrix:
         """Count the validation split, each process its part of it."""
-        self._loop.answering.eval()
+        self.loop.answering.eval()
         part = range(self._processes.rank, len(self._val), self._processes.size)
         batch = max(1, self.recipe.batch // self._processes.size)
         counts = ConfusionMatrix(len(self._val.classes))
@@ -211,7 +224,7 @@ class Run:
         scores = counts.scores() if counts else None
         best = scores is not None and improves(scores.miou, self.history)
         self.history.append(epoch)
-        self._loop.close_epoch()
+        self.loop.close_epoch()
         if best and counts:
             self._best = counts
             if self._processes.leads:
@@ -224,9 +237,9 @@ class Run:
 
     def _keep(self, folder: Path, scores: Scores | None = None) -> None:
         """Write `last.pt`: all that the rest of the run depends on. All processes take part, the first one writes."""
-        self._loop.check(self._train.names)
+        self.loop.check(self.names)
         history = [asdict(entry) for entry in self.history]
-        state = {"loop": self._loop.state(), "history": history, "best": self._best.counts.tolist()}
+        state = {"loop": self.loop.state(), "history": history, "best": self._best.counts.tolist()}
         if self._processes.leads:
             save_checkpoint(folder / LAST, replace(self._checkpoint(scores), state=state))
 
@@ -234,7 +247,7 @@ class Run:
         """Give the weights as they are, with their card."""
         assert self._card.training is not None
         training = replace(self._card.training, epochs=len(self.history))
-        weights = {key: value.detach().cpu() for key, value in self._loop.answering.network.state_dict().items()}
+        weights = {key: value.detach().cpu() for key, value in self.loop.answering.network.state_dict().items()}
         return Checkpoint(card=replace(self._card, training=training, scores=scores), weights=weights, state={})
 
 
