@@ -73,7 +73,7 @@ METRICS: Mapping[str, Metric] = {
     "boundary_iou": _score(lambda found: found.boundary_iou),
     "pixel_accuracy": _score(lambda found: found.scores.pixel_accuracy),
     "dice": _score(lambda found: found.scores.dice),
-    "labels": _score(lambda found: found.labels and found.labels.overall),
+    "labels": _score(lambda found: found.labels.overall if found.labels else None),
 }
 
 

@@ -169,7 +169,7 @@ def class_bars(report: Report) -> str:
 
 def class_differences(report: Report) -> str:
     """Draw by how many points each row finds each class better or worse than the reference."""
-    base = report.base and report.base.accuracy
+    base = None if report.base is None else report.base.accuracy
     assert base is not None, "without a reference nobody draws differences"
     rows = [
         (row.name, [100 * ((own or 0.0) - (other or 0.0)) for own, other in zip(found.scores.iou, base.scores.iou, strict=True)])
