@@ -366,13 +366,13 @@ def test_everything_that_can_be_kept_of_a_video(artifacts: Path, capsys: pytest.
     assert call("--model", artifacts / "best.onnx", "--video", clip, "--save", kinds, "--classes", "road,sky", "--palette", "turbo") == 0
 
     folder = Path("runs/run/drive")
-    films, records = {"overlay", "side"}, {"jsonl": ".jsonl", "coco": ".json", "rle": ".json"}
-    expected = {f"drive-{kind}{'.mp4' if kind in films else records.get(kind, '')}" for kind in kinds.split(",")}
+    files = {"drive-overlay.mp4", "drive-side.mp4", "drive-frames.jsonl", "drive-coco.json", "drive-rle.json"}
+    expected = files | {f"drive-{kind}" for kind in ("mask", "color", "confidence", "cutout", "geojson")}
     assert {path.name for path in folder.iterdir()} == expected
     with VideoSource(folder / "drive-side.mp4") as source:
         assert (source.width, source.height, len(list(source))) == (160, 60, 3)
-    assert len((folder / "drive-jsonl.jsonl").read_text().splitlines()) == 3
-    line = json.loads((folder / "drive-jsonl.jsonl").read_text().splitlines()[1])
+    assert len((folder / "drive-frames.jsonl").read_text().splitlines()) == 3
+    line = json.loads((folder / "drive-frames.jsonl").read_text().splitlines()[1])
     assert line["seconds"] == pytest.approx(1 / 15, abs=1e-4)
     assert set(line["milliseconds"]) == {"prepare", "infer", "mask", "draw"}
     names = [f"{index:06d}" for index in range(3)]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ENDINGS = {OVERLAY: ".jpg", SIDE: ".jpg", MASK: ".png", COLOR: ".png", CONFIDENCE: ".png", CUTOUT: ".png", GEOJSON: ".geojson"}
 """What has a file for each frame where it is no film, and how its name ends."""
 
-RECORDS = {JSONL: ".jsonl", COCO: ".json", RLE: ".json"}
-"""What is one file, whatever the source, and how its name ends."""
+RECORDS = {JSONL: "frames.jsonl", COCO: "coco.json", RLE: "rle.json"}
+"""What is one file, whatever the source, and its name, or the end of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,8 @@ class Outputs:
 
 def video_paths(source: Film, folder: Path, *, drawing: Drawing) -> dict[str, Path]:
     """Name the file or the folder of each kind that is kept of a film."""
-    return {kind: folder / f"{source.name}-{kind}{'.mp4' if kind in drawing.films else RECORDS.get(kind, '')}" for kind in drawing.kinds}
+    ends = {kind: f"{kind}.mp4" if kind in drawing.films else RECORDS.get(kind, kind) for kind in drawing.kinds}
+    return {kind: folder / f"{source.name}-{end}" for kind, end in ends.items()}
 
 
 def picture_paths(paths: Sequence[Path], folder: Path, *, drawing: Drawing) -> dict[str, list[Path]]:
@@ -102,7 +103,7 @@ def picture_outputs(paths: Sequence[Path], folder: Path, *, drawing: Drawing) ->
     with ExitStack() as stack:
         for kind in drawing.kinds:
             if kind in RECORDS:
-                path = folder / f"{kind}{RECORDS[kind]}"
+                path = folder / RECORDS[kind]
                 writers[path] = stack.enter_context(record(kind, path, drawing, lambda index: paths[index].name))
             else:
                 writers[folder / kind] = to_files(kind, drawing, targets[kind].__getitem__)
