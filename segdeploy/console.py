@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 def note(text: str) -> None:
@@ -30,6 +28,13 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[str], No
     Yields:
         A function to call once a step, with a short text to stand beside the bar ("" for none).
     """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    # Where nobody looks at a bar, the first answer need not wait for this import, a tenth of its time.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     # Names of files stand in the texts, and a name may hold brackets, which are markup to rich.
     before, beside = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[beside]}"))

@@ -14,13 +14,12 @@ from segdeploy.runs import newest_run, result_folder
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.drawing import MASK, OVERLAY, Drawing
 from segdeploy.video.frames import Film, Segmented
-from segdeploy.video.kept import count_kept
 from segdeploy.video.opening import Opened
-from segdeploy.video.piping import PIPES, pipe_outputs
 from segdeploy.video.saving import RECORDS, Outputs, picture_outputs, picture_paths, video_outputs, video_paths
 from segdeploy.video.viewer import ScreenWindow, Viewer
 
 PIPE = Path("-")
+PIPES = ("y4m", "raw")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +80,8 @@ class Destination:
             msg = "--show shows the overlay; add it: --save overlay"
             raise ConfigError(msg)
         if self.is_pipe:
+            from segdeploy.video.piping import pipe_outputs
+
             outputs = pipe_outputs(_film(opened, drawing), sys.stdout.buffer, kind=drawing.kinds[0], form=self.form)
             with _looking(Path(), stop=stop, shown=self.shown) as look:
                 yield outputs, look, 0
@@ -112,6 +113,8 @@ def go_on_with(opened: Opened, folder: Path, drawing: Drawing) -> int:
     if opened.video is None:
         msg = "what a live source showed is gone; leave out --resume"
         raise ConfigError(msg)
+    from segdeploy.video.kept import count_kept
+
     paths = video_paths(opened.video, folder, drawing=drawing)
     films = [path for kind, path in paths.items() if kind in drawing.films]
     count = count_kept(films, [path for path in paths.values() if path not in films])

@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Self
-
-import av
-from av.container import InputContainer
-from av.video.format import VideoFormat
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.pictures import ENDINGS
-from segdeploy.video.feeds import AddressFeed, CameraFeed, connect, connect_feed
 from segdeploy.video.frames import Film
-from segdeploy.video.live import Feed, LiveSource
 from segdeploy.video.pictures import PictureSource
 from segdeploy.video.selection import Selection
-from segdeploy.video.sources import VideoSource
+
+# FFmpeg takes a tenth of the time to a first mask to import: pictures do without it.
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+    from segdeploy.video.live import Feed, LiveSource
+    from segdeploy.video.sources import VideoSource
 
 RAW = re.compile(r"(\d+)x(\d+):(\w+)(?:@(\d+(?:/\d+)?))?")
 """Width, height, pixel format and, where it is said, rate of frames without any header."""
@@ -38,11 +38,11 @@ class Opened:
     """
 
     pictures: PictureSource | None = None
-    video: VideoSource | None = None
-    live: LiveSource | None = None
+    video: "VideoSource | None" = None
+    live: "LiveSource | None" = None
 
     @property
-    def source(self) -> PictureSource | VideoSource | LiveSource:
+    def source(self) -> "PictureSource | VideoSource | LiveSource":
         """Whichever it is."""
         source = self.pictures or self.video or self.live
         assert source is not None
@@ -82,12 +82,16 @@ def open_pictures(paths: Sequence[Path], *, selection: Selection) -> Opened:
 
 def open_video(path: Path, *, selection: Selection) -> Opened:
     """Open a video file."""
+    from segdeploy.video.sources import VideoSource
+
     source = VideoSource(path, selection=selection)
     return Opened(video=source)
 
 
 def open_camera(number: int, *, selection: Selection, go_on: Callable[[], bool]) -> Opened:
     """Open a camera of this machine."""
+    from segdeploy.video.feeds import CameraFeed
+
     return _live(f"camera-{number}", partial(CameraFeed, number), selection, go_on)
 
 
@@ -103,6 +107,8 @@ def open_any(text: str, *, selection: Selection, raw: str | None, pipe: BinaryIO
     """
     path = Path(text)
     if text == "-":
+        from segdeploy.video.sources import VideoSource
+
         source = VideoSource(Path("standard-input"), selection=selection, opened=_open_pipe(pipe, raw))
         return Opened(video=source)
     if "://" in text:
@@ -122,6 +128,9 @@ def open_address(address: str, *, selection: Selection, go_on: Callable[[], bool
     Raises:
         DataError: Nothing answers there, or nothing that is a video.
     """
+    from segdeploy.video.feeds import AddressFeed, connect, connect_feed
+    from segdeploy.video.sources import VideoSource
+
     container = connect(address)
     if container.duration:
         source = VideoSource(Path(_short(address)), selection=selection, opened=container)
@@ -130,7 +139,9 @@ def open_address(address: str, *, selection: Selection, go_on: Callable[[], bool
     return _live(address, lambda: first.pop() if first else connect_feed(address), selection, go_on)
 
 
-def _live(name: str, connect_again: Callable[[], Feed], selection: Selection, go_on: Callable[[], bool]) -> Opened:
+def _live(name: str, connect_again: "Callable[[], Feed]", selection: Selection, go_on: Callable[[], bool]) -> Opened:
+    from segdeploy.video.live import LiveSource
+
     source = LiveSource(name, connect_again, selection=selection, go_on=go_on)
     source.name = _short(name)
     return Opened(live=source)
@@ -163,13 +174,15 @@ def _listed(path: Path) -> list[Path]:
     return [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _open_pipe(pipe: BinaryIO, raw: str | None) -> InputContainer:
+def _open_pipe(pipe: BinaryIO, raw: str | None) -> "InputContainer":
     """Open frames that come through a pipe: whatever FFmpeg knows by its header, or frames without one.
 
     Raises:
         ConfigError: The text that says what raw frames are says it in another way.
         DataError: Nothing comes, or nothing that is a video.
     """
+    import av
+
     form, options = (None, {}) if raw is None else ("rawvideo", _raw_options(raw))
     try:
         return av.open(pipe, "r", format=form, options=options)
@@ -187,6 +200,8 @@ def _raw_options(raw: str) -> dict[str, str]:
 
 
 def _is_format(name: str) -> bool:
+    from av.video.format import VideoFormat
+
     try:
         VideoFormat(name)
     except ValueError:

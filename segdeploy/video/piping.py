@@ -17,9 +17,6 @@ from segdeploy.video.drawing import MASK, OVERLAY
 from segdeploy.video.frames import Film, Segmented
 from segdeploy.video.saving import Outputs
 
-PIPES = ("y4m", "raw")
-"""YUV4MPEG2, which tells its size and rate; and bare rows: blue-green-red of an overlay, one byte a pixel of a mask."""
-
 
 @contextmanager
 def pipe_outputs(film: Film, pipe: BinaryIO, *, kind: str, form: str) -> Iterator[Outputs]:
@@ -29,7 +26,7 @@ def pipe_outputs(film: Film, pipe: BinaryIO, *, kind: str, form: str) -> Iterato
         film: What is segmented.
         pipe: Usually standard output.
         kind: The overlay or the mask.
-        form: One of `PIPES`.
+        form: "y4m", YUV4MPEG2, which tells its size and rate; or "raw", bare rows: blue-green-red of an overlay, a byte a pixel of a mask.
 
     Raises:
         OutputError: Whoever read from the pipe has closed it.
