@@ -1,0 +1,65 @@
+"""How much time and memory a picture of 30,000 x 20,000 pixels takes: `python -m segdeploy.benchmarks.large --model best.onnx`.
+
+Timed is `segdeploy run --tile` from the picture's file to the mask's, in a process of its own. Not timed is the drawing of the picture.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import numpy as np
+
+from segdeploy.datasets import load
+from segdeploy.large_pictures import growing_picture
+from segdeploy.pixels import resize
+
+MEASURED = """
+import resource, sys
+from segdeploy.cli import main
+
+try:
+    main(sys.argv[1:])
+except SystemExit as error:
+    assert not error.code, error
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def draw(path: Path, *, height: int, width: int) -> None:
+    """Write a picture that repeats a drawn street, in TIFF's tiles."""
+    street = resize(load("streets", None, "val")[3].image, 500, width=750)
+    band = np.tile(street, (1, -(-width // 750), 1))[:, :width]
+    with growing_picture(path, height, width=width, bands=3) as add:
+        for start in range(0, height, 500):
+            add(band[: height - start])
+
+
+@click.command()
+@click.option("--model", required=True, type=click.Path(exists=True, path_type=Path), help="The network.")
+@click.option("--height", default=20_000, show_default=True, type=click.IntRange(min=1), help="Of the picture, in pixels.")
+@click.option("--width", default=30_000, show_default=True, type=click.IntRange(min=1), help="Of the picture, in pixels.")
+@click.option("--tile", default="512", show_default=True, help="Windows, as in segdeploy run.")
+@click.option("--overlap", default=64, show_default=True, type=click.IntRange(min=0), help="Pixels in which they blend.")
+def main(model: Path, height: int, width: int, tile: str, overlap: int) -> None:
+    """Draw a picture, segment it, and print the time and the most memory that was held at once."""
+    with TemporaryDirectory() as folder:
+        picture = Path(folder) / "large.tif"
+        draw(picture, height=height, width=width)
+        options = ["--tile", tile, "--overlap", str(overlap), "--save", "mask", "--output", str(Path(folder) / "out")]
+        start = time.perf_counter()
+        arguments = ["run", "--model", str(model), "--image", str(picture), *options]
+        command = [sys.executable, "-c", MEASURED, *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - this Python, our own words
+        seconds = time.perf_counter() - start
+        size = (Path(folder) / "out" / "mask" / "large.tif").stat().st_size
+    peak = int(done.stdout.splitlines()[-1])
+    click.echo(
+        f"{width} x {height} pixels in tiles of {tile}: {seconds:.0f} s, {peak / 2**30:.2f} GiB at most, a mask of {size / 2**20:.1f} MiB"
+    )
+
+
+if __name__ == "__main__":
+    main()
