@@ -24,10 +24,12 @@ CASES = [
     *((name, {}) for name in models.names() if name != "deeplabv3plus"),
     ("lightfpn", {"backbone": "mobilenet_v3_large", "width": 16, "finest": 4}),
     ("deeplabv3plus", {"backbone": "mobilenet_v3_large", "output_stride": 8}),
-    *(("deeplabv3plus", {"backbone": name}) for name in ("efficientnet_lite0", "resnet50", "xception")),
     ("deeplabv3plus", {"backbone": "timm:mobilenetv3_small_050"}),
 ]
-"""Every network, and those with a backbone with each kind of it."""
+"""Every network, those with a backbone with the small ones."""
+
+LARGE = [("deeplabv3plus", {"backbone": name}) for name in ("resnet50", "xception")]
+"""What has tens of millions of weights learns and answers in one test each; the encoders' own tests hold the rest."""
 
 Case = tuple[str, dict[str, Any]]
 
@@ -74,16 +76,30 @@ def test_answers_odd_and_tiny_sizes(network: nn.Module, size: tuple[int, int]) -
     assert torch.isfinite(logits).all()
 
 
+def dead_weights(network: nn.Module) -> list[str]:
+    """Names of the weights that no gradient reaches."""
+    height, width = sides(network, 65, 130)
+    sum(answer.square().sum() for answer in answers(network.train(), torch.rand(3, 3, height, width))).backward()
+    return [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0]
+
+
 def test_gradient_reaches_every_weight(case: Case) -> None:
     """A weight that learns nothing is a mistake in the wiring."""
     torch.manual_seed(0)
-    network = build(case).train()
-    height, width = sides(network, 65, 130)
 
-    sum(answer.square().sum() for answer in answers(network, torch.rand(3, 3, height, width))).backward()
+    assert dead_weights(build(case)) == []
 
-    dead = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0]
-    assert dead == []
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", LARGE, ids=lambda case: case[1]["backbone"])
+def test_large_network_learns_and_answers_odd_sizes(case: Case) -> None:
+    """As the small ones, and traced for any size."""
+    torch.manual_seed(0)
+    network = build(case)
+
+    assert dead_weights(network) == []
+    with torch.no_grad():
+        assert network.eval()(torch.rand(1, 3, 4, 36)).shape == (1, CLASSES, 1, 9)
 
 
 def test_least_batch_is_the_least_that_trains(case: Case) -> None:
@@ -229,6 +245,7 @@ def test_cost_of_unet_worked_out_by_hand() -> None:
     assert cost.stride == 1
 
 
+@pytest.mark.slow
 def test_models_lists_every_network() -> None:
     """A program chooses from it, or checks what it may ask for."""
     listed = CliRunner().invoke(list_networks, ["--json"])

@@ -113,8 +113,9 @@ def test_checkpoint_whose_network_nobody_registered_is_told(tmp_path: Path) -> N
         load_checkpoint(tmp_path / "best.pt").network()
 
 
+@pytest.mark.slow
 def test_commands_take_a_plugin(tmp_path: Path) -> None:
-    """What is trained with a plugin is listed, run and shown with it."""
+    """A checkpoint whose network a plugin holds is run with it."""
     import cv2
     import numpy as np
 
@@ -123,10 +124,8 @@ def test_commands_take_a_plugin(tmp_path: Path) -> None:
     cv2.imwrite("a.png", np.zeros((24, 32, 3), np.uint8))
     plugin = ["--plugin", "of_commands.py"]
 
-    listed = CliRunner().invoke(cli, ["models", "--json", *plugin], catch_exceptions=False)
     done = CliRunner().invoke(cli, ["run", "--model", "best.pt", "--image", "a.png", "--output", "out", *plugin], catch_exceptions=False)
 
-    assert '"commanded"' in listed.output
     assert done.exit_code == 0
     assert (tmp_path / "out").is_dir()
 
