@@ -73,7 +73,7 @@ class Run:
         self.device = processes.device(choose_device(recipe.device))
         settle(recipe, self.device, processes)
         network = models.build(recipe.model, len(self._train.classes), **recipe.arguments)
-        check_batch(recipe, network, processes=processes.size if self.device.type == "cpu" else 1)
+        check_batch(recipe, network, processes=processes.size if self.device.type == "cuda" else 1)
         if last is None:
             self._begin(network)
         deployed = models.Deployed(network, recipe.mean, recipe.std)
