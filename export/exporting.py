@@ -72,7 +72,7 @@ def _export(name: str, target: Path, network: Deployed, card: ModelCard, evidenc
     proving = Proving(evidence=evidence, max_miou_drop=order.max_miou_drop, report=partial(new_run, "export", target.name))
     if card.precision == "int8":
         with progress(f"int8 of {target.name}", None) as step:
-            search, kind = search_int8(network, card=card, evidence=evidence, order=order, on_step=step)
+            search, kind = search_int8(name, network, card=card, evidence=evidence, order=order, on_step=step)
             artifact = make_best(target, search, kind=kind, network=network, card=card, proving=replace(proving, on_step=step))
         return Made(artifact=artifact, trials=tuple(search.trials))
     candidate, kind = convert(name, network, card=card, opset=order.opset)

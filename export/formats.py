@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from segdeploy.errors import ConfigError
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,9 @@ class Format:
 
 
 FORMATS: Mapping[str, Format] = {
-    "onnx": Format(ending=".onnx", precisions=("fp32", "int8")),
+    "onnx": Format(ending=".onnx", precisions=("fp32", "fp16", "int8")),
+    "openvino": Format(ending=".xml", precisions=("fp32", "fp16", "bf16", "int8")),
+    "pt2": Format(ending=".pt2", precisions=("fp32",)),
     "torchscript": Format(ending=".torchscript", precisions=("fp32",)),
 }
 

@@ -48,6 +48,7 @@ class Artifact:
         size: Its size, in bytes.
         card: What it tells about itself, with how it was proven.
         parity: How it was proven.
+        device: What ran it in the proof, as it was granted.
         worst: Drawings of the pictures on which its labels differ most from the reference's.
     """
 
@@ -55,11 +56,17 @@ class Artifact:
     size: int
     card: ModelCard
     parity: Parity
+    device: str
     worst: tuple[Path, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Give the values as JSON knows them."""
-        made = {"precision": self.card.precision, "output": self.card.output, "conversion": dict(self.card.conversion)}
+        made = {
+            "precision": self.card.precision,
+            "output": self.card.output,
+            "conversion": dict(self.card.conversion),
+            "device": self.device,
+        }
         return {"path": str(self.path), "bytes": self.size, **made, "parity": self.parity.to_dict(), "worst": list(map(str, self.worst))}
 
 
@@ -166,7 +173,7 @@ def finish(path: Path, part: Path, candidate: Candidate, *, kind: Kind, referenc
     candidate.write(part, {**texts, CHECKSUM_KEY: kind.checksum(part)})
     verify(part, kind, device="cpu")
     size = sum(one.stat().st_size for one in (part, *kind.companions(part)))
-    return Artifact(path=path, size=size, card=proven, parity=proof.parity, worst=tuple(drawn))
+    return Artifact(path=path, size=size, card=proven, parity=proof.parity, device=backend.device, worst=tuple(drawn))
 
 
 def _answer(backend: Backend, reference: Backend) -> Answer:

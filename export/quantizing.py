@@ -9,8 +9,8 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from .quiet import quiet
 from .ranges import OPERATIONS
-from .to_onnx import quiet
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operations that nearly all of a network's time goes into."""

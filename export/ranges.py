@@ -17,7 +17,7 @@ from segdeploy.backends.onnx_runtime import INPUT
 from segdeploy.pixels import Batch
 
 from .calibration import Calibration
-from .to_onnx import quiet
+from .quiet import quiet
 
 Arrays = Mapping[str, Sequence[npt.NDArray[np.float32]]]
 

@@ -52,7 +52,7 @@ def in_words(artifact: "Artifact") -> str:
     lines = [
         f"{artifact.path}  {artifact.size / 1e6:.1f} MB",
         f"  labels equal to PyTorch's: {parity.agreement:.4%}, near boundaries {parity.boundary_agreement:.4%} (gate {budget})",
-        f"  pictures: {parity.pictures} of {parity.source}",
+        f"  pictures: {parity.pictures} of {parity.source}, on {artifact.device}",
     ]
     found = [(share, label.name) for share, label in zip(parity.class_agreement, artifact.card.classes, strict=True) if share is not None]
     share, name = min(found)

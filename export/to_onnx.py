@@ -1,10 +1,7 @@
 """A network as an ONNX file: one graph from uint8 pictures to its answer."""
 
-import logging
 import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from segdeploy.selfcheck import built_in_picture
 
 from .diverging import first_diverging
 from .onnx_values import find_values
+from .quiet import quiet
 
 SIDES = ("N", "H", "W")
 
@@ -121,16 +119,3 @@ def _name_sides(graph: onnx.GraphProto) -> None:
         for side in value.type.tensor_type.shape.dim:
             if side.dim_param:
                 side.dim_param = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), side.dim_param)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep an exporter's remarks on its own inner life from the user."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

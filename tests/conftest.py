@@ -1,10 +1,15 @@
 """What tests of several files share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from segdeploy.export.making import Candidate
 
 
 @pytest.fixture(scope="session")
@@ -17,33 +22,57 @@ def real() -> Path:
 
 
 @pytest.fixture(scope="session")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with best.pt, best.onnx and best.torchscript: a narrow U-Net of Streets' classes at 45x60, never trained but settled."""
+def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with best.pt: a narrow U-Net of Streets' classes at 45x60, never trained but settled."""
     import torch
 
     from segdeploy import datasets, models
     from segdeploy.card import InputSpec, ModelCard
     from segdeploy.checkpoint import Checkpoint, save_checkpoint
-    from segdeploy.export.converting import convert
-    from segdeploy.export.evidence import Split
-    from segdeploy.export.making import Proving, make
 
     folder = tmp_path_factory.mktemp("artifacts")
     torch.manual_seed(0)
-    streets = datasets.load("streets", None, "val")
-    network = models.build("unet", len(streets.classes), width=4, depth=2)
+    classes = datasets.load("streets", None, "val").classes
+    network = models.build("unet", len(classes), width=4, depth=2)
     # Batch norms that never saw a picture would let the logits grow until rounding decides the labels.
     network.train()(torch.randn(8, 3, 45, 60))
     spec = InputSpec(height=45, width=60, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
-    card = ModelCard(architecture="unet", arguments={"width": 4, "depth": 2}, classes=streets.classes, input=spec)
-    checkpoint = Checkpoint(card=card, weights=network.state_dict(), state={})
-    save_checkpoint(folder / "best.pt", checkpoint)
-    evidence = Split(source="streets val", dataset=streets, indices=[0, 30], with_truth=True)
-    for name in ("onnx", "torchscript"):
-        deployed = checkpoint.network()
-        candidate, kind = convert(name, deployed, card=card, opset=21)
-        make(folder / f"best.{name}", candidate, kind=kind, network=deployed, card=card, proving=Proving(evidence=evidence))
+    card = ModelCard(architecture="unet", arguments={"width": 4, "depth": 2}, classes=classes, input=spec)
+    save_checkpoint(folder / "best.pt", Checkpoint(card=card, weights=network.state_dict(), state={}))
     return folder
+
+
+@pytest.fixture(scope="session")
+def candidates(checkpoint_folder: Path) -> Mapping[str, "Candidate"]:
+    """best.pt converted once to every format whose runtime is installed, by the format's name."""
+    from segdeploy.checkpoint import load_checkpoint
+    from segdeploy.export.converting import convert, neighbour
+
+    checkpoint = load_checkpoint(checkpoint_folder / "best.pt")
+    names = ("onnx", "torchscript", "pt2")
+    made = {name: convert(name, checkpoint.network(), card=checkpoint.card, opset=21)[0] for name in names}
+    if find_spec("openvino"):
+        made["openvino"] = neighbour("to_openvino").from_onnx(made["onnx"], precision="fp32")
+    return made
+
+
+@pytest.fixture(scope="session")
+def artifacts(checkpoint_folder: Path, candidates: Mapping[str, "Candidate"]) -> Path:
+    """The folder of best.pt, with a proven file of every format."""
+    from segdeploy import datasets
+    from segdeploy.backends.loading import KINDS
+    from segdeploy.checkpoint import load_checkpoint
+    from segdeploy.export.evidence import Split
+    from segdeploy.export.formats import FORMATS
+    from segdeploy.export.making import Proving, make
+
+    checkpoint = load_checkpoint(checkpoint_folder / "best.pt")
+    streets = datasets.load("streets", None, "val")
+    proving = Proving(evidence=Split(source="streets val", dataset=streets, indices=[0, 30], with_truth=True))
+    for name, candidate in candidates.items():
+        path = checkpoint_folder / f"best{FORMATS[name].ending}"
+        make(path, candidate, kind=KINDS[path.suffix], network=checkpoint.network(), card=checkpoint.card, proving=proving)
+    return checkpoint_folder
 
 
 @pytest.fixture(scope="session")

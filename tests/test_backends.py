@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
 from segdeploy.checkpoint import load_checkpoint
 from segdeploy.errors import CardError, ConfigError, DeviceError, ModelError
 
-SUFFIXES = sorted(KINDS)
+SUFFIXES = sorted(suffix for suffix, kind in KINDS.items() if find_spec(kind.library))
+"""Endings of the files whose runtime is installed."""
 
 
 def card_for(spec: InputSpec) -> ModelCard:
@@ -109,9 +111,10 @@ def test_card_is_the_same_with_and_without_a_runtime(artifacts: Path, suffix: st
 
 def test_device_says_what_was_granted(artifacts: Path) -> None:
     """Nobody should have to guess what runs a network."""
-    granted = [load_backend(artifacts / f"best{suffix}", device="cpu").device for suffix in (".onnx", ".pt", ".torchscript")]
+    granted = {suffix: load_backend(artifacts / f"best{suffix}", device="cpu").device for suffix in SUFFIXES}
 
-    assert granted == ["onnxruntime CPUExecutionProvider", "torch cpu", "torchscript cpu"]
+    named = {".onnx": "onnxruntime CPUExecutionProvider", ".pt": "torch cpu", ".pt2": "pt2 cpu", ".torchscript": "torchscript cpu"}
+    assert granted == {suffix: name for suffix, name in {**named, ".xml": "openvino CPU f32"}.items() if suffix in SUFFIXES}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -145,12 +148,14 @@ def test_refuses_a_file_that_is_cut_short(artifacts: Path, tmp_path: Path, suffi
     content = (artifacts / f"best{suffix}").read_bytes()
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(content[: int(len(content) * share)])
+    for companion in KINDS[suffix].companions(artifacts / f"best{suffix}"):
+        shutil.copy(companion, path.with_suffix(companion.suffix))
 
     with pytest.raises(ModelError, match="cut"):
         load_backend(path)
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".torchscript"])
+@pytest.mark.parametrize("suffix", [".onnx", ".torchscript", ".pt2"])
 def test_changed_bytes_raise_our_errors_or_none(artifacts: Path, tmp_path: Path, suffix: str) -> None:
     """Foreign bytes may be refused or be harmless; a traceback they must not give."""
     content = bytearray((artifacts / f"best{suffix}").read_bytes())
@@ -180,7 +185,7 @@ def test_refuses_a_runtime_that_does_not_run_the_file(artifacts: Path) -> None:
 
 
 def test_runtime_may_be_named(artifacts: Path) -> None:
-    assert BACKENDS == ("auto", "torch", "onnxruntime", "torchscript")
+    assert BACKENDS == ("auto", "torch", "onnxruntime", "torchscript", "pt2", "openvino")
     assert load_backend(artifacts / "best.onnx", backend="onnxruntime").device.startswith("onnxruntime")
 
 
@@ -276,12 +281,12 @@ def test_loading_imports_no_runtime(artifacts: Path) -> None:
     code = f"""
 from pathlib import Path
 from segdeploy.backends.loading import read_card
-for suffix in ("onnx", "torchscript"):
+for suffix in ("onnx", "torchscript", "pt2"):
     print(read_card(Path({str(artifacts)!r}) / f"best.{{suffix}}").architecture)
 """
     done = run_without("torch onnxruntime onnx", code)
 
-    assert done.stdout.split() == ["unet", "unet"], done.stderr
+    assert done.stdout.split() == ["unet", "unet", "unet"], done.stderr
 
 
 def test_onnx_runs_without_torch(artifacts: Path) -> None:

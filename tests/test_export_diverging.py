@@ -1,6 +1,6 @@
 """A planted fault is found by the name of its layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +10,18 @@ from torch import Tensor, nn
 
 from segdeploy.checkpoint import load_checkpoint
 from segdeploy.export.diverging import differs
+from segdeploy.export.making import Candidate
 from segdeploy.export.to_onnx import OnnxCandidate, convert
 from segdeploy.models import Deployed
 
 BATCH = np.random.default_rng(0).integers(0, 256, (1, 45, 60, 3), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module")
-def candidate(artifacts: Path) -> OnnxCandidate:
-    checkpoint = load_checkpoint(artifacts / "best.pt")
-    return convert(checkpoint.network(), checkpoint.card, opset=21)
+@pytest.fixture
+def candidate(candidates: Mapping[str, Candidate]) -> OnnxCandidate:
+    found = candidates["onnx"]
+    assert isinstance(found, OnnxCandidate)
+    return found
 
 
 def spoil_weight(name: str) -> Callable[[onnx.ModelProto], None]:

@@ -1,7 +1,7 @@
 """Eight bits: calibrated on the training split, judged by mIoU, refused where they spoil the network."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from segdeploy.export.quantizing import layers_of, quantize
 from segdeploy.export.ranges import SAMPLED, Collector, thinned
 from segdeploy.export.sensitivity import rank
 from segdeploy.export.telling import show_trials
-from segdeploy.export.to_onnx import OnnxCandidate, convert
+from segdeploy.export.to_onnx import OnnxCandidate
 from segdeploy.export.to_torchscript import TorchScriptCandidate
 from segdeploy.export.to_torchscript import convert as to_torchscript
 from segdeploy.export.trial import RUNS, Remembered, Trial, by_turns, preferred
@@ -309,10 +309,11 @@ def test_network_that_every_candidate_spoils_is_refused(artifacts: Path, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture(scope="module")
-def candidate(artifacts: Path) -> OnnxCandidate:
-    checkpoint = load_checkpoint(artifacts / "best.pt")
-    return convert(checkpoint.network(), checkpoint.card, opset=21)
+@pytest.fixture
+def candidate(candidates: Mapping[str, Candidate]) -> OnnxCandidate:
+    found = candidates["onnx"]
+    assert isinstance(found, OnnxCandidate)
+    return found
 
 
 def search_on(artifacts: Path, candidate: OnnxCandidate, pictures: datasets.Dataset, *, with_truth: bool) -> Search:

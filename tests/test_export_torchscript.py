@@ -26,7 +26,7 @@ def test_file_runs_with_pytorch_alone(artifacts: Path) -> None:
 
 
 def test_texts_come_back(artifacts: Path, tmp_path: Path) -> None:
-    from segdeploy.backends.torchscript_file import read_texts
+    from segdeploy.backends.archive_file import read_texts
 
     checkpoint = load_checkpoint(artifacts / "best.pt")
 

@@ -36,7 +36,7 @@ def refusal(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[object, str
     return stop.value.code, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".torchscript"])
+@pytest.mark.parametrize("suffix", [".onnx", ".torchscript", ".pt2"])
 def test_what_was_exported_passes(artifacts: Path, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
     main(["verify", str(artifacts / f"best{suffix}"), "--device", "cpu", "--json"])
 

@@ -68,7 +68,9 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     ".pt": Kind(name="torch", runner="eager", reader="eager", library="torch", extra="train"),
     ".onnx": Kind(name="onnxruntime", runner="onnx_runtime", reader="onnx_file", library="onnxruntime", extra=""),
-    ".torchscript": Kind(name="torchscript", runner="torchscript", reader="torchscript_file", library="torch", extra="train"),
+    ".torchscript": Kind(name="torchscript", runner="torchscript", reader="archive_file", library="torch", extra="train"),
+    ".pt2": Kind(name="pt2", runner="exported_program", reader="pt2_file", library="torch", extra="train"),
+    ".xml": Kind(name="openvino", runner="openvino_ir", reader="ir_file", library="openvino", extra="openvino", companion=".bin"),
 }
 """Kinds of artifacts by the ending of their files."""
 
@@ -79,7 +81,7 @@ def load_backend(path: Path, *, backend: str = "auto", device: str = "auto", thr
     """Load an artifact with the runtime that it was made for.
 
     Args:
-        path: A `.pt`, `.onnx` or `.torchscript` file.
+        path: A file with one of the endings in `KINDS`.
         backend: "auto", or the name of the runtime that must run it.
         device: "auto", "cpu", "cuda" or "cuda:n"; `.device` of the answer tells what was granted.
         threads: Threads of one operation; all allowed cores where None.

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
+from segdeploy.backends.archive_file import read_texts
 from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
 from segdeploy.backends.eager import choose_device, device_name, to_array, to_tensor
-from segdeploy.backends.torchscript_file import read_texts
 from segdeploy.card import ModelCard
 from segdeploy.errors import ModelError
 from segdeploy.machine import cores

@@ -42,7 +42,9 @@ def describe(card: ModelCard) -> Iterator[tuple[str, Text]]:
     sides = f"any multiple of {spec.stride}, usually {size}" if spec.dynamic else size
     yield "network", Text(f"{card.architecture} ({arguments})" if arguments else card.architecture)
     yield "input", Text(f"{sides}, pictures are {'padded' if spec.fit == 'pad' else 'stretched'} to it")
-    yield "output", Text(f"{card.output}, {card.precision}")
+    yield "output", Text(f"{card.output}{' with confidence' if card.confidence else ''}, {card.precision}")
+    for name, value in card.conversion.items():
+        yield name.replace("_", " "), Text(f"{len(value)} nodes" if isinstance(value, list) else str(value))
     yield "classes", Text(", ").join(Text(f"■ {label.name}", style=f"rgb({','.join(map(str, label.color))})") for label in card.classes)
     if card.training is not None:
         made_by = f"torch {card.training.versions.get('torch', 'unknown')}, segdeploy {card.training.versions.get('segdeploy', 'unknown')}"

@@ -1,4 +1,4 @@
-"""What a TorchScript file carries, read without PyTorch: it is a ZIP archive."""
+"""What a file of PyTorch carries, TorchScript or an exported program, read without PyTorch: it is a ZIP archive."""
 
 import hashlib
 import struct
@@ -20,11 +20,13 @@ def read_texts(path: Path) -> Mapping[str, str]:
     """Give the texts that a file carries by their keys (card, answer, checksum).
 
     Raises:
-        ModelError: The file is missing, or no TorchScript file.
+        ModelError: The file is missing, or no archive of PyTorch.
     """
-    with _open(path) as archive:
+    with open_archive(path) as archive:
         entries = [entry for entry in archive.infolist() if PurePosixPath(entry.filename).parent.name == "extra"]
-        return {PurePosixPath(entry.filename).name: _read(archive, entry, path, MAX_TEXT).decode(errors="replace") for entry in entries}
+        return {
+            PurePosixPath(entry.filename).name: read_entry(archive, entry, path, MAX_TEXT).decode(errors="replace") for entry in entries
+        }
 
 
 def checksum(path: Path, *, leave_out: str) -> str:
@@ -37,24 +39,29 @@ def checksum(path: Path, *, leave_out: str) -> str:
     total = hashlib.sha256()
     # PyTorch writes a random or time dependent name of its own into this one.
     skipped = {f"extra/{leave_out}", ".data/serialization_id"}
-    with _open(path) as archive:
+    with open_archive(path) as archive:
         for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
             # The topmost folder is called after the file, which may be renamed.
             name = entry.filename.partition("/")[2]
             if name not in skipped:
                 total.update(f"{name}\0{entry.file_size}\0".encode())
-                total.update(_read(archive, entry, path, MAX_BYTES))
+                total.update(read_entry(archive, entry, path, MAX_BYTES))
     return total.hexdigest()
 
 
-def _open(path: Path) -> zipfile.ZipFile:
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """Open an archive that does not grow beyond all bounds when it is read.
+
+    Raises:
+        ModelError: The file is missing, or no archive of PyTorch.
+    """
     if not path.is_file():
         msg = f"there is no file {path}; name a file that 'segdeploy export' wrote"
         raise ModelError(msg)
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, struct.error, OSError, ValueError, NotImplementedError) as error:
-        msg = f"{path} is no TorchScript file or a damaged one ({error}); export it again"
+        msg = f"{path} is no archive of PyTorch or a damaged one ({error}); export it again"
         raise ModelError(msg) from error
     if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
         archive.close()
@@ -63,7 +70,12 @@ def _open(path: Path) -> zipfile.ZipFile:
     return archive
 
 
-def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, limit: int) -> bytes:
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, limit: int) -> bytes:
+    """Read one entry whole.
+
+    Raises:
+        ModelError: It has more bytes than the limit, or it is damaged.
+    """
     if entry.file_size > limit:
         msg = f"{path} carries {entry.filename} of {entry.file_size} bytes, more than {limit}; export it again"
         raise ModelError(msg)

@@ -1,0 +1,92 @@
+"""An exported program of PyTorch (torch.export), the successor of TorchScript: a graph of operators, and no Python of the network."""
+
+import logging
+from pathlib import Path
+
+import torch
+from torch.export.passes import move_to_device_pass
+
+from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
+from segdeploy.backends.eager import choose_device, device_name, to_array, to_tensor
+from segdeploy.backends.pt2_file import read_texts
+from segdeploy.card import ModelCard
+from segdeploy.errors import ModelError
+from segdeploy.machine import cores
+
+
+class ExportedProgramBackend:
+    """A graph of operators as PyTorch runs it, one after the other."""
+
+    def __init__(self, module: torch.nn.Module, card: ModelCard, *, device: torch.device) -> None:
+        """Wrap a loaded program.
+
+        Args:
+            module: Takes what `run` is given, on `device`.
+            card: What it is.
+            device: Where its constants lie.
+        """
+        self._module = module
+        self._card = card
+        self._device = device
+
+    @property
+    def card(self) -> ModelCard:
+        """The card that the file carries."""
+        return self._card
+
+    @property
+    def device(self) -> str:
+        """For example "pt2 cpu"."""
+        return f"pt2 {device_name(self._device)}"
+
+    def run(self, batch: Batch) -> NetworkAnswer:
+        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
+        check_batch(batch, self._card)
+        with torch.inference_mode():
+            answer = self._module(to_tensor(batch).to(self._device))
+        return to_array(answer, self._card)
+
+
+def load(path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> ExportedProgramBackend:  # noqa: ARG001 - PyTorch's threads do not spin
+    """Load an exported program.
+
+    Args:
+        path: What `segdeploy export --format pt2` wrote.
+        device: "auto", "cpu", "cuda" or "cuda:n".
+        threads: Threads of one operation, for the whole process; all allowed cores where None.
+        spinning: Only ONNX Runtime's threads spin.
+
+    Raises:
+        ModelError: The file is missing, damaged, no exported program, or holds what could be executed.
+        CardError: It carries no usable card.
+        DeviceError: The device is not there.
+    """
+    chosen = choose_device(device)
+    card = card_of(read_texts(path), source=str(path))
+    torch.set_num_threads(threads or cores())
+    program = load_program(path)
+    if chosen.type != "cpu":
+        program = move_to_device_pass(program, chosen)
+    return ExportedProgramBackend(program.module(check_guards=False), card, device=chosen)
+
+
+def load_program(path: Path) -> torch.export.ExportedProgram:
+    """Read the program of a file that `read_texts` found harmless.
+
+    Raises:
+        ModelError: It is damaged, or of another version of PyTorch.
+    """
+    before = logging.root.manager.disable
+    # PyTorch logs a traceback of its own before it raises.
+    logging.disable(logging.CRITICAL)
+    try:
+        # An open file: of a path PyTorch wants the ending .pt2, which a file has only once it is proven.
+        with path.open("rb") as file:
+            return torch.export.load(file)
+    # Whatever a damaged graph makes PyTorch's reader stumble over; nothing of it was executed.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        msg = f"{path} is no exported program that PyTorch {torch.__version__} reads, or a damaged one ({reason}); export it again"
+        raise ModelError(msg) from error
+    finally:
+        logging.disable(before)
