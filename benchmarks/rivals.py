@@ -119,10 +119,23 @@ def torch_compiled(way: Way) -> Subject:
 
 
 def onnx_loop(way: Way) -> Subject:
-    """Run an ONNX file in ONNX Runtime as it comes, as `segdeploy.benchmarks.video` does beside `run`."""
-    from .peers import onnx_answer
+    """Run an ONNX file in ONNX Runtime, which takes all of the host's cores unless it is told; OpenCV enlarges the logits."""
+    import onnxruntime
 
-    return loop(way, card_with_logits(way), onnx_answer(Path(way.artifact)), device="onnxruntime CPUExecutionProvider")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = way.threads or 0
+    session = onnxruntime.InferenceSession(way.artifact, options, providers=["CPUExecutionProvider"])
+
+    def answer(batch: Batch, height: int, width: int) -> Mask:
+        return enlarged(session.run(None, {"image": batch})[0], height, width)
+
+    return loop(way, card_with_logits(way), answer, device="onnxruntime CPUExecutionProvider")
+
+
+def enlarged(logits: npt.NDArray[np.float32], height: int, width: int) -> Mask:
+    """Enlarge every plane of (1, K, h, w) logits with OpenCV, and take the best class."""
+    planes = cv2.resize(np.ascontiguousarray(logits[0].transpose(1, 2, 0)), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(planes.argmax(2), dtype=np.uint8)
 
 
 def openvino_loop(way: Way) -> Subject:
@@ -137,9 +150,7 @@ def openvino_loop(way: Way) -> Subject:
     compiled = core.compile_model(network, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": way.threads or cores()})
 
     def answer(batch: Batch, height: int, width: int) -> Mask:
-        logits = compiled(batch)[0]
-        planes = cv2.resize(np.ascontiguousarray(logits[0].transpose(1, 2, 0)), (width, height), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(planes.argmax(2), dtype=np.uint8)
+        return enlarged(compiled(batch)[0], height, width)
 
     return loop(way, card, answer, device="openvino CPU")
 
