@@ -27,7 +27,9 @@ from segdeploy.video.stopping import stoppable
 @click.option("--model", type=click.Path(path_type=Path), help="The network: an .onnx, .torchscript or .pt file.  [required]")
 @source_options
 @click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="What must run it.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
+@click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1; of ONNX files also tensorrt, openvino, coreml, directml."
+)
 @pace_options
 @tiling_options
 @tta_option

@@ -11,6 +11,9 @@ from segdeploy.commands.grouping import grouped
 from segdeploy.video.opening import Opened, open_any, open_camera, open_pictures, open_video
 from segdeploy.video.selection import Selection
 
+DECODERS = ("cpu", "auto", "cuda", "videotoolbox", "d3d11va", "vaapi", "qsv")
+"""The processor, whatever device is there, or one by FFmpeg's name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
@@ -23,6 +26,7 @@ class Wanted:
         camera: Number of a camera.
         source: Any of them, an address, a list, or "-" for standard input.
         raw: What frames without any header are.
+        decoder: What decodes a video.
         stride: Every how manieth frame.
         start: Seconds before which nothing is taken.
         end: Seconds from which on nothing is taken.
@@ -35,6 +39,7 @@ class Wanted:
     camera: int | None
     source: str | None
     raw: str | None
+    decoder: str
     stride: int
     start: float
     end: float | None
@@ -57,6 +62,9 @@ class Wanted:
             both = f", not {'both' if len(given) == 2 else 'all'} of {', '.join(given)}" if given else ""
             msg = f"name pictures (--image a.jpg b.png FOLDER), one --video clip.mp4, one --camera 0 or one --source{both}"
             raise click.UsageError(msg)
+        if self.decoder != "cpu" and self.video is None:
+            msg = f"--decoder {self.decoder} is for a --video; leave it out"
+            raise click.UsageError(msg)
         if self.raw is not None and self.source != "-":
             msg = "--raw says what comes through standard input; give --source - too"
             raise click.UsageError(msg)
@@ -72,7 +80,7 @@ class Wanted:
         """
         selection = Selection(stride=self.stride, start=self.start, end=self.end, most=self.max_frames)
         if self.video is not None:
-            return open_video(self.video, selection=selection)
+            return open_video(self.video, selection=selection, decoder=self.decoder)
         if self.camera is not None:
             return open_camera(self.camera, selection=selection, go_on=go_on)
         if self.source is not None:
@@ -94,6 +102,9 @@ source_options = grouped(
     click.option("--camera", type=click.IntRange(min=0), help="Number of a camera; the newest frame wins."),
     click.option("--source", help="Any of these, an address (RTSP, HTTP), a list of paths (.txt), or - for frames on standard input."),
     click.option("--raw", metavar="WxH:FORMAT[@RATE]", help="What frames without a header are, as in 1920x1080:bgr24@30."),
+    click.option(
+        "--decoder", default="cpu", show_default=True, type=click.Choice(DECODERS), help="What decodes a --video; auto looks for a device."
+    ),
     click.option("--stride", default=1, show_default=True, type=click.IntRange(min=1), help="Take every so manieth frame."),
     click.option("--start", default=0.0, show_default=True, type=click.FloatRange(min=0), help="Seconds of a video to leave out first."),
     click.option("--end", type=click.FloatRange(min=0), help="Seconds of a video at which to stop."),

@@ -80,11 +80,11 @@ def open_pictures(paths: Sequence[Path], *, selection: Selection) -> Opened:
     return Opened(pictures=source)
 
 
-def open_video(path: Path, *, selection: Selection) -> Opened:
+def open_video(path: Path, *, selection: Selection, decoder: str = "cpu") -> Opened:
     """Open a video file."""
     from segdeploy.video.sources import VideoSource
 
-    source = VideoSource(path, selection=selection)
+    source = VideoSource(path, selection=selection, decoder=decoder)
     return Opened(video=source)
 
 

@@ -16,6 +16,7 @@ from segdeploy.errors import DataError
 from segdeploy.machine import cores
 from segdeploy.pictures import Picture
 from segdeploy.video.colors import Developer
+from segdeploy.video.decoders import open_video_file
 from segdeploy.video.frames import Frame
 from segdeploy.video.selection import Selection, Verdict
 from segdeploy.video.sound import start_time
@@ -44,18 +45,26 @@ class VideoSource:
     """
 
     def __init__(
-        self, path: Path, *, selection: Selection | None = None, opened: InputContainer | None = None, prompt: bool = False
+        self,
+        path: Path,
+        *,
+        selection: Selection | None = None,
+        decoder: str = "cpu",
+        opened: InputContainer | None = None,
+        prompt: bool = False,
     ) -> None:
         """Open a video and decode its first frame.
 
         Args:
             path: Video in any format that FFmpeg reads.
             selection: Which frames are wanted; all where None.
+            decoder: What decodes it, see `open_video_file`.
             opened: What is already open, of which `path` is but the name: a pipe, or an address.
             prompt: Whether each frame must come out as soon as it came in: threads then share a frame instead of having one each.
 
         Raises:
             DataError: The file is missing, is no video, or none of its frames can be decoded.
+            DeviceError: The decoder that was asked for does not decode it.
         """
         self.path = path
         self.name = path.stem
@@ -64,7 +73,7 @@ class VideoSource:
         self.skipped = 0
         self._before = 0
         self._discarded = 0
-        self._container = opened or _open(path)
+        self._container = opened or open_video_file(path, decoder)
         self._stream = _stream(self._container, path)
         self._stream.thread_type = "SLICE" if prompt else "AUTO"
         self._decoded = self._decode()
@@ -180,17 +189,6 @@ class VideoSource:
         if self._stream.duration and self._stream.time_base:
             return round(self._stream.duration * self._stream.time_base * self._own_rate)
         return round(self._container.duration * self._own_rate / av.time_base) if self._container.duration else None
-
-
-def _open(path: Path) -> InputContainer:
-    if not path.is_file():
-        msg = f"there is no video {path}; check the name"
-        raise DataError(msg)
-    try:
-        return av.open(str(path))
-    except (av.FFmpegError, OSError) as error:
-        msg = f"{path} is no video that can be read ({error.strerror}); take a whole copy of it"
-        raise DataError(msg) from error
 
 
 def _stream(container: InputContainer, path: Path) -> VideoStream:

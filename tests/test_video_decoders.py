@@ -1,0 +1,57 @@
+"""A device that decodes is taken where it is there, and is no condition."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segdeploy.commands.sourcing import DECODERS
+from segdeploy.errors import DataError, DeviceError
+from segdeploy.video.decoders import HARDWARE
+from segdeploy.video.sinks import VideoSink
+from segdeploy.video.sources import VideoSource
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Ten frames."""
+    with VideoSink(tmp_path / "clip.mp4", width=320, height=240, rate=Fraction(25), threads=1) as sink:
+        for index in range(10):
+            sink.write(np.full((240, 320, 3), 20 * index, np.uint8), seconds=index / 25)
+    return tmp_path / "clip.mp4"
+
+
+def images(clip: Path, decoder: str) -> list[bytes]:
+    with VideoSource(clip, decoder=decoder) as source:
+        return [frame.image.tobytes() for frame in source]
+
+
+def test_auto_gives_the_same_frames(clip: Path) -> None:
+    """Whatever this machine has."""
+    assert images(clip, "auto") == images(clip, "cpu")
+
+
+@pytest.mark.parametrize("decoder", HARDWARE)
+def test_device_decodes_the_same_or_is_told(clip: Path, decoder: str) -> None:
+    """Nothing falls back without a word."""
+    try:
+        found = images(clip, decoder)
+    except DeviceError as error:
+        assert str(error).startswith(f"the decoder '{decoder}' was asked for and does not decode")  # noqa: PT017 - either is right
+    else:
+        assert found == images(clip, "cpu")
+
+
+@pytest.mark.parametrize("decoder", ["cpu", "auto", "cuda"])
+def test_file_that_is_no_video_is_no_devices_fault(tmp_path: Path, decoder: str) -> None:
+    """The sentence is about the file."""
+    (tmp_path / "words.mp4").write_text("words")
+
+    with pytest.raises(DataError, match=r"words\.mp4 is no video that can be read"):
+        VideoSource(tmp_path / "words.mp4", decoder=decoder)
+
+
+def test_command_knows_all_decoders() -> None:
+    """The command names them without importing FFmpeg."""
+    assert ("cpu", "auto", *HARDWARE) == DECODERS
