@@ -94,9 +94,13 @@ def loop(way: Way, card: ModelCard, answer: Answer, *, device: str, ours: bool =
 
 def torch_loop(way: Way) -> Subject:
     """Run a checkpoint in PyTorch, as `segdeploy.benchmarks.video` does beside `run`."""
+    import torch
+
     from .peers import torch_answer
 
-    return loop(way, read_card(Path(way.artifact)), torch_answer(Path(way.artifact)), device="torch cpu")
+    answer = torch_answer(Path(way.artifact))
+    torch.set_num_threads(way.threads or cores())
+    return loop(way, read_card(Path(way.artifact)), answer, device="torch cpu")
 
 
 def torch_compiled(way: Way) -> Subject:
