@@ -27,7 +27,7 @@ class Wanted:
         source: Any of them, an address, a list, or "-" for standard input.
         raw: What frames without any header are.
         decoder: What decodes a video.
-        stride: Every how manieth frame.
+        stride: One frame of so many is taken.
         start: Seconds before which nothing is taken.
         end: Seconds from which on nothing is taken.
         max_frames: How many frames are taken at most.
@@ -105,7 +105,7 @@ source_options = grouped(
     click.option(
         "--decoder", default="cpu", show_default=True, type=click.Choice(DECODERS), help="What decodes a --video; auto looks for a device."
     ),
-    click.option("--stride", default=1, show_default=True, type=click.IntRange(min=1), help="Take every so manieth frame."),
+    click.option("--stride", default=1, show_default=True, type=click.IntRange(min=1), help="Take one frame of so many."),
     click.option("--start", default=0.0, show_default=True, type=click.FloatRange(min=0), help="Seconds of a video to leave out first."),
     click.option("--end", type=click.FloatRange(min=0), help="Seconds of a video at which to stop."),
     click.option("--max-frames", type=click.IntRange(min=1), help="How many frames to take at most."),

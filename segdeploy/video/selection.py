@@ -19,7 +19,7 @@ class Selection:
     """Which frames of a source are wanted; all, where nothing is said.
 
     Attributes:
-        stride: Every how manieth frame, the first one that lies in the time always.
+        stride: One frame of so many is taken, beginning with the first one in the time.
         start: Seconds of the source's clock before which nothing is taken.
         end: Seconds from which on nothing is taken; None for the end of the source.
         most: How many frames are taken at most; None for all.
