@@ -58,7 +58,7 @@ def show(film: Film) -> Video:
     """
     pace = Pace(threads=film.way.threads)
     pace.share_cores()
-    backend = film.way.load_for_video(pace.network_threads)
+    backend = film.way.load_for_video(pace.network_threads, callers=pace.workers)
     drawing = Drawing(backend.card.classes)
     with VideoSource(Path(film.video)) as source:
         outputs = video_outputs(source, Path(film.folder), drawing=drawing, encoding=Encoding())

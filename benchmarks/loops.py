@@ -81,7 +81,9 @@ def ready_ours(loop: Loop) -> Callable[[], int]:
     """Load the network for `segdeploy run`'s own way over a video."""
     pace = PACES[loop.name]
     pace.share_cores()
-    backend = load_backend(Path(loop.artifact), device="cpu", threads=pace.network_threads, spinning=loop.name == "serial")
+    backend = load_backend(
+        Path(loop.artifact), device="cpu", threads=pace.network_threads, spinning=loop.name == "serial", callers=pace.workers
+    )
     drawing = Drawing(backend.card.classes)
 
     def act() -> int:

@@ -105,7 +105,7 @@ def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
     """Tell by how many megabytes the process grows after its 200th frame, or the first half of a short run."""
     pace = Pace()
     pace.share_cores()
-    backend = load_backend(Path(order["artifact"]), device="cpu", threads=pace.network_threads, spinning=False)
+    backend = load_backend(Path(order["artifact"]), device="cpu", threads=pace.network_threads, spinning=False, callers=pace.workers)
     held: list[int] = []
 
     def watch(_: object) -> None:

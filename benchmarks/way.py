@@ -46,14 +46,15 @@ class Way:
         """
         return self.sized(load_backend(Path(self.artifact), backend=self.backend, device=self.device, threads=self.threads))
 
-    def load_for_video(self, threads: int | None) -> Backend:
-        """Load the artifact as a pipeline does: idle threads leave their core to the other stages.
+    def load_for_video(self, threads: int | None, *, callers: int) -> Backend:
+        """Load the artifact as a pipeline does: idle threads leave their core to the other stages, and several threads call it.
 
         Raises:
             SegdeployError: It cannot be used, or not at that size.
         """
         path = Path(self.artifact)
-        return self.sized(load_backend(path, backend=self.backend, device=self.device, threads=threads, spinning=False))
+        loaded = load_backend(path, backend=self.backend, device=self.device, threads=threads, spinning=False, callers=callers)
+        return self.sized(loaded)
 
     def sized(self, backend: Backend) -> Backend:
         """Give a backend whose usual size is the one that was asked for.

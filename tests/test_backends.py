@@ -109,6 +109,22 @@ def test_card_is_the_same_with_and_without_a_runtime(artifacts: Path, suffix: st
     assert read_card(path) == load_backend(path, device="cpu").card
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_threads_call_at_once(artifacts: Path, suffix: str) -> None:
+    """Frames in parallel, each by one thread, are answered as frames one after the other."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    backend = load_backend(artifacts / f"best{suffix}", device="cpu", threads=1, spinning=False, callers=4)
+    batches = [np.random.default_rng(seed).integers(0, 256, (1, 45, 60, 3), np.uint8) for seed in range(12)]
+    alone = [backend.run(batch) for batch in batches]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(backend.run, batches))
+
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_device_says_what_was_granted(artifacts: Path) -> None:
     """Nobody should have to guess what runs a network."""
     granted = {suffix: load_backend(artifacts / f"best{suffix}", device="cpu").device for suffix in SUFFIXES}

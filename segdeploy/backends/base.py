@@ -36,6 +36,8 @@ class Backend(Protocol):
     def run(self, batch: Batch) -> NetworkAnswer:
         """Answer (N, H, W, 3) uint8 RGB pictures of the network's size with (N, K, h, w) float32 logits, or what the card says.
 
+        As many threads may call it at once as it was loaded for (`callers`).
+
         Raises:
             ConfigError: The batch has another type, or a shape that the card does not allow.
         """

@@ -49,7 +49,14 @@ class EagerBackend:
         return to_array(answer, self._card)
 
 
-def load(path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> EagerBackend:  # noqa: ARG001 - PyTorch's threads do not spin
+def load(
+    path: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    spinning: bool = True,  # noqa: ARG001 - PyTorch's threads do not spin
+    callers: int = 1,  # noqa: ARG001 - PyTorch takes any number
+) -> EagerBackend:
     """Load a checkpoint.
 
     Args:
@@ -57,6 +64,7 @@ def load(path: Path, *, device: str = "auto", threads: int | None = None, spinni
         device: "auto", "cpu", "cuda" or "cuda:n".
         threads: Threads of one operation, for the whole process; all allowed cores where None.
         spinning: Only ONNX Runtime's threads spin.
+        callers: How many threads will call `run` at the same time, each with `threads` of its own.
 
     Raises:
         ModelError: The file is missing, damaged, or no checkpoint of ours.

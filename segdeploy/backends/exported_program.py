@@ -47,7 +47,14 @@ class ExportedProgramBackend:
         return to_array(answer, self._card)
 
 
-def load(path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> ExportedProgramBackend:  # noqa: ARG001 - PyTorch's threads do not spin
+def load(
+    path: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    spinning: bool = True,  # noqa: ARG001 - PyTorch's threads do not spin
+    callers: int = 1,  # noqa: ARG001 - PyTorch takes any number
+) -> ExportedProgramBackend:
     """Load an exported program.
 
     Args:
@@ -55,6 +62,7 @@ def load(path: Path, *, device: str = "auto", threads: int | None = None, spinni
         device: "auto", "cpu", "cuda" or "cuda:n".
         threads: Threads of one operation, for the whole process; all allowed cores where None.
         spinning: Only ONNX Runtime's threads spin.
+        callers: How many threads will call `run` at the same time, each with `threads` of its own.
 
     Raises:
         ModelError: The file is missing, damaged, no exported program, or holds what could be executed.

@@ -19,7 +19,7 @@ class Kind:
 
     Attributes:
         name: Name of the runtime, as `--backend` spells it.
-        runner: Module with `load(path, device, threads, spinning)`.
+        runner: Module with `load(path, device, threads, spinning, callers)`.
         reader: Module with `read_texts(path)`, which needs the runtime only where the format does; that of an
             exported file has `checksum(path, leave_out)` too.
         library: What the runtime is imported as.
@@ -41,9 +41,10 @@ class Kind:
         part = path.suffix == PART
         return [path.with_suffix("").with_suffix(f"{self.companion}{PART}") if part else path.with_suffix(self.companion)]
 
-    def load(self, path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> Backend:
+    def load(self, path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True, callers: int = 1) -> Backend:
         """Load a file of this kind, whatever its ending; see `load_backend`."""
-        backend: Backend = self._import(self.runner).load(path, device=device, threads=threads, spinning=spinning)
+        runner = self._import(self.runner)
+        backend: Backend = runner.load(path, device=device, threads=threads, spinning=spinning, callers=callers)
         return backend
 
     def read_texts(self, path: Path) -> Mapping[str, str]:
@@ -77,7 +78,15 @@ KINDS: Mapping[str, Kind] = {
 BACKENDS = ("auto", *(kind.name for kind in KINDS.values()))
 
 
-def load_backend(path: Path, *, backend: str = "auto", device: str = "auto", threads: int | None = None, spinning: bool = True) -> Backend:
+def load_backend(
+    path: Path,
+    *,
+    backend: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    spinning: bool = True,
+    callers: int = 1,
+) -> Backend:
     """Load an artifact with the runtime that it was made for.
 
     Args:
@@ -86,6 +95,7 @@ def load_backend(path: Path, *, backend: str = "auto", device: str = "auto", thr
         device: "auto", "cpu", "cuda" or "cuda:n"; `.device` of the answer tells what was granted.
         threads: Threads of one operation; all allowed cores where None.
         spinning: Whether ONNX Runtime's idle threads keep their core busy; a pipeline says False.
+        callers: How many threads will call `run` at the same time, each with `threads` of its own.
 
     Raises:
         ModelError: The file is missing, of an unknown kind, or damaged.
@@ -98,7 +108,7 @@ def load_backend(path: Path, *, backend: str = "auto", device: str = "auto", thr
     if backend not in ("auto", kind.name):
         msg = f"{path} is run by {kind.name}, not by {backend!r}; leave --backend out, or name a file of that kind"
         raise ConfigError(msg)
-    return kind.load(path, device=device, threads=threads, spinning=spinning)
+    return kind.load(path, device=device, threads=threads, spinning=spinning, callers=callers)
 
 
 def read_card(path: Path) -> ModelCard:

@@ -64,7 +64,14 @@ class OnnxBackend:
         return answer
 
 
-def load(path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> OnnxBackend:
+def load(
+    path: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    spinning: bool = True,
+    callers: int = 1,  # noqa: ARG001 - a session takes any number
+) -> OnnxBackend:
     """Load an ONNX file.
 
     Args:
@@ -72,6 +79,7 @@ def load(path: Path, *, device: str = "auto", threads: int | None = None, spinni
         device: "auto", "cpu", or one of `PROVIDERS` with its number, as in "cuda:1".
         threads: Threads of one operation; all allowed cores where None.
         spinning: Whether idle threads keep their core busy: quicker alone, slower as soon as others need the cores.
+        callers: How many threads will call `run` at the same time, each with `threads` of its own.
 
     Raises:
         ModelError: The file is missing, damaged, no ONNX file, or not one that answers what its card says.

@@ -1,6 +1,7 @@
 """OpenVINO: the fastest runtime of Intel's and AMD's processors, and the only one here that computes in bfloat16 without a calibration."""
 
 from pathlib import Path
+from threading import local
 
 import numpy as np
 import openvino
@@ -30,7 +31,8 @@ class OpenVinoBackend:
             device: Name of OpenVINO's device.
         """
         self._compiled = compiled
-        self._request = compiled.create_infer_request()
+        # A request works for one thread at a time.
+        self._own = local()
         self._card = card
         self._device = device
 
@@ -47,12 +49,21 @@ class OpenVinoBackend:
     def run(self, batch: Batch) -> NetworkAnswer:
         """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
         check_batch(batch, self._card)
-        answers = self._request.infer({INPUT: np.ascontiguousarray(batch)})
+        if not hasattr(self._own, "request"):
+            self._own.request = self._compiled.create_infer_request()
+        answers = self._own.request.infer({INPUT: np.ascontiguousarray(batch)})
         answer: NetworkAnswer = np.ascontiguousarray(answers[self._card.output])
         return answer
 
 
-def load(path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True) -> OpenVinoBackend:  # noqa: ARG001 - OpenVINO's threads do not spin
+def load(
+    path: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    spinning: bool = True,  # noqa: ARG001 - OpenVINO's threads do not spin
+    callers: int = 1,
+) -> OpenVinoBackend:
     """Load an OpenVINO file.
 
     Args:
@@ -60,6 +71,7 @@ def load(path: Path, *, device: str = "auto", threads: int | None = None, spinni
         device: "auto", "cpu", "gpu" or "gpu.n" (of Intel), or "npu".
         threads: Threads of the network; all allowed cores where None.
         spinning: Only ONNX Runtime's threads spin.
+        callers: How many threads will call `run` at the same time, each with `threads` of its own.
 
     Raises:
         ModelError: The file is missing, damaged, no OpenVINO file, or not one that answers what its card says.
@@ -71,7 +83,8 @@ def load(path: Path, *, device: str = "auto", threads: int | None = None, spinni
     chosen = _device(core, device)
     settings = {"INFERENCE_PRECISION_HINT": HINTS.get(card.precision, "f32"), "PERFORMANCE_HINT": "LATENCY"}
     if chosen == "CPU":
-        settings["INFERENCE_NUM_THREADS"] = str(threads or cores())
+        settings["INFERENCE_NUM_THREADS"] = str((threads or cores()) * callers)
+        settings["NUM_STREAMS"] = str(callers)
     try:
         # As bytes: of a path OpenVINO wants the ending .xml, which a file has only once it is proven.
         model = core.read_model(model=path.read_bytes(), weights=weights_of(path).read_bytes())

@@ -64,7 +64,9 @@ def run(
     pace.share_cores()
     with stoppable() as stop, wanted.open(lambda: not stop.is_set()) as opened:
         source, film = opened.source, opened.film
-        network = load_backend(model, backend=backend, device=device, threads=pace.network_threads, spinning=pace.serial)
+        network = load_backend(
+            model, backend=backend, device=device, threads=pace.network_threads, spinning=pace.serial, callers=pace.workers
+        )
         loaded = ViewsBackend(network, views) if views else network
         note(f"{model} on {loaded.device}")
         if tiling.tile:
