@@ -52,6 +52,9 @@ OPSET = 21
 @click.option(
     "--calibration-pictures", default=LEAST, show_default=True, type=click.IntRange(min=LEAST), help="Of the training split, for int8."
 )
+@click.option(
+    "--serve-on", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where a Triton server will run."
+)
 @click.option("-o", "--output-file", "output", type=click.Path(path_type=Path), help="Name of the file.  [default: beside the checkpoint]")
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -71,6 +74,7 @@ def export(
     proof_pictures: int | None,
     max_miou_drop: float,
     calibration_pictures: int,
+    serve_on: str,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -99,6 +103,7 @@ def export(
         proof_pictures=proof_pictures or (20 if precision != "int8" else None),
         max_miou_drop=max_miou_drop / 100,
         calibration_pictures=calibration_pictures,
+        serve_on=serve_on,
     )
     try:
         from .exporting import export_all
@@ -112,7 +117,8 @@ def export(
     else:
         for one in made:
             show(one)
-    next_step(f"segdeploy run --model {made[0].artifact.path} --image PICTURE")
+    first = made[0].artifact.path
+    next_step(f"tritonserver --model-repository={first}" if first.is_dir() else f"segdeploy run --model {first} --image PICTURE")
 
 
 def name_suffix(precision: str, answer: Output) -> str:

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from segdeploy.card import ModelCard
 from segdeploy.checkpoint import load_checkpoint
 from segdeploy.console import progress
@@ -68,7 +70,24 @@ def export_network(network: Deployed, card: ModelCard, targets: Mapping[str, Pat
     return [_export(name, target, network, card, evidence, order) for name, target in targets.items()]
 
 
+def _repository(folder: Path, network: Deployed, card: ModelCard, evidence: Evidence, order: Order) -> Made:
+    """Export an ONNX file into a repository of Triton, whose clients want classes and not logits."""
+    from . import to_triton
+
+    served = replace(card, output="classes") if card.output == "logits" else card
+    device = order.serve_on if order.serve_on != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    made: list[Made] = []
+
+    def write(path: Path) -> None:
+        made.append(_export("onnx", path, with_output(network, served), served, evidence, order))
+
+    size = to_triton.write_repository(folder, served, device=device, write_model=write)
+    return replace(made[0], artifact=replace(made[0].artifact, path=folder, size=size))
+
+
 def _export(name: str, target: Path, network: Deployed, card: ModelCard, evidence: Evidence, order: Order) -> Made:
+    if name == "triton":
+        return _repository(target, network, card, evidence, order)
     proving = Proving(evidence=evidence, max_miou_drop=order.max_miou_drop, report=partial(new_run, "export", target.name))
     if card.precision == "int8":
         with progress(f"int8 of {target.name}", None) as step:

@@ -25,6 +25,7 @@ FORMATS: Mapping[str, Format] = {
     "onnx": Format(ending=".onnx", precisions=("fp32", "fp16", "int8")),
     "openvino": Format(ending=".xml", precisions=("fp32", "fp16", "bf16", "int8")),
     "pt2": Format(ending=".pt2", precisions=("fp32",)),
+    "triton": Format(ending=".triton", precisions=("fp32", "fp16", "int8")),
     "torchscript": Format(ending=".torchscript", precisions=("fp32",)),
 }
 

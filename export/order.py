@@ -26,6 +26,7 @@ class Order:
         proof_pictures: On how many pictures at most; all where None.
         max_miou_drop: How much mIoU int8 may lose, in [0, 1].
         calibration_pictures: How many pictures of the training split int8 is calibrated on.
+        serve_on: Where a Triton server will run, "cpu" or "cuda"; "auto" for what this machine has.
     """
 
     precision: str = "fp32"
@@ -40,3 +41,4 @@ class Order:
     proof_pictures: int | None = 20
     max_miou_drop: float = 0.005
     calibration_pictures: int = LEAST
+    serve_on: str = "auto"

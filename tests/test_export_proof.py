@@ -14,7 +14,8 @@ from segdeploy.errors import OutputError, ProofError
 from segdeploy.export.making import Proving, make
 from segdeploy.export.proof import prove, questions, sizes
 from segdeploy.export.to_torchscript import TorchScriptCandidate, convert
-from segdeploy.pictures import Picture
+from segdeploy.export.worst import MARK, write_worst
+from segdeploy.pictures import Picture, read_picture
 from segdeploy.scores import Mask
 from segdeploy.verification import verify
 
@@ -94,6 +95,42 @@ def test_fixed_file_is_asked_at_its_own_size() -> None:
     assert sizes(SPEC) == [(4, 10)]
 
 
+class Ramps:
+    """Seven pictures without truth; on picture n, the labels of n of ten columns lie between two thresholds of 5 and 5 + 10 n."""
+
+    source = "ramps"
+
+    def __len__(self) -> int:
+        return 7
+
+    def __getitem__(self, index: int) -> tuple[Picture, Mask | None]:
+        columns = np.where(np.arange(10) < index, 50, 200).astype(np.uint8)
+        return np.broadcast_to(columns[None, :, None], (4, 10, 3)).copy(), None
+
+
+def test_five_worst_pictures_are_kept_the_worst_first() -> None:
+    """A column of 50 is bright to a threshold of 45 and dark to one of 55: n columns differ on picture n."""
+    worst = prove(Threshold(55), Threshold(45), evidence=Ramps(), on_step=lambda _: None).worst
+
+    assert [one.agreement for one in worst] == pytest.approx([0.4, 0.5, 0.6, 0.7, 0.8])
+    assert worst[0].mask[0].tolist() == [0] * 6 + [1] * 4
+    assert worst[0].expected[0].tolist() == [1] * 10
+    assert worst[0].batch.shape == (1, 4, 10, 3)
+
+
+def test_worst_pictures_are_drawn_with_what_differs_marked(tmp_path: Path) -> None:
+    """The picture, the reference's mask, the file's, and the difference, side by side."""
+    worst = prove(Threshold(55), Threshold(45), evidence=Ramps(), on_step=lambda _: None).worst
+
+    paths = write_worst(tmp_path / "report", worst[:2], CLASSES)
+
+    drawn = read_picture(paths[0])
+    assert [path.name for path in paths] == ["worst-1.png", "worst-2.png"]
+    assert drawn.shape == (4, 40, 3)
+    assert (drawn[:, 30:36] == MARK).all()
+    assert (drawn[:, 36:] == 80).all()
+
+
 class OneStreet:
     """One drawn street without truth."""
 
@@ -140,17 +177,19 @@ def test_failed_proof_leaves_nothing_and_names_the_layer(artifacts: Path, tmp_pa
     other.network.head.bias.data[3] += 5
     spoiled = Forgetful(module=convert(other, checkpoint.card).module)
 
-    with pytest.raises(ProofError, match=r"was not written: on 1 pictures \(one street\) only .* diverges is network\.head"):
+    with pytest.raises(
+        ProofError, match=r"was not written: on 1 pictures \(one street\) only .* diverges is network\.head; the worst are drawn in"
+    ):
         make(
             tmp_path / "best.torchscript",
             spoiled,
             kind=KINDS[".torchscript"],
             network=checkpoint.network(),
             card=checkpoint.card,
-            proving=Proving(evidence=OneStreet()),
+            proving=Proving(evidence=OneStreet(), report=lambda: tmp_path / "report"),
         )
 
-    assert list(tmp_path.iterdir()) == []
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["report", "report/worst-1.png"]
 
 
 class NoRoom(TorchScriptCandidate):

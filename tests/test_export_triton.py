@@ -1,0 +1,136 @@
+"""A repository that Triton reads: validated by Triton's own form, whole or not there at all."""
+
+import importlib.util
+import shutil
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from segdeploy.backends.loading import read_card
+from segdeploy.card import ModelCard
+from segdeploy.checkpoint import load_checkpoint
+from segdeploy.cli import main
+from segdeploy.errors import OutputError
+from segdeploy.export.to_triton import configuration, replacing_folder, write_repository
+
+
+@pytest.fixture(scope="module")
+def form() -> ModuleType:
+    """Classes that are generated from Triton's model_config.proto, without the client around them."""
+    found = find_spec("tritonclient")
+    if found is None or found.submodule_search_locations is None:
+        pytest.skip("tritonclient is not installed")
+    path = Path(found.submodule_search_locations[0]) / "grpc" / "model_config_pb2.py"
+    spec = importlib.util.spec_from_file_location("model_config_pb2", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def card(checkpoint_folder: Path) -> ModelCard:
+    return replace(load_checkpoint(checkpoint_folder / "best.pt").card, output="classes")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_configuration_is_what_triton_reads(form: ModuleType, card: ModelCard, device: str) -> None:
+    """A word that the form does not know is an error of its parser."""
+    from google.protobuf import text_format
+
+    read = text_format.Parse(configuration(card, name="street", repository=Path("best.triton"), device=device), form.ModelConfig())
+
+    assert (read.name, read.backend) == ("street", "onnxruntime")
+    assert [(one.name, one.data_type, list(one.dims)) for one in read.input] == [("image", form.TYPE_UINT8, [45, 60, 3])]
+    assert [(one.name, one.data_type, list(one.dims)) for one in read.output] == [("classes", form.TYPE_UINT8, [45, 60])]
+    assert read.output[0].label_filename == "labels.txt"
+    assert read.max_batch_size >= max(read.dynamic_batching.preferred_batch_size)
+    assert [group.kind for group in read.instance_group] == [
+        form.ModelInstanceGroup.KIND_CPU if device == "cpu" else form.ModelInstanceGroup.KIND_GPU
+    ]
+
+
+def test_dynamic_sizes_and_other_answers(form: ModuleType, card: ModelCard) -> None:
+    from google.protobuf import text_format
+
+    dynamic = replace(card, input=replace(card.input, dynamic=True), confidence=True)
+
+    sure, soft = (
+        text_format.Parse(configuration(one, name="a", repository=Path("a"), device="cpu"), form.ModelConfig())
+        for one in (dynamic, replace(card, output="probabilities"))
+    )
+
+    assert list(sure.input[0].dims) == [-1, -1, 3]
+    assert [one.name for one in sure.output] == ["classes", "confidence"]
+    assert [(one.data_type, list(one.dims)) for one in soft.output] == [(form.TYPE_FP32, [11, 45, 60])]
+
+
+def test_repository_holds_model_configuration_and_labels(card: ModelCard, tmp_path: Path) -> None:
+    """The name of the folder becomes the model's, without what an address cannot hold."""
+    repository = tmp_path / "my street.triton"
+
+    size = write_repository(
+        repository, card, device="cpu", write_model=lambda path: path.parent.mkdir(parents=True) or path.write_bytes(b"model")
+    )
+
+    assert sorted(str(path.relative_to(repository)) for path in repository.rglob("*") if path.is_file()) == [
+        "my-street/1/model.onnx",
+        "my-street/config.pbtxt",
+        "my-street/labels.txt",
+    ]
+    assert (repository / "my-street/labels.txt").read_text().splitlines() == [label.name for label in card.classes]
+    assert size == sum(path.stat().st_size for path in repository.rglob("*") if path.is_file())
+
+
+def test_failure_keeps_the_old_repository(tmp_path: Path) -> None:
+    (tmp_path / "a.triton").mkdir()
+    (tmp_path / "a.triton" / "old").write_text("old")
+
+    def fill(part: Path) -> None:
+        (part / "new").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space"), replacing_folder(tmp_path / "a.triton") as part:
+        fill(part)
+
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["a.triton", "a.triton/old"]
+
+
+def test_success_replaces_the_old_repository(tmp_path: Path) -> None:
+    (tmp_path / "a.triton").mkdir()
+    (tmp_path / "a.triton" / "old").write_text("old")
+
+    with replacing_folder(tmp_path / "a.triton") as part:
+        (part / "new").write_text("new")
+
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["a.triton", "a.triton/new"]
+
+
+def test_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.triton").write_text("mine")
+
+    with pytest.raises(OutputError, match="is a file"), replacing_folder(tmp_path / "a.triton"):
+        pass
+
+    assert (tmp_path / "a.triton").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_command_writes_a_proven_repository(
+    checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its clients want classes, whatever the default of the other formats is."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(checkpoint_folder / "best.pt", "best.pt")
+
+    main(["export", "best.pt", "--format", "triton", "--proof-pictures", "1", "--serve-on", "cuda"])
+
+    card = read_card(Path("best.triton/best/1/model.onnx"))
+    assert card.output == "classes"
+    assert card.parity is not None
+    assert "KIND_GPU" in Path("best.triton/best/config.pbtxt").read_text()
+    assert "next: tritonserver --model-repository=best.triton" in capsys.readouterr().err
