@@ -54,7 +54,7 @@ def measure_ranges(path: Path, calibration: Calibration, *, on_step: Callable[[s
         return collector.ranges()
 
 
-class OnePicture(CalibrationDataReader):
+class OnePicture(CalibrationDataReader):  # type: ignore[misc]
     """A picture, as ONNX Runtime's calibrators read it."""
 
     def __init__(self, batch: Batch) -> None:
