@@ -6,10 +6,9 @@ from pathlib import Path
 from segdeploy.card import InputSpec, ModelCard
 from segdeploy.datasets import Dataset
 from segdeploy.datasets.of_card import open_for
+from segdeploy.datasets.sample import spread
 from segdeploy.errors import ConfigError
 from segdeploy.pixels import Batch, to_batch
-
-from .evidence import spread
 
 
 @dataclass(frozen=True, kw_only=True)

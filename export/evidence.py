@@ -8,6 +8,7 @@ from typing import Protocol
 from segdeploy.card import ModelCard
 from segdeploy.datasets import Dataset
 from segdeploy.datasets.of_card import open_for
+from segdeploy.datasets.sample import spread
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.pictures import Picture, list_pictures, read_picture
 from segdeploy.scores import Mask
@@ -126,12 +127,6 @@ def gather(card: ModelCard, *, dataset: str | None, data: Path | None, files: Se
             # The folder is gone, or the data set was a plugin's: the proof goes on with pictures that are always there.
             pass
     return _split(card, "streets", None, most)
-
-
-def spread(count: int, most: int | None) -> list[int]:
-    """Pick at most `most` of `count` indices, evenly spread; all where it is None."""
-    taken = count if most is None else min(count, most)
-    return [(2 * place + 1) * count // (2 * taken) for place in range(taken)]
 
 
 def _split(card: ModelCard, dataset: str | None, data: Path | None, most: int | None) -> Split:

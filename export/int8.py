@@ -13,10 +13,11 @@ from onnxruntime.quantization.calibrate import TensorsData
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import KINDS
 from segdeploy.card import CARD_KEY, ModelCard
+from segdeploy.datasets.sample import spread
 from segdeploy.errors import ExportError
 
 from .calibration import Calibration
-from .evidence import Evidence, Some, spread
+from .evidence import Evidence, Some
 from .proof import prove
 from .quantizing import layers_of, quantize
 from .ranges import measure_ranges

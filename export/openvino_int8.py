@@ -15,9 +15,10 @@ from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import KINDS
 from segdeploy.backends.openvino_ir import INPUT, OpenVinoBackend
 from segdeploy.card import CARD_KEY, ModelCard
+from segdeploy.datasets.sample import spread
 
 from .calibration import Calibration
-from .evidence import Evidence, Some, spread
+from .evidence import Evidence, Some
 from .proof import prove
 from .quiet import quiet
 from .to_openvino import OpenVinoCandidate

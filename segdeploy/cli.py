@@ -20,6 +20,7 @@ COMMANDS: Table = {
     "export": ("segdeploy.export.command", "export", "Turn a checkpoint into a file for another runtime, and prove it."),
     "run": ("segdeploy.commands.run", "run", "Segment pictures or a video."),
     "benchmark": ("segdeploy.benchmarks.command", "benchmark", "Measure accuracy and latency of artifacts; write a report."),
+    "compare": ("segdeploy.commands.compare", "compare", "Show where two artifacts give other labels, and how often."),
     "inspect": ("segdeploy.commands.inspect", "inspect", "Show the card of an artifact."),
     "verify": ("segdeploy.commands.verify", "verify", "Check that an artifact still answers as it was exported."),
     "models": ("segdeploy.commands.models", "models", "List the networks."),

@@ -8,8 +8,9 @@ import pytest
 
 from segdeploy import datasets
 from segdeploy.card import InputSpec, LabelClass, ModelCard, Training
+from segdeploy.datasets.sample import spread
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.export.evidence import gather, spread
+from segdeploy.export.evidence import gather
 from segdeploy.pictures import write_picture
 
 CARD = ModelCard(

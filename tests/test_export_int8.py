@@ -16,11 +16,11 @@ from segdeploy.backends.loading import KINDS, read_card
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.checkpoint import load_checkpoint
 from segdeploy.cli import main
-from segdeploy.datasets.sample import Sample
+from segdeploy.datasets.sample import Sample, spread
 from segdeploy.datasets.streets import Streets
 from segdeploy.errors import ConfigError, ExportError, GateError
 from segdeploy.export.calibration import Calibration, gather_calibration
-from segdeploy.export.evidence import Split, spread
+from segdeploy.export.evidence import Split
 from segdeploy.export.int8 import Search
 from segdeploy.export.making import Candidate, Proving, make_best
 from segdeploy.export.quantizing import layers_of, quantize

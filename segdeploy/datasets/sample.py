@@ -56,3 +56,9 @@ def fingerprint(**splits: Dataset) -> str:
     """Give the SHA-256 over the names of the pictures of each split, as hexadecimal text."""
     lines = [f"{split}/{name}" for split in sorted(splits) for name in splits[split].names]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def spread(count: int, most: int | None) -> list[int]:
+    """Pick at most `most` of `count` indices, evenly spread; all where it is None."""
+    taken = count if most is None else min(count, most)
+    return [(2 * place + 1) * count // (2 * taken) for place in range(taken)]
