@@ -51,7 +51,7 @@ FLOORS = [
     {"backends.eager", "backends.exported_program", "backends.onnx_runtime", "backends.openvino_ir", "backends.torchscript"},
     {"backends.loading", "backends"},
     {"predictor", "verification", "tiles", "large_pictures"},
-    {"disagreement"},
+    {"disagreement", "result"},
     {"disagreement_page", "evaluation", "video.selection"},
     {"video.frames"},
     {"video"},
