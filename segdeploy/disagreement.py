@@ -132,7 +132,7 @@ def compare(first: Masks, second: Masks, pictures: Iterable[Asked], *, classes: 
         by_picture=tuple(by_picture),
         exchanged=exchanged.counts,
         scores=(truths[0].scores(), truths[1].scores()) if scored else None,
-        places=places / max(1, len(by_picture)),
+        places=np.divide(places, max(1, len(by_picture)), dtype=np.float32),
         shown=tuple(one for one in shown if one.differing),
     )
 
