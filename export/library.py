@@ -1,0 +1,90 @@
+"""Any network of PyTorch to a proven file, from Python."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from segdeploy.card import ModelCard, Output
+from segdeploy.errors import ConfigError, ExportError
+from segdeploy.models import Deployed
+
+from .exporting import export_network, ordered
+from .formats import FORMATS, choose_formats
+from .heads import with_output
+from .making import Artifact
+from .order import Order
+
+
+def export_module(
+    network: nn.Module,
+    card: ModelCard,
+    path: Path | str,
+    *,
+    precision: str = "fp32",
+    output: Output = "logits",
+    proof: Order | None = None,
+) -> Artifact:
+    """Export any network that gives logits, prove it, and give what was written.
+
+    The file takes uint8 pictures, as every file of ours: what the card says of mean and deviation goes into the graph.
+
+    Args:
+        network: Takes (N, 3, H, W) float32, normalized by the card's mean and std, and gives (N, K, h, w) logits: as a tensor, or as
+            the value "out" or "logits" of a mapping, as torchvision's and transformers' networks do. It is put into evaluation mode.
+        card: Its classes in channel order, and its input.
+        path: Name of the file; its ending tells the format.
+        precision: "fp32", "fp16", "bf16" or "int8", as far as the format has it.
+        output: What the file answers.
+        proof: On which pictures it is proven and calibrated, and how much int8 may lose; drawn streets where None.
+
+    Raises:
+        ConfigError: The ending is of no format, or the format has no such precision.
+        ExportError: The network gives no logits, or cannot be converted.
+        GateError: The file does not answer as the network does; nothing is left.
+    """
+    target = Path(path)
+    endings = {form.ending: name for name, form in FORMATS.items()}
+    if target.suffix not in endings:
+        msg = f"{target} ends with {target.suffix!r}; the formats' endings are {', '.join(endings)}"
+        raise ConfigError(msg)
+    name = endings[target.suffix]
+    choose_formats(name, precision)
+    order = replace(proof or Order(), precision=precision, answer=output, dynamic=card.input.dynamic)
+    told = ordered(card, order)
+    deployed = Deployed(Plain(network.eval()), card.input.mean, card.input.std).eval()
+    return export_network(with_output(deployed, told), told, {name: target}, order)[0].artifact
+
+
+class Plain(nn.Module):
+    """A network whose answer is a tensor, whatever the network's own wraps it in."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """Wrap a network.
+
+        Args:
+            network: Gives logits as a tensor, or in a mapping.
+        """
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Answer (N, 3, H, W) normalized pictures with (N, K, h, w) logits."""
+        return logits_of(self.network(image))
+
+
+def logits_of(answer: Tensor | Mapping[str, Any]) -> Tensor:
+    """Find the logits in what a network gave.
+
+    Raises:
+        ExportError: There are none.
+    """
+    if isinstance(answer, Mapping):
+        answer = next((answer[key] for key in ("out", "logits") if key in answer), answer)
+    if not isinstance(answer, Tensor) or answer.ndim != 4:
+        shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        msg = f"the network gives {shape} and no logits of shape (N, K, h, w); wrap it in a module that does"
+        raise ExportError(msg)
+    return answer
