@@ -119,7 +119,6 @@ def make(path: Path, candidate: Candidate, *, kind: Kind, network: Deployed, car
         part = stack.enter_context(replacing(path))
         for companion in kind.companions(path):
             stack.enter_context(replacing(companion))
-        candidate.write(part, {CARD_KEY: card.to_json()})
         return finish(path, part, candidate, kind=kind, reference=EagerBackend(network, card), card=card, proving=proving)
 
 
@@ -146,7 +145,7 @@ def make_best(path: Path, search: Search, *, kind: Kind, network: Deployed, card
 
 
 def finish(path: Path, part: Path, candidate: Candidate, *, kind: Kind, reference: Backend, card: ModelCard, proving: Proving) -> Artifact:
-    """Prove a file that is written under a temporary name, and write it again with the proof in it.
+    """Write a file under a temporary name, prove it, and write it again with the proof in it.
 
     Args:
         path: Name that it will get.
@@ -160,6 +159,7 @@ def finish(path: Path, part: Path, candidate: Candidate, *, kind: Kind, referenc
     Raises:
         ProofError: It does not answer as the reference does.
     """
+    candidate.write(part, {CARD_KEY: card.to_json()})
     backend = kind.load(part, device="cpu")
     budget = proving.max_miou_drop if card.precision == "int8" else None
     proof = prove(backend, reference, evidence=proving.evidence, max_miou_drop=budget, on_step=proving.on_step)

@@ -18,6 +18,7 @@ COMMANDS: Table = {
     "train": ("segdeploy.train.command", "train", "Train a network on pictures with truth."),
     "eval": ("segdeploy.commands.eval", "evaluate", "Score any artifact on a data set, at the pictures' own size."),
     "export": ("segdeploy.export.command", "export", "Turn a checkpoint into a file for another runtime, and prove it."),
+    "adopt": ("segdeploy.export.adopt_command", "adopt", "Give a foreign ONNX file, or foreign weights, a card."),
     "run": ("segdeploy.commands.run", "run", "Segment pictures or a video."),
     "benchmark": ("segdeploy.benchmarks.command", "benchmark", "Measure accuracy and latency of artifacts; write a report."),
     "compare": ("segdeploy.commands.compare", "compare", "Show where two artifacts give other labels, and how often."),

@@ -45,6 +45,7 @@ class OnnxBackend:
         """
         self._session = session
         self._card = card
+        self._one_by_one = session.get_inputs()[0].shape[0] == 1
 
     @property
     def card(self) -> ModelCard:
@@ -59,8 +60,11 @@ class OnnxBackend:
     def run(self, batch: Batch) -> NetworkAnswer:
         """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
         check_batch(batch, self._card)
-        (first,) = self._session.run([self._card.output], {INPUT: np.ascontiguousarray(batch)})
-        answer: NetworkAnswer = first
+        pictures = np.ascontiguousarray(batch)
+        # An adopted file may take one picture at a time only.
+        parts = np.split(pictures, len(pictures)) if self._one_by_one and len(pictures) > 1 else [pictures]
+        answers = [self._session.run([self._card.output], {INPUT: part})[0] for part in parts]
+        answer: NetworkAnswer = answers[0] if len(answers) == 1 else np.concatenate(answers)
         return answer
 
 
@@ -128,8 +132,8 @@ def _check_session(session: onnxruntime.InferenceSession, card: ModelCard, path:
     height, width = (None, None) if spec.dynamic else (spec.height, spec.width)
     taken = [(value.name, value.type, [side if isinstance(side, int) else None for side in value.shape]) for value in session.get_inputs()]
     given = [(value.name, value.type, value.shape[1] if len(value.shape) == 4 else None) for value in session.get_outputs()]
-    takes = [(INPUT, "tensor(uint8)", [None, height, width, 3])]
-    if taken != takes or given != _outputs(card):
+    takes = [[(INPUT, "tensor(uint8)", [pictures, height, width, 3])] for pictures in (None, 1)]
+    if taken not in takes or given != _outputs(card):
         msg = f"{path} takes {taken} and answers {given}, and its card tells otherwise; export it again"
         raise ModelError(msg)
 

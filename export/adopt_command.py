@@ -1,0 +1,177 @@
+"""The command `segdeploy adopt`."""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from segdeploy.card import Fit, InputSpec, LabelClass, ModelCard
+from segdeploy.commands.plugin import plugin_option
+from segdeploy.commands.size import ImageSize
+from segdeploy.console import next_step, progress
+from segdeploy.datasets.legend import read_legend
+from segdeploy.errors import ConfigError, MissingExtraError, ModelError
+from segdeploy.runs import new_run
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to click 8.3 the class takes no type
+    """Three numbers for red, green and blue, as in "0.5,0.5,0.5", or one for all."""
+
+    name = "R,G,B"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float, float]:
+        """Read the text; a value that is already a triple passes."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = [float(part) for part in str(value).split(",")]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in {1, 3}:
+            self.fail(f"{value!r} is neither three numbers, for example 0.485,0.456,0.406, nor one for all", param, ctx)
+        return numbers[0], numbers[len(numbers) // 2], numbers[-1]
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--classes", "legend", required=True, type=click.Path(path_type=Path), help="classes.toml, in the order of the channels.")
+@click.option("--mean", type=Triple(), default=IMAGENET_MEAN, show_default="ImageNet's", help="What was subtracted from red, green, blue.")
+@click.option("--std", type=Triple(), default=IMAGENET_STD, show_default="ImageNet's", help="What they were divided by.")
+@click.option("--range", "full", type=click.Choice(["1", "255"]), default="1", show_default=True, help="Numbers of white to mean and std.")
+@click.option("--bgr", is_flag=True, help="The network takes blue-green-red; mean and std are given in red, green, blue all the same.")
+@click.option("--imgsz", type=ImageSize(), help="Size of the network's input.  [default: the file's]")
+@click.option("--dynamic", is_flag=True, help="Let the file answer any multiple of the stride; it is proven at three sizes.")
+@click.option("--stride", default=1, show_default=True, type=click.IntRange(min=1), help="Number of which height and width are multiples.")
+@click.option("--fit", type=click.Choice(get_args(Fit)), default="stretch", show_default=True, help="How pictures get to that size.")
+@click.option("--model", "architecture", help="Network that the weights are for, where FILE is no ONNX file; a plugin may bring it.")
+@click.option("--argument", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of that network, for example width=16.")
+@click.option("--dataset", help="Prove on the validation split of this data set.  [default: streets]")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.option("--verify", "files", multiple=True, type=click.Path(path_type=Path), help="Prove on these pictures, or folders, instead.")
+@click.option("--proof-pictures", default=20, show_default=True, type=click.IntRange(min=1), help="On how many pictures at most.")
+@click.option("-o", "--output-file", "output", type=click.Path(path_type=Path), help="Name of the new file.  [default: FILE-adopted]")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@plugin_option
+def adopt(
+    *,
+    file: Path,
+    legend: Path,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    full: str,
+    bgr: bool,
+    imgsz: tuple[int, int] | None,
+    dynamic: bool,
+    stride: int,
+    fit: Fit,
+    architecture: str | None,
+    arguments: Sequence[str],
+    dataset: str | None,
+    data: Path | None,
+    files: Sequence[Path],
+    proof_pictures: int,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Give a foreign FILE a card, so that it runs, is scored and measured here.
+
+    An ONNX file that takes float pictures (N, 3, H, W) and gives logits or classes becomes one that takes pictures as they are. Weights
+    of PyTorch (a state_dict) become a checkpoint of the network --model.
+    """
+    lowered = [tuple(value / float(full) for value in values) for values in (mean, std)]
+    spec = InputSpec(height=stride, width=stride, mean=lowered[0], std=lowered[1], fit=fit, stride=stride, dynamic=dynamic)
+    if file.suffix != ".onnx":
+        target = output or file.with_name(f"{file.stem}-adopted.pt")
+        adopt_weights(file, target, spec, read_legend(legend).classes, imgsz=imgsz, architecture=architecture, arguments=arguments)
+        click.echo(json.dumps({"path": str(target)}) if as_json else target)
+        next_step(f"segdeploy export {target}")
+        return
+    try:
+        from .adopting import adopt as adopt_onnx
+        from .adopting import read_foreign
+        from .evidence import gather
+        from .making import Proving
+        from .proof import questions
+        from .telling import in_words
+    except ModuleNotFoundError as error:
+        if error.name not in {"torch", "onnx"}:
+            raise
+        raise MissingExtraError(error.name, "export") from error
+    foreign = read_foreign(file)
+    sides = imgsz or foreign.sides
+    if sides is None:
+        msg = f"{file} takes pictures of any size; choose the usual one with --imgsz, for example --imgsz 512,1024"
+        raise ConfigError(msg)
+    card = ModelCard(architecture=file.stem, classes=read_legend(legend).classes, input=replace(spec, height=sides[0], width=sides[1]))
+    evidence = gather(card, dataset=dataset, data=data, files=files, most=proof_pictures)
+    target = output or file.with_name(f"{file.stem}-adopted.onnx")
+    with progress(f"proof of {target.name}", questions(card, len(evidence))) as step:
+        proving = Proving(evidence=evidence, report=partial(new_run, "adopt", target.name), on_step=step)
+        made = adopt_onnx(foreign, card, target, bgr=bgr, proving=proving)
+    click.echo(json.dumps(made.to_dict(), indent=2) if as_json else in_words(made))
+    next_step(f"segdeploy run --model {target} --image PICTURE")
+
+
+def adopt_weights(
+    file: Path,
+    target: Path,
+    spec: InputSpec,
+    classes: tuple[LabelClass, ...],
+    *,
+    imgsz: tuple[int, int] | None,
+    architecture: str | None,
+    arguments: Sequence[str],
+) -> None:
+    """Write a checkpoint of foreign weights.
+
+    Raises:
+        ConfigError: The network or its size was not named.
+        ModelError: The file holds no weights, or not those of the network.
+    """
+    if architecture is None or imgsz is None:
+        msg = f"{file} is no ONNX file; for weights of PyTorch name the network and its size with --model and --imgsz"
+        raise ConfigError(msg)
+    try:
+        from segdeploy.checkpoint import Checkpoint, save_checkpoint
+
+        from .foreign_weights import read_weights
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError(error.name, "train") from error
+    card = ModelCard(
+        architecture=architecture,
+        arguments=dict(argument(text) for text in arguments),
+        classes=classes,
+        input=replace(spec, height=imgsz[0], width=imgsz[1]),
+    )
+    checkpoint = Checkpoint(card=card, weights=read_weights(file), state={})
+    stride = getattr(checkpoint.network().network, "stride", spec.stride)
+    if any(side % stride for side in imgsz):
+        msg = f"{architecture} takes multiples of {stride}, and --imgsz is {imgsz[0]},{imgsz[1]}; choose another size"
+        raise ModelError(msg)
+    told = replace(card, input=replace(card.input, stride=stride))
+    save_checkpoint(target, replace(checkpoint, card=told))
+
+
+def argument(text: str) -> tuple[str, Any]:
+    """Read an argument of a network, its value as in TOML, or else a plain word.
+
+    Raises:
+        ConfigError: It is no KEY=VALUE.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        msg = f"{text!r} is no KEY=VALUE; write for example --argument width=16"
+        raise ConfigError(msg)
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value

@@ -1,0 +1,303 @@
+"""A foreign ONNX file, float pictures in NCHW and logits or classes out, made one of ours: a card, and uint8 pictures into the graph."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from segdeploy.atomic import replacing
+from segdeploy.backends.base import Batch, NetworkAnswer
+from segdeploy.backends.loading import KINDS
+from segdeploy.backends.onnx_file import read_texts
+from segdeploy.backends.onnx_runtime import FAILURES, INPUT
+from segdeploy.card import ModelCard
+from segdeploy.errors import ConfigError, ModelError
+
+from .making import Artifact, Proving, finish
+
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
+OURS = "segdeploy_"
+"""What the names of added nodes and values begin with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreign:
+    """A foreign file, as it was found.
+
+    Attributes:
+        path: The file.
+        model: Its graph, with the weights.
+        taken: Name of its input.
+        given: Name of its first output; others are dropped.
+        half: Whether its input is float16.
+        sides: Height and width of its input, in pixels; None where it takes any.
+    """
+
+    path: Path
+    model: onnx.ModelProto
+    taken: str
+    given: str
+    half: bool
+    sides: tuple[int, int] | None
+
+    @property
+    def precision(self) -> str:
+        """Kind of numbers that it computes with."""
+        quantized = any(node.op_type == "QuantizeLinear" for node in self.model.graph.node)
+        return "int8" if quantized else "fp16" if self.half else "fp32"
+
+
+def read_foreign(path: Path) -> Foreign:
+    """Read a foreign file.
+
+    Raises:
+        ModelError: It is missing, damaged, points outside its folder, or does not take float pictures in NCHW.
+    """
+    read_texts(path)
+    try:
+        model = onnx.load(path)
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        msg = f"{path} cannot be read ({' '.join(str(error).split())[:200]}); are its weights beside it?"
+        raise ModelError(msg) from error
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    sides = [side.dim_value for side in inputs[0].type.tensor_type.shape.dim] if inputs else []
+    kinds = [value.type.tensor_type.elem_type for value in inputs]
+    if len(inputs) != 1 or len(sides) != 4 or sides[0] > 1 or sides[1] not in (0, 3) or kinds[0] not in FLOATS:
+        found = ", ".join(f"{value.name} of {TensorProto.DataType.Name(kind)}" for value, kind in zip(inputs, kinds, strict=True))
+        msg = f"{path} takes {found or 'nothing'}, {sides}; a network that can be adopted takes one batch of float pictures, (N, 3, H, W)"
+        raise ModelError(msg)
+    return Foreign(
+        path=path,
+        model=model,
+        taken=inputs[0].name,
+        given=model.graph.output[0].name,
+        half=inputs[0].type.tensor_type.elem_type == TensorProto.FLOAT16,
+        sides=(sides[2], sides[3]) if sides[2] and sides[3] else None,
+    )
+
+
+class Original:
+    """The foreign file as its makers run it: numbers prepared outside of it, one picture after the other."""
+
+    device = "onnxruntime on numbers prepared by numpy"
+
+    def __init__(self, foreign: Foreign, card: ModelCard, *, bgr: bool) -> None:
+        """Open the file.
+
+        Args:
+            foreign: The file.
+            card: What it is.
+            bgr: Whether it takes blue-green-red.
+
+        Raises:
+            ModelError: ONNX Runtime does not run it.
+        """
+        self.card = card
+        self._foreign = foreign
+        self._bgr = bgr
+        try:
+            self._session = onnxruntime.InferenceSession(foreign.path, providers=["CPUExecutionProvider"])
+        except FAILURES as error:
+            reason = " ".join(str(error).split())[:200]
+            msg = f"{foreign.path} is nothing that ONNX Runtime {onnxruntime.__version__} runs ({reason}); convert it anew"
+            raise ModelError(msg) from error
+
+    def run(self, batch: Batch) -> NetworkAnswer:
+        """Answer (N, H, W, 3) uint8 RGB pictures as the adopted file shall."""
+        answers = [self._fitted(self.raw(one), batch.shape[1], batch.shape[2]) for one in batch]
+        answer: NetworkAnswer = np.stack(answers)
+        return answer
+
+    def raw(self, picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+        """Answer one picture, (H, W, 3) uint8 RGB, with what the file gives for it."""
+        spec = self.card.input
+        numbers = (picture / 255 - np.array(spec.mean)) / np.array(spec.std)
+        planes = (numbers[..., ::-1] if self._bgr else numbers).transpose(2, 0, 1)[None]
+        inputs = {self._foreign.taken: planes.astype(np.float16 if self._foreign.half else np.float32)}
+        try:
+            answer = self._session.run([self._foreign.given], inputs)[0][0]
+        except FAILURES as error:
+            reason = " ".join(str(error).split())[:200]
+            msg = f"{self._foreign.path} fails on a picture of {spec.height}x{spec.width} ({reason}); choose another --imgsz"
+            raise ModelError(msg) from error
+        return np.asarray(answer)
+
+    def _fitted(
+        self, answer: np.ndarray[tuple[int, ...], np.dtype[np.generic]], height: int, width: int
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+        if self.card.output != "classes":
+            return answer.astype(np.float32)
+        plane = answer.reshape(answer.shape[-2:]).astype(np.uint8)
+        return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """A foreign file with our front, that is not yet proven.
+
+    Attributes:
+        model: The graph.
+    """
+
+    model: onnx.ModelProto
+
+    def write(self, path: Path, texts: Mapping[str, str]) -> None:
+        """Write the file, and the texts that it shall carry, by their keys."""
+        helper.set_model_props(self.model, dict(texts))
+        path.write_bytes(self.model.SerializeToString())
+
+    def first_diverging(self, path: Path, batch: Batch) -> str:  # noqa: ARG002 - all layers but the first and the last are the foreign file's own
+        """Tell where a difference can come from."""
+        return "the preparation of the picture, which is all that was added"
+
+
+def recognize(original: Original, card: ModelCard, *, path: Path) -> tuple[ModelCard, tuple[int, int]]:
+    """Find out what a foreign file answers, and give its card with that, and the height and width of its answer.
+
+    Raises:
+        ModelError: It gives neither logits of that many classes, nor classes.
+    """
+    answer = original.raw(np.zeros((card.input.height, card.input.width, 3), np.uint8))
+    height, width = answer.shape[-2:] if answer.ndim >= 2 else (0, 0)
+    whole = np.issubdtype(answer.dtype, np.integer)
+    if whole and answer.size == height * width:
+        return replace(card, output="classes"), (height, width)
+    if not whole and answer.ndim == 3 and len(answer) == len(card.classes):
+        return replace(card, output="logits"), (height, width)
+    wanted = f"logits (N, {len(card.classes)}, h, w) or whole numbers (N, h, w)"
+    msg = f"{path} answers a picture with {answer.dtype} of shape {answer.shape}, and not with {wanted}; check --classes, or its outputs"
+    raise ModelError(msg)
+
+
+def adopt(foreign: Foreign, card: ModelCard, target: Path, *, bgr: bool, proving: Proving) -> Artifact:
+    """Give a foreign file a card and our front, prove that it answers as before, and write it.
+
+    Args:
+        foreign: The file.
+        card: Its classes and its input, with the mean and deviation that it was trained with.
+        target: Name of the new file.
+        bgr: Whether it takes blue-green-red.
+        proving: How it is proven.
+
+    Raises:
+        ConfigError: The target is the foreign file itself.
+        ModelError: It is no network that can be adopted.
+        ProofError: The new file answers otherwise than the foreign one.
+    """
+    if target.resolve() == foreign.path.resolve():
+        msg = f"{target} is the file to be adopted itself; choose another name with -o"
+        raise ConfigError(msg)
+    original = Original(foreign, card, bgr=bgr)
+    known, answered = recognize(original, card, path=foreign.path)
+    original.card = replace(known, precision=foreign.precision, conversion={"adopted_from": foreign.path.name})
+    candidate = Adopted(model=dressed(foreign, original.card, answered=answered, bgr=bgr))
+    with replacing(target) as part:
+        return finish(target, part, candidate, kind=KINDS[".onnx"], reference=original, card=original.card, proving=proving)
+
+
+def dressed(foreign: Foreign, card: ModelCard, *, answered: tuple[int, int], bgr: bool) -> onnx.ModelProto:
+    """Put nodes before and behind a foreign graph, so that it takes uint8 pictures and answers what its card says.
+
+    Args:
+        foreign: The file, which stays as it is.
+        card: What it shall tell.
+        answered: Height and width of its answer.
+        bgr: Whether it takes blue-green-red.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(foreign.model)
+    graph = model.graph
+    _rename(graph, {name: f"{OURS}inner_{name}" for name in (INPUT, card.output)})
+    taken, given = (f"{OURS}inner_{name}" if name in (INPUT, card.output) else name for name in (foreign.taken, foreign.given))
+    pictures = next(value.type.tensor_type.shape.dim[0].dim_value or "N" for value in graph.input if value.name == taken)
+    front = _front(graph, card, taken, half=foreign.half, bgr=bgr)
+    back = _back(graph, card, given, answered)
+    nodes = [*front, *graph.node, *back]
+    del graph.node[:], graph.output[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    kept = [value for value in graph.input if value.name != taken]
+    del graph.input[:]
+    spec = card.input
+    sides = [pictures, "H", "W", 3] if spec.dynamic else [pictures, spec.height, spec.width, 3]
+    graph.input.extend([helper.make_tensor_value_info(INPUT, TensorProto.UINT8, sides), *kept])
+    graph.output.append(_output(card, pictures, answered))
+    return model
+
+
+def _output(card: ModelCard, pictures: int | str, answered: tuple[int, int]) -> onnx.ValueInfoProto:
+    spec = card.input
+    if card.output == "classes":
+        sides = [pictures, "H", "W"] if spec.dynamic else [pictures, spec.height, spec.width]
+        return helper.make_tensor_value_info("classes", TensorProto.UINT8, sides)
+    small = ["h", "w"] if spec.dynamic else list(answered)
+    return helper.make_tensor_value_info(card.output, TensorProto.FLOAT, [pictures, len(card.classes), *small])
+
+
+def _front(graph: onnx.GraphProto, card: ModelCard, taken: str, *, half: bool, bgr: bool) -> list[onnx.NodeProto]:
+    """Turn (N, H, W, 3) uint8 red-green-blue into what the foreign graph takes."""
+    spec = card.input
+    # (x / 255 - mean) / std as one multiplication and one addition, as in `Deployed`.
+    scale = np.array([1 / (255 * value) for value in spec.std], np.float32).reshape(1, 3, 1, 1)
+    shift = np.array([-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)], np.float32).reshape(1, 3, 1, 1)
+    graph.initializer.extend([numpy_helper.from_array(scale, f"{OURS}scale"), numpy_helper.from_array(shift, f"{OURS}shift")])
+    steps: list[tuple[str, list[str], dict[str, object]]] = [
+        ("Transpose", [], {"perm": [0, 3, 1, 2]}),
+        ("Cast", [], {"to": TensorProto.FLOAT}),
+        ("Mul", [f"{OURS}scale"], {}),
+        ("Add", [f"{OURS}shift"], {}),
+    ]
+    if bgr:
+        graph.initializer.append(numpy_helper.from_array(np.array([2, 1, 0], np.int64), f"{OURS}order"))
+        steps.append(("Gather", [f"{OURS}order"], {"axis": 1}))
+    steps.append(("Cast", [], {"to": TensorProto.FLOAT16 if half else TensorProto.FLOAT}))
+    return _chain(INPUT, steps, taken)
+
+
+def _back(graph: onnx.GraphProto, card: ModelCard, given: str, answered: tuple[int, int]) -> list[onnx.NodeProto]:
+    """Turn what the foreign graph gives into float32 logits, or into uint8 classes of the input's size."""
+    if card.output != "classes":
+        return _chain(given, [("Cast", [], {"to": TensorProto.FLOAT})], card.output)
+    constants = {
+        "planes": np.array([0, 1, *answered], np.int64),
+        "scales": np.array([1, 1, card.input.height / answered[0], card.input.width / answered[1]], np.float32),
+        # Not used, and not optional up to opset 12.
+        "region": np.array([], np.float32),
+        "first": np.array(0, np.int64),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, f"{OURS}{name}") for name, value in constants.items())
+    nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    steps: list[tuple[str, list[str], dict[str, object]]] = [
+        ("Cast", [], {"to": TensorProto.FLOAT}),
+        ("Reshape", [f"{OURS}planes"], {}),
+        ("Resize", [f"{OURS}region", f"{OURS}scales"], dict(nearest)),
+        ("Gather", [f"{OURS}first"], {"axis": 1}),
+        ("Cast", [], {"to": TensorProto.UINT8}),
+    ]
+    return _chain(given, steps, card.output)
+
+
+def _chain(value: str, steps: list[tuple[str, list[str], dict[str, object]]], end: str) -> list[onnx.NodeProto]:
+    """Make nodes of which each takes what the one before gives, from one value to another."""
+    names = [value, *(f"{OURS}{end}_{place}" for place in range(1, len(steps))), end]
+    return [
+        helper.make_node(kind, [names[place], *more], [names[place + 1]], name=f"{OURS}{kind}_{end}_{place}", **attributes)
+        for place, (kind, more, attributes) in enumerate(steps)
+    ]
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Give values of a graph other names, so that ours are free."""
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [names.get(value, value) for value in values]
+        for attribute in node.attribute:
+            for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
+                _rename(inner, names)
+    for one in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        one.name = names.get(one.name, one.name)
