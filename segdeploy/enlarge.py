@@ -278,5 +278,18 @@ def enlarge_plane(plane: Floats, height: int, *, width: int, covered: tuple[floa
         return np.asarray(cv2.resize(plane, (width, height), dst=into, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
     # Pixels of the last logits that are covered at all look at one more; what lies farther would be enlarged for nothing.
     near = plane[: ceil(covered[0] + 0.5), : ceil(covered[1] + 0.5)]
-    whole = cv2.resize(near, None, fx=width / covered[1], fy=height / covered[0], interpolation=cv2.INTER_LINEAR)
+    down, across = height / covered[0], width / covered[1]
+    if (round(near.shape[0] * down), round(near.shape[1] * across)) == near.shape:
+        # OpenCV takes an answer of the input's size for a copy, whatever the factors say.
+        return np.ascontiguousarray(_blend(_blend(near, height, covered[0]).T, width, covered[1]).T)
+    whole = cv2.resize(near, None, fx=across, fy=down, interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(whole[:height, :width], dtype=np.float32)
+
+
+def _blend(plane: Floats, pixels: int, covered: float) -> Floats:
+    """Enlarge the rows of a plane, of which `pixels` cover a part, bilinearly."""
+    place = ((np.arange(pixels) + 0.5) * covered / pixels - 0.5).clip(0, len(plane) - 1)
+    above = place.astype(np.int64)
+    weight = (place - above)[:, None]
+    blended = (1 - weight) * plane[above] + weight * plane[np.minimum(above + 1, len(plane) - 1)]
+    return np.ascontiguousarray(blended, dtype=np.float32)
