@@ -85,8 +85,9 @@ def adopt(
     An ONNX file that takes float pictures (N, 3, H, W) and gives logits or classes becomes one that takes pictures as they are. Weights
     of PyTorch (a state_dict) become a checkpoint of the network --model.
     """
-    lowered = [tuple(value / float(full) for value in values) for values in (mean, std)]
-    spec = InputSpec(height=stride, width=stride, mean=lowered[0], std=lowered[1], fit=fit, stride=stride, dynamic=dynamic)
+    (red, green, blue), (red_std, green_std, blue_std) = ([value / float(full) for value in values] for values in (mean, std))
+    lowered = {"mean": (red, green, blue), "std": (red_std, green_std, blue_std)}
+    spec = InputSpec(height=stride, width=stride, **lowered, fit=fit, stride=stride, dynamic=dynamic)
     if file.suffix != ".onnx":
         target = output or file.with_name(f"{file.stem}-adopted.pt")
         adopt_weights(file, target, spec, read_legend(legend).classes, imgsz=imgsz, architecture=architecture, arguments=arguments)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -246,7 +247,7 @@ def _front(graph: onnx.GraphProto, card: ModelCard, taken: str, *, half: bool, b
     scale = np.array([1 / (255 * value) for value in spec.std], np.float32).reshape(1, 3, 1, 1)
     shift = np.array([-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)], np.float32).reshape(1, 3, 1, 1)
     graph.initializer.extend([numpy_helper.from_array(scale, f"{OURS}scale"), numpy_helper.from_array(shift, f"{OURS}shift")])
-    steps: list[tuple[str, list[str], dict[str, object]]] = [
+    steps: list[tuple[str, list[str], dict[str, Any]]] = [
         ("Transpose", [], {"perm": [0, 3, 1, 2]}),
         ("Cast", [], {"to": TensorProto.FLOAT}),
         ("Mul", [f"{OURS}scale"], {}),
@@ -263,7 +264,7 @@ def _back(graph: onnx.GraphProto, card: ModelCard, given: str, answered: tuple[i
     """Turn what the foreign graph gives into float32 logits, or into uint8 classes of the input's size."""
     if card.output != "classes":
         return _chain(given, [("Cast", [], {"to": TensorProto.FLOAT})], card.output)
-    constants = {
+    constants: dict[str, Any] = {
         "planes": np.array([0, 1, *answered], np.int64),
         "scales": np.array([1, 1, card.input.height / answered[0], card.input.width / answered[1]], np.float32),
         # Not used, and not optional up to opset 12.
@@ -272,7 +273,7 @@ def _back(graph: onnx.GraphProto, card: ModelCard, given: str, answered: tuple[i
     }
     graph.initializer.extend(numpy_helper.from_array(value, f"{OURS}{name}") for name, value in constants.items())
     nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    steps: list[tuple[str, list[str], dict[str, object]]] = [
+    steps: list[tuple[str, list[str], dict[str, Any]]] = [
         ("Cast", [], {"to": TensorProto.FLOAT}),
         ("Reshape", [f"{OURS}planes"], {}),
         ("Resize", [f"{OURS}region", f"{OURS}scales"], dict(nearest)),
@@ -282,7 +283,7 @@ def _back(graph: onnx.GraphProto, card: ModelCard, given: str, answered: tuple[i
     return _chain(given, steps, card.output)
 
 
-def _chain(value: str, steps: list[tuple[str, list[str], dict[str, object]]], end: str) -> list[onnx.NodeProto]:
+def _chain(value: str, steps: list[tuple[str, list[str], dict[str, Any]]], end: str) -> list[onnx.NodeProto]:
     """Make nodes of which each takes what the one before gives, from one value to another."""
     names = [value, *(f"{OURS}{end}_{place}" for place in range(1, len(steps))), end]
     return [
