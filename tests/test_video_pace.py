@@ -43,6 +43,14 @@ def test_batch_grows_while_it_pays(call: float, picture: float, batch: int) -> N
     assert best_batch(network, clock=lambda: network.now) == batch
 
 
+@pytest.mark.parametrize(("frames", "workers", "threads"), [(1, 1, 4), (3, 1, 4), (4, 4, 1), (1000, 4, 1), (None, 4, 1)])
+def test_few_frames_have_all_cores(frames: int | None, workers: int, threads: int) -> None:
+    """Of one picture nothing is parallel but the network in itself: the other cores would watch."""
+    pace = Pace(threads=4).fitted(frames)
+
+    assert (pace.workers, pace.network_threads) == (workers, threads)
+
+
 def test_processor_gains_by_no_batch() -> None:
     """What was asked for is taken, and `auto` costs a processor not one call."""
     network = Timed(call=1.0, picture=1.0)

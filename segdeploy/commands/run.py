@@ -61,9 +61,10 @@ def run(
     if model is None:
         msg = "name a network: --model best.onnx, which 'segdeploy export' writes"
         raise click.UsageError(msg)
-    pace.share_cores()
     with stoppable() as stop, wanted.open(lambda: not stop.is_set()) as opened:
         source, film = opened.source, opened.film
+        pace = pace if tiling.tile else pace.fitted(source.frames)
+        pace.share_cores()
         network = load_backend(
             model, backend=backend, device=device, threads=pace.network_threads, spinning=pace.serial, callers=pace.workers
         )

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import cv2
 import numpy as np
@@ -45,6 +46,10 @@ class Pace:
     def network_threads(self) -> int:
         """Threads of one call of the network."""
         return 1 if self.throughput and not self.serial else self.threads or cores()
+
+    def fitted(self, frames: int | None) -> Self:
+        """Give the pace for so many frames, None for nobody knows: too few for all cores are worked on one by one, by all cores each."""
+        return self if frames is None or frames >= self.workers else replace(self, throughput=False)
 
     def share_cores(self) -> None:
         """Let OpenCV, which counts the host's cores, use one where frames are parallel already, or those that are granted."""

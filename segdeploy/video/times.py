@@ -211,5 +211,6 @@ def _cores(count: int) -> str:
 def _summary(spans: "array[float]") -> StageTime:
     if not spans:
         return StageTime(p50=0.0, p95=0.0, total=0.0)
-    p50, p95 = np.percentile(spans, (50, 95))
+    # What np.percentile gives, without the 10 ms that its first call takes.
+    p50, p95 = np.interp(np.multiply((0.50, 0.95), len(spans) - 1), np.arange(len(spans)), np.sort(spans))
     return StageTime(p50=float(p50), p95=float(p95), total=float(np.sum(spans, dtype=np.float64)))
