@@ -14,8 +14,8 @@ WORKSHOPS = ("train", "export", "benchmarks")
 # A core file imports only from floors above it in this list. A folder's files stand on the folder's floor, except those named here.
 FLOORS = [
     {"__init__", "errors"},
-    {"atomic", "machine", "plugins", "scores", "assets"},
-    {"parity", "parallel", "runs", "console"},
+    {"atomic", "machine", "memory", "plugins", "scores", "assets"},
+    {"parity", "parallel", "runs", "console", "box"},
     {"card"},
     {"pictures", "enlarge", "polygons", "rle"},
     {"confidence"},

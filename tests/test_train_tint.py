@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.tint import Tint, apply_tint, draw_tint, turn
+from segdeploy.train.tint import Tint, apply_tint, apply_tint_to_rgb, draw_tint, turn
 from segdeploy.train.tinting import tint_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -58,6 +58,14 @@ def test_each_number_does_what_it_says(tint: Tint, expected: tuple[int, int, int
     image = np.full((8, 8, 3), (100, 50, 80), np.uint8)
 
     assert tuple(apply_tint(image, tint)[0, 0].tolist()) == expected
+
+
+@pytest.mark.parametrize("tint", [Tint(), Tint(blue=1.2, red=0.7, contrast=0.8, saturation=0.6, hue=0.1), Tint(green=0.9, blur=1.0)])
+def test_the_order_of_colors_is_turned_by_the_same_matrix(tint: Tint) -> None:
+    """A worker saves a pass over the picture; the colors are those that a preview shows, but for halves that OpenCV rounds either way."""
+    turned = apply_tint_to_rgb(picture(), tint).astype(int)
+
+    assert np.abs(turned - apply_tint(picture(), tint)[:, :, ::-1]).max() <= 1
 
 
 @pytest.mark.parametrize("tint", [Tint(brightness=1.2), Tint(blue=1.1, red=0.9), Tint(saturation=0.7), Tint(blur=1.2), Tint(contrast=0.8)])

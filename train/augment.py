@@ -11,7 +11,7 @@ from segdeploy.pixels import resize, resize_mask
 from segdeploy.scores import IGNORED, Mask
 
 from .recipe import Recipe
-from .tint import apply_tint, draw_tint
+from .tint import RGB, apply_tint, apply_tint_to_rgb, draw_tint
 
 PLACES = 10
 """Places that are tried for a crop without a class that fills it, as in mmsegmentation's `RandomCrop`."""
@@ -49,6 +49,12 @@ def augment(image: Picture, mask: Mask, recipe: Recipe, random: np.random.Genera
     """
     image, mask = move(image, mask, recipe, random)
     return apply_tint(image, draw_tint(recipe, random)), mask
+
+
+def augment_to_rgb(image: Picture, mask: Mask, recipe: Recipe, random: np.random.Generator) -> tuple[RGB, Mask]:
+    """Change a picture as `augment` does, and give it red-green-blue, as the network takes it."""
+    image, mask = move(image, mask, recipe, random)
+    return apply_tint_to_rgb(image, draw_tint(recipe, random)), mask
 
 
 def move(image: Picture, mask: Mask, recipe: Recipe, random: np.random.Generator) -> tuple[Picture, Mask]:

@@ -14,11 +14,13 @@ from torch.utils.data import DataLoader, Sampler
 from segdeploy.datasets import Dataset
 from segdeploy.errors import DataError, SegdeployError
 from segdeploy.machine import cores
+from segdeploy.memory import keep_freed_memory
 
-from .augment import chance, move
+from .augment import augment_to_rgb, chance, move
 from .processes import ALONE, Processes
+from .reader import settle_reader
 from .recipe import Recipe
-from .tint import apply_tint, draw_tint
+from .tint import draw_tint
 
 MAX_WORKERS = 8
 
@@ -75,12 +77,14 @@ class Augmented(torch.utils.data.Dataset[Batch | SegdeployError]):
         except SegdeployError as error:
             return error
         random = chance(self._recipe, epoch, index=index)
-        image, mask = move(sample.image, sample.mask, self._recipe, random)
-        tint = draw_tint(self._recipe, random)
         if self._tinted:
-            image = apply_tint(image, tint)
-        left = torch.tensor(() if self._tinted else tint.numbers(), dtype=torch.float64)
-        return Batch(torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), torch.from_numpy(mask), torch.tensor(index), left)
+            image, mask = augment_to_rgb(sample.image, sample.mask, self._recipe, random)
+            left: tuple[float, ...] = ()
+        else:
+            image, mask = move(sample.image, sample.mask, self._recipe, random)
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+            left = draw_tint(self._recipe, random).numbers()
+        return Batch(torch.from_numpy(image), torch.from_numpy(mask), torch.tensor(index), torch.tensor(left, dtype=torch.float64))
 
 
 class Shuffle(Sampler[list[tuple[int, int]]]):
@@ -116,7 +120,7 @@ class Loader:
     """Batches of one epoch after the other."""
 
     def __init__(self, samples: Dataset, recipe: Recipe, *, cuda: bool, processes: Processes = ALONE) -> None:
-        """Start the workers.
+        """Start the workers; without any, this process reads itself.
 
         Args:
             samples: The training split.
@@ -131,6 +135,8 @@ class Loader:
             msg = f"{processes.size} processes cannot share {len(samples)} pictures; start fewer"
             raise DataError(msg)
         workers = choose_workers(recipe, processes)
+        if not workers:
+            keep_freed_memory()
         self._shuffle = Shuffle(len(samples), recipe, processes)
         self._batches: DataLoader[Batch | SegdeployError] = DataLoader(
             Augmented(samples, recipe, tinted=not cuda),
@@ -174,11 +180,11 @@ def stack(samples: Sequence[Batch | SegdeployError]) -> Batch | SegdeployError:
 
 
 def settle(worker: int) -> None:  # noqa: ARG001 - torch's signature
-    """Keep OpenCV of a worker to one thread, since the workers share the cores, and leave signals to the main process.
+    """Make a worker ready to read, and leave signals to the main process.
 
     Ctrl-C and SIGTERM reach all processes of a group at once: a worker that died of one would end the step that is being finished.
     """
-    cv2.setNumThreads(1)
+    settle_reader()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Death comes a little later, since its parent may have sent the signal, and waits.
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(GRACE))

@@ -25,7 +25,8 @@ from segdeploy.machine import cores, survey
 from segdeploy.pictures import Picture
 from segdeploy.scores import Mask
 
-from .augment import augment, chance
+from .augment import augment_to_rgb, chance
+from .reader import settle_reader
 from .recipe import Recipe, read_recipe
 
 BARE = "decode and resize"
@@ -67,7 +68,7 @@ def measure(ways: Mapping[str, Act], samples: int, *, processes: int, rounds: in
     parts = [range(start, samples, processes) for start in range(processes)]
     times: dict[str, list[float]] = {name: [] for name in ways}
     rates: dict[str, list[float]] = {name: [] for name in ways}
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=settle_reader) as pool:
         for round_ in range(rounds + 1):
             for name, act in ways.items():
                 found = list(pool.map(partial(time_all, act), parts))
@@ -120,8 +121,7 @@ def decode_and_resize(files: Files, recipe: Recipe, index: int) -> None:
 def read_and_augment(samples: Dataset, recipe: Recipe, index: int) -> None:
     """Do what a training does for each sample."""
     sample = samples[index]
-    image, _ = augment(sample.image, sample.mask, recipe, chance(recipe, 0, index=index))
-    cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    augment_to_rgb(sample.image, sample.mask, recipe, chance(recipe, 0, index=index))
 
 
 @click.command()

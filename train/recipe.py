@@ -221,7 +221,9 @@ def _typed(value: object, kind: Any, *, where: str) -> Any:  # noqa: ANN401 - a 
         return float(value)
     plain = get_origin(kind) or kind
     if plain is tuple or not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
-        wanted = f"{len(get_args(kind))} numbers" if plain is tuple else {"Mapping": "a table"}.get(plain.__name__, plain.__name__)
+        wanted = (
+            f"{len(get_args(kind))} numbers in brackets" if plain is tuple else {"Mapping": "a table"}.get(plain.__name__, plain.__name__)
+        )
         msg = f"{where} is {value!r}; it must be {wanted}"
         raise ConfigError(msg)
     return value

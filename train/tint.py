@@ -13,8 +13,14 @@ from segdeploy.pictures import Picture
 
 from .recipe import Recipe
 
+RGB = npt.NDArray[np.uint8]
+"""A picture (H, W, 3) in the order in which a network takes it: red, green, blue."""
+
 GREY = np.array([0.114, 0.587, 0.299])
 """Shares of blue, green, red in the brightness that is seen (ITU-R BT.601, section 2.5.1)."""
+
+SEEN = 8
+"""Of so many rows one is counted for the mean brightness."""
 
 DULLEST, SHARPEST = 1.5, 0.3
 """Largest and smallest deviation of the blur, in pixels of the network's input."""
@@ -65,14 +71,29 @@ def draw_tint(recipe: Recipe, random: np.random.Generator) -> Tint:
 
 def apply_tint(image: Picture, tint: Tint) -> Picture:
     """Change a picture's colors, all by one matrix, and its sharpness."""
-    middle = float(np.mean(cv2.mean(image)[:3])) * tint.brightness
+    return _mixed(image, _matrix(image, tint), tint.blur)
+
+
+def apply_tint_to_rgb(image: Picture, tint: Tint) -> RGB:
+    """Change a picture as `apply_tint` does, and give it red-green-blue: the matrix turns the order, which then costs nothing."""
+    return _mixed(image, _matrix(image, tint)[::-1].copy(), tint.blur)
+
+
+def _matrix(image: Picture, tint: Tint) -> npt.NDArray[np.float64]:
+    """Give what turns blue, green, red and 1 into the tinted blue, green and red, (3, 4)."""
+    middle = sum(cv2.mean(image[::SEEN])[:3]) / 3 * tint.brightness
     # A row of the mean's shares mixes the grey in, which is what a saturation of less than 1 does.
     mixed = (tint.saturation * np.eye(3) + (1 - tint.saturation) * GREY) @ turn(tint.hue)
-    balance = np.array([tint.blue, tint.green, tint.red])
-    matrix = np.column_stack([mixed * (tint.brightness * tint.contrast * balance), np.full(3, middle * (1 - tint.contrast))])
+    matrix = np.empty((3, 4))
+    matrix[:, :3] = mixed * (tint.brightness * tint.contrast * np.array([tint.blue, tint.green, tint.red]))
+    matrix[:, 3] = middle * (1 - tint.contrast)
+    return matrix
+
+
+def _mixed(image: Picture, matrix: npt.NDArray[np.float64], blur: float) -> npt.NDArray[np.uint8]:
     changed = cv2.transform(image, matrix)
-    if tint.blur:
-        changed = cv2.GaussianBlur(changed, (kernel(tint.blur),) * 2, tint.blur, borderType=cv2.BORDER_REFLECT_101)
+    if blur:
+        changed = cv2.GaussianBlur(changed, (kernel(blur),) * 2, blur, borderType=cv2.BORDER_REFLECT_101)
     return np.asarray(changed, dtype=np.uint8)
 
 
