@@ -3,6 +3,7 @@
 Between four neighbouring logits each bilinearly enlarged value is a convex combination of these four corners. So a class that is best
 at all four is best in the whole cell between them, and in a mixed cell a class can be best only if its largest corner reaches
 the largest of all classes' smallest corners: nearly always two classes are left, and only they are enlarged, in those cells only.
+Where the logits lie far apart, each cell is cut into parts first, whose corners bound the values in the same way and more closely.
 
 The numbers are those of torch.nn.functional.interpolate(mode="bilinear", align_corners=False): half-pixel centres in float32.
 """
@@ -23,12 +24,16 @@ Indices = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
-# Numbers worked on at once: few enough to stay in a core's cache, enough for numpy's calls not to count.
-PORTION = 1 << 16
+# Logits of one class looked at at once: few enough to stay in a core's cache.
+BLOCK = 1 << 15
+# Pixels of mixed cells enlarged at once: so many that numpy's calls do not count, which they did up to an eighth of it.
+PORTION = 1 << 19
 # Measured on 2 AVX2 cores, in units of one class enlarged in one pixel by OpenCV: one class in one pixel of a mixed cell, and to look
 # at one class in the corners of a mixed cell.
 CONTENDER_COST = 10
 CORNERS_COST = 25
+# Pixels along a side of a part, about: fewer make more corners to look at, more make more pixels to enlarge. Measured as above.
+PART = 16
 # Cells looked at along each side to tell noise.
 SAMPLED_CELLS = 16
 
@@ -37,12 +42,16 @@ SAMPLED_CELLS = 16
 class Axis:
     """How the pixels along one side lie between the logits along it.
 
-    Cell c lies between the logits c - 1 and c; before the first and behind the last logit there is only that one. Every cell is given
-    the same number of slots, and its pixels take as many of them as there are.
+    A cell lies between two logits, or is one of several equal parts of that; before the first and behind the last logit there is only that
+    one. The ends of all parts are a row of points, logits and those between them. Every cell is given the same number of slots, and its
+    pixels take as many of them as there are.
 
     Attributes:
-        before: Logit at the near side of each cell, (cells,).
-        after: Logit at its far side, (cells,).
+        margin: Cells before the first logit, and as many behind the last.
+        before: Logit at the near side of each cell or of what it is a part of, (cells,).
+        after: Logit at the far side, (cells,).
+        near: Point at the near side of each cell, (cells,).
+        far: Point at its far side, (cells,).
         cell: Cell of each pixel, (pixels,).
         weight: Weight of the logit at the far side in each pixel, (pixels,), in [0, 1].
         slots: Slots of each cell.
@@ -51,8 +60,11 @@ class Axis:
         used: Which cells hold a pixel, (cells,).
     """
 
+    margin: int
     before: Indices
     after: Indices
+    near: Indices
+    far: Indices
     cell: Indices
     weight: Floats
     slots: int
@@ -62,7 +74,7 @@ class Axis:
 
     @property
     def cells(self) -> int:
-        """Number of cells: one more than there are logits."""
+        """Number of cells."""
         return len(self.before)
 
     def pick(self) -> slice | Indices:
@@ -72,30 +84,40 @@ class Axis:
 
 
 @lru_cache(maxsize=16)
-def axis(size: int, covered: float, pixels: int) -> Axis:
+def axis(size: int, covered: float, pixels: int, parts: int = 1) -> Axis:
     """Lay pixels between logits.
 
     Args:
         size: Number of logits along the side.
         covered: How many of them, from the first, the pixels cover; all of them but for a padded picture.
         pixels: Number of pixels along the side.
+        parts: Cells from one logit to the next.
     """
+    # Half a cell of pixels lies beyond the outer logits.
+    margin = (parts + 1) // 2
+    last = (size - 1) * parts
     one_half = np.float32(0.5)
     centre = np.float32(covered) / np.float32(pixels) * (np.arange(pixels, dtype=np.float32) + one_half) - one_half
     below = np.floor(centre)
-    cell = np.clip(below.astype(np.intp) + 1, 0, size)
-    weight = np.where((cell > 0) & (cell < size), centre - below, 0).astype(np.float32)
-    counts = np.bincount(cell, minlength=size + 1)
+    part = np.minimum((centre - below) * parts, parts - 1).astype(np.intp)
+    cell = np.clip(below.astype(np.intp) * parts + part + margin, 0, last + 2 * margin - 1)
+    weight = np.where((cell >= margin) & (cell < last + margin), centre - below, 0).astype(np.float32)
+    counts = np.bincount(cell, minlength=last + 2 * margin)
     slots = int(counts.max())
     slot = np.arange(pixels) - (np.cumsum(counts) - counts)[cell]
     # The first cell is cut off at its near side: at whole ratios all pixels' slots follow each other then.
-    slot[cell == 0] += slots - counts[0]
-    weights = np.zeros((slots, size + 1), np.float32)
+    slot[cell == cell[0]] += slots - counts[cell[0]]
+    weights = np.zeros((slots, len(counts)), np.float32)
     weights[slot, cell] = weight
-    corner = np.arange(size + 1)
+    point = np.arange(len(counts)) - margin
+    near = point.clip(0, last)
+    within = (point >= 0) & (point < last)
     return Axis(
-        before=np.maximum(corner - 1, 0),
-        after=np.minimum(corner, size - 1),
+        margin=margin,
+        before=near // parts,
+        after=near // parts + within,
+        near=near,
+        far=(point + 1).clip(0, last),
         cell=cell,
         weight=weight,
         slots=slots,
@@ -109,8 +131,8 @@ def best_class(planes: Planes) -> Mask:
     """Give the index of the largest of (K, h, w) numbers, the first one of equals, as (h, w) uint8."""
     flat = planes.reshape(len(planes), -1)
     labels = np.zeros(flat.shape[1], np.uint8)
-    for start in range(0, len(labels), PORTION // 2):
-        part = slice(start, start + PORTION // 2)
+    for start in range(0, len(labels), BLOCK):
+        part = slice(start, start + BLOCK)
         best = flat[0, part].copy()
         better = np.empty(len(best), np.uint8)
         for index in range(1, len(flat)):
@@ -133,36 +155,61 @@ def enlarged_mask(planes: Planes, height: int, *, width: int, covered: tuple[flo
     _, h, w = planes.shape
     if (h, w) == (height, width) and covered[0] == h and covered[1] == w:
         return best_class(planes)
-    rows, columns = axis(h, covered[0], height), axis(w, covered[1], width)
-    if _is_noise(planes, rows, columns):
+    down, across = (max(1, round(pixels / logits / PART)) for pixels, logits in zip((height, width), covered, strict=True))
+    rows, columns = axis(h, covered[0], height, down), axis(w, covered[1], width, across)
+    points = _points(planes, down, across)
+    if _is_noise(points, rows, columns):
         return mask_by_class(planes, height, width=width, covered=covered)
-    near = cv2.copyMakeBorder(best_class(planes), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    around = rows.margin, rows.margin, columns.margin, columns.margin
+    near = cv2.copyMakeBorder(best_class(points), *around, cv2.BORDER_REPLICATE)
     label = near[:-1, :-1]
     mixed = (label != near[:-1, 1:]) | (label != near[1:, :-1]) | (label != near[1:, 1:])
     cells = np.flatnonzero(mixed & rows.used[:, None] & columns.used)
     slots = np.empty((rows.cells, rows.slots, columns.cells, columns.slots), np.uint8)
     slots[:] = label.repeat(columns.slots, axis=1).reshape(rows.cells, 1, columns.cells, columns.slots)
-    _settle(planes, cells, rows, columns, slots)
+    _settle(planes, points, cells, rows, columns, slots)
     flat = slots.reshape(rows.cells * rows.slots, -1)
     return np.ascontiguousarray(flat[rows.pick()][:, columns.pick()])
 
 
-def _is_noise(planes: Planes, rows: Axis, columns: Axis) -> bool:
+def _points(planes: Planes, down: int, across: int) -> Planes:
+    """Give the values at the corners of all cells, which have so many parts from one logit to the next: (K, points, points)."""
+    k, h, w = planes.shape
+    if across > 1:
+        left, right = planes[:, :, :-1, None], planes[:, :, 1:, None]
+        between = left + (right - left) * (np.arange(across, dtype=np.float32) / across)
+        planes = np.concatenate([between.reshape(k, h, (w - 1) * across), planes[:, :, -1:]], axis=2)
+    if down > 1:
+        above, below = planes[:, :-1, None], planes[:, 1:, None]
+        between = above + (below - above) * (np.arange(down, dtype=np.float32) / down)[:, None]
+        planes = np.concatenate([between.reshape(k, (h - 1) * down, planes.shape[2]), planes[:, -1:]], axis=1)
+    return planes
+
+
+def _is_noise(points: Planes, rows: Axis, columns: Axis) -> bool:
     """Tell whether so many classes contend in so many cells that to enlarge all planes is less work; some cells speak for all."""
     down, across = (np.flatnonzero(one.used) for one in (rows, columns))
     down, across = down[:: max(1, len(down) // SAMPLED_CELLS)], across[:: max(1, len(across) // SAMPLED_CELLS)]
     sample = (down[:, None] * columns.cells + across).ravel()
-    rivals = np.count_nonzero(_contenders(_corners(planes, sample, rows, columns)), axis=0) - 1
-    look = len(planes) * CORNERS_COST / (rows.slots * columns.slots)
-    return bool(rivals.mean() * CONTENDER_COST + (rivals > 0).mean() * look > len(planes))
+    rivals = np.count_nonzero(_contenders(_bounds(points, sample, rows, columns)), axis=0) - 1
+    look = len(points) * CORNERS_COST / (rows.slots * columns.slots)
+    return bool(rivals.mean() * CONTENDER_COST + (rivals > 0).mean() * look > len(points))
 
 
 def _corners(planes: Planes, cells: Indices, rows: Axis, columns: Axis) -> Planes:
-    """Give the logits at the corners of n cells, (K, 4, n): top left, top right, bottom left, bottom right."""
+    """Give the logits around n cells, (K, 4, n): top left, top right, bottom left, bottom right."""
     down, across = np.divmod(cells, columns.cells)
-    top, bottom = rows.before[down] * planes.shape[2], rows.after[down] * planes.shape[2]
-    left, right = columns.before[across], columns.after[across]
-    places = np.stack([top + left, top + right, bottom + left, bottom + right])
+    return _taken(planes, (rows.before[down], rows.after[down]), (columns.before[across], columns.after[across]))
+
+
+def _bounds(points: Planes, cells: Indices, rows: Axis, columns: Axis) -> Planes:
+    """Give the values at the corners of n cells, between which all values in a cell lie, (K, 4, n)."""
+    down, across = np.divmod(cells, columns.cells)
+    return _taken(points, (rows.near[down], rows.far[down]), (columns.near[across], columns.far[across]))
+
+
+def _taken(planes: Planes, rows: tuple[Indices, Indices], columns: tuple[Indices, Indices]) -> Planes:
+    places = np.stack([row * planes.shape[2] + column for row in rows for column in columns])
     return planes.reshape(len(planes), -1).take(places, axis=1)
 
 
@@ -171,11 +218,12 @@ def _contenders(corners: Planes) -> Flags:
     return np.asarray(corners.max(1) >= corners.min(1).max(0))
 
 
-def _settle(planes: Planes, cells: Indices, rows: Axis, columns: Axis, slots: Mask) -> None:
+def _settle(planes: Planes, points: Planes, cells: Indices, rows: Axis, columns: Axis, slots: Mask) -> None:
     """Write the best class into every slot of the mixed cells.
 
     Args:
         planes: (K, h, w) logits.
+        points: Values at the corners of all cells.
         cells: Flat indices of the mixed cells.
         rows: How pixels lie down the picture.
         columns: How pixels lie across the picture.
@@ -186,11 +234,12 @@ def _settle(planes: Planes, cells: Indices, rows: Axis, columns: Axis, slots: Ma
     step = max(16, PORTION // max(rows.slots * columns.slots, len(planes)))
     for start in range(0, len(cells), step):
         some = cells[start : start + step]
-        corners = _corners(planes, some, rows, columns)
-        contenders = _contenders(corners)
+        contenders = _contenders(_bounds(points, some, rows, columns))
         order = np.argsort(-np.count_nonzero(contenders, axis=0), kind="stable")
-        down, across = np.divmod(some[order], columns.cells)
-        labels = _contest(corners[:, :, order], contenders[:, order], rows.weights[:, down], columns.weights[:, across])
+        some = some[order]
+        down, across = np.divmod(some, columns.cells)
+        corners = _corners(planes, some, rows, columns)
+        labels = _contest(corners, contenders[:, order], rows.weights[:, down], columns.weights[:, across])
         blocks = np.ascontiguousarray(labels.reshape(-1, len(some)).T).view(runs.dtype)
         runs[(down * rows.slots * columns.cells + across)[:, None] + np.arange(rows.slots) * columns.cells] = blocks
 

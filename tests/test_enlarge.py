@@ -1,5 +1,6 @@
 """Labels at full size are torch's labels."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -150,3 +151,26 @@ def test_pixels_are_laid_between_logits_by_half_centres():
     assert laid.cell.tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
     assert laid.weight.tolist() == [0, 0, 0.125, 0.375, 0.625, 0.875, 0, 0]
     assert laid.pick() == slice(2, 10)
+
+
+def test_cells_are_cut_into_parts():
+    """By hand: as above, two parts each; cells 0 and 3 lie beyond the logits, and 1 between the first logit and the point halfway."""
+    laid = axis(2, 2, 8, 2)
+
+    assert laid.cell.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert laid.weight.tolist() == [0, 0, 0.125, 0.375, 0.625, 0.875, 0, 0]
+    assert (laid.before.tolist(), laid.after.tolist()) == ([0, 0, 0, 1], [0, 1, 1, 1])
+    assert (laid.near.tolist(), laid.far.tolist()) == ([0, 0, 1, 2], [0, 1, 2, 2])
+    assert laid.pick() == slice(0, 8)
+
+
+@pytest.mark.parametrize("ratio", [(24, 32), (31, 29), (40, 25.5)])
+def test_parts_of_cells_change_no_label(ratio: tuple[float, float]):
+    """Logits that lie far apart, as in a small answer to a large picture: classes that contend in a part can win there."""
+    planes = np.random.default_rng(3).normal(size=(7, 6, 9)).astype(np.float32)
+    planes = np.stack([cv2.GaussianBlur(plane, (0, 0), 1.2) for plane in planes])
+    height, width = round(6 * ratio[0]), round(9 * ratio[1])
+
+    labels = enlarged_mask(planes, height, width=width, covered=(6, 9))
+
+    np.testing.assert_array_equal(labels, enlarged_by_torch(planes, height, width).argmax(0))
