@@ -11,6 +11,7 @@ import click
 from segdeploy.atomic import write_text
 from segdeploy.backends.loading import BACKENDS, kind_of, read_card
 from segdeploy.card import ModelCard
+from segdeploy.commands.artifact import Artifact
 from segdeploy.commands.size import ImageSize
 from segdeploy.console import note, progress
 from segdeploy.datasets.of_card import place_for
@@ -35,7 +36,7 @@ from .words import summary
 
 
 @click.command()
-@click.argument("artifacts", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("artifacts", nargs=-1, type=Artifact())
 @click.option("--dataset", help="Name of the data set.  [default: the one of the training]")
 @click.option(
     "--data",

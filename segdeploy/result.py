@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segdeploy.backends.loading import load_backend
+from segdeploy.box import locate
 from segdeploy.card import LabelClass, ModelCard
 from segdeploy.overlay import Painter
 from segdeploy.pictures import Picture, read_picture, write_picture
@@ -91,7 +92,7 @@ def load(path: Path | str, *, device: str = "auto", threads: int | None = None) 
     """Load an artifact of any kind, for example `segdeploy.load("best.onnx")("street.jpg").overlay()`.
 
     Args:
-        path: What `segdeploy train` or `segdeploy export` wrote.
+        path: What `segdeploy train` or `segdeploy export` wrote, or "street" or "street-int8", which the package carries.
         device: "auto", "cpu", "cuda" or "cuda:n"; what was granted is in `.device`.
         threads: Threads of one operation; all allowed cores where None.
 
@@ -100,5 +101,5 @@ def load(path: Path | str, *, device: str = "auto", threads: int | None = None) 
         DeviceError: The device was asked for and not granted.
         MissingExtraError: The runtime's library is not installed.
     """
-    backend = load_backend(Path(path), device=device, threads=threads)
+    backend = load_backend(locate(path), device=device, threads=threads)
     return Network(Predictor(backend), backend.device)

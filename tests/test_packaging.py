@@ -22,7 +22,8 @@ def on_disk() -> set[str]:
     """Files that belong into the wheel, by their name inside it."""
     found = {f"segdeploy/{path.relative_to(ROOT / 'segdeploy')}" for path in (ROOT / "segdeploy").rglob("*")}
     found |= {f"segdeploy/{path.relative_to(ROOT)}" for workshop in WORKSHOPS for path in (ROOT / workshop).rglob("*")}
-    return {name for name in found if Path(name).suffix in {".css", ".md", ".onnx", ".png", ".py", ".toml"} or name.endswith("py.typed")}
+    endings = {".css", ".md", ".onnx", ".png", ".py", ".toml"}
+    return {name for name in found if Path(name).suffix in endings or Path(name).name in {"LICENSE", "py.typed"}}
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +105,19 @@ def test_wheel_runs_a_model_without_torch(tmp_path: Path, wheel: Path, artifacts
         "--output",
         str(tmp_path / "out"),
     ]
+
+    done = run_installed(wheel, f"from segdeploy.cli import main; main({arguments!r})")
+
+    assert done.returncode == 0, done.stderr
+    assert read_ids(tmp_path / "out" / "mask" / "street.png").shape == (45, 60)
+
+
+@pytest.mark.slow
+def test_wheel_runs_a_picture_with_nothing_else(tmp_path: Path, wheel: Path) -> None:
+    """The network in the box travels with the package."""
+    picture = tmp_path / "street.png"
+    write_picture(picture, np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8))
+    arguments = ["run", "--image", str(picture), "--save", "mask", "--output", str(tmp_path / "out")]
 
     done = run_installed(wheel, f"from segdeploy.cli import main; main({arguments!r})")
 

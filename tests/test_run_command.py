@@ -159,7 +159,6 @@ def test_damaged_video_is_told(artifacts: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["--video", "clip.mp4"], 2, "name a network"),
         (["--model", "M"], 2, "name pictures"),
         (["--model", "M", "--video", "clip.mp4", "--image", "a.png"], 2, "not both"),
         (["--model", "M", "--video", "clip.mp4", "a.png"], 2, "not both"),

@@ -10,6 +10,7 @@ import click
 from segdeploy.atomic import write_text
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import ModelCard
+from segdeploy.commands.artifact import Artifact
 from segdeploy.commands.plugin import plugin_option
 from segdeploy.console import next_step, note, progress
 from segdeploy.datasets.of_card import open_for
@@ -24,8 +25,8 @@ from segdeploy.runs import result_folder
 
 
 @click.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
+@click.argument("first", type=Artifact())
+@click.argument("second", type=Artifact())
 @click.option("--dataset", help="Name of the data set.  [default: the one of the first one's training]")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set.  [default: the one of the training]")
 @click.option("--split", default="val", show_default=True, help="Which split.")

@@ -10,6 +10,7 @@ from rich.table import Table
 from segdeploy.backends.loading import BACKENDS, load_backend
 from segdeploy.backends.views import ViewsBackend
 from segdeploy.card import ModelCard
+from segdeploy.commands.artifact import Artifact
 from segdeploy.commands.plugin import plugin_option
 from segdeploy.commands.quality import tta_option
 from segdeploy.console import next_step, note, progress
@@ -22,7 +23,7 @@ from segdeploy.scores import Scores
 
 
 @click.command("eval")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=Artifact())
 @click.option("--dataset", help="Name of the data set.  [default: the one of the training]")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set.  [default: the one of the training]")
 @click.option("--split", default="val", show_default=True, help="Which split.")

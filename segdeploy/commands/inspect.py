@@ -11,11 +11,12 @@ from rich.text import Text
 
 from segdeploy.backends.loading import kind_of, read_card
 from segdeploy.card import ModelCard
+from segdeploy.commands.artifact import Artifact
 from segdeploy.console import next_step
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=Artifact())
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
 def inspect(*, file: Path, as_json: bool) -> None:
     """Show the card of an artifact: what it is, how it was trained, how it was proven."""

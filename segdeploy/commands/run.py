@@ -7,6 +7,8 @@ import click
 
 from segdeploy.backends.loading import BACKENDS, load_backend
 from segdeploy.backends.views import ViewsBackend
+from segdeploy.box import FILES
+from segdeploy.commands.artifact import Artifact, boxed
 from segdeploy.commands.destination import Destination, destination_options
 from segdeploy.commands.drawing import Wish, drawing_options
 from segdeploy.commands.encoding import encoding_options
@@ -24,7 +26,11 @@ from segdeploy.video.stopping import stoppable
 
 
 @click.command()
-@click.option("--model", type=click.Path(path_type=Path), help="The network: an .onnx, .torchscript or .pt file.  [required]")
+@click.option(
+    "--model",
+    type=Artifact(),
+    help=f"An .onnx, .torchscript or .pt file, or {' or '.join(FILES)}, which the package carries.  [default: what suits the machine]",
+)
 @source_options
 @click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="What must run it.")
 @click.option(
@@ -56,13 +62,11 @@ def run(
 ) -> None:
     """Segment pictures, a video or a camera.
 
-    For example: segdeploy run --model best.onnx --image a.jpg b.png FOLDER
+    For example: segdeploy run --video dashcam.mp4, or segdeploy run --model best.onnx --image a.jpg b.png FOLDER
     """
-    if model is None:
-        msg = "name a network: --model best.onnx, which 'segdeploy export' writes"
-        raise click.UsageError(msg)
     with stoppable() as stop, wanted.open(lambda: not stop.is_set()) as opened:
         source, film = opened.source, opened.film
+        model = boxed(device) if model is None else model
         pace = pace if tiling.tile else pace.fitted(source.frames)
         pace.share_cores()
         network = load_backend(

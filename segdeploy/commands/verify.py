@@ -6,12 +6,13 @@ from pathlib import Path
 import click
 
 from segdeploy.backends.loading import kind_of
+from segdeploy.commands.artifact import Artifact
 from segdeploy.console import next_step
 from segdeploy.verification import verify as check
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=Artifact())
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def verify(*, file: Path, device: str, as_json: bool) -> None:

@@ -1,0 +1,63 @@
+"""The network that the package carries: the names of its files, where they lie, and which of them suits a machine."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from segdeploy.errors import ModelError
+
+FLOAT, EIGHT_BITS = "street", "street-int8"
+
+FILES: Mapping[str, str] = {FLOAT: "street.onnx", EIGHT_BITS: "street-int8.onnx"}
+"""Files in the box, by the names that stand for them wherever a command takes the path of an artifact."""
+
+DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}
+"""Flags of processors that multiply and add 8 bits in one instruction: Intel and AMD, and Arm."""
+
+TERMS = "its weights were trained on CamVid and are not for commercial use"
+
+
+def folder() -> Path:
+    """Give the folder of the package's own files."""
+    # It takes some of the time to a first mask to import, and who names a file of their own has no need of it.
+    from importlib import resources
+
+    return Path(str(resources.files("segdeploy.assets")))
+
+
+def find(name: str, place: Path) -> Path:
+    """Give the file in the box that a name stands for.
+
+    Args:
+        name: One of `FILES`.
+        place: Where the files lie: `folder()`, unless the box is being filled.
+
+    Raises:
+        ModelError: This copy of the package carries none.
+    """
+    path = place / FILES[name]
+    if not path.is_file():
+        msg = f"this copy of segdeploy carries no network ({path} is missing); name a file of your own, as in --model best.onnx"
+        raise ModelError(msg)
+    return path
+
+
+def locate(artifact: Path | str) -> Path:
+    """Give the path of an artifact: a text may be the name of one in the box.
+
+    Raises:
+        ModelError: It is, and this copy of the package carries none.
+    """
+    return find(artifact, folder()) if isinstance(artifact, str) and artifact in FILES else Path(artifact)
+
+
+def suited(*, on_processor: bool, flags: Collection[str]) -> str:
+    """Choose the name of the file to run where nobody named one.
+
+    8 bits where the processor has instructions for them: there they are faster, and cost less than half a point of mIoU. Everywhere
+    else float32, which is exact: without such instructions 8 bits bring little speed, and other devices want half precision instead.
+
+    Args:
+        on_processor: Whether the processor will run it.
+        flags: What the processor can do, as `machine.processor_flags` tells.
+    """
+    return EIGHT_BITS if on_processor and not DOT_PRODUCTS.isdisjoint(flags) else FLOAT

@@ -1,0 +1,46 @@
+"""An artifact on the command line: a path, or the name of a network in the box."""
+
+import os
+from pathlib import Path
+
+import click
+
+from segdeploy import box
+from segdeploy.console import note
+from segdeploy.machine import processor_flags
+
+
+class Artifact(click.Path):
+    """The path of an artifact; a name of `box.FILES` stands for the file that the package carries."""
+
+    def __init__(self) -> None:
+        """Take paths, whether or not there is a file: whoever opens it says more than that it is missing."""
+        super().__init__(path_type=Path)
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Read the text; a value that is already a path passes.
+
+        Raises:
+            ModelError: It names a network in the box, and this copy of the package carries none.
+        """
+        path: Path = super().convert(box.locate(value) if isinstance(value, str) else value, param, ctx)
+        return path
+
+
+def boxed(device: str) -> Path:
+    """Give the network in the box that suits a device, and say which it is and on what terms.
+
+    Args:
+        device: As `--device` has it.
+
+    Raises:
+        ModelError: This copy of the package carries none.
+        DeviceError: There is no such device.
+    """
+    # It imports ONNX Runtime, which nobody needs who named a checkpoint.
+    from segdeploy.backends.providers import CPU, request
+
+    name = box.suited(on_processor=request(device) == [CPU], flags=processor_flags())
+    path = box.find(name, box.folder())
+    note(f"no --model, so {name}, which the package carries: {box.TERMS}; see segdeploy inspect {name}")
+    return path
