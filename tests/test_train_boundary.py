@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from segdeploy.models import build
-from segdeploy.train.boundary import boundary, near_another
+from segdeploy.train.boundary import boundary, near_another, where_sure
+from segdeploy.train.losses import cross_entropy
 from segdeploy.train.objective import Objective
 
 
@@ -44,6 +45,22 @@ def test_batch_with_nothing_labelled_costs_nothing() -> None:
     assert boundary(torch.randn(2, 1, 4, 4), torch.full((2, 4, 4), 255, dtype=torch.uint8)).item() == 0
 
 
+def test_only_sure_boundaries_count_in_the_fourth_loss() -> None:
+    """Odds of e^2 are above 0.8 and those of e below: pixels 0 and 2 count, at log 2 and log 4/3; pixel 3 is sure but not labelled."""
+    truth = masks([0, 0, 0, 255])
+    edges = torch.tensor([2.0, 1.0, 2.0, 2.0]).view(1, 1, 1, 4)
+    three = math.log(3)
+    logits = torch.tensor([[0.0, 0.0, three, 0.0], [0.0, three, 0.0, 0.0]]).view(1, 2, 1, 4)
+
+    sure = where_sure(edges, truth)
+
+    assert sure.tolist() == [[[0, 255, 0, 255]]]
+    assert cross_entropy(logits, sure).item() == pytest.approx((math.log(2) + math.log(4 / 3)) / 2)
+    plain = math.log(2) + math.log(4) + math.log(4 / 3)
+    expected = plain / 3 + 20 * boundary(edges, truth).item() + cross_entropy(logits, sure).item()
+    assert Objective("ce", aux_weight=0.4)((logits, edges), truth).item() == pytest.approx(expected)
+
+
 def test_objective_takes_what_pidnet_answers() -> None:
     """Main answer, auxiliary classes, and boundaries: the loss of each by its kind, and a gradient for all."""
     torch.manual_seed(0)
@@ -56,5 +73,7 @@ def test_objective_takes_what_pidnet_answers() -> None:
 
     alone = Objective("ce", aux_weight=0.4)
     edges = torch.nn.functional.interpolate(answer[2], size=(64, 64), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(loss, alone(answer[0], truth) + 0.4 * alone(answer[1], truth) + 20 * boundary(edges, truth))
+    main = torch.nn.functional.interpolate(answer[0], size=(64, 64), mode="bilinear", align_corners=False)
+    found = 20 * boundary(edges, truth) + cross_entropy(main, where_sure(edges, truth))
+    torch.testing.assert_close(loss, alone(answer[0], truth) + 0.4 * alone(answer[1], truth) + found)
     assert all(weight.grad is not None for weight in network.auxiliary.parameters())

@@ -1,4 +1,4 @@
-"""Where classes meet: the loss of an auxiliary head that finds boundaries, as PIDNet (Xu et al., CVPR 2023) has one."""
+"""Where classes meet: the two losses of an auxiliary head that finds boundaries, as PIDNet (Xu et al., CVPR 2023) has one."""
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ REACH = 2
 WEIGHT = 20.0
 """What the loss weighs beside that of the main answer, as the paper has it."""
 
+SURE = 0.8
+"""A head is sure of what it gives a larger probability of being near another class: t in section 3.4."""
+
 
 def boundary(logits: Tensor, masks: Tensor) -> Tensor:
     """Give the binary cross entropy of logits (N, 1, H, W) of being near another class; both kinds of pixels weigh the same in sum.
@@ -24,6 +27,14 @@ def boundary(logits: Tensor, masks: Tensor) -> Tensor:
     share = (truth & labelled).sum() / pixels
     weights = torch.where(truth, 1 - share, share) * labelled
     return functional.binary_cross_entropy_with_logits(logits[:, 0].float(), truth.float(), weight=weights, reduction="sum") / pixels
+
+
+def where_sure(logits: Tensor, masks: Tensor) -> Tensor:
+    """Give masks (N, H, W) of which only those pixels are labelled that logits (N, 1, H, W) are sure to be near another class.
+
+    The cross entropy of the main answer on them is PIDNet's fourth loss, which lets detail and context agree where they are joined.
+    """
+    return masks.masked_fill(logits[:, 0].sigmoid() <= SURE, IGNORED)
 
 
 def near_another(masks: Tensor) -> Tensor:

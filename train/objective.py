@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .boundary import WEIGHT, boundary
+from .boundary import WEIGHT, boundary, where_sure
 from .loss_terms import read_terms
 from .losses import Loss, cross_entropy, dice, focal, ohem
 from .lovasz import lovasz
@@ -36,24 +36,24 @@ class Objective:
         }
         self._terms = [(weight, known[name]) for weight, name in read_terms(terms)]
         self._aux_weight = aux_weight
+        self._weights = weights
 
     def __call__(self, answer: Answer, masks: Tensor) -> Tensor:
         """Give the loss; logits are enlarged to the masks (N, H, W) first, as in use."""
-        if isinstance(answer, Tensor):
-            return self._judge(answer, masks)
-        main, *auxiliary = answer
-        return torch.stack([self._judge(main, masks), *(self._judge_auxiliary(logits, main, masks) for logits in auxiliary)]).sum()
+        first, *auxiliary = (answer,) if isinstance(answer, Tensor) else answer
+        main = enlarged(first, masks)
+        others = [self._judge_auxiliary(enlarged(logits, masks), main, masks) for logits in auxiliary]
+        return torch.stack([self._judge(main, masks), *others]).sum()
 
     def _judge_auxiliary(self, logits: Tensor, main: Tensor, masks: Tensor) -> Tensor:
         """Give the loss of an auxiliary head; one of a single channel, beside a main answer of more, finds boundaries."""
         if logits.shape[1] == 1 < main.shape[1]:
-            return WEIGHT * boundary(enlarged(logits, masks), masks)
+            return WEIGHT * boundary(logits, masks) + cross_entropy(main, where_sure(logits, masks), self._weights)
         return self._aux_weight * self._judge(logits, masks)
 
     def _judge(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Give the sum of the losses of one head."""
-        full = enlarged(logits, masks)
-        return torch.stack([weight * loss(full, masks) for weight, loss in self._terms]).sum()
+        return torch.stack([weight * loss(logits, masks) for weight, loss in self._terms]).sum()
 
 
 def enlarged(logits: Tensor, masks: Tensor) -> Tensor:
