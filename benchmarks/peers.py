@@ -1,7 +1,7 @@
 """The loops that people write: a video through a network to an overlay video, with OpenCV around PyTorch or ONNX Runtime.
 
 They are written as a capable person would: at the network's own size, uint8 until the network, masks enlarged before the best class is
-taken, nothing computed twice. OpenCV writes MPEG-4 (mp4v), since pip's OpenCV has no encoder for H.264; it takes half as long as H.264.
+taken, nothing computed twice. OpenCV writes MPEG-4 (mp4v), since pip's OpenCV has no encoder for H.264, which takes longer.
 """
 
 from collections.abc import Callable

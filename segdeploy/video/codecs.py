@@ -43,7 +43,7 @@ class Codec:
 
 
 CODECS: Mapping[str, Codec] = {
-    "h264": Codec(encoder="libx264", crf=23, worst=51, preset="veryfast", presets=X_PRESETS, preset_option="preset", others={}),
+    "h264": Codec(encoder="libx264", crf=23, worst=51, preset="superfast", presets=X_PRESETS, preset_option="preset", others={}),
     "hevc": Codec(
         encoder="libx265",
         crf=28,
