@@ -16,7 +16,7 @@ from segdeploy.datasets.camvid import CLASSES
 from segdeploy.datasets.street import labels, world
 from segdeploy.datasets.street.camera import NEAR, Bend, Camera
 from segdeploy.datasets.street.canvas import Canvas
-from segdeploy.datasets.street.light import LIGHTS
+from segdeploy.datasets.street.light import LIGHTS, WEATHERS
 from segdeploy.datasets.street.painter import Stage, paint_thing
 from segdeploy.datasets.street.sound import RATE, drive_sound, write_wav
 from segdeploy.datasets.streets import Streets, drive, drive_world
@@ -225,6 +225,27 @@ def test_the_shortest_sound_is_one_sample():
     assert drive_sound(drive_world(0), 1e-9).shape == (1, 2)
 
 
+def test_weather_changes_the_light_and_not_the_street():
+    """So a network's scores in the rain and in the sun differ by the rain alone."""
+    day, night = (Streets(split="val", count=1, height=96, width=128, weather=weather)[0] for weather in ("sunny", "night"))
+
+    np.testing.assert_array_equal(day.mask, night.mask)
+    assert day.image.mean() > 1.5 * night.image.mean()
+
+
+def test_every_scene_has_some_weather():
+    """A name that was drawn by lot gives the same scene when it is asked for."""
+    drawn = world.World((1, 5))
+
+    assert drawn.light.name in WEATHERS
+    assert world.World((1, 5), drawn.light.name).light == drawn.light
+
+
+def test_a_drive_has_the_weather_that_was_asked_for():
+    """Of any seed."""
+    assert [drive_world(seed, "rain").light.rain for seed in range(3)] == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
@@ -232,6 +253,7 @@ def test_the_shortest_sound_is_one_sample():
         ({"split": "val", "count": 0}, "count of scenes is 0"),
         ({"split": "val", "count": 1, "height": 7}, "height is 7"),
         ({"split": "val", "count": 1, "width": 100000}, "width is 100000"),
+        ({"split": "val", "count": 1, "weather": "snow"}, "no weather 'snow'; choose one of sunny"),
     ],
 )
 def test_refuses_what_cannot_be_drawn(arguments, part):

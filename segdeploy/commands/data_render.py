@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from segdeploy.console import next_step, progress
+from segdeploy.datasets.street.light import WEATHERS
 from segdeploy.datasets.streets import COUNTS, HEIGHT, WIDTH, Streets, save
 from segdeploy.errors import ConfigError
 from segdeploy.video.street_film import film
@@ -23,6 +24,7 @@ LONGEST = 3600.0
     "--truth", type=click.Path(dir_okay=False, path_type=Path), help="Draw the drive with its true classes into this .mp4 file too."
 )
 @click.option("--images", type=click.Path(file_okay=False, path_type=Path), help="Draw scenes into this folder, laid out as CamVid.")
+@click.option("--weather", type=click.Choice(WEATHERS), help="Light and weather of all that is drawn.  [default: drawn by lot]")
 @click.option("--split", default="train", show_default=True, type=click.Choice(tuple(COUNTS)), help="Which scenes.")
 @click.option("--count", default=100, show_default=True, type=click.IntRange(min=1), help="How many scenes.")
 @click.option("--height", type=click.IntRange(min=8, max=4320), help=f"In pixels.  [default: 720 for a drive, {HEIGHT} for scenes]")
@@ -35,6 +37,7 @@ def render(
     seed: int,
     truth: Path | None,
     images: Path | None,
+    weather: str | None,
     split: str,
     count: int,
     height: int | None,
@@ -48,7 +51,7 @@ def render(
         if truth is not None:
             msg = f"--truth {truth} goes with --video; --images always writes the true classes"
             raise ConfigError(msg)
-        scenes = Streets(split=split, count=count, height=height or HEIGHT, width=width or WIDTH)
+        scenes = Streets(split=split, count=count, height=height or HEIGHT, width=width or WIDTH, weather=weather)
         with progress("render", count) as step:
             save(scenes, images, on_step=step)
         click.echo(f"{count} scenes: {images / split}, {images / f'{split}annot'}")
@@ -58,6 +61,16 @@ def render(
     rate = Fraction(fps).limit_denominator(1001)
     frames = max(round(seconds * rate), 1)
     with progress("render", frames) as step:
-        film(video, seed=seed, frames=frames, height=height or 720, width=width or 1280, rate=rate, truth=truth, on_step=step)
+        film(
+            video,
+            seed=seed,
+            frames=frames,
+            height=height or 720,
+            width=width or 1280,
+            rate=rate,
+            weather=weather,
+            truth=truth,
+            on_step=step,
+        )
     click.echo(f"{video}: {frames} frames of {width or 1280}x{height or 720} at {float(rate):g} a second")
     next_step(f"segdeploy run --model MODEL --video {video}")

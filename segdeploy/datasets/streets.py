@@ -9,6 +9,7 @@ from segdeploy.card import LabelClass
 from segdeploy.datasets.camvid import CLASSES
 from segdeploy.datasets.registry import register
 from segdeploy.datasets.sample import Sample
+from segdeploy.datasets.street.light import WEATHERS
 from segdeploy.datasets.street.painter import paint
 from segdeploy.datasets.street.world import World
 from segdeploy.errors import ConfigError
@@ -31,12 +32,14 @@ class Streets:
         count: Number of scenes; the first ones of a longer split are the scenes of a shorter one.
         height: Height of each picture, in pixels.
         width: Width of each picture, in pixels.
+        weather: The light of all scenes, one of `WEATHERS`; where None, each scene's own. The streets are the same.
     """
 
     split: str
     count: int
     height: int = HEIGHT
     width: int = WIDTH
+    weather: str | None = None
 
     def __post_init__(self) -> None:
         if self.split not in STREAMS:
@@ -46,6 +49,7 @@ class Streets:
             msg = f"the count of scenes is {self.count}; it must be 1 or more"
             raise ConfigError(msg)
         _check_size(self.height, self.width)
+        _check_weather(self.weather)
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:
@@ -69,11 +73,11 @@ class Streets:
         """Draw one scene; it depends on the split and the index alone."""
         if not 0 <= index < self.count:
             raise IndexError(index)
-        canvas = paint(World((STREAMS[self.split], index)), self.height, self.width)
+        canvas = paint(World((STREAMS[self.split], index), self.weather), self.height, self.width)
         return Sample(image=canvas.picture, mask=canvas.mask, name=f"{index:06d}")
 
 
-def drive(seed: int, *, height: int, width: int, rate: Fraction) -> Iterator[Sample]:
+def drive(seed: int, *, height: int, width: int, rate: Fraction, weather: str | None = None) -> Iterator[Sample]:
     """Drive through one street for as long as somebody asks for frames.
 
     Args:
@@ -81,12 +85,13 @@ def drive(seed: int, *, height: int, width: int, rate: Fraction) -> Iterator[Sam
         height: Height of each frame, in pixels.
         width: Width of each frame, in pixels.
         rate: Frames a second.
+        weather: Its light, one of `WEATHERS`; the street's own where None.
 
     Yields:
         One frame after the other, each with its truth, named by its number.
     """
     _check_size(height, width)
-    world = drive_world(seed)
+    world = drive_world(seed, weather)
     index = 0
     while True:
         canvas = paint(world, height, width, time=float(index / rate))
@@ -94,9 +99,14 @@ def drive(seed: int, *, height: int, width: int, rate: Fraction) -> Iterator[Sam
         index += 1
 
 
-def drive_world(seed: int) -> World:
-    """Give the street that a drive of this seed goes through."""
-    return World((DRIVES, seed))
+def drive_world(seed: int, weather: str | None = None) -> World:
+    """Give the street that a drive of this seed goes through, in a weather of `WEATHERS` or its own.
+
+    Raises:
+        ConfigError: There is no such weather.
+    """
+    _check_weather(weather)
+    return World((DRIVES, seed), weather)
 
 
 def _check_size(height: int, width: int) -> None:
@@ -104,6 +114,12 @@ def _check_size(height: int, width: int) -> None:
         if not 8 <= side <= 4320:
             msg = f"the {name} is {side} pixels; choose 8 to 4320"
             raise ConfigError(msg)
+
+
+def _check_weather(weather: str | None) -> None:
+    if weather is not None and weather not in WEATHERS:
+        msg = f"there is no weather {weather!r}; choose one of {', '.join(WEATHERS)}"
+        raise ConfigError(msg)
 
 
 def save(scenes: Streets, folder: Path, *, on_step: Callable[[str], None]) -> None:

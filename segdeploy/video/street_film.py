@@ -22,6 +22,7 @@ def film(
     height: int,
     width: int,
     rate: Fraction,
+    weather: str | None = None,
     truth: Path | None,
     on_step: Callable[[str], None],
 ) -> None:
@@ -34,6 +35,7 @@ def film(
         height: Of each frame, in pixels.
         width: Of each frame, in pixels.
         rate: Frames a second.
+        weather: Light of the drive, one of `WEATHERS`; the street's own where None.
         truth: A second video, with the true classes painted over the drive; None for none.
         on_step: Called once a frame.
 
@@ -42,11 +44,11 @@ def film(
     """
     with TemporaryDirectory() as folder, ExitStack() as stack:
         sound = Path(folder) / "drive.wav"
-        write_wav(sound, drive_sound(drive_world(seed), float(frames / rate)))
+        write_wav(sound, drive_sound(drive_world(seed, weather), float(frames / rate)))
         plain = stack.enter_context(VideoSink(path, width=width, height=height, rate=rate, sound=sound))
         painted = stack.enter_context(VideoSink(truth, width=width, height=height, rate=rate, sound=sound)) if truth else None
         painter = Painter(CLASSES)
-        for index, sample in enumerate(islice(drive(seed, height=height, width=width, rate=rate), frames)):
+        for index, sample in enumerate(islice(drive(seed, height=height, width=width, rate=rate, weather=weather), frames)):
             plain.write(sample.image, seconds=float(index / rate))
             if painted:
                 painted.write(painter.paint(sample.image, sample.mask), seconds=float(index / rate))

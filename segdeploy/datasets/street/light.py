@@ -113,10 +113,16 @@ LIGHTS: tuple[tuple[float, Light], ...] = (
 """Each kind of light, with how often it comes beside the others."""
 
 
-def draw_light(random: np.random.Generator) -> Light:
-    """Choose a kind of light, and vary its sun and clouds a little."""
+WEATHERS = tuple(light.name for _, light in LIGHTS)
+"""Names of the kinds of light."""
+
+
+def draw_light(random: np.random.Generator, weather: str | None = None) -> Light:
+    """Choose a kind of light, or take the one of a name in `WEATHERS`, and vary its sun and clouds a little."""
     shares = np.array([share for share, _ in LIGHTS])
-    light = LIGHTS[random.choice(len(LIGHTS), p=shares / shares.sum())][1]
+    # Drawn in any case, so that the numbers that follow are the same for every weather.
+    drawn = random.choice(len(LIGHTS), p=shares / shares.sum())
+    light = LIGHTS[drawn if weather is None else WEATHERS.index(weather)][1]
     brightness = random.uniform(0.92, 1.06)
     blue, green, red = light.gain
     return replace(

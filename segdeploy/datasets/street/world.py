@@ -130,9 +130,11 @@ class World:
 
     Attributes:
         seed: Numbers that say which street; equal numbers give the same street everywhere.
+        weather: Name of its light, one of `light.WEATHERS`; drawn with the street where None.
     """
 
     seed: tuple[int, ...]
+    weather: str | None = None
 
     def _random(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([*self.seed, *(number & 0xFFFFFFFF for number in purpose)])
@@ -150,7 +152,7 @@ class World:
     @cached_property
     def light(self) -> Light:
         """Daylight and weather."""
-        return draw_light(self._random(2))
+        return draw_light(self._random(2), self.weather)
 
     @cached_property
     def bend(self) -> Bend:
