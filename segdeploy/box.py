@@ -1,6 +1,6 @@
 """The network that the package carries: the names of its files, where they lie, and which of them suits a machine."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from segdeploy.errors import ModelError
@@ -9,9 +9,6 @@ FLOAT, EIGHT_BITS = "street", "street-int8"
 
 FILES: Mapping[str, str] = {FLOAT: "street.onnx", EIGHT_BITS: "street-int8.onnx"}
 """Files in the box, by the names that stand for them wherever a command takes the path of an artifact."""
-
-DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}
-"""Flags of processors that multiply and add 8 bits in one instruction: Intel and AMD, and Arm."""
 
 TERMS = "its weights were trained on CamVid and are not for commercial use"
 
@@ -50,14 +47,14 @@ def locate(artifact: Path | str) -> Path:
     return find(artifact, folder()) if isinstance(artifact, str) and artifact in FILES else Path(artifact)
 
 
-def suited(*, on_processor: bool, flags: Collection[str]) -> str:
-    """Choose the name of the file to run where nobody named one.
+def suited(*, on_processor: bool, has_avx2: bool) -> str:
+    """Choose the name of the file to run where nobody named one: the faster one, as far as it was measured.
 
-    8 bits where the processor has instructions for them: there they are faster, and cost less than half a point of mIoU. Everywhere
-    else float32, which is exact: without such instructions 8 bits bring little speed, and other devices want half precision instead.
+    That is 8 bits on processors with AVX2, and more so on those that have VNNI beside it; MODEL_CARD.md has the times, and what the masks
+    lose. Other processors and devices were not measured, and get the file that is exact.
 
     Args:
         on_processor: Whether the processor will run it.
-        flags: What the processor can do, as `machine.processor_flags` tells.
+        has_avx2: Whether it has AVX2.
     """
-    return EIGHT_BITS if on_processor and not DOT_PRODUCTS.isdisjoint(flags) else FLOAT
+    return EIGHT_BITS if on_processor and has_avx2 else FLOAT

@@ -11,7 +11,6 @@ from typing import Any, Self
 CGROUP = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-CPUINFO = Path("/proc/cpuinfo")
 POOLS = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Set before numpy is imported: its BLAS reads them then, and a second pool of threads beside a runtime's own costs a factor of two."""
 
@@ -146,14 +145,8 @@ def _groups(root: Path, membership: str, controller: str) -> Iterator[Path]:
 
 def processor() -> str:
     """Name the processor as the system does."""
-    named = [line.partition(":")[2].strip() for line in _text(CPUINFO).splitlines() if line.startswith("model name")]
+    named = [line.partition(":")[2].strip() for line in _text(Path("/proc/cpuinfo")).splitlines() if line.startswith("model name")]
     return named[0] if named else platform.processor() or platform.machine()
-
-
-def processor_flags(listing: Path = CPUINFO) -> frozenset[str]:
-    """Give what the processor can do by itself, in Linux's words, for example "avx512_vnni"; empty where there is no such list."""
-    lines = (line.partition(":") for line in _text(listing).splitlines())
-    return frozenset(flag for key, _, flags in lines if key.strip() in {"flags", "Features"} for flag in flags.split())
 
 
 def versions() -> Mapping[str, str]:

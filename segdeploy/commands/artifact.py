@@ -4,10 +4,13 @@ import os
 from pathlib import Path
 
 import click
+import cv2
 
 from segdeploy import box
 from segdeploy.console import note
-from segdeploy.machine import processor_flags
+
+AVX2 = 11
+"""Of OpenCV's `CpuFeatures`, which Python is given without their names; it knows the processor on every system."""
 
 
 class Artifact(click.Path):
@@ -40,7 +43,7 @@ def boxed(device: str) -> Path:
     # It imports ONNX Runtime, which nobody needs who named a checkpoint.
     from segdeploy.backends.providers import CPU, request
 
-    name = box.suited(on_processor=request(device) == [CPU], flags=processor_flags())
+    name = box.suited(on_processor=request(device) == [CPU], has_avx2=cv2.checkHardwareSupport(AVX2))
     path = box.find(name, box.folder())
     note(f"no --model, so {name}, which the package carries: {box.TERMS}; see segdeploy inspect {name}")
     return path

@@ -66,6 +66,7 @@ def run(
     """
     with stoppable() as stop, wanted.open(lambda: not stop.is_set()) as opened:
         source, film = opened.source, opened.film
+        is_boxed = model is None
         model = boxed(device) if model is None else model
         pace = pace if tiling.tile else pace.fitted(source.frames)
         pace.share_cores()
@@ -117,7 +118,7 @@ def run(
         click.echo(json.dumps({**report, **done.times.to_dict()}, indent=2), err=place.is_pipe)
     else:
         show(done, err=place.is_pipe)
-    next_step(f"segdeploy export {model}" if model.suffix == ".pt" else f"segdeploy benchmark {model}")
+    next_step(f"segdeploy export {model}" if model.suffix == ".pt" else f"segdeploy benchmark {model}{' --dataset streets' * is_boxed}")
     if source.losses and not film:
         msg = f"{len(source.losses)} of {source.frames} pictures could not be read; the others are done"
         raise DataError(msg)
