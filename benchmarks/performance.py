@@ -1,4 +1,4 @@
-"""Write docs/performance.md from reports: `python -m segdeploy.benchmarks.performance REPORT.json ... -o docs/performance.md`.
+"""Write docs/performance.md from what was measured: `python -m segdeploy.benchmarks.performance REPORT.json FIGURES.txt -o PAGE`.
 
 `make performance` measures and then calls it; nothing in that page is written by hand.
 """
@@ -21,21 +21,28 @@ INTRODUCTION = (
 )
 
 
-def to_page(reports: Sequence[tuple[str, Report]]) -> str:
-    """Put reports below each other, each with a title, its tables and the machine that it was measured on."""
+def to_page(measured: Sequence[tuple[str, Report | str]]) -> str:
+    """Put what was measured below each other, each with a title: a report's tables and machine, or what a command printed."""
     parts = [INTRODUCTION]
-    for title, report in reports:
-        parts += [f"## {title}", *body(report, level=3)]
+    for title, found in measured:
+        parts += [f"## {title}", *([f"```\n{found.rstrip()}\n```"] if isinstance(found, str) else body(found, level=3))]
     return "\n\n".join(parts) + "\n"
 
 
+def read_measured(path: Path) -> tuple[str, Report | str]:
+    """Give a title and what was measured: a report has its folder's name, a text its own, without the number that sorts it."""
+    name, found = (
+        (path.stem, path.read_text(encoding="utf-8")) if path.suffix == ".txt" else (path.resolve().parent.name, read_report(path))
+    )
+    return name.lstrip("0123456789-").replace("-", " ").capitalize(), found
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("reports", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("measured", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The page.")
-def main(reports: Sequence[Path], output: Path) -> None:
-    """Write a page of Markdown from REPORTS, each titled by its folder's name."""
-    titled = [(path.resolve().parent.name.replace("-", " ").capitalize(), read_report(path)) for path in reports]
-    write_text(output, to_page(titled))
+def main(measured: Sequence[Path], output: Path) -> None:
+    """Write a page of Markdown from what was MEASURED: reports (.json), titled by their folders' names, and texts of commands (.txt)."""
+    write_text(output, to_page([read_measured(path) for path in measured]))
     click.echo(output)
 
 

@@ -27,6 +27,16 @@ def test_page_is_made_of_reports(tmp_path: Path) -> None:
     assert any(line.startswith("| best.onnx | 40.0 ms") for line in lines)
 
 
+def test_page_quotes_what_commands_printed(tmp_path: Path) -> None:
+    """Not every figure comes from a report; the file's name is the title, without the number that sorts it."""
+    (tmp_path / "6-masks.txt").write_text("$ python -m segdeploy.benchmarks.masks\n88 times as fast\n")
+
+    CliRunner().invoke(main, [str(tmp_path / "6-masks.txt"), "--output", str(tmp_path / "page.md")], catch_exceptions=False)
+
+    page = (tmp_path / "page.md").read_text()
+    assert "## Masks\n\n```\n$ python -m segdeploy.benchmarks.masks\n88 times as fast\n```\n" in page
+
+
 def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
     """A page of half the figures would be believed."""
     (tmp_path / "report.json").write_text("{}")
