@@ -39,22 +39,31 @@ def make_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset) 
     return ModelCard(architecture=recipe.model, arguments=dict(recipe.arguments), classes=train.classes, input=spec, training=training)
 
 
-def check_batch(recipe: Recipe, network: nn.Module, *, processes: int) -> None:
-    """See that the norms have more than one picture to take means of.
+def check_batch(recipe: Recipe, network: nn.Module, *, pictures: int, processes: int, shared: bool) -> None:
+    """See that every process has a picture of each batch, and the norms more than one to take means of where they need it.
 
     Args:
         recipe: Gives the pictures of all processes in one step.
-        network: Says how many it needs, in its attribute `least_batch`; one where it has none.
-        processes: How many share the pictures, and not their norms; 1 where they share both.
+        network: Says how many its norms need, in its attribute `least_batch`; one where it has none.
+        pictures: How many there are to train on; a batch holds no more.
+        processes: How many share a batch.
+        shared: Whether their norms take means over all of it, and not over the part of each.
 
     Raises:
         ConfigError: There are too few.
     """
     least = getattr(network, "least_batch", 1)
-    if recipe.batch // processes < least:
-        need = f"whose norm needs {least} at least; take --batch {least * processes}"
-        msg = f"batch is {recipe.batch} and {recipe.model} pools whole pictures, {need}"
-        raise ConfigError(msg)
+    needed = max(least, processes) if shared else least * processes
+    held = min(recipe.batch, pictures)
+    if held >= needed:
+        return
+    why = f"{recipe.model} pools whole pictures, whose norm needs {least} at least" if least > 1 else "each takes one at least"
+    among = f" for {processes} processes" if processes > 1 else ""
+    cures = [f"--batch {needed}"] if recipe.batch < needed else []
+    if pictures < needed:
+        cures.append(f"--overfit {needed}" if recipe.overfit else "more pictures")
+    msg = f"batch is {held}{among} and {why}; take {' and '.join(cures)}"
+    raise ConfigError(msg)
 
 
 def commit() -> str:

@@ -15,6 +15,7 @@ from segdeploy.errors import SegdeployError
 from segdeploy.models import Deployed
 
 from .average import Average
+from .compiling import compiling
 from .fitting import advice, largest_batch
 from .freezing import encoder_of, hold
 from .loader import Batch
@@ -151,7 +152,8 @@ class Loop:
 
     def _learn_within(self, group: Sequence[Batch]) -> Tensor:
         """Take one step, or tell which batch would have enough memory."""
-        with suppress(torch.OutOfMemoryError):
+        told = compiling(self._recipe.model) if self._recipe.compile else nullcontext()
+        with suppress(torch.OutOfMemoryError), told:
             return self._learn(group)
         # Outside of the error, which holds on to all that it had computed until then.
         images, device = len(group[0].images), device_name(self._device)

@@ -73,7 +73,9 @@ class Run:
         self.device = processes.device(choose_device(recipe.device))
         settle(recipe, self.device, processes)
         network = models.build(recipe.model, len(self._train.classes), **recipe.arguments)
-        check_batch(recipe, network, processes=processes.size if self.device.type == "cuda" else 1)
+        # On CUDA devices the loop makes the norms take their means over all processes.
+        shared = self.device.type == "cuda"
+        check_batch(recipe, network, pictures=len(self._train), processes=processes.size, shared=shared)
         if last is None:
             self._begin(network)
         deployed = models.Deployed(network, recipe.mean, recipe.std)
