@@ -19,7 +19,7 @@ from segdeploy.backends.loading import load_backend
 from segdeploy.machine import held_memory
 from segdeploy.overlay import Painter
 from segdeploy.pictures import Picture
-from segdeploy.pixels import answer_mask, to_batch
+from segdeploy.pixels import answer_mask, resize, to_batch
 from segdeploy.predictor import Predictor
 from segdeploy.scores import Mask
 from segdeploy.video.drawing import Drawing
@@ -85,16 +85,20 @@ def drawing(order: Mapping[str, Any]) -> Mapping[str, float]:
 
 
 def picture(order: Mapping[str, Any]) -> Mapping[str, float]:
-    """Time one picture through `Predictor`, and the network's own call on the same pictures, by turns."""
+    """Time one picture through `Predictor`, as it is and at the network's own size, and the network's own call on it, by turns."""
     backend = load_backend(Path(order["artifact"]), device="cpu")
-    predictor, pictures = Predictor(backend), frames_of(Path(order["video"]))
-    batches = [to_batch([one], backend.card.input) for one in pictures]
-    whole, network = [], []
-    # By turns and picture by picture, so that a machine that slows down slows both alike.
-    for one, batch in zip(pictures, batches, strict=True):
-        whole.append(measure(partial(_call, predictor.mask, one), runs=3, warm_up=1).median)
-        network.append(measure(partial(_call, backend.run, batch), runs=3, warm_up=1).median)
-    return {"predictor": float(np.median(whole)), "network": float(np.median(network))}
+    predictor, spec = Predictor(backend), backend.card.input
+    spans: dict[str, list[float]] = {"whole": [], "fitted": [], "network": []}
+    # By turns and picture by picture, so that a machine that slows down slows all alike.
+    for one in frames_of(Path(order["video"])):
+        acts = {
+            "whole": partial(_call, predictor.mask, one),
+            "fitted": partial(_call, predictor.mask, resize(one, spec.height, width=spec.width)),
+            "network": partial(_call, backend.run, to_batch([one], spec)),
+        }
+        for name, act in acts.items():
+            spans[name].append(measure(act, runs=3, warm_up=1).median)
+    return {name: float(np.median(found)) for name, found in spans.items()}
 
 
 def _call(act: Callable[[npt.NDArray[np.uint8]], object], one: npt.NDArray[np.uint8], _run: int) -> None:
