@@ -12,6 +12,7 @@ from segdeploy.atomic import write_text
 from segdeploy.backends.loading import BACKENDS, kind_of, read_card
 from segdeploy.card import ModelCard
 from segdeploy.commands.artifact import Artifact
+from segdeploy.commands.plugin import plugin_option
 from segdeploy.commands.size import ImageSize
 from segdeploy.console import note, progress
 from segdeploy.datasets.of_card import place_for
@@ -70,6 +71,7 @@ from .words import summary
 )
 @click.option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="An older report.json to compare with.")
 @click.option("--fail-on", help="How much worse than the baseline is too much, for example p95=+15%,miou=-0.3; exits with 6.")
+@plugin_option
 @click.option("--name", help="Name of the run's folder.  [default: the first artifact's]")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the report.  [default: runs/benchmark/NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of its summary.")

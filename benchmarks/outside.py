@@ -9,6 +9,7 @@ from pathlib import Path
 from segdeploy.backends.loading import KINDS
 from segdeploy.errors import SegdeployError
 from segdeploy.machine import POOLS
+from segdeploy.plugins import LOADED
 
 from .aside import Aside
 from .report import Row
@@ -31,13 +32,14 @@ FORMS = (
 
 
 def call(arguments: Sequence[str]) -> str:
-    """Run a module of segdeploy in a fresh process, its progress seen on stderr no more than its last line, and give its stdout.
+    """Run a module of segdeploy in a fresh process with the same plugins, and give its stdout; of its stderr the last line is seen at most.
 
     Raises:
         SegdeployError: It failed; the message is its own.
     """
+    plugins = [word for name in LOADED for word in ("--plugin", name)]
     done = subprocess.run(  # noqa: S603 - this Python, and modules of ours
-        [sys.executable, "-P", "-m", *arguments], env={**POOLS, **os.environ}, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", *arguments, *plugins], env={**POOLS, **os.environ}, capture_output=True, text=True, check=False
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines()

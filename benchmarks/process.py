@@ -11,12 +11,13 @@ from typing import Any
 
 from segdeploy.errors import SegdeployError
 from segdeploy.machine import POOLS
+from segdeploy.plugins import LOADED, load_plugin
 
 
 def apart(module: str, order: Mapping[str, Any]) -> Mapping[str, Any] | str:
     """Let a module of this workshop do an order in a fresh process, and give its result, or why it failed.
 
-    The process starts as a user's would: without the current folder on its path, with the pools of threads set.
+    The process starts as a user's would: without the current folder on its path, with the pools of threads set, and with the same plugins.
 
     Args:
         module: Name of the module, which calls `serve` when it is run.
@@ -26,7 +27,7 @@ def apart(module: str, order: Mapping[str, Any]) -> Mapping[str, Any] | str:
         given, result = Path(folder, "order.json"), Path(folder, "result.json")
         given.write_text(json.dumps(order))
         done = subprocess.run(  # noqa: S603 - this Python, and files of ours
-            [sys.executable, "-P", "-m", f"segdeploy.benchmarks.{module}", str(given), str(result)],
+            [sys.executable, "-P", "-m", f"segdeploy.benchmarks.{module}", str(given), str(result), *LOADED],
             env={**POOLS, **os.environ},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -59,10 +60,12 @@ def serve(work: Callable[[Mapping[str, Any]], Mapping[str, Any]], arguments: Seq
 
     Args:
         work: Turns an order into a result; its SegdeployError becomes the reason.
-        arguments: Paths of the two files.
+        arguments: Paths of the two files, and names of plugins.
     """
-    given, result = (Path(argument) for argument in arguments)
+    given, result = (Path(argument) for argument in arguments[:2])
     try:
+        for plugin in arguments[2:]:
+            load_plugin(plugin)
         found = work(json.loads(given.read_text()))
     except SegdeployError as error:
         found = {"error": str(error)}

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from segdeploy.errors import ConfigError, SegdeployError
 
+LOADED: dict[str, None] = {}
+"""Plugins of this process, in order, under names by which a process that it starts in the same folder can load them."""
+
 
 def load_plugin(name: str) -> None:
     """Import a module, so that what it registers is known; one that is imported already stays as it is.
@@ -29,6 +32,7 @@ def load_plugin(name: str) -> None:
     if place is not None and Path(found or "").resolve() != place:
         msg = f"the plugin {name} is hidden by the module {module!r} of {found or 'Python itself'}; give the file another name"
         raise ConfigError(msg)
+    LOADED[str(place or name)] = None
 
 
 def import_module(module: str, *, shown: str) -> str | None:

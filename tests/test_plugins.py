@@ -8,12 +8,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from segdeploy import models
+from segdeploy import datasets, models
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from segdeploy.cli import cli
 from segdeploy.errors import ConfigError, ModelError
-from segdeploy.plugins import load_plugin
+from segdeploy.plugins import LOADED, load_plugin
 
 NETWORK = """
 from torch import nn
@@ -34,11 +34,12 @@ class Mine(nn.Module):
 
 @pytest.fixture(autouse=True)
 def importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Work in a folder of its own, and forget afterwards where modules were found."""
+    """Work in a folder of its own, and forget afterwards where modules were found, and which."""
     monkeypatch.chdir(tmp_path)
     before = list(sys.path)
     yield
     sys.path[:] = before
+    LOADED.clear()
 
 
 def test_module_in_the_current_folder_registers(tmp_path: Path) -> None:
@@ -96,11 +97,13 @@ def test_file_named_like_a_library_is_told(tmp_path: Path) -> None:
         load_plugin("json.py")
 
 
-def checkpoint(architecture: str) -> Checkpoint:
-    classes = (LabelClass(name="sky", color=(0, 0, 255)), LabelClass(name="road", color=(90, 90, 90)))
+CLASSES = (LabelClass(name="sky", color=(0, 0, 255)), LabelClass(name="road", color=(90, 90, 90)))
+
+
+def checkpoint(architecture: str, classes: tuple[LabelClass, ...] = CLASSES) -> Checkpoint:
     spec = InputSpec(height=24, width=32, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), stride=2)
     torch.manual_seed(0)
-    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 1))
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.ReLU(), torch.nn.Conv2d(4, len(classes), 1))
     weights = {f"layers.{key}": value for key, value in layers.state_dict().items()}
     return Checkpoint(card=ModelCard(architecture=architecture, classes=classes, input=spec), weights=weights, state={})
 
@@ -130,7 +133,35 @@ def test_commands_take_a_plugin(tmp_path: Path) -> None:
     assert (tmp_path / "out").is_dir()
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "export", "run", "models"])
+@pytest.mark.slow
+def test_benchmark_takes_a_plugin(tmp_path: Path) -> None:
+    """Each row is measured in a process of its own, which loads the plugin again."""
+    (tmp_path / "of_benchmark.py").write_text(NETWORK.format(name="measured"))
+    save_checkpoint(tmp_path / "best.pt", checkpoint("measured", tuple(datasets.load("streets", None, "val").classes)))
+    options = [
+        "--dataset",
+        "streets",
+        "--pictures",
+        "2",
+        "--runs",
+        "1",
+        "--warm-up",
+        "0",
+        "--rounds",
+        "1",
+        "--threads",
+        "1",
+        "--output",
+        "out",
+    ]
+
+    done = CliRunner().invoke(cli, ["benchmark", "best.pt", *options, "--plugin", "of_benchmark"], catch_exceptions=False)
+
+    assert done.exit_code == 0
+    assert (tmp_path / "out" / "report.json").is_file()
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "export", "run", "models", "benchmark"])
 def test_command_tells_of_a_missing_plugin(command: str) -> None:
     """Before any other option is looked at, and so before anything is missed."""
     done = CliRunner().invoke(cli, [command, "--plugin", "no_such_plugin"])

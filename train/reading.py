@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segdeploy.checks.recognition import recognize
+from segdeploy.commands.plugin import plugin_option
 from segdeploy.console import note, progress
 from segdeploy.datasets import Dataset, layout
 from segdeploy.datasets.cache import Cached
@@ -131,6 +132,7 @@ def read_and_augment(samples: Dataset, recipe: Recipe, index: int) -> None:
 @click.option("--recipe", help="Whose size and augmentation: a TOML file, or a recipe in the box.  [default: the usual values]")
 @click.option("--processes", type=click.IntRange(min=1), help="Processes that read at once.  [default: one a core]")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="How often all samples are read in each way.")
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def speed(*, data: Path, dataset: str | None, split: str, recipe: str | None, processes: int | None, rounds: int, as_json: bool) -> None:
     """Measure how fast the samples of a data set are read for training.

@@ -10,10 +10,12 @@ from statistics import median
 
 import click
 
+from segdeploy.commands.plugin import plugin_option
 from segdeploy.console import note, progress
 from segdeploy.datasets import layout
 from segdeploy.errors import DataError, SegdeployError
 from segdeploy.machine import survey
+from segdeploy.plugins import LOADED, load_plugin
 
 from .overrides import with_overrides
 from .recipe import Recipe, read_recipe
@@ -76,10 +78,16 @@ def measure(recipe: Recipe, ways: Mapping[str, Way], *, steps: int, rounds: int,
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+            with ProcessPoolExecutor(1, get_context("spawn"), initializer=load_all, initargs=(tuple(LOADED),)) as fresh:
                 rates[name].append(fresh.submit(way, recipe, steps).result())
             on_step(name)
     return {name: Pace(rate=median(found), rounds=tuple(found)) for name, found in rates.items()}
+
+
+def load_all(plugins: Sequence[str]) -> None:
+    """Load what the command was told to load."""
+    for name in plugins:
+        load_plugin(name)
 
 
 def ratios(paces: Mapping[str, Pace]) -> dict[str, float]:
@@ -94,6 +102,7 @@ def ratios(paces: Mapping[str, Pace]) -> dict[str, float]:
 @click.option("--steps", default=20, show_default=True, type=click.IntRange(min=1), help="Steps that are timed in each turn.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1), help="How often each way has its turn.")
 @click.option("--no-plain", is_flag=True, help="Leave the plain loop out; data sets that lie in no files have none.")
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def speed(*, recipe: str, data: str, overrides: Sequence[str], steps: int, rounds: int, no_plain: bool, as_json: bool) -> None:
     """Measure how fast a recipe trains: the whole loop, the same steps on one batch in memory, and the loop that people write.
