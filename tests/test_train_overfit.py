@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from segdeploy import datasets
+from segdeploy.models import build
+from segdeploy.train.birth import make_card
 from segdeploy.train.overfit import First, unchanged
 from segdeploy.train.recipe import Recipe
 from segdeploy.train.splits import open_both
@@ -20,6 +22,21 @@ def test_both_splits_are_the_first_pictures_of_the_training_split(tiny_camvid: P
     assert len(train) == 4
     assert train[3].name == names[3]
     assert train.rule == "the first 4 of the training split, also to validate"
+
+
+def test_final_weights_learn_from_both_splits(tiny_camvid: Path) -> None:
+    """Validation stays what it was, and the card cannot pass the score off as one of unseen pictures."""
+    recipe = Recipe(dataset="camvid", data=str(tiny_camvid), final=True)
+    first, second = (datasets.load("camvid", tiny_camvid, split) for split in ("train", "val"))
+
+    train, val = open_both(recipe, room=0)
+
+    assert list(train.names) == [*first.names, *second.names]
+    assert [train[index].name for index in range(len(train))] == [*first.names, *second.names]
+    assert list(val.names) == list(second.names)
+    card = make_card(recipe, build("unet", 11, width=4, depth=1), train, val)
+    assert card.training is not None
+    assert card.training.split == "all pictures are learned from, also those that it is validated with"
 
 
 def test_no_more_than_there_are(tiny_camvid: Path) -> None:

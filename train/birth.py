@@ -33,7 +33,7 @@ def make_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset) 
         seed=recipe.seed,
         epochs=0,
         commit=commit(),
-        split=val.rule,
+        split=train.rule if recipe.final else val.rule,
     )
     spec = InputSpec(height=height, width=width, mean=recipe.mean, std=recipe.std, stride=stride)
     return ModelCard(architecture=recipe.model, arguments=dict(recipe.arguments), classes=train.classes, input=spec, training=training)

@@ -46,6 +46,7 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @override("--dataset", str, "Data set; `streets` needs no folder.")
 @override("--data", click.Path(), "Folder of the data set.")
 @override("--overfit", int, "Train and validate on the first N pictures, unchanged: a check that learning works.")
+@override("--final/--no-final", bool, "Learn from the validation split too: for the last weights, after every choice.")
 @override("--epochs", int, "How often every picture is seen.")
 @override("--patience", int, "Epochs without a better mIoU after which the run ends; 0 for never.")
 @override("--val-every", int, "Epochs from one validation to the next.")

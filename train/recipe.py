@@ -34,6 +34,8 @@ class Recipe:
         dataset: Name of a registered data set.
         data: Folder of the data set; "" for one that needs none.
         overfit: How many pictures are trained on and validated with, unchanged: a check that learning works; 0 for the whole data set.
+        final: Whether the validation split is learned from too: for the last weights, once every choice was made. The scores are then of
+            pictures that the network knows, and the card says so.
         epochs: How often every picture is seen.
         patience: Epochs without a better mIoU after which the run ends; 0 for never.
         val_every: Epochs from one validation to the next; the last epoch is always validated.
@@ -80,6 +82,7 @@ class Recipe:
     dataset: str = "streets"
     data: str = ""
     overfit: int = 0
+    final: bool = False
     epochs: int = 40
     patience: int = 0
     val_every: int = 1
@@ -125,6 +128,7 @@ class Recipe:
         """Check the values before anything heavy is loaded."""
         self._require("freeze", self.freeze >= -1, "0 or more, or -1 for all epochs")
         self._require("overfit", self.overfit >= 0, "0 or more")
+        self._require("final", not (self.final and self.overfit), "false beside overfit")
         self._require("epochs", self.epochs > 0, "more than 0")
         self._require("patience", self.patience >= 0, "0 or more")
         self._require("val_every", self.val_every > 0, "more than 0")

@@ -6,6 +6,7 @@ from segdeploy.datasets import Dataset, load
 from segdeploy.datasets.cache import Cached
 from segdeploy.errors import DataError
 
+from .joined import Joined
 from .overfit import First
 from .recipe import Recipe
 
@@ -16,9 +17,12 @@ def open_both(recipe: Recipe, *, room: float) -> tuple[Cached, Cached]:
     Raises:
         DataError: One cannot be used, or is empty.
     """
-    whole = open_split(recipe, "train")
-    train = First(whole, recipe.overfit) if recipe.overfit else whole
-    val = train if recipe.overfit else open_split(recipe, "val")
+    train = open_split(recipe, "train")
+    if recipe.overfit:
+        train = val = First(train, recipe.overfit)
+    else:
+        val = open_split(recipe, "val")
+        train = Joined(train, val) if recipe.final else train
     total = len(train) + len(val)
     return Cached(train, room * len(train) / total), Cached(val, room * len(val) / total)
 
