@@ -62,6 +62,10 @@ def test_norms_that_need_more_than_one_picture_end_the_search() -> None:
         norm(torch.zeros(count, 2, 1, 1))
 
     assert largest_batch(learn, 8) == 0
+    assert largest_batch(learn, 8, least=2) == 0
+    assert advice(8, 0, least=2, accumulate=1, device="x").startswith(
+        "not even 2 pictures, which this network needs, fit into the memory of x;"
+    )
 
 
 def test_steps_keep_at_least_their_size() -> None:

@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from segdeploy.models import Deployed
 
@@ -34,10 +35,12 @@ class Average:
     def update(self, network: Deployed) -> None:
         """Follow a network after its step."""
         self.updates += 1
-        share = 1 - min(self._decay, (1 + self.updates) / (10 + self.updates))
-        given = network.state_dict()
-        for key, kept in self.network.state_dict().items():
-            if kept.is_floating_point():
-                kept.lerp_(given[key], share)
-            else:
-                kept.copy_(given[key])
+        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
+        follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        pairs = list(zip(self.network.state_dict().values(), network.state_dict().values(), strict=True))
+        # All at once: hundreds of small tensors one by one would take a device longer than many a step.
+        moving = [pair for pair in pairs if pair[0].is_floating_point()]
+        follow([kept for kept, _ in moving], [given for _, given in moving], None)
+        for kept, given in pairs:
+            if not kept.is_floating_point():
+                kept.copy_(given)

@@ -5,14 +5,15 @@ from collections.abc import Callable
 import torch
 
 
-def largest_batch(learn: Callable[[int], object], batch: int) -> int:
-    """Find by halving how many pictures can be learned from at once, after so many could not; 0 where not even one can.
+def largest_batch(learn: Callable[[int], object], batch: int, *, least: int = 1) -> int:
+    """Find by halving how many pictures can be learned from at once, after so many could not; 0 where not even the least number can.
 
     Args:
         learn: Takes a whole step with so many pictures; whatever it changes is of no use any more.
         batch: How many did not fit.
+        least: How many the network's norms need.
     """
-    while batch := batch // 2:
+    while (batch := batch // 2) >= least:
         if fits(learn, batch):
             return batch
     return 0
@@ -28,17 +29,19 @@ def fits(learn: Callable[[int], object], batch: int) -> bool:
     return True
 
 
-def advice(batch: int, fitting: int, *, accumulate: int, device: str) -> str:
+def advice(batch: int, fitting: int, *, least: int = 1, accumulate: int, device: str) -> str:
     """Say what does not fit and what would.
 
     Args:
         batch: Pictures that did not fit.
         fitting: Pictures that do; 0 for none.
+        least: How many the network's norms need.
         accumulate: Batches in a step until now.
         device: Name of the device.
     """
     if not fitting:
-        return f"not even one picture fits into the memory of {device}; lower --imgsz or --crop, or choose a smaller network"
+        few = "one picture fits" if least == 1 else f"{least} pictures, which this network needs, fit"
+        return f"not even {few} into the memory of {device}; lower --imgsz or --crop, or choose a smaller network"
     steps = -(-batch * accumulate // fitting)
     return (
         f"a batch of {batch} does not fit into the memory of {device}, and {fitting} does, as trying by halves showed; train with "

@@ -146,7 +146,11 @@ class Loop:
         self._still = still
         # Made anew when parts begin to learn: what waits for the gradients of all devices must know which there are.
         if self._processes.size > 1:
-            self._together = DistributedDataParallel(self.network, device_ids=[self._device] if self._device.type == "cuda" else None)
+            cuda = self._device.type == "cuda"
+            # Norms that take their means together have the same statistics everywhere; others follow those of the first process.
+            self._together = DistributedDataParallel(
+                self.network, device_ids=[self._device] if cuda else None, broadcast_buffers=not cuda, gradient_as_bucket_view=True
+            )
         forward = self._together or self.network
         self._forward = torch.compile(forward) if self._recipe.compile else forward
 
@@ -161,8 +165,9 @@ class Loop:
             # The others wait in the middle of their step, so that nothing can be tried.
             msg = f"{images} pictures at once do not fit into the memory of {device}; halve --batch and double --accumulate"
             raise SegdeployError(msg)
-        fitting = largest_batch(lambda count: self._learn([Batch(*(part[:count] for part in group[0]))]), images)
-        raise SegdeployError(advice(images, fitting, accumulate=len(group), device=device))
+        least = getattr(self.network.network, "least_batch", 1)
+        fitting = largest_batch(lambda count: self._learn([Batch(*(part[:count] for part in group[0]))]), images, least=least)
+        raise SegdeployError(advice(images, fitting, least=least, accumulate=len(group), device=device))
 
     def _learn(self, group: Sequence[Batch]) -> Tensor:
         """Take one step and give its loss, still on the device: asking for the number would make the processor wait."""

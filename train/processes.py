@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import distributed
 
-from segdeploy.errors import DeviceError
+from segdeploy.errors import DeviceError, InterruptedRun
 
 Counts = npt.NDArray[np.int64]
 
@@ -70,9 +70,7 @@ class Processes:
         if self.local >= torch.cuda.device_count():
             msg = f"process {self.local} has no device, since PyTorch has {torch.cuda.device_count()}; lower --nproc-per-node"
             raise DeviceError(msg)
-        device = torch.device("cuda", self.local)
-        torch.cuda.set_device(device)
-        return device
+        return torch.device("cuda", self.local)
 
 
 ALONE = Processes()
@@ -89,5 +87,8 @@ def joined() -> Iterator[Processes]:
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield Processes(rank=distributed.get_rank(), size=size, local=int(os.environ["LOCAL_RANK"]))
-    finally:
+    except InterruptedRun:
         distributed.destroy_process_group()
+        raise
+    # Not behind any other error: whoever fails alone would wait here for those that wait for it in the middle of a step.
+    distributed.destroy_process_group()

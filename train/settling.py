@@ -16,6 +16,9 @@ def settle(recipe: Recipe, device: torch.device, processes: Processes) -> None:
     if device.type == "cpu":
         torch.set_num_threads(recipe.threads if recipe.threads > 0 else max(1, cores() // processes.size))
         return
+    if device.index is not None:
+        # Else what names no device, as pinned memory does, would take memory of the first one too.
+        torch.cuda.set_device(device)
     # Sizes stay the same from step to step, so that trying all ways of a convolution once pays; which wins is a matter of chance.
     torch.backends.cudnn.benchmark = not recipe.deterministic
     if recipe.deterministic:

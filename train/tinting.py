@@ -29,8 +29,9 @@ def tint_one(image: Tensor, tint: Tint) -> Tensor:
     """Change one picture, (3, H, W) uint8 red-green-blue; what the tint leaves alone costs nothing."""
     balance = (tint.red, tint.green, tint.blue)
     if balance != (1.0, 1.0, 1.0):
-        factors = torch.tensor(balance, device=image.device).view(3, 1, 1)
-        image = (image * factors).round_().clamp_(0, 255).to(torch.uint8)
+        # Channel by channel: a tensor of the factors would be copied to the device, and the processor wait for all work before it.
+        planes = [plane * factor for plane, factor in zip(image, balance, strict=True)]
+        image = torch.stack(planes).round_().clamp_(0, 255).to(torch.uint8)
     if tint.hue:
         image = functional.adjust_hue(image, tint.hue)
     if tint.saturation != 1:

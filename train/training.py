@@ -214,7 +214,9 @@ class Run:
         """Count the validation split, each process its part of it."""
         self.loop.answering.eval()
         part = range(self._processes.rank, len(self._val), self._processes.size)
-        batch = max(1, self.recipe.batch // self._processes.size)
+        # Whole pictures may be many times as large as the crops of which a batch fitted into the memory.
+        (rows, columns), (height, width) = self.recipe.seen, self.recipe.imgsz
+        batch = max(1, self.recipe.batch * rows * columns // (height * width * self._processes.size))
         counts = ConfusionMatrix(len(self._val.classes))
         if part:
             counts = count(self._predictor, self._val, part, batch=batch, on_step=lambda name: on_step(f"scoring {name}"))
