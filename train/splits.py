@@ -17,7 +17,7 @@ def open_both(recipe: Recipe, *, room: float) -> tuple[Cached, Cached]:
     Raises:
         DataError: One cannot be used, or is empty.
     """
-    train = open_split(recipe, "train")
+    train = val = open_split(recipe, "train")
     if recipe.overfit:
         train = val = First(train, recipe.overfit)
     else:
