@@ -26,7 +26,8 @@ class Artifact(click.Path):
         Raises:
             ModelError: It names a network in the box, and this copy of the package carries none.
         """
-        path: Path = super().convert(box.locate(value) if isinstance(value, str) else value, param, ctx)
+        path = super().convert(box.locate(value) if isinstance(value, str) else value, param, ctx)
+        assert isinstance(path, Path), "that is what path_type asks for"
         return path
 
 
