@@ -36,8 +36,9 @@ from .report import Report
 from .rounds import PROCESSES, Workers
 from .weathers import Weather, fare_in_all
 
-MOST_INT8, MOST = 5_000_000, 16_000_000
-"""Bytes of the file in 8 bits, and of all that the box holds."""
+MIB = 2**20
+MOST_INT8, MOST = 5 * MIB, 16 * MIB
+"""Bytes of the file in 8 bits, and of both files."""
 
 MOST_DRAWN = 300_000
 """Bytes of all drawings: git keeps every version of them for ever."""
@@ -103,7 +104,7 @@ def check_sizes(sizes: Mapping[str, int]) -> None:
     """
     for what, size, most in ((box.EIGHT_BITS, sizes[box.EIGHT_BITS], MOST_INT8), ("the box", sum(sizes.values()), MOST)):
         if size > most:
-            msg = f"{what} has {size / 1e6:.1f} MB and may have {most / 1e6:.0f}; train a smaller network"
+            msg = f"{what} has {size / MIB:.1f} MiB and may have {most / MIB:.0f}; train a smaller network"
             raise GateError(msg)
 
 

@@ -32,7 +32,7 @@ The last line trains it again; with `--dataset NAME --data FOLDER`, another on y
 LIMITS = """* **It has seen one city.** CamVid is a few drives through Cambridge, by day and at dusk, with one camera behind a windscreen,
   driving on the left. Elsewhere expect less than the scores above. They say less about other streets than their size suggests, too: the
   validation pictures are frames of a drive of which others were trained on.
-* **It knows {count} classes.** What is none of them, such as an animal, water or a train, becomes one of them. No answer means that it does
+* **It knows {count} classes.** What is none of them, such as an animal, water or a train, becomes one of them: it cannot say that it does
   not know.
 * **Pictures are stretched to {height}x{width}** (height x width), whatever their shape. What takes only a few pixels then, such as far
   poles, signs and people, is lost.

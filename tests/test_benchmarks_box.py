@@ -81,8 +81,8 @@ def test_weights_of_unknown_origin_are_refused(checkpoint_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("sizes", "sentence"),
     [
-        ({"street": 9_000_000, "street-int8": 5_100_000}, "street-int8 has 5.1 MB and may have 5;"),
-        ({"street": 12_500_000, "street-int8": 4_000_000}, "the box has 16.5 MB and may have 16;"),
+        ({"street": 9_000_000, "street-int8": 5_400_000}, "street-int8 has 5.1 MiB and may have 5;"),
+        ({"street": 13_000_000, "street-int8": 4_000_000}, "the box has 16.2 MiB and may have 16;"),
     ],
 )
 def test_a_large_box_is_refused(sizes: dict[str, int], sentence: str) -> None:

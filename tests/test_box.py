@@ -18,7 +18,7 @@ from segdeploy.pictures import read_ids, write_picture
 from segdeploy.verification import verify
 
 ROOT = Path(__file__).parents[1]
-MB = 1_000_000
+MIB = 2**20
 
 
 @pytest.fixture(scope="session")
@@ -139,8 +139,8 @@ def test_the_box_is_small() -> None:
     """It travels with every installation."""
     files = {name: box.find(name, box.folder()).stat().st_size for name in box.FILES}
 
-    assert files["street-int8"] <= 5 * MB
-    assert sum(path.stat().st_size for path in box.folder().iterdir() if path.is_file()) <= 16 * MB
+    assert files["street-int8"] <= 5 * MIB
+    assert sum(path.stat().st_size for path in box.folder().iterdir() if path.is_file()) <= 16 * MIB
 
 
 def test_the_box_says_where_it_comes_from() -> None:
