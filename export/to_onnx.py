@@ -7,15 +7,15 @@ from pathlib import Path
 
 import onnx
 import torch
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from segdeploy.backends.onnx_runtime import CONFIDENCE, INPUT
 from segdeploy.card import ModelCard
 from segdeploy.errors import ExportError
 from segdeploy.models import Deployed
 from segdeploy.pixels import Batch
-from segdeploy.selfcheck import built_in_picture
 
+from .capturing import capture
 from .diverging import first_diverging
 from .onnx_values import find_values
 from .quiet import quiet
@@ -54,7 +54,7 @@ class OnnxCandidate:
 
 
 def convert(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
-    """Capture a network as an ONNX graph.
+    """Turn a network into an ONNX graph.
 
     The number of pictures is free; height and width are the card's, and free where it says dynamic.
 
@@ -66,20 +66,14 @@ def convert(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
     Raises:
         ExportError: PyTorch cannot capture it, or ONNX has no operators for it.
     """
-    spec = card.input
-    # Sizes of 0 and 1 are taken for constants by torch.export.
-    example = torch.from_numpy(built_in_picture(spec.height, spec.width)).repeat(2, 1, 1, 1)
-    # A named Dim must hold down to 0, which halving never does; DYNAMIC still refuses a size that is frozen.
-    free = dict.fromkeys((0, 1, 2) if spec.dynamic else (0,), Dim.DYNAMIC)
+    captured = capture(network, card)
     try:
         with quiet():
             program = torch.onnx.export(
-                network,
-                (example,),
+                captured,
                 dynamo=True,
                 input_names=[INPUT],
                 output_names=[card.output, CONFIDENCE] if card.confidence else [card.output],
-                dynamic_shapes={"image": free},
                 opset_version=opset,
                 optimize=True,
                 verbose=False,
@@ -94,6 +88,9 @@ def convert(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
         raise ExportError(msg) from error
     _strip_notes(model.graph)
     _name_sides(model.graph)
+    if card.input.dynamic:
+        # Their sizes hold from some size of the picture on, and runtimes share memory by them; ONNX Runtime finds them anew, for all sizes.
+        del model.graph.value_info[:]
     return OnnxCandidate(model=model, program=program.exported_program, network=network)
 
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from segdeploy.backends.exported_program import load_program
 from segdeploy.card import ModelCard
-from segdeploy.errors import ExportError
 from segdeploy.models import Deployed
 from segdeploy.pixels import Batch
-from segdeploy.selfcheck import built_in_picture
 
+from .capturing import capture
 from .diverging import Captured, Found, first_diverging
+from .proof import sizes
 from .quiet import quiet
 
 
@@ -59,21 +59,19 @@ def convert(network: Deployed, card: ModelCard) -> Pt2Candidate:
         card: What the file will tell about itself.
 
     Raises:
-        ExportError: PyTorch cannot capture it.
+        ExportError: PyTorch cannot capture it, or not for all sizes.
     """
-    # Sizes of 0 and 1 are taken for constants by torch.export.
-    example = torch.from_numpy(built_in_picture(card.input.height, card.input.width)).repeat(2, 1, 1, 1)
-    free = dict.fromkeys((0, 1, 2) if card.input.dynamic else (0,), Dim.DYNAMIC)
-    try:
-        with quiet(), torch.no_grad():
-            program = torch.export.export(network, (example,), dynamic_shapes={"image": free})
-    # torch.export raises whatever the network's code does under it.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        msg = f"{card.architecture} cannot be captured by torch.export: {reason}; choose another format or network"
-        raise ExportError(msg) from error
+    program = capture(network, card)
+    _free_proven_sizes(program, card)
     _strip_notes(program)
     return Pt2Candidate(program=program, network=network)
+
+
+def _free_proven_sizes(program: ExportedProgram, card: ModelCard) -> None:
+    """Let a program answer down to the smallest side that it is proven at; its capture asks for two of its coarsest values a side."""
+    least = min(side for size in sizes(card.input) for side in size)
+    for name, limit in program.range_constraints.items():
+        program.range_constraints[name] = type(limit)(min(limit.lower, least), limit.upper)
 
 
 def _strip_notes(program: ExportedProgram) -> None:

@@ -10,7 +10,7 @@ from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
 from segdeploy.backends.eager import choose_device, device_name, to_array, to_tensor
 from segdeploy.backends.pt2_file import read_texts
 from segdeploy.card import ModelCard
-from segdeploy.errors import ModelError
+from segdeploy.errors import ConfigError, ModelError
 from segdeploy.machine import cores
 
 
@@ -42,8 +42,15 @@ class ExportedProgramBackend:
     def run(self, batch: Batch) -> NetworkAnswer:
         """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
         check_batch(batch, self._card)
-        with torch.inference_mode():
-            answer = self._module(to_tensor(batch).to(self._device))
+        try:
+            with torch.inference_mode():
+                answer = self._module(to_tensor(batch).to(self._device))
+        except RuntimeError as error:
+            # A file of free sizes answers down to the smallest that it was proven at.
+            if "Expected input at" not in str(error):
+                raise
+            msg = f"a batch of shape {batch.shape} was given, and this exported program takes larger ones ({error}); or export it as ONNX"
+            raise ConfigError(msg) from error
         return to_array(answer, self._card)
 
 
