@@ -19,26 +19,23 @@ import cv2
 from segdeploy import box
 from segdeploy.atomic import replacing, write_bytes, write_text
 from segdeploy.backends.loading import load_backend, read_card
-from segdeploy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from segdeploy.console import note, progress
+from segdeploy.checkpoint import load_checkpoint
+from segdeploy.console import progress
 from segdeploy.datasets.street.light import WEATHERS
 from segdeploy.datasets.streets import drive
-from segdeploy.errors import DataError, GateError, ModelError, SegdeployError
+from segdeploy.errors import DataError, GateError, SegdeployError
 from segdeploy.models.cost import measure
 from segdeploy.overlay import Painter
 from segdeploy.pictures import Picture
 from segdeploy.predictor import Predictor
 
 from .box_card import REPOSITORY, Facts, to_page
+from .box_files import export_both, judged_by, nobodys
 from .comparison import Plan, compare
 from .outside import Call, call
 from .report import Report
 from .rounds import PROCESSES, Workers
 from .weathers import Weather, fare_in_all
-
-MIB = 2**20
-MOST_INT8, MOST = 5 * MIB, 16 * MIB
-"""Bytes of the file in 8 bits, and of both files."""
 
 MOST_DRAWN = 300_000
 """Bytes of all drawings: git keeps every version of them for ever."""
@@ -50,62 +47,6 @@ HEIGHT, WIDTH = 450, 800
 """Of the drawing that README shows, in pixels."""
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def nobodys(loaded: Checkpoint, commit: str) -> Checkpoint:
-    """Take from a checkpoint's card where files lay on the machine that trained it, and add the commit where it tells none.
-
-    Raises:
-        ModelError: It was never trained.
-    """
-    training = loaded.card.training
-    if training is None:
-        msg = "the checkpoint's card tells of no training; name one that 'segdeploy train' wrote"
-        raise ModelError(msg)
-    recipe = {key: "" if isinstance(value, str) and Path(value).is_absolute() else value for key, value in training.recipe.items()}
-    told = replace(training, recipe=recipe, commit=training.commit or commit)
-    return Checkpoint(card=replace(loaded.card, training=told), weights=loaded.weights, state={})
-
-
-def export_both(checkpoint: Checkpoint, folder: Path, data: Path, run: Call = call) -> dict[str, Path]:
-    """Let `segdeploy export` write and prove both files.
-
-    Raises:
-        SegdeployError: One of them cannot be made; the message is the command's own.
-        GateError: They are too large.
-    """
-    assert checkpoint.card.training is not None
-    source = folder / "best.pt"
-    save_checkpoint(source, checkpoint)
-    made = {}
-    for name, precision in ((box.FLOAT, "fp32"), (box.EIGHT_BITS, "int8")):
-        note(f"exporting {precision}")
-        made[name] = folder / box.FILES[name]
-        asked = [
-            "--precision",
-            precision,
-            "--output-file",
-            str(made[name]),
-            "--dataset",
-            checkpoint.card.training.dataset,
-            "--data",
-            str(data),
-        ]
-        run(["segdeploy", "export", str(source), *asked, "--proof-pictures", "1000000"])
-    check_sizes({name: path.stat().st_size for name, path in made.items()})
-    return made
-
-
-def check_sizes(sizes: Mapping[str, int]) -> None:
-    """Refuse what would make every installation too large.
-
-    Raises:
-        GateError: The files are too large.
-    """
-    for what, size, most in ((box.EIGHT_BITS, sizes[box.EIGHT_BITS], MOST_INT8), ("the box", sum(sizes.values()), MOST)):
-        if size > most:
-            msg = f"{what} has {size / MIB:.1f} MiB and may have {most / MIB:.0f}; train a smaller network"
-            raise GateError(msg)
 
 
 def measured(files: Sequence[Path], plan: Plan, workers: Workers) -> Report:
@@ -175,6 +116,7 @@ def fill(
     plan: Plan,
     *,
     commit: str,
+    judged: Path | None = None,
     scenes: int,
     assets: Path,
     pictures: Path,
@@ -188,6 +130,7 @@ def fill(
         results: The training's results.csv.
         plan: How both files are measured; the artifacts in it are left to this function.
         commit: Commit of the training, for a checkpoint that does not tell.
+        judged: A checkpoint of the same recipe that never saw the validation split, where this one did.
         scenes: How many drawn scenes of each weather are scored.
         assets: Folder of the box.
         pictures: Folder of the drawings.
@@ -199,6 +142,7 @@ def fill(
     """
     history = read_history(results)
     loaded = nobodys(load_checkpoint(checkpoint), commit)
+    honest = judged_by(loaded.card, judged)
     assert plan.data is not None, "the command asks for it"
     with TemporaryDirectory(prefix="segdeploy-") as name:
         files = export_both(loaded, Path(name), plan.data, run)
@@ -218,6 +162,7 @@ def fill(
             weathers=weathers,
             scenes=scenes,
             drawn=DRAWN,
+            judged=honest,
         )
         install(files, to_page(facts), drawn, assets=assets, pictures=pictures)
 
@@ -225,19 +170,26 @@ def fill(
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--data", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the data set of the training.")
-@click.option("--run", type=click.Path(file_okay=False, path_type=Path), help="Folder with results.csv.  [default: the checkpoint's]")
+@click.option(
+    "--run",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder with results.csv.  [default: that of --judged, or the checkpoint's]",
+)
+@click.option("--judged", type=click.Path(dir_okay=False, path_type=Path), help="After 'train --final', the checkpoint without it.")
 @click.option("--commit", default="", help="Commit of the training, for a checkpoint that does not tell.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1), help="Processes that measure each file.")
 @click.option("--runs", default=20, show_default=True, type=click.IntRange(min=1), help="Timed runs in each.")
 @click.option("--scenes", default=SCENES, show_default=True, type=click.IntRange(min=1), help="Drawn scenes of each weather.")
-def main(checkpoint: Path, data: Path, run: Path | None, commit: str, rounds: int, runs: int, scenes: int) -> None:
+def main(*, checkpoint: Path, data: Path, run: Path | None, judged: Path | None, commit: str, rounds: int, runs: int, scenes: int) -> None:
     """Export CHECKPOINT in float32 and 8 bits, measure both, and put them with their card into segdeploy/assets."""
     training = load_checkpoint(checkpoint).card.training
     dataset = training.dataset if training is not None else ""
     plan = Plan(artifacts=(), device="cpu", dataset=dataset, data=data, split="val", pictures=None, runs=runs, warm_up=3, rounds=rounds)
     pictures = ROOT / REPOSITORY
-    fill(checkpoint, (run or checkpoint.parent) / "results.csv", plan, commit=commit, scenes=scenes, assets=box.folder(), pictures=pictures)
-    click.echo(f"{box.folder()}\n{pictures}")
+    results = (run or (judged or checkpoint).parent) / "results.csv"
+    assets = box.folder()
+    fill(checkpoint, results, plan, commit=commit, judged=judged, scenes=scenes, assets=assets, pictures=pictures)
+    click.echo(f"{assets}\n{pictures}")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,9 @@ LIMITS = """* **It has seen one city.** CamVid is a few drives through Cambridge
 * **Night, rain, fog and glare** were not trained on. What they cost stands below.
 * It was made to be tried and built upon, not to drive, to guard or to decide about people."""
 
+KNOWN = """**These weights learned from the validation pictures too**, after every choice was made. So the scores of the two files tell
+only that they agree. The first column is what to expect: the same recipe, trained on the training split alone; the epochs below are its."""
+
 DRAWN = """Streets are drawn, and the network saw no drawing in training. So these figures are lower than those of photographs, and only
 their differences tell: the same {count} streets in every light."""
 
@@ -56,6 +59,7 @@ class Facts:
         weathers: How the files fared in each weather, in the order of `cards`.
         scenes: How many scenes each weather had.
         drawn: Names of the weathers that were drawn.
+        judged: Card of the same recipe's network that never saw the validation split, where this one did; else None.
     """
 
     cards: Mapping[str, ModelCard]
@@ -66,6 +70,7 @@ class Facts:
     weathers: Sequence[Weather]
     scenes: int
     drawn: Sequence[str]
+    judged: ModelCard | None
 
 
 def to_page(facts: Facts) -> str:
@@ -75,6 +80,7 @@ def to_page(facts: Facts) -> str:
     assert training is not None, "a checkpoint of 'segdeploy train' tells of its training"
     parts = ["# The network in the box", TERMS, USE, "## What it is", made_of(facts)]
     parts += ["## How good it is", f"{training.dataset}'s validation split, {training.split or 'as its files say'}; class by class:"]
+    parts += [KNOWN] if facts.judged else []
     parts += [by_class(facts), *body(facts.report, level=3)]
     parts += [
         "## Where it fails",
@@ -116,10 +122,13 @@ def proof(card: ModelCard) -> str:
 
 def by_class(facts: Facts) -> str:
     """Write the intersection over union of each class, and the scores of all."""
-    scores = [figures.accuracy.scores for _, figures in facts.report.measured if figures.accuracy]
+    columns = {row.name: figures.accuracy.scores for row, figures in facts.report.measured if figures.accuracy}
+    if facts.judged and facts.judged.scores:
+        columns = {"training split alone": facts.judged.scores, **columns}
+    scores = list(columns.values())
     rows = [(name, [one.iou[index] for one in scores]) for index, name in enumerate(facts.report.classes)]
     rows.append(("**mean**", [one.miou for one in scores]))
-    lines = ["| class | " + " | ".join(row.name for row, _ in facts.report.measured) + " |", "| :-- |" + " --: |" * len(scores)]
+    lines = [f"| class | {' | '.join(columns)} |", "| :-- |" + " --: |" * len(scores)]
     lines += [f"| {name} | {' | '.join(NONE if value is None else percent(value) for value in values)} |" for name, values in rows]
     return "\n".join(lines)
 
@@ -134,11 +143,17 @@ def by_weather(facts: Facts) -> str:
     )
 
 
+def is_final(training: Training) -> bool:
+    """Tell whether the weights learned from the validation split too."""
+    return bool(training.recipe.get("final"))
+
+
 def trained(training: Training) -> str:
     """Say in a few words where the weights come from."""
     versions = ", ".join(f"{name} {version}" for name, version in training.versions.items())
+    splits = "its training and its validation split" if is_final(training) else "its training split"
     lines = [
-        f"data: {training.dataset}, its training split; SHA-256 of the names of its pictures `{training.data_hash}`",
+        f"data: {training.dataset}, {splits}; SHA-256 of the names of its pictures `{training.data_hash}`",
         f"{training.epochs} epochs, seed {training.seed}",
         f"commit: {f'`{training.commit}`' if training.commit else 'not recorded'}",
         f"versions: {versions}",

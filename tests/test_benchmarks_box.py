@@ -11,16 +11,18 @@ import pytest
 
 from segdeploy.backends.base import Batch, Logits
 from segdeploy.backends.loading import read_card
-from segdeploy.benchmarks.box import DRAWN, check_sizes, fill, nobodys, read_history, to_jpeg
+from segdeploy.benchmarks.box import DRAWN, fill, read_history, to_jpeg
 from segdeploy.benchmarks.box_card import recipe
+from segdeploy.benchmarks.box_files import check_sizes, judged_by, nobodys
 from segdeploy.benchmarks.comparison import Plan
 from segdeploy.benchmarks.weathers import fare
 from segdeploy.card import CARD_KEY, InputSpec, ModelCard, Training
 from segdeploy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from segdeploy.datasets.camvid import CLASSES
 from segdeploy.datasets.streets import Streets
-from segdeploy.errors import DataError, GateError, ModelError, SegdeployError
+from segdeploy.errors import ConfigError, DataError, GateError, ModelError, SegdeployError
 from segdeploy.predictor import Predictor
+from segdeploy.scores import Scores
 
 TRAINING = Training(
     dataset="camvid",
@@ -117,6 +119,22 @@ def test_the_worst_scene_is_shown() -> None:
     assert found.scores[0].pixel_accuracy == pytest.approx(sum(rights) / 3)
     assert found.worst.name in scenes.names
     assert found.draw().shape == (180, 3 * 240, 3)
+
+
+def test_scores_of_known_pictures_need_a_judge(trained: Path) -> None:
+    """After `train --final` the files' own scores say little, and a reader would believe them."""
+    card = load_checkpoint(trained / "best.pt").card
+    final = replace(card, training=replace(TRAINING, recipe={**TRAINING.recipe, "final": True}))
+    scores = Scores(miou=0.5, pixel_accuracy=0.5, dice=0.5, iou=(0.5,) * 11, pixels=9)
+    save_checkpoint(trained / "judge.pt", Checkpoint(card=replace(card, scores=scores), weights={}, state={}))
+
+    assert judged_by(card, None) is None
+    assert judged_by(final, trained / "judge.pt").scores == scores
+    with pytest.raises(ConfigError, match="leave out --judged"):
+        judged_by(card, trained / "judge.pt")
+    for path in (None, trained / "best.pt"):
+        with pytest.raises(ConfigError, match="name the same network's checkpoint that did not"):
+            judged_by(final, path)
 
 
 @pytest.mark.slow
