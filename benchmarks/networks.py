@@ -4,20 +4,12 @@ Each has random weights, which change no time, is exported to ONNX with its proo
 ONNX Runtime from a batch to logits, in processes of its own, in rounds by turns. Making masks of the logits is left out.
 """
 
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import click
-import torch
 
-from segdeploy import datasets, models
-from segdeploy.card import InputSpec, ModelCard
-from segdeploy.checkpoint import Checkpoint, save_checkpoint
 from segdeploy.commands.size import ImageSize
 from segdeploy.console import progress
 from segdeploy.errors import SegdeployError
@@ -25,29 +17,12 @@ from segdeploy.machine import survey
 from segdeploy.models.cost import Cost, measure
 
 from .latency import Latency
+from .outside import call
 from .process import apart
 from .rounds import in_turns
+from .settled import Candidate, settled
 
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 WARM_UP = 5
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A network as it would be trained.
-
-    Attributes:
-        network: Its registered name.
-        arguments: What it is built with.
-    """
-
-    network: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Name of its row."""
-        return " ".join([self.network, *(f"{key}={value}" for key, value in self.arguments.items())])
 
 
 CANDIDATES = (
@@ -70,29 +45,9 @@ def exported(candidate: Candidate, folder: Path, size: tuple[int, int]) -> Path:
     Raises:
         SegdeployError: The command failed; the message is its own.
     """
-    height, width = size
-    dataset = datasets.load("streets", None, "val")
-    torch.manual_seed(0)
-    network = models.build(candidate.network, len(dataset.classes), **candidate.arguments)
-    # Norms that never saw a picture let the logits grow until rounding decides the labels, and the proof fails.
-    with torch.no_grad():
-        network.train()(torch.randn(4, 3, 128, 128))
-    stride = network.stride
-    assert isinstance(stride, int)
-    spec = InputSpec(height=height, width=width, mean=MEAN, std=STD, stride=stride)
-    card = ModelCard(architecture=candidate.network, arguments=dict(candidate.arguments), classes=dataset.classes, input=spec)
-    checkpoint, artifact = (folder / f"{candidate.name.replace(' ', '-')}{ending}" for ending in (".pt", ".onnx"))
-    save_checkpoint(checkpoint, Checkpoint(card=card, weights=network.state_dict(), state={}))
-    done = subprocess.run(  # noqa: S603 - this Python, and files of ours
-        [sys.executable, "-P", "-m", "segdeploy", "export", str(checkpoint), "--dataset", "streets", "--proof-pictures", "2"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        msg = f"{candidate.name} cannot be exported: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
-        raise SegdeployError(msg)
-    return artifact
+    checkpoint = settled(candidate, folder, size)
+    call(["segdeploy", "export", str(checkpoint), "--dataset", "streets", "--proof-pictures", "2"])
+    return checkpoint.with_suffix(".onnx")
 
 
 def timed(artifacts: Mapping[str, Path], *, rounds: int, runs: int, threads: int | None) -> dict[str, Latency]:
@@ -124,6 +79,14 @@ def in_markdown(costs: Mapping[str, Cost], latencies: Mapping[str, Latency]) -> 
     return "\n".join(lines)
 
 
+def conditions(size: tuple[int, int], threads: int | None, latencies: Mapping[str, Latency]) -> str:
+    """Say at which size and on which machine times were measured, and which of them are doubtful."""
+    machine = survey()
+    versions = ", ".join(f"{name} {machine.versions[name]}" for name in ("torch", "onnxruntime", "openvino") if name in machine.versions)
+    lines = ["\n{}x{}, {}, {} threads, {}".format(*size, machine.processor, threads or machine.cores, versions)]
+    return "\n".join([*lines, *(f"careful: {name}: {latency.noise}" for name, latency in latencies.items() if latency.noise)])
+
+
 @click.command()
 @click.option("--imgsz", type=ImageSize(), default="360,480", show_default=True, help="Height,width of the networks' input.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1), help="Processes of each network.")
@@ -142,14 +105,8 @@ def main(imgsz: tuple[int, int], rounds: int, runs: int, threads: int | None, on
                 artifacts[candidate.name] = exported(candidate, Path(folder), imgsz)
                 step(candidate.name)
         latencies = timed(artifacts, rounds=rounds, runs=runs, threads=threads)
-    machine = survey()
     click.echo(in_markdown(costs, latencies))
-    click.echo(
-        f"\n{height}x{width}, {machine.processor}, {threads or machine.cores} threads, ONNX Runtime {machine.versions['onnxruntime']}"
-    )
-    for name, latency in latencies.items():
-        if latency.noise:
-            click.echo(f"careful: {name}: {latency.noise}")
+    click.echo(conditions(imgsz, threads, latencies))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import torch
 from segdeploy import models
 from segdeploy.benchmarks.latency import Latency
 from segdeploy.benchmarks.network_row import work
-from segdeploy.benchmarks.networks import CANDIDATES, Candidate, in_markdown, timed
+from segdeploy.benchmarks.networks import CANDIDATES, in_markdown, timed
+from segdeploy.benchmarks.settled import Candidate
 from segdeploy.errors import SegdeployError
 from segdeploy.models.cost import Cost
 

@@ -1,0 +1,63 @@
+"""The table of formats and precisions: which files stand in it, and how much faster each is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from segdeploy.backends.loading import load_backend
+from segdeploy.benchmarks.latency import Latency
+from segdeploy.benchmarks.precisions import FILES, REFERENCE, files_here, in_markdown, make, times_as_fast
+from segdeploy.export.for_timing import write
+
+
+def always(milliseconds: float) -> Latency:
+    return Latency(rounds=((milliseconds,) * 4,) * 2)
+
+
+def test_files_of_openvino_need_its_extra() -> None:
+    """A machine without it measures the others."""
+    assert files_here(openvino=True) == list(FILES)
+    assert files_here(openvino=False) == ["TorchScript fp32", "ONNX Runtime fp32", "ONNX Runtime int8"]
+
+
+def test_every_file_is_made_beside_the_checkpoint(tmp_path: Path) -> None:
+    """Two precisions of one format must not overwrite each other."""
+    calls: list[Sequence[str]] = []
+
+    def run(arguments: Sequence[str]) -> str:
+        calls.append(arguments)
+        return ""
+
+    made = make(tmp_path / "unet.pt", ["ONNX Runtime fp32", "ONNX Runtime int8"], run)
+
+    paths = [tmp_path / name for name in ("unet.pt", "unet-fp32.onnx", "unet-int8.onnx")]
+    assert made == dict(zip([REFERENCE, "ONNX Runtime fp32", "ONNX Runtime int8"], paths, strict=True))
+    assert calls == [
+        ["segdeploy.export.for_timing", str(paths[0]), str(path), kind] for path, kind in zip(paths[1:], ("fp32", "int8"), strict=True)
+    ]
+
+
+def test_ratio_is_of_the_medians() -> None:
+    """By hand: 30 ms against 10 ms; what never varies has no interval."""
+    assert times_as_fast(always(10), always(30)) == pytest.approx((3, 3, 3))
+    ratio, low, high = times_as_fast(Latency(rounds=((8.0, 10.0, 12.0),)), always(30))
+    assert ratio == pytest.approx(3)
+    assert 30 / 12 <= low < 3 < high <= 30 / 8
+
+
+def test_table_has_a_row_for_each_file() -> None:
+    lines = in_markdown("unet", {REFERENCE: always(30), "ONNX Runtime fp32": always(12)}).splitlines()
+
+    assert lines == ["| unet | PyTorch fp32 | 30.0 (30.0–30.0) | 1 |", "| unet | ONNX Runtime fp32 | 12.0 (12.0–12.0) | 2.50 (2.50–2.50) |"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "precision"), [("a.onnx", "int8"), ("a.torchscript", "fp32")])
+def test_file_for_timing_is_one_that_runs(artifacts: Path, tmp_path: Path, name: str, precision: str) -> None:
+    """Nobody judged it, and it is loaded and run as any other."""
+    write(artifacts / "best.pt", tmp_path / name, precision=precision)
+
+    backend = load_backend(tmp_path / name, device="cpu", threads=1)
+    assert backend.card.precision == precision
+    assert backend.card.parity is None
