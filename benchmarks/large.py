@@ -3,9 +3,6 @@
 Timed is `segdeploy run --tile` from the picture's file to the mask's, in a process of its own. Not timed is the drawing of the picture.
 """
 
-import subprocess
-import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,16 +13,7 @@ from segdeploy.datasets import load
 from segdeploy.large_pictures import growing_picture
 from segdeploy.pixels import resize
 
-MEASURED = """
-import resource, sys
-from segdeploy.cli import main
-
-try:
-    main(sys.argv[1:])
-except SystemExit as error:
-    assert not error.code, error
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-"""
+from .spent import spend
 
 
 def draw(path: Path, *, height: int, width: int) -> None:
@@ -49,16 +37,10 @@ def main(model: Path, height: int, width: int, tile: str, overlap: int) -> None:
         picture = Path(folder) / "large.tif"
         draw(picture, height=height, width=width)
         options = ["--tile", tile, "--overlap", str(overlap), "--save", "mask", "--output", str(Path(folder) / "out")]
-        start = time.perf_counter()
-        arguments = ["run", "--model", str(model), "--image", str(picture), *options]
-        command = [sys.executable, "-c", MEASURED, *arguments]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - this Python, our own words
-        seconds = time.perf_counter() - start
+        found = spend(["run", "--model", str(model), "--image", str(picture), *options])
         size = (Path(folder) / "out" / "mask" / "large.tif").stat().st_size
-    peak = int(done.stdout.splitlines()[-1])
-    click.echo(
-        f"{width} x {height} pixels in tiles of {tile}: {seconds:.0f} s, {peak / 2**30:.2f} GiB at most, a mask of {size / 2**20:.1f} MiB"
-    )
+    spent = f"{found.seconds:.0f} s, {found.memory / 2**30:.2f} GiB at most"
+    click.echo(f"{width} x {height} pixels in tiles of {tile}: {spent}, a mask of {size / 2**20:.1f} MiB")
 
 
 if __name__ == "__main__":
