@@ -3,27 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from segdeploy.atomic import replacing
 from segdeploy.backends.base import Batch, NetworkAnswer
 from segdeploy.backends.loading import KINDS
 from segdeploy.backends.onnx_file import read_texts
-from segdeploy.backends.onnx_runtime import FAILURES, INPUT
+from segdeploy.backends.onnx_runtime import FAILURES
 from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError, ModelError
 
+from .dressing import dressed
 from .making import Artifact, Proving, finish
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
-OURS = "segdeploy_"
-"""What the names of added nodes and values begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,108 +195,7 @@ def adopt(foreign: Foreign, card: ModelCard, target: Path, *, bgr: bool, proving
     original = Original(foreign, card, bgr=bgr)
     known, answered = recognize(original, card, path=foreign.path)
     original.card = replace(known, precision=foreign.precision, conversion={"adopted_from": foreign.path.name})
-    candidate = Adopted(model=dressed(foreign, original.card, answered=answered, bgr=bgr))
+    model = dressed(foreign.model, original.card, taken=foreign.taken, given=foreign.given, answered=answered, bgr=bgr)
+    candidate = Adopted(model=model)
     with replacing(target) as part:
         return finish(target, part, candidate, kind=KINDS[".onnx"], reference=original, card=original.card, proving=proving)
-
-
-def dressed(foreign: Foreign, card: ModelCard, *, answered: tuple[int, int], bgr: bool) -> onnx.ModelProto:
-    """Put nodes before and behind a foreign graph, so that it takes uint8 pictures and answers what its card says.
-
-    Args:
-        foreign: The file, which stays as it is.
-        card: What it shall tell.
-        answered: Height and width of its answer.
-        bgr: Whether it takes blue-green-red.
-    """
-    model = onnx.ModelProto()
-    model.CopyFrom(foreign.model)
-    graph = model.graph
-    _rename(graph, {name: f"{OURS}inner_{name}" for name in (INPUT, card.output)})
-    taken, given = (f"{OURS}inner_{name}" if name in (INPUT, card.output) else name for name in (foreign.taken, foreign.given))
-    pictures = next(value.type.tensor_type.shape.dim[0].dim_value or "N" for value in graph.input if value.name == taken)
-    front = _front(graph, card, taken, half=foreign.half, bgr=bgr)
-    back = _back(graph, card, given, answered)
-    nodes = [*front, *graph.node, *back]
-    del graph.node[:], graph.output[:], graph.value_info[:]
-    graph.node.extend(nodes)
-    kept = [value for value in graph.input if value.name != taken]
-    del graph.input[:]
-    spec = card.input
-    sides = [pictures, "H", "W", 3] if spec.dynamic else [pictures, spec.height, spec.width, 3]
-    graph.input.extend([helper.make_tensor_value_info(INPUT, TensorProto.UINT8, sides), *kept])
-    graph.output.append(_output(card, pictures, answered))
-    return model
-
-
-def _output(card: ModelCard, pictures: int | str, answered: tuple[int, int]) -> onnx.ValueInfoProto:
-    spec = card.input
-    if card.output == "classes":
-        sides = [pictures, "H", "W"] if spec.dynamic else [pictures, spec.height, spec.width]
-        return helper.make_tensor_value_info("classes", TensorProto.UINT8, sides)
-    small = ["h", "w"] if spec.dynamic else list(answered)
-    return helper.make_tensor_value_info(card.output, TensorProto.FLOAT, [pictures, len(card.classes), *small])
-
-
-def _front(graph: onnx.GraphProto, card: ModelCard, taken: str, *, half: bool, bgr: bool) -> list[onnx.NodeProto]:
-    """Turn (N, H, W, 3) uint8 red-green-blue into what the foreign graph takes."""
-    spec = card.input
-    # (x / 255 - mean) / std as one multiplication and one addition, as in `Deployed`.
-    scale = np.array([1 / (255 * value) for value in spec.std], np.float32).reshape(1, 3, 1, 1)
-    shift = np.array([-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)], np.float32).reshape(1, 3, 1, 1)
-    graph.initializer.extend([numpy_helper.from_array(scale, f"{OURS}scale"), numpy_helper.from_array(shift, f"{OURS}shift")])
-    steps: list[tuple[str, list[str], dict[str, Any]]] = [
-        ("Transpose", [], {"perm": [0, 3, 1, 2]}),
-        ("Cast", [], {"to": TensorProto.FLOAT}),
-        ("Mul", [f"{OURS}scale"], {}),
-        ("Add", [f"{OURS}shift"], {}),
-    ]
-    if bgr:
-        graph.initializer.append(numpy_helper.from_array(np.array([2, 1, 0], np.int64), f"{OURS}order"))
-        steps.append(("Gather", [f"{OURS}order"], {"axis": 1}))
-    steps.append(("Cast", [], {"to": TensorProto.FLOAT16 if half else TensorProto.FLOAT}))
-    return _chain(INPUT, steps, taken)
-
-
-def _back(graph: onnx.GraphProto, card: ModelCard, given: str, answered: tuple[int, int]) -> list[onnx.NodeProto]:
-    """Turn what the foreign graph gives into float32 logits, or into uint8 classes of the input's size."""
-    if card.output != "classes":
-        return _chain(given, [("Cast", [], {"to": TensorProto.FLOAT})], card.output)
-    constants: dict[str, Any] = {
-        "planes": np.array([0, 1, *answered], np.int64),
-        "scales": np.array([1, 1, card.input.height / answered[0], card.input.width / answered[1]], np.float32),
-        # Not used, and not optional up to opset 12.
-        "region": np.array([], np.float32),
-        "first": np.array(0, np.int64),
-    }
-    graph.initializer.extend(numpy_helper.from_array(value, f"{OURS}{name}") for name, value in constants.items())
-    nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    steps: list[tuple[str, list[str], dict[str, Any]]] = [
-        ("Cast", [], {"to": TensorProto.FLOAT}),
-        ("Reshape", [f"{OURS}planes"], {}),
-        ("Resize", [f"{OURS}region", f"{OURS}scales"], dict(nearest)),
-        ("Gather", [f"{OURS}first"], {"axis": 1}),
-        ("Cast", [], {"to": TensorProto.UINT8}),
-    ]
-    return _chain(given, steps, card.output)
-
-
-def _chain(value: str, steps: list[tuple[str, list[str], dict[str, Any]]], end: str) -> list[onnx.NodeProto]:
-    """Make nodes of which each takes what the one before gives, from one value to another."""
-    names = [value, *(f"{OURS}{end}_{place}" for place in range(1, len(steps))), end]
-    return [
-        helper.make_node(kind, [names[place], *more], [names[place + 1]], name=f"{OURS}{kind}_{end}_{place}", **attributes)
-        for place, (kind, more, attributes) in enumerate(steps)
-    ]
-
-
-def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Give values of a graph other names, so that ours are free."""
-    for node in graph.node:
-        for values in (node.input, node.output):
-            values[:] = [names.get(value, value) for value in values]
-        for attribute in node.attribute:
-            for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-                _rename(inner, names)
-    for one in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
-        one.name = names.get(one.name, one.name)

@@ -15,11 +15,8 @@ from segdeploy.errors import ConfigError, MissingExtraError
 from segdeploy.runs import newest_best
 
 from .formats import FORMATS, PRECISIONS, choose_formats
-from .order import LEAST, Order
+from .order import LEAST, OPSET, Order
 from .telling import show
-
-OPSET = 21
-"""Newest opset that every ONNX Runtime from 1.20 on runs."""
 
 
 @click.command()

@@ -23,16 +23,10 @@ from .quantizing import layers_of, quantize
 from .ranges import measure_ranges
 from .sensitivity import rank
 from .to_onnx import OnnxCandidate
-from .trial import Remembered, Trial, by_turns, preferred
-
-PICTURES = 24
-"""Pictures of the proof that candidates are judged on; the last word has the whole proof."""
+from .trial import PICTURES, TIMED, Remembered, Trial, by_turns, preferred
 
 GROUPS = 24
 """Into how many groups the layers are put at most: each is quantized alone to find how sensitive it is."""
-
-RANKED_BY = 4
-"""Pictures on which groups are ranked, and times are measured."""
 
 SECONDS = 900.0
 """After this time no new candidate is tried."""
@@ -95,7 +89,7 @@ class Search:
             yield from ((self._quantized(made[trial]), trial) for trial in preferred(made))
             rule, reduced = _best(made).conversion["calibration"], _best(made).conversion["weight_bits"] == 7
             made.clear()
-            batches = self._calibration.some(RANKED_BY)
+            batches = self._calibration.some(TIMED)
             ranked = rank(self._candidate.model, ranges[rule], self._layers, batches=batches, reduced=reduced, on_step=self._on_step)
             count = 1
             # With more than half of it in float32 it would be int8 by name only.
@@ -121,7 +115,7 @@ class Search:
         model = quantize(self._candidate.model, ranges[rule], reduced=reduced, in_float=[*self._layers.always_float, *names])
         backend = self._open(path, model, precision="int8")
         found = prove(backend, reference, evidence=self._evidence, max_miou_drop=self._max_miou_drop, on_step=self._on_step)
-        latency, float_latency = by_turns(backend, plain, self._calibration.some(RANKED_BY))
+        latency, float_latency = by_turns(backend, plain, self._calibration.some(TIMED))
         bits = ", 7-bit weights" if reduced else ""
         kept = f", {len(in_float)} of {len(self._layers.groups)} groups fp32" if in_float else ""
         trial = Trial(

@@ -191,9 +191,9 @@ def _failure(path: Path, proof: Proof, layer: str, drawn: list[Path]) -> ProofEr
     seen = f"; the worst are drawn in {drawn[0].parent}" if drawn else ""
     if parity.max_miou_drop is not None and parity.miou is not None and parity.reference_miou is not None:
         budget = f"at most {100 * parity.max_miou_drop:g} points may be lost"
-        lost = f"it has {parity.miou:.2%} mIoU and PyTorch {parity.reference_miou:.2%}, and {budget}"
+        lost = f"it has {parity.miou:.2%} mIoU and {parity.against} {parity.reference_miou:.2%}, and {budget}"
     else:
-        lost = f"only {parity.agreement:.3%} of its labels are PyTorch's, and {parity.gate:.1%} are needed"
+        lost = f"only {parity.agreement:.3%} of its labels are {parity.against}'s, and {parity.gate:.1%} are needed"
     return ProofError(
         f"{path} was not written: on {parity.pictures} pictures ({parity.source}) {lost}; the first layer that diverges is {layer}{seen}"
     )

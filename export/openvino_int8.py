@@ -22,18 +22,12 @@ from .evidence import Evidence, Some
 from .proof import prove
 from .quiet import quiet
 from .to_openvino import OpenVinoCandidate
-from .trial import Remembered, Trial, by_turns, preferred
+from .trial import PICTURES, TIMED, Remembered, Trial, by_turns, preferred
 
 # NNCF reports each use to its makers; this is the switch that it has for that, read when it is imported.
 os.environ.setdefault("NNCF_CI", "1")
 
 import nncf
-
-PICTURES = 24
-"""Pictures of the proof that candidates are judged on; the last word has the whole proof."""
-
-TIMED = 4
-"""Pictures on which times are measured."""
 
 RETURNED = 24
 """How many layers are returned to float at most, one after the other."""

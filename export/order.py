@@ -9,6 +9,10 @@ LEAST = 64
 """Pictures that a calibration needs: with fewer, the range of an activation is an accident."""
 
 
+OPSET = 21
+"""Newest version of ONNX's operators that every ONNX Runtime from 1.20 on runs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """What an export shall be.
@@ -34,7 +38,7 @@ class Order:
     confidence: bool = False
     imgsz: tuple[int, int] | None = None
     dynamic: bool = False
-    opset: int = 21
+    opset: int = OPSET
     dataset: str | None = None
     data: Path | None = None
     files: tuple[Path, ...] = ()

@@ -46,13 +46,12 @@ def _scores(parity: Parity) -> tuple[str, str, str]:
 def in_words(artifact: "Artifact") -> str:
     """Tell what was written and how it was proven."""
     parity = artifact.parity
-    reference = "PyTorch" if parity.reference.startswith("torch") else "the original"
     budget = f"{parity.gate:.1%}"
     if parity.max_miou_drop is not None and parity.miou is not None:
         budget = f"{100 * parity.max_miou_drop:g} points of mIoU"
     lines = [
         f"{artifact.path}  {artifact.size / 1e6:.1f} MB",
-        f"  labels equal to {reference}'s: {parity.agreement:.4%}, near boundaries {parity.boundary_agreement:.4%} (gate {budget})",
+        f"  labels equal to {parity.against}'s: {parity.agreement:.4%}, near boundaries {parity.boundary_agreement:.4%} (gate {budget})",
         f"  pictures: {parity.pictures} of {parity.source}, on {artifact.device}",
     ]
     found = [(share, label.name) for share, label in zip(parity.class_agreement, artifact.card.classes, strict=True) if share is not None]
@@ -63,7 +62,7 @@ def in_words(artifact: "Artifact") -> str:
             f"  largest difference of {'a logit' if artifact.card.output == 'logits' else 'a probability'}: {parity.largest_difference:.2g}"
         )
     if parity.miou is not None and parity.reference_miou is not None:
-        lines.append(f"  mIoU {parity.miou:.2%}, {reference}'s {parity.reference_miou:.2%}")
+        lines.append(f"  mIoU {parity.miou:.2%}, {parity.against}'s {parity.reference_miou:.2%}")
     if artifact.worst:
         lines.append(f"  where they differ: {artifact.worst[0].parent}")
     return "\n".join(lines)

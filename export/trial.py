@@ -12,6 +12,12 @@ from segdeploy.parity import Parity
 
 Clock = Callable[[], float]
 
+PICTURES = 24
+"""Pictures of the proof that candidates are judged on; the last word has the whole proof."""
+
+TIMED = 4
+"""Pictures on which times are measured."""
+
 RUNS = 15
 """Timed runs of each of two files, taking turns."""
 

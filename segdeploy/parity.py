@@ -44,6 +44,11 @@ class Parity:
     max_miou_drop: float | None = None
 
     @property
+    def against(self) -> str:
+        """What the file was compared with, in a word or two: PyTorch, or the foreign file that was adopted."""
+        return "PyTorch" if self.reference.startswith("torch") else "the original"
+
+    @property
     def passed(self) -> bool:
         """Whether the file is good enough; a number that is none never is."""
         if self.max_miou_drop is None or self.miou is None or self.reference_miou is None:

@@ -21,12 +21,13 @@ from segdeploy.datasets.streets import Streets
 from segdeploy.errors import ConfigError, ExportError, GateError
 from segdeploy.export.calibration import Calibration, gather_calibration
 from segdeploy.export.evidence import Split
+from segdeploy.export.exporting import Made
 from segdeploy.export.int8 import Search
-from segdeploy.export.making import Candidate, Proving, make_best
+from segdeploy.export.making import Artifact, Candidate, Proving, make_best
 from segdeploy.export.quantizing import layers_of, quantize
 from segdeploy.export.ranges import SAMPLED, Collector, thinned
 from segdeploy.export.sensitivity import rank
-from segdeploy.export.telling import show_trials
+from segdeploy.export.telling import show, show_trials
 from segdeploy.export.to_onnx import OnnxCandidate
 from segdeploy.export.to_torchscript import TorchScriptCandidate
 from segdeploy.export.to_torchscript import convert as to_torchscript
@@ -251,6 +252,19 @@ def test_table_tells_what_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1] == ["minmax", "49.51%", "0.49", "99.00%", "10.0", "20.0", "2.00x", "0.0", "passes"]
     assert lines[2] == ["entropy", "40.00%", "10.00", "99.00%", "10.0", "5.0", "0.50x", "0.0", "fails"]
     assert lines[3] == ["x", "99.00%", "10.0", "20.0", "2.00x", "0.0", "passes"]
+
+
+def test_file_that_is_slower_than_float32_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever asks for 8 bits wants speed; on some machines and networks there is none."""
+    slow, fast = trial("entropy", speed=0.5), trial("minmax", speed=2)
+    found = replace(parity(), class_agreement=(1.0, None))
+
+    for chosen in (slow, fast):
+        card = replace(CARD, conversion=chosen.conversion)
+        artifact = Artifact(path=Path("best-int8.onnx"), size=1, card=card, parity=found, device="cpu")
+        show(Made(artifact=artifact, trials=(slow, fast)))
+
+    assert capsys.readouterr().out.count("int8 is slower than fp32 on this machine: 10.0 ms against 5.0 ms") == 1
 
 
 # --- the whole ---

@@ -68,8 +68,8 @@ def test_parity_survives_json():
         Parity.from_dict({**parity.to_dict(), "agreement": "all"})
 
 
-def judged(agreement, miou, reference_miou, budget):
-    parity = Parity(
+def compared(reference, *, agreement=1, miou=None, reference_miou=None, budget=None):
+    return Parity(
         agreement=agreement,
         boundary_agreement=1,
         class_agreement=(),
@@ -78,11 +78,20 @@ def judged(agreement, miou, reference_miou, budget):
         reference_miou=reference_miou,
         pictures=1,
         source="",
-        reference="",
+        reference=reference,
         gate=0.98,
         max_miou_drop=budget,
     )
-    return parity.passed
+
+
+def judged(agreement, miou, reference_miou, budget):
+    return compared("", agreement=agreement, miou=miou, reference_miou=reference_miou, budget=budget).passed
+
+
+def test_what_a_file_was_compared_with_is_named():
+    """An adopted file never saw PyTorch."""
+    assert compared("torch 2.9.0 cpu float32").against == "PyTorch"
+    assert compared("onnxruntime on numbers prepared by numpy float32").against == "the original"
 
 
 @pytest.mark.parametrize(
