@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from segdeploy.plugins import LOADED
+
 if TYPE_CHECKING:
     from segdeploy.export.making import Candidate
+
+
+@pytest.fixture(autouse=True)
+def own_plugins() -> Iterator[None]:
+    """Forget which plugins a test loaded: commands that later tests start would be given them."""
+    yield
+    LOADED.clear()
 
 
 @pytest.fixture(scope="session")
