@@ -18,6 +18,7 @@ from segdeploy.errors import ConfigError, ExportError
 from segdeploy.export.to_onnx import convert
 from segdeploy.export.to_pt2 import convert as to_pt2
 from segdeploy.models import Deployed
+from segdeploy.models.context import DeepAggregation
 from segdeploy.pixels import Batch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "ddrnet23slim": {"width": 8},
     "deeplabv3plus": {"backbone": "mobilenet_v3_large"},
-    "lightfpn": {"backbone": "mobilenet_v3_large"},
+    "lightfpn": {"backbone": "timm:resnet10t"},
     "unet": {"width": 4},
 }
 """What makes a network small."""
@@ -35,11 +36,19 @@ SHAPES = [(1, 3, 4), (3, 1, 1), (2, 1, 5), (1, 7, 2), (1, 3, 17)]
 
 
 def settled(name: str) -> Deployed:
-    """Build a network, let its norms see pictures, and put them into their convolutions: none asks for a size, and each costs time."""
+    """Build a network of few blocks, and let its norms see pictures."""
     torch.manual_seed(0)
     network = models.build(name, 4, **ARGUMENTS.get(name, {}))
+    if name == "regseg":
+        # What is left has every dilation once.
+        del network.sixteenth[7:-1], network.sixteenth[3:6]
+    return deployed(network, 4 * network.stride + 32)
+
+
+def deployed(network: nn.Module, side: int) -> Deployed:
+    """Let norms see pictures, and put them into their convolutions: none asks for a size, and each costs time."""
     with torch.no_grad():
-        network.train()(torch.randn(4, 3, 4 * network.stride + 32, 4 * network.stride + 32))
+        network.train()(torch.randn(4, 3, side, side))
     network.eval()
     for module in network.modules():
         if isinstance(module, nn.Sequential):
@@ -82,8 +91,10 @@ def test_exported_network_answers_as_pytorch_at_every_size(tmp_path: Path, name:
 
 @pytest.mark.slow
 def test_exported_program_answers_from_the_smallest_proven_size_on(tmp_path: Path) -> None:
-    """torch.export would refuse DDRNet's pictures below 513 pixels; below the proven ones a sentence is better than a wrong answer."""
-    network, card = settled("ddrnet23slim"), card_of("ddrnet23slim", stride=8, height=48, width=64)
+    """DDRNet's windows are one value below 65 pixels here, which torch.export would refuse; below what was proven, a sentence is better."""
+    torch.manual_seed(0)
+    network = deployed(nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), DeepAggregation(8, 8, 4)), 136)
+    card = card_of("windows", stride=8, height=48, width=64)
     to_pt2(network, card).write(tmp_path / "network.pt2", {CARD_KEY: card.to_json()})
     file, reference = load_backend(tmp_path / "network.pt2", device="cpu", threads=1), EagerBackend(network, card)
 
