@@ -16,7 +16,8 @@ from .report import Report
 from .to_markdown import body
 
 INTRODUCTION = (
-    "# Performance\n\nWritten by `make performance`; no figure here was typed. [benchmarks.md](benchmarks.md) says how it is measured. "
+    "# Performance\n\nPut together by `python -m segdeploy.benchmarks.performance`, which `make performance` runs; no figure here was typed. "
+    "[benchmarks.md](benchmarks.md) says how it is measured. "
     "Ratios hold elsewhere, times do not."
 )
 
