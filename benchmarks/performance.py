@@ -16,7 +16,7 @@ from .report import Report
 from .to_markdown import body
 
 INTRODUCTION = (
-    "# Performance\n\nPut together by `python -m segdeploy.benchmarks.performance`, which `make performance` runs; no figure here was typed. "
+    "# Performance\n\nPut together by `python -m segdeploy.benchmarks.performance`, as `make performance` does; no figure here was typed. "
     "[benchmarks.md](benchmarks.md) says how it is measured. "
     "Ratios hold elsewhere, times do not."
 )
