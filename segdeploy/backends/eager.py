@@ -14,7 +14,43 @@ from segdeploy.machine import cores
 from segdeploy.models import Deployed
 
 
-class EagerBackend:
+class ModuleBackend:
+    """Whatever PyTorch runs as a module."""
+
+    name = "torch"
+    """What stands before the device."""
+
+    def __init__(self, module: torch.nn.Module, card: ModelCard, *, device: torch.device) -> None:
+        """Wrap a loaded module.
+
+        Args:
+            module: Takes what `run` is given, on `device`.
+            card: What it is.
+            device: Where its weights lie.
+        """
+        self._module = module
+        self._card = card
+        self._device = device
+
+    @property
+    def card(self) -> ModelCard:
+        """The card that the file carries, or that was given."""
+        return self._card
+
+    @property
+    def device(self) -> str:
+        """For example "torch cpu"."""
+        return f"{self.name} {device_name(self._device)}"
+
+    def run(self, batch: Batch) -> NetworkAnswer:
+        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
+        check_batch(batch, self._card)
+        with torch.inference_mode():
+            answer = self._module(to_tensor(batch).to(self._device))
+        return to_array(answer, self._card)
+
+
+class EagerBackend(ModuleBackend):
     """A network as PyTorch runs it, operation by operation."""
 
     def __init__(self, network: Deployed, card: ModelCard, *, device: str | torch.device = "cpu") -> None:
@@ -26,27 +62,13 @@ class EagerBackend:
             device: Where it runs.
         """
         # Convolutions are faster on channels_last, which a batch of pictures is before it is permuted.
-        self._network = network.to(torch.device(device)).to(memory_format=torch.channels_last)
-        self._card = card
-        self._device = torch.device(device)
-
-    @property
-    def card(self) -> ModelCard:
-        """The card that was given."""
-        return self._card
-
-    @property
-    def device(self) -> str:
-        """For example "torch cpu"."""
-        return f"torch {device_name(self._device)}"
+        moved = network.to(torch.device(device)).to(memory_format=torch.channels_last)
+        super().__init__(moved, card, device=torch.device(device))
 
     def run(self, batch: Batch) -> NetworkAnswer:
-        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
-        assert not self._network.training
-        check_batch(batch, self._card)
-        with torch.inference_mode():
-            answer = self._network(to_tensor(batch).to(self._device))
-        return to_array(answer, self._card)
+        """Answer as any module does; never in training mode, where norms would follow the batch."""
+        assert not self._module.training
+        return super().run(batch)
 
 
 def load(

@@ -6,52 +6,31 @@ from pathlib import Path
 import torch
 from torch.export.passes import move_to_device_pass
 
-from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
-from segdeploy.backends.eager import choose_device, device_name, to_array, to_tensor
+from segdeploy.backends.base import Batch, NetworkAnswer, card_of
+from segdeploy.backends.eager import ModuleBackend, choose_device
 from segdeploy.backends.pt2_file import read_texts
-from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError, ModelError
 from segdeploy.machine import cores
 
 
-class ExportedProgramBackend:
+class ExportedProgramBackend(ModuleBackend):
     """A graph of operators as PyTorch runs it, one after the other."""
 
-    def __init__(self, module: torch.nn.Module, card: ModelCard, *, device: torch.device) -> None:
-        """Wrap a loaded program.
-
-        Args:
-            module: Takes what `run` is given, on `device`.
-            card: What it is.
-            device: Where its constants lie.
-        """
-        self._module = module
-        self._card = card
-        self._device = device
-
-    @property
-    def card(self) -> ModelCard:
-        """The card that the file carries."""
-        return self._card
-
-    @property
-    def device(self) -> str:
-        """For example "pt2 cpu"."""
-        return f"pt2 {device_name(self._device)}"
+    name = "pt2"
 
     def run(self, batch: Batch) -> NetworkAnswer:
-        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
-        check_batch(batch, self._card)
+        """Answer as any module does; a file of free sizes answers down to the smallest that it was proven at.
+
+        Raises:
+            ConfigError: The batch is smaller, or none that the card allows.
+        """
         try:
-            with torch.inference_mode():
-                answer = self._module(to_tensor(batch).to(self._device))
+            return super().run(batch)
         except RuntimeError as error:
-            # A file of free sizes answers down to the smallest that it was proven at.
             if "Expected input at" not in str(error):
                 raise
             msg = f"a batch of shape {batch.shape} was given, and this exported program takes larger ones ({error}); or export it as ONNX"
             raise ConfigError(msg) from error
-        return to_array(answer, self._card)
 
 
 def load(

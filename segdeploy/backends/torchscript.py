@@ -10,44 +10,16 @@ from pathlib import Path
 import torch
 
 from segdeploy.backends.archive_file import read_texts
-from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
-from segdeploy.backends.eager import choose_device, device_name, to_array, to_tensor
-from segdeploy.card import ModelCard
+from segdeploy.backends.base import card_of
+from segdeploy.backends.eager import ModuleBackend, choose_device
 from segdeploy.errors import ModelError
 from segdeploy.machine import cores
 
 
-class TorchScriptBackend:
+class TorchScriptBackend(ModuleBackend):
     """A frozen TorchScript module."""
 
-    def __init__(self, module: torch.jit.ScriptModule, card: ModelCard, *, device: torch.device) -> None:
-        """Wrap a loaded module.
-
-        Args:
-            module: Takes what `run` is given, on `device`.
-            card: What it is.
-            device: Where its constants lie.
-        """
-        self._module = module
-        self._card = card
-        self._device = device
-
-    @property
-    def card(self) -> ModelCard:
-        """The card that the file carries."""
-        return self._card
-
-    @property
-    def device(self) -> str:
-        """For example "torchscript cpu"."""
-        return f"torchscript {device_name(self._device)}"
-
-    def run(self, batch: Batch) -> NetworkAnswer:
-        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
-        check_batch(batch, self._card)
-        with torch.inference_mode():
-            answer = self._module(to_tensor(batch).to(self._device))
-        return to_array(answer, self._card)
+    name = "torchscript"
 
 
 def load(
