@@ -17,12 +17,10 @@ def open_both(recipe: Recipe, *, room: float) -> tuple[Cached, Cached]:
     Raises:
         DataError: One cannot be used, or is empty.
     """
-    train = val = open_split(recipe, "train")
-    if recipe.overfit:
-        train = val = First(train, recipe.overfit)
-    else:
-        val = open_split(recipe, "val")
-        train = Joined(train, val) if recipe.final else train
+    whole = open_split(recipe, "train")
+    few = First(whole, recipe.overfit) if recipe.overfit else None
+    val = few or open_split(recipe, "val")
+    train = few or (Joined(whole, val) if recipe.final else whole)
     total = len(train) + len(val)
     return Cached(train, room * len(train) / total), Cached(val, room * len(val) / total)
 
