@@ -16,6 +16,7 @@ from .evidence import Evidence
 from .formats import FORMATS
 from .making import Candidate, Search
 from .order import LEAST, Order
+from .trial import Judge
 
 EXTRAS = {"onnx": "export", "onnxscript": "export", "openvino": "openvino", "nncf": "openvino"}
 """Extra that brings a library which only some formats need."""
@@ -67,9 +68,8 @@ def search_int8(
         note(f"{calibration.source} has {len(calibration)} pictures; a calibration is trusted from {LEAST} on")
     candidate, kind = convert(name, network, card=replace(card, precision="fp32"), opset=order.opset)
     module = neighbour({"onnx": "int8", "openvino": "openvino_int8"}[name])
-    search: Search = module.Search(
-        candidate, card, calibration=calibration, evidence=evidence, max_miou_drop=order.max_miou_drop, on_step=on_step
-    )
+    judge = Judge(calibration=calibration, evidence=evidence, max_miou_drop=order.max_miou_drop, on_step=on_step)
+    search: Search = module.Search(candidate, card, judge)
     return search, kind
 
 

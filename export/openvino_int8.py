@@ -15,14 +15,11 @@ from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import KINDS
 from segdeploy.backends.openvino_ir import INPUT, OpenVinoBackend
 from segdeploy.card import CARD_KEY, ModelCard
-from segdeploy.datasets.sample import spread
 
 from .calibration import Calibration
-from .evidence import Evidence, Some
-from .proof import prove
 from .quiet import quiet
 from .to_openvino import OpenVinoCandidate
-from .trial import PICTURES, TIMED, Remembered, Trial, by_turns, preferred
+from .trial import Judge, Remembered, Trial, preferred
 
 # NNCF reports each use to its makers; this is the switch that it has for that, read when it is imported.
 os.environ.setdefault("NNCF_CI", "1")
@@ -39,33 +36,18 @@ PRESETS = {"symmetric": nncf.QuantizationPreset.PERFORMANCE, "mixed": nncf.Quant
 class Search:
     """The candidates of one network, tried one after the other."""
 
-    def __init__(
-        self,
-        candidate: OpenVinoCandidate,
-        card: ModelCard,
-        *,
-        calibration: Calibration,
-        evidence: Evidence,
-        max_miou_drop: float,
-        on_step: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, candidate: OpenVinoCandidate, card: ModelCard, judge: Judge) -> None:
         """Prepare the search.
 
         Args:
             candidate: The network in float32.
             card: What the file will tell; its precision is int8.
-            calibration: Pictures of the training split.
-            evidence: Pictures of the proof.
-            max_miou_drop: How much mIoU may be lost, in [0, 1].
-            on_step: Called after each step, with a few words.
+            judge: Finds out what candidates are worth.
         """
-        self.trials: list[Trial] = []
+        self.trials = judge.trials
         self._candidate = candidate
         self._card = card
-        self._calibration = calibration
-        self._evidence = Some(evidence=evidence, indices=spread(len(evidence), PICTURES))
-        self._max_miou_drop = max_miou_drop
-        self._on_step = on_step
+        self._judge = judge
 
     def __iter__(self) -> Iterator[tuple[OpenVinoCandidate, Trial]]:
         """Give the candidates that pass on some of the pictures, the fastest first; layers return to float only where none does."""
@@ -73,17 +55,17 @@ class Search:
             path = Path(name) / "candidate.xml"
             plain = self._open(path, self._candidate.model, precision="fp32")
             reference = Remembered(plain)
-            pictures = nncf.Dataset(_Read(self._calibration, self._on_step), lambda batch: {INPUT: batch})
+            pictures = nncf.Dataset(_Read(self._judge.calibration, self._judge.on_step), lambda batch: {INPUT: batch})
             made = {}
             for preset, value in PRESETS.items():
                 with quiet(), contextlib.redirect_stdout(io.StringIO()):
-                    model = nncf.quantize(self._candidate.model, pictures, preset=value, subset_size=len(self._calibration))
-                trial = self._judge(path, model, preset, plain=plain, reference=reference)
+                    model = nncf.quantize(self._candidate.model, pictures, preset=value, subset_size=len(self._judge.calibration))
+                trial = self._try(path, model, preset, plain=plain, reference=reference)
                 made[trial] = model
             yield from ((self._quantized(made[trial]), trial) for trial in preferred(made))
             preset = max(made, key=lambda trial: trial.score).name
             model = self._returned(preset, pictures, reference)
-            trial = self._judge(path, model, f"{preset}, layers returned to float", plain=plain, reference=reference)
+            trial = self._try(path, model, f"{preset}, layers returned to float", plain=plain, reference=reference)
             if trial.parity.passed:
                 yield self._quantized(model), trial
 
@@ -92,7 +74,7 @@ class Search:
 
         def score(compiled: openvino.CompiledModel, _: Iterable[Any]) -> tuple[float, None]:
             backend = OpenVinoBackend(compiled, self._card, device="CPU")
-            parity = prove(backend, reference, evidence=self._evidence, on_step=self._on_step).parity
+            parity = self._judge.compare(backend, reference)
             return parity.agreement if parity.miou is None else parity.miou, None
 
         with quiet(), contextlib.redirect_stdout(io.StringIO()):
@@ -101,24 +83,19 @@ class Search:
                 pictures,
                 nncf.Dataset([None]),
                 score,
-                max_drop=self._max_miou_drop,
+                max_drop=self._judge.max_miou_drop,
                 preset=PRESETS[preset],
-                subset_size=len(self._calibration),
+                subset_size=len(self._judge.calibration),
                 advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(max_num_iterations=RETURNED),
             )
         return model
 
-    def _judge(self, path: Path, model: openvino.Model, name: str, *, plain: Backend, reference: Backend) -> Trial:
+    def _try(self, path: Path, model: openvino.Model, name: str, *, plain: Backend, reference: Backend) -> Trial:
         """Find out what a candidate is worth."""
         backend = self._open(path, model, precision="int8")
-        found = prove(backend, reference, evidence=self._evidence, max_miou_drop=self._max_miou_drop, on_step=self._on_step)
-        latency, float_latency = by_turns(backend, plain, self._calibration.some(TIMED))
         size = sum(one.stat().st_size for one in (path, *KINDS[".xml"].companions(path)))
-        source = {"calibration_pictures": len(self._calibration), "calibration_source": self._calibration.source}
-        conversion = {"calibration": name, **source, "made_by": f"nncf {nncf.__version__}"}
-        trial = Trial(name=name, parity=found.parity, latency=latency, float_latency=float_latency, size=size, conversion=conversion)
-        self.trials.append(trial)
-        return trial
+        conversion = {"calibration": name, "made_by": f"nncf {nncf.__version__}"}
+        return self._judge.judge(name, backend, plain=plain, reference=reference, size=size, conversion=conversion)
 
     def _quantized(self, model: openvino.Model) -> OpenVinoCandidate:
         return replace(self._candidate, model=model, precision="int8")

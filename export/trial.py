@@ -8,7 +8,12 @@ from typing import Any
 
 from segdeploy.backends.base import Backend, Batch, NetworkAnswer
 from segdeploy.card import ModelCard
+from segdeploy.datasets.sample import spread
 from segdeploy.parity import Parity
+
+from .calibration import Calibration
+from .evidence import Evidence, Some
+from .proof import prove
 
 Clock = Callable[[], float]
 
@@ -59,6 +64,57 @@ class Trial:
         """Give the values as JSON knows them."""
         times = {"milliseconds": self.latency, "fp32_milliseconds": self.float_latency}
         return {"name": self.name, "passed": self.parity.passed, **times, "bytes": self.size, "parity": self.parity.to_dict()}
+
+
+class Judge:
+    """Finds out what candidates are worth, on some of the pictures of the proof.
+
+    Attributes:
+        trials: What was found so far.
+        calibration: Pictures of the training split, on which times are measured too.
+        max_miou_drop: How much mIoU may be lost, in [0, 1].
+        on_step: Called after each step, with a few words.
+    """
+
+    def __init__(
+        self, *, calibration: Calibration, evidence: Evidence, max_miou_drop: float, on_step: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Choose the pictures.
+
+        Args:
+            calibration: Pictures of the training split.
+            evidence: Pictures of the proof.
+            max_miou_drop: How much mIoU may be lost, in [0, 1].
+            on_step: Called after each step, with a few words.
+        """
+        self.trials: list[Trial] = []
+        self.calibration = calibration
+        self.max_miou_drop = max_miou_drop
+        self.on_step = on_step
+        self._evidence = Some(evidence=evidence, indices=spread(len(evidence), PICTURES))
+
+    def compare(self, backend: Backend, reference: Backend) -> Parity:
+        """Prove a candidate on these pictures."""
+        return prove(backend, reference, evidence=self._evidence, max_miou_drop=self.max_miou_drop, on_step=self.on_step).parity
+
+    def judge(self, name: str, backend: Backend, *, plain: Backend, reference: Backend, size: int, conversion: Mapping[str, Any]) -> Trial:
+        """Find out what a candidate is worth, and remember it.
+
+        Args:
+            name: How it is computed, in words.
+            backend: The candidate.
+            plain: The file in float32, beside which it is timed.
+            reference: What it must answer.
+            size: Size of its file, in bytes.
+            conversion: What its card shall tell, beside the calibration's pictures.
+        """
+        parity = self.compare(backend, reference)
+        latency, float_latency = by_turns(backend, plain, self.calibration.some(TIMED))
+        source = {"calibration_pictures": len(self.calibration), "calibration_source": self.calibration.source}
+        told = {**source, **conversion}
+        trial = Trial(name=name, parity=parity, latency=latency, float_latency=float_latency, size=size, conversion=told)
+        self.trials.append(trial)
+        return trial
 
 
 def preferred(trials: Iterable[Trial]) -> list[Trial]:

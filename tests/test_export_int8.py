@@ -31,7 +31,7 @@ from segdeploy.export.telling import show, show_trials
 from segdeploy.export.to_onnx import OnnxCandidate
 from segdeploy.export.to_torchscript import TorchScriptCandidate
 from segdeploy.export.to_torchscript import convert as to_torchscript
-from segdeploy.export.trial import RUNS, Remembered, Trial, by_turns, preferred
+from segdeploy.export.trial import RUNS, Judge, Remembered, Trial, by_turns, preferred
 from segdeploy.parity import Parity
 
 CLASSES = (LabelClass(name="a", color=(0, 0, 0)), LabelClass(name="b", color=(1, 1, 1)))
@@ -335,7 +335,7 @@ def search_on(artifacts: Path, candidate: OnnxCandidate, pictures: datasets.Data
     val = Streets(split="val", count=3, height=45, width=60)
     calibration = Calibration(source="streets train", dataset=pictures, indices=(0, 1), spec=card.input)
     evidence = Split(source="streets val", dataset=val, indices=[0, 1, 2], with_truth=with_truth)
-    return Search(candidate, card, calibration=calibration, evidence=evidence, max_miou_drop=0.01)
+    return Search(candidate, card, Judge(calibration=calibration, evidence=evidence, max_miou_drop=0.01))
 
 
 @pytest.mark.slow
