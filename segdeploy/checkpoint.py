@@ -1,7 +1,5 @@
 """Weights and their card in one file; nothing in it is ever executed."""
 
-import pickle
-import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from segdeploy import models
 from segdeploy.atomic import replacing
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.errors import ConfigError, ModelError
+from segdeploy.plain_file import read_plain
 
 WEIGHTS_KEY = "weights"
 STATE_KEY = "state"
@@ -91,17 +90,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         msg = f"there is no file {path}; name a checkpoint that 'segdeploy train' wrote"
         raise ModelError(msg)
     _check_container(path)
-    try:
-        with warnings.catch_warnings():
-            # PyTorch wonders about the pickles of others before it refuses them; our sentence says it all.
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        msg = f"{path} holds more than tensors and plain values and was not loaded; use only checkpoints that 'segdeploy train' wrote"
-        raise ModelError(msg) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        msg = f"{path} is no checkpoint or a damaged one ({type(error).__name__}); train again or use another file"
-        raise ModelError(msg) from error
+    content = read_plain(path, advice="use only checkpoints that 'segdeploy train' wrote")
     if not isinstance(content, dict) or not {CARD_KEY, WEIGHTS_KEY, STATE_KEY} <= content.keys():
         msg = f"{path} carries no card; was it written by 'segdeploy train'?"
         raise ModelError(msg)

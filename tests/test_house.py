@@ -15,7 +15,7 @@ WORKSHOPS = ("train", "export", "benchmarks")
 FLOORS = [
     {"__init__", "errors"},
     {"atomic", "machine", "memory", "plugins", "scores", "assets"},
-    {"parity", "parallel", "runs", "console", "box"},
+    {"parity", "parallel", "runs", "console", "box", "plain_file"},
     {"card"},
     {"pictures", "enlarge", "polygons", "rle"},
     {"confidence"},
@@ -62,7 +62,7 @@ FLOORS = [
 
 # Only these import the library at their top; `run` on an ONNX file reaches none of torch's.
 HEAVY = {
-    "torch": {"checkpoint", "models", "backends.eager", "backends.exported_program", "backends.torchscript"},
+    "torch": {"checkpoint", "plain_file", "models", "backends.eager", "backends.exported_program", "backends.torchscript"},
     "onnxruntime": {"backends.onnx_runtime", "backends.providers"},
     "onnx": set(),
     "openvino": {"backends.openvino_ir"},

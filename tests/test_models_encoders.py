@@ -157,8 +157,8 @@ def test_file_that_holds_no_weights_is_told(tmp_path: Path) -> None:
     (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
     torch.save([1, 2], tmp_path / "list.pt")
 
-    for name in ("missing.pt", "damaged.pt", "damaged.safetensors"):
-        with pytest.raises(ModelError, match="cannot be read as weights"):
+    for name, told in (("missing.pt", "there is no"), ("damaged.pt", "cannot be read"), ("damaged.safetensors", "cannot be read")):
+        with pytest.raises(ModelError, match=told):
             models.load_backbone(network, str(tmp_path / name))
     with pytest.raises(ModelError, match="table of tensors"):
         models.load_backbone(network, str(tmp_path / "list.pt"))

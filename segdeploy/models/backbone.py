@@ -1,14 +1,13 @@
 """Weights that a backbone begins with."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from segdeploy.errors import ConfigError, ModelError
 from segdeploy.models.encoders import Encoder
+from segdeploy.plain_file import read_plain
 
 IMAGENET = "imagenet"
 
@@ -49,27 +48,11 @@ def read_tensors(path: Path) -> Mapping[str, Tensor]:
     Raises:
         ModelError: The file is missing, damaged, or holds something else.
     """
-    try:
-        content = read_safetensors(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        msg = f"{path} cannot be read as weights ({type(error).__name__}); give '{IMAGENET}', or a file with a table of tensors"
-        raise ModelError(msg) from error
+    content = read_plain(path, advice=f"give '{IMAGENET}', or a file with a table of tensors")
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         msg = f"{path} holds something else than a table of tensors; give the state_dict of a backbone"
         raise ModelError(msg)
     return content
-
-
-def read_safetensors(path: Path) -> Mapping[str, Tensor]:
-    """Read a file of safetensors, a library that the extra `train` brings."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        weights: Mapping[str, Tensor] = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
-    return weights
 
 
 def shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
