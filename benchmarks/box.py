@@ -20,6 +20,7 @@ from segdeploy import box
 from segdeploy.atomic import replacing, write_bytes, write_text
 from segdeploy.backends.loading import load_backend, read_card
 from segdeploy.checkpoint import load_checkpoint
+from segdeploy.commands.invoking import invoke
 from segdeploy.console import progress
 from segdeploy.datasets.street.light import WEATHERS
 from segdeploy.datasets.streets import drive
@@ -193,8 +194,4 @@ def main(*, checkpoint: Path, data: Path, run: Path | None, judged: Path | None,
 
 
 if __name__ == "__main__":
-    try:
-        main.main(standalone_mode=False)
-    except SegdeployError as error:
-        click.echo(f"segdeploy: {error}", err=True)
-        raise SystemExit(error.exit_code) from error
+    invoke(main, name="python -m segdeploy.benchmarks.box")

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from segdeploy.card import LabelClass
+from segdeploy.commands.invoking import invoke
 from segdeploy.datasets import load
 from segdeploy.machine import cores
 from segdeploy.overlay import Painter, draw_legend, palette
@@ -68,4 +69,4 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    invoke(main, name="python -m segdeploy.benchmarks.drawing")

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from segdeploy import models
+from segdeploy.commands.invoking import invoke
 from segdeploy.commands.size import ImageSize
 from segdeploy.machine import survey
 
@@ -31,4 +32,4 @@ def main(network: str, imgsz: tuple[int, int], formats: str, pictures: int) -> N
 
 
 if __name__ == "__main__":
-    main()
+    invoke(main, name="python -m segdeploy.benchmarks.export_cost")

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import click
 import numpy as np
 
+from segdeploy.commands.invoking import invoke
 from segdeploy.datasets import load
 from segdeploy.large_pictures import growing_picture
 from segdeploy.pixels import resize
@@ -44,4 +45,4 @@ def main(model: Path, height: int, width: int, tile: str, overlap: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    invoke(main, name="python -m segdeploy.benchmarks.large")

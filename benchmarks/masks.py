@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from segdeploy.commands.invoking import invoke
 from segdeploy.datasets import load
 from segdeploy.machine import cores
 from segdeploy.pixels import Logits, to_mask
@@ -88,4 +89,4 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    invoke(main, name="python -m segdeploy.benchmarks.masks")

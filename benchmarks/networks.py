@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from segdeploy.commands.invoking import invoke
 from segdeploy.commands.size import ImageSize
 from segdeploy.console import progress
 from segdeploy.errors import SegdeployError
@@ -110,4 +111,4 @@ def main(imgsz: tuple[int, int], rounds: int, runs: int, threads: int | None, on
 
 
 if __name__ == "__main__":
-    main()
+    invoke(main, name="python -m segdeploy.benchmarks.networks")

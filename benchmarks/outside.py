@@ -1,17 +1,14 @@
 """What other commands of segdeploy do for a benchmark, each a process of its own: exporting, training speed, reading speed."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segdeploy.backends.loading import KINDS
 from segdeploy.errors import SegdeployError
-from segdeploy.machine import POOLS
 from segdeploy.plugins import LOADED
 
 from .aside import Aside
+from .process import printed
 from .report import Row
 from .way import Way
 
@@ -32,19 +29,12 @@ FORMS = (
 
 
 def call(arguments: Sequence[str]) -> str:
-    """Run a module of segdeploy in a fresh process with the same plugins, and give its stdout; of its stderr the last line is seen at most.
+    """Run a module of segdeploy in a fresh process with the same plugins, and give what it printed.
 
     Raises:
         SegdeployError: It failed; the message is its own.
     """
-    plugins = [word for name in LOADED for word in ("--plugin", name)]
-    done = subprocess.run(  # noqa: S603 - this Python, and modules of ours
-        [sys.executable, "-P", "-m", *arguments, *plugins], env={**POOLS, **os.environ}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise SegdeployError(lines[-1].removeprefix("segdeploy: ") if lines else f"{arguments[0]} ended with {done.returncode}")
-    return done.stdout
+    return printed(["-m", *arguments, *(word for name in LOADED for word in ("--plugin", name))])
 
 
 def make_all(

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from segdeploy.atomic import write_text
-from segdeploy.errors import SegdeployError
+from segdeploy.commands.invoking import invoke
 
 from .reading import read_report
 from .report import Report
@@ -48,8 +48,4 @@ def main(measured: Sequence[Path], output: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main.main(standalone_mode=False)
-    except SegdeployError as error:
-        click.echo(f"segdeploy: {error}", err=True)
-        raise SystemExit(error.exit_code) from error
+    invoke(main, name="python -m segdeploy.benchmarks.performance")

@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from segdeploy import models
+from segdeploy.commands.invoking import invoke
 from segdeploy.commands.size import ImageSize
 from segdeploy.console import progress
 
@@ -103,4 +104,4 @@ def main(imgsz: tuple[int, int], rounds: int, runs: int, threads: int | None, on
 
 
 if __name__ == "__main__":
-    main()
+    invoke(main, name="python -m segdeploy.benchmarks.precisions")

@@ -14,6 +14,24 @@ from segdeploy.machine import POOLS
 from segdeploy.plugins import LOADED, load_plugin
 
 
+def printed(words: Sequence[str]) -> str:
+    """Run this Python as a user would, and give what it printed; of its stderr the last line is seen at most.
+
+    Args:
+        words: What follows the name of the interpreter, for example ["-m", "segdeploy", "models"].
+
+    Raises:
+        SegdeployError: It failed; the message is its own.
+    """
+    done = subprocess.run(  # noqa: S603 - this Python, and words of ours
+        [sys.executable, "-P", *words], env={**POOLS, **os.environ}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise SegdeployError(lines[-1].removeprefix("segdeploy: ") if lines else f"{' '.join(words[:3])} ended with {done.returncode}")
+    return done.stdout
+
+
 def apart(module: str, order: Mapping[str, Any]) -> Mapping[str, Any] | str:
     """Let a module of this workshop do an order in a fresh process, and give its result, or why it failed.
 

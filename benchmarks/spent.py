@@ -1,14 +1,10 @@
 """What a command of segdeploy spends: seconds and memory, in a process of its own."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segdeploy.errors import SegdeployError
-from segdeploy.machine import POOLS
+from .process import printed
 
 # The process itself tells: what the system tells of an ended child may be its parent's.
 MEASURED = """
@@ -45,11 +41,5 @@ def spend(arguments: Sequence[str]) -> Spent:
         SegdeployError: It failed; the message is its own.
     """
     start = time.perf_counter()
-    done = subprocess.run(  # noqa: S603 - this Python, and words of ours
-        [sys.executable, "-P", "-c", MEASURED, *arguments], env={**POOLS, **os.environ}, capture_output=True, text=True, check=False
-    )
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise SegdeployError(lines[-1].removeprefix("segdeploy: ") if lines else f"segdeploy {arguments[0]} ended with {done.returncode}")
-    return Spent(seconds=seconds, memory=int(done.stdout.splitlines()[-1]))
+    told = printed(["-c", MEASURED, *arguments])
+    return Spent(seconds=time.perf_counter() - start, memory=int(told.splitlines()[-1]))

@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from segdeploy.commands.invoking import invoke
 from segdeploy.errors import SegdeployError
 from segdeploy.machine import POOLS, cores
 from segdeploy.pictures import write_picture
@@ -140,4 +141,4 @@ def main(artifact: Path, checkpoint: Path, *, video: Path | None, seconds: float
 
 
 if __name__ == "__main__":
-    main()
+    invoke(main, name="python -m segdeploy.benchmarks.video")

@@ -2,13 +2,12 @@
 
 import importlib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 
 import click
 
 from segdeploy import __version__
-from segdeploy.errors import InterruptedRun, SegdeployError
+from segdeploy.commands.invoking import invoke
 from segdeploy.machine import POOLS
 
 Table = Mapping[str, tuple[str, str, str]]
@@ -83,16 +82,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; an error of ours becomes one line on stderr and its own exit code."""
     for variable, value in POOLS.items():
         os.environ.setdefault(variable, value)
-    try:
-        cli.main(args=None if arguments is None else list(arguments), prog_name="segdeploy", standalone_mode=False)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("segdeploy: interrupted", err=True)
-        sys.exit(InterruptedRun.exit_code)
-    except SegdeployError as error:
-        click.echo(f"segdeploy: {error}", err=True)
-        sys.exit(error.exit_code)
+    invoke(cli, arguments, name="segdeploy")

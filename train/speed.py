@@ -10,10 +10,11 @@ from statistics import median
 
 import click
 
+from segdeploy.commands.invoking import invoke
 from segdeploy.commands.plugin import plugin_option
 from segdeploy.console import note, progress
 from segdeploy.datasets import layout
-from segdeploy.errors import DataError, SegdeployError
+from segdeploy.errors import DataError
 from segdeploy.machine import survey
 from segdeploy.plugins import LOADED, load_plugin
 
@@ -131,8 +132,4 @@ def speed(*, recipe: str, data: str, overrides: Sequence[str], steps: int, round
 
 
 if __name__ == "__main__":
-    try:
-        speed.main(standalone_mode=False)
-    except SegdeployError as error:
-        click.echo(f"segdeploy: {error}", err=True)
-        raise SystemExit(error.exit_code) from error
+    invoke(speed, name="python -m segdeploy.train.speed")
