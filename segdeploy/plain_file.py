@@ -28,7 +28,7 @@ def read_plain(path: Path, *, advice: str) -> object:
             warnings.simplefilter("ignore")
             return _read_safetensors(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        msg = f"{path} holds more than tensors and plain values and was not loaded; {advice}"
+        msg = f"{path} holds something else than tensors and plain values and was not loaded; {advice}"
         raise ModelError(msg) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         msg = f"{path} cannot be read as tensors ({type(error).__name__}); {advice}"

@@ -157,7 +157,11 @@ def test_file_that_holds_no_weights_is_told(tmp_path: Path) -> None:
     (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
     torch.save([1, 2], tmp_path / "list.pt")
 
-    for name, told in (("missing.pt", "there is no"), ("damaged.pt", "cannot be read"), ("damaged.safetensors", "cannot be read")):
+    for name, told in (
+        ("missing.pt", "there is no"),
+        ("damaged.pt", "something else than tensors"),
+        ("damaged.safetensors", "cannot be read"),
+    ):
         with pytest.raises(ModelError, match=told):
             models.load_backbone(network, str(tmp_path / name))
     with pytest.raises(ModelError, match="table of tensors"):
