@@ -67,11 +67,13 @@ demo: demo/overlay demo/measured
 	@echo "the report:                demo/runs/benchmark/demo/report.html"
 
 # --- docs/performance.md: every format, threads and batches, the loops of others; for a quiet machine, and an hour ---
-# Of the demonstration's network, or: make performance CHECKPOINT=runs/train/model-in-the-box/best.pt DATASET=camvid DATA=path/to/camvid
+# Of the demonstration's network, or:
+# make performance CHECKPOINT=runs/train/model-in-the-box/best.pt DATASET=camvid DATA=path/to/camvid TRAIN=realtime-camvid
 
 CHECKPOINT := demo/runs/train/demo/best.pt
 DATASET := streets
 DATA :=
+TRAIN := streets-demo
 ON := --dataset $(DATASET) $(if $(DATA),--data $(abspath $(DATA)))
 MEASURE := $(ON) --pictures 20 --rounds 3 --runs 20
 MEASURED := demo/performance
@@ -91,7 +93,7 @@ performance: .venv/peers $(CHECKPOINT) demo/drive.mp4
 	-$(SEGDEPLOY) benchmark performance/best.pt --all --video drive.mp4 $(MEASURE) --output performance/1-formats
 	-$(SEGDEPLOY) benchmark performance/best.onnx --threads 1,2 --batch 1,4 $(MEASURE) --output performance/2-threads-and-batches
 	-$(SEGDEPLOY) benchmark performance/best.pt performance/best.onnx --peers $(MEASURE) --output performance/3-loops-of-others
-	-$(SEGDEPLOY) benchmark performance/best.onnx --train streets-demo --loader $(ON) --pictures 5 --rounds 1 --output performance/4-training
+	-$(SEGDEPLOY) benchmark performance/best.onnx --train $(TRAIN) --loader $(ON) --pictures 5 --rounds 1 --output performance/4-training
 	$(call figures,5-video-and-pictures,video best-int8.onnx --checkpoint best.pt)
 	$(call figures,6-masks,masks)
 	$(call figures,7-networks,networks)
