@@ -16,7 +16,8 @@ def test_both_splits_are_the_first_pictures_of_the_training_split(tiny_camvid: P
     recipe = Recipe(dataset="camvid", data=str(tiny_camvid), overfit=4)
     names = list(datasets.load("camvid", tiny_camvid, "train").names)[:4]
 
-    train, val = open_both(recipe, room=0)
+    splits = open_both(recipe, room=0)
+    train, val = splits.train, splits.val
 
     assert list(train.names) == list(val.names) == names
     assert len(train) == 4
@@ -29,7 +30,8 @@ def test_final_weights_learn_from_both_splits(tiny_camvid: Path) -> None:
     recipe = Recipe(dataset="camvid", data=str(tiny_camvid), final=True)
     first, second = (datasets.load("camvid", tiny_camvid, split) for split in ("train", "val"))
 
-    train, val = open_both(recipe, room=0)
+    splits = open_both(recipe, room=0)
+    train, val = splits.train, splits.val
 
     assert list(train.names) == [*first.names, *second.names]
     assert [train[index].name for index in range(len(train))] == [*first.names, *second.names]

@@ -1,43 +1,40 @@
-"""Two splits as one to learn from: for the last weights of a network, once every choice was made."""
+"""Several data sets as one to learn from."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from segdeploy.card import LabelClass
 from segdeploy.datasets import Dataset, Sample
 
 
 class Joined:
-    """The samples of a data set, and after them those of another with the same classes."""
+    """The samples of data sets with the same classes, one data set after the other; one that is given twice is seen twice."""
 
-    def __init__(self, first: Dataset, second: Dataset) -> None:
-        """Join two splits.
+    def __init__(self, *parts: Dataset, rule: str) -> None:
+        """Join data sets.
 
         Args:
-            first: Whose samples come first, and whose classes these are.
-            second: Whose samples come then.
+            parts: Whose samples these are, in order; classes are those of the first.
+            rule: How this came to be, in words.
         """
-        self._first = first
-        self._second = second
+        self.rule = rule
+        self._parts = parts
+        self._ends = list(accumulate(len(part) for part in parts))
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:
         """Classes of the data set."""
-        return self._first.classes
+        return self._parts[0].classes
 
     @property
     def names(self) -> Sequence[str]:
         """Names of the samples."""
-        return [*self._first.names, *self._second.names]
-
-    @property
-    def rule(self) -> str:
-        """How the split came to be."""
-        return "all pictures are learned from, also those that it is validated with"
+        return [name for part in self._parts for name in part.names]
 
     def __len__(self) -> int:
-        return len(self._first) + len(self._second)
+        return self._ends[-1]
 
     def __getitem__(self, index: int) -> Sample:
         """Read one sample."""
-        before = len(self._first)
-        return self._first[index] if index < before else self._second[index - before]
+        part, end = next((part, end) for part, end in zip(self._parts, self._ends, strict=True) if index < end)
+        return part[index - end + len(part)]

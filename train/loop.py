@@ -15,6 +15,7 @@ from segdeploy.errors import SegdeployError
 from segdeploy.models import Deployed
 
 from .average import Average
+from .coarse import Unions
 from .compiling import compiling
 from .fitting import advice, largest_batch
 from .freezing import encoder_of, hold
@@ -48,6 +49,7 @@ class Loop:
         *,
         steps: int,
         weights: Tensor | None = None,
+        unions: Unions = (),
         processes: Processes = ALONE,
     ) -> None:
         """Move the network to the device and make its optimizer.
@@ -58,6 +60,7 @@ class Loop:
             device: Where it is trained.
             steps: Steps of an epoch.
             weights: What each class weighs in the loss, (K,); None for all alike.
+            unions: What the masks' indices mean from the number of classes on.
             processes: Who takes part.
 
         Raises:
@@ -75,7 +78,8 @@ class Loop:
         self._steps = steps
         self._processes = processes
         self._precision = half_precision(device) if recipe.amp else None
-        self._objective = Objective(recipe.loss, aux_weight=recipe.aux_weight, weights=None if weights is None else weights.to(device))
+        weights = None if weights is None else weights.to(device)
+        self._objective = Objective(recipe.loss, aux_weight=recipe.aux_weight, weights=weights, unions=unions)
         self._optimizer = make_optimizer(network, recipe)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
         self._average = Average(network, recipe.ema) if recipe.ema else None

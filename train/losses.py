@@ -1,6 +1,6 @@
 """How wrong an answer is, as a number to make small; pixels that are not labelled never count."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -43,6 +43,21 @@ def ohem(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor
     threshold = least.clamp(min=0.0, max=-torch.tensor(HARD).log().item())
     easy = ranked.view_as(masks) < threshold
     return weighted_mean(losses, masks.masked_fill(easy, IGNORED), weights)
+
+
+def one_of_several(logits: Tensor, masks: Tensor, unions: Sequence[Sequence[int]]) -> Tensor:
+    """Give the mean cross entropy of pixels of which it is known that they are of one of several classes: -log of the sum of their chances.
+
+    Args:
+        logits: (N, K, H, W) float32.
+        masks: (N, H, W) uint8; K + the place of a union, all else does not count.
+        unions: Indices of the classes of each.
+    """
+    several = torch.stack([logits[:, list(members)].logsumexp(1) for members in unions], 1)
+    coarse = masks.long() - logits.shape[1]
+    known = (coarse >= 0) & (coarse < len(unions))
+    chosen = several.gather(1, coarse.masked_fill(~known, 0)[:, None])[:, 0]
+    return ((logits.logsumexp(1) - chosen) * known).sum() / known.sum().clamp(min=1)
 
 
 def focal(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from segdeploy.scores import IGNORED
+
 from .boundary import WEIGHT, boundary, where_sure
 from .loss_terms import read_terms
-from .losses import Loss, cross_entropy, dice, focal, ohem
+from .losses import Loss, cross_entropy, dice, focal, ohem, one_of_several
 from .lovasz import lovasz
 
 Answer = Tensor | Sequence[Tensor]
@@ -19,13 +21,15 @@ Answer = Tensor | Sequence[Tensor]
 class Objective:
     """A loss for whatever a network answers."""
 
-    def __init__(self, terms: str, *, aux_weight: float, weights: Tensor | None = None) -> None:
+    def __init__(self, terms: str, *, aux_weight: float, weights: Tensor | None = None, unions: Sequence[Sequence[int]] = ()) -> None:
         """Choose the losses.
 
         Args:
             terms: Names of losses with weights, for example "ce+dice".
             aux_weight: What the loss of each auxiliary head weighs beside that of the main answer.
             weights: What each class weighs in the losses that count pixels, (K,) float32; None for all alike.
+            unions: What the masks' indices mean from the number of classes on: of which classes a pixel is one. They have no part in the
+                named losses; all pixels count as much as others, whether their class is known or a union.
         """
         known: Mapping[str, Loss] = {
             "ce": partial(cross_entropy, weights=weights),
@@ -37,6 +41,7 @@ class Objective:
         self._terms = [(weight, known[name]) for weight, name in read_terms(terms)]
         self._aux_weight = aux_weight
         self._weights = weights
+        self._unions = unions
 
     def __call__(self, answer: Answer, masks: Tensor) -> Tensor:
         """Give the loss; logits are enlarged to the masks (N, H, W) first, as in use."""
@@ -48,12 +53,22 @@ class Objective:
     def _judge_auxiliary(self, logits: Tensor, main: Tensor, masks: Tensor) -> Tensor:
         """Give the loss of an auxiliary head; one of a single channel, beside a main answer of more, finds boundaries."""
         if logits.shape[1] == 1 < main.shape[1]:
-            return WEIGHT * boundary(logits, masks) + cross_entropy(main, where_sure(logits, masks), self._weights)
+            known = self._known(masks, main)
+            return WEIGHT * boundary(logits, known) + cross_entropy(main, where_sure(logits, known), self._weights)
         return self._aux_weight * self._judge(logits, masks)
 
     def _judge(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Give the sum of the losses of one head."""
-        return torch.stack([weight * loss(logits, masks) for weight, loss in self._terms]).sum()
+        known = self._known(masks, logits)
+        named = torch.stack([weight * loss(logits, known) for weight, loss in self._terms]).sum()
+        if not self._unions:
+            return named
+        share = (known != IGNORED).sum() / (masks != IGNORED).sum().clamp(min=1)
+        return share * named + (1 - share) * one_of_several(logits, masks, self._unions)
+
+    def _known(self, masks: Tensor, logits: Tensor) -> Tensor:
+        """Give masks of which those pixels are labelled whose class is known."""
+        return masks.masked_fill(masks >= logits.shape[1], IGNORED) if self._unions else masks
 
 
 def enlarged(logits: Tensor, masks: Tensor) -> Tensor:

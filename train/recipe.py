@@ -1,6 +1,7 @@
 """Everything that decides what a training run does, as one value."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,11 @@ class Recipe:
         freeze: First epochs in which the encoder keeps its weights and the statistics of its norms; -1 for all epochs.
         dataset: Name of a registered data set.
         data: Folder of the data set; "" for one that needs none.
+        helper: Name of another data set whose training split is learned from too, in the classes of `dataset`; "" for none.
+        helper_data: Folder of the helper.
+        unions: Of each class of the helper the names of those of ours of which its pixels are one; what is left out is of the class of the
+            same name, or not labelled.
+        repeat: How often an epoch sees the pictures of `dataset` beside once each of the helper's.
         overfit: How many pictures are trained on and validated with, unchanged: a check that learning works; 0 for the whole data set.
         final: Whether the validation split is learned from too: for the last weights, once every choice was made. The scores are then of
             pictures that the network knows, and the card says so.
@@ -81,6 +87,10 @@ class Recipe:
     freeze: int = 0
     dataset: str = "streets"
     data: str = ""
+    helper: str = ""
+    helper_data: str = ""
+    unions: Mapping[str, Any] = field(default_factory=dict)
+    repeat: int = 1
     overfit: int = 0
     final: bool = False
     epochs: int = 40
@@ -127,6 +137,10 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check the values before anything heavy is loaded."""
         self._require("freeze", self.freeze >= -1, "0 or more, or -1 for all epochs")
+        named = all(isinstance(names, list | tuple) and names for names in self.unions.values())
+        self._require("unions", named and (not self.unions or bool(self.helper)), "a list of names for each class of a helper")
+        self._require("helper", not (self.helper and self.overfit), "empty beside overfit")
+        self._require("repeat", self.repeat > 0 and (self.repeat == 1 or bool(self.helper)), "1, or more beside a helper")
         self._require("overfit", self.overfit >= 0, "0 or more")
         self._require("final", not (self.final and self.overfit), "false beside overfit")
         self._require("epochs", self.epochs > 0, "more than 0")
@@ -191,10 +205,11 @@ class Recipe:
     def to_toml(self) -> str:
         """Write the recipe so that it can be read again."""
         values = self.to_dict()
-        arguments = values.pop("arguments")
+        tables = {key: values.pop(key) for key in ("arguments", "unions")}
         lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
-        if arguments:
-            lines += ["", "[arguments]", *(f"{key} = {_toml(value)}" for key, value in arguments.items())]
+        for name, table in tables.items():
+            if table:
+                lines += ["", f"[{name}]", *(f"{_key(key)} = {_toml(value)}" for key, value in table.items())]
         return "\n".join(lines) + "\n"
 
 
@@ -236,3 +251,8 @@ def _typed(value: object, kind: Any, *, where: str) -> Any:  # noqa: ANN401 - a 
 def _toml(value: Any) -> str:  # noqa: ANN401 - what a recipe holds
     """Write one value; TOML spells texts, numbers, truth and lists as JSON does."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _key(key: str) -> str:
+    """Write a key, quoted where TOML needs it."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)

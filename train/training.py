@@ -69,7 +69,8 @@ class Run:
         self.recipe = recipe
         self.history: list[Epoch] = []
         self._processes = processes
-        self._train, self._val = open_both(recipe, room=recipe.memory * 2**30 / processes.size)
+        splits = open_both(recipe, room=recipe.memory * 2**30 / processes.size)
+        self._train, self._val = splits.train, splits.val
         self.device = processes.device(choose_device(recipe.device))
         settle(recipe, self.device, processes)
         network = models.build(recipe.model, len(self._train.classes), **recipe.arguments)
@@ -84,7 +85,7 @@ class Run:
         self.loader = Loader(self._train, shown, cuda=self.device.type == "cuda", processes=processes)
         self._steps = math.ceil(len(self.loader) / recipe.accumulate)
         weights = class_weights(self._train, recipe.class_weights)
-        self.loop = Loop(deployed, recipe, self.device, steps=self._steps, weights=weights, processes=processes)
+        self.loop = Loop(deployed, recipe, self.device, steps=self._steps, weights=weights, unions=splits.unions, processes=processes)
         # Networks begin alike in all processes; what each draws after that, for dropout, is its own.
         torch.manual_seed(recipe.seed + processes.rank)
         self._predictor = Predictor(EagerBackend(self.loop.answering, self._card, device=self.device))
