@@ -15,7 +15,7 @@ WORKSHOPS = ("train", "export", "benchmarks")
 FLOORS = [
     {"__init__", "errors"},
     {"atomic", "machine", "memory", "plugins", "scores", "assets"},
-    {"parity", "parallel", "runs", "console", "box", "plain_file"},
+    {"parity", "parallel", "runs", "console", "box", "plain_file", "precision", "compiling"},
     {"card"},
     {"pictures", "enlarge", "polygons", "rle"},
     {"confidence"},
@@ -48,6 +48,7 @@ FLOORS = [
     {"checkpoint"},
     {"backends.base", "backends.providers", "backends.views", "backends.onnx_file", "backends.archive_file", "backends.ir_file"},
     {"backends.pt2_file"},
+    {"backends.lanes"},
     {"backends.eager", "backends.exported_program", "backends.onnx_runtime", "backends.openvino_ir", "backends.torchscript"},
     {"backends.loading", "backends"},
     {"predictor", "verification", "tiles", "large_pictures"},
@@ -62,7 +63,16 @@ FLOORS = [
 
 # Only these import the library at their top; `run` on an ONNX file reaches none of torch's.
 HEAVY = {
-    "torch": {"checkpoint", "plain_file", "models", "backends.eager", "backends.exported_program", "backends.torchscript"},
+    "torch": {
+        "checkpoint",
+        "plain_file",
+        "precision",
+        "models",
+        "backends.lanes",
+        "backends.eager",
+        "backends.exported_program",
+        "backends.torchscript",
+    },
     "onnxruntime": {"backends.onnx_runtime", "backends.providers"},
     "onnx": set(),
     "openvino": {"backends.openvino_ir"},

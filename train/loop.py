@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segdeploy.backends.eager import device_name
+from segdeploy.compiling import compiling
 from segdeploy.errors import SegdeployError
 from segdeploy.models import Deployed
+from segdeploy.precision import half_precision
 
 from .average import Average
 from .coarse import Unions
-from .compiling import compiling
 from .fitting import advice, largest_batch
 from .freezing import encoder_of, hold
 from .loader import Batch
 from .objective import Answer, Objective
-from .precision import half_precision
 from .processes import ALONE, Processes
 from .recipe import Recipe
 from .schedule import rate_at

@@ -7,11 +7,14 @@ import numpy as np
 import torch
 
 from segdeploy.backends.base import Batch, NetworkAnswer, check_batch
+from segdeploy.backends.lanes import Lanes
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.checkpoint import load_checkpoint
-from segdeploy.errors import DeviceError
+from segdeploy.compiling import compiling
+from segdeploy.errors import ConfigError, DeviceError
 from segdeploy.machine import cores
 from segdeploy.models import Deployed
+from segdeploy.precision import half_precision
 
 
 class ModuleBackend:
@@ -31,6 +34,7 @@ class ModuleBackend:
         self._module = module
         self._card = card
         self._device = device
+        self._lanes = Lanes(device)
 
     @property
     def card(self) -> ModelCard:
@@ -45,9 +49,9 @@ class ModuleBackend:
     def run(self, batch: Batch) -> NetworkAnswer:
         """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
         check_batch(batch, self._card)
-        with torch.inference_mode():
-            answer = self._module(to_tensor(batch).to(self._device))
-        return to_array(answer, self._card)
+        with torch.inference_mode(), self._lanes.take():
+            answer = self._module(self._lanes.send(to_tensor(batch)))
+            return to_array(answer, self._card, self._lanes)
 
 
 class EagerBackend(ModuleBackend):
@@ -64,11 +68,43 @@ class EagerBackend(ModuleBackend):
         # Convolutions are faster on channels_last, which a batch of pictures is before it is permuted.
         moved = network.to(torch.device(device)).to(memory_format=torch.channels_last)
         super().__init__(moved, card, device=torch.device(device))
+        self._precision: torch.dtype | None = None
+        self._compiled = False
+
+    @property
+    def device(self) -> str:
+        """For example "torch cuda:0 (NVIDIA H100), float16, compiled"."""
+        precision = f", {str(self._precision).removeprefix('torch.')}" if self._precision else ""
+        return f"{super().device}{precision}{', compiled' if self._compiled else ''}"
 
     def run(self, batch: Batch) -> NetworkAnswer:
         """Answer as any module does; never in training mode, where norms would follow the batch."""
         assert not self._module.training
-        return super().run(batch)
+        with torch.autocast(self._device.type, dtype=self._precision, enabled=self._precision is not None):
+            return super().run(batch)
+
+    def hasten(self, *, autocast: bool = False, compiled: bool = False) -> None:
+        """Run faster from now on, with labels that need no longer be those of single precision to the last pixel.
+
+        Args:
+            autocast: Whether half precision is used where it is safe.
+            compiled: Whether PyTorch compiles the network; it does so at once.
+
+        Raises:
+            ConfigError: The device has no half precision that it is fast with.
+            SegdeployError: The network cannot be compiled here.
+        """
+        if autocast:
+            self._precision = half_precision(self._device)
+            if self._precision is None:
+                msg = f"{super().device} has no half precision that it is fast with; leave --autocast out"
+                raise ConfigError(msg)
+        if compiled:
+            self._module = torch.compile(self._module)
+            self._compiled = True
+            spec = self._card.input
+            with compiling(self._card.architecture):
+                self.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))
 
 
 def load(
@@ -133,13 +169,14 @@ def to_tensor(batch: Batch) -> torch.Tensor:
     return torch.from_numpy(np.require(batch, requirements=["C", "W"]))
 
 
-def to_array(answer: torch.Tensor | Sequence[torch.Tensor], card: ModelCard) -> NetworkAnswer:
+def to_array(answer: torch.Tensor | Sequence[torch.Tensor], card: ModelCard, lanes: Lanes) -> NetworkAnswer:
     """Give an answer as a contiguous array in the processor's memory: classes as uint8, all else as float32.
 
     Args:
         answer: What a network gave; first of all what the card's output says.
         card: The network's card.
+        lanes: The way back from the device.
     """
     first = answer if isinstance(answer, torch.Tensor) else answer[0]
-    array: NetworkAnswer = (first if card.output == "classes" else first.float()).cpu().contiguous().numpy()
+    array: NetworkAnswer = lanes.fetch(first if card.output == "classes" else first.float()).contiguous().numpy()
     return array

@@ -1,5 +1,6 @@
 """ONNX Runtime: no PyTorch anywhere on the way to a mask."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from segdeploy.machine import cores
 
 INPUT = "image"
 CONFIDENCE = "confidence"
+
+Place = tuple[str, int]
+"""A device's memory, as ONNX Runtime names it: a kind and a number."""
+
+ON_CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 
 FATAL = 4
 """Level of ONNX Runtime's own log: what it says below that, our exceptions say in one sentence."""
@@ -36,15 +42,18 @@ FAILURES = (
 class OnnxBackend:
     """A session of ONNX Runtime."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, card: ModelCard) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, card: ModelCard, *, place: Place | None = None) -> None:
         """Wrap a session.
 
         Args:
             session: Its input and output are those of the contract: `image`, and what the card's output says.
             card: What it is.
+            place: A device's memory, in which pictures and answers are kept from call to call; None where the session takes them from ours.
         """
         self._session = session
         self._card = card
+        self._place = place
+        self._own = threading.local()
         self._one_by_one = session.get_inputs()[0].shape[0] == 1
 
     @property
@@ -63,8 +72,26 @@ class OnnxBackend:
         pictures = np.ascontiguousarray(batch)
         # An adopted file may take one picture at a time only.
         parts = np.split(pictures, len(pictures)) if self._one_by_one and len(pictures) > 1 else [pictures]
-        answers = [self._session.run([self._card.output], {INPUT: part})[0] for part in parts]
-        answer: NetworkAnswer = answers[0] if len(answers) == 1 else np.concatenate(answers)
+        answers = [self._answer(part) if self._place is None else self._answer_bound(part, self._place) for part in parts]
+        return answers[0] if len(answers) == 1 else np.concatenate(answers)
+
+    def _answer(self, pictures: Batch) -> NetworkAnswer:
+        answer: NetworkAnswer = self._session.run([self._card.output], {INPUT: pictures})[0]
+        return answer
+
+    def _answer_bound(self, pictures: Batch, place: Place) -> NetworkAnswer:
+        """Answer by way of tensors on the device, which each thread has of its own, for as long as the batch's shape is the same."""
+        own = self._own
+        if getattr(own, "shape", None) != pictures.shape:
+            own.pictures = onnxruntime.OrtValue.ortvalue_from_shape_and_type(pictures.shape, np.uint8, *place)
+            own.binding = self._session.io_binding()
+            own.binding.bind_ortvalue_input(INPUT, own.pictures)
+            own.binding.bind_output(self._card.output, *place)
+            own.shape = pictures.shape
+        own.pictures.update_inplace(pictures)
+        self._session.run_with_iobinding(own.binding)
+        # Ours for good: what the binding holds is written over by the next call.
+        answer: NetworkAnswer = np.array(own.binding.copy_outputs_to_cpu()[0])
         return answer
 
 
@@ -105,7 +132,17 @@ def load(
     session.disable_fallback()
     check_granted(device, session.get_providers())
     _check_session(session, card, path)
-    return OnnxBackend(session, card)
+    return OnnxBackend(session, card, place=place_of(session.get_provider_options()))
+
+
+def place_of(granted: Mapping[str, Mapping[str, str]]) -> Place | None:
+    """Give the memory of NVIDIA's device where a session runs on one: each copy in or out would otherwise find itself new memory there.
+
+    Args:
+        granted: Options of the session's providers by their names, the first one first.
+    """
+    first, options = next(iter(granted.items()))
+    return ("cuda", int(options.get("device_id", 0))) if first in ON_CUDA else None
 
 
 def _runs_on_processor(path: Path) -> bool:

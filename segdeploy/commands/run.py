@@ -12,6 +12,7 @@ from segdeploy.commands.artifact import Artifact, boxed
 from segdeploy.commands.destination import Destination, destination_options
 from segdeploy.commands.drawing import Wish, drawing_options
 from segdeploy.commands.encoding import encoding_options
+from segdeploy.commands.hastening import Haste, haste_options
 from segdeploy.commands.pacing import pace_options
 from segdeploy.commands.plugin import plugin_option
 from segdeploy.commands.quality import make_steadying, smooth_option, tta_option
@@ -36,6 +37,7 @@ from segdeploy.video.stopping import stoppable
 @click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1; of ONNX files also tensorrt, openvino, coreml, directml."
 )
+@haste_options
 @pace_options
 @tiling_options
 @tta_option
@@ -51,6 +53,7 @@ def run(
     wanted: Wanted,
     backend: str,
     device: str,
+    haste: Haste,
     pace: Pace,
     tiling: Tiling,
     views: tuple[str, ...],
@@ -73,6 +76,7 @@ def run(
         network = load_backend(
             model, backend=backend, device=device, threads=pace.network_threads, spinning=pace.serial, callers=pace.workers
         )
+        haste.apply(network, model)
         loaded = ViewsBackend(network, views) if views else network
         note(f"{model} on {loaded.device}")
         if tiling.tile:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from segdeploy.train.precision import half_precision, has_bf16
+from segdeploy.precision import half_precision, has_bf16
 
 
 @pytest.mark.parametrize(
