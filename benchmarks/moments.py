@@ -18,7 +18,7 @@ import numpy.typing as npt
 from segdeploy.backends.loading import load_backend
 from segdeploy.machine import held_memory
 from segdeploy.overlay import Painter
-from segdeploy.pictures import Picture
+from segdeploy.pictures import Picture, read_picture, write_picture
 from segdeploy.pixels import answer_mask, resize, to_batch
 from segdeploy.predictor import Predictor
 from segdeploy.scores import Mask
@@ -123,7 +123,28 @@ def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
     return {"frames": len(held), "first": first, "growth": (max(held[first:]) - max(held[:first])) / 1e6, "held": max(held) / 1e6}
 
 
-MOMENTS = {"drawing": drawing, "picture": picture, "memory": memory}
+def ours(order: Mapping[str, Any]) -> Mapping[str, float]:
+    """Time a picture of the network's size to its mask through an ONNX file, and keep the mask."""
+    return timed_mask(order, Predictor(load_backend(Path(order["artifact"]), device="cpu")).mask)
+
+
+def theirs(order: Mapping[str, Any]) -> Mapping[str, float]:
+    """Do the same as PyTorch does it best."""
+    # PyTorch takes seconds to import, and memory: only for whom it is needed.
+    from .peers import torch_answer
+
+    answer = torch_answer(Path(order["checkpoint"]))
+    return timed_mask(order, lambda one: answer(np.ascontiguousarray(one[None, ..., ::-1]), *one.shape[:2]))
+
+
+def timed_mask(order: Mapping[str, Any], to_mask: Callable[[Picture], Mask]) -> Mapping[str, float]:
+    """Time a way from a picture to its mask."""
+    one = read_picture(Path(order["picture"]))
+    write_picture(Path(order["mask"]), to_mask(one))
+    return {"median": measure(lambda _: to_mask(one), runs=RUNS, warm_up=3).median}
+
+
+MOMENTS = {"drawing": drawing, "picture": picture, "memory": memory, "onnx": ours, "torch": theirs}
 
 if __name__ == "__main__":
     serve(lambda order: MOMENTS[order["moment"]](order), sys.argv[1:])
