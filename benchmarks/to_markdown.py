@@ -15,7 +15,8 @@ def body(report: Report, *, level: int) -> list[str]:
     """Write a report's paragraphs and tables, with headings of a level from 1."""
     mark = "#" * level
     parts = [escape(summary(report))]
-    parts += [f"> **Careful:** {escape(warning)}" for warning in report.warnings]
+    if report.warnings:
+        parts.append(f"> **Careful:** {escape(' '.join(report.warnings))}")
     if report.measured:
         titled = (("Speed", SPEED), ("Accuracy", ACCURACY), ("Artifacts", MADE_OF))
         parts += [part for title, columns in titled if shown(report, columns) for part in (f"{mark} {title}", table(report, columns))]
