@@ -24,10 +24,10 @@ USE = """```
 segdeploy run --video drive.mp4                      # the one that suits the machine
 segdeploy run --model street --image a.jpg           # fp32
 segdeploy run --model street-int8 --image a.jpg      # 8 bits
-segdeploy train model-in-the-box --data path/to/camvid
+segdeploy train model-in-the-box --data path/to/camvid{more}
 ```
 
-The last line trains it again; with `--dataset NAME --data FOLDER`, another on your own data and terms."""
+The end trains it again; with `--dataset NAME --data FOLDER`, another on your own data and terms."""
 
 LIMITS = """* **It has seen one city.** CamVid is a few drives through Cambridge, by day and at dusk, with one camera behind a windscreen,
   driving on the left. Elsewhere expect less than the scores above. They say less about other streets than their size suggests, too: the
@@ -39,8 +39,11 @@ LIMITS = """* **It has seen one city.** CamVid is a few drives through Cambridge
 * **Night, rain, fog and glare** were not trained on. What they cost stands below.
 * It was made to be tried and built upon, not to drive, to guard or to decide about people."""
 
+MORE = "\nsegdeploy train model-in-the-box-final --data path/to/camvid"
+"""What makes weights of it that learned from all pictures."""
+
 KNOWN = """**These weights learned from the validation pictures too**, after every choice was made. So the scores of the two files tell
-only that they agree. The first column is what to expect: the same recipe, trained on the training split alone; the epochs below are its."""
+only that they agree. The first column is what to expect: trained in the same way on the training split alone; the epochs below are its."""
 
 DRAWN = """Streets are drawn, and the network saw no drawing in training. So these figures are lower than those of photographs, and only
 their differences tell: the same {count} streets in every light."""
@@ -78,7 +81,8 @@ def to_page(facts: Facts) -> str:
     first = next(iter(facts.cards.values()))
     spec, training = first.input, first.training
     assert training is not None, "a checkpoint of 'segdeploy train' tells of its training"
-    parts = ["# The network in the box", TERMS, USE, "## What it is", made_of(facts)]
+    use = USE.format(more=MORE if is_final(training) else "")
+    parts = ["# The network in the box", TERMS, use, "## What it is", made_of(facts)]
     parts += ["## How good it is", f"{training.dataset}'s validation split, {training.split or 'as its files say'}; class by class:"]
     parts += [KNOWN] if facts.judged else []
     parts += [by_class(facts), *body(facts.report, level=3)]
@@ -154,6 +158,7 @@ def trained(training: Training) -> str:
     splits = "its training and its validation split" if is_final(training) else "its training split"
     lines = [
         f"data: {training.dataset}, {splits}; SHA-256 of the names of its pictures `{training.data_hash}`",
+        *([f"begun with the weights of {weights}"] if (weights := training.recipe.get("weights")) else []),
         f"{training.epochs} epochs, seed {training.seed}",
         f"commit: {f'`{training.commit}`' if training.commit else 'not recorded'}",
         f"versions: {versions}",
