@@ -113,7 +113,7 @@ types: .venv/dev
 	cd build/types && ../../$(BIN)/mypy --config-file ../../setup.cfg --cache-dir ../mypy -p segdeploy
 
 test: lint types
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 
 clean:
 	rm -rf build dist demo .venv *.egg-info

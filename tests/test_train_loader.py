@@ -117,6 +117,7 @@ def test_fewer_samples_than_a_batch_are_a_batch() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 def test_workers_give_what_one_process_gives() -> None:
     """How many read is a matter of speed alone, over epochs in which workers live on."""
     recipe = Recipe(imgsz=(8, 8), batch=2, seed=3, workers=2)
