@@ -100,7 +100,7 @@ class EagerBackend(ModuleBackend):
                 msg = f"{super().device} has no half precision that it is fast with; leave --autocast out"
                 raise ConfigError(msg)
         if compiled:
-            self._module = torch.compile(self._module)
+            self._module.compile()
             self._compiled = True
             spec = self._card.input
             with compiling(self._card.architecture):

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -72,8 +73,9 @@ class OnnxBackend:
         pictures = np.ascontiguousarray(batch)
         # An adopted file may take one picture at a time only.
         parts = np.split(pictures, len(pictures)) if self._one_by_one and len(pictures) > 1 else [pictures]
-        answers = [self._answer(part) if self._place is None else self._answer_bound(part, self._place) for part in parts]
-        return answers[0] if len(answers) == 1 else np.concatenate(answers)
+        answers: list[Any] = [self._answer(part) if self._place is None else self._answer_bound(part, self._place) for part in parts]
+        answer: NetworkAnswer = answers[0] if len(answers) == 1 else np.concatenate(answers)
+        return answer
 
     def _answer(self, pictures: Batch) -> NetworkAnswer:
         answer: NetworkAnswer = self._session.run([self._card.output], {INPUT: pictures})[0]
