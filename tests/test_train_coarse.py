@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from segdeploy.card import LabelClass
+from segdeploy.checkpoint import load_checkpoint, save_checkpoint
 from segdeploy.datasets import Sample
 from segdeploy.errors import ConfigError
 from segdeploy.train.coarse import Coarse
@@ -73,6 +74,29 @@ def test_loss_is_that_of_the_sum_of_the_chances() -> None:
     loss = one_of_several(logits, masks, [(2, 3), (0, 1, 2, 3)])
 
     assert loss.item() == pytest.approx((torch.tensor(4.0).log() + 0).item() / 2, abs=1e-6)
+
+
+def test_teacher_decides_within_a_union() -> None:
+    """By hand: the union's loss, and for its share the teacher's chances against those within the union."""
+    logits = torch.tensor([8.0, 4, 2, 2]).log().view(1, 4, 1, 1)
+    opinion = torch.tensor([0.5, 0.1, 0.3, 0.1]).log().view(1, 4, 1, 1)
+    union = torch.tensor([[[4]]], dtype=torch.uint8)
+
+    loss = one_of_several(logits, union, [(1, 2)], opinion)
+
+    by_hand = -torch.tensor(6 / 16).log() - 0.1 * torch.tensor(4 / 6).log() - 0.3 * torch.tensor(2 / 6).log()
+    assert loss.item() == pytest.approx(by_hand.item(), abs=1e-6)
+
+
+def test_network_that_learns_from_unions_comes_to_the_answers_of_its_teacher() -> None:
+    """Where the truth says a or b and the teacher a, it becomes a; without the teacher both stay as they were."""
+    logits, opinion = torch.zeros(1, 4, 1, 1, requires_grad=True), torch.tensor([0.0, 4, 0, 0]).view(1, 4, 1, 1)
+    union = torch.tensor([[[4]]], dtype=torch.uint8)
+
+    for told in (None, opinion):
+        objective = Objective("ce", aux_weight=0.4, unions=[(1, 3)])
+        (slope,) = torch.autograd.grad(objective(logits, union, told), logits)
+        assert (slope[0, 1] < slope[0, 3]) == (told is not None)
 
 
 def test_pixels_count_alike_whether_their_class_is_known_or_one_of_several() -> None:
@@ -139,7 +163,33 @@ def test_run_learns_from_a_helper_and_goes_on(tiny_camvid: Path, tmp_path: Path)
     assert Recipe.from_dict(read, source="it") == recipe
 
 
-@pytest.mark.parametrize("wrong", [{"unions": {"a": ["b"]}}, {"repeat": 2}, {"helper": "streets", "unions": {"a": "b"}}])
+@pytest.mark.slow
+def test_teacher_is_asked_in_training(tiny_camvid: Path, tmp_path: Path) -> None:
+    """What it says changes the weights; one of other classes is refused before anything is learned."""
+    unions = {"Sky": ["Tree", "Sky"]}
+    helped = Recipe(dataset="camvid", data=str(tiny_camvid), helper="camvid", helper_data=str(tiny_camvid), unions=unions)
+    recipe = replace(helped, arguments={"width": 4, "depth": 1}, imgsz=(32, 48), epochs=1, workers=0)
+    alone, teacher, stranger = (tmp_path / name for name in ("alone", "teacher", "stranger"))
+    for folder in (alone, teacher, stranger):
+        folder.mkdir()
+    first = Run(recipe)
+    first.fit(alone, report=lambda _: None)
+    Run(replace(recipe, dataset="streets", data="", helper="", unions={}, overfit=2)).fit(stranger, report=lambda _: None)
+
+    taught = Run(replace(recipe, teacher=str(alone / "best.pt")))
+    taught.fit(teacher, report=lambda _: None)
+
+    assert taught.history[0].loss != first.history[0].loss
+    card = load_checkpoint(stranger / "best.pt").card
+    other = replace(card, classes=(*card.classes[:-1], LabelClass(name="Cow", color=(1, 2, 3))))
+    save_checkpoint(stranger / "best.pt", replace(load_checkpoint(stranger / "best.pt"), card=other))
+    with pytest.raises(ConfigError, match="Cow"):
+        Run(replace(recipe, teacher=str(stranger / "best.pt")))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"teacher": "best.pt"}, {"unions": {"a": ["b"]}}, {"repeat": 2}, {"helper": "streets", "unions": {"a": "b"}}]
+)
 def test_recipe_refuses_what_would_have_no_effect(wrong: dict[str, object]) -> None:
     """Unions and repetitions are for a helper."""
     with pytest.raises(ConfigError, match="it must be"):

@@ -1,6 +1,6 @@
-"""Weights to begin with: of any checkpoint, also one of other classes."""
+"""What other checkpoints give: weights to begin with, also of other classes, and a teacher."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from segdeploy import models
-from segdeploy.card import ModelCard
+from segdeploy.card import LabelClass, ModelCard
 from segdeploy.checkpoint import load_checkpoint
-from segdeploy.errors import ModelError
+from segdeploy.errors import ConfigError, ModelError
 
 from .recipe import Recipe
 
@@ -46,6 +46,21 @@ def borrow(network: nn.Module, recipe: Recipe, *, classes: int) -> list[str]:
             raise ModelError(msg)
     network.load_state_dict({key: own[key] if key in head else checkpoint.weights[key] for key in own})
     return sorted(head)
+
+
+def teacher_of(recipe: Recipe, classes: Sequence[LabelClass]) -> models.Deployed:
+    """Give the network of the recipe's teacher, ready to answer.
+
+    Raises:
+        ModelError: The checkpoint cannot be read.
+        ConfigError: It has other classes than the run.
+    """
+    teacher = load_checkpoint(Path(recipe.teacher))
+    theirs, ours = ([one.name for one in both] for both in (teacher.card.classes, classes))
+    if theirs != ours:
+        msg = f"the teacher {recipe.teacher} knows {', '.join(theirs)} and the run {', '.join(ours)}; name one of the same classes"
+        raise ConfigError(msg)
+    return teacher.network()
 
 
 def kind_of(source: Path) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Loop:
         steps: int,
         weights: Tensor | None = None,
         unions: Unions = (),
+        teacher: Deployed | None = None,
         processes: Processes = ALONE,
     ) -> None:
         """Move the network to the device and make its optimizer.
@@ -61,6 +62,7 @@ class Loop:
             steps: Steps of an epoch.
             weights: What each class weighs in the loss, (K,); None for all alike.
             unions: What the masks' indices mean from the number of classes on.
+            teacher: What decides among the classes of a union; None for nothing.
             processes: Who takes part.
 
         Raises:
@@ -79,6 +81,7 @@ class Loop:
         self._processes = processes
         self._precision = half_precision(device) if recipe.amp else None
         weights = None if weights is None else weights.to(device)
+        self._teacher = None if teacher is None else teacher.to(device).to(memory_format=torch.channels_last)
         self._objective = Objective(recipe.loss, aux_weight=recipe.aux_weight, weights=weights, unions=unions)
         self._optimizer = make_optimizer(network, recipe)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
@@ -203,7 +206,9 @@ class Loop:
             images = tint_all(images, batch.tints)
         with torch.autocast(self._device.type, dtype=self._precision, enabled=self._precision is not None):
             answer = self._forward(images)
-        return self._objective(answer, masks)
+            with torch.no_grad():
+                opinion = None if self._teacher is None else self._teacher(images)
+        return self._objective(answer, masks, opinion)
 
     def _waiting(self, *, last: bool) -> AbstractContextManager[None]:
         """Let gradients be exchanged between the processes in the last batch of a step only."""

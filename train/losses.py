@@ -45,19 +45,29 @@ def ohem(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor
     return weighted_mean(losses, masks.masked_fill(easy, IGNORED), weights)
 
 
-def one_of_several(logits: Tensor, masks: Tensor, unions: Sequence[Sequence[int]]) -> Tensor:
+def one_of_several(logits: Tensor, masks: Tensor, unions: Sequence[Sequence[int]], opinion: Tensor | None = None) -> Tensor:
     """Give the mean cross entropy of pixels of which it is known that they are of one of several classes: -log of the sum of their chances.
+
+    That leaves open which of them a pixel is, and what is left open drifts. A teacher decides it: the cross entropy between its chances
+    and those that the network gives each class within the union is added. A teacher that finds the whole union unlikely says little.
 
     Args:
         logits: (N, K, H, W) float32.
         masks: (N, H, W) uint8; K + the place of a union, all else does not count.
         unions: Indices of the classes of each.
+        opinion: The teacher's logits, (N, K, H, W) float32; None for no teacher.
     """
-    several = torch.stack([logits[:, list(members)].logsumexp(1) for members in unions], 1)
+    table = torch.zeros(len(unions), logits.shape[1], dtype=torch.bool)
+    for row, members in zip(table, unions, strict=True):
+        row[list(members)] = True
     coarse = masks.long() - logits.shape[1]
     known = (coarse >= 0) & (coarse < len(unions))
-    chosen = several.gather(1, coarse.masked_fill(~known, 0)[:, None])[:, 0]
-    return ((logits.logsumexp(1) - chosen) * known).sum() / known.sum().clamp(min=1)
+    allowed = table.to(logits.device)[coarse.masked_fill(~known, 0)].permute(0, 3, 1, 2)
+    several = logits.masked_fill(~allowed, -torch.inf).logsumexp(1)
+    losses = logits.logsumexp(1) - several
+    if opinion is not None:
+        losses = losses + (opinion.softmax(1) * allowed * (several.unsqueeze(1) - logits)).sum(1)
+    return (losses * known).sum() / known.sum().clamp(min=1)
 
 
 def focal(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:

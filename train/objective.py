@@ -43,28 +43,35 @@ class Objective:
         self._weights = weights
         self._unions = unions
 
-    def __call__(self, answer: Answer, masks: Tensor) -> Tensor:
-        """Give the loss; logits are enlarged to the masks (N, H, W) first, as in use."""
+    def __call__(self, answer: Answer, masks: Tensor, opinion: Tensor | None = None) -> Tensor:
+        """Give the loss; logits are enlarged to the masks (N, H, W) first, as in use.
+
+        Args:
+            answer: What the network answers.
+            masks: (N, H, W) uint8.
+            opinion: What a teacher answers to the same pictures, which decides among the classes of a union; None for no teacher.
+        """
         first, *auxiliary = (answer,) if isinstance(answer, Tensor) else answer
         main = enlarged(first, masks)
-        others = [self._judge_auxiliary(enlarged(logits, masks), main, masks) for logits in auxiliary]
-        return torch.stack([self._judge(main, masks), *others]).sum()
+        opinion = None if opinion is None else enlarged(opinion, masks)
+        others = [self._judge_auxiliary(enlarged(logits, masks), main, masks, opinion) for logits in auxiliary]
+        return torch.stack([self._judge(main, masks, opinion), *others]).sum()
 
-    def _judge_auxiliary(self, logits: Tensor, main: Tensor, masks: Tensor) -> Tensor:
+    def _judge_auxiliary(self, logits: Tensor, main: Tensor, masks: Tensor, opinion: Tensor | None) -> Tensor:
         """Give the loss of an auxiliary head; one of a single channel, beside a main answer of more, finds boundaries."""
         if logits.shape[1] == 1 < main.shape[1]:
             known = self._known(masks, main)
             return WEIGHT * boundary(logits, known) + cross_entropy(main, where_sure(logits, known), self._weights)
-        return self._aux_weight * self._judge(logits, masks)
+        return self._aux_weight * self._judge(logits, masks, opinion)
 
-    def _judge(self, logits: Tensor, masks: Tensor) -> Tensor:
+    def _judge(self, logits: Tensor, masks: Tensor, opinion: Tensor | None) -> Tensor:
         """Give the sum of the losses of one head."""
         known = self._known(masks, logits)
         named = torch.stack([weight * loss(logits, known) for weight, loss in self._terms]).sum()
         if not self._unions:
             return named
         share = (known != IGNORED).sum() / (masks != IGNORED).sum().clamp(min=1)
-        return share * named + (1 - share) * one_of_several(logits, masks, self._unions)
+        return share * named + (1 - share) * one_of_several(logits, masks, self._unions, opinion)
 
     def _known(self, masks: Tensor, logits: Tensor) -> Tensor:
         """Give masks of which those pixels are labelled whose class is known."""

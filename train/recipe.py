@@ -38,6 +38,7 @@ class Recipe:
         helper_data: Folder of the helper.
         unions: Of each class of the helper the names of those of ours of which its pixels are one; what is left out is of the class of the
             same name, or not labelled.
+        teacher: A checkpoint of the same classes, which decides among those that the truth of a helper leaves open; "" for none.
         repeat: How often an epoch sees the pictures of `dataset` beside once each of the helper's.
         overfit: How many pictures are trained on and validated with, unchanged: a check that learning works; 0 for the whole data set.
         final: Whether the validation split is learned from too: for the last weights, once every choice was made. The scores are then of
@@ -90,6 +91,7 @@ class Recipe:
     helper: str = ""
     helper_data: str = ""
     unions: Mapping[str, Any] = field(default_factory=dict)
+    teacher: str = ""
     repeat: int = 1
     overfit: int = 0
     final: bool = False
@@ -140,6 +142,7 @@ class Recipe:
         named = all(isinstance(names, list | tuple) and names for names in self.unions.values())
         self._require("unions", named and (not self.unions or bool(self.helper)), "a list of names for each class of a helper")
         self._require("helper", not (self.helper and self.overfit), "empty beside overfit")
+        self._require("teacher", not self.teacher or bool(self.helper), "empty without a helper")
         self._require("repeat", self.repeat > 0 and (self.repeat == 1 or bool(self.helper)), "1, or more beside a helper")
         self._require("overfit", self.overfit >= 0, "0 or more")
         self._require("final", not (self.final and self.overfit), "false beside overfit")

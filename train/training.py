@@ -23,7 +23,7 @@ from segdeploy.scores import ConfusionMatrix, Scores
 
 from .balance import class_weights
 from .birth import check_batch, make_card
-from .borrowing import borrow
+from .borrowing import borrow, teacher_of
 from .class_plots import draw_classes, draw_confusion
 from .history import Epoch, best_epoch, improves, write_history
 from .interruption import Halt, stoppable
@@ -85,7 +85,10 @@ class Run:
         self.loader = Loader(self._train, shown, cuda=self.device.type == "cuda", processes=processes)
         self._steps = math.ceil(len(self.loader) / recipe.accumulate)
         weights = class_weights(self._train, recipe.class_weights)
-        self.loop = Loop(deployed, recipe, self.device, steps=self._steps, weights=weights, unions=splits.unions, processes=processes)
+        teacher = teacher_of(recipe, self._train.classes) if recipe.teacher else None
+        self.loop = Loop(
+            deployed, recipe, self.device, steps=self._steps, weights=weights, unions=splits.unions, teacher=teacher, processes=processes
+        )
         # Networks begin alike in all processes; what each draws after that, for dropout, is its own.
         torch.manual_seed(recipe.seed + processes.rank)
         self._predictor = Predictor(EagerBackend(self.loop.answering, self._card, device=self.device))
