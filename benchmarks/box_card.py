@@ -1,12 +1,11 @@
 """MODEL_CARD.md of the network in the box, written from what the files say and what was measured."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from segdeploy.card import ModelCard, Training
 from segdeploy.models.cost import Cost
+from segdeploy.toml import to_toml
 
 from .report import Report
 from .to_markdown import body, grid
@@ -96,7 +95,7 @@ def to_page(facts: Facts) -> str:
         f"Drawn, from the left: the scene that it understands least, the truth, and its answer (in the repository, below `{REPOSITORY}`)."
     ]
     parts += [f"{name.capitalize()}:\n\n![{name}](../../{REPOSITORY}/{name}.jpg)" for name in facts.drawn]
-    parts += ["## How it was trained", trained(training), curve(facts.history), f"```toml\n{recipe(training.recipe)}\n```"]
+    parts += ["## How it was trained", trained(training), curve(facts.history), f"```toml\n{to_toml(training.recipe)}```"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -172,12 +171,3 @@ def curve(history: Sequence[Mapping[str, str]]) -> str:
         (row["epoch"], [f"{float(row['loss']):.3f}", percent(float(row["pixel_accuracy"])), percent(float(row["miou"]))]) for row in history
     ]
     return grid("epoch", ["loss, training", "pixel accuracy, validation", "mIoU, validation"], rows)
-
-
-def recipe(values: Mapping[str, Any]) -> str:
-    """Write the values of a recipe in TOML, which spells texts, numbers, truth and lists as JSON does."""
-    tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if key not in tables]
-    for key, table in tables.items():
-        lines += ["", f"[{key}]", *(f"{name} = {json.dumps(value)}" for name, value in table.items())]
-    return "\n".join(lines)

@@ -12,7 +12,6 @@ import pytest
 from segdeploy.backends.base import Batch, Logits
 from segdeploy.backends.loading import read_card
 from segdeploy.benchmarks.box import DRAWN, fill, read_history, to_jpeg
-from segdeploy.benchmarks.box_card import recipe
 from segdeploy.benchmarks.box_files import check_sizes, judged_by, nobodys
 from segdeploy.benchmarks.comparison import Plan
 from segdeploy.benchmarks.weathers import fare
@@ -98,13 +97,6 @@ def test_only_scored_epochs_make_the_curve(trained: Path) -> None:
     assert [row["epoch"] for row in read_history(trained / "results.csv")] == ["2"]
     with pytest.raises(DataError, match="name the run's folder with --run"):
         read_history(trained / "nowhere.csv")
-
-
-def test_recipe_is_written_as_toml() -> None:
-    """Whoever wants to repeat it can paste it."""
-    assert recipe({"loss": "ce+dice", "scale": [0.5, 2.0], "arguments": {"width": 96}, "amp": True}) == (
-        'loss = "ce+dice"\nscale = [0.5, 2.0]\namp = true\n\n[arguments]\nwidth = 96'
-    )
 
 
 def test_the_worst_scene_is_shown() -> None:

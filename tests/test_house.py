@@ -15,7 +15,7 @@ WORKSHOPS = ("train", "export", "benchmarks")
 FLOORS = [
     {"__init__", "errors"},
     {"atomic", "machine", "memory", "plugins", "scores", "assets"},
-    {"parity", "parallel", "runs", "console", "box", "plain_file", "precision", "compiling"},
+    {"parity", "parallel", "runs", "console", "box", "plain_file", "toml", "precision", "compiling"},
     {"card"},
     {"pictures", "enlarge", "polygons", "rle"},
     {"confidence"},

@@ -1,7 +1,5 @@
 """Everything that decides what a training run does, as one value."""
 
-import json
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from segdeploy.errors import ConfigError
+from segdeploy.toml import to_toml
 
 from .loss_terms import read_terms
 from .schedule import SCHEDULES
@@ -207,13 +206,7 @@ class Recipe:
 
     def to_toml(self) -> str:
         """Write the recipe so that it can be read again."""
-        values = self.to_dict()
-        tables = {key: values.pop(key) for key in ("arguments", "unions")}
-        lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
-        for name, table in tables.items():
-            if table:
-                lines += ["", f"[{name}]", *(f"{_key(key)} = {_toml(value)}" for key, value in table.items())]
-        return "\n".join(lines) + "\n"
+        return to_toml(self.to_dict())
 
 
 def read_recipe(name: str) -> dict[str, Any]:
@@ -249,13 +242,3 @@ def _typed(value: object, kind: Any, *, where: str) -> Any:  # noqa: ANN401 - a 
         msg = f"{where} is {value!r}; it must be {wanted}"
         raise ConfigError(msg)
     return value
-
-
-def _toml(value: Any) -> str:  # noqa: ANN401 - what a recipe holds
-    """Write one value; TOML spells texts, numbers, truth and lists as JSON does."""
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _key(key: str) -> str:
-    """Write a key, quoted where TOML needs it."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)

@@ -1,6 +1,5 @@
 """A first classes.toml for the user's own data, made by looking at masks or labels."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from segdeploy.datasets.truth import Color
 from segdeploy.errors import DataError
 from segdeploy.pictures import read_ids, read_picture
 from segdeploy.scores import IGNORED
+from segdeploy.toml import lines
 
 SEEN = 100
 """Masks or label files that are looked at, spread evenly over all."""
@@ -159,15 +159,10 @@ def _entry(name: str, color: Color, **others: object) -> str:
         "color": list(color),
         **{key: list(value) if isinstance(value, tuple) else value for key, value in others.items()},
     }
-    return "\n".join(["[[classes]]", *(f"{key} = {_toml(value)}" for key, value in values.items())])
+    return "[[classes]]\n" + lines(values)
 
 
 def _text(origin: str, entries: Sequence[str], **top: object) -> str:
     head = [f"# Made from {origin}. Name the classes, and put what is no class into ignore."]
-    head += [f"{key} = {_toml(value)}" for key, value in top.items() if value]
-    return "\n\n".join(["\n".join(head), *entries]) + "\n"
-
-
-def _toml(value: object) -> str:
-    """Write one value; TOML spells numbers, lists and nearly all texts as JSON does."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f").encode(errors="replace").decode()
+    head += [lines({key: value for key, value in top.items() if value})]
+    return "\n\n".join(["\n".join(filter(None, head)), *entries]) + "\n"
