@@ -1,6 +1,7 @@
 """The command: options beat the recipe, and every foreseen mistake is one sentence."""
 
 import shutil
+import tomllib
 from pathlib import Path
 
 import cv2
@@ -95,6 +96,56 @@ def test_tells_what_is_to_be_known_of_the_data(small: Path, tiny_camvid: Path, t
 
     assert result.exit_code == 0, result.output
     assert "7.png labels no pixel" in result.stderr
+
+
+@pytest.mark.slow
+def test_data_alone_is_recognized(small: Path, tiny_camvid: Path) -> None:
+    """Nobody who names a folder of photographs means the drawn streets."""
+    small.write_text("".join(line for line in small.read_text().splitlines(keepends=True) if not line.startswith(("dataset", "data "))))
+
+    result = invoke(str(small), "--data", str(tiny_camvid), "--epochs", "1")
+
+    assert result.exit_code == 0, result.output
+    assert f"{tiny_camvid} holds camvid" in result.stderr
+
+
+def test_arguments_of_a_recipe_are_its_own_networks(small: Path) -> None:
+    """`--model` of another network leaves them out; those given beside it stay."""
+    refused = invoke(str(small), "--model", "regseg", "--set", "arguments.nonsense=1")
+
+    assert "nonsense" in str(refused.exception)
+    assert "width" not in str(refused.exception)
+
+
+@pytest.mark.slow
+def test_weights_bring_their_colors_and_arguments(small: Path) -> None:
+    """Named or not, the network goes on as it was; what is given by hand wins."""
+    invoke(str(small), "--epochs", "1", "--name", "first", "--set", "mean=[0.1,0.2,0.3]")
+    plain = [
+        "--dataset",
+        "camvid",
+        "--data",
+        tomllib.loads(small.read_text())["data"],
+        "--imgsz",
+        "24,32",
+        "--epochs",
+        "1",
+        "--threads",
+        "1",
+    ]
+    again = [*plain, "--batch", "4", "--workers", "0", "--weights", "runs/train/first/best.pt"]
+
+    results = [
+        invoke(*again, "--name", "unnamed"),
+        invoke(*again, "--name", "named", "--model", "unet"),
+        invoke(*again, "--name", "given", "--set", "mean=[0.5,0.5,0.5]"),
+    ]
+
+    assert [result.exit_code for result in results] == [0, 0, 0], results[0].output
+    read = [tomllib.loads(Path(f"runs/train/{name}/recipe.toml").read_text()) for name in ("unnamed", "named", "given")]
+    assert [one["mean"] for one in read] == [[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.5, 0.5, 0.5]]
+    assert all(one["arguments"] == {"width": 2, "depth": 1} for one in read)
+    assert isinstance(invoke(*again, "--set", "arguments.width=4").exception, ModelError)
 
 
 @pytest.mark.parametrize(

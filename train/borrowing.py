@@ -11,19 +11,22 @@ from segdeploy import models
 from segdeploy.card import LabelClass, ModelCard
 from segdeploy.checkpoint import load_checkpoint
 from segdeploy.errors import ConfigError, ModelError
+from segdeploy.models.backbone import IMAGENET
+from segdeploy.models.encoders import Encoder
 
 from .recipe import Recipe
 
 
-def borrow(network: nn.Module, recipe: Recipe, *, classes: int) -> list[str]:
+def borrow(network: nn.Module, recipe: Recipe, *, classes: Sequence[LabelClass]) -> list[str]:
     """Give a network the weights of the recipe's checkpoint and the names of the tensors that stay fresh.
 
-    Fresh may stay what depends on the number of classes, which is the head; the checkpoint's network says what that is.
+    Where the classes have other names, or another order, what depends on them stays fresh, which is the head; the checkpoint's network says
+    what that is.
 
     Args:
         network: Of the recipe's kind, with fresh weights.
         recipe: Names the checkpoint.
-        classes: Number of the network's classes.
+        classes: The network's classes.
 
     Raises:
         ModelError: The checkpoint cannot be read, is of another network, or another tensor does not fit.
@@ -36,7 +39,7 @@ def borrow(network: nn.Module, recipe: Recipe, *, classes: int) -> list[str]:
         raise ModelError(msg)
     own = network.state_dict()
     wanted, given = shapes(own), shapes(checkpoint.weights)
-    head = heads(card, wanted, classes) if len(card.classes) != classes else set()
+    head = set() if names_of(card.classes) == names_of(classes) else heads(card, wanted, len(classes))
     for key in sorted(wanted.keys() | given.keys()):
         if wanted.get(key) != given.get(key) and key not in head:
             msg = (
@@ -48,6 +51,15 @@ def borrow(network: nn.Module, recipe: Recipe, *, classes: int) -> list[str]:
     return sorted(head)
 
 
+def other_colors(network: nn.Module, recipe: Recipe) -> str:
+    """Say so where a backbone's published weights were learned with other colors than the recipe's; "" where all is well."""
+    encoder = getattr(network, "backbone", None)
+    if recipe.weights_backbone != IMAGENET or not isinstance(encoder, Encoder) or (encoder.mean, encoder.std) == (recipe.mean, recipe.std):
+        return ""
+    mean, std = (",".join(map(str, values)) for values in (encoder.mean, encoder.std))
+    return f"careful: the backbone's weights were learned with other colors; take --set mean=[{mean}] --set std=[{std}]"
+
+
 def teacher_of(recipe: Recipe, classes: Sequence[LabelClass]) -> models.Deployed:
     """Give the network of the recipe's teacher, ready to answer.
 
@@ -56,7 +68,7 @@ def teacher_of(recipe: Recipe, classes: Sequence[LabelClass]) -> models.Deployed
         ConfigError: It has other classes than the run.
     """
     teacher = load_checkpoint(Path(recipe.teacher))
-    theirs, ours = ([one.name for one in both] for both in (teacher.card.classes, classes))
+    theirs, ours = names_of(teacher.card.classes), names_of(classes)
     if theirs != ours:
         msg = f"the teacher {recipe.teacher} knows {', '.join(theirs)} and the run {', '.join(ours)}; name one of the same classes"
         raise ConfigError(msg)
@@ -83,7 +95,10 @@ def heads(card: ModelCard, wanted: Mapping[str, tuple[int, ...]], classes: int) 
         classes: Number of its classes.
     """
     with torch.device("meta"):
-        one, other = (
-            shapes(models.build(card.architecture, count, **card.arguments).state_dict()) for count in (len(card.classes), classes)
-        )
-    return {key for key in one.keys() & other.keys() if one[key] != other[key] and wanted.get(key) == other[key]}
+        fitting, other = (shapes(models.build(card.architecture, count, **card.arguments).state_dict()) for count in (classes, classes + 1))
+    return {key for key in fitting.keys() & other.keys() if fitting[key] != other[key] and wanted.get(key) == fitting[key]}
+
+
+def names_of(classes: Sequence[LabelClass]) -> list[str]:
+    """Give the names of classes, in order."""
+    return [one.name for one in classes]

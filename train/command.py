@@ -91,7 +91,11 @@ def train(
     chosen = {key: value for key, value in options.items() if value is not None}
     arguments = {key: chosen.pop(key) for key in ("backbone", "output_stride") if key in chosen}
     if resume is None:
-        values = (read_recipe(recipe) if recipe else {}) | chosen
+        values = read_recipe(recipe) if recipe else {}
+        if chosen.get("model", values.get("model")) != values.get("model"):
+            # They are another network's.
+            values.pop("arguments", None)
+        values |= chosen
         short = [f"arguments.{key}={value}" for key, value in arguments.items()]
         start(with_overrides(values, [*short, *overrides]), source=recipe or "the command line", name=name)
         return
@@ -111,13 +115,21 @@ def start(values: Mapping[str, Any], *, source: str, name: str | None) -> None:
         source: Where they come from, for messages.
         name: Name of the run; None for that of network and data set.
     """
+    if values.get("data") and "dataset" not in values:
+        from segdeploy.checks.recognition import recognize
+
+        values = {**values, "dataset": recognize(Path(values["data"])).name}
+        note(f"{values['data']} holds {values['dataset']}; --dataset would choose another")
     recipe = Recipe.from_dict(values, source=source)
     look_first(recipe)
     training, processes = import_training()
-    if recipe.weights and "model" not in values:
+    if recipe.weights:
         from .borrowing import kind_of
 
-        recipe = replace(recipe, **kind_of(Path(recipe.weights)))
+        kind = kind_of(Path(recipe.weights))
+        if recipe.model == kind["model"] or "model" not in values:
+            kind["arguments"] = {**kind["arguments"], **values.get("arguments", {})}
+            recipe = replace(recipe, **{key: value for key, value in kind.items() if key == "arguments" or key not in values})
     with processes.joined() as joined:
         run = training.Run(recipe, processes=joined)
         folder = new_run("train", name or f"{recipe.model}-{recipe.dataset}") if joined.leads else Path()

@@ -23,7 +23,7 @@ from segdeploy.scores import ConfusionMatrix, Scores
 
 from .balance import class_weights
 from .birth import check_batch, make_card
-from .borrowing import borrow, teacher_of
+from .borrowing import borrow, other_colors, teacher_of
 from .class_plots import draw_classes, draw_confusion
 from .history import Epoch, best_epoch, improves, write_history
 from .interruption import Halt, stoppable
@@ -114,8 +114,10 @@ class Run:
         """Give a network the weights that the recipe names."""
         if self.recipe.weights_backbone:
             models.load_backbone(network, self.recipe.weights_backbone)
+            if self._processes.leads and (strange := other_colors(network, self.recipe)):
+                note(strange)
         if self.recipe.weights:
-            fresh = borrow(network, self.recipe, classes=len(self._train.classes))
+            fresh = borrow(network, self.recipe, classes=self._train.classes)
             if self._processes.leads:
                 note(f"began with {self.recipe.weights}" + (f"; fresh, for other classes: {', '.join(fresh)}" if fresh else ""))
 
@@ -151,6 +153,9 @@ class Run:
         """
         if self._processes.leads:
             write_text(folder / "recipe.toml", self.recipe.to_toml())
+        # From the first moment on there is what a killed run goes on from.
+        if not self.history and not self.loop.done:
+            self._keep(folder)
         left = (self.recipe.epochs - len(self.history)) * (self._steps + len(self._val)) - self.loop.done
         try:
             with stoppable() as stop, progress("training", left) as on_step:

@@ -52,6 +52,10 @@ def evaluate(
     name, pictures = open_for(loaded.card, dataset, data=data, split=split)
     save = ids_writer(name, save_ids) if save_ids else None
     note(f"{model} on {loaded.device}, {len(pictures)} pictures of {name} {split}")
+    known, given = ([one.name for one in classes] for classes in (loaded.card.classes, pictures.classes))
+    if known != given and len(known) == len(given):
+        one, other = next((one, other) for one, other in zip(known, given, strict=True) if one != other)
+        note(f"careful: the network's {one!r} is compared with the data's {other!r}; the scores tell only if both mean the same")
     with progress("eval", len(pictures)) as step:
         scores = score(Predictor(ViewsBackend(loaded, views)), pictures, batch=batch, on_step=step, on_mask=save)
     if save_ids:

@@ -51,6 +51,8 @@ class EfficientNetLite0(Encoder):
     """Blocks that widen, filter channel by channel, and narrow again."""
 
     channels = (16, 24, 40, 112, 320)
+    mean = (0.498, 0.498, 0.498)
+    std = (0.502, 0.502, 0.502)
 
     def __init__(self, output_stride: int) -> None:
         """Build the network; see `build_encoder`."""

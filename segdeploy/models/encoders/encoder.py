@@ -16,11 +16,15 @@ class Encoder(nn.Module, ABC):
         channels: Channels of each of the features.
         strides: How much smaller than the picture each of them is; the sides are rounded up.
         multiple: Number of which the picture's sides must be multiples.
+        mean: Mean of red, green, blue in [0, 1] with which its published weights were learned.
+        std: Deviation of the same.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     multiple: int = 1
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     @abstractmethod
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -39,6 +39,8 @@ class OfTimm(Encoder):
             raise ConfigError(msg) from error
         self.channels = tuple(self.body.feature_info.channels())
         self.strides = tuple(self.body.feature_info.reduction())
+        published = self.body.pretrained_cfg
+        self.mean, self.std = (tuple(published.get(key) or getattr(self, key)) for key in ("mean", "std"))
         # Many round down where a side does not fit.
         self.multiple = self.strides[-1]
 
