@@ -16,7 +16,7 @@ from .report import Report, Row
 from .words import megabytes, milliseconds, percent
 
 CONFIDENCE = 99.5
-"""Percent of the bootstrapped samples in which the new one must be slower: of many limits on many rows, chance alone fails few."""
+"""Percent of the bootstrapped samples in which a time must be over its limit: of many limits on many rows, chance alone fails few."""
 
 State = Literal["passed", "failed", "unsure"]
 
@@ -188,21 +188,30 @@ def judge(limit: Limit, new: tuple[Row, Figures], old: tuple[Row, Figures]) -> V
     # What a computer's arithmetic adds to a share is no loss.
     if sign * change <= limit.allowed + 1e-9:
         return Verdict(state="passed", sentence=sentence)
-    if metric.times is None or surely_slower(metric.times(new[1]), metric.times(old[1])[0]):
+    if metric.times is None or surely_slower(metric.times(new[1]), metric.times(old[1])[0], most=most_allowed(limit, before)):
         return Verdict(state="failed", sentence=sentence)
     return Verdict(state="unsure", sentence=f"{sentence}, but chance may have done it; measure more rounds")
 
 
-def surely_slower(new: tuple[Latency, float], old: Latency) -> bool:
-    """Tell whether times are longer than they were, beyond chance.
+def most_allowed(limit: Limit, before: float) -> float:
+    """Give how many times as long as before a time may take."""
+    return 1 + (limit.allowed / 100 if limit.relative else limit.allowed * METRICS[limit.metric].unit / before)
 
-    The limit says how much longer is too much; here it is only asked whether they are longer at all. High percentiles hang on few
-    runs, so that a shift of all times is seen in the median first: either may show it.
+
+def surely_slower(new: tuple[Latency, float], old: Latency, *, most: float) -> bool:
+    """Tell whether times are more than so many times as long as they were, beyond chance.
+
+    High percentiles hang on few runs, so that a shift of all times is seen in the median first: either may show it.
+
+    Args:
+        new: Times, and the percentile that is limited.
+        old: The times before.
+        most: How many times as long they may be.
     """
     times, share = new
     # Different seeds: the two are drawn independently, as they were measured.
     ratios = [times.resampled(one, seed=SEED + 1) / old.resampled(one, seed=SEED) for one in {share, 50.0}]
-    return any(float(np.percentile(ratio, 100 - CONFIDENCE)) > 1 for ratio in ratios)
+    return any(float(np.percentile(ratio, 100 - CONFIDENCE)) > most for ratio in ratios)
 
 
 def check_gate(verdicts: Sequence[Verdict]) -> None:
