@@ -22,9 +22,10 @@ from segdeploy.runs import result_folder
 from segdeploy.video.sources import VideoSource
 
 from .asking import Counts
+from .baseline import check_plan
 from .comparison import CHECKPOINT, Plan, compare, ways_of
 from .gallery import Pair
-from .gate import Verdict, check_gate, check_machine, gate, parse_limits
+from .gate import Verdict, check_gate, check_limits, gate, parse_limits
 from .history import read_history, to_page
 from .outside import make_all, reading_speed, training_speed
 from .reading import read_report
@@ -117,10 +118,10 @@ def benchmark(
     if (baseline is None) != (fail_on is None):
         msg = "--baseline and --fail-on belong together: an older report.json, and how much worse than it is too much"
         raise ConfigError(msg)
-    limits = parse_limits(fail_on) if fail_on else ()
+    limits = () if fail_on is None else parse_limits(fail_on)
     old = None if baseline is None else read_report(baseline)
     if old is not None:
-        check_machine(old, survey(), limits)
+        check_limits(old, survey(), limits)
     check_artifacts(artifacts, make=make)
     if video is not None:
         VideoSource(video).close()
@@ -150,6 +151,8 @@ def benchmark(
     ways_of(plan)
     with result_folder("benchmark", name or artifacts[0].stem, output=output) as written:
         plan, failed = with_exports(plan, written / "artifacts") if make else (plan, [])
+        if old is not None:
+            check_plan(old, plan, failed=[row.name for row in failed])
         asides = [training_speed(recipe, data)] if recipe else []
         asides += [reading_speed(data, dataset)] if loader and data is not None else []
         steps = len(ways_of(plan)) * (rounds + (video is not None))

@@ -10,6 +10,7 @@ import numpy as np
 from segdeploy.errors import ConfigError, GateError
 from segdeploy.machine import Machine
 
+from .baseline import check_alike, check_pictures, check_rows
 from .figures import Accuracy, Figures
 from .latency import SEED, Latency
 from .report import Report, Row
@@ -117,8 +118,8 @@ class Verdict:
     """What became of one limit on one row.
 
     Attributes:
-        state: Whether it was kept; "unsure" where it was not, but chance may have done it.
-        sentence: The old figure, the new one and what was allowed.
+        state: Whether it was kept; "unsure" where it was not, but chance may have done it, or where the baseline tells nothing.
+        sentence: The old figure, the new one and what was allowed, as far as there are such.
     """
 
     state: State
@@ -134,12 +135,16 @@ def parse_limits(text: str) -> tuple[Limit, ...]:
     return tuple(Limit.parse(part) for part in text.split(","))
 
 
-def check_machine(baseline: Report, machine: Machine, limits: Sequence[Limit]) -> None:
-    """Refuse to compare times of two machines.
+def check_limits(baseline: Report, machine: Machine, limits: Sequence[Limit]) -> None:
+    """Refuse limits to what a baseline cannot tell: a figure that it does not have, or times of another machine.
 
     Raises:
-        ConfigError: A time is limited, and the baseline is another machine's.
+        ConfigError: There is such a limit.
     """
+    for limit in limits:
+        if all(METRICS[limit.metric].value(*pair) is None for pair in baseline.measured):
+            msg = f"{limit.metric} cannot be compared: no row of the baseline has it; measure the baseline again, or leave out {limit}"
+            raise ConfigError(msg)
     then, now = ((one.processor, one.cores) for one in (baseline.machine, machine))
     timed = [limit.metric for limit in limits if METRICS[limit.metric].times]
     if timed and then != now:
@@ -151,37 +156,30 @@ def check_machine(baseline: Report, machine: Machine, limits: Sequence[Limit]) -
 
 
 def gate(report: Report, baseline: Report, limits: Sequence[Limit]) -> tuple[Verdict, ...]:
-    """Hold every row that both reports have to every limit.
+    """Hold every row that did not fail to every limit.
 
     Raises:
-        ConfigError: They were not measured on the same pictures in the same way, or have no row in common.
+        ConfigError: They were not measured on the same pictures in the same way, or the baseline has rows that the report has not.
     """
-    then, now = ((one.dataset, one.split, one.pictures) for one in (baseline, report))
-    if then != now:
-        msg = (
-            f"the baseline was measured on {len(then[2])} pictures of {then[0]} {then[1]} and this report on {len(now[2])} of {now[0]} "
-            f"{now[1]}; measure both on the same pictures"
-        )
-        raise ConfigError(msg)
+    check_pictures(baseline, (report.dataset, report.split, report.pictures))
+    check_rows(baseline, [row.name for row in report.rows])
     old = {row.name: (row, figures) for row, figures in baseline.measured}
-    pairs = [((row, figures), old[row.name]) for row, figures in report.measured if row.name in old]
-    if not pairs:
-        msg = f"the baseline has no row of this report; it has {', '.join(old) or 'none at all'}"
-        raise ConfigError(msg)
-    for (row, figures), (_, before) in pairs:
-        asked = [(one.setting.threads, one.setting.batch, one.setting.input) for one in (before, figures)]
-        if asked[0] != asked[1]:
-            msg = f"{row.name} ran with other threads, batch or input in the baseline ({asked[0]}, now {asked[1]}); measure both alike"
-            raise ConfigError(msg)
-    return tuple(judge(limit, new, before) for new, before in pairs for limit in limits)
+    for row, figures in report.measured:
+        if row.name in old:
+            then, now = ((one.setting.threads, one.setting.batch, one.setting.input) for one in (old[row.name][1], figures))
+            check_alike(row.name, then, now)
+    new = [Verdict(state="unsure", sentence=f"{row.name} is not in the baseline") for row, _ in report.measured if row.name not in old]
+    return (*new, *(judge(limit, pair, old[pair[0].name]) for pair in report.measured if pair[0].name in old for limit in limits))
 
 
 def judge(limit: Limit, new: tuple[Row, Figures], old: tuple[Row, Figures]) -> Verdict:
     """Hold one row to one limit."""
     metric, name = METRICS[limit.metric], f"{new[0].name}: {limit.metric}"
     now, before = metric.value(*new), metric.value(*old)
-    if now is None or before is None:
-        return Verdict(state="unsure", sentence=f"{name} was not measured {'now' if now is None else 'in the baseline'}")
+    if before is None:
+        return Verdict(state="unsure", sentence=f"{name} was not measured in the baseline")
+    if now is None:
+        return Verdict(state="failed", sentence=f"{name} was {metric.write(before)} and was not measured now")
     change = 100 * (now - before) / before if limit.relative and before else (now - before) / metric.unit
     sign = 1 if metric.worse == "+" else -1
     sentence = f"{name} is {metric.write(now)} and was {metric.write(before)}, {change:+.3g}{'%' * limit.relative}; {limit} is allowed"

@@ -79,6 +79,7 @@ def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
         (["best.onnx", "--dataset", "streets", "--loader"], ConfigError, "--loader reads a folder"),
         (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt"], ConfigError, "belong together"),
         (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", "p95"], ConfigError, "is no limit"),
+        (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", ""], ConfigError, "'' is no limit"),
         (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", "p95=+9%"], DataError, "is no report"),
         (["best.onnx", "--dataset", "streets", "--baseline", "nowhere", "--fail-on", "p95=+9%"], DataError, "cannot be read"),
         (["best.onnx", "--dataset", "streets", "--name", "a/b"], ConfigError, "a/b"),

@@ -2,16 +2,22 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from segdeploy import datasets
+from segdeploy.benchmarks.baseline import check_plan
+from segdeploy.benchmarks.command import conclude
+from segdeploy.benchmarks.comparison import Plan
 from segdeploy.benchmarks.figures import Accuracy, Figures, Round, Setting
-from segdeploy.benchmarks.gate import Limit, check_gate, check_machine, gate, parse_limits
+from segdeploy.benchmarks.gate import Limit, check_gate, check_limits, gate, parse_limits
 from segdeploy.benchmarks.latency import Latency, measure
 from segdeploy.benchmarks.report import Report, Row
+from segdeploy.benchmarks.row import chosen
 from segdeploy.benchmarks.way import Way
-from segdeploy.errors import ConfigError, GateError
+from segdeploy.errors import ConfigError, GateError, SegdeployError
 from segdeploy.machine import Machine
 from segdeploy.scores import Scores
 
@@ -157,9 +163,9 @@ def test_times_of_two_machines_are_not_compared() -> None:
     other = replace(MACHINE, processor="Xeon")
 
     with pytest.raises(ConfigError, match="p95 cannot be compared: the baseline was measured on 2 cores of Zen"):
-        check_machine(baseline, other, SPEED)
-    check_machine(baseline, other, parse_limits("miou=-0.1,size=+1"))
-    check_machine(baseline, MACHINE, SPEED)
+        check_limits(baseline, other, SPEED)
+    check_limits(baseline, other, parse_limits("miou=-0.1,size=+1"))
+    check_limits(baseline, MACHINE, SPEED)
 
 
 def test_what_was_measured_otherwise_is_not_compared() -> None:
@@ -170,7 +176,72 @@ def test_what_was_measured_otherwise_is_not_compared() -> None:
 
     with pytest.raises(ConfigError, match="measure both on the same pictures"):
         gate(report, replace(report, pictures=("a",)), SPEED)
-    with pytest.raises(ConfigError, match=r"has no row of this report; it has other.onnx"):
+    with pytest.raises(ConfigError, match=r"the baseline has other.onnx, and this report best.onnx"):
         gate(report, report_of(figures, "other.onnx"), SPEED)
+    with pytest.raises(ConfigError, match="the baseline has no row"):
+        gate(report, replace(report, rows=()), SPEED)
     with pytest.raises(ConfigError, match="other threads, batch or input"):
         gate(report, report_of(one), SPEED)
+
+
+def plan_of(artifact: Path, **changes: object) -> Plan:
+    values = {
+        "artifacts": (artifact,), "threads": (2,), "dataset": "streets", "data": None, "split": "val", "pictures": 2,
+        "runs": 3, "warm_up": 1, "rounds": 2,
+    }  # fmt: skip
+    return Plan(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pictures": 3}, "measured on 2 pictures of streets val and this report on 3"),
+        ({"threads": (1,)}, r"other threads, batch or input in the baseline \(\(2, 1\), now \(1, 1\)\)"),
+        ({"batches": (4,)}, "other threads, batch or input"),
+        ({"batches": (1, 4)}, "the baseline has best.onnx, and this report best.onnx, batch 1"),
+    ],
+)
+def test_what_the_baseline_cannot_hold_is_refused_before_it_is_measured(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    """Minutes of measuring must not end with a sentence that could have been said at once."""
+    (tmp_path / "best.onnx").write_bytes(b"x")
+    names = datasets.load("streets", None, "val").names
+    pictures = tuple(names[index] for index in chosen(len(names), 2))
+    baseline = replace(report_of(figures_of(Latency(rounds=((1.0,),)))), dataset="streets", pictures=pictures)
+
+    with pytest.raises(ConfigError, match=message):
+        check_plan(baseline, plan_of(tmp_path / "best.onnx", **changes))
+    check_plan(baseline, plan_of(tmp_path / "best.onnx"))
+
+
+def test_row_that_is_gone_does_not_pass() -> None:
+    """A gate that loses what it holds stands open; of a row whose file could not be made the reason is told elsewhere."""
+    figures = figures_of(Latency(rounds=((1.0,),)))
+    report = report_of(figures)
+    more = replace(report, rows=(*report.rows, *report_of(figures, "slow.onnx").rows))
+
+    with pytest.raises(ConfigError, match=r"the baseline has slow.onnx, and this report best.onnx; measure the same files"):
+        gate(report, more, SPEED)
+    assert [verdict.sentence for verdict in gate(more, report, SPEED) if verdict.state == "unsure"] == ["slow.onnx is not in the baseline"]
+
+
+def test_row_that_failed_ends_with_its_own_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is there, and was not forgotten: the file is at fault and not the command."""
+    report = report_of(figures_of(Latency(rounds=((1.0,),))))
+    broken = replace(report, rows=(replace(report.rows[0], figures=None, error="it carries no card"),))
+
+    with pytest.raises(SegdeployError, match=r"best.onnx: it carries no card") as caught:
+        conclude(broken, gate(broken, report, SPEED))
+
+    assert caught.value.exit_code == 1
+
+
+def test_figure_that_is_missing_now_does_not_pass() -> None:
+    """Nobody can say that it got no worse; one that the baseline never had is refused at once."""
+    figures = figures_of(Latency(rounds=((1.0,),)))
+    report, limits = report_of(figures), parse_limits("miou=-1")
+    without = report_of(replace(figures, accuracy=None))
+
+    with pytest.raises(GateError, match=r"best.onnx: miou was 70.00% and was not measured now"):
+        check_gate(gate(without, report, limits))
+    with pytest.raises(ConfigError, match="miou cannot be compared: no row of the baseline has it"):
+        check_limits(without, MACHINE, limits)
