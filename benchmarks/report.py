@@ -1,7 +1,7 @@
 """What a benchmark found, as values that are written and read again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -98,14 +98,29 @@ class Report:
         return next((figures for row, figures in self.measured if row.name == self.reference), None)
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What makes the figures doubtful, a sentence each."""
+    def doubts(self) -> tuple[str, ...]:
+        """What makes the times doubtful, a sentence each."""
         machine = self.machine
         busy = machine.load is not None and machine.load > BUSY * machine.host_cores
         load = f"load {machine.load} on {machine.host_cores} cores"
         crowd = [f"The machine was busy before the first round ({load}): the times are doubtful."] if busy else []
         noises = [(row.name, figures.latency.noise) for row, figures in self.measured]
         return (*crowd, *(f"{name} was measured with noise: {noise}." for name, noise in noises if noise))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the figures must know, a sentence each: the doubts, and what else than the artifact differs."""
+        return (*self.doubts, *self._other_sizes())
+
+    def _other_sizes(self) -> Iterator[str]:
+        if self.base is None:
+            return
+        usual = self.base.setting.input
+        for row, figures in self.measured:
+            size = figures.setting.input
+            if size != usual:
+                sizes = "{}x{} and {} at {}x{}".format(*size, self.reference, *usual)
+                yield f"{row.name} answers at {sizes}: how many times as fast it is tells of the sizes, too."
 
     def speedup(self, figures: Figures) -> tuple[float, float] | None:
         """Give how many times as fast as the reference a row is, picture by picture, at the least and at the most; None without one.

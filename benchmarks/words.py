@@ -196,7 +196,7 @@ def headline(report: Report) -> tuple[Row, Figures] | None:
 
 def summary(report: Report) -> str:
     """Say in a sentence what the benchmark found, and in another each what stands against it."""
-    doubts = ["The times are doubtful: they were measured with noise."] if report.warnings else []
+    doubts = ["The times are doubtful: they were measured with noise."] if report.doubts else []
     failures = [f"{len(report.failed)} of {len(report.rows)} artifacts failed."] if report.failed else []
     return " ".join([finding(report), *doubts, *failures])
 

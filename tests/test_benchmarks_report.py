@@ -124,6 +124,18 @@ def test_busy_machine_is_told() -> None:
     assert WHOLE.warnings == ()
 
 
+def test_other_input_size_is_told() -> None:
+    """A quarter of the pixels is no quicker network; the times themselves are not doubtful."""
+    figures = figures_of(40.0)
+    small = tuple(replace(found, setting=replace(found.setting, input=(45, 60))) for found in figures.rounds)
+    report = replace(WHOLE, rows=(*WHOLE.rows[:2], row_of("small.onnx", replace(figures, rounds=small))))
+
+    assert report.warnings == ("small.onnx answers at 45x60 and best.pt at 90x120: how many times as fast it is tells of the sizes, too.",)
+    assert "doubtful" not in summary(report)
+    assert "small.onnx answers at 45x60" in Page(to_html(report)).text
+    assert replace(report, reference=None).warnings == ()
+
+
 def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
     """Quartiles of 100 and 300 three times each are 100 and 300: against 40 ms that is 2.5 to 7.5 times as fast."""
     noisy = replace(REPORT, rows=(row_of("best.pt", figures_of(100.0, drift=3.0)), row_of("best.onnx", figures_of(40.0))))
