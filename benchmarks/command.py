@@ -1,7 +1,6 @@
 """The command `benchmark`."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,21 +8,21 @@ from tempfile import TemporaryDirectory
 import click
 
 from segdeploy.atomic import write_text
-from segdeploy.backends.loading import BACKENDS, kind_of, read_card
-from segdeploy.card import ModelCard
+from segdeploy.backends.loading import BACKENDS, kind_of
 from segdeploy.commands.artifact import Artifact
 from segdeploy.commands.plugin import plugin_option
 from segdeploy.commands.size import ImageSize
 from segdeploy.console import note, progress
 from segdeploy.datasets.of_card import place_for
-from segdeploy.errors import ConfigError, ModelError, SegdeployError
+from segdeploy.errors import ConfigError, SegdeployError
 from segdeploy.machine import survey
 from segdeploy.runs import result_folder
 from segdeploy.video.sources import VideoSource
 
 from .asking import Counts
 from .baseline import check_plan
-from .comparison import CHECKPOINT, Plan, compare, ways_of
+from .classes import check_classes, first_card
+from .comparison import CHECKPOINT, Plan, compare, reference_of, ways_of
 from .gallery import Pair
 from .gate import Verdict, check_gate, check_limits, gate, parse_limits
 from .history import read_history, to_page
@@ -149,6 +148,7 @@ def benchmark(
         video=video,
     )
     ways_of(plan)
+    check_classes(artifacts, reference_of(plan))
     with result_folder("benchmark", name or artifacts[0].stem, output=output) as written:
         plan, failed = with_exports(plan, written / "artifacts") if make else (plan, [])
         if old is not None:
@@ -232,18 +232,6 @@ def conclude(report: Report, verdicts: Sequence[Verdict]) -> None:
         reasons = "; ".join(f"{row.name}: {row.error}" for row in report.failed)
         msg = f"{len(report.failed)} of {len(report.rows)} artifacts failed ({reasons}); the report holds the others"
         raise SegdeployError(msg)
-
-
-def first_card(artifacts: Sequence[Path]) -> ModelCard:
-    """Read the card of the first artifact that has one: a damaged file is a row that fails, not the end.
-
-    Raises:
-        ModelError: None of them has one.
-    """
-    for path in artifacts[:-1]:
-        with suppress(ModelError):
-            return read_card(path)
-    return read_card(artifacts[-1])
 
 
 def write(report: Report, pairs: Sequence[Pair], folder: Path) -> None:

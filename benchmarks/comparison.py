@@ -12,6 +12,7 @@ from segdeploy.errors import ConfigError
 from segdeploy.machine import survey
 
 from .accuracy import judge
+from .classes import other_names
 from .figures import Accuracy, Figures
 from .film import Film
 from .gallery import Pair, gallery
@@ -102,6 +103,11 @@ def ways_of(plan: Plan) -> dict[str, Way]:
     return ways
 
 
+def reference_of(plan: Plan) -> Path | None:
+    """Give the artifact that the others are compared with: the first checkpoint, if there is one."""
+    return next((path for path in plan.artifacts if path.suffix == CHECKPOINT), None)
+
+
 def compare(plan: Plan, folder: Path, *, workers: Workers, on_step: Callable[[str], None]) -> tuple[Report, tuple[Pair, ...]]:
     """Measure every row.
 
@@ -121,7 +127,7 @@ def compare(plan: Plan, folder: Path, *, workers: Workers, on_step: Callable[[st
     dataset = datasets.load(plan.dataset, plan.data, plan.split)
     indices = chosen(len(dataset), plan.pictures)
     ways = ways_of(plan)
-    reference = next((name for name, way in ways.items() if Path(way.artifact).suffix == CHECKPOINT), None)
+    reference = next((name for name, way in ways.items() if Path(way.artifact) == reference_of(plan)), None)
     folders = {name: folder / str(number) for number, name in enumerate(ways)}
     for place in folders.values():
         place.mkdir()
@@ -150,6 +156,7 @@ def compare(plan: Plan, folder: Path, *, workers: Workers, on_step: Callable[[st
         load_after=survey().load,
         video=None if plan.video is None else str(plan.video),
         rows=tuple(row(name, way, outcomes[name], judged.get(name)) for name, way in ways.items()),
+        notes=other_names(plan.artifacts, dataset.classes),
     )
     return report, gallery(report, answers, dataset, indices)
 

@@ -63,6 +63,7 @@ class Report:
         video: Path of the video that was run over; None where none was named.
         rows: What was run, in the order in which the artifacts were named.
         asides: What other commands measured.
+        notes: What was seen before it was measured and a reader of the figures must know, a sentence each.
         schema: Version of this form.
     """
 
@@ -80,6 +81,7 @@ class Report:
     video: str | None
     rows: tuple[Row, ...]
     asides: tuple[Aside, ...] = ()
+    notes: tuple[str, ...] = ()
     schema: int = SCHEMA
 
     @property
@@ -110,7 +112,7 @@ class Report:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the figures must know, a sentence each: the doubts, and what else than the artifact differs."""
-        return (*self.doubts, *self._other_sizes())
+        return (*self.doubts, *self._other_sizes(), *self.notes)
 
     def _other_sizes(self) -> Iterator[str]:
         if self.base is None:
@@ -167,7 +169,7 @@ class Report:
             del values["warnings"]
             rows = tuple(Row.from_dict(row) for row in values["rows"])
             asides = tuple(Aside.from_dict(aside) for aside in values["asides"])
-            texts = {name: tuple(values[name]) for name in ("classes", "pictures")}
+            texts = {name: tuple(values.get(name, ())) for name in ("classes", "pictures", "notes")}
             return cls(**{**values, **texts, "machine": Machine.from_dict(values["machine"]), "rows": rows, "asides": asides})
         except (ValueError, TypeError, KeyError) as error:
             msg = f"{source} is no report ({type(error).__name__}: {error}); was it written by 'segdeploy benchmark'?"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from segdeploy.card import LabelClass
 from segdeploy.datasets.sample import Dataset
 from segdeploy.errors import DataError
 from segdeploy.predictor import Predictor
@@ -83,3 +84,11 @@ def check_classes(predictor: Predictor, dataset: Dataset) -> None:
     if not len(dataset):
         msg = "the data set holds no picture; check the split and the folder"
         raise DataError(msg)
+
+
+def other_name(known: Sequence[LabelClass], given: Sequence[LabelClass]) -> str:
+    """Say which of a network's classes is the first to be compared with one of another name; "" where none is, or the counts differ."""
+    pairs = [(one.name, other.name) for one, other in zip(known, given, strict=False) if one.name != other.name]
+    if not pairs or len(known) != len(given):
+        return ""
+    return f"the network's {pairs[0][0]!r} is compared with the data's {pairs[0][1]!r}; the scores tell only if both mean the same"

@@ -84,7 +84,7 @@ PAIR = Pair(row="best.onnx", picture="street <1>", against="best.pt", same=0.998
 FILM = replace(REPORT, video="clip.mp4", rows=(row_of("best.onnx", replace(figures_of(40.0), video=Video(times=TIMES, flicker=0.0123))),))
 
 
-@pytest.mark.parametrize("report", [REPORT, FILM, replace(REPORT, reference=None, rows=(), asides=(ASIDE,))])
+@pytest.mark.parametrize("report", [REPORT, FILM, replace(REPORT, reference=None, rows=(), asides=(ASIDE,), notes=("Odd.",))])
 def test_survives_json(report: Report) -> None:
     """A report of today is what tomorrow's is compared with."""
     assert Report.from_json(report.to_json(), source="report.json") == report
@@ -134,6 +134,7 @@ def test_other_input_size_is_told() -> None:
     assert "doubtful" not in summary(report)
     assert "small.onnx answers at 45x60" in Page(to_html(report)).text
     assert replace(report, reference=None).warnings == ()
+    assert replace(WHOLE, notes=("Odd.",)).warnings == ("Odd.",)
 
 
 def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:

@@ -6,7 +6,7 @@ import pytest
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.datasets.sample import Sample
 from segdeploy.errors import DataError
-from segdeploy.evaluation import evaluate
+from segdeploy.evaluation import evaluate, other_name
 from segdeploy.predictor import Predictor
 
 CLASSES = (LabelClass(name="dark", color=(0, 0, 0)), LabelClass(name="red", color=(255, 0, 0)))
@@ -66,6 +66,14 @@ def test_other_classes_are_refused():
         evaluate(Predictor(backend), Pictures([[1]]), on_step=str)
 
     assert backend.batches == []
+
+
+def test_class_of_another_name_is_told():
+    """Two sets of two classes each fit by number, and may mean anything."""
+    known = (CLASSES[0], LabelClass(name="rouge", color=(255, 0, 0)))
+
+    assert "the network's 'rouge' is compared with the data's 'red'" in other_name(known, CLASSES)
+    assert other_name(CLASSES, CLASSES) == other_name(CLASSES[1:], CLASSES) == ""
 
 
 def test_an_empty_set_is_refused():
