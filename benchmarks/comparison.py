@@ -30,7 +30,7 @@ class Plan:
     """What to measure, and how: each artifact with each runtime, count of threads, size of batch and size of input.
 
     Attributes:
-        artifacts: The files; the first checkpoint among them is the reference.
+        artifacts: The files; the first checkpoint among them is the reference, or the first of all beside loops of others.
         backends: Kinds of runtime, or "auto"; one that does not run a file's kind is left out for it.
         device: Device for all of them, or "auto".
         threads: Threads of each network; None for as many as there are cores.
@@ -104,8 +104,9 @@ def ways_of(plan: Plan) -> dict[str, Way]:
 
 
 def reference_of(plan: Plan) -> Path | None:
-    """Give the artifact that the others are compared with: the first checkpoint, if there is one."""
-    return next((path for path in plan.artifacts if path.suffix == CHECKPOINT), None)
+    """Give the artifact that the others are compared with: the first checkpoint, or the first of all beside loops of others."""
+    first = plan.artifacts[0] if plan.peers else None
+    return next((path for path in plan.artifacts if path.suffix == CHECKPOINT), first)
 
 
 def compare(plan: Plan, folder: Path, *, workers: Workers, on_step: Callable[[str], None]) -> tuple[Report, tuple[Pair, ...]]:
@@ -179,7 +180,8 @@ def task(plan: Plan, way: Way, answers: Path) -> Task:
 def row(name: str, way: Way, outcome: Outcome, accuracy: Accuracy | None) -> Row:
     """Put together what is known of one row."""
     figures = None if outcome.error else Figures(rounds=outcome.rounds, accuracy=accuracy, video=outcome.video)
-    return Row(name=name, way=way, size=file_size(Path(way.artifact)), figures=figures, error=outcome.error)
+    size = None if way.peer and RIVALS[way.peer].foreign else file_size(Path(way.artifact))
+    return Row(name=name, way=way, size=size, figures=figures, error=outcome.error)
 
 
 def file_size(path: Path) -> int:

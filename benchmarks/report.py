@@ -25,14 +25,14 @@ class Row:
     Attributes:
         name: Name that no other row has.
         way: What was run, and how.
-        size: Size of the file, with all that belongs to it, in bytes.
+        size: Size of the file, with all that belongs to it, in bytes; None of a peer with a network of its own, which has none.
         figures: What was measured; None where it failed.
         error: Why it failed; "" where it did not.
     """
 
     name: str
     way: Way
-    size: int
+    size: int | None
     figures: Figures | None
     error: str = ""
 
@@ -54,7 +54,7 @@ class Report:
         split: Its split.
         pictures: Names of the pictures that were answered, at even distances over the split; nothing is drawn at random.
         classes: Names of the classes, in channel order.
-        reference: Name of the row that the others are compared with; None where no checkpoint was named.
+        reference: Name of the row that the others are compared with; None where neither a checkpoint nor a loop of others was asked for.
         runs: Timed runs a round.
         rounds: Rounds of a row at the least, each in a process of its own, rows taking turns.
         warm_up: Runs before the timed ones of each round.

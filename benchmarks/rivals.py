@@ -40,11 +40,13 @@ class Rival:
         endings: Endings of the artifacts that it can be given.
         library: What it imports.
         make: Loads it.
+        foreign: Whether it runs a network of its library's own, so that the artifact gives it nothing but a size.
     """
 
     endings: tuple[str, ...]
     library: str
     make: Callable[[Way], Subject]
+    foreign: bool = False
 
 
 def rival(way: Way) -> Subject:
@@ -265,7 +267,7 @@ RIVALS: Mapping[str, Rival] = {
     "torch.compile": Rival(endings=CHECKPOINT, library="torch", make=torch_compiled),
     "onnxruntime loop": Rival(endings=ONNX, library="onnxruntime", make=onnx_loop),
     "openvino loop": Rival(endings=ONNX, library="openvino", make=openvino_loop),
-    "segmentation-models-pytorch": Rival(endings=CHECKPOINT + ONNX, library="segmentation_models_pytorch", make=smp_loop),
-    "transformers pipeline": Rival(endings=CHECKPOINT + ONNX, library="transformers", make=transformers_pipeline),
-    "ultralytics": Rival(endings=CHECKPOINT + ONNX, library="ultralytics", make=ultralytics_predict),
+    "segmentation-models-pytorch": Rival(endings=CHECKPOINT + ONNX, library="segmentation_models_pytorch", make=smp_loop, foreign=True),
+    "transformers pipeline": Rival(endings=CHECKPOINT + ONNX, library="transformers", make=transformers_pipeline, foreign=True),
+    "ultralytics": Rival(endings=CHECKPOINT + ONNX, library="ultralytics", make=ultralytics_predict, foreign=True),
 }

@@ -10,7 +10,7 @@ import pytest
 from segdeploy import datasets
 from segdeploy.backends.base import Batch, Logits
 from segdeploy.benchmarks.accuracy import judge
-from segdeploy.benchmarks.comparison import Plan, artifact_names, compare, ways_of
+from segdeploy.benchmarks.comparison import Plan, artifact_names, compare, reference_of, ways_of
 from segdeploy.benchmarks.energy import Meter
 from segdeploy.benchmarks.figures import Round, Setting, Video
 from segdeploy.benchmarks.film import Film
@@ -198,6 +198,22 @@ def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -
     assert figures.accuracy.worst == tuple(str(index) for index in np.argsort(shares)[:2])
     assert [(pair.row, pair.against, pair.picture) for pair in pairs] == [("a.onnx", "b.pt", name) for name in figures.accuracy.worst]
     assert all(side.startswith(b"\xff\xd8") for pair in pairs for side in (pair.left, pair.right))
+
+
+def test_loops_of_others_are_compared_with_the_first_artifact(tiny_camvid: Path, tmp_path: Path) -> None:
+    """Without a base their rows would be bare times; a library's own network has no file whose size could be told."""
+    (tmp_path / "work").mkdir()
+    worker = answering(datasets.load("camvid", tiny_camvid, "val"), roads)
+    asked = plan(files(tmp_path, "a.onnx"), tiny_camvid, peers=("onnxruntime loop", "ultralytics"))
+
+    report, _ = compare(
+        asked, tmp_path / "work", workers=Workers(once=worker, show=lambda film: "not asked for"), on_step=lambda name: None
+    )  # fmt: skip
+
+    assert report.reference == "a.onnx"
+    assert [report.speedup(figures) for _, figures in report.measured] == [(1.0, 1.0)] * 3
+    assert [(row.name, row.size) for row in report.rows] == [("a.onnx", 5), ("onnxruntime loop", 5), ("ultralytics", None)]
+    assert reference_of(replace(asked, peers=())) is None
 
 
 def test_failed_row_carries_its_reason(tiny_camvid: Path, tmp_path: Path) -> None:

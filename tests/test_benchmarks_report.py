@@ -345,6 +345,15 @@ def test_drawing_shows_names_as_they_are(draw: object) -> None:
     assert root.attrib["role"] == "img"
 
 
+def test_row_without_a_file_has_no_size() -> None:
+    """A library's own network comes from no file of ours."""
+    report = replace(REPORT, rows=(REPORT.rows[0], replace(REPORT.rows[1], size=None)))
+
+    assert to_markdown(report).splitlines()[9].endswith("| 250 MB | – |")
+    assert Report.from_json(report.to_json(), source="report.json") == report
+    jsonschema.Draft202012Validator(SCHEMA_FILE).validate(json.loads(report.to_json()))
+
+
 def test_grey_is_the_reference_alone() -> None:
     """A row that is compared with nothing is not drawn as the background of others."""
     assert color_numbers(REPORT) == {"best.pt": 0, "best.onnx": 1, EVIL: 2, "broken.onnx": 3}
