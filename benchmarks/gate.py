@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -145,7 +145,9 @@ def check_limits(baseline: Report, machine: Machine, limits: Sequence[Limit]) ->
         if all(METRICS[limit.metric].value(*pair) is None for pair in baseline.measured):
             msg = f"{limit.metric} cannot be compared: no row of the baseline has it; measure the baseline again, or leave out {limit}"
             raise ConfigError(msg)
-    then, now = ((one.processor, one.cores) for one in (baseline.machine, machine))
+    # Older baselines tell no features.
+    known = machine if baseline.machine.features else replace(machine, features=())
+    then, now = ((one.kind, one.cores) for one in (baseline.machine, known))
     timed = [limit.metric for limit in limits if METRICS[limit.metric].times]
     if timed and then != now:
         msg = (

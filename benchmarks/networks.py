@@ -84,7 +84,7 @@ def conditions(size: tuple[int, int], threads: int | None, latencies: Mapping[st
     """Say at which size and on which machine times were measured, and which of them are doubtful."""
     machine = survey()
     versions = ", ".join(f"{name} {machine.versions[name]}" for name in ("torch", "onnxruntime", "openvino") if name in machine.versions)
-    lines = ["\n{}x{}, {}, {} threads, {}".format(*size, machine.processor, threads or machine.cores, versions)]
+    lines = ["\n{}x{}, {}, {} threads, {}".format(*size, machine.kind, threads or machine.cores, versions)]
     return "\n".join([*lines, *(f"careful: {name}: {latency.noise}" for name, latency in latencies.items() if latency.noise)])
 
 

@@ -236,7 +236,7 @@ def measured_on(report: Report) -> list[tuple[str, str]]:
     machine = report.machine
     load = ["–" if value is None else f"{value:.2f}" for value in (machine.load, report.load_after)]
     return [
-        ("processor", machine.processor),
+        ("processor", machine.kind),
         ("cores", f"{machine.cores} of the machine's {machine.host_cores} may be used"),
         ("memory", megabytes(machine.memory)),
         ("system", machine.system),

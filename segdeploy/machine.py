@@ -11,6 +11,10 @@ from typing import Any, Self
 CGROUP = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+CPU = Path("/proc/cpuinfo")
+FEATURES = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "avx512_bf16", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve")
+"""What decides a network's speed, as Linux names it: how wide a processor adds, and whether it multiplies bytes (VNNI, AMX, dot products)
+and bfloat16 by itself."""
 POOLS = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Set before numpy is imported: its BLAS reads them then, and a second pool of threads beside a runtime's own costs a factor of two."""
 
@@ -42,6 +46,7 @@ class Machine:
         governor: How the system sets the clock's rate, for example "performance"; "" where nobody tells.
         load: How many processes wanted a core, as a mean over the last minute; None where nobody tells.
         versions: Version of Python and of each library.
+        features: Which of FEATURES the processor has; none where nobody tells.
     """
 
     processor: str
@@ -52,6 +57,12 @@ class Machine:
     governor: str
     load: float | None
     versions: Mapping[str, str]
+    features: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The processor with what it multiplies, as in "AMD EPYC (avx2)": a name alone tells little of a virtual one."""
+        return f"{self.processor} ({', '.join(self.features)})" if self.features else self.processor
 
     def to_dict(self) -> dict[str, Any]:
         """Give the values as JSON knows them."""
@@ -60,7 +71,7 @@ class Machine:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `to_dict` gave; a missing or unknown key is a TypeError."""
-        return cls(**values)
+        return cls(**{**values, "features": tuple(values.get("features", ()))})
 
 
 def survey() -> Machine:
@@ -74,6 +85,7 @@ def survey() -> Machine:
         governor=_text(GOVERNOR).strip(),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         versions=versions(),
+        features=features(CPU),
     )
 
 
@@ -145,8 +157,15 @@ def _groups(root: Path, membership: str, controller: str) -> Iterator[Path]:
 
 def processor() -> str:
     """Name the processor as the system does."""
-    named = [line.partition(":")[2].strip() for line in _text(Path("/proc/cpuinfo")).splitlines() if line.startswith("model name")]
+    named = [line.partition(":")[2].strip() for line in _text(CPU).splitlines() if line.startswith("model name")]
     return named[0] if named else platform.processor() or platform.machine()
+
+
+def features(flags: Path) -> tuple[str, ...]:
+    """Read which of FEATURES a processor has in Linux's list of its flags; none where there is no list."""
+    lines = (line.partition(":") for line in _text(flags).splitlines())
+    found = {flag for key, _, values in lines if key.strip() in {"flags", "Features"} for flag in values.split()}
+    return tuple(name for name in FEATURES if name in found)
 
 
 def versions() -> Mapping[str, str]:

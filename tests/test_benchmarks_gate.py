@@ -168,6 +168,16 @@ def test_times_of_two_machines_are_not_compared() -> None:
     check_limits(baseline, MACHINE, SPEED)
 
 
+def test_a_processor_that_shows_other_features_is_another() -> None:
+    """Virtual ones have one name with VNNI and without, which is half of the time in int8; older reports do not tell."""
+    figures = figures_of(Latency(rounds=((1.0,),)))
+    with_vnni = replace(MACHINE, features=("avx2", "avx512_vnni"))
+
+    with pytest.raises(ConfigError, match=r"on 2 cores of Zen \(avx2, avx512_vnni\), and this machine has 2 of Zen \(avx2\)"):
+        check_limits(replace(report_of(figures), machine=with_vnni), replace(MACHINE, features=("avx2",)), SPEED)
+    check_limits(report_of(figures), with_vnni, SPEED)
+
+
 def test_what_was_measured_otherwise_is_not_compared() -> None:
     """Other pictures, other rows, other threads."""
     figures = figures_of(Latency(rounds=((1.0,),)))

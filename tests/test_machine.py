@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.machine import Machine, cgroup_memory, cgroup_quota, cores, memory_limit, peak_memory, survey, versions
+from segdeploy.machine import Machine, cgroup_memory, cgroup_quota, cores, features, memory_limit, peak_memory, survey, versions
 
 V2 = "0::/user.slice/job.scope\n"
 V1 = "4:memory:/docker/f00\n1:cpu,cpuacct:/docker/f00\n0::/\n"
@@ -99,3 +99,28 @@ def test_versions_name_python_and_what_is_installed() -> None:
     assert found["python"].startswith("3.")
     assert found["numpy"]
     assert all(found.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_bf16 avx512_vnni\n", ("avx2", "avx512f", "avx512_vnni", "avx512_bf16")),
+        ("Features\t: fp asimd i8mm bf16\n", ("asimd", "i8mm", "bf16")),
+        ("bugs\t\t: bf16\nflags\t\t: fpu avx2_x\n", ()),
+    ],
+)
+def test_reads_what_a_processor_multiplies(tmp_path: Path, text: str, expected: tuple[str, ...]) -> None:
+    """Two machines whose processors have one name may differ in it: a virtual one shows less than it has."""
+    (tmp_path / "cpuinfo").write_text(text)
+
+    assert features(tmp_path / "cpuinfo") == expected
+    assert features(tmp_path / "nothing") == ()
+
+
+def test_an_older_report_told_no_features() -> None:
+    """It can be read still, and what is read is what was written."""
+    machine = survey()
+    old = {key: value for key, value in machine.to_dict().items() if key != "features"}
+
+    assert Machine.from_dict(old).features == ()
+    assert Machine.from_dict(json.loads(json.dumps(machine.to_dict()))) == machine

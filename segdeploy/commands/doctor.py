@@ -113,6 +113,7 @@ def describe(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
             "processor": machine["processor"],
             "system": machine["system"],
             "cores": f"{machine['cores']} of {machine['host_cores']} may be used; a network takes as many threads",
+            "multiplies": f"with {', '.join(machine['features'])}" if machine["features"] else "not told by the system",
             "memory": memory,
             "load": load,
         },
