@@ -15,10 +15,7 @@ TERMS = "its weights were trained on CamVid and are not for commercial use"
 
 def folder() -> Path:
     """Give the folder of the package's own files."""
-    # It takes some of the time to a first mask to import, and who names a file of their own has no need of it.
-    from importlib import resources
-
-    return Path(str(resources.files("segdeploy.assets")))
+    return Path(__file__).parent / "assets"
 
 
 def find(name: str, place: Path) -> Path:
