@@ -130,6 +130,7 @@ BOX = sorted(
 def test_box_holds_the_networks_and_data_sets_of_the_documentation() -> None:
     """docs/training.md names them."""
     assert {"unet-carvana", "unet-cityscapes", "unet-camvid", "deeplabv3plus-cityscapes", "deeplabv3plus-carvana"} <= set(BOX)
+    assert {"realtime-cityscapes", "deeplabv3plus-ade20k"} <= set(BOX)
     assert {"realtime-camvid", "sanity", "streets-demo"} <= set(BOX)
 
 

@@ -1,6 +1,7 @@
 """The network on its device, and one step after the other."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
@@ -154,10 +155,13 @@ class Loop:
         # Made anew when parts begin to learn: what waits for the gradients of all devices must know which there are.
         if self._processes.size > 1:
             cuda = self._device.type == "cuda"
-            # Norms that take their means together have the same statistics everywhere; others follow those of the first process.
-            self._together = DistributedDataParallel(
-                self.network, device_ids=[self._device] if cuda else None, broadcast_buffers=not cuda, gradient_as_bucket_view=True
-            )
+            with warnings.catch_warnings():
+                # PyTorch 2.15 would have another word for broadcast_buffers, which those before it do not know.
+                warnings.simplefilter("ignore", FutureWarning)
+                # Norms that take their means together have the same statistics everywhere; others follow those of the first process.
+                self._together = DistributedDataParallel(
+                    self.network, device_ids=[self._device] if cuda else None, broadcast_buffers=not cuda, gradient_as_bucket_view=True
+                )
         forward = self._together or self.network
         self._forward = torch.compile(forward) if self._recipe.compile else forward
 
