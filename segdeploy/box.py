@@ -10,7 +10,7 @@ FLOAT, EIGHT_BITS = "street", "street-int8"
 FILES: Mapping[str, str] = {FLOAT: "street.onnx", EIGHT_BITS: "street-int8.onnx"}
 """Files in the box, by the names that stand for them wherever a command takes the path of an artifact."""
 
-TERMS = "its weights were trained on CamVid and are not for commercial use"
+TERMS = "its weights were trained on CamVid and IDD-Lite and are not for commercial use"
 
 
 def folder() -> Path:
