@@ -7,7 +7,10 @@ import pytest
 from PIL import Image
 
 from segdeploy import datasets
-from segdeploy.datasets.cityscapes import CLASSES, LABEL_IDS
+from segdeploy.cli import main
+from segdeploy.datasets.cityscapes import CLASSES, COLORS, LABEL_IDS
+from segdeploy.datasets.layout import Pair
+from segdeploy.datasets.truth import RightHalf
 from segdeploy.errors import DataError
 
 
@@ -57,3 +60,58 @@ def test_colors_of_void_are_not_the_nearest_class(tmp_path: Path) -> None:
 
     names = [None if value == 255 else CLASSES[value].name for value in mask[0]]
     assert names == [None, None, None, "truck", "road", None]
+
+
+def halves(tmp_path: Path, right: np.ndarray, *, quality: int) -> None:
+    """Write a file as Kaggle's pairs are: grey noise at the left, and this at the right."""
+    left = np.random.default_rng(1).integers(0, 256, right.shape, dtype=np.uint8)
+    (tmp_path / "train").mkdir()
+    Image.fromarray(np.hstack([left, right])).save(tmp_path / "train/1.jpg", quality=quality)
+
+
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_truth_beside_a_picture_may_be_a_jpeg(tmp_path: Path, quality: int) -> None:
+    """All classes in stripes of 14 pixels with slanting edges: JPEG mixes their colors, and truth they remain."""
+    rows, columns = np.mgrid[:256, :256]
+    stripes = (columns + rows // 4) // 14 % len(CLASSES)
+    halves(tmp_path, np.array([entry.color for entry in CLASSES], np.uint8)[stripes], quality=quality)
+
+    mask = datasets.load("cityscapes", tmp_path, "train")[0].mask
+
+    assert (mask[mask != 255] == stripes[mask != 255]).mean() > 0.9
+    assert (mask != 255).mean() > 0.7
+
+
+def test_photographs_are_no_truth(tmp_path: Path) -> None:
+    """Any folder of photographs could be cut in halves, and a network would learn nonsense from it for hours."""
+    rows, columns = np.mgrid[:256, :256]
+    sunset = np.dstack([np.full_like(rows, 250), 255 - rows // 2, columns // 2 + 60]).astype(np.uint8)
+    halves(tmp_path, sunset, quality=95)
+
+    with pytest.raises(DataError, match=r"of the right half of .*1\.jpg has no class's color.*--dataset"):
+        datasets.load("cityscapes", tmp_path, "train")[0]
+    with pytest.raises(SystemExit) as exit_:
+        main(["data", "check", str(tmp_path), "--dataset", "cityscapes", "--json"])
+    assert exit_.value.code == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["camvid/train", "carvana/train", "idd_lite/leftImg8bit/train/0"])
+def test_real_photographs_are_no_truth(real: Path, place: str) -> None:
+    """Grey roads and walls have colors near those of classes; some night or fog may pass, but no data set does."""
+    folder = real / "data" / place
+    photographs = sorted(path for path in folder.iterdir() if path.suffix in {".jpg", ".png"} and "label" not in path.name)[::4]
+    truth = RightHalf(colors=COLORS)
+
+    refused = [path for path in photographs if is_refused(truth, path)]
+
+    assert len(refused) >= 0.95 * len(photographs) > 0
+
+
+def is_refused(truth: RightHalf, path: Path) -> bool:
+    """Tell whether a file is no picture with truth beside it."""
+    try:
+        truth.read(Pair(name=path.stem, image=path, mask=path))
+    except DataError as fault:
+        return "photograph" in str(fault) or "even number" in str(fault)
+    return False

@@ -72,5 +72,7 @@ def _look_at_truth(survey: Survey, pair: Pair, picture: Picture) -> tuple[Counts
     try:
         mask = survey.truth.read(pair)
     except DataError as fault:
+        if pair.mask == pair.image:
+            return None, (error("no truth", pair.image, str(fault)),)
         return None, (why_unread(pair.mask, str(fault), survey.classes),)
     return count(mask), tuple(mask_faults(pair.mask, mask, picture, image=pair.image, classes=survey.classes))
