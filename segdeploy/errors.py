@@ -41,6 +41,10 @@ class DataError(SegdeployError):
     exit_code = 3
 
 
+class AbsentError(DataError):
+    """What a layout of a data set needs is not there at all, so that another layout may be meant."""
+
+
 class ModelError(SegdeployError):
     """A network, a checkpoint or an artifact cannot be used."""
 

@@ -289,6 +289,76 @@ def test_a_folder_that_holds_no_data_set_is_told(tmp_path):
         open_splits(None, None)
 
 
+def test_a_missing_folder_is_told_as_such(tmp_path):
+    """A slip of the fingers must not send anybody to describe data of his own."""
+    with pytest.raises(DataError, match=r"there is no folder .*camvdi; check the name"):
+        recognize(tmp_path / "camvdi")
+
+
+def legend(data, text="[[classes]]\nname = 'thing'\n"):
+    data.mkdir(exist_ok=True)
+    (data / "classes.toml").write_text(text)
+
+
+@pytest.mark.parametrize(("text", "sentence"), [("[[classes", "is no TOML"), ("[[classes]]\nname = 'thing'\nids = 3", "unknown key 'ids'")])
+def test_a_broken_legend_is_told(tmp_path, text, sentence):
+    """Whoever wrote classes.toml meant it, and learns in which line it is wrong."""
+    legend(tmp_path, text)
+    write(tmp_path / "images/1.png", scene(1)[0])
+    write(tmp_path / "masks/1.png", scene(1)[1])
+
+    with pytest.raises(DataError, match=sentence):
+        recognize(tmp_path)
+
+
+def test_broken_annotations_are_told(tmp_path):
+    """An export that was cut short looks like nothing at all otherwise."""
+    write(tmp_path / "images/1.png", scene(1)[0])
+    (tmp_path / "annotations.json").write_text('{"images": [')
+
+    with pytest.raises(DataError, match=r"annotations\.json is no JSON"):
+        recognize(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "lacks"),
+    [
+        ("images/1.png", "folder", "masks"),
+        ("train/1.json", "labelme", "no file in .*train is named"),
+        ("annotations/1.txt", "coco", "annotations of train"),
+    ],
+)
+def test_what_a_described_set_lacks_is_told(tmp_path, place, name, lacks):
+    """With classes.toml there, half of a data set is no unknown data set."""
+    legend(tmp_path)
+    (tmp_path / place).parent.mkdir()
+    (tmp_path / place).write_bytes(b"")
+
+    chosen = recognize(tmp_path)
+
+    assert chosen.name == name
+    with pytest.raises(DataError, match=lacks):
+        survey_all(chosen, tmp_path)
+
+
+def test_files_without_any_partner_are_a_data_set(data):
+    """Masks under other names than their pictures are the commonest slip of all; each file is told, not that nothing is known."""
+    for path in (data / "trainannot").iterdir():
+        path.rename(path.with_name(f"mask_{path.name}"))
+
+    assert recognize(data).name == "camvid"
+    assert checked(data)[0].kind == "unpaired"
+
+
+def test_an_undivided_set_without_any_partner_is_one_too(tmp_path):
+    """There is nothing to draw a split from."""
+    legend(tmp_path)
+    write(tmp_path / "images/1.png", scene(1)[0])
+    write(tmp_path / "masks/mask_1.png", scene(1)[1])
+
+    assert {finding.kind for finding in checked(tmp_path, recognize(tmp_path).name)} == {"unpaired"}
+
+
 def test_a_drawn_data_set_has_splits_too():
     """Streets lie in no folder."""
     name, splits = open_splits("streets", None)

@@ -1,12 +1,15 @@
 """Which data set a folder holds where nobody says it, and the splits that are there."""
 
 from pathlib import Path
+from shlex import quote
 
 from segdeploy.checks.split import survey_all
+from segdeploy.datasets.coco import UNDIVIDED
 from segdeploy.datasets.layout import Layout
+from segdeploy.datasets.legend import LEGEND
 from segdeploy.datasets.registry import layout, layouts, load
 from segdeploy.datasets.sample import Dataset
-from segdeploy.errors import ConfigError, DataError
+from segdeploy.errors import AbsentError, ConfigError, DataError
 
 
 def recognize(data: Path) -> Layout:
@@ -14,25 +17,54 @@ def recognize(data: Path) -> Layout:
 
     Raises:
         ConfigError: No layout fits, or more than one does.
+        DataError: There is no such folder, or what it holds is meant for one layout and cannot be used.
     """
-    fits = [one.name for one in layouts() if _fits(one, data)]
-    if not fits:
-        known = ", ".join(one.name for one in layouts())
-        msg = f"no known data set lies in {data}; name one of {known} with --dataset, or describe your own: segdeploy data init {data}"
-        raise ConfigError(msg)
+    if not data.is_dir():
+        msg = f"there is no folder {data}; check the name"
+        raise DataError(msg)
+    matched, unmatched, fault = _try_all(data)
+    fits = matched or unmatched
     if len(fits) > 1:
-        msg = f"{data} may hold {' or '.join(fits)}; say which with --dataset"
+        msg = f"{data} may hold {' or '.join(one.name for one in fits)}; say which with --dataset"
         raise ConfigError(msg)
-    return layout(fits[0])
+    if fits:
+        return fits[0]
+    if fault is not None:
+        raise fault
+    if (data / LEGEND).exists():
+        return layout(_meant_by_legend(data))
+    known = ", ".join(one.name for one in layouts())
+    describe = f"segdeploy data init {quote(str(data))}"
+    msg = f"no known data set lies in {data}; name one of {known} with --dataset, or describe your own: {describe}"
+    raise ConfigError(msg)
 
 
-def _fits(candidate: Layout, data: Path) -> bool:
-    """Tell whether there are pairs; any folder looks as if picture and truth lay side by side in each file, so that proves nothing."""
-    try:
-        pairs = candidate.survey(data, "train").pairs
-    except DataError:
-        return False
-    return any(pair.mask != pair.image for pair in pairs[:1])
+def _try_all(data: Path) -> tuple[list[Layout], list[Layout], DataError | None]:
+    """Find the layouts with pairs, those with files of which none has its counterpart, and the first fault in what is there."""
+    matched: list[Layout] = []
+    unmatched: list[Layout] = []
+    fault: DataError | None = None
+    for one in layouts():
+        try:
+            survey = one.survey(data, "train")
+        except AbsentError:
+            continue
+        except DataError as error:
+            fault = fault or error
+            continue
+        if not survey.pairs and survey.lonely:
+            unmatched.append(one)
+        # Any folder looks as if picture and truth lay side by side in each file, so that proves nothing.
+        elif any(pair.mask != pair.image for pair in survey.pairs[:1]):
+            matched.append(one)
+    return matched, unmatched, fault
+
+
+def _meant_by_legend(data: Path) -> str:
+    """Guess which layout is incomplete where there is a classes.toml, so that what it lacks can be told."""
+    if (data / "annotations").is_dir() or (data / UNDIVIDED).is_file():
+        return "coco"
+    return "labelme" if any(data.glob("*.json")) or any((data / "train").glob("*.json")) else "folder"
 
 
 def open_splits(dataset: str | None, data: Path | None) -> tuple[str, dict[str, Dataset]]:

@@ -7,7 +7,7 @@ from segdeploy.datasets.layout import Pair, Survey
 from segdeploy.datasets.pairing import HELD_OUT, find_files, match
 from segdeploy.datasets.registry import register_layout
 from segdeploy.datasets.truth import RedChannel, table
-from segdeploy.errors import DataError
+from segdeploy.errors import AbsentError
 
 # The sky has the first id, so it is a class and not left out. Colors as CARLA's own palette of Cityscapes.
 CLASSES = (
@@ -59,7 +59,7 @@ def _find_parts(data: Path) -> list[Path]:
     found = sorted(path.parent for pattern in ("", "*/", "*/*/") for path in data.glob(f"{pattern}{PICTURES}") if path.is_dir())
     if not found:
         msg = f"there is no folder {PICTURES} in {data} nor in the folders below it; {NEEDS}"
-        raise DataError(msg)
+        raise AbsentError(msg)
     return found
 
 

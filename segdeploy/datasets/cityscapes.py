@@ -9,7 +9,7 @@ from segdeploy.datasets.layout import Survey
 from segdeploy.datasets.pairing import find_below, find_files, match, without_truth
 from segdeploy.datasets.registry import register_layout
 from segdeploy.datasets.truth import Color, Colors, Ids, RightHalf, read_left_half, table
-from segdeploy.errors import DataError
+from segdeploy.errors import AbsentError
 from segdeploy.scores import IGNORED, Mask
 
 # Name, original id and color of the classes that are trained, in the order of their train ids; from cityscapesscripts' labels.py.
@@ -91,7 +91,7 @@ def _official(data: Path, split: str) -> Survey:
     labels = data / "gtFine" / split
     try:
         masks, truth = find_below(labels, ("_gtfine_labelids.png",), needs=NEEDS), LABEL_IDS
-    except DataError:
+    except AbsentError:
         masks, truth = find_below(labels, ("_gtfine_labeltrainids.png",), needs=NEEDS), TRAIN_IDS
     pairs, lonely = match(images, _by_frame(masks))
     return Survey(classes=CLASSES, pairs=pairs, lonely=lonely, truth=truth)

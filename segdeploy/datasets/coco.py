@@ -15,7 +15,7 @@ from segdeploy.datasets.outlines import BACKGROUND, BLACK, class_of, ground, rea
 from segdeploy.datasets.pairing import draw_split, find_files
 from segdeploy.datasets.raster import Ring, fill_ring, fill_runs, run_lengths
 from segdeploy.datasets.registry import register_layout
-from segdeploy.errors import DataError
+from segdeploy.errors import AbsentError, DataError
 from segdeploy.pictures import ENDINGS
 from segdeploy.scores import Mask
 
@@ -121,7 +121,7 @@ class Coco:
 
 
 def find_place(data: Path, split: str) -> tuple[Path, Path]:
-    """Give the annotations and the folder of pictures of a split; raises DataError where there are none."""
+    """Give the annotations and the folder of pictures of a split; raises AbsentError where there are none."""
     valid = "valid" if split == "val" else split
     for annotations, folder in PLACES:
         if annotations == UNDIVIDED and split == "test":
@@ -130,7 +130,7 @@ def find_place(data: Path, split: str) -> tuple[Path, Path]:
         if place[0].is_file() and place[1].is_dir():
             return place
     msg = f"there are no annotations of {split} in {data}; {NEEDS}"
-    raise DataError(msg)
+    raise AbsentError(msg)
 
 
 def legend_of(content: Mapping[str, Any]) -> Legend:

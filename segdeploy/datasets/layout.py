@@ -130,7 +130,12 @@ class Layout(Protocol):
         ...
 
     def survey(self, data: Path, split: str) -> Survey:
-        """Find the files of a split; raises DataError that tells what was looked for and is not there."""
+        """Find the files of a split.
+
+        Raises:
+            AbsentError: There are none; it tells what was looked for.
+            DataError: There are some, and what they say cannot be.
+        """
         ...
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from segdeploy.card import LabelClass
 from segdeploy.datasets.layout import Truth
 from segdeploy.datasets.truth import Color, Colors, Ids, table
-from segdeploy.errors import DataError
+from segdeploy.errors import AbsentError, DataError
 from segdeploy.scores import IGNORED
 
 LEGEND = "classes.toml"
@@ -54,14 +54,15 @@ def read_legend(path: Path) -> Legend:
     """Read classes.toml.
 
     Raises:
-        DataError: There is none, or it says what cannot be.
+        AbsentError: There is none.
+        DataError: It says what cannot be.
     """
     try:
         text = path.read_bytes()[: MAX_BYTES + 1].decode("utf-8-sig")
         values = tomllib.loads(text)
     except FileNotFoundError as error:
         msg = f"there is no {path}, which names the classes; run: segdeploy data init {path.parent}"
-        raise DataError(msg) from error
+        raise AbsentError(msg) from error
     except (OSError, ValueError, RecursionError) as error:
         msg = f"{path} is no TOML ({error}); run: segdeploy data init {path.parent}"
         raise DataError(msg) from error

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from segdeploy.datasets.layout import Pair
-from segdeploy.errors import DataError
+from segdeploy.errors import AbsentError, DataError
 from segdeploy.pictures import ENDINGS
 
 SEED = 0
@@ -26,7 +26,8 @@ def find_files(folder: Path, endings: Collection[str] = ENDINGS, *, needs: str) 
         Path of each file by its name without the ending.
 
     Raises:
-        DataError: There is no such folder, no such file in it, or two files differ in their ending only.
+        AbsentError: There is no such folder, or no such file in it.
+        DataError: The folder cannot be read, or two files differ in their ending only.
     """
     found = _scan(folder, endings, needs=needs)
     if not found:
@@ -35,16 +36,15 @@ def find_files(folder: Path, endings: Collection[str] = ENDINGS, *, needs: str) 
 
 
 def find_folders(folder: Path, *, needs: str) -> list[Path]:
-    """Name the folders in a folder, sorted; raises DataError where there is no such folder or none in it."""
+    """Name the folders in a folder, sorted; raises AbsentError where there is no such folder or none in it."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     except OSError as error:
-        msg = f"there is no folder {folder}; {needs}"
-        raise DataError(msg) from error
+        raise _unopened(folder, error, needs=needs) from error
     if not names:
         msg = f"there is no folder in {folder}; {needs}"
-        raise DataError(msg)
+        raise AbsentError(msg)
     return [folder / name for name in names]
 
 
@@ -62,8 +62,7 @@ def _scan(folder: Path, endings: Collection[str], *, needs: str) -> dict[str, Pa
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
     except OSError as error:
-        msg = f"there is no folder {folder}; {needs}"
-        raise DataError(msg) from error
+        raise _unopened(folder, error, needs=needs) from error
     found: dict[str, Path] = {}
     longest_first = sorted(endings, key=len, reverse=True)
     for name in names:
@@ -78,8 +77,14 @@ def _scan(folder: Path, endings: Collection[str], *, needs: str) -> dict[str, Pa
     return found
 
 
-def _nothing(folder: Path, endings: Collection[str], *, needs: str) -> DataError:
-    return DataError(f"no file in {folder} is named *{', *'.join(sorted(endings))}; {needs}")
+def _unopened(folder: Path, error: OSError, *, needs: str) -> DataError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return AbsentError(f"there is no folder {folder}; {needs}")
+    return DataError(f"cannot read the folder {folder}: {error.strerror or error}")
+
+
+def _nothing(folder: Path, endings: Collection[str], *, needs: str) -> AbsentError:
+    return AbsentError(f"no file in {folder} is named *{', *'.join(sorted(endings))}; {needs}")
 
 
 def match(images: Mapping[str, Path], masks: Mapping[str, Path]) -> tuple[tuple[Pair, ...], tuple[Path, ...]]:
@@ -128,6 +133,6 @@ def draw_split(pairs: Sequence[Pair], split: str, *, group: Callable[[Pair], str
     Raises:
         DataError: There is only one group.
     """
-    val = held_out([group(pair) for pair in pairs])
+    val = held_out([group(pair) for pair in pairs]) if pairs else frozenset()
     rule = f"{HELD_OUT:.0%} of the {of} are val, drawn by SHA-256 with seed {SEED}"
     return tuple(pair for pair in pairs if (group(pair) in val) == (split == "val")), rule

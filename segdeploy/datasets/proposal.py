@@ -12,7 +12,7 @@ from segdeploy.datasets.legend import MAX_CLASSES, distinct_color
 from segdeploy.datasets.outlines import BACKGROUND, read_json
 from segdeploy.datasets.pairing import find_files
 from segdeploy.datasets.truth import Color
-from segdeploy.errors import DataError
+from segdeploy.errors import AbsentError, DataError
 from segdeploy.pictures import read_ids, read_picture
 from segdeploy.scores import IGNORED
 from segdeploy.toml import lines
@@ -48,7 +48,7 @@ def propose(data: Path) -> str:
             return _of_masks(list(find_files(data / name, needs=NEEDS).values()))
     try:
         annotations, _ = find_place(data, "train")
-    except DataError:
+    except AbsentError:
         return _of_labels(data)
     try:
         legend = legend_of(read_json(annotations))
