@@ -387,6 +387,28 @@ def test_the_command_counts_errors_in_its_exit_code(data, capsys):
     assert "mend" in shown.err
 
 
+def test_the_command_names_the_first_files_without_counterpart(data, capsys):
+    """A count sends its reader to look for seven files among thousands."""
+    for number in range(7):
+        (data / f"trainannot/{number:03d}.png").unlink()
+
+    with pytest.raises(SystemExit):
+        main(["data", "check", str(data)])
+    shown = "".join(capsys.readouterr().out.split())
+    with pytest.raises(SystemExit):
+        main(["data", "check", str(data), "--json"])
+    found = json.loads(capsys.readouterr().out)["findings"]
+    with pytest.raises(DataError) as caught:
+        datasets.load("camvid", data, "train")
+
+    assert [f"{number:03d}.png" in shown for number in range(7)] == [True] * 6 + [False]
+    assert "and1more" in shown
+    assert [finding["files"] for finding in found if finding["kind"] == "unpaired"] == [
+        [str(data / f"train/{n:03d}.png") for n in range(7)]
+    ]
+    assert f"{data / 'train/005.png'} and 1 more" in str(caught.value)
+
+
 def test_the_command_gives_json(data, capsys):
     """Everything that the table shows, for programs; warnings alone are no failure."""
     without_a_class(data)

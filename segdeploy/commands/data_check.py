@@ -18,7 +18,7 @@ from segdeploy.checks.whole import Report, check
 from segdeploy.commands.data_figures import classes_table, splits_table
 from segdeploy.console import next_step, note, progress
 from segdeploy.datasets import layout
-from segdeploy.datasets.layout import Survey
+from segdeploy.datasets.layout import Survey, listed
 from segdeploy.errors import DataError
 
 STYLES = {"error": "bold red", "warning": "yellow"}
@@ -72,11 +72,13 @@ def show(report: Report) -> None:
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
-    """Lay out the findings, a row each."""
+    """Lay out the findings, a row each, and under it the first few of the files that its sentence does not name."""
     table = Table("", "what", "split", box=None, pad_edge=False)
     table.add_column("files", justify="right")
     table.add_column("what is wrong, and what to do", overflow="fold")
     for finding in findings:
         severity = Text(finding.severity, style=STYLES[finding.severity])
         table.add_row(severity, finding.kind, finding.split, str(len(finding.files) or ""), Text(finding.sentence))
+        if others := [path for path in finding.files if str(path) not in finding.sentence]:
+            table.add_row("", "", "", "", Text(f"the same of {listed(others)}", style="dim"))
     return table

@@ -16,6 +16,9 @@ from segdeploy.scores import IGNORED, Mask
 AS_IT_LIES = "as the folders say"
 """How the splits came to be where their makers divided the files."""
 
+NAMED = 5
+"""Files that a sentence names; the rest is counted."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
@@ -110,10 +113,16 @@ class Survey:
             DataError: A file has no counterpart.
         """
         if self.lonely:
-            others = f", and {len(self.lonely) - 1} more files have none" if len(self.lonely) > 1 else ""
+            others = f" (nor have {listed(self.lonely[1:])})" if len(self.lonely) > 1 else ""
             msg = f"{self.lonely[0]} has no counterpart of its name{others}; add it or remove the file"
             raise DataError(msg)
         return Files(classes=self.classes, pairs=self.pairs, truth=self.truth, read_image=self.read_image, rule=self.rule)
+
+
+def listed(paths: Sequence[Path]) -> str:
+    """Name the first few files, and count the rest."""
+    rest = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(map(str, paths[:NAMED])) + rest
 
 
 class Layout(Protocol):
