@@ -233,6 +233,29 @@ def test_masks_without_any_label_are_an_error(data):
     assert severities == {"error", "warning"}
 
 
+def test_a_single_class_is_an_error(data):
+    """Masks of nothing but background train to a perfect score in minutes, and to a network that finds nothing."""
+    for path in (data / "trainannot").iterdir():
+        write(path, np.where(np.arange(WIDTH) < 9, VOID, 3).astype(np.uint8).repeat(HEIGHT).reshape(WIDTH, HEIGHT).T.copy())
+
+    (finding,) = checked(data)
+
+    assert (finding.kind, finding.severity, finding.split) == ("one class", "error", "train")
+    assert "every labelled pixel is 'Road'" in finding.sentence
+    assert "10% of the pixels are 255" in finding.sentence
+
+
+def test_masks_of_one_class_each_are_an_error(data):
+    """Labels of whole pictures, saved as masks, teach no outline; four such masks in val may be chance."""
+    for split in COUNTS:
+        for number, path in enumerate((data / f"{split}annot").iterdir()):
+            write(path, np.full((HEIGHT, WIDTH), number % 3, np.uint8))
+
+    found = [(finding.kind, finding.severity, finding.split) for finding in checked(data)]
+
+    assert found == [("no edges", "error", "train"), ("absent class", "warning", "train"), ("absent class", "warning", "val")]
+
+
 @pytest.mark.parametrize(("plant", "kind", "severity", "file"), PLANTS[:10], ids=[plant.__name__ for plant, *_ in PLANTS[:10]])
 def test_the_quick_form_finds_what_would_stop_a_training(data, plant, kind, severity, file):
     """Training reads everything sooner or later, so that its first second is the best time to stop."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from segdeploy.checks.figures import Counts, Figures, Moments, Tally, count, moments
 from segdeploy.checks.finding import Finding, error
 from segdeploy.checks.look import Portrait
@@ -10,8 +12,11 @@ from segdeploy.datasets.layout import Layout, Survey
 from segdeploy.datasets.sample import Dataset
 from segdeploy.errors import DataError
 from segdeploy.parallel import in_threads
+from segdeploy.scores import IGNORED
 
 SHOWN = 8
+ENOUGH = 8
+"""Masks from which on it is no chance that each holds one class alone."""
 
 
 def survey_all(layout: Layout, data: Path) -> tuple[dict[str, Survey], list[Finding]]:
@@ -77,6 +82,7 @@ def measure(samples: Dataset, *, on_step: Callable[[str], None]) -> Figures:
 
 def imbalance(figures: Figures) -> Iterator[Finding]:
     """Find classes that never occur; a split without truth has none."""
+    present = [entry.name for entry in figures.classes if entry.pixels]
     names = [entry.name for entry in figures.classes if not entry.pixels]
     if not figures.masks:
         return
@@ -84,10 +90,22 @@ def imbalance(figures: Figures) -> Iterator[Finding]:
         yield Finding(
             kind="nothing labelled", severity="error", sentence="no pixel of any mask is labelled; look at the ids that the masks hold"
         )
+    elif len(present) == 1:
+        what = f"every labelled pixel is {present[0]!r}, so that there is nothing to tell apart{_hint(figures)}"
+        yield Finding(kind="one class", severity="error", sentence=f"{what}; look at the ids that the masks hold, and at classes.toml")
     elif names:
         rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         sentence = f"no pixel is labelled {', '.join(names[:SHOWN])}{rest}; such a class is neither learned nor scored{_hint(figures)}"
         yield Finding(kind="absent class", severity="warning", sentence=sentence)
+
+
+def edgeless(portraits: Sequence[Portrait]) -> Iterator[Finding]:
+    """Find out whether each mask holds one class alone while the split holds several, as labels of whole pictures would."""
+    kinds = [frozenset(np.flatnonzero(one.counts[:IGNORED]).tolist()) for one in portraits if one.counts is not None]
+    labelled = [kind for kind in kinds if kind]
+    if len(labelled) >= ENOUGH and all(len(kind) == 1 for kind in labelled) and len(set(labelled)) > 1:
+        sentence = f"each of the {len(labelled)} masks holds one class alone; outlines are learned from masks that hold two at least"
+        yield Finding(kind="no edges", severity="error", sentence=f"{sentence}: label what lies around")
 
 
 def _hint(figures: Figures) -> str:

@@ -10,7 +10,7 @@ from segdeploy.checks.between import leaks
 from segdeploy.checks.figures import Figures
 from segdeploy.checks.finding import Finding, merged
 from segdeploy.checks.look import Portrait, look_at
-from segdeploy.checks.split import imbalance, tally, unpaired
+from segdeploy.checks.split import edgeless, imbalance, tally, unpaired
 from segdeploy.datasets.layout import Survey
 from segdeploy.parallel import in_threads
 
@@ -55,7 +55,8 @@ def check(surveys: Mapping[str, Survey], *, on_step: Callable[[str], None]) -> R
     for split, survey in surveys.items():
         found, portraits[split] = _look_through(survey, on_step)
         figures[split] = tally(survey, portraits[split])
-        findings += merged([*unpaired(survey), *found, *imbalance(figures[split])], split)
+        whole = [*imbalance(figures[split]), *edgeless(portraits[split])]
+        findings += merged([*unpaired(survey), *found, *whole], split)
     for split, later in combinations(surveys, 2):
         findings += merged(leaks(portraits[later], portraits[split]), f"{split}, {later}")
     return Report(findings=tuple(findings), figures=figures)
