@@ -213,13 +213,32 @@ def test_ids_in_three_channels_are_told(data):
     assert "three channels are alike" in finding.sentence
 
 
-def test_a_missing_validation_split_is_a_warning(data):
-    """Somebody may want to look at what is there; training says it as an error."""
+def test_a_missing_validation_split_is_an_error(data, capsys):
+    """No training begins without one, and the row says what to do; what is there is shown all the same."""
     shutil.rmtree(data / "val")
 
     (finding,) = checked(data)
+    with pytest.raises(SystemExit) as exit_:
+        main(["data", "check", str(data)])
 
-    assert (finding.kind, finding.severity, finding.split) == ("no split", "warning", "val")
+    assert (finding.kind, finding.severity, finding.split) == ("no split", "error", "val")
+    assert "move a fifth of the pictures" in finding.sentence
+    assert exit_.value.code == 3
+    assert "Bicyclist" in capsys.readouterr().out
+
+
+def test_a_broken_further_split_is_told(tmp_path):
+    """Annotations that nobody can read are no missing split."""
+    for split in ("train", "val", "test"):
+        write(tmp_path / f"images/{split}/1.png", scene(1)[0])
+        content = {"images": [{"id": 1, "file_name": "1.png", "height": HEIGHT, "width": WIDTH}], "annotations": [], "categories": []}
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / f"annotations/{split}.json").write_text(json.dumps(content)[: 9 if split == "test" else None])
+
+    found = [finding for finding in checked(tmp_path, "coco") if finding.split == "test"]
+
+    assert [(finding.kind, finding.severity) for finding in found] == [("unreadable", "error")]
+    assert "test.json is no JSON" in found[0].sentence
 
 
 def test_masks_without_any_label_are_an_error(data):

@@ -452,3 +452,41 @@ def test_every_data_set_is_documented() -> None:
     page = (Path(__file__).parents[1] / "docs/datasets.md").read_text()
 
     assert [name for name in datasets.names() if f"| `{name}` |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "sides"), [("val", ("{}/images", "{}/masks")), ("valid", ("{}/images", "{}/masks")), ("valid", ("images/{}", "masks/{}"))]
+)
+def test_a_folder_named_valid_is_val(tmp_path: Path, place: str, sides: tuple[str, str]) -> None:
+    """Roboflow's exports name it so."""
+    (tmp_path / "classes.toml").write_text("[[classes]]\nname = 'a'\n[[classes]]\nname = 'b'\n")
+    for split, number in (("train", 0), (place, 1)):
+        write(tmp_path / sides[0].format(split) / f"{number}.png", picture(number))
+        write(tmp_path / sides[1].format(split) / f"{number}.png", blocks(number, 2))
+
+    assert [list(datasets.load("folder", tmp_path, split).names) for split in ("train", "val")] == [["0"], ["1"]]
+
+
+def test_a_divided_folder_without_val_says_so(tmp_path: Path) -> None:
+    """A folder that is divided lacks val; it is not undivided."""
+    (tmp_path / "classes.toml").write_text("[[classes]]\nname = 'a'\n")
+    for side in ("images", "masks"):
+        write(tmp_path / side / "train/0.png", blocks(0, 1))
+
+    with pytest.raises(DataError, match=r"there is no folder .*images.val"):
+        datasets.load("folder", tmp_path, "val")
+
+
+def test_labelme_knows_valid_too(tmp_path: Path) -> None:
+    """And a folder for train alone has no val that could be drawn from what lies beside it."""
+    (tmp_path / "classes.toml").write_text("[[classes]]\nname = 'a'\n")
+    for split in ("train", "valid"):
+        write(tmp_path / split / f"{split}.png", picture(0))
+        (tmp_path / split / f"{split}.json").write_text("{}")
+
+    names = [list(datasets.load("labelme", tmp_path, split).names) for split in ("train", "val")]
+    (tmp_path / "valid").rename(tmp_path / "other")
+
+    assert names == [["train"], ["valid"]]
+    with pytest.raises(DataError, match=r"there is no folder .*val"):
+        datasets.load("labelme", tmp_path, "val")

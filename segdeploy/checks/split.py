@@ -10,7 +10,7 @@ from segdeploy.checks.finding import Finding, error
 from segdeploy.checks.look import Portrait
 from segdeploy.datasets.layout import Layout, Survey
 from segdeploy.datasets.sample import Dataset
-from segdeploy.errors import DataError
+from segdeploy.errors import AbsentError, DataError
 from segdeploy.parallel import in_threads
 from segdeploy.scores import IGNORED
 
@@ -33,12 +33,15 @@ def survey_all(layout: Layout, data: Path) -> tuple[dict[str, Survey], list[Find
     for split in layout.splits:
         try:
             surveys[split] = layout.survey(data, split)
-        except DataError as fault:
+        except AbsentError as fault:
             # Further splits are nobody's need; without "val" nobody can train.
             if split == "val":
-                findings.append(
-                    Finding(kind="no split", severity="warning", sentence=f"there is no split 'val' to score by: {fault}", split=split)
+                sentence = (
+                    f"there is no split 'val', without which no training begins: move a fifth of the pictures and masks there ({fault})"
                 )
+                findings.append(Finding(kind="no split", severity="error", sentence=sentence, split=split))
+        except DataError as fault:
+            findings.append(Finding(kind="unreadable", severity="error", sentence=str(fault), split=split))
     return surveys, findings
 
 

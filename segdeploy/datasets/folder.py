@@ -9,7 +9,7 @@ from segdeploy.datasets.registry import register_layout
 
 NEEDS = (
     f"the layout is {LEGEND}, with images/ and masks/ (of which a fifth becomes val), or train/images/, train/masks/, val/images/, "
-    "val/masks/, or images/train/, masks/train/, images/val/, masks/val/, inside the folder named by --data"
+    "val/masks/, or images/train/, masks/train/, images/val/, masks/val/ (valid/ is val/ too), inside the folder named by --data"
 )
 
 
@@ -35,11 +35,15 @@ class Folder:
 
 def find_sides(data: Path, split: str) -> tuple[Path, Path]:
     """Give the folder of the pictures and that of the masks of a split; undivided, train and val have the same."""
-    undivided = data / "images", data / "masks"
-    if (data / split / "images").is_dir():
+    for name in (split, "valid") if split == "val" else (split,):
+        for sides in ((data / name / "images", data / name / "masks"), (data / "images" / name, data / "masks" / name)):
+            if sides[0].is_dir():
+                return sides
+    if (data / "train" / "images").is_dir():
         return data / split / "images", data / split / "masks"
-    if (data / "images" / split).is_dir() or split == "test" or not undivided[0].is_dir():
-        return data / "images" / split, data / "masks" / split
+    undivided = data / "images", data / "masks"
+    if split == "test" or (undivided[0] / "train").is_dir() or not undivided[0].is_dir():
+        return undivided[0] / split, undivided[1] / split
     return undivided
 
 

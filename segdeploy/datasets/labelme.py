@@ -63,8 +63,9 @@ class Labelme:
         # labelme's own converters know these two labels.
         labels = {"__ignore__": IGNORED, "_background_": ground(legend), BACKGROUND: ground(legend), **legend.labels}
         truth = Outlines(labels=labels, ground=ground(legend))
-        divided = (data / split).is_dir() or split == "test"
-        folder = data / split if divided else data
+        named = data / ("valid" if split == "val" and (data / "valid").is_dir() else split)
+        divided = (data / "train").is_dir() or named.is_dir() or split == "test"
+        folder = named if divided else data
         pairs, lonely = match(find_files(folder, needs=NEEDS), find_files(folder, (".json",), needs=NEEDS))
         if divided:
             return Survey(classes=legend.classes, pairs=pairs, lonely=lonely, truth=truth)
