@@ -23,7 +23,7 @@ FLOORS = [
     {"overlay", "palettes", "selfcheck", "datasets.sample"},
     {"datasets.cache", "datasets.layout"},
     {"datasets.pairing", "datasets.registry", "datasets.truth", "datasets.raster"},
-    {"datasets.legend"},
+    {"datasets.legend", "datasets.mixtures"},
     {"datasets.outlines"},
     {"datasets.ade20k", "datasets.camvid", "datasets.carla", "datasets.carvana", "datasets.cityscapes", "datasets.idd_lite"},
     {"datasets.coco", "datasets.folder", "datasets.labelme"},

@@ -137,3 +137,81 @@ def test_command_writes_once(tmp_path: Path) -> None:
     assert first.exit_code == third.exit_code == 0
     assert first.stdout == (tmp_path / "classes.toml").read_text()
     assert isinstance(second.exception, ConfigError)
+
+
+def disk(low: int, high: int, *, blur: float) -> np.ndarray:
+    """A disk of one grey on another, with edges as a drawing program smooths them."""
+    mask = np.full((96, 128), low, np.uint8)
+    cv2.circle(mask, (64, 48), 30, high, -1)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), blur), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("blur", [0.4, 1.0, 4.0])
+def test_smoothed_edges_of_black_and_white_are_no_classes(tmp_path: Path, blur: float, channels: int) -> None:
+    """A brush with soft edges leaves up to 254 greys; each is what it is nearer to."""
+    mask = disk(0, 255, blur=blur)
+    draw(tmp_path, [mask if channels == 1 else np.dstack([mask] * 3)] * 2)
+
+    assert "save masks without smoothing" in propose(tmp_path)
+    assert [name for name, _ in proposed(tmp_path)] == ["background", "foreground"]
+    np.testing.assert_array_equal(splits(tmp_path)[0][0].mask, (mask >= 128).astype(np.uint8))
+
+
+def test_smoothed_edges_of_three_greys_are_no_classes(tmp_path: Path) -> None:
+    """The middle grey has areas of its own; a mixture has none."""
+    mask = disk(0, 255, blur=0.8)
+    mask[:, :20] = 100
+    draw(tmp_path, [mask] * 2)
+
+    assert len(proposed(tmp_path)) == 3
+    read = splits(tmp_path)[0][0].mask
+    assert [read[0, 10], read[0, 100], read[48, 64]] == [1, 0, 2]
+    assert (read != 255).all()
+
+
+def test_smoothed_edges_of_colors_are_no_classes(tmp_path: Path) -> None:
+    """Mixtures of two colors may be any third one's, so that they are left unlabelled."""
+    mask = np.zeros((96, 128, 3), np.uint8)
+    cv2.circle(mask, (64, 48), 30, (250, 30, 0), -1)
+    cv2.rectangle(mask, (0, 0), (20, 95), (0, 200, 40), -1)
+    draw(tmp_path, [cv2.GaussianBlur(mask, (0, 0), 1.0)] * 2)
+
+    assert [color for _, color in proposed(tmp_path)] == [(0, 0, 0), (0, 200, 40), (250, 30, 0)]
+    read = splits(tmp_path)[0][0].mask
+    assert [read[48, 5], read[0, 100], read[48, 64]] == [1, 0, 2]
+    assert 0 < (read == 255).mean() < 0.1
+
+
+def test_thin_classes_are_no_mixtures(tmp_path: Path) -> None:
+    """Cracks and lane lines are a pixel wide, and so is what a smoothed edge leaves; ids lie close together."""
+    mask = np.zeros((96, 128), np.uint8)
+    mask[:, 40:] = 3
+    mask[20, :], mask[:, 90] = 1, 2
+    draw(tmp_path, [mask] * 2)
+
+    assert [name for name, _ in proposed(tmp_path)] == ["class_0", "class_1", "class_2", "class_3"]
+
+
+def test_grey_photographs_are_no_masks(tmp_path: Path) -> None:
+    """Two hundred classes would be proposed, and nobody wants to name them."""
+    draw(tmp_path, [np.random.default_rng(0).integers(20, 220, (60, 60), dtype=np.uint8)])
+
+    with pytest.raises(DataError, match=r"1 of 1 masks hold 200 values and hardly an even area"):
+        propose(tmp_path)
+
+
+def test_ids_of_16_bits_are_read(tmp_path: Path) -> None:
+    """Labelling tools write them, and the ids are small."""
+    draw(tmp_path, [np.array([[3, 7], [255, 7]], np.uint16)] * 2)
+
+    assert [name for name, _ in proposed(tmp_path)] == ["class_3", "class_7"]
+    assert splits(tmp_path)[0][0].mask.tolist() == [[0, 1], [255, 1]]
+
+
+def test_larger_ids_of_16_bits_are_told(tmp_path: Path) -> None:
+    """Their upper halves would be taken for colors, of which none is true."""
+    draw(tmp_path, [np.array([[0, 26001]], np.uint16)])
+
+    with pytest.raises(DataError, match=r"0\.png holds numbers from 0 to 26001, and the id of a class is within 0 and 255; save"):
+        propose(tmp_path)

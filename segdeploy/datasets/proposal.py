@@ -9,6 +9,7 @@ from PIL import Image
 
 from segdeploy.datasets.coco import find_place, legend_of
 from segdeploy.datasets.legend import MAX_CLASSES, distinct_color
+from segdeploy.datasets.mixtures import Values, reach_between
 from segdeploy.datasets.outlines import BACKGROUND, read_json
 from segdeploy.datasets.pairing import find_files
 from segdeploy.datasets.truth import Color
@@ -25,6 +26,9 @@ REACH = 48
 """Distance that JPEG moves a flat color by, at usual qualities."""
 RARE = 0.002
 """Share of the pixels under which a color in JPEG masks is taken for a mixture."""
+
+MANY = 64
+"""Values from which on masks must have even areas to be believed."""
 
 MASKS = ("masks", "masks/train", "train/masks")
 LABELS = ("train", ".")
@@ -62,17 +66,40 @@ def _of_masks(paths: Sequence[Path]) -> str:
     seen = _spread(paths)
     origin = f"{len(seen)} of {len(paths)} masks"
     if any(path.suffix.lower() in JPEG for path in seen):
-        return _of_noise(_count_colors(seen), origin)
-    numbers: set[int] = set()
+        return _of_noise(_colors_of(seen).pixels, origin)
+    values = Values()
     palette: dict[int, Color] = {}
     try:
         for path in seen:
-            ids = read_ids(path)
-            numbers |= set(np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist())
+            values.add(read_ids(path))
             palette = palette or _palette(path)
     except DataError:
-        return _of_colors(_count_colors(seen), origin)
-    return _of_numbers(sorted(numbers), palette, origin)
+        _refuse_deep(path)
+        return _of_colors(_colors_of(seen), origin)
+    if not palette and (pure := values.without_mixtures()):
+        return _of_mixtures(pure, origin)
+    _refuse_photographs(values, origin)
+    return _of_numbers(sorted(grey for grey, _, _ in values.pixels), palette, origin)
+
+
+def _refuse_deep(path: Path) -> None:
+    """Tell of numbers of 16 bits and more, in which there are no colors to look for."""
+    with Image.open(path) as image:
+        if not image.mode.startswith(("I", "F")):
+            return
+        numbers = np.asarray(image)
+    found = f"{path} holds numbers from {numbers.min()} to {numbers.max()}"
+    msg = f"{found}, and the id of a class is within 0 and 255; save the ids as 8-bit grey PNG"
+    raise DataError(msg)
+
+
+def _refuse_photographs(values: Values, origin: str) -> None:
+    """Tell of masks whose values are many and whose areas are not even."""
+    if len(values.pixels) > MANY and not values.are_even():
+        msg = (
+            f"{origin} hold {len(values.pixels)} values and hardly an even area, as photographs do; save one class id a pixel as 8-bit PNG"
+        )
+        raise DataError(msg)
 
 
 def _of_numbers(numbers: Sequence[int], palette: Mapping[int, Color], origin: str) -> str:
@@ -87,11 +114,22 @@ def _of_numbers(numbers: Sequence[int], palette: Mapping[int, Color], origin: st
     return _text(f"the numbers in {origin}", entries, ignore=[IGNORED] if IGNORED not in kept else [])
 
 
-def _of_colors(counts: Counter[Color], origin: str) -> str:
-    if len(counts) > MAX_CLASSES:
-        msg = f"{origin} hold {len(counts)} colors, which is more than classes can be; are these masks, and were they never JPEG?"
+def _of_colors(values: Values, origin: str) -> str:
+    if pure := values.without_mixtures():
+        return _of_mixtures(pure, origin)
+    if len(values.pixels) > MAX_CLASSES:
+        msg = f"{origin} hold {len(values.pixels)} colors, which is more than classes can be; are these masks, and were they never JPEG?"
         raise DataError(msg)
-    return _text(f"the colors in {origin}", _color_entries(sorted(counts)))
+    _refuse_photographs(values, origin)
+    return _text(f"the colors in {origin}", _color_entries(sorted(values.pixels)))
+
+
+def _of_mixtures(pure: Sequence[Color], origin: str) -> str:
+    """Take the colors of even areas; each mixture at an edge becomes the nearest grey, or is not labelled where it is far from all."""
+    grey = all(len(set(color)) == 1 for color in pure)
+    reach = reach_between(color[0] for color in pure) if grey else REACH
+    head = f"the colors in {origin}, whose edges are smoothed: save masks without smoothing"
+    return _text(head, _color_entries(pure), reach=reach)
 
 
 def _of_noise(counts: Counter[Color], origin: str) -> str:
@@ -137,12 +175,11 @@ def _spread(paths: Sequence[Path]) -> list[Path]:
     return [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, min(SEEN, len(paths))).astype(int))]
 
 
-def _count_colors(paths: Iterable[Path]) -> Counter[Color]:
-    counts: Counter[Color] = Counter()
+def _colors_of(paths: Iterable[Path]) -> Values:
+    values = Values()
     for path in paths:
-        found = Image.fromarray(np.ascontiguousarray(read_picture(path)[:, :, ::-1])).getcolors(1 << 24) or []
-        counts.update({(color[0], color[1], color[2]): count for count, color in found if isinstance(color, tuple)})
-    return counts
+        values.add(read_picture(path))
+    return values
 
 
 def _palette(path: Path) -> dict[int, Color]:
