@@ -1,6 +1,7 @@
 """What was read once is kept, within a bound, for all processes."""
 
 import multiprocessing
+import os
 import pickle
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from segdeploy.card import LabelClass
 from segdeploy.datasets import Sample
 from segdeploy.datasets.cache import Cached
+from segdeploy.scratch import CAN_LOCK, make_scratch
 
 
 class Counting:
@@ -109,6 +111,23 @@ def test_its_files_go_with_it(source, tmp_path):
 
     assert len(before) == 1
     assert list(tmp_path.glob("segdeploy-*")) == []
+
+
+@pytest.mark.skipif(not CAN_LOCK, reason="this system has no fcntl")
+def test_removes_what_a_killed_run_left(source, tmp_path):
+    """SIGKILL leaves no time to clean up; a cache that is in use, here or by what was pickled, is left alone."""
+    first = Cached(source, room=1000, folder=tmp_path)
+    copy = pickle.loads(pickle.dumps(first))
+    read_all(copy)
+    left, held = make_scratch(tmp_path)
+    os.close(held)
+
+    second = Cached(source, room=1000, folder=tmp_path)
+
+    assert not left.exists()
+    assert len(list(tmp_path.glob("segdeploy-*"))) == 2
+    assert read_all(first)
+    assert read_all(second)
 
 
 def test_is_the_data_set_in_all_else(source):

@@ -14,7 +14,7 @@ WORKSHOPS = ("train", "export", "benchmarks")
 # A core file imports only from floors above it in this list. A folder's files stand on the folder's floor, except those named here.
 FLOORS = [
     {"__init__", "errors"},
-    {"atomic", "machine", "memory", "plugins", "scores", "assets"},
+    {"atomic", "machine", "memory", "plugins", "scores", "scratch", "assets"},
     {"parity", "parallel", "runs", "console", "box", "plain_file", "toml", "precision", "compiling"},
     {"card"},
     {"pictures", "enlarge", "polygons", "rle"},

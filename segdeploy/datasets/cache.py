@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from segdeploy.card import LabelClass
 from segdeploy.datasets.sample import Dataset, Sample
 from segdeploy.pictures import Picture
 from segdeploy.scores import Mask
+from segdeploy.scratch import hold, make_scratch
 
 LINE = 64
 """Bytes to which samples are aligned; their places are counted in it."""
@@ -29,8 +29,9 @@ class Cached:
     """A data set that reads each sample once, and again only those for which there was no room.
 
     The pixels lie in a file in the system's folder for temporary files, so in the memory that the system has to spare; it goes with
-    this object. Nothing is ever forgotten: where every sample is asked for once an epoch, dropping one for another gains nothing. A
-    process that is given this object, by fork or by pickle, shares what all of them read.
+    this object, and that of a killed process when the next one is made. Nothing is ever forgotten: where every sample is asked for once
+    an epoch, dropping one for another gains nothing. A process that is given this object, by fork or by pickle, shares what all of them
+    read.
     """
 
     def __init__(self, samples: Dataset, room: float, *, folder: Path | None = None) -> None:
@@ -45,8 +46,8 @@ class Cached:
         self._names = tuple(samples.names)
         self._room = room
         self._shelf: Shelf | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="segdeploy-", dir=folder))
-        weakref.finalize(self, _remove, self._folder, os.getpid())
+        self._folder, held = make_scratch(folder)
+        weakref.finalize(self, _remove, self._folder, os.getpid(), held)
         # Written, not only reserved: a page of a map for which the disk has no room would end the process.
         np.zeros(len(samples), np.int64).tofile(self._folder / "table")
 
@@ -95,6 +96,8 @@ class Shelf:
             room: Bytes that the pixels of all samples may take.
         """
         self.process = os.getpid()
+        if (held := hold(folder)) is not None:
+            weakref.finalize(self, os.close, held)
         self._room = min(room, LINE * MOST)
         self._table = np.memmap(folder / "table", np.int64, mode="r+")
         self._file = folder / "pixels"
@@ -135,7 +138,9 @@ def _written(file: io.FileIO, content: bytes) -> bool:
         return False
 
 
-def _remove(folder: Path, owner: int) -> None:
+def _remove(folder: Path, owner: int, held: int | None) -> None:
     """Remove the files; a child by fork, which inherits the duty, leaves them alone."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
