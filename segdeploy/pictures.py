@@ -60,6 +60,19 @@ def read_picture(path: Path) -> Picture:
         raise _damaged(path, error) from error
 
 
+def check_picture(picture: Picture) -> None:
+    """Make sure that what a caller gives is a picture: whatever else an array may hold, it would be answered, and wrongly.
+
+    Raises:
+        DataError: It is no array (H, W, 3) of uint8, or an empty one.
+    """
+    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 and picture.size:
+        return
+    found = f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else f"a {type(picture).__name__}"
+    msg = f"the picture is {found}; give (H, W, 3) uint8, blue-green-red as cv2.imread reads it"
+    raise DataError(msg)
+
+
 def read_ids(path: Path) -> Mask:
     """Read a mask, (H, W) uint8, from a grey or palette picture: the stored numbers, whatever colors a palette gives them.
 

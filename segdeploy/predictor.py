@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from segdeploy.backends.base import Backend
 from segdeploy.card import ModelCard
-from segdeploy.pictures import Picture
+from segdeploy.pictures import Picture, check_picture
 from segdeploy.pixels import answer_mask, to_batch
 from segdeploy.scores import Mask
 
@@ -26,13 +26,22 @@ class Predictor:
         return self._backend.card
 
     def mask(self, picture: Picture) -> Mask:
-        """Give the class of every pixel of one picture, (H, W) uint8, at the picture's own size."""
+        """Give the class of every pixel of one picture, (H, W) uint8, at the picture's own size; see `masks`."""
         return self.masks([picture])[0]
 
     def masks(self, pictures: Sequence[Picture]) -> list[Mask]:
-        """Give the masks of pictures of any sizes, each at its picture's own size, with one call of the network."""
+        """Give the masks of pictures of any sizes, each at its picture's own size, with one call of the network.
+
+        Args:
+            pictures: (H, W, 3) uint8 each, blue-green-red.
+
+        Raises:
+            DataError: One is something else.
+        """
         if not pictures:
             return []
+        for picture in pictures:
+            check_picture(picture)
         spec = self.card.input
         answers = self._backend.run(to_batch(pictures, spec))
         sizes = [picture.shape[:2] for picture in pictures]

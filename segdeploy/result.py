@@ -82,7 +82,7 @@ class Network:
             image: (H, W, 3) uint8, blue-green-red as OpenCV reads it, or the path of a picture.
 
         Raises:
-            DataError: The path names no picture.
+            DataError: The path names no picture, or the array is none.
         """
         picture = read_picture(Path(image)) if isinstance(image, Path | str) else image
         return Result(picture=picture, mask=self._predictor.mask(picture), classes=self.card.classes)

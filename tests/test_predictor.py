@@ -1,8 +1,10 @@
 """One picture or many, each mask has its picture's size."""
 
 import numpy as np
+import pytest
 
 from segdeploy.card import InputSpec, LabelClass, ModelCard
+from segdeploy.errors import DataError
 from segdeploy.predictor import Predictor
 
 
@@ -50,6 +52,28 @@ def test_pictures_of_different_sizes_take_one_call():
         assert backend.shapes == [(3, 16, 24, 3)]
         for picture, mask in zip(pictures, masks, strict=True):
             np.testing.assert_array_equal(mask, Predictor(Brightness(fit)).mask(picture))
+
+
+@pytest.mark.parametrize(
+    ("picture", "found"),
+    [
+        (np.zeros((8, 9, 3), np.float32), r"float32 of shape \(8, 9, 3\)"),
+        (np.zeros((8, 9), np.uint8), r"uint8 of shape \(8, 9\)"),
+        (np.zeros((3, 8, 9), np.uint8), r"uint8 of shape \(3, 8, 9\)"),
+        (np.zeros((8, 9, 4), np.uint8), r"uint8 of shape \(8, 9, 4\)"),
+        (np.zeros((1, 8, 9, 3), np.uint8), r"uint8 of shape \(1, 8, 9, 3\)"),
+        (np.zeros((0, 9, 3), np.uint8), r"uint8 of shape \(0, 9, 3\)"),
+        ([[1, 2, 3]], "a list"),
+    ],
+)
+def test_what_is_no_picture_is_told(picture, found):
+    """Numbers in [0, 1] become black, and planes a picture three rows high: both were answered without a word."""
+    backend = Brightness()
+
+    with pytest.raises(DataError, match=f"the picture is {found}; give .H, W, 3. uint8, blue-green-red"):
+        Predictor(backend).mask(picture)
+
+    assert backend.shapes == []
 
 
 def test_no_picture_takes_no_call():
