@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from segdeploy.card import ModelCard, Output
 from segdeploy.errors import ConfigError, ExportError
 from segdeploy.models import Deployed
+from segdeploy.selfcheck import built_in_picture
 
 from .exporting import export_network, ordered
 from .formats import FORMATS, choose_formats
@@ -42,7 +44,7 @@ def export_module(
 
     Raises:
         ConfigError: The ending is of no format, or the format has no such precision.
-        ExportError: The network gives no logits, or cannot be converted.
+        ExportError: The network fails on a picture, gives no logits of the card's classes, or cannot be converted.
         GateError: The file does not answer as the network does; nothing is left.
     """
     target = Path(path)
@@ -55,7 +57,34 @@ def export_module(
     order = replace(proof or Order(), precision=precision, answer=output, dynamic=card.input.dynamic)
     told = ordered(card, order)
     deployed = Deployed(Plain(network.eval()), card.input.mean, card.input.std).eval()
+    check_answer(deployed, told)
     return export_network(with_output(deployed, told), told, {name: target}, order)[0].artifact
+
+
+def check_answer(network: Deployed, card: ModelCard) -> None:
+    """Ask a network for the built-in picture, so that a card of something else is told before anything is converted.
+
+    Args:
+        network: In evaluation mode, on the processor.
+        card: Its classes, and the size of its input.
+
+    Raises:
+        ExportError: It fails on a picture, gives no logits, or those of another number of classes.
+    """
+    height, width = card.input.height, card.input.width
+    try:
+        with torch.no_grad():
+            logits = network(torch.from_numpy(built_in_picture(height, width)))
+    # Whatever a network's code raises where its input has other channels, another size or another device than it wants.
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        failed = f"{card.architecture} fails on a picture (1, 3, {height}, {width}) of float32 on the processor"
+        msg = f"{failed}: {reason}; mend the network or its card"
+        raise ExportError(msg) from error
+    if logits.shape[1] != len(card.classes):
+        found = f"{card.architecture} gives {logits.shape[1]} channels and its card has {len(card.classes)} classes"
+        msg = f"{found}; name one class for each channel"
+        raise ExportError(msg)
 
 
 class Plain(nn.Module):

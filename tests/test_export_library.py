@@ -114,6 +114,21 @@ def test_answer_without_logits_is_told(answer: Tensor | Mapping[str, Tensor], to
         logits_of(answer)
 
 
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (nn.Conv2d(3, 7, 1), "own gives 7 channels and its card has 5 classes"),
+        (nn.Conv2d(4, 5, 1), r"own fails on a picture \(1, 3, 64, 96\) of float32 on the processor: .* channels"),
+    ],
+)
+def test_network_that_its_card_does_not_describe_is_told(tmp_path: Path, network: nn.Module, told: str) -> None:
+    """Channels without a class were exported, and proven equal to themselves."""
+    with pytest.raises(ExportError, match=told):
+        export_module(network, card("own"), tmp_path / "own.torchscript", proof=ONE_PICTURE)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 class Fickle(nn.Module):
     """A network with the trap: what it does depends on how many pictures it is given."""
 
