@@ -92,7 +92,7 @@ def adopt(
         target = output or file.with_name(f"{file.stem}-adopted.pt")
         adopt_weights(file, target, spec, read_legend(legend).classes, imgsz=imgsz, architecture=architecture, arguments=arguments)
         click.echo(json.dumps({"path": str(target)}) if as_json else target)
-        next_step(f"segdeploy export {target}")
+        next_step("segdeploy", "export", target)
         return
     try:
         from .adopting import adopt as adopt_onnx
@@ -117,7 +117,7 @@ def adopt(
         proving = Proving(evidence=evidence, report=partial(new_run, "adopt", target.name), on_step=step)
         made = adopt_onnx(foreign, card, target, bgr=bgr, proving=proving)
     click.echo(json.dumps(made.to_dict(), indent=2) if as_json else in_words(made))
-    next_step(f"segdeploy run --model {target} --image PICTURE")
+    next_step("segdeploy", "run", "--model", target, "--image", "PICTURE")
 
 
 def adopt_weights(

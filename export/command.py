@@ -115,7 +115,10 @@ def export(
         for one in made:
             show(one)
     first = made[0].artifact.path
-    next_step(f"tritonserver --model-repository={first}" if first.is_dir() else f"segdeploy run --model {first} --image PICTURE")
+    if first.is_dir():
+        next_step("tritonserver", f"--model-repository={first}")
+    else:
+        next_step("segdeploy", "run", "--model", first, "--image", "PICTURE")
 
 
 def name_suffix(precision: str, answer: Output) -> str:

@@ -1,8 +1,10 @@
 """What a person sees while a command works: progress and notes on stderr, results on stdout."""
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -12,9 +14,9 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def next_step(command: str) -> None:
-    """Tell the next sensible command, on stderr."""
-    note(f"next: {command}")
+def next_step(*words: str | Path) -> None:
+    """Tell the next sensible command, word by word, on stderr; a shell takes it as it stands, whatever a path holds."""
+    note(f"next: {shlex.join(map(str, words))}")
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 import os
 import pty
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,9 +34,17 @@ def test_is_quiet_when_stderr_is_no_terminal(capfd: pytest.CaptureFixture[str]) 
 def test_notes_go_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     """What stands on stdout is the result, for the next program."""
     note("took 3 s")
-    next_step("segdeploy export")
+    next_step("segdeploy", "export")
 
     assert capfd.readouterr() == ("", "took 3 s\nnext: segdeploy export\n")
+
+
+def test_the_next_step_can_be_pasted(capfd: pytest.CaptureFixture[str]) -> None:
+    """Folders with spaces are common, and a quote in a name must not open one in the shell."""
+    words = ["segdeploy", "data", "check", "my pictures/it's $HOME"]
+    next_step(*words[:3], Path(words[3]))
+
+    assert shlex.split(capfd.readouterr().err.removeprefix("next: ")) == words
 
 
 def test_an_error_inside_passes_through() -> None:

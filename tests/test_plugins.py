@@ -1,12 +1,16 @@
 """Networks of the user's own: from a file named on the command line to a checkpoint that is run and exported."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import run
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from segdeploy import datasets, models
 from segdeploy.card import InputSpec, LabelClass, ModelCard
@@ -14,6 +18,8 @@ from segdeploy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from segdeploy.cli import cli
 from segdeploy.errors import ConfigError, ModelError
 from segdeploy.plugins import LOADED, load_plugin
+from segdeploy.train.command import look_first
+from segdeploy.train.recipe import Recipe
 
 NETWORK = """
 from torch import nn
@@ -167,3 +173,69 @@ def test_command_tells_of_a_missing_plugin(command: str) -> None:
     done = CliRunner().invoke(cli, [command, "--plugin", "no_such_plugin"])
 
     assert isinstance(done.exception, ConfigError)
+
+
+def write_fields(data: Path) -> None:
+    """Four pictures of the layout that docs/datasets.md describes, and its plugin, mine.py, beside them."""
+    text = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    code = next(part.partition("```")[0] for part in text.split("```python\n")[1:] if "register_layout" in part)
+    Path("mine.py").write_text(code)
+    random = np.random.default_rng(0)
+    for split, number in (("train", 0), ("train", 1), ("val", 2), ("val", 3)):
+        (data / split).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(data / split / f"{number}.jpg")
+        Image.fromarray(random.choice(np.array([0, 7], np.uint8), (24, 32))).save(data / split / f"{number}_ids.png")
+
+
+@pytest.mark.slow
+def test_data_commands_take_the_layout_of_the_handbook(tmp_path: Path) -> None:
+    """What docs/datasets.md shows works as it stands, in processes of their own, and the next step can be pasted."""
+    data = tmp_path / "my fields"
+    write_fields(data)
+
+    for command in (["check"], ["stats"], ["preview", "--output", "sheet.png"]):
+        told = run(
+            [sys.executable, "-m", "segdeploy", "data", *command, str(data), "--plugin", "mine.py"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "fields" in told.stderr
+        assert f"--plugin {tmp_path / 'mine.py'}" in told.stderr
+        assert f"'{data}'" in told.stderr
+
+    assert Path("sheet.png").is_file()
+
+
+BUILDER = """
+import numpy as np
+from segdeploy.card import LabelClass
+from segdeploy.datasets import Sample, register
+
+class Grey:
+    classes = (LabelClass(name="a", color=(1, 2, 3)), LabelClass(name="b", color=(9, 9, 9)))
+    names = ("only",)
+    rule = "there is one"
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return Sample(image=np.zeros((8, 8, 3), np.uint8), mask=np.eye(8, dtype=np.uint8), name="only")
+
+@register("grey of a plugin")
+def open_split(data, split):
+    return Grey()
+"""
+
+
+def test_a_data_set_that_its_plugin_reads_in_its_own_way_has_figures(tmp_path: Path) -> None:
+    """It lies in a folder and has no layout; nothing of it can be checked, and all of it can be counted."""
+    (tmp_path / "of_builder.py").write_text(BUILDER)
+
+    result = CliRunner().invoke(
+        cli, ["data", "stats", str(tmp_path), "--plugin", "of_builder.py", "--dataset", "grey of a plugin", "--json"]
+    )
+    look_first(Recipe(model="unet", dataset="grey of a plugin", data=str(tmp_path)))
+
+    assert [entry["pixels"] for entry in json.loads(result.stdout)["figures"]["val"]["classes"]] == [56, 8]

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import join
 from typing import Any
 
 import click
 
-from segdeploy.commands.plugin import plugin_option
+from segdeploy.commands.plugin import plugin_option, same_plugins
 from segdeploy.commands.size import ImageSize
 from segdeploy.console import next_step, note
 from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError
@@ -137,7 +138,7 @@ def start(values: Mapping[str, Any], *, source: str, name: str | None) -> None:
 
 
 def look_first(recipe: Recipe) -> None:
-    """Look quickly at a data set that lies in files, and tell what is to be known of it.
+    """Look quickly at a data set whose layout is known, and tell what is to be known of it.
 
     Raises:
         DataError: Something would spoil the training.
@@ -147,9 +148,12 @@ def look_first(recipe: Recipe) -> None:
     from segdeploy.checks.quick import quick_check
     from segdeploy.checks.split import survey_all
     from segdeploy.datasets import layout
+    from segdeploy.datasets.registry import has_builder_alone
 
+    if has_builder_alone(recipe.dataset):
+        return
     surveys, _ = survey_all(layout(recipe.dataset), Path(recipe.data))
-    more = f"see all with: segdeploy data check {recipe.data} --dataset {recipe.dataset}"
+    more = f"see all with: {join(['segdeploy', 'data', 'check', recipe.data, '--dataset', recipe.dataset, *same_plugins()])}"
     for finding in quick_check({split: surveys[split] for split in ("train", "val") if split in surveys}):
         if finding.severity == "error":
             msg = f"{finding.sentence} ({finding.kind} in {finding.split}; {more})"
@@ -183,7 +187,7 @@ def finish(run: Any, folder: Path, *, leads: bool) -> None:  # noqa: ANN401 - tr
     click.echo(f"best mIoU {best.miou:.4f} in epoch {best.epoch}: {folder / 'best.pt'}")
     for file in ("last.pt", "results.csv", "curves.png", "classes.png", "confusion.png", "samples.png"):
         click.echo(f"  {folder / file}")
-    next_step(f"segdeploy export {folder / 'best.pt'} --format onnx")
+    next_step("segdeploy", "export", folder / "best.pt", *same_plugins(), "--format", "onnx")
 
 
 def find_last(resume: str) -> Path:

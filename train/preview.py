@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from segdeploy.checks.recognition import open_splits
+from segdeploy.commands.plugin import plugin_option, same_plugins
 from segdeploy.console import next_step, note
 from segdeploy.contact_sheet import contact_sheet
 from segdeploy.datasets import Dataset, Sample
@@ -28,6 +29,7 @@ from .recipe import Recipe, read_recipe
     "--augmented", is_flag=True, help="Show a picture at the left of each row, and at its right what the first epochs make of it."
 )
 @click.option("--recipe", help="Whose augmentation: a TOML file, or a recipe in the box.  [default: the usual values]")
+@plugin_option
 @click.option("--output", default="preview.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path), help="The PNG.")
 def preview(
     *,
@@ -55,7 +57,8 @@ def preview(
         shown = [samples[index] for index in spread(samples, count)]
     write_picture(output, contact_sheet(shown, samples.classes, columns=columns, width=width, opacity=opacity))
     note(f"wrote {output}: {len(shown)} pictures of {name} {split}")
-    next_step(f"segdeploy data check {data}" if data else f"segdeploy train --dataset {name}")
+    named = ["--dataset", name] if dataset else []
+    next_step("segdeploy", *(["data", "check", data] if data else ["train"]), *named, *same_plugins())
 
 
 def spread(samples: Dataset, count: int) -> list[int]:

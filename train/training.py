@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import torch
@@ -165,7 +166,7 @@ class Run:
         except Halt:
             raise InterruptedRun(farewell(folder, len(self.history), self.loop.done)) from None
         except KeyboardInterrupt:
-            msg = f"interrupted at once; what was kept before remains: segdeploy train --resume {folder / LAST}"
+            msg = f"interrupted at once; what was kept before remains: segdeploy train --resume {quote(str(folder / LAST))}"
             raise InterruptedRun(msg) from None
         finally:
             if self._processes.leads:
@@ -273,4 +274,4 @@ def recorder() -> Callable[[Path, Epoch], None]:
 
 def farewell(folder: Path, epochs: int, steps: int) -> str:
     """Say what an interrupted run leaves."""
-    return f"interrupted after {epochs} epochs and {steps} steps; go on with: segdeploy train --resume {folder / LAST}"
+    return f"interrupted after {epochs} epochs and {steps} steps; go on with: segdeploy train --resume {quote(str(folder / LAST))}"

@@ -7,7 +7,7 @@ from segdeploy.checks.split import survey_all
 from segdeploy.datasets.coco import UNDIVIDED
 from segdeploy.datasets.layout import Layout
 from segdeploy.datasets.legend import LEGEND
-from segdeploy.datasets.registry import layout, layouts, load
+from segdeploy.datasets.registry import has_builder_alone, layout, layouts, load
 from segdeploy.datasets.sample import Dataset
 from segdeploy.errors import AbsentError, ConfigError, DataError
 
@@ -86,6 +86,8 @@ def open_splits(dataset: str | None, data: Path | None) -> tuple[str, dict[str, 
             msg = "no data set is named; name a folder, or one that is drawn with --dataset streets"
             raise ConfigError(msg)
         return dataset, {split: load(dataset, None, split) for split in ("train", "val")}
+    if dataset is not None and has_builder_alone(dataset):
+        return dataset, {split: load(dataset, data, split) for split in ("train", "val")}
     chosen = layout(dataset) if dataset else recognize(data)
     surveys, _ = survey_all(chosen, data)
     return chosen.name, {split: survey.dataset() for split, survey in surveys.items()}

@@ -71,7 +71,7 @@ def compare(
         write_text(folder / "report.html", page)
         write_text(folder / "report.json", json.dumps({"first": str(first), "second": str(second), **found.to_dict()}, indent=2))
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else in_words(found, one.card))
-    next_step(f"open {folder / 'report.html'}")
+    next_step("open", folder / "report.html")
     if max_disagreement is not None and not 100 * found.differing <= max_disagreement:
         msg = f"{second} differs from {first} on {found.differing:.3%} of the pixels, and at most {max_disagreement:g}% may; see {folder}"
         raise GateError(msg)

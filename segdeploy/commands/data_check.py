@@ -16,6 +16,7 @@ from segdeploy.checks.recognition import recognize
 from segdeploy.checks.split import survey_all
 from segdeploy.checks.whole import Report, check
 from segdeploy.commands.data_figures import classes_table, splits_table
+from segdeploy.commands.plugin import plugin_option, same_plugins
 from segdeploy.console import next_step, note, progress
 from segdeploy.datasets import layout
 from segdeploy.datasets.layout import Survey, listed
@@ -28,6 +29,7 @@ STYLES = {"error": "bold red", "warning": "yellow"}
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--dataset", help="Name of the data set.  [default: what lies in DATA]")
 @click.option("--quick", is_flag=True, help="Look at names, sizes and a few pictures only, as training does at its start.")
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print findings and figures as JSON.")
 def check_data(*, data: Path, dataset: str | None, quick: bool, as_json: bool) -> None:
     """Look for what would spoil a training in the data set that lies in DATA.
@@ -47,7 +49,7 @@ def check_data(*, data: Path, dataset: str | None, quick: bool, as_json: bool) -
         kinds = ", ".join(dict.fromkeys(finding.kind for finding in report.errors))
         msg = f"{data} would spoil a training ({kinds}); mend what is listed as error and check again"
         raise DataError(msg)
-    next_step(f"segdeploy train --dataset {chosen.name} --data {data}")
+    next_step("segdeploy", "train", *same_plugins(), "--dataset", chosen.name, "--data", data)
 
 
 def _count(surveys: Mapping[str, Survey]) -> int:

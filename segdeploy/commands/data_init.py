@@ -25,4 +25,4 @@ def init(data: Path, *, force: bool) -> None:
     write_text(path, text)
     click.echo(text, nl=False)
     note(f"wrote {path}; give the classes their names there")
-    next_step(f"segdeploy data check {data}")
+    next_step("segdeploy", "data", "check", data)

@@ -55,7 +55,7 @@ def render(
         with progress("render", count) as step:
             save(scenes, images, on_step=step)
         click.echo(f"{count} scenes: {images / split}, {images / f'{split}annot'}")
-        next_step(f"segdeploy train --dataset camvid --data {images}")
+        next_step("segdeploy", "train", "--dataset", "camvid", "--data", images)
         return
     assert video is not None
     rate = Fraction(fps).limit_denominator(1001)
@@ -73,4 +73,4 @@ def render(
             on_step=step,
         )
     click.echo(f"{video}: {frames} frames of {width or 1280}x{height or 720} at {float(rate):g} a second")
-    next_step(f"segdeploy run --model MODEL --video {video}")
+    next_step("segdeploy", "run", "--model", "MODEL", "--video", video)

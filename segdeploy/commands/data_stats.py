@@ -9,6 +9,7 @@ from rich.console import Console
 from segdeploy.checks.recognition import open_splits
 from segdeploy.checks.split import measure
 from segdeploy.commands.data_figures import classes_table, splits_table
+from segdeploy.commands.plugin import plugin_option, same_plugins
 from segdeploy.console import next_step, note, progress
 
 
@@ -16,6 +17,7 @@ from segdeploy.console import next_step, note, progress
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option("--dataset", help="Name of the data set; `streets` needs no folder.  [default: what lies in DATA]")
 @click.option("--chart", type=click.Path(dir_okay=False, path_type=Path), help="Also draw the classes as bars into this PNG.")
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def stats(*, data: Path | None, dataset: str | None, chart: Path | None, as_json: bool) -> None:
     """Count pictures, sizes and classes of a data set; give mean, deviation, and weights for the classes."""
@@ -31,4 +33,4 @@ def stats(*, data: Path | None, dataset: str | None, chart: Path | None, as_json
 
         draw_classes(chart, figures, splits["train"].classes)
         note(f"wrote {chart}")
-    next_step(f"segdeploy data preview {data}" if data else f"segdeploy data preview --dataset {name}")
+    next_step("segdeploy", "data", "preview", *([data] if data else []), *(["--dataset", name] if dataset else []), *same_plugins())

@@ -39,7 +39,7 @@ def doctor(*, ask_torch: bool, as_json: bool) -> None:
     if found["broken"]:
         msg = f"cannot import {', '.join(found['broken'])}; mend the installation: pip install --force-reinstall segdeploy"
         raise SegdeployError(msg)
-    next_step("segdeploy train streets-demo")
+    next_step("segdeploy", "train", "streets-demo")
 
 
 def examine() -> dict[str, Any]:

@@ -78,7 +78,7 @@ def evaluate(
         click.echo(json.dumps({**values, "scores": scores.to_dict(), "classes": iou}, indent=2))
     else:
         show(scores, loaded.card)
-    next_step(f"segdeploy export {model}" if model.suffix == ".pt" else f"segdeploy run --model {model} --image PICTURE")
+    next_step("segdeploy", *(("export", model) if model.suffix == ".pt" else ("run", "--model", model, "--image", "PICTURE")))
 
 
 def show(scores: Scores, card: ModelCard) -> None:

@@ -32,7 +32,7 @@ def inspect(*, file: Path, as_json: bool) -> None:
     for name, text in describe(card):
         table.add_row(name, text)
     Console().print(table)
-    next_step(f"segdeploy eval {file}" if kind_of(file).name == "torch" else f"segdeploy verify {file}")
+    next_step("segdeploy", "eval" if kind_of(file).name == "torch" else "verify", file)
 
 
 def describe(card: ModelCard) -> Iterator[tuple[str, Text]]:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from segdeploy.plugins import load_plugin
+from segdeploy.plugins import LOADED, load_plugin
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -14,6 +14,11 @@ def load_all(_context: click.Context, _option: click.Parameter, names: Sequence[
     """Load what was named, before any other option is looked at."""
     for name in names:
         load_plugin(name)
+
+
+def same_plugins() -> list[str]:
+    """Give the options by which a further command loads what this one has loaded."""
+    return [word for name in LOADED for word in ("--plugin", name)]
 
 
 def plugin_option(command: F) -> F:

@@ -122,7 +122,8 @@ def run(
         click.echo(json.dumps({**report, **done.times.to_dict()}, indent=2), err=place.is_pipe)
     else:
         show(done, err=place.is_pipe)
-    next_step(f"segdeploy export {model}" if model.suffix == ".pt" else f"segdeploy benchmark {model}{' --dataset streets' * is_boxed}")
+    shown = ("--dataset", "streets") if is_boxed else ()
+    next_step("segdeploy", *(("export", model) if model.suffix == ".pt" else ("benchmark", model, *shown)))
     if source.losses and not film:
         msg = f"{len(source.losses)} of {source.frames} pictures could not be read; the others are done"
         raise DataError(msg)

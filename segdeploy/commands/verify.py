@@ -26,4 +26,4 @@ def verify(*, file: Path, device: str, as_json: bool) -> None:
         click.echo(f"checksum  as it was exported\ncard      schema {found.card.schema}, {found.card.architecture}")
         logits = "" if met.difference is None else f", logits within {met.difference:.1e} of the largest"
         click.echo(f"answer    to the built-in picture on {found.device}: {met.agreement:.2%} of the labels{logits}")
-    next_step(f"segdeploy run --model {file} --image PICTURE")
+    next_step("segdeploy", "run", "--model", file, "--image", "PICTURE")

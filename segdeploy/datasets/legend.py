@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from segdeploy.card import LabelClass
@@ -61,10 +62,10 @@ def read_legend(path: Path) -> Legend:
         text = path.read_bytes()[: MAX_BYTES + 1].decode("utf-8-sig")
         values = tomllib.loads(text)
     except FileNotFoundError as error:
-        msg = f"there is no {path}, which names the classes; run: segdeploy data init {path.parent}"
+        msg = f"there is no {path}, which names the classes; run: segdeploy data init {quote(str(path.parent))}"
         raise AbsentError(msg) from error
     except (OSError, ValueError, RecursionError) as error:
-        msg = f"{path} is no TOML ({error}); run: segdeploy data init {path.parent}"
+        msg = f"{path} is no TOML ({error}); mend it, or write it anew: segdeploy data init --force {quote(str(path.parent))}"
         raise DataError(msg) from error
     try:
         return _legend(values)

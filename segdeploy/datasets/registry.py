@@ -58,6 +58,11 @@ def layout(name: str) -> Layout:
     return _layouts[name]
 
 
+def has_builder_alone(name: str) -> bool:
+    """Tell whether a data set is known and its layout is not, as of one that is drawn, or that a plugin reads in its own way."""
+    return name in _builders and name not in _layouts
+
+
 def layouts() -> list[Layout]:
     """All ways in which a data set may lie in files, sorted by name."""
     return [_layouts[name] for name in sorted(_layouts)]
