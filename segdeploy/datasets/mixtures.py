@@ -43,7 +43,7 @@ class Values:
             _count_greys(self.pixels, mask.ravel())
             _count_greys(self.even, mask[~edges])
             return
-        codes = cv2.cvtColor(mask, cv2.COLOR_BGR2BGRA).view(np.uint32)[:, :, 0] & 0xFFFFFF
+        codes = (cv2.cvtColor(mask, cv2.COLOR_BGR2BGRA).view(np.uint32)[:, :, 0] & 0xFFFFFF).astype(np.int32)
         _count_colors(self.pixels, codes.ravel())
         _count_colors(self.even, codes[~edges.any(axis=2)])
 
@@ -74,7 +74,7 @@ def _count_greys(counter: Counter[Color], numbers: Mask) -> None:
     counter.update({(grey, grey, grey): count for grey, count in enumerate(np.bincount(numbers).tolist()) if count})
 
 
-def _count_colors(counter: Counter[Color], codes: npt.NDArray[np.uint32]) -> None:
+def _count_colors(counter: Counter[Color], codes: npt.NDArray[np.int32]) -> None:
     """Count numbers of 24 bits, of which red's are the highest."""
     numbers, counts = np.unique(codes, return_counts=True)
     found = zip(numbers.tolist(), counts.tolist(), strict=True)
