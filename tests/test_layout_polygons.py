@@ -78,11 +78,14 @@ def test_legend_groups_categories(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"images": [{"id": 1, "file_name": "a.png", "height": 6}]}, "KeyError: 'width'"),
+        ({"images": [{"id": 1, "file_name": "a.png", "height": 6}]}, "'images', number 0 .*there is no 'width'"),
         ({"images": [{"id": 1, "file_name": "a.png", "height": 60000, "width": 60000}]}, "60000x60000"),
         ({"images": [{"id": 1, "file_name": "a.png", "height": 0, "width": 3}]}, "3x0"),
         ({"images": [{"id": i, "file_name": f"{i}/a.png", "height": 6, "width": 8} for i in (1, 2)]}, r"two pictures are named a\.png"),
-        ({"annotations": [{"image_id": 1, "category_id": 7, "segmentation": []}]}, "KeyError: 7"),
+        (
+            {"annotations": [{"image_id": 1, "category_id": 7, "segmentation": []}]},
+            "'annotations', number 0 .*category_id is 7, which is no category's id",
+        ),
         ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1, 2, 3, 4]]}]}, "an outline has 4 numbers"),
         ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1, 2, 3, 4, 5, 6, 7]]}]}, "an outline has 7 numbers"),
         ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 1e9, 0, 0, 9]]}]}, "an outline leaves"),
@@ -90,7 +93,13 @@ def test_legend_groups_categories(tmp_path: Path) -> None:
         ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": "~~", "size": [6, 8]}}]}, "packed run lengths"),
         ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": [9], "size": [3, 3]}}]}, "cover 9 pixels of 48"),
         ({"categories": [{"id": i, "name": f"c{i}"} for i in range(300)]}, "there are 300 categories"),
-        ({"categories": 3}, "not iterable"),
+        ({"categories": [{"id": 1, "name": "car"}, {"id": 1, "name": "bus"}]}, "two categories have the id 1"),
+        ({"annotations": [{"image_id": [1], "category_id": 1, "segmentation": []}]}, r"an id is \[1\]"),
+        (
+            {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": 3}]},
+            "segmentation is '3', and must be outlines or run lengths",
+        ),
+        ({"categories": 3}, "'categories' is no list of objects"),
     ],
 )
 def test_foreign_coco_is_told(changed: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -160,11 +169,11 @@ def test_all_kinds_of_areas_are_drawn(tmp_path: Path) -> None:
         ({"label": "tram", "points": SQUARE}, "the label 'tram' is no class's"),
         ({"label": "car", "points": SQUARE[:2], "shape_type": "line"}, "is a 'line', which has no area"),
         ({"label": "car", "points": SQUARE[:2]}, "an outline has 4 numbers"),
-        ({"label": "car", "points": [["a", 1], [2, 3], [4, 5]]}, "ValueError"),
+        ({"label": "car", "points": [["a", 1], [2, 3], [4, 5]]}, "shape number 0 .car.: could not convert string to float: 'a'"),
         ({"label": "car", "points": [[0, 0], [1e300, 1], [2, 2]]}, "an outline leaves"),
-        ({"label": "car", "points": [[10**400, 0], [1, 1], [2, 2]]}, "OverflowError"),
-        ({"label": "car"}, "KeyError"),
-        ({"label": "car", "points": [[0, 0], [1, 1]], "shape_type": "mask", "mask": "////"}, "struct|error"),
+        ({"label": "car", "points": [[10**400, 0], [1, 1], [2, 2]]}, "too large"),
+        ({"label": "car"}, "there is no 'points'"),
+        ({"label": "car", "points": [[0, 0], [1, 1]], "shape_type": "mask", "mask": "////"}, "a mask is no PNG"),
         ({"label": "car", "points": [[0, 0], [2, 2]], "shape_type": "mask", "mask": png(np.ones((2, 2), bool))}, "another size"),
         ({"label": "car", "points": [[7, 5], [8, 6]], "shape_type": "mask", "mask": png(np.ones((2, 2), bool))}, "leaves the picture"),
     ],

@@ -1,23 +1,26 @@
 """Outlines and run lengths in COCO's JSON (Lin et al., ECCV 2014), drawn as masks."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from segdeploy.card import LabelClass
 from segdeploy.datasets.layout import AS_IT_LIES, Pair, Survey
 from segdeploy.datasets.legend import LEGEND, MAX_CLASSES, Legend, distinct_color, read_legend
-from segdeploy.datasets.outlines import BACKGROUND, BLACK, class_of, ground, read_json, ring, size_of
+from segdeploy.datasets.outlines import BACKGROUND, BLACK, FOREIGN, class_of, ground, in_words, read_json, ring, rows, size_of
 from segdeploy.datasets.pairing import draw_split, find_files
 from segdeploy.datasets.raster import Ring, fill_ring, fill_runs, run_lengths
 from segdeploy.datasets.registry import register_layout
 from segdeploy.errors import AbsentError, DataError
 from segdeploy.pictures import ENDINGS
 from segdeploy.scores import Mask
+
+K = TypeVar("K")
+R = TypeVar("R")
 
 UNDIVIDED = "annotations.json"
 # Annotations and folder of pictures of a split, the first that is there: COCO's own, usual ones, Roboflow's.
@@ -107,9 +110,8 @@ class Coco:
         try:
             legend = read_legend(data / LEGEND) if (data / LEGEND).exists() else legend_of(content)
             scenes = _scenes(content, legend)
-        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-            msg = f"{annotations} is no COCO file that can be used ({type(error).__name__}: {error})"
-            raise DataError(msg) from error
+        except ValueError as error:
+            raise unusable(annotations, error) from error
         files = {path.name: path for path in find_files(folder, ENDINGS, needs=NEEDS).values()}
         pairs = tuple(Pair(name=Path(name).stem, image=files[name], mask=annotations) for name in sorted(scenes.keys() & files.keys()))
         lonely = tuple(sorted(folder / name for name in scenes.keys() ^ files.keys()))
@@ -133,10 +135,15 @@ def find_place(data: Path, split: str) -> tuple[Path, Path]:
     raise AbsentError(msg)
 
 
+def unusable(annotations: Path, error: ValueError) -> DataError:
+    """Tell what is wrong with a COCO file."""
+    return DataError(f"{annotations} is no COCO file that can be used: {error}; mend it or export it again")
+
+
 def legend_of(content: Mapping[str, Any]) -> Legend:
-    """Make classes of COCO's categories, in the order of their ids, after the background."""
-    names = [str(category["name"]) for category in sorted(content["categories"], key=lambda category: int(category["id"]))]
-    names = [name for name in dict.fromkeys(names) if name != BACKGROUND]
+    """Make classes of COCO's categories, in the order of their ids, after the background; raises ValueError where they are none."""
+    found = _each(content, "categories", lambda category: (int(category["id"]), str(category["name"])))
+    names = [name for name in dict.fromkeys(name for _, name in sorted(found)) if name != BACKGROUND]
     if len(names) >= MAX_CLASSES:
         msg = f"there are {len(names)} categories, more than {MAX_CLASSES - 1}; group them in {LEGEND}"
         raise ValueError(msg)
@@ -146,27 +153,66 @@ def legend_of(content: Mapping[str, Any]) -> Legend:
 
 
 def _scenes(content: Mapping[str, Any], legend: Legend) -> dict[str, Scene]:
-    """Give what each picture shows, by the name of its file; raises a TypeError, ValueError or KeyError where the JSON is foreign."""
-    categories = {category["id"]: class_of(str(category["name"]), legend.labels) for category in content["categories"]}
-    things: dict[Any, list[tuple[float, Shape]]] = defaultdict(list)
-    for annotation in content["annotations"]:
-        shape = _shape(annotation["segmentation"], categories[annotation["category_id"]])
-        things[annotation["image_id"]].append((float(annotation.get("area", 0)), shape))
-    scenes: dict[str, Scene] = {}
-    for image in content["images"]:
+    """Give what each picture shows, by the name of its file; raises ValueError where the JSON is foreign."""
+    found = _each(content, "categories", lambda category: (_id(category["id"]), class_of(str(category["name"]), legend.labels)))
+    categories = _once(found, "categories have the id")
+    things: dict[int | str, list[tuple[float, Shape]]] = defaultdict(list)
+    for picture, area, shape in _each(content, "annotations", lambda annotation: _thing(annotation, categories)):
+        things[picture].append((area, shape))
+
+    def scene(image: dict[str, Any]) -> tuple[str, Scene]:
         height, width = size_of(image["height"], image["width"])
-        larger_first = sorted(things[image["id"]], key=lambda thing: -thing[0])
-        name = Path(str(image["file_name"])).name
-        if name in scenes:
-            msg = f"two pictures are named {name}"
+        larger_first = sorted(things[_id(image["id"])], key=lambda thing: -thing[0])
+        return Path(str(image["file_name"])).name, Scene(height=height, width=width, shapes=tuple(shape for _, shape in larger_first))
+
+    return _once(_each(content, "images", scene), "pictures are named")
+
+
+def _each(content: Any, key: str, act: Callable[[dict[str, Any]], R]) -> list[R]:  # noqa: ANN401 - foreign JSON
+    """Do something with each object of a list; raises ValueError that tells which of them is foreign."""
+    made = []
+    for number, row in enumerate(rows(content, key)):
+        try:
+            made.append(act(row))
+        except FOREIGN as error:
+            msg = f"{key!r}, number {number} (id {str(row.get('id'))[:20]}): {in_words(error)}"
+            raise ValueError(msg) from error
+    return made
+
+
+def _once(pairs: Iterable[tuple[K, R]], what: str) -> dict[K, R]:
+    """Make a mapping; raises ValueError where a key is there twice."""
+    found: dict[K, R] = {}
+    for key, value in pairs:
+        if key in found:
+            msg = f"two {what} {key}"
             raise ValueError(msg)
-        scenes[name] = Scene(height=height, width=width, shapes=tuple(shape for _, shape in larger_first))
-    return scenes
+        found[key] = value
+    return found
+
+
+def _thing(annotation: Mapping[str, Any], categories: Mapping[int | str, int]) -> tuple[int | str, float, Shape]:
+    """Give the id of a thing's picture, its area and its shape."""
+    category = _id(annotation["category_id"])
+    if category not in categories:
+        msg = f"category_id is {str(category)[:20]}, which is no category's id"
+        raise ValueError(msg)
+    return _id(annotation["image_id"]), float(annotation.get("area", 0)), _shape(annotation["segmentation"], categories[category])
+
+
+def _id(value: object) -> int | str:
+    if not isinstance(value, int | str):
+        msg = f"an id is {str(value)[:20]}"
+        raise TypeError(msg)
+    return value
 
 
 def _shape(segmentation: Any, index: int) -> Shape:  # noqa: ANN401 - foreign JSON
     if isinstance(segmentation, list):
         return Shape(index=index, rings=tuple(ring(numbers) for numbers in segmentation))
+    if not isinstance(segmentation, dict):
+        msg = f"segmentation is {str(segmentation)[:20]!r}, and must be outlines or run lengths"
+        raise TypeError(msg)
     counts = segmentation["counts"]
     runs = run_lengths(counts) if isinstance(counts, str) else [int(count) for count in counts]
     return Shape(index=index, runs=tuple(runs))

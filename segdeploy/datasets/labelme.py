@@ -12,7 +12,7 @@ import numpy as np
 
 from segdeploy.datasets.layout import Pair, Survey
 from segdeploy.datasets.legend import LEGEND, read_legend
-from segdeploy.datasets.outlines import BACKGROUND, class_of, ground, read_json, ring, size_of
+from segdeploy.datasets.outlines import BACKGROUND, FOREIGN, class_of, ground, in_words, read_json, ring, rows, size_of
 from segdeploy.datasets.pairing import draw_split, find_files, match
 from segdeploy.datasets.raster import Ring, circle, fill_ring
 from segdeploy.datasets.registry import register_layout
@@ -43,10 +43,10 @@ class Outlines:
         content = read_json(pair.mask)
         try:
             mask = np.full(size_of(content["imageHeight"], content["imageWidth"]), self.ground, np.uint8)
-            for shape in content["shapes"]:
-                _draw(mask, shape, class_of(str(shape["label"]), self.labels))
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, struct.error, cv2.error) as error:
-            msg = f"{pair.mask} is no labelme file that can be used ({type(error).__name__}: {error})"
+            for number, shape in enumerate(rows(content, "shapes")):
+                _draw_one(mask, number, shape, self.labels)
+        except FOREIGN as error:
+            msg = f"{pair.mask} is no labelme file that can be used: {in_words(error)}; mend it or export it again"
             raise DataError(msg) from error
         return mask
 
@@ -71,6 +71,15 @@ class Labelme:
             return Survey(classes=legend.classes, pairs=pairs, lonely=lonely, truth=truth)
         kept, rule = draw_split(pairs, split, group=lambda pair: pair.name, of="pictures")
         return Survey(classes=legend.classes, pairs=kept, lonely=lonely, truth=truth, rule=rule)
+
+
+def _draw_one(mask: Mask, number: int, shape: Mapping[str, Any], labels: Mapping[str, int]) -> None:
+    """Draw a shape; raises ValueError that tells which one is foreign."""
+    try:
+        _draw(mask, shape, class_of(str(shape["label"]), labels))
+    except (*FOREIGN, cv2.error) as error:
+        msg = f"shape number {number} ({str(shape.get('label'))[:60]}): {in_words(error)}"
+        raise ValueError(msg) from error
 
 
 def _draw(mask: Mask, shape: Mapping[str, Any], value: int) -> None:
@@ -103,6 +112,9 @@ def _stamp(mask: Mask, points: Any, content: bytes, value: int) -> None:  # noqa
     """Write a value where a PNG is not black; the points are its first and its last pixel."""
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in points)
     width, height = right - left + 1, bottom - top + 1
+    if len(content) < 24:
+        msg = "a mask is no PNG"
+        raise ValueError(msg)
     # The size is checked before anything is unpacked.
     if struct.unpack(">II", content[16:24]) != (width, height) or min(left, top) < 0 or right >= mask.shape[1] or bottom >= mask.shape[0]:
         msg = "a mask has another size than its points say, or leaves the picture"

@@ -58,6 +58,28 @@ def ring(numbers: Any) -> Ring:  # noqa: ANN401 - foreign JSON
     return corners.reshape(-1, 2)
 
 
+FOREIGN = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+"""What foreign JSON makes our code raise."""
+
+
+def in_words(error: Exception) -> str:
+    """Say what is wrong with foreign JSON, without Python's own words where there are better ones."""
+    if isinstance(error, KeyError):
+        return f"there is no {error}"
+    if isinstance(error, TypeError | AttributeError | IndexError):
+        return f"a value is of the wrong kind: {error}"
+    return str(error)
+
+
+def rows(content: Any, key: str) -> list[dict[str, Any]]:  # noqa: ANN401 - foreign JSON
+    """Give a list of objects out of an object; raises ValueError where there is none."""
+    found = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        msg = f"{key!r} is {'no list of objects' if isinstance(content, dict) and key in content else 'not there'}"
+        raise ValueError(msg)
+    return found
+
+
 def class_of(label: str, labels: Mapping[str, int]) -> int:
     """Give the class of a label; raises ValueError where it has none."""
     if label not in labels:

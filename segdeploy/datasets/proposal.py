@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segdeploy.datasets.coco import find_place, legend_of
+from segdeploy.datasets.coco import find_place, legend_of, unusable
 from segdeploy.datasets.legend import MAX_CLASSES, distinct_color
 from segdeploy.datasets.mixtures import Values, reach_between
 from segdeploy.datasets.outlines import BACKGROUND, read_json
@@ -56,9 +56,8 @@ def propose(data: Path) -> str:
         return _of_labels(data)
     try:
         legend = legend_of(read_json(annotations))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        msg = f"{annotations} is no COCO file that can be used ({type(error).__name__}: {error})"
-        raise DataError(msg) from error
+    except ValueError as error:
+        raise unusable(annotations, error) from error
     return _text(f"the categories of {annotations.name}", [_entry(one.name, one.color) for one in legend.classes])
 
 

@@ -77,7 +77,10 @@ def fill_runs(mask: Mask, lengths: list[int], value: int) -> None:
     Raises:
         ValueError: A length is negative or their sum is another.
     """
-    if min(lengths, default=0) < 0 or sum(lengths) != mask.size:
+    if (least := min(lengths, default=0)) < 0:
+        msg = f"a run length is {least}"
+        raise ValueError(msg)
+    if sum(lengths) != mask.size:
         msg = f"the run lengths cover {sum(lengths)} pixels of {mask.size}"
         raise ValueError(msg)
     inside = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(mask.shape[::-1]).T
