@@ -17,6 +17,7 @@ from segdeploy.scores import IGNORED
 LEGEND = "classes.toml"
 MAX_CLASSES = 254
 MAX_BYTES = 1024 * 1024
+KINDS = {dict: "tables [[classes]]", int: "a whole number", str: "a text"}
 KEYS = {"name", "color", "id", "mask_color", "label"}
 
 
@@ -77,14 +78,20 @@ def read_legend(path: Path) -> Legend:
 def _legend(values: Mapping[str, Any]) -> Legend:
     """Check foreign values; a TypeError or ValueError tells what is wrong with them."""
     _refuse_unknown(values, {"classes", "ignore", "reach"}, "the file")
-    entries = _some(values.get("classes"), dict, "classes")
+    entries = _some(values.get("classes", []), dict, "classes")
     if not 1 <= len(entries) <= MAX_CLASSES:
         msg = f"there are {len(entries)} tables [[classes]], and there must be 1 to {MAX_CLASSES}"
         raise ValueError(msg)
-    for entry in entries:
-        _refuse_unknown(entry, KEYS, "a class")
-    ignored = values.get("ignore", [])
     colored = any("mask_color" in entry for entry in entries)
+    for number, entry in enumerate(entries):
+        _check_class(entry, number)
+        if colored and "id" in entry and "mask_color" not in entry:
+            msg = f"the class {entry['name']!r} has an id and others have a mask_color; use one of the two in the whole file"
+            raise ValueError(msg)
+    ignored = values.get("ignore", [])
+    if strange := [value for value in _as_list(ignored) if not isinstance(value, int | list | str)]:
+        msg = f"ignore holds {str(strange[0])[:60]!r}, and must hold ids, colors or labels"
+        raise ValueError(msg)
     ids = {} if colored else _ids(entries, ignored)
     legend = Legend(
         classes=tuple(_label_class(entry, index) for index, entry in enumerate(entries)),
@@ -97,6 +104,19 @@ def _legend(values: Mapping[str, Any]) -> Legend:
         msg = "two classes have one name"
         raise ValueError(msg)
     return legend
+
+
+def _check_class(entry: Mapping[str, Any], number: int) -> None:
+    """Check a class by itself; a ValueError names it."""
+    try:
+        _refuse_unknown(entry, KEYS, "it")
+        _label_class(entry, number)
+        _ids([dict(entry)], [])
+        _colors([dict(entry)], [])
+        _labels([dict(entry)], [])
+    except (TypeError, ValueError) as error:
+        msg = f"in class number {number} ({str(entry.get('name'))[:60]}): {error}"
+        raise ValueError(msg) from error
 
 
 def _label_class(entry: Mapping[str, Any], index: int) -> LabelClass:
@@ -137,7 +157,7 @@ def _once(claims: list[tuple[Any, int]]) -> dict[Any, int]:
     known: dict[Any, int] = {}
     for key, index in claims:
         if known.setdefault(key, index) != index:
-            msg = f"{key!r} stands for two classes"
+            msg = f"{key!r} stands for {'a class and is ignored' if IGNORED in {known[key], index} else 'two classes'}"
             raise ValueError(msg)
     return known
 
@@ -156,7 +176,7 @@ def _some(value: object, kind: type, what: str) -> list[Any]:
     """Take one value of a kind, or a list of them."""
     values = _as_list(value)
     if not all(isinstance(one, kind) and not isinstance(one, bool) for one in values):
-        msg = f"{what} is {str(value)[:60]!r}, and must be of kind {kind.__name__}"
+        msg = f"{what} is {str(value)[:60]!r}, and must be {KINDS[kind]}"
         raise TypeError(msg)
     return values
 
