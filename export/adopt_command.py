@@ -2,9 +2,10 @@
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,6 +27,14 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
 
     name = "R,G,B"
 
+    def __init__(self, *, positive: bool = False) -> None:
+        """Say what is allowed.
+
+        Args:
+            positive: Whether each must be more than 0.
+        """
+        self._positive = positive
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float, float]:
         """Read the text; a value that is already a triple passes."""
         if isinstance(value, tuple):
@@ -36,6 +45,8 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
             numbers = []
         if len(numbers) not in {1, 3}:
             self.fail(f"{value!r} is neither three numbers, for example 0.485,0.456,0.406, nor one for all", param, ctx)
+        if not all(isfinite(number) and (number > 0 or not self._positive) for number in numbers):
+            self.fail(f"{value!r} holds what is no number{' above 0' if self._positive else ''}", param, ctx)
         return numbers[0], numbers[len(numbers) // 2], numbers[-1]
 
 
@@ -43,7 +54,7 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--classes", "legend", required=True, type=click.Path(path_type=Path), help="classes.toml, in the order of the channels.")
 @click.option("--mean", type=Triple(), default=IMAGENET_MEAN, show_default="ImageNet's", help="What was subtracted from red, green, blue.")
-@click.option("--std", type=Triple(), default=IMAGENET_STD, show_default="ImageNet's", help="What they were divided by.")
+@click.option("--std", type=Triple(positive=True), default=IMAGENET_STD, show_default="ImageNet's", help="What they were divided by.")
 @click.option("--range", "full", type=click.Choice(["1", "255"]), default="1", show_default=True, help="Numbers of white to mean and std.")
 @click.option("--bgr", is_flag=True, help="The network takes blue-green-red; mean and std are given in red, green, blue all the same.")
 @click.option("--imgsz", type=ImageSize(), help="Size of the network's input.  [default: the file's]")
@@ -88,12 +99,16 @@ def adopt(
     (red, green, blue), (red_std, green_std, blue_std) = ([value / float(full) for value in values] for values in (mean, std))
     lowered = {"mean": (red, green, blue), "std": (red_std, green_std, blue_std)}
     spec = InputSpec(height=stride, width=stride, **lowered, fit=fit, stride=stride, dynamic=dynamic)
-    if file.suffix != ".onnx":
-        target = output or file.with_name(f"{file.stem}-adopted.pt")
+    if file.suffix.lower() != ".onnx":
+        only = {"--bgr": bgr, "--dynamic": dynamic, "--dataset": dataset, "--data": data, "--verify": files}
+        _refuse(file, only, "ONNX files; weights take red-green-blue, of one size, and are proven when they are exported")
+        target = _target(output or file.with_name(f"{file.stem}-adopted.pt"), ".pt")
         adopt_weights(file, target, spec, read_legend(legend).classes, imgsz=imgsz, architecture=architecture, arguments=arguments)
         click.echo(json.dumps({"path": str(target)}) if as_json else target)
         next_step("segdeploy", "export", target)
         return
+    _refuse(file, {"--model": architecture, "--argument": arguments}, "weights of PyTorch; an ONNX file is a whole network")
+    target = _target(output or file.with_name(f"{file.stem}-adopted.onnx"), ".onnx")
     try:
         from .adopting import adopt as adopt_onnx
         from .adopting import read_foreign
@@ -106,18 +121,55 @@ def adopt(
             raise
         raise MissingExtraError(error.name, "export") from error
     foreign = read_foreign(file)
-    sides = imgsz or foreign.sides
-    if sides is None:
-        msg = f"{file} takes pictures of any size; choose the usual one with --imgsz, for example --imgsz 512,1024"
-        raise ConfigError(msg)
+    sides = choose_size(file, foreign.sides, imgsz=imgsz, stride=stride, dynamic=dynamic)
     card = ModelCard(architecture=file.stem, classes=read_legend(legend).classes, input=replace(spec, height=sides[0], width=sides[1]))
     evidence = gather(card, dataset=dataset, data=data, files=files, most=proof_pictures)
-    target = output or file.with_name(f"{file.stem}-adopted.onnx")
     with progress(f"proof of {target.name}", questions(card, len(evidence))) as step:
         proving = Proving(evidence=evidence, report=partial(new_run, "adopt", target.name), on_step=step)
         made = adopt_onnx(foreign, card, target, bgr=bgr, proving=proving)
     click.echo(json.dumps(made.to_dict(), indent=2) if as_json else in_words(made))
     next_step("segdeploy", "run", "--model", target, "--image", "PICTURE")
+
+
+def choose_size(file: Path, fixed: tuple[int, int] | None, *, imgsz: tuple[int, int] | None, stride: int, dynamic: bool) -> tuple[int, int]:
+    """Give the height and the width at which a foreign file is asked, in pixels.
+
+    Args:
+        file: Its name, for the message.
+        fixed: The only size that it takes; None where it takes any.
+        imgsz: What was asked for.
+        stride: Number of which height and width are multiples.
+        dynamic: Whether other sizes shall be answered too.
+
+    Raises:
+        ConfigError: The file does not take that size, or the size is no multiple of the stride.
+    """
+    if fixed is not None and (dynamic or imgsz not in (None, fixed)):
+        msg = f"{file} takes pictures of {fixed[0]}x{fixed[1]} only; leave out {'--dynamic' if dynamic else '--imgsz'}"
+        raise ConfigError(msg)
+    sides = imgsz or fixed
+    if sides is None:
+        msg = f"{file} takes pictures of any size; choose the usual one with --imgsz, for example --imgsz 512,1024"
+        raise ConfigError(msg)
+    if any(side % stride for side in sides):
+        msg = f"{file} is to take pictures of {sides[0]}x{sides[1]}, and --stride is {stride}; both sides must be multiples of it"
+        raise ConfigError(msg)
+    return sides
+
+
+def _target(path: Path, ending: str) -> Path:
+    if path.suffix != ending:
+        msg = f"--output-file is {path}; what is adopted here must end with {ending}"
+        raise ConfigError(msg)
+    return path
+
+
+def _refuse(file: Path, given: Mapping[str, object], reason: str) -> None:
+    """Refuse options that would do nothing."""
+    useless = [name for name, value in given.items() if value]
+    if useless:
+        msg = f"{' and '.join(useless)} cannot be used with {file}: {'they are' if len(useless) > 1 else 'it is'} for {reason}"
+        raise ConfigError(msg)
 
 
 def adopt_weights(

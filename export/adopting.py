@@ -20,6 +20,7 @@ from segdeploy.errors import ConfigError, ModelError
 
 from .dressing import dressed
 from .making import Artifact, Proving, finish
+from .proof import sizes
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
@@ -115,15 +116,16 @@ class Original:
 
     def raw(self, picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
         """Answer one picture, (H, W, 3) uint8 RGB, with what the file gives for it."""
-        spec = self.card.input
+        spec, (height, width) = self.card.input, picture.shape[:2]
         numbers = (picture / 255 - np.array(spec.mean)) / np.array(spec.std)
         planes = (numbers[..., ::-1] if self._bgr else numbers).transpose(2, 0, 1)[None]
         inputs = {self._foreign.taken: planes.astype(np.float16 if self._foreign.half else np.float32)}
         try:
-            answer = self._session.run([self._foreign.given], inputs)[0][0]
+            answer = np.atleast_1d(self._session.run([self._foreign.given], inputs)[0])[0]
         except FAILURES as error:
             reason = " ".join(str(error).split())[:200]
-            msg = f"{self._foreign.path} fails on a picture of {spec.height}x{spec.width} ({reason}); choose another --imgsz"
+            mend = "choose another --stride, or leave out --dynamic" if spec.dynamic else "choose another --imgsz"
+            msg = f"{self._foreign.path} fails on a picture of {height}x{width} ({reason}); {mend}"
             raise ModelError(msg) from error
         return np.asarray(answer)
 
@@ -156,19 +158,19 @@ class Adopted:
         return "the preparation of the picture, which is all that was added"
 
 
-def recognize(original: Original, card: ModelCard, *, path: Path) -> tuple[ModelCard, tuple[int, int]]:
-    """Find out what a foreign file answers, and give its card with that, and the height and width of its answer.
+def recognize(original: Original, card: ModelCard, *, path: Path) -> tuple[ModelCard, tuple[int, ...]]:
+    """Find out what a foreign file answers, and give its card with that, and the shape of its answer to one picture.
 
     Raises:
-        ModelError: It gives neither logits of that many classes, nor classes.
+        ModelError: It gives neither logits of that many classes, nor classes; or it fails on a size that it shall take.
     """
-    answer = original.raw(np.zeros((card.input.height, card.input.width, 3), np.uint8))
+    answer, *_ = [original.raw(np.zeros((*sides, 3), np.uint8)) for sides in sizes(card.input)]
     height, width = answer.shape[-2:] if answer.ndim >= 2 else (0, 0)
     whole = np.issubdtype(answer.dtype, np.integer)
     if whole and answer.size == height * width:
-        return replace(card, output="classes"), (height, width)
+        return replace(card, output="classes"), answer.shape
     if not whole and answer.ndim == 3 and len(answer) == len(card.classes):
-        return replace(card, output="logits"), (height, width)
+        return replace(card, output="logits"), answer.shape
     wanted = f"logits (N, {len(card.classes)}, h, w) or whole numbers (N, h, w)"
     msg = f"{path} answers a picture with {answer.dtype} of shape {answer.shape}, and not with {wanted}; check --classes, or its outputs"
     raise ModelError(msg)

@@ -14,7 +14,7 @@ OURS = "segdeploy_"
 """What the names of added nodes and values begin with."""
 
 
-def dressed(foreign: onnx.ModelProto, card: ModelCard, *, taken: str, given: str, answered: tuple[int, int], bgr: bool) -> onnx.ModelProto:
+def dressed(foreign: onnx.ModelProto, card: ModelCard, *, taken: str, given: str, answered: tuple[int, ...], bgr: bool) -> onnx.ModelProto:
     """Put nodes before and behind a foreign graph, so that it takes uint8 pictures and answers what its card says.
 
     Args:
@@ -22,7 +22,7 @@ def dressed(foreign: onnx.ModelProto, card: ModelCard, *, taken: str, given: str
         card: What it shall tell.
         taken: Name of its input.
         given: Name of the output that is kept.
-        answered: Height and width of its answer.
+        answered: Shape of its answer to one picture: (K, h, w) logits, or classes, (1, h, w) or (h, w).
         bgr: Whether it takes blue-green-red.
     """
     model = onnx.ModelProto()
@@ -46,12 +46,12 @@ def dressed(foreign: onnx.ModelProto, card: ModelCard, *, taken: str, given: str
     return model
 
 
-def _output(card: ModelCard, pictures: int | str, answered: tuple[int, int]) -> onnx.ValueInfoProto:
+def _output(card: ModelCard, pictures: int | str, answered: tuple[int, ...]) -> onnx.ValueInfoProto:
     spec = card.input
     if card.output == "classes":
         sides = [pictures, "H", "W"] if spec.dynamic else [pictures, spec.height, spec.width]
         return helper.make_tensor_value_info("classes", TensorProto.UINT8, sides)
-    small = ["h", "w"] if spec.dynamic else list(answered)
+    small = ["h", "w"] if spec.dynamic else answered[-2:]
     return helper.make_tensor_value_info(card.output, TensorProto.FLOAT, [pictures, len(card.classes), *small])
 
 
@@ -75,27 +75,34 @@ def _front(graph: onnx.GraphProto, card: ModelCard, taken: str, *, half: bool, b
     return _chain(INPUT, steps, taken)
 
 
-def _back(graph: onnx.GraphProto, card: ModelCard, given: str, answered: tuple[int, int]) -> list[onnx.NodeProto]:
+def _back(graph: onnx.GraphProto, card: ModelCard, given: str, answered: tuple[int, ...]) -> list[onnx.NodeProto]:
     """Turn what the foreign graph gives into float32 logits, or into uint8 classes of the input's size."""
     if card.output != "classes":
         return _chain(given, [("Cast", [], {"to": TensorProto.FLOAT})], card.output)
-    constants: dict[str, Any] = {
-        "planes": np.array([0, 1, *answered], np.int64),
-        "scales": np.array([1, 1, card.input.height / answered[0], card.input.width / answered[1]], np.float32),
+    constants = {
+        # Whatever stands before height and width stays: the pictures, and in some files a plane of their own.
+        "before": np.arange(len(answered) - 1, dtype=np.int64),
+        "sides": np.array([1, 2], np.int64),
         # Not used, and not optional up to opset 12.
-        "region": np.array([], np.float32),
+        "empty": np.array([], np.float32),
         "first": np.array(0, np.int64),
     }
     graph.initializer.extend(numpy_helper.from_array(value, f"{OURS}{name}") for name, value in constants.items())
+    size = [
+        helper.make_node("Shape", [given], [f"{OURS}small"]),
+        helper.make_node("Shape", [INPUT], [f"{OURS}large"]),
+        helper.make_node("Gather", [f"{OURS}small", f"{OURS}before"], [f"{OURS}kept"]),
+        helper.make_node("Gather", [f"{OURS}large", f"{OURS}sides"], [f"{OURS}enlarged"]),
+        helper.make_node("Concat", [f"{OURS}kept", f"{OURS}enlarged"], [f"{OURS}sizes"], axis=0),
+    ]
     nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     steps: list[tuple[str, list[str], dict[str, Any]]] = [
         ("Cast", [], {"to": TensorProto.FLOAT}),
-        ("Reshape", [f"{OURS}planes"], {}),
-        ("Resize", [f"{OURS}region", f"{OURS}scales"], dict(nearest)),
-        ("Gather", [f"{OURS}first"], {"axis": 1}),
+        ("Resize", [f"{OURS}empty", f"{OURS}empty", f"{OURS}sizes"], dict(nearest)),
+        *([("Gather", [f"{OURS}first"], {"axis": 1})] if len(answered) == 3 else []),
         ("Cast", [], {"to": TensorProto.UINT8}),
     ]
-    return _chain(given, steps, card.output)
+    return [*size, *_chain(given, steps, card.output)]
 
 
 def _chain(value: str, steps: list[tuple[str, list[str], dict[str, Any]]], end: str) -> list[onnx.NodeProto]:

@@ -123,6 +123,10 @@ class ModelCard:
         if self.confidence and self.output != "classes":
             msg = f"the card tells of a confidence beside {self.output}, which hold it already; only classes have one beside them"
             raise CardError(msg)
+        for name, values in (("mean", spec.mean), ("std", spec.std)):
+            if len(values) != 3 or not all(map(isfinite, values)):
+                msg = f"the card's {name} is {values}; it must be three numbers, for red, green and blue"
+                raise CardError(msg)
         if min(spec.std) <= 0:
             msg = f"the card's std is {spec.std}; each value must be more than 0"
             raise CardError(msg)

@@ -98,6 +98,31 @@ def test_classes_at_a_stride_are_repeated_up_to_the_input(tmp_path: Path, kind: 
     assert read_card(target).output == "classes"
 
 
+def freed(path: Path) -> Path:
+    """The same file, for pictures of any size."""
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        for side, name in zip(value.type.tensor_type.shape.dim[-2:], "hw", strict=True):
+            side.dim_param = f"{value.name}_{name}"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("kind", ["ids", "ids of one plane"])
+@pytest.mark.parametrize("opset", [11, 21])
+def test_classes_of_any_size_are_repeated_up_to_it(tmp_path: Path, kind: str, opset: int) -> None:
+    """11 is no multiple of the file's own stride of 2: its three columns become eleven."""
+    path = freed(foreign(tmp_path / "theirs.onnx", kind=kind, opset=opset))
+    target = adopted(tmp_path, path, "--dynamic", "--imgsz", "8,12")
+    batch = BATCH[:, :4, :11]
+
+    answer = load_backend(target, device="cpu", threads=1).run(batch)
+
+    numbers = ((batch / 255 - np.array(MEAN)) / np.array(STD)).transpose(0, 3, 1, 2).astype(np.float32)
+    theirs = onnxruntime.InferenceSession(path).run(None, {"image": numbers})[0].reshape(2, 2, 5)
+    np.testing.assert_array_equal(answer, theirs[:, np.arange(4) // 2][:, :, np.arange(11) * 5 // 11])
+
+
 def test_half_precision_is_kept(tmp_path: Path) -> None:
     path = foreign(tmp_path / "theirs.onnx", half=True, opset=13)
 
@@ -165,6 +190,44 @@ def test_what_takes_no_pictures_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     assert "takes image of FLOAT, [0, 4, 8, 12]" in message
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--std", "0.2,0,0.1"], "'0.2,0,0.1' holds what is no number above 0"),
+        (["--std", "nan"], "'nan' holds what is no number above 0"),
+        (["--mean", "inf"], "'inf' holds what is no number"),
+        (["--mean", "0.5,0.5"], "'0.5,0.5' is neither three numbers"),
+        (["--stride", "7"], "is to take pictures of 8x12, and --stride is 7; both sides must be multiples of it"),
+        (["--imgsz", "16"], "takes pictures of 8x12 only; leave out --imgsz"),
+        (["--dynamic"], "takes pictures of 8x12 only; leave out --dynamic"),
+        (["-o", "ours.pt"], "--output-file is ours.pt; what is adopted here must end with .onnx"),
+        (["--model", "unet"], "--model cannot be used with"),
+    ],
+)
+def test_options_that_cannot_be_are_told_at_the_door(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str
+) -> None:
+    code, message = refusal(capsys, tmp_path, foreign(tmp_path / "theirs.onnx"), *arguments)
+
+    assert (code, text in message) == (2, True), message
+
+
+def test_size_that_the_file_fails_on_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its sides are called free, and a layer within holds one of them: only another size shows it."""
+    path = freed(foreign(tmp_path / "theirs.onnx"))
+    model = onnx.load(path)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 2, 4, 6), np.float32), "fixed"))
+    model.graph.node[0].output[0] = "planes"
+    model.graph.node.append(helper.make_node("Add", ["planes", "fixed"], ["logits"]))
+    path.write_bytes(model.SerializeToString())
+
+    code, message = refusal(capsys, tmp_path, path, "--dynamic", "--imgsz", "8,12")
+
+    assert code == 4
+    assert "fails on a picture of 7x7" in message
+    assert message.strip().endswith("choose another --stride, or leave out --dynamic")
+
+
 def test_file_is_not_adopted_onto_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = foreign(tmp_path / "theirs.onnx")
 
@@ -219,6 +282,8 @@ def test_plain_weights_of_a_plugins_network_become_a_checkpoint(tmp_path: Path) 
         ({"a": 1}, ["--model", "unet", "--imgsz", "8"], 4, "holds no weights"),
         ({"a": torch.ones(1)}, ["--model", "unet", "--imgsz", "8"], 4, "the weights do not fit unet"),
         ({"a": torch.ones(1)}, ["--imgsz", "8"], 2, "name the network and its size with --model"),
+        ({"a": torch.ones(1)}, ["--model", "unet", "--imgsz", "8", "--bgr"], 2, "--bgr cannot be used with"),
+        ({"a": torch.ones(1)}, ["--model", "unet", "--imgsz", "8", "-o", "w.onnx"], 2, "must end with .pt"),
         ({"a": torch.ones(1)}, ["--model", "nothing", "--imgsz", "8"], 4, "network 'nothing' cannot be built"),
     ],
 )

@@ -169,6 +169,8 @@ def test_a_huge_card_is_refused():
         ({"height": 32768}, "up to 16384"),
         ({"stride": 0}, "each side must be a multiple"),
         ({"std": (0.2, 0, 0.2)}, "each value must be more than 0"),
+        ({"std": (0.2, 0.2)}, "it must be three numbers, for red, green and blue"),
+        ({"mean": (0.5, float("nan"), 0.5)}, "it must be three numbers, for red, green and blue"),
     ],
 )
 def test_an_input_that_cannot_be_is_refused(change, message):
