@@ -109,7 +109,11 @@ class Original:
             raise ModelError(msg) from error
 
     def run(self, batch: Batch) -> NetworkAnswer:
-        """Answer (N, H, W, 3) uint8 RGB pictures as the adopted file shall."""
+        """Answer (N, H, W, 3) uint8 RGB pictures as the adopted file shall.
+
+        Raises:
+            ModelError: The file fails on them, or answers classes that nobody named.
+        """
         answers = [self._fitted(self.raw(one), batch.shape[1], batch.shape[2]) for one in batch]
         answer: NetworkAnswer = np.stack(answers)
         return answer
@@ -134,6 +138,12 @@ class Original:
     ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
         if self.card.output != "classes":
             return answer.astype(np.float32)
+        highest = int(answer.max())
+        if highest >= len(self.card.classes) or answer.min() < 0:
+            msg = (
+                f"{self._foreign.path} answers {answer.min()} to {highest}, and --classes names 0 to {len(self.card.classes) - 1}; name all"
+            )
+            raise ModelError(msg)
         plane = answer.reshape(answer.shape[-2:]).astype(np.uint8)
         return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST))
 

@@ -178,6 +178,23 @@ def test_other_count_of_classes_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     assert "answers a picture with float32 of shape (5, 4, 6), and not with logits (N, 2, h, w)" in message
 
 
+def test_classes_that_nobody_named_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files that answer classes do not say how many there are."""
+    path = foreign(tmp_path / "theirs.onnx", kind="ids")
+    model = onnx.load(path)
+    # The last of five wins everywhere.
+    weight = np.zeros((5, 3, 2, 2), np.float32)
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "w"))
+    model.graph.initializer.append(numpy_helper.from_array(np.arange(5, dtype=np.float32), "b"))
+    model.graph.node[0].input.append("b")
+    path.write_bytes(model.SerializeToString())
+
+    code, message = refusal(capsys, tmp_path, path)
+
+    assert code == 4
+    assert "answers 4 to 4, and --classes names 0 to 1; name all" in message
+
+
 def test_what_takes_no_pictures_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = foreign(tmp_path / "theirs.onnx")
     model = onnx.load(path)
