@@ -6,7 +6,7 @@ Forms: https://github.com/triton-inference-server/server/blob/main/docs/user_gui
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,11 @@ from segdeploy.backends.onnx_runtime import CONFIDENCE, INPUT
 from segdeploy.card import ModelCard
 from segdeploy.errors import OutputError
 
+SIGNATURE = "# Written by segdeploy."
+CONFIGURED = "config.pbtxt"
+
 CONFIG = """\
-# Written by segdeploy. Serve it with: tritonserver --model-repository={repository}
+{signature} Serve it with: tritonserver --model-repository={repository}
 name: "{name}"
 backend: "onnxruntime"
 max_batch_size: {most}
@@ -75,6 +78,7 @@ def configuration(card: ModelCard, *, name: str, repository: Path, device: str) 
     if card.confidence:
         outputs.append(f'{{ name: "{CONFIDENCE}" data_type: TYPE_UINT8 dims: [ {sides} ] }}')
     return CONFIG.format(
+        signature=SIGNATURE,
         repository=repository.name,
         name=name,
         image=INPUT,
@@ -89,37 +93,44 @@ def configuration(card: ModelCard, *, name: str, repository: Path, device: str) 
 
 
 def write_repository(repository: Path, card: ModelCard, *, device: str, write_model: Callable[[Path], None]) -> int:
-    """Write a model repository whole, or leave the old one as it was, and give its size in bytes.
+    """Write a model into a model repository, whole, or leave all as it was, and give its size in bytes.
 
     Args:
-        repository: The folder.
+        repository: The folder; its name becomes the model's, and other models in it stay.
         card: What the ONNX file will be.
         device: Where the server will run it, "cpu" or "cuda".
         write_model: Writes the proven ONNX file to a path.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: It cannot be written, or holds a model of that name that no export wrote.
     """
     # Clients put the name into addresses.
     name = re.sub(r"[^\w.-]", "-", repository.stem)
-    with replacing_folder(repository) as part:
-        write_model(part / name / "1" / "model.onnx")
-        (part / name / "config.pbtxt").write_text(configuration(card, name=name, repository=repository, device=device))
-        (part / name / "labels.txt").write_text("".join(f"{label.name}\n" for label in card.classes))
-    return sum(path.stat().st_size for path in repository.rglob("*") if path.is_file())
+    with replacing_model(repository / name) as part:
+        write_model(part / "1" / "model.onnx")
+        (part / CONFIGURED).write_text(configuration(card, name=name, repository=repository, device=device))
+        (part / "labels.txt").write_text("".join(f"{label.name}\n" for label in card.classes))
+    return sum(path.stat().st_size for path in (repository / name).rglob("*") if path.is_file())
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`, and rename it to `path` if the block ends well; else it is removed.
+def replacing_model(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside a model's, and rename it to the model's if the block ends well; else it is removed.
+
+    Other models of the repository stay as they are: it may be the one that a server of the user's runs on.
+
+    Args:
+        path: Folder of the model, within its repository, which is made if it is missing.
 
     Raises:
-        OutputError: The folder cannot be written, or `path` is a file.
+        OutputError: The folder cannot be written, or is not one that an export wrote.
     """
-    part, old = path.with_name(path.name + PART), path.with_name(f"{path.name}.old")
-    if path.is_file():
-        msg = f"{path} is a file; choose another name for the folder"
+    repository, part, old = path.parent, path.with_name(f".{path.name}{PART}"), path.with_name(f".{path.name}.old")
+    if repository.is_file() or (path.exists() and not _is_ours(path)):
+        found = f"{repository} is a file" if repository.is_file() else f"{path} is there, and not from segdeploy"
+        msg = f"{found}; choose another name for the folder"
         raise OutputError(msg)
+    made = not repository.exists()
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(parents=True)
@@ -133,3 +144,14 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+        if made and not path.exists():
+            with suppress(OSError):
+                repository.rmdir()
+
+
+def _is_ours(model: Path) -> bool:
+    """Tell whether an export wrote the folder of a model, which another export may replace."""
+    try:
+        return (model / CONFIGURED).read_text(errors="replace").startswith(SIGNATURE)
+    except OSError:
+        return False

@@ -14,7 +14,7 @@ from segdeploy.card import ModelCard
 from segdeploy.checkpoint import load_checkpoint
 from segdeploy.cli import main
 from segdeploy.errors import OutputError
-from segdeploy.export.to_triton import configuration, replacing_folder, write_repository
+from segdeploy.export.to_triton import configuration, write_repository
 
 
 @pytest.fixture(scope="module")
@@ -86,35 +86,67 @@ def test_repository_holds_model_configuration_and_labels(card: ModelCard, tmp_pa
     assert size == sum(path.stat().st_size for path in repository.rglob("*") if path.is_file())
 
 
-def test_failure_keeps_the_old_repository(tmp_path: Path) -> None:
-    (tmp_path / "a.triton").mkdir()
-    (tmp_path / "a.triton" / "old").write_text("old")
+def write(repository: Path, card: ModelCard, content: str) -> None:
+    """Write a repository with something in the place of the network."""
 
-    def fill(part: Path) -> None:
-        (part / "new").write_text("half")
-        raise OSError(28, "No space left on device")
+    def fill(path: Path) -> None:
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+        if content == "half":
+            raise OSError(28, "No space left on device")
 
-    with pytest.raises(OutputError, match="No space"), replacing_folder(tmp_path / "a.triton") as part:
-        fill(part)
-
-    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["a.triton", "a.triton/old"]
+    write_repository(repository, card, device="cpu", write_model=fill)
 
 
-def test_success_replaces_the_old_repository(tmp_path: Path) -> None:
-    (tmp_path / "a.triton").mkdir()
-    (tmp_path / "a.triton" / "old").write_text("old")
-
-    with replacing_folder(tmp_path / "a.triton") as part:
-        (part / "new").write_text("new")
-
-    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["a.triton", "a.triton/new"]
+def listed(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
-def test_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+def test_failure_keeps_the_old_model(card: ModelCard, tmp_path: Path) -> None:
+    write(tmp_path / "a.triton", card, "old")
+
+    with pytest.raises(OutputError, match="No space"):
+        write(tmp_path / "a.triton", card, "half")
+
+    assert listed(tmp_path) == ["a.triton/a/1/model.onnx", "a.triton/a/config.pbtxt", "a.triton/a/labels.txt"]
+    assert (tmp_path / "a.triton/a/1/model.onnx").read_text() == "old"
+
+
+def test_failure_leaves_no_repository_where_there_was_none(card: ModelCard, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No space"):
+        write(tmp_path / "a.triton", card, "half")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_success_replaces_the_old_model_and_no_other(card: ModelCard, tmp_path: Path) -> None:
+    """The repository may be the one on which a user's server runs."""
+    write(tmp_path / "a.triton", card, "old")
+    (tmp_path / "a.triton/other/1").mkdir(parents=True)
+    (tmp_path / "a.triton/other/1/model.onnx").write_text("theirs")
+
+    write(tmp_path / "a.triton", card, "new")
+
+    ours = ["a.triton/a/1/model.onnx", "a.triton/a/config.pbtxt", "a.triton/a/labels.txt"]
+    assert listed(tmp_path) == [*ours, "a.triton/other/1/model.onnx"]
+    assert (tmp_path / "a.triton/a/1/model.onnx").read_text() == "new"
+
+
+def test_model_of_that_name_from_others_is_not_replaced(card: ModelCard, tmp_path: Path) -> None:
+    (tmp_path / "a.triton/a").mkdir(parents=True)
+    (tmp_path / "a.triton/a/config.pbtxt").write_text('name: "a"')
+
+    with pytest.raises(OutputError, match=r"a\.triton/a is there, and not from segdeploy; choose another name"):
+        write(tmp_path / "a.triton", card, "new")
+
+    assert listed(tmp_path) == ["a.triton/a/config.pbtxt"]
+
+
+def test_file_is_not_replaced_by_a_folder(card: ModelCard, tmp_path: Path) -> None:
     (tmp_path / "a.triton").write_text("mine")
 
-    with pytest.raises(OutputError, match="is a file"), replacing_folder(tmp_path / "a.triton"):
-        pass
+    with pytest.raises(OutputError, match="is a file"):
+        write(tmp_path / "a.triton", card, "new")
 
     assert (tmp_path / "a.triton").read_text() == "mine"
 
