@@ -11,12 +11,12 @@ from segdeploy.card import Output
 from segdeploy.commands.plugin import plugin_option
 from segdeploy.commands.size import ImageSize
 from segdeploy.console import next_step, note
-from segdeploy.errors import ConfigError, MissingExtraError
+from segdeploy.errors import ConfigError, MissingExtraError, SpoiledError
 from segdeploy.runs import newest_best
 
 from .formats import FORMATS, PRECISIONS, choose_formats
 from .order import LEAST, OPSET, Order
-from .telling import show
+from .telling import show, show_trials
 
 
 @click.command()
@@ -108,12 +108,19 @@ def export(
         if error.name not in {"torch", "onnx"}:
             raise
         raise MissingExtraError(error.name, "export") from error
-    made = export_all(path, targets, order)
-    if as_json:
-        click.echo(json.dumps([one.to_dict() for one in made], indent=2))
-    else:
-        for one in made:
-            show(one)
+    made = []
+    try:
+        for one in export_all(path, targets, order):
+            made.append(one)
+            if not as_json:
+                show(one)
+    except SpoiledError as error:
+        show_trials(error.trials, stderr=True)
+        raise
+    finally:
+        # What stands is told also where a later one fails.
+        if as_json and made:
+            click.echo(json.dumps([one.to_dict() for one in made], indent=2))
     first = made[0].artifact.path
     if first.is_dir():
         next_step("tritonserver", f"--model-repository={first}")

@@ -1,6 +1,6 @@
 """A checkpoint in, proven files out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -45,8 +45,8 @@ class Made:
         return {**self.artifact.to_dict(), "candidates": [trial.to_dict() for trial in self.trials]}
 
 
-def export_all(checkpoint: Path, targets: Mapping[str, Path], order: Order) -> list[Made]:
-    """Export a checkpoint to several formats.
+def export_all(checkpoint: Path, targets: Mapping[str, Path], order: Order) -> Iterator[Made]:
+    """Export a checkpoint to several formats, and give each file as soon as it stands.
 
     Args:
         checkpoint: What `segdeploy train` wrote.
@@ -56,18 +56,19 @@ def export_all(checkpoint: Path, targets: Mapping[str, Path], order: Order) -> l
     Raises:
         ModelError: The checkpoint cannot be used.
         ExportError: The network cannot be converted.
-        GateError: A file does not answer as PyTorch does.
+        GateError: A file does not answer as PyTorch does; a SpoiledError where that is so of every candidate in 8 bits.
     """
     loaded = load_checkpoint(checkpoint)
     card = ordered(loaded.card, order)
-    return export_network(with_output(loaded.network(), card), card, targets, order)
+    yield from export_network(with_output(loaded.network(), card), card, targets, order)
 
 
-def export_network(network: Deployed, card: ModelCard, targets: Mapping[str, Path], order: Order) -> list[Made]:
+def export_network(network: Deployed, card: ModelCard, targets: Mapping[str, Path], order: Order) -> Iterator[Made]:
     """Export a network that answers what its card says; see `export_all`."""
     most = order.proof_pictures
     evidence = gather(card, dataset=order.dataset, data=order.data, files=order.files, most=most)
-    return [_export(name, target, network, card, evidence, order) for name, target in targets.items()]
+    for name, target in targets.items():
+        yield _export(name, target, network, card, evidence, order)
 
 
 def _repository(folder: Path, network: Deployed, card: ModelCard, evidence: Evidence, order: Order) -> Made:

@@ -58,7 +58,8 @@ def export_module(
     told = ordered(card, order)
     deployed = Deployed(Plain(network.eval()), card.input.mean, card.input.std).eval()
     check_answer(deployed, told)
-    return export_network(with_output(deployed, told), told, {name: target}, order)[0].artifact
+    [made] = export_network(with_output(deployed, told), told, {name: target}, order)
+    return made.artifact
 
 
 def check_answer(network: Deployed, card: ModelCard) -> None:

@@ -11,7 +11,7 @@ from segdeploy.backends.base import Backend
 from segdeploy.backends.eager import EagerBackend
 from segdeploy.backends.loading import Kind
 from segdeploy.card import CARD_KEY, ModelCard
-from segdeploy.errors import GateError, ProofError
+from segdeploy.errors import ProofError, SpoiledError
 from segdeploy.models import Deployed
 from segdeploy.parity import Parity
 from segdeploy.pixels import Batch
@@ -126,7 +126,7 @@ def make_best(path: Path, search: Search, *, kind: Kind, network: Deployed, card
     """Write the first candidate of a search that passes on all pictures; see `make`.
 
     Raises:
-        GateError: None does, so that 8 bits would spoil the network.
+        SpoiledError: None does, so that 8 bits would spoil the network; it holds what was tried.
         OutputError: It cannot be written.
     """
     refusal: ProofError | None = None
@@ -141,7 +141,7 @@ def make_best(path: Path, search: Search, *, kind: Kind, network: Deployed, card
     found = f"the best of {len(search.trials)} candidates ({best.name}) has {best.score:.2%} {measure} where float32 has {reference:.2%}"
     mend = "calibrate on other pictures, allow more with --max-miou-drop, or keep fp32"
     msg = f"{path} was not written: int8 spoils this network; {found}; {mend}"
-    raise GateError(msg) from refusal
+    raise SpoiledError(msg, search.trials) from refusal
 
 
 def finish(path: Path, part: Path, candidate: Candidate, *, kind: Kind, reference: Backend, card: ModelCard, proving: Proving) -> Artifact:

@@ -24,15 +24,15 @@ def show(made: "Made") -> None:
         click.echo(f"  int8 is slower than fp32 on this machine: {made.chosen.latency:.1f} ms against {made.chosen.float_latency:.1f} ms")
 
 
-def show_trials(trials: Sequence["Trial"]) -> None:
-    """Print a table of candidates in 8 bits."""
+def show_trials(trials: Sequence["Trial"], *, stderr: bool = False) -> None:
+    """Print a table of candidates in 8 bits; to stderr where it is no result, but why there is none."""
     table = Table("candidate", box=None)
     for title in ("mIoU", "lost", "labels", "ms", "fp32's", "speed", "MB", ""):
         table.add_column(title, justify="right")
     for trial in trials:
         times = (f"{trial.latency:.1f}", f"{trial.float_latency:.1f}", f"{trial.speed:.2f}x", f"{trial.size / 1e6:.1f}")
         table.add_row(trial.name, *_scores(trial.parity), *times, "passes" if trial.parity.passed else "fails")
-    Console().print(table)
+    Console(stderr=stderr).print(table)
 
 
 def _scores(parity: Parity) -> tuple[str, str, str]:

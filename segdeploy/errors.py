@@ -1,5 +1,8 @@
 """Every error raised on purpose, as a tree, each with the exit code of the command that meets it."""
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class SegdeployError(Exception):
     """Something foreseen went wrong; the message is one sentence that says what to do."""
@@ -69,6 +72,20 @@ class GateError(SegdeployError):
 
 class ProofError(GateError):
     """An exported file does not answer as PyTorch does."""
+
+
+class SpoiledError(GateError):
+    """Eight bits spoil a network, whatever was tried."""
+
+    def __init__(self, message: str, trials: Sequence[Any]) -> None:
+        """Keep what was tried.
+
+        Args:
+            message: One sentence.
+            trials: What was found of each candidate, as the export's own `Trial`.
+        """
+        super().__init__(message)
+        self.trials = tuple(trials)
 
 
 class InterruptedRun(SegdeployError):  # noqa: N818 - an interruption is no error of anybody's

@@ -41,6 +41,21 @@ def test_writes_several_formats_beside_the_checkpoint(checkpoint: Path, capsys: 
     assert err == f"next: segdeploy run --model {checkpoint.with_suffix('.onnx')} --image PICTURE\n"
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_file_that_stands_is_told_where_the_next_one_fails(checkpoint: Path, capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
+    """Its proof took its time, and it is there."""
+    Path("best.triton").write_text("mine")
+
+    with pytest.raises(SystemExit) as stop:
+        main(["export", str(checkpoint), "--format", "torchscript,triton", "--proof-pictures", "1", *more])
+
+    out, err = capsys.readouterr()
+    assert (stop.value.code, "best.triton is a file" in err) == (1, True)
+    assert "best.torchscript" in out
+    assert Path("best.torchscript").is_file()
+    assert not more or [Path(entry["path"]).name for entry in json.loads(out)] == ["best.torchscript"]
+
+
 def test_tells_how_the_file_was_proven(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["export", str(checkpoint), *QUICK, "-o", "small.torchscript", "--imgsz", "30,40"])
 

@@ -18,7 +18,7 @@ from segdeploy.checkpoint import load_checkpoint
 from segdeploy.cli import main
 from segdeploy.datasets.sample import Sample, spread
 from segdeploy.datasets.streets import Streets
-from segdeploy.errors import ConfigError, ExportError, GateError
+from segdeploy.errors import ConfigError, ExportError, SpoiledError
 from segdeploy.export.calibration import Calibration, gather_calibration
 from segdeploy.export.evidence import Split
 from segdeploy.export.exporting import Made
@@ -254,6 +254,14 @@ def test_table_tells_what_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[3] == ["x", "99.00%", "10.0", "20.0", "2.00x", "0.0", "passes"]
 
 
+def test_table_of_a_refusal_is_no_result(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever reads the results by a program gets none where there is none."""
+    show_trials([trial("minmax")], stderr=True)
+
+    out, err = capsys.readouterr()
+    assert (out, "minmax" in err) == ("", True)
+
+
 def test_file_that_is_slower_than_float32_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever asks for 8 bits wants speed; on some machines and networks there is none."""
     slow, fast = trial("entropy", speed=0.5), trial("minmax", speed=2)
@@ -316,10 +324,11 @@ def test_candidate_that_fails_on_all_pictures_gives_way_to_the_next(artifacts: P
 
 def test_network_that_every_candidate_spoils_is_refused(artifacts: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        GateError, match=r"int8 spoils this network; the best of 1 candidates \(bold\) has 50.00% mIoU where float32 has 50.00%"
-    ):
+        SpoiledError, match=r"int8 spoils this network; the best of 1 candidates \(bold\) has 50.00% mIoU where float32 has 50.00%"
+    ) as refusal:
         best_of(artifacts, tmp_path, Given([(spoiled(artifacts, 9), trial("bold"))]))
 
+    assert [one.name for one in refusal.value.trials] == ["bold"]
     assert list(tmp_path.iterdir()) == []
 
 
