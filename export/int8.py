@@ -4,11 +4,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import onnx
 from onnxruntime.quantization.calibrate import TensorsData
 
+from segdeploy.atomic import temporary_folder
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import KINDS
 from segdeploy.card import CARD_KEY, ModelCard
@@ -53,8 +53,7 @@ class Search:
     def __iter__(self) -> Iterator[tuple[OnnxCandidate, Trial]]:
         """Give the candidates that pass on some of the pictures, the fastest first; more layers stay in float32 only where none does."""
         end = time.monotonic() + SECONDS
-        with TemporaryDirectory(prefix="segdeploy-") as name:
-            folder = Path(name)
+        with temporary_folder() as folder:
             plain = self._open(folder / "fp32.onnx", self._candidate.model, precision="fp32")
             reference = Remembered(plain)
             ranges = measure_ranges(folder / "fp32.onnx", self._judge.calibration, on_step=self._judge.on_step)

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import openvino
 
+from segdeploy.atomic import temporary_folder
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import KINDS
 from segdeploy.backends.openvino_ir import INPUT, OpenVinoBackend
@@ -51,8 +51,8 @@ class Search:
 
     def __iter__(self) -> Iterator[tuple[OpenVinoCandidate, Trial]]:
         """Give the candidates that pass on some of the pictures, the fastest first; layers return to float only where none does."""
-        with TemporaryDirectory(prefix="segdeploy-") as name:
-            path = Path(name) / "candidate.xml"
+        with temporary_folder() as folder:
+            path = folder / "candidate.xml"
             plain = self._open(path, self._candidate.model, precision="fp32")
             reference = Remembered(plain)
             pictures = nncf.Dataset(_Read(self._judge.calibration, self._judge.on_step), lambda batch: {INPUT: batch})

@@ -4,7 +4,6 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from onnxruntime.quantization import CalibrationMethod
 from onnxruntime.quantization.calibrate import CalibrationDataReader, HistogramCollector, TensorsData, create_calibrator
 from onnxruntime.quantization.registry import QDQRegistry
 
+from segdeploy.atomic import temporary_folder
 from segdeploy.backends.onnx_runtime import INPUT
 from segdeploy.pixels import Batch
 
@@ -41,7 +41,7 @@ def measure_ranges(path: Path, calibration: Calibration, *, on_step: Callable[[s
         calibration: The pictures.
         on_step: Called after each picture.
     """
-    with TemporaryDirectory(prefix="segdeploy-") as folder, quiet(), contextlib.redirect_stdout(io.StringIO()):
+    with temporary_folder() as folder, quiet(), contextlib.redirect_stdout(io.StringIO()):
         calibrator = create_calibrator(
             path, OPERATIONS, augmented_model_path=f"{folder}/open.onnx", calibrate_method=CalibrationMethod.Percentile
         )

@@ -8,8 +8,10 @@ from tempfile import TemporaryDirectory
 
 import openvino
 
+from segdeploy.atomic import PART
 from segdeploy.backends.ir_file import weights_of
 from segdeploy.backends.openvino_ir import INPUT
+from segdeploy.errors import OutputError
 from segdeploy.pixels import Batch
 
 from .diverging import Captured, Found, first_diverging
@@ -31,13 +33,24 @@ class OpenVinoCandidate:
     precision: str
 
     def write(self, path: Path, texts: Mapping[str, str]) -> None:
-        """Write the file and its weights, and the texts that it shall carry, by their keys."""
+        """Write the file and its weights, and the texts that it shall carry, by their keys.
+
+        Raises:
+            OutputError: OpenVINO cannot write them.
+        """
         for key, text in texts.items():
             self.model.set_rt_info(text, key.split("."))
         # OpenVINO insists on the ending .xml, which the file gets only once it is proven.
         with TemporaryDirectory(prefix="segdeploy-", dir=path.parent) as folder:
             written = Path(folder) / "model.xml"
-            openvino.save_model(self.model, written, compress_to_fp16=self.precision == "fp16")
+            try:
+                openvino.save_model(self.model, written, compress_to_fp16=self.precision == "fp16")
+            # Its own word for a full disk, as for all else.
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())[:200]
+                target = path.with_name(path.name.removesuffix(PART))
+                msg = f"cannot write {target}: OpenVINO says {reason!r} only; free some space or choose another folder"
+                raise OutputError(msg) from error
             shutil.move(written.with_suffix(".bin"), weights_of(path))
             shutil.move(written, path)
 
@@ -55,10 +68,7 @@ def from_onnx(source: OnnxCandidate, *, precision: str) -> OpenVinoCandidate:
         precision: Kind of numbers that the file shall compute with: "fp32", "bf16" (the same file, with another wish to the runtime), or
             "fp16" (weights take half the bytes).
     """
-    with TemporaryDirectory(prefix="segdeploy-") as folder:
-        path = Path(folder) / "source.onnx"
-        source.write(path, {})
-        model = openvino.Core().read_model(path)
+    model = openvino.Core().read_model(source.model.SerializeToString())
     return OpenVinoCandidate(model=model, source=source, precision=precision)
 
 

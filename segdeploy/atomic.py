@@ -1,9 +1,11 @@
 """A file gets its name only once it is whole."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 from segdeploy.errors import OutputError
 
@@ -56,6 +58,23 @@ def sync(path: Path) -> None:
     # Windows syncs only what is open for writing.
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a folder for files that nobody needs once the block ends.
+
+    Raises:
+        OutputError: The block ran out of room there.
+    """
+    try:
+        with TemporaryDirectory(prefix="segdeploy-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.filename is not None or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise
+        msg = f"cannot write temporary files to {gettempdir()}: {error.strerror}; free some space, or name another folder with TMPDIR"
+        raise OutputError(msg) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

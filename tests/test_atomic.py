@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.atomic import replacing, write_bytes, write_text
+from segdeploy.atomic import replacing, temporary_folder, write_bytes, write_text
 from segdeploy.errors import OutputError
 
 
@@ -52,6 +52,20 @@ def test_a_real_full_disk_is_told(tmp_path):
 
     with pytest.raises(OutputError, match="cannot write"), replacing(tmp_path / "a.txt"), Path("/dev/full").open("wb", buffering=0) as full:
         full.write(b"x")
+
+
+def test_full_folder_for_temporary_files_is_told():
+    """Whoever has a small /tmp can name another."""
+    with pytest.raises(OutputError, match=r"temporary files to .*No space left.*with TMPDIR"), temporary_folder() as folder:
+        write_half(folder / "a", OSError(errno.ENOSPC, "No space left on device"))
+
+    assert not folder.exists()
+
+
+def test_other_errors_over_temporary_files_stay_what_they_are():
+    """A picture that is missing is no matter of room."""
+    with pytest.raises(FileNotFoundError), temporary_folder() as folder:
+        (folder / "a").read_text()
 
 
 @pytest.mark.parametrize("error", [OSError("image file is truncated"), FileNotFoundError(errno.ENOENT, "No such file", "/elsewhere/b.txt")])

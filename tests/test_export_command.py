@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,29 @@ def test_writes_several_formats_beside_the_checkpoint(checkpoint: Path, capsys: 
     assert all(entry["parity"]["agreement"] >= 0.999 and entry["parity"]["pictures"] == 2 for entry in made)
     assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["best.onnx", "best.pt", "best.torchscript"]
     assert err == f"next: segdeploy run --model {checkpoint.with_suffix('.onnx')} --image PICTURE\n"
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+from segdeploy.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="only here a file's size can be limited")
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
+def test_full_disk_gets_one_sentence_from_openvino_too(checkpoint: Path) -> None:
+    """Its writer knows no other words than a stream's error, and raises no OSError."""
+    arguments = ["export", str(checkpoint), "--format", "openvino", "--proof-pictures", "1"]
+
+    done = subprocess.run([sys.executable, "-c", LIMITED, *arguments], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"segdeploy: cannot write {checkpoint.with_suffix('.xml')}: OpenVINO says")
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
