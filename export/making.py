@@ -195,5 +195,5 @@ def _failure(path: Path, proof: Proof, layer: str, drawn: list[Path]) -> ProofEr
     else:
         lost = f"only {parity.agreement:.3%} of its labels are {parity.against}'s, and {parity.gate:.1%} are needed"
     return ProofError(
-        f"{path} was not written: on {parity.pictures} pictures ({parity.source}) {lost}; the first layer that diverges is {layer}{seen}"
+        f"{path} was not written: on {parity.pictures} pictures ({parity.source}) {lost}; first layer that diverges: {layer}{seen}"
     )

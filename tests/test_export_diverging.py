@@ -1,6 +1,7 @@
 """A planted fault is found by the name of its layer."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import onnx
 import pytest
 from torch import Tensor, nn
 
+from segdeploy.card import Output
 from segdeploy.checkpoint import load_checkpoint
 from segdeploy.export.diverging import differs
+from segdeploy.export.heads import with_output
 from segdeploy.export.making import Candidate
 from segdeploy.export.to_onnx import OnnxCandidate, convert
 from segdeploy.models import Deployed
@@ -49,7 +52,7 @@ def spoil_resize(model: onnx.ModelProto) -> None:
         (spoil_weight("network.head.weight"), "network.head (the Conv"),
         (spoil_weight("scale"), "the preparation of the picture (the Mul"),
         (spoil_resize, "network.decoder.1 (the Resize"),
-        (lambda model: None, "none: every layer alone agrees"),
+        (lambda model: None, "none, every layer alone agrees"),
     ],
     ids=["first weight", "deep weight", "last weight", "normalization", "resize mode", "no fault"],
 )
@@ -89,6 +92,31 @@ def test_frozen_branch_is_found(artifacts: Path, tmp_path: Path) -> None:
     candidate.write(tmp_path / "frozen.onnx", {})
 
     assert candidate.first_diverging(tmp_path / "frozen.onnx", BATCH).startswith("network.second (torch.export")
+
+
+class Outer(nn.Module):
+    """The same trap, between the layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        answer: Tensor = self.first(image)
+        return -answer if image.shape[0] > 1 else answer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["logits", "classes"])
+def test_frozen_branch_between_the_layers_is_told_from_none(artifacts: Path, tmp_path: Path, output: Output) -> None:
+    """No layer is wrong, and the file is all the same: to say that all agree would send people to look elsewhere."""
+    card = replace(load_checkpoint(artifacts / "best.pt").card, output=output)
+    candidate = convert(with_output(Deployed(Outer(), card.input.mean, card.input.std).eval(), card), card, opset=21)
+    candidate.write(tmp_path / "frozen.onnx", {})
+
+    told = candidate.first_diverging(tmp_path / "frozen.onnx", BATCH)
+
+    assert told.startswith("none, the layers agree and the difference arises in a forward around them (torch.export captured")
 
 
 @pytest.mark.parametrize("found", [[1.0, 2.003], [1.0], [1.0, float("nan")]])

@@ -178,7 +178,7 @@ def test_failed_proof_leaves_nothing_and_names_the_layer(artifacts: Path, tmp_pa
     spoiled = Forgetful(module=convert(other, checkpoint.card).module)
 
     with pytest.raises(
-        ProofError, match=r"was not written: on 1 pictures \(one street\) only .* diverges is network\.head; the worst are drawn in"
+        ProofError, match=r"was not written: on 1 pictures \(one street\) only .* diverges: network\.head; the worst are drawn in"
     ):
         make(
             tmp_path / "best.torchscript",
