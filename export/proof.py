@@ -123,6 +123,7 @@ def prove(
         reference=f"{reference.device.replace('torch', f'torch {torch.__version__}')} float32",
         gate=GATES[backend.card.precision],
         max_miou_drop=max_miou_drop,
+        device=backend.device,
     )
     return Proof(parity=parity, worst=worst)
 

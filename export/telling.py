@@ -43,6 +43,17 @@ def _scores(parity: Parity) -> tuple[str, str, str]:
     return f"{parity.miou:.2%}", f"{100 * (parity.reference_miou - parity.miou):.2f}", equal
 
 
+def computed_wider(precision: str, device: str) -> bool:
+    """Tell whether what answered computes a file of half precision in float32.
+
+    Args:
+        precision: The file's.
+        device: What answered, as it was granted. OpenVINO tells the kind of its numbers; ONNX Runtime has no half precision on a processor
+            and converts to and fro.
+    """
+    return precision in {"fp16", "bf16"} and device.endswith((" f32", " CPUExecutionProvider"))
+
+
 def in_words(artifact: "Artifact") -> str:
     """Tell what was written and how it was proven."""
     parity = artifact.parity
@@ -54,6 +65,10 @@ def in_words(artifact: "Artifact") -> str:
         f"  labels equal to {parity.against}'s: {parity.agreement:.4%}, near boundaries {parity.boundary_agreement:.4%} (gate {budget})",
         f"  pictures: {parity.pictures} of {parity.source}, on {artifact.device}",
     ]
+    if computed_wider(artifact.card.precision, artifact.device):
+        asked = artifact.card.precision
+        told = f"this device computes {asked} files in float32, so that the rounding of {asked} is not in the proof"
+        lines.append(f"  {told}; run 'segdeploy verify' where the file will run")
     found = [(share, label.name) for share, label in zip(parity.class_agreement, artifact.card.classes, strict=True) if share is not None]
     share, name = min(found)
     lines.append(f"  lowest of a class: {share:.4%}, {name}")

@@ -29,6 +29,8 @@ class Parity:
         reference: What the file was compared with, for example "torch 2.9.0 cpu float32".
         gate: The smallest agreement that passes, in [0, 1].
         max_miou_drop: How much lower than the reference's the mIoU may be, in [0, 1], where that is the gate instead; else None.
+        device: What answered for the file, where it tells with the kind of numbers that it computed in, for example "openvino CPU f32"; ""
+            where nobody wrote it down.
     """
 
     agreement: float
@@ -42,6 +44,7 @@ class Parity:
     reference: str
     gate: float
     max_miou_drop: float | None = None
+    device: str = ""
 
     @property
     def against(self) -> str:
@@ -79,6 +82,7 @@ class Parity:
                 "pictures": int(values["pictures"]),
                 "source": str(values["source"]),
                 "reference": str(values["reference"]),
+                "device": str(values.get("device", "")),
             }
         )
 

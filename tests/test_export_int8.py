@@ -27,7 +27,7 @@ from segdeploy.export.making import Artifact, Candidate, Proving, make_best
 from segdeploy.export.quantizing import layers_of, quantize
 from segdeploy.export.ranges import SAMPLED, Collector, thinned
 from segdeploy.export.sensitivity import rank
-from segdeploy.export.telling import show, show_trials
+from segdeploy.export.telling import in_words, show, show_trials
 from segdeploy.export.to_onnx import OnnxCandidate
 from segdeploy.export.to_torchscript import TorchScriptCandidate
 from segdeploy.export.to_torchscript import convert as to_torchscript
@@ -273,6 +273,25 @@ def test_file_that_is_slower_than_float32_is_told(capsys: pytest.CaptureFixture[
         show(Made(artifact=artifact, trials=(slow, fast)))
 
     assert capsys.readouterr().out.count("int8 is slower than fp32 on this machine: 10.0 ms against 5.0 ms") == 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "told"),
+    [
+        ("bf16", "openvino CPU f32", 1),
+        ("bf16", "openvino CPU bf16", 0),
+        ("fp16", "openvino CPU f32", 1),
+        ("fp16", "onnxruntime CPUExecutionProvider", 1),
+        ("fp16", "onnxruntime CUDAExecutionProvider", 0),
+        ("fp32", "openvino CPU f32", 0),
+    ],
+)
+def test_proof_tells_where_half_precision_was_computed_in_float32(precision: str, device: str, told: int) -> None:
+    """Such a proof says nothing of the rounding that the file will have elsewhere."""
+    found = replace(parity(), class_agreement=(1.0, None))
+    artifact = Artifact(path=Path("a.xml"), size=1, card=replace(CARD, precision=precision), parity=found, device=device)
+
+    assert in_words(artifact).count(f"this device computes {precision} files in float32") == told
 
 
 # --- the whole ---

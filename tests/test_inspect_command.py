@@ -31,6 +31,7 @@ def test_tells_of_network_and_proof(artifacts: Path, capsys: pytest.CaptureFixtu
     assert "unet (depth 2, width 4)" in out
     assert "45x60 (height x width)" in out
     assert "100.0000% of the labels equal to torch" in out
+    assert "answered by" in out
     assert err == f"next: segdeploy verify {artifacts / 'best.onnx'}\n"
 
 

@@ -61,9 +61,12 @@ def test_parity_survives_json():
         source="streets val",
         reference="torch",
         gate=0.99,
+        device="openvino CPU f32",
     )
 
     assert Parity.from_dict(parity.to_dict()) == parity
+    older = {key: value for key, value in parity.to_dict().items() if key != "device"}
+    assert Parity.from_dict(older).device == ""
     with pytest.raises(ValueError, match="could not convert"):
         Parity.from_dict({**parity.to_dict(), "agreement": "all"})
 

@@ -56,7 +56,6 @@ def describe(card: ModelCard) -> Iterator[tuple[str, Text]]:
         yield "scores", Text(f"mIoU {card.scores.miou:.2%}, pixel accuracy {card.scores.pixel_accuracy:.2%}, Dice {card.scores.dice:.2%}")
     if card.parity is not None:
         parity = card.parity
-        yield (
-            "proof",
-            Text(f"{parity.agreement:.4%} of the labels equal to {parity.reference} on {parity.pictures} pictures of {parity.source}"),
-        )
+        answered = f", answered by {parity.device}" if parity.device else ""
+        equal = f"{parity.agreement:.4%} of the labels equal to {parity.reference}"
+        yield "proof", Text(f"{equal} on {parity.pictures} pictures of {parity.source}{answered}")
