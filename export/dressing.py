@@ -79,7 +79,7 @@ def _back(graph: onnx.GraphProto, card: ModelCard, given: str, answered: tuple[i
     """Turn what the foreign graph gives into float32 logits, or into uint8 classes of the input's size."""
     if card.output != "classes":
         return _chain(given, [("Cast", [], {"to": TensorProto.FLOAT})], card.output)
-    constants = {
+    constants: dict[str, Any] = {
         # Whatever stands before height and width stays: the pictures, and in some files a plane of their own.
         "before": np.arange(len(answered) - 1, dtype=np.int64),
         "sides": np.array([1, 2], np.int64),
