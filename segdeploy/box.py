@@ -44,6 +44,11 @@ def locate(artifact: Path | str) -> Path:
     return find(artifact, folder()) if isinstance(artifact, str) and artifact in FILES else Path(artifact)
 
 
+def name_of(artifact: Path) -> str:
+    """Give what a command takes for an artifact, in short: the name of one in the box, the path of any other."""
+    return next((name for name, file in FILES.items() if artifact == folder() / file), str(artifact))
+
+
 def suited(*, on_processor: bool, has_avx2: bool) -> str:
     """Choose the name of the file to run where nobody named one: the faster one, as far as it was measured.
 

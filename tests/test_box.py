@@ -112,6 +112,12 @@ def test_a_path_is_no_name() -> None:
     assert box.locate("./street") == Path("street")
 
 
+def test_a_file_in_the_box_is_called_by_its_name() -> None:
+    """What a command prints to go on with is short, and holds on another machine."""
+    assert box.name_of(box.folder() / "street-int8.onnx") == "street-int8"
+    assert box.name_of(Path("runs/street.onnx")) == "runs/street.onnx"
+
+
 @pytest.mark.parametrize(
     ("on_processor", "has_avx2", "name"), [(True, True, "street-int8"), (True, False, "street"), (False, True, "street")]
 )

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from segdeploy.backends.loading import BACKENDS, load_backend
 from segdeploy.backends.views import ViewsBackend
+from segdeploy.box import name_of
 from segdeploy.card import ModelCard
 from segdeploy.commands.artifact import Artifact
 from segdeploy.commands.plugin import plugin_option
@@ -78,7 +79,7 @@ def evaluate(
         click.echo(json.dumps({**values, "scores": scores.to_dict(), "classes": iou}, indent=2))
     else:
         show(scores, loaded.card)
-    next_step("segdeploy", *(("export", model) if model.suffix == ".pt" else ("run", "--model", model, "--image", "PICTURE")))
+    next_step("segdeploy", *(("export", model) if model.suffix == ".pt" else ("run", "--model", name_of(model), "--image", "PICTURE")))
 
 
 def show(scores: Scores, card: ModelCard) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from segdeploy.backends.loading import kind_of, read_card
+from segdeploy.box import name_of
 from segdeploy.card import ModelCard
 from segdeploy.commands.artifact import Artifact
 from segdeploy.console import next_step
@@ -32,7 +33,7 @@ def inspect(*, file: Path, as_json: bool) -> None:
     for name, text in describe(card):
         table.add_row(name, text)
     Console().print(table)
-    next_step("segdeploy", "eval" if kind_of(file).name == "torch" else "verify", file)
+    next_step("segdeploy", "eval" if kind_of(file).name == "torch" else "verify", name_of(file))
 
 
 def describe(card: ModelCard) -> Iterator[tuple[str, Text]]:

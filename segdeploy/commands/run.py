@@ -7,7 +7,7 @@ import click
 
 from segdeploy.backends.loading import BACKENDS, load_backend
 from segdeploy.backends.views import ViewsBackend
-from segdeploy.box import FILES
+from segdeploy.box import FILES, name_of
 from segdeploy.commands.artifact import Artifact, boxed
 from segdeploy.commands.destination import Destination, destination_options
 from segdeploy.commands.drawing import Wish, drawing_options
@@ -78,7 +78,7 @@ def run(
         )
         haste.apply(network, model)
         loaded = ViewsBackend(network, views) if views else network
-        note(f"{model} on {loaded.device}")
+        note(f"{name_of(model)} on {loaded.device}")
         if tiling.tile:
             written = tiling.run(
                 opened.pictures, backend=loaded, wish=wish, place=place, workers=pace.workers, go_on=lambda: not stop.is_set()
@@ -123,7 +123,7 @@ def run(
     else:
         show(done, err=place.is_pipe)
     shown = ("--dataset", "streets") if is_boxed else ()
-    next_step("segdeploy", *(("export", model) if model.suffix == ".pt" else ("benchmark", model, *shown)))
+    next_step("segdeploy", *(("export", model) if model.suffix == ".pt" else ("benchmark", name_of(model), *shown)))
     if source.losses and not film:
         msg = f"{len(source.losses)} of {source.frames} pictures could not be read; the others are done"
         raise DataError(msg)

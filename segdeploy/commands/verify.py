@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from segdeploy.backends.loading import kind_of
+from segdeploy.box import name_of
 from segdeploy.commands.artifact import Artifact
 from segdeploy.console import next_step
 from segdeploy.verification import verify as check
@@ -26,4 +27,4 @@ def verify(*, file: Path, device: str, as_json: bool) -> None:
         click.echo(f"checksum  as it was exported\ncard      schema {found.card.schema}, {found.card.architecture}")
         logits = "" if met.difference is None else f", logits within {met.difference:.1e} of the largest"
         click.echo(f"answer    to the built-in picture on {found.device}: {met.agreement:.2%} of the labels{logits}")
-    next_step("segdeploy", "run", "--model", file, "--image", "PICTURE")
+    next_step("segdeploy", "run", "--model", name_of(file), "--image", "PICTURE")
