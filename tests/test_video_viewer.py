@@ -1,6 +1,7 @@
 """Keys in a window, and results in a pipe."""
 
 import io
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from segdeploy.video.drawing import MASK, OVERLAY
 from segdeploy.video.frames import Frame, Segmented
 from segdeploy.video.piping import pipe_outputs
 from segdeploy.video.selection import Selection
-from segdeploy.video.viewer import Viewer
+from segdeploy.video.viewer import ScreenWindow, Viewer
 
 
 class FakeWindow:
@@ -52,6 +53,17 @@ def result(index: int = 0, level: int = 100) -> Segmented:
     picture = np.full((3, 5, 3), level, np.uint8)
     frame = Frame(image=picture, index=index, seconds=0.0)
     return Segmented(frame=frame, mask=np.full((3, 5), level % 7, np.uint8), confidence=None, drawn={OVERLAY: picture}, spent={})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a screen")
+def test_no_screen_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server has none, and Qt would end the process without a word of ours."""
+    for name in ("WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DISPLAY", ":987")
+
+    with pytest.raises(OutputError, match="leave out --show"):
+        ScreenWindow()
 
 
 def test_shows_each_result(tmp_path: Path) -> None:
