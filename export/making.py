@@ -13,7 +13,7 @@ from segdeploy.backends.loading import Kind
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.errors import ProofError, SpoiledError
 from segdeploy.models import Deployed
-from segdeploy.parity import Parity
+from segdeploy.parity import LEAST_AGREEMENT, Parity
 from segdeploy.pixels import Batch
 from segdeploy.selfcheck import ANSWER_KEY, CHECKSUM_KEY, Answer, built_in_picture
 from segdeploy.verification import verify
@@ -190,8 +190,9 @@ def _failure(path: Path, proof: Proof, layer: str, drawn: list[Path]) -> ProofEr
     parity = proof.parity
     seen = f"; the worst are drawn in {drawn[0].parent}" if drawn else ""
     if parity.max_miou_drop is not None and parity.miou is not None and parity.reference_miou is not None:
-        budget = f"at most {100 * parity.max_miou_drop:g} points may be lost"
-        lost = f"it has {parity.miou:.2%} mIoU and {parity.against} {parity.reference_miou:.2%}, and {budget}"
+        budget = f"at most {100 * parity.max_miou_drop:g} points may be lost, with at least {LEAST_AGREEMENT:.0%} of the labels alike"
+        scores = f"it has {parity.miou:.2%} mIoU and {parity.against} {parity.reference_miou:.2%}"
+        lost = f"{scores}, and {parity.agreement:.2%} of its labels are {parity.against}'s; {budget}"
     else:
         lost = f"only {parity.agreement:.3%} of its labels are {parity.against}'s, and {parity.gate:.1%} are needed"
     return ProofError(

@@ -12,6 +12,10 @@ from segdeploy.scores import Mask, optional_floats
 NEAR = 3
 """Pixels from a boundary within which a label counts as near it."""
 
+LEAST_AGREEMENT = 0.9
+"""Share of equal labels without which no score passes: what is right by other labels is another network, and where nothing is right the
+score tells nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
@@ -28,7 +32,8 @@ class Parity:
         source: Where the pictures came from, for example "camvid val".
         reference: What the file was compared with, for example "torch 2.9.0 cpu float32".
         gate: The smallest agreement that passes, in [0, 1].
-        max_miou_drop: How much lower than the reference's the mIoU may be, in [0, 1], where that is the gate instead; else None.
+        max_miou_drop: How much lower than the reference's the mIoU may be, in [0, 1], where that is the gate instead, beside
+            LEAST_AGREEMENT; else None.
         device: What answered for the file, where it tells with the kind of numbers that it computed in, for example "openvino CPU f32"; ""
             where nobody wrote it down.
     """
@@ -56,7 +61,7 @@ class Parity:
         """Whether the file is good enough; a number that is none never is."""
         if self.max_miou_drop is None or self.miou is None or self.reference_miou is None:
             return self.agreement >= self.gate
-        return self.reference_miou - self.miou <= self.max_miou_drop
+        return self.reference_miou - self.miou <= self.max_miou_drop and self.agreement >= LEAST_AGREEMENT
 
     def to_dict(self) -> dict[str, Any]:
         """Give the values as JSON knows them."""

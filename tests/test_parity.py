@@ -106,6 +106,7 @@ def test_what_a_file_was_compared_with_is_named():
         (0.9, 0.625, 0.75, 0.125, True),
         (0.99, 0.5, 0.75, 0.125, False),
         (0.9, 0.8, 0.7, 0.0, True),
+        (0.89, 0.8, 0.0, 0.125, False),
         (0.98, None, None, 0.125, True),
         (0.97, None, None, 0.125, False),
     ],
