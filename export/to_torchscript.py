@@ -58,7 +58,7 @@ def convert(network: Deployed, card: ModelCard) -> TorchScriptCandidate:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.filterwarnings("ignore", message=r".*torch\.jit")
             # What a trace warns of, a branch on a size, the proof finds where it changes an answer.
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)
             traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
             frozen: torch.jit.ScriptModule = torch.jit.freeze(traced)
     except RuntimeError as error:

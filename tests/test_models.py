@@ -91,15 +91,18 @@ def test_gradient_reaches_every_weight(case: Case) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize("case", LARGE, ids=lambda case: case[1]["backbone"])
 def test_large_network_learns_and_answers_odd_sizes(case: Case) -> None:
-    """As the small ones, and traced for any size."""
+    """As the small ones, and in TorchScript."""
     torch.manual_seed(0)
     network = build(case)
 
     assert dead_weights(network) == []
     with torch.no_grad():
-        assert network.eval()(torch.rand(1, 3, 4, 36)).shape == (1, CLASSES, 1, 9)
+        picture = torch.rand(1, 3, 4, 36)
+        assert network.eval()(picture).shape == (1, CLASSES, 1, 9)
+        assert torch.equal(torch.jit.script(network)(picture), network(picture))
 
 
 def test_least_batch_is_the_least_that_trains(case: Case) -> None:
@@ -173,6 +176,16 @@ def test_can_be_traced_for_any_size(network: nn.Module) -> None:
     picture = torch.rand(2, 3, *sides(network, 24, 41))
 
     torch.testing.assert_close(traced(picture), network(picture), atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_can_be_scripted(network: nn.Module) -> None:
+    """Whoever builds a network into a module of his own that branches needs the language, not a trace of one picture."""
+    scripted = torch.jit.script(network)
+    pictures = [torch.rand(1, 3, *sides(network, 64, 96)), torch.rand(2, 3, *sides(network, 33, 45))]
+
+    assert all(torch.equal(scripted(picture), network(picture)) for picture in pictures)
 
 
 @torch.no_grad()

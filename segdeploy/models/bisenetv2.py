@@ -60,7 +60,7 @@ class BiSeNetV2(nn.Module):
         for stage in self.semantic:
             features.append(stage(features[-1]))
         logits: Tensor = self.head(self.aggregate(self.detail(image), self.context(features[-1])))
-        if self.training:
+        if not torch.jit.is_scripting() and self.training:
             return logits, *(booster(own) for booster, own in zip(self.auxiliary, features[1:], strict=True))
         return logits
 

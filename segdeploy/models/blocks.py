@@ -1,9 +1,14 @@
 """Parts that several networks are built of."""
 
+from typing import TYPE_CHECKING, Any
+
 from torch import Tensor, nn
 from torch.nn import functional
 
-Answer = Tensor | tuple[Tensor, ...]
+if TYPE_CHECKING:
+    Answer = Tensor | tuple[Tensor, ...]
+else:
+    Answer = Any  # TorchScript reads annotations, and knows no tuple of any length.
 """Logits; while a network with auxiliary heads trains, a tuple of logits, the main ones first."""
 
 

@@ -6,6 +6,9 @@ from torch.nn import functional
 
 from segdeploy.models.blocks import conv_norm_relu, enlarge, norm_relu_conv
 
+GRIDS = (1, 2, 3, 6)
+"""Cells along a side of the grids of PSPNet's pyramid."""
+
 WINDOWS = ((5, 2), (9, 4), (17, 8))
 """Side and step of the windows of DDRNet and PIDNet, in pixels of the coarsest features."""
 
@@ -30,12 +33,13 @@ class WindowMeans(nn.Module):
         self.windows = nn.ModuleList(
             [nn.Sequential(nn.AvgPool2d(side, step, side // 2), norm_relu_conv(channels, width)) for side, step in WINDOWS]
         )
+        self.steps = tuple(step for _, step in WINDOWS)
         self.whole = norm_relu_conv(channels, width)
 
     def forward(self, features: Tensor) -> list[Tensor]:
         """Give (N, width, H, W) for each scale, from a pixel itself to everything."""
         scales = [self.here(features)]
-        for window, (_, step) in zip(self.windows, WINDOWS, strict=True):
+        for window, step in zip(self.windows, self.steps, strict=True):
             scales.append(enlarge(window(features), features, factor=step))
         # The mean of everything is the same everywhere: it is left 1x1 and broadcast where it is added.
         scales.append(self.whole(features.mean((2, 3), keepdim=True)))
@@ -61,18 +65,16 @@ class DeepAggregation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C', H, W) features."""
-        here, *wider = self.means(features)
-        refined = [here]
-        for refine, scale in zip(self.refine, wider, strict=True):
-            refined.append(refine(scale + refined[-1]))
+        scales = self.means(features)
+        refined = [scales[0]]
+        for number, refine in enumerate(self.refine, start=1):
+            refined.append(refine(scales[number] + refined[-1]))
         answer: Tensor = self.join(torch.cat(refined, dim=1)) + self.shortcut(features)
         return answer
 
 
 class PyramidPooling(nn.Module):
     """Means over a grid of 1, 2, 3 and 6 cells a side: PSPNet (Zhao et al., CVPR 2017), section 3.2."""
-
-    grids = (1, 2, 3, 6)
 
     def __init__(self, channels: int, out_channels: int) -> None:
         """Build the module.
@@ -82,6 +84,7 @@ class PyramidPooling(nn.Module):
             out_channels: Channels that go out.
         """
         super().__init__()
+        self.grids = GRIDS
         self.reduce = nn.ModuleList([conv_norm_relu(channels, channels // 4, kernel=1) for _ in self.grids])
         self.join = conv_norm_relu(channels + len(self.grids) * (channels // 4), out_channels, kernel=1)
 

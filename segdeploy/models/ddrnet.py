@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -68,7 +69,9 @@ class DDRNet(nn.Module):
         fine = self.fine_end(functional.relu(fine))
         context = self.context(self.coarse_end(functional.relu(coarse)))
         logits: Tensor = self.head(fine + enlarge(context, fine, factor=8))
-        return (logits, self.auxiliary(exchanged[0])) if self.training else logits
+        if not torch.jit.is_scripting() and self.training:
+            return logits, self.auxiliary(exchanged[0])
+        return logits
 
 
 class Exchange(nn.Module):

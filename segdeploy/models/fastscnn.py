@@ -1,5 +1,6 @@
 """Fast-SCNN: Poudel et al., BMVC 2019, arXiv 1902.04502."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -46,7 +47,7 @@ class FastSCNN(nn.Module):
         shared = self.shared(image)
         context = self.context(shared)
         logits: Tensor = self.head(self.fuse(shared, context))
-        if self.training:
+        if not torch.jit.is_scripting() and self.training:
             return logits, *(layer(features) for layer, features in zip(self.auxiliary, (shared, context), strict=True))
         return logits
 
@@ -110,7 +111,8 @@ class Residual(Inverted):
 
     def forward(self, features: Tensor) -> Tensor:
         """Keep the size (N, C, H, W)."""
-        return features + super().forward(features)
+        answer: Tensor = features + self.body(features)
+        return answer
 
 
 def inverted(channels: int, out_channels: int, *, blocks: int, stride: int) -> list[nn.Module]:

@@ -1,5 +1,6 @@
 """A light decoder on an encoder: a feature pyramid (Lin et al., CVPR 2017) of few channels, with the whole picture in view."""
 
+import torch
 from torch import Tensor, nn
 
 from segdeploy.errors import ConfigError
@@ -42,8 +43,9 @@ class LightFPN(nn.Module):
             msg = f"lightfpn has a width of 1 or more, finest 4 or 8, and features of strides 4 to 32; not {width}, {finest}, {strides}"
             raise ConfigError(msg)
         self.stride = max(finest, self.backbone.multiple)
-        self._used = [strides.index(stride) for stride in (4, 8, 16, 32) if stride >= finest]
-        channels = [self.backbone.channels[index] for index in self._used]
+        *fines, self._coarsest = [strides.index(stride) for stride in (4, 8, 16, 32) if stride >= finest]
+        self._fines = tuple(fines)
+        channels = [self.backbone.channels[index] for index in (*fines, self._coarsest)]
         self._coarse = strides.index(AUXILIARY)
         self.context = PyramidPooling(channels[-1], width)
         self.bridges = nn.ModuleList([conv_norm_relu(count, width, kernel=1) for count in channels[:-1]])
@@ -57,10 +59,16 @@ class LightFPN(nn.Module):
     def forward(self, image: Tensor) -> Answer:
         """Answer (N, 3, H, W) normalized pictures with (N, K, H / finest, W / finest) logits."""
         features = self.backbone(image)
-        *fines, coarsest = [features[index] for index in self._used]
-        joined = self.context(coarsest)
-        for fine, bridge, refine in zip(fines[::-1], list(self.bridges)[::-1], list(self.refine)[::-1], strict=True):
-            bridged = bridge(fine)
-            joined = refine(bridged + enlarge(joined, bridged, factor=2))
+        bridged = []
+        for index, bridge in zip(self._fines, self.bridges, strict=True):
+            bridged.append(bridge(features[index]))
+        joined = self.context(features[self._coarsest])
+        joined = self.refine[-1](bridged[-1] + enlarge(joined, bridged[-1], factor=2))
+        joined = self.refine[-2](bridged[-2] + enlarge(joined, bridged[-2], factor=2))
+        # Written out, since TorchScript turns no list of modules around.
+        if len(bridged) > 2:
+            joined = self.refine[0](bridged[0] + enlarge(joined, bridged[0], factor=2))
         logits: Tensor = self.head(joined)
-        return (logits, self.auxiliary(features[self._coarse])) if self.training else logits
+        if not torch.jit.is_scripting() and self.training:
+            return logits, self.auxiliary(features[self._coarse])
+        return logits

@@ -62,6 +62,7 @@ class PIDNet(nn.Module):
         self.boundary = nn.ModuleList([Basic(fine, WIDTH, activated=False), Bottleneck(WIDTH, WIDTH)])
         self.boundary_end = Bottleneck(fine, fine)
         self.to_boundary = nn.ModuleList([conv_norm(quarter, WIDTH), conv_norm(half, fine)])
+        self.factors = FACTORS
         self.fuse = Fuse(quarter)
         self.head = head_without_activation(quarter, HEAD, classes)
         self.auxiliary = nn.ModuleList([head_without_activation(fine, HEAD, classes), head_without_activation(fine, WIDTH, 1)])
@@ -71,16 +72,18 @@ class PIDNet(nn.Module):
         """Answer (N, 3, H, W) normalized pictures with (N, K, H / 8, W / 8) logits."""
         detail = boundary = context = self.stem(image)
         details = []
-        for level, factor in enumerate(FACTORS):
-            context = functional.relu(self.context[level](context))
-            detail = self.guides[level](self.detail[level](functional.relu(detail)), context)
-            boundary = self.boundary[level](functional.relu(boundary))
-            boundary = boundary + enlarge(self.to_boundary[level](context), boundary, factor=factor)
+        to_context = zip(self.context, self.detail, self.guides, strict=True)
+        to_boundary = zip(self.boundary, self.to_boundary, self.factors, strict=True)
+        for (deepen, own, guide), (edge, bridge, factor) in zip(to_context, to_boundary, strict=True):
+            context = functional.relu(deepen(context))
+            detail = guide(own(functional.relu(detail)), context)
+            boundary = edge(functional.relu(boundary))
+            boundary = boundary + enlarge(bridge(context), boundary, factor=factor)
             details.append(detail)
         whole = enlarge(self.context_end(context), detail, factor=8)
         edges = self.boundary_end(functional.relu(boundary))
         logits: Tensor = self.head(self.fuse(self.detail_end(functional.relu(detail)), whole, edges))
-        if self.training:
+        if not torch.jit.is_scripting() and self.training:
             return logits, self.auxiliary[0](details[0]), self.auxiliary[1](boundary)
         return logits
 
@@ -146,7 +149,8 @@ class ParallelAggregation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C', H, W) features."""
-        here, *wider = self.means(features)
-        refined = self.refine(torch.cat([scale + here for scale in wider], dim=1))
+        scales = self.means(features)
+        here = scales[0]
+        refined = self.refine(torch.cat([scale + here for scale in scales[1:]], dim=1))
         answer: Tensor = self.join(torch.cat([here, refined], dim=1)) + self.shortcut(features)
         return answer

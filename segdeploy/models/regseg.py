@@ -103,8 +103,11 @@ class Dilated(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C, ceil(H / stride), ceil(W / stride)) features."""
-        parts = [part(own) for part, own in zip(self.parts, features.chunk(len(self.parts), dim=1), strict=True)]
-        answer: Tensor = self.end(torch.cat(parts, dim=1))
+        own = features.chunk(len(self.parts), dim=1)
+        filtered = []
+        for number, part in enumerate(self.parts):
+            filtered.append(part(own[number]))
+        answer: Tensor = self.end(torch.cat(filtered, dim=1))
         return answer
 
 

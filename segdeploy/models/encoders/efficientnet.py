@@ -61,7 +61,7 @@ class EfficientNetLite0(Encoder):
         stages = halvings(output_stride)
         self.stem = ConvNormReLU6(3, 32, kernel=3, stride=stages[0].stride)
         blocks: list[nn.Module] = []
-        self._ends = []
+        ends = {}
         channels, begun = 32, 0
         for row in ROWS:
             for number in range(row.blocks):
@@ -70,17 +70,17 @@ class EfficientNetLite0(Encoder):
                 halving = stages[row.stage] if first else unhalved(stages[row.stage].after)
                 blocks.append(block(channels, row, halving=halving, residual=number > 0))
                 channels = row.channels
-            self._ends.append((row.stage, len(blocks)))
+            ends[row.stage] = len(blocks)
+        self._ends = list(ends.values())
         self.blocks = nn.ModuleList(blocks)
         initialize(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Give the features at the end of each stage."""
-        ends = dict(self._ends).values()
         features, given = self.stem(image), []
         for number, step in enumerate(self.blocks, start=1):
             features = step(features)
-            if number in ends:
+            if number in self._ends:
                 given.append(features)
         return given
 

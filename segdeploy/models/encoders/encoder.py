@@ -26,6 +26,8 @@ class Encoder(nn.Module, ABC):
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
+    __jit_ignored_attributes__ = ["channels", "strides"]  # noqa: RUF012 - TorchScript, which knows no tuple of any length, asks for a list
+
     @abstractmethod
     def forward(self, image: Tensor) -> list[Tensor]:
         """Give the features (N, C, ceil(H / stride), ceil(W / stride)) of (N, 3, H, W) normalized pictures."""

@@ -33,8 +33,8 @@ class OfTorchvision(Encoder):
         """
         super().__init__()
         self._name = name
-        self.body: nn.Module = get_model(name, weights=None)
-        delattr(self.body, self.classifier)
+        self.body: Any = get_model(name, weights=None)
+        setattr(self.body, self.classifier, nn.Identity())
 
     def published(self) -> Mapping[str, Tensor]:
         """Fetch the newest weights from torchvision's server, or from where PyTorch keeps what it fetched before."""
@@ -66,11 +66,12 @@ class ResNet(OfTorchvision):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Give the features after the first convolution and after each of the four stages."""
-        body: Any = self.body
+        body = self.body
         features = [body.relu(body.bn1(body.conv1(image)))]
         features.append(body.layer1(body.maxpool(features[-1])))
-        for stage in (body.layer2, body.layer3, body.layer4):
-            features.append(stage(features[-1]))
+        features.append(body.layer2(features[-1]))
+        features.append(body.layer3(features[-1]))
+        features.append(body.layer4(features[-1]))
         return features
 
 
@@ -96,21 +97,18 @@ class MobileNet(OfTorchvision):
         for module in self.body.modules():
             if isinstance(module, SqueezeExcitation):
                 module.avgpool = Whole()
-        for stage, halving in zip(self._stages(), halvings(output_stride), strict=True):
-            dilate(stage, halving)
+        for (start, end), halving in zip(pairwise(MOBILENET_STAGES), halvings(output_stride), strict=True):
+            dilate(self.body.features[start:end], halving)
+        self._ends = list(MOBILENET_STAGES[1:])
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Give the features at the end of each stage."""
-        features = [image]
-        for stage in self._stages():
-            features.append(stage(features[-1]))
-        return features[1:]
-
-    def _stages(self) -> list[nn.Sequential]:
-        """Cut the blocks into stages that halve once each, at their beginning."""
-        blocks = self.body.features
-        assert isinstance(blocks, nn.Sequential)
-        return [blocks[start:end] for start, end in pairwise(MOBILENET_STAGES)]
+        features, given = image, []
+        for number, block in enumerate(self.body.features, start=1):
+            features = block(features)
+            if number in self._ends:
+                given.append(features)
+        return given
 
 
 def build(name: str, output_stride: int) -> Encoder:
