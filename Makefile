@@ -98,7 +98,7 @@ performance: .venv/peers $(CHECKPOINT) demo/drive.mp4
 	$(call figures,6-masks,masks)
 	$(call figures,7-networks,networks)
 	$(call figures,8-precisions,precisions)
-	$(BIN)/python -m segdeploy.benchmarks.performance $(MEASURED)/*/report.json $(MEASURED)/*.txt --output docs/performance.md
+	$(BIN)/python -m segdeploy.benchmarks.studies.performance_page $(MEASURED)/*/report.json $(MEASURED)/*.txt --output docs/performance.md
 
 # --- the checks ---
 

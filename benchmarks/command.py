@@ -1,39 +1,58 @@
-"""The command `benchmark`."""
+"""`benchmark`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
-from segdeploy.atomic import write_text
 from segdeploy.backends.loading import BACKENDS, kind_of
-from segdeploy.commands.artifact import Artifact
-from segdeploy.commands.plugin import plugin_option
-from segdeploy.commands.size import ImageSize
-from segdeploy.console import note, progress
-from segdeploy.datasets.of_card import place_for
+from segdeploy.cli.console import note, progress
+from segdeploy.cli.options import Artifact, ImageSize, plugin_option
+from segdeploy.datasets.registry import place_for
 from segdeploy.errors import ConfigError, SegdeployError
-from segdeploy.machine import survey
-from segdeploy.runs import result_folder
-from segdeploy.video.sources import VideoSource
+from segdeploy.system.files import write_text
+from segdeploy.system.machine import survey
+from segdeploy.system.runs import result_folder
+from segdeploy.video.reader import VideoSource
 
-from .asking import Counts
-from .baseline import check_plan
-from .classes import check_classes, first_card
-from .comparison import CHECKPOINT, Plan, compare, reference_of, ways_of
-from .gallery import Pair
-from .gate import Verdict, check_gate, check_limits, gate, parse_limits
-from .history import read_history, to_page
-from .outside import make_all, reading_speed, training_speed
-from .reading import read_report
-from .report import Report, Row
-from .rivals import installed
-from .rounds import PROCESSES
-from .to_html import to_html
-from .to_markdown import to_markdown
-from .words import summary
+from .gate import Verdict, check_gate, check_limits, check_plan, gate, parse_limits
+from .measure.accuracy import Pair, check_classes, first_card
+from .measure.peers import installed
+from .measure.rounds import PROCESSES
+from .measure.subcommands import make_all, reading_speed, training_speed
+from .plan import CHECKPOINT, Plan, compare, reference_of, ways_of
+from .report.history import read_history, to_page
+from .report.page import to_html
+from .report.tables import summary, to_markdown
+from .results.report import Report, Row, read_report
+
+if TYPE_CHECKING:
+    Numbers = click.ParamType[tuple[int, ...]]
+else:
+    # Up to click 8.3 the class takes no type.
+    Numbers = click.ParamType
+
+
+class Counts(Numbers):
+    """One whole number from 1 on, or several with commas, each once."""
+
+    name = "N,N"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Read the text; a value that is already a tuple passes."""
+        if isinstance(value, tuple):
+            return value
+        numbers = [int(part) if part.strip().isdecimal() else 0 for part in str(value).split(",")]
+        if min(numbers) < 1:
+            self.fail(
+                f"{value!r} is no list of numbers from 1 on; write for example 1,2", param, ctx
+            )
+        return tuple(dict.fromkeys(numbers))
 
 
 @click.command()
@@ -45,36 +64,114 @@ from .words import summary
     help="Folder of the data set.  [default: the one of the training]",
 )
 @click.option("--split", default="val", show_default=True, help="Split of the data set.")
-@click.option("--pictures", type=click.IntRange(min=1), help="How many pictures are answered.  [default: all of the split]")
-@click.option("--runs", default=20, show_default=True, type=click.IntRange(min=1), help="Timed runs in each round.")
-@click.option("--warm-up", default=3, show_default=True, type=click.IntRange(min=0), help="Runs before them that are not timed.")
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1), help="Rounds of each row, each a process of its own.")
-@click.option("--repeat-until-stable", is_flag=True, help="Add rounds, up to 12, until each median is known within 5%.")
-@click.option("--backend", "backends", multiple=True, type=click.Choice(BACKENDS), help="Runtime; may be repeated.  [default: auto]")
+@click.option(
+    "--pictures",
+    type=click.IntRange(min=1),
+    help="How many pictures are answered.  [default: all of the split]",
+)
+@click.option(
+    "--runs",
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Timed runs in each round.",
+)
+@click.option(
+    "--warm-up",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Runs before them that are not timed.",
+)
+@click.option(
+    "--rounds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Rounds of each row, each a process of its own.",
+)
+@click.option(
+    "--repeat-until-stable",
+    is_flag=True,
+    help="Add rounds, up to 12, until each median is known within 5%.",
+)
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    type=click.Choice(BACKENDS),
+    help="Runtime; may be repeated.  [default: auto]",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
-@click.option("--threads", type=Counts(), help="Threads of each network, several with commas.  [default: as many as there are cores]")
-@click.option("--batch", "batches", default="1", show_default=True, type=Counts(), help="Pictures at once, several with commas.")
 @click.option(
-    "--imgsz", "sizes", multiple=True, type=ImageSize(), help="Size of dynamic files' input; may be repeated.  [default: their own]"
+    "--threads",
+    type=Counts(),
+    help="Threads of each network, several with commas.  [default: as many as there are cores]",
 )
-@click.option("--video", type=click.Path(path_type=Path), help="A video to run each artifact over, from its file to an overlay video.")
-@click.option("--all", "make", is_flag=True, help="Export each checkpoint to every format and precision, and measure these too.")
 @click.option(
-    "--peers", "with_peers", is_flag=True, help="Measure the loops that others write, too, as far as their libraries are installed."
+    "--batch",
+    "batches",
+    default="1",
+    show_default=True,
+    type=Counts(),
+    help="Pictures at once, several with commas.",
 )
-@click.option("--train", "recipe", help="Measure how fast this recipe trains, too: a TOML file, or a recipe in the box.")
-@click.option("--loader", is_flag=True, help="Measure how fast the data set is read for training, too.")
+@click.option(
+    "--imgsz",
+    "sizes",
+    multiple=True,
+    type=ImageSize(),
+    help="Size of dynamic files' input; may be repeated.  [default: their own]",
+)
+@click.option(
+    "--video",
+    type=click.Path(path_type=Path),
+    help="A video to run each artifact over, from its file to an overlay video.",
+)
+@click.option(
+    "--all",
+    "make",
+    is_flag=True,
+    help="Export each checkpoint to every format and precision, and measure these too.",
+)
+@click.option(
+    "--peers",
+    "with_peers",
+    is_flag=True,
+    help="Measure the loops that others write, too, as far as their libraries are installed.",
+)
+@click.option(
+    "--train",
+    "recipe",
+    help="Measure how fast this recipe trains, too: a TOML file, or a recipe in the box.",
+)
+@click.option(
+    "--loader", is_flag=True, help="Measure how fast the data set is read for training, too."
+)
 @click.option(
     "--history",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     help="Draw the reports below a folder over time; nothing is measured.",
 )
-@click.option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="An older report.json to compare with.")
-@click.option("--fail-on", help="How much worse than the baseline is too much, for example p95=+15%,miou=-0.3; exits with 6.")
+@click.option(
+    "--baseline",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="An older report.json to compare with.",
+)
+@click.option(
+    "--fail-on",
+    help="How much worse than the baseline is too much, for example p95=+15%,miou=-0.3; exits with 6.",
+)
 @plugin_option
 @click.option("--name", help="Name of the run's folder.  [default: the first artifact's]")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the report.  [default: runs/benchmark/NAME]")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of its summary.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the report.  [default: runs/benchmark/NAME]",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the report as JSON instead of its summary."
+)
 def benchmark(
     artifacts: tuple[Path, ...],
     *,
@@ -109,7 +206,9 @@ def benchmark(
     1 where a row failed (the others are reported), and with 6 where one is worse than --fail-on allows.
     """
     if name is not None and output is not None:
-        msg = "--output is the folder itself; leave out --name, which names one below runs/benchmark"
+        msg = (
+            "--output is the folder itself; leave out --name, which names one below runs/benchmark"
+        )
         raise ConfigError(msg)
     if history is not None:
         draw_history(history, output or history)
@@ -156,11 +255,17 @@ def benchmark(
         asides = [training_speed(recipe, data)] if recipe else []
         asides += [reading_speed(data, dataset)] if loader and data is not None else []
         steps = len(ways_of(plan)) * (rounds + (video is not None))
-        with TemporaryDirectory(prefix="segdeploy-") as folder, progress("measuring", steps) as step:
+        with (
+            TemporaryDirectory(prefix="segdeploy-") as folder,
+            progress("measuring", steps) as step,
+        ):
             report, pairs = compare(plan, Path(folder), workers=PROCESSES, on_step=step)
         report = replace(report, rows=(*report.rows, *failed), asides=tuple(asides))
         write(report, pairs, written)
-    click.echo(report.to_json() if as_json else f"{summary(report)}\nreport: {written / 'report.html'}", nl=not as_json)
+    click.echo(
+        report.to_json() if as_json else f"{summary(report)}\nreport: {written / 'report.html'}",
+        nl=not as_json,
+    )
     for warning in report.warnings:
         note(f"careful: {warning}")
     conclude(report, () if old is None else gate(report, old, limits))
@@ -201,7 +306,9 @@ def peers_for(artifacts: Sequence[Path]) -> tuple[str, ...]:
     """Give the loops that can be run on these artifacts, and say which libraries are not there."""
     here, missing = installed({path.suffix for path in artifacts})
     if missing:
-        note(f"left out, since it is not installed: {', '.join(missing)}; pip install 'segdeploy[peers]' brings them")
+        note(
+            f"left out, since it is not installed: {', '.join(missing)}; pip install 'segdeploy[peers]' brings them"
+        )
     return tuple(here)
 
 
@@ -212,7 +319,9 @@ def with_exports(plan: Plan, folder: Path) -> tuple[Plan, list[Row]]:
     with progress("exporting", None) as step:
         for number, checkpoint in enumerate(checkpoints):
             place = folder if len(checkpoints) == 1 else folder / str(number)
-            files, reasons = make_all(checkpoint, place, dataset=plan.dataset, data=plan.data, on_form=step)
+            files, reasons = make_all(
+                checkpoint, place, dataset=plan.dataset, data=plan.data, on_form=step
+            )
             made += files
             failed += reasons
     return replace(plan, artifacts=tuple(made)), failed

@@ -1,20 +1,88 @@
-"""Whether a benchmark is worse than an older one, by more than is allowed, and surely so."""
+"""Regression gate against a baseline report."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
 
+from segdeploy import datasets
 from segdeploy.errors import ConfigError, GateError
-from segdeploy.machine import Machine
+from segdeploy.system.machine import Machine, cores
 
-from .baseline import check_alike, check_pictures, check_rows
-from .figures import Accuracy, Figures
-from .latency import SEED, Latency
-from .report import Report, Row
-from .words import megabytes, milliseconds, percent
+from .measure.worker import chosen
+from .plan import Plan, ways_of
+from .report.tables import megabytes, milliseconds, percent
+from .results.latency import SEED, Latency
+from .results.report import Report, Row
+from .results.row import Accuracy, Figures
+
+
+def check_plan(baseline: Report, plan: Plan, *, failed: Collection[str] = ()) -> None:
+    """Refuse to measure what the baseline cannot hold.
+
+    Args:
+        baseline: The older report.
+        plan: What will be measured.
+        failed: Names of rows that have failed already, since their files could not be made.
+
+    Raises:
+        ConfigError: The baseline is of other pictures, other threads or batches, or has rows that are not measured now.
+        DataError: The data set cannot be used.
+    """
+    dataset = datasets.load(plan.dataset, plan.data, plan.split)
+    names = tuple(dataset.names[index] for index in chosen(len(dataset), plan.pictures))
+    check_pictures(baseline, (plan.dataset, plan.split, names))
+    ways = ways_of(plan)
+    check_rows(baseline, [*ways, *failed])
+    for row, figures in baseline.measured:
+        if row.name in ways:
+            way, then = ways[row.name], figures.setting
+            check_alike(row.name, (then.threads, then.batch), (way.threads or cores(), way.batch))
+
+
+def check_pictures(baseline: Report, now: tuple[str, str, tuple[str, ...]]) -> None:
+    """Refuse a baseline of other pictures.
+
+    Args:
+        baseline: The older report.
+        now: Name of the data set, its split, and the names of the pictures.
+
+    Raises:
+        ConfigError: They differ.
+    """
+    then = baseline.dataset, baseline.split, baseline.pictures
+    if then != now:
+        msg = (
+            f"the baseline was measured on {len(then[2])} pictures of {then[0]} {then[1]} and this report on {len(now[2])} of {now[0]} "
+            f"{now[1]}; measure both on the same pictures"
+        )
+        raise ConfigError(msg)
+
+
+def check_rows(baseline: Report, names: Collection[str]) -> None:
+    """Refuse a baseline with a row that is gone: nobody would see that it is held to nothing any more.
+
+    Raises:
+        ConfigError: Some of its rows are not among these names, or it holds none.
+    """
+    gone = [row.name for row, _ in baseline.measured if row.name not in names]
+    if gone or not baseline.measured:
+        msg = f"the baseline has {', '.join(gone) or 'no row'}, and this report {', '.join(names)}; measure the same files in the same ways"
+        raise ConfigError(msg)
+
+
+def check_alike(name: str, then: tuple[object, ...], now: tuple[object, ...]) -> None:
+    """Refuse to compare a row with one that ran otherwise.
+
+    Raises:
+        ConfigError: It had other threads, another batch or another input.
+    """
+    if then != now:
+        msg = f"{name} ran with other threads, batch or input in the baseline ({then}, now {now}); measure both alike"
+        raise ConfigError(msg)
+
 
 CONFIDENCE = 99.5
 """Percent of the bootstrapped samples in which a time must be over its limit: of many limits on many rows, chance alone fails few."""
@@ -52,7 +120,12 @@ def _percentile(share: float) -> Metric:
 
 
 def _score(score: Callable[[Accuracy], float | None]) -> Metric:
-    return Metric(worse="-", value=lambda _, found: score(found.accuracy) if found.accuracy else None, unit=0.01, write=percent)
+    return Metric(
+        worse="-",
+        value=lambda _, found: score(found.accuracy) if found.accuracy else None,
+        unit=0.01,
+        write=percent,
+    )
 
 
 def _size(value: Callable[[Row, Figures], float | None]) -> Metric:
@@ -168,10 +241,25 @@ def gate(report: Report, baseline: Report, limits: Sequence[Limit]) -> tuple[Ver
     old = {row.name: (row, figures) for row, figures in baseline.measured}
     for row, figures in report.measured:
         if row.name in old:
-            then, now = ((one.setting.threads, one.setting.batch, one.setting.input) for one in (old[row.name][1], figures))
+            then, now = (
+                (one.setting.threads, one.setting.batch, one.setting.input)
+                for one in (old[row.name][1], figures)
+            )
             check_alike(row.name, then, now)
-    new = [Verdict(state="unsure", sentence=f"{row.name} is not in the baseline") for row, _ in report.measured if row.name not in old]
-    return (*new, *(judge(limit, pair, old[pair[0].name]) for pair in report.measured if pair[0].name in old for limit in limits))
+    new = [
+        Verdict(state="unsure", sentence=f"{row.name} is not in the baseline")
+        for row, _ in report.measured
+        if row.name not in old
+    ]
+    return (
+        *new,
+        *(
+            judge(limit, pair, old[pair[0].name])
+            for pair in report.measured
+            if pair[0].name in old
+            for limit in limits
+        ),
+    )
 
 
 def judge(limit: Limit, new: tuple[Row, Figures], old: tuple[Row, Figures]) -> Verdict:
@@ -181,21 +269,33 @@ def judge(limit: Limit, new: tuple[Row, Figures], old: tuple[Row, Figures]) -> V
     if before is None:
         return Verdict(state="unsure", sentence=f"{name} was not measured in the baseline")
     if now is None:
-        return Verdict(state="failed", sentence=f"{name} was {metric.write(before)} and was not measured now")
-    change = 100 * (now - before) / before if limit.relative and before else (now - before) / metric.unit
+        return Verdict(
+            state="failed", sentence=f"{name} was {metric.write(before)} and was not measured now"
+        )
+    change = (
+        100 * (now - before) / before if limit.relative and before else (now - before) / metric.unit
+    )
     sign = 1 if metric.worse == "+" else -1
     sentence = f"{name} is {metric.write(now)} and was {metric.write(before)}, {change:+.3g}{'%' * limit.relative}; {limit} is allowed"
     # What a computer's arithmetic adds to a share is no loss.
     if sign * change <= limit.allowed + 1e-9:
         return Verdict(state="passed", sentence=sentence)
-    if metric.times is None or surely_slower(metric.times(new[1]), metric.times(old[1])[0], most=most_allowed(limit, before)):
+    if metric.times is None or surely_slower(
+        metric.times(new[1]), metric.times(old[1])[0], most=most_allowed(limit, before)
+    ):
         return Verdict(state="failed", sentence=sentence)
-    return Verdict(state="unsure", sentence=f"{sentence}, but chance may have done it; measure more rounds")
+    return Verdict(
+        state="unsure", sentence=f"{sentence}, but chance may have done it; measure more rounds"
+    )
 
 
 def most_allowed(limit: Limit, before: float) -> float:
     """Give how many times as long as before a time may take."""
-    return 1 + (limit.allowed / 100 if limit.relative else limit.allowed * METRICS[limit.metric].unit / before)
+    return 1 + (
+        limit.allowed / 100
+        if limit.relative
+        else limit.allowed * METRICS[limit.metric].unit / before
+    )
 
 
 def surely_slower(new: tuple[Latency, float], old: Latency, *, most: float) -> bool:
@@ -210,7 +310,9 @@ def surely_slower(new: tuple[Latency, float], old: Latency, *, most: float) -> b
     """
     times, share = new
     # Different seeds: the two are drawn independently, as they were measured.
-    ratios = [times.resampled(one, seed=SEED + 1) / old.resampled(one, seed=SEED) for one in {share, 50.0}]
+    ratios = [
+        times.resampled(one, seed=SEED + 1) / old.resampled(one, seed=SEED) for one in {share, 50.0}
+    ]
     return any(float(np.percentile(ratio, 100 - CONFIDENCE)) > most for ratio in ratios)
 
 

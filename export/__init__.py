@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-LIBRARY = {"export_module": "library", "Order": "order", "Artifact": "making"}
+LIBRARY = {"export_module": "api", "Order": "config", "Artifact": "writer"}
 """What scripts use, and the module of each: imported once it is asked for, so that help costs no PyTorch."""
 
 

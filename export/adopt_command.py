@@ -12,12 +12,11 @@ from typing import Any, get_args
 import click
 
 from segdeploy.card import Fit, InputSpec, LabelClass, ModelCard
-from segdeploy.commands.plugin import plugin_option
-from segdeploy.commands.size import ImageSize
-from segdeploy.console import next_step, progress
-from segdeploy.datasets.legend import read_legend
+from segdeploy.cli.console import next_step, progress
+from segdeploy.cli.options import ImageSize, plugin_option
+from segdeploy.datasets.class_map import read_legend
 from segdeploy.errors import ConfigError, MissingExtraError, ModelError
-from segdeploy.runs import new_run
+from segdeploy.system.runs import new_run
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -35,7 +34,9 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
         """
         self._positive = positive
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float, float]:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float]:
         """Read the text; a value that is already a triple passes."""
         if isinstance(value, tuple):
             return value
@@ -44,30 +45,115 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
         except ValueError:
             numbers = []
         if len(numbers) not in {1, 3}:
-            self.fail(f"{value!r} is neither three numbers, for example 0.485,0.456,0.406, nor one for all", param, ctx)
+            self.fail(
+                f"{value!r} is neither three numbers, for example 0.485,0.456,0.406, nor one for all",
+                param,
+                ctx,
+            )
         if not all(isfinite(number) and (number > 0 or not self._positive) for number in numbers):
-            self.fail(f"{value!r} holds what is no number{' above 0' if self._positive else ''}", param, ctx)
+            self.fail(
+                f"{value!r} holds what is no number{' above 0' if self._positive else ''}",
+                param,
+                ctx,
+            )
         return numbers[0], numbers[len(numbers) // 2], numbers[-1]
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--classes", "legend", required=True, type=click.Path(path_type=Path), help="classes.toml, in the order of the channels.")
-@click.option("--mean", type=Triple(), default=IMAGENET_MEAN, show_default="ImageNet's", help="What was subtracted from red, green, blue.")
-@click.option("--std", type=Triple(positive=True), default=IMAGENET_STD, show_default="ImageNet's", help="What they were divided by.")
-@click.option("--range", "full", type=click.Choice(["1", "255"]), default="1", show_default=True, help="Numbers of white to mean and std.")
-@click.option("--bgr", is_flag=True, help="The network takes blue-green-red; mean and std are given in red, green, blue all the same.")
-@click.option("--imgsz", type=ImageSize(), help="Size of the network's input.  [default: the file's]")
-@click.option("--dynamic", is_flag=True, help="Let the file answer any multiple of the stride; it is proven at three sizes.")
-@click.option("--stride", default=1, show_default=True, type=click.IntRange(min=1), help="Number of which height and width are multiples.")
-@click.option("--fit", type=click.Choice(get_args(Fit)), default="stretch", show_default=True, help="How pictures get to that size.")
-@click.option("--model", "architecture", help="Network that the weights are for, where FILE is no ONNX file; a plugin may bring it.")
-@click.option("--argument", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of that network, for example width=16.")
-@click.option("--dataset", help="Prove on the validation split of this data set.  [default: streets]")
+@click.option(
+    "--classes",
+    "legend",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="classes.toml, in the order of the channels.",
+)
+@click.option(
+    "--mean",
+    type=Triple(),
+    default=IMAGENET_MEAN,
+    show_default="ImageNet's",
+    help="What was subtracted from red, green, blue.",
+)
+@click.option(
+    "--std",
+    type=Triple(positive=True),
+    default=IMAGENET_STD,
+    show_default="ImageNet's",
+    help="What they were divided by.",
+)
+@click.option(
+    "--range",
+    "full",
+    type=click.Choice(["1", "255"]),
+    default="1",
+    show_default=True,
+    help="Numbers of white to mean and std.",
+)
+@click.option(
+    "--bgr",
+    is_flag=True,
+    help="The network takes blue-green-red; mean and std are given in red, green, blue all the same.",
+)
+@click.option(
+    "--imgsz", type=ImageSize(), help="Size of the network's input.  [default: the file's]"
+)
+@click.option(
+    "--dynamic",
+    is_flag=True,
+    help="Let the file answer any multiple of the stride; it is proven at three sizes.",
+)
+@click.option(
+    "--stride",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of which height and width are multiples.",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(get_args(Fit)),
+    default="stretch",
+    show_default=True,
+    help="How pictures get to that size.",
+)
+@click.option(
+    "--model",
+    "architecture",
+    help="Network that the weights are for, where FILE is no ONNX file; a plugin may bring it.",
+)
+@click.option(
+    "--argument",
+    "arguments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Argument of that network, for example width=16.",
+)
+@click.option(
+    "--dataset", help="Prove on the validation split of this data set.  [default: streets]"
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set.")
-@click.option("--verify", "files", multiple=True, type=click.Path(path_type=Path), help="Prove on these pictures, or folders, instead.")
-@click.option("--proof-pictures", default=20, show_default=True, type=click.IntRange(min=1), help="On how many pictures at most.")
-@click.option("-o", "--output-file", "output", type=click.Path(path_type=Path), help="Name of the new file.  [default: FILE-adopted]")
+@click.option(
+    "--verify",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Prove on these pictures, or folders, instead.",
+)
+@click.option(
+    "--proof-pictures",
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="On how many pictures at most.",
+)
+@click.option(
+    "-o",
+    "--output-file",
+    "output",
+    type=click.Path(path_type=Path),
+    help="Name of the new file.  [default: FILE-adopted]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @plugin_option
 def adopt(
@@ -96,42 +182,80 @@ def adopt(
     An ONNX file that takes float pictures (N, 3, H, W) and gives logits or classes becomes one that takes pictures as they are. Weights
     of PyTorch (a state_dict) become a checkpoint of the network --model.
     """
-    (red, green, blue), (red_std, green_std, blue_std) = ([value / float(full) for value in values] for values in (mean, std))
+    (red, green, blue), (red_std, green_std, blue_std) = (
+        [value / float(full) for value in values] for values in (mean, std)
+    )
     lowered = {"mean": (red, green, blue), "std": (red_std, green_std, blue_std)}
-    spec = InputSpec(height=stride, width=stride, **lowered, fit=fit, stride=stride, dynamic=dynamic)
+    spec = InputSpec(
+        height=stride, width=stride, **lowered, fit=fit, stride=stride, dynamic=dynamic
+    )
     if file.suffix.lower() != ".onnx":
-        only = {"--bgr": bgr, "--dynamic": dynamic, "--dataset": dataset, "--data": data, "--verify": files}
-        _refuse(file, only, "ONNX files; weights take red-green-blue, of one size, and are proven when they are exported")
+        only = {
+            "--bgr": bgr,
+            "--dynamic": dynamic,
+            "--dataset": dataset,
+            "--data": data,
+            "--verify": files,
+        }
+        _refuse(
+            file,
+            only,
+            "ONNX files; weights take red-green-blue, of one size, and are proven when they are exported",
+        )
         target = _target(output or file.with_name(f"{file.stem}-adopted.pt"), ".pt")
-        adopt_weights(file, target, spec, read_legend(legend).classes, imgsz=imgsz, architecture=architecture, arguments=arguments)
+        adopt_weights(
+            file,
+            target,
+            spec,
+            read_legend(legend).classes,
+            imgsz=imgsz,
+            architecture=architecture,
+            arguments=arguments,
+        )
         click.echo(json.dumps({"path": str(target)}) if as_json else target)
         next_step("segdeploy", "export", target)
         return
-    _refuse(file, {"--model": architecture, "--argument": arguments}, "weights of PyTorch; an ONNX file is a whole network")
+    _refuse(
+        file,
+        {"--model": architecture, "--argument": arguments},
+        "weights of PyTorch; an ONNX file is a whole network",
+    )
     target = _target(output or file.with_name(f"{file.stem}-adopted.onnx"), ".onnx")
     try:
-        from .adopting import adopt as adopt_onnx
-        from .adopting import read_foreign
-        from .evidence import gather
-        from .making import Proving
-        from .proof import questions
-        from .telling import in_words
+        from .adopt import adopt as adopt_onnx
+        from .adopt import read_foreign
+        from .command import in_words
+        from .proof import gather, questions
+        from .writer import Proving
     except ModuleNotFoundError as error:
         if error.name not in {"torch", "onnx"}:
             raise
         raise MissingExtraError(error.name, "export") from error
     foreign = read_foreign(file)
     sides = choose_size(file, foreign.sides, imgsz=imgsz, stride=stride, dynamic=dynamic)
-    card = ModelCard(architecture=file.stem, classes=read_legend(legend).classes, input=replace(spec, height=sides[0], width=sides[1]))
+    card = ModelCard(
+        architecture=file.stem,
+        classes=read_legend(legend).classes,
+        input=replace(spec, height=sides[0], width=sides[1]),
+    )
     evidence = gather(card, dataset=dataset, data=data, files=files, most=proof_pictures)
     with progress(f"proof of {target.name}", questions(card, len(evidence))) as step:
-        proving = Proving(evidence=evidence, report=partial(new_run, "adopt", target.name), on_step=step)
+        proving = Proving(
+            evidence=evidence, report=partial(new_run, "adopt", target.name), on_step=step
+        )
         made = adopt_onnx(foreign, card, target, bgr=bgr, proving=proving)
     click.echo(json.dumps(made.to_dict(), indent=2) if as_json else in_words(made))
     next_step("segdeploy", "run", "--model", target, "--image", "PICTURE")
 
 
-def choose_size(file: Path, fixed: tuple[int, int] | None, *, imgsz: tuple[int, int] | None, stride: int, dynamic: bool) -> tuple[int, int]:
+def choose_size(
+    file: Path,
+    fixed: tuple[int, int] | None,
+    *,
+    imgsz: tuple[int, int] | None,
+    stride: int,
+    dynamic: bool,
+) -> tuple[int, int]:
     """Give the height and the width at which a foreign file is asked, in pixels.
 
     Args:
@@ -192,9 +316,9 @@ def adopt_weights(
         msg = f"{file} is no ONNX file; for weights of PyTorch name the network and its size with --model and --imgsz"
         raise ConfigError(msg)
     try:
-        from segdeploy.checkpoint import Checkpoint, save_checkpoint
+        from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
 
-        from .foreign_weights import read_weights
+        from .external_model import read_weights
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

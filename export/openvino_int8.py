@@ -8,23 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nncf
 import openvino
 
-from segdeploy.atomic import temporary_folder
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import KINDS
-from segdeploy.backends.openvino_ir import INPUT, OpenVinoBackend
+from segdeploy.backends.openvino_runtime import INPUT, OpenVinoBackend
 from segdeploy.card import CARD_KEY, ModelCard
+from segdeploy.system.files import temporary_folder
 
 from .calibration import Calibration
-from .quiet import quiet
-from .to_openvino import OpenVinoCandidate
-from .trial import Judge, Remembered, Trial, preferred
+from .capture import quiet
+from .int8_candidates import Judge, Remembered, Trial, preferred
+from .openvino_format import OpenVinoCandidate
 
 # NNCF reports each use to its makers; this is the switch that it has for that, read when it is imported.
 os.environ.setdefault("NNCF_CI", "1")
-
-import nncf
 
 RETURNED = 24
 """How many layers are returned to float at most, one after the other."""
@@ -55,17 +54,26 @@ class Search:
             path = folder / "candidate.xml"
             plain = self._open(path, self._candidate.model, precision="fp32")
             reference = Remembered(plain)
-            pictures = nncf.Dataset(_Read(self._judge.calibration, self._judge.on_step), lambda batch: {INPUT: batch})
+            pictures = nncf.Dataset(
+                _Read(self._judge.calibration, self._judge.on_step), lambda batch: {INPUT: batch}
+            )
             made = {}
             for preset, value in PRESETS.items():
                 with quiet(), contextlib.redirect_stdout(io.StringIO()):
-                    model = nncf.quantize(self._candidate.model, pictures, preset=value, subset_size=len(self._judge.calibration))
+                    model = nncf.quantize(
+                        self._candidate.model,
+                        pictures,
+                        preset=value,
+                        subset_size=len(self._judge.calibration),
+                    )
                 trial = self._try(path, model, preset, plain=plain, reference=reference)
                 made[trial] = model
             yield from ((self._quantized(made[trial]), trial) for trial in preferred(made))
             preset = max(made, key=lambda trial: trial.score).name
             model = self._returned(preset, pictures, reference)
-            trial = self._try(path, model, f"{preset}, layers returned to float", plain=plain, reference=reference)
+            trial = self._try(
+                path, model, f"{preset}, layers returned to float", plain=plain, reference=reference
+            )
             if trial.parity.passed:
                 yield self._quantized(model), trial
 
@@ -86,23 +94,31 @@ class Search:
                 max_drop=self._judge.max_miou_drop,
                 preset=PRESETS[preset],
                 subset_size=len(self._judge.calibration),
-                advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(max_num_iterations=RETURNED),
+                advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                    max_num_iterations=RETURNED
+                ),
             )
         return model
 
-    def _try(self, path: Path, model: openvino.Model, name: str, *, plain: Backend, reference: Backend) -> Trial:
+    def _try(
+        self, path: Path, model: openvino.Model, name: str, *, plain: Backend, reference: Backend
+    ) -> Trial:
         """Find out what a candidate is worth."""
         backend = self._open(path, model, precision="int8")
         size = sum(one.stat().st_size for one in (path, *KINDS[".xml"].companions(path)))
         conversion = {"calibration": name, "made_by": f"nncf {nncf.__version__}"}
-        return self._judge.judge(name, backend, plain=plain, reference=reference, size=size, conversion=conversion)
+        return self._judge.judge(
+            name, backend, plain=plain, reference=reference, size=size, conversion=conversion
+        )
 
     def _quantized(self, model: openvino.Model) -> OpenVinoCandidate:
         return replace(self._candidate, model=model, precision="int8")
 
     def _open(self, path: Path, model: openvino.Model, *, precision: str) -> Backend:
         card = replace(self._card, precision=precision)
-        replace(self._candidate, model=model, precision=precision).write(path, {CARD_KEY: card.to_json()})
+        replace(self._candidate, model=model, precision=precision).write(
+            path, {CARD_KEY: card.to_json()}
+        )
         return KINDS[".xml"].load(path, device="cpu")
 
 

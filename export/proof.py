@@ -1,20 +1,160 @@
-"""Whether a file answers real pictures as the network does that it was made from."""
+"""Same labels as the reference on real images; the images; the worst drawn."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
+import cv2
 import numpy as np
 import torch
 
+from segdeploy.arrays import Mask, Picture
 from segdeploy.backends.base import Backend, Batch, NetworkAnswer
-from segdeploy.card import InputSpec, ModelCard
-from segdeploy.parity import Agreement, Parity
-from segdeploy.pictures import Picture
-from segdeploy.pixels import to_batch
-from segdeploy.predictor import Predictor
-from segdeploy.scores import ConfusionMatrix, Mask
+from segdeploy.card import InputSpec, LabelClass, ModelCard
+from segdeploy.datasets.dataset import Dataset, spread
+from segdeploy.datasets.registry import open_for
+from segdeploy.errors import ConfigError, DataError
+from segdeploy.imaging.io import list_pictures, read_picture, write_picture
+from segdeploy.imaging.overlay import Painter, side_by_side
+from segdeploy.imaging.preprocess import to_batch
+from segdeploy.inference.predictor import Predictor
+from segdeploy.metrics.agreement import Agreement, Parity
+from segdeploy.metrics.segmentation import ConfusionMatrix
 
-from .evidence import Evidence
+
+class Evidence(Protocol):
+    """Pictures, some with truth, read one at a time."""
+
+    @property
+    def source(self) -> str:
+        """Where they come from, for example "camvid val"."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        ...
+
+    def __getitem__(self, index: int) -> tuple[Picture, Mask | None]:
+        """Read one picture, and its truth where there is one; raises DataError, with the file's name, where it cannot be used."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Samples of a data set, evenly spread.
+
+    Attributes:
+        source: Name of the data set and the split.
+        dataset: The split.
+        indices: Which of its samples are taken.
+        with_truth: Whether its classes are the network's, so that its masks can be counted.
+    """
+
+    source: str
+    dataset: Dataset
+    indices: Sequence[int]
+    with_truth: bool
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Picture, Mask | None]:
+        sample = self.dataset[self.indices[index]]
+        return sample.image, sample.mask if self.with_truth else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Pictures without truth.
+
+    Attributes:
+        source: What was named.
+        paths: Path of each picture.
+    """
+
+    source: str
+    paths: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Picture, Mask | None]:
+        return read_picture(self.paths[index]), None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Some:
+    """A few of other pictures.
+
+    Attributes:
+        evidence: The pictures.
+        indices: Which of them are taken.
+    """
+
+    evidence: Evidence
+    indices: Sequence[int]
+
+    @property
+    def source(self) -> str:
+        """Where they come from."""
+        return self.evidence.source
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Picture, Mask | None]:
+        return self.evidence[self.indices[index]]
+
+
+def gather(
+    card: ModelCard,
+    *,
+    dataset: str | None,
+    data: Path | None,
+    files: Sequence[Path],
+    most: int | None,
+) -> Evidence:
+    """Choose what a file is proven on: what was named; else the validation split it was trained with; else drawn streets.
+
+    Args:
+        card: The network's card.
+        dataset: Name of a data set; the one of the training where None.
+        data: Folder of the data set; the one of the training where None.
+        files: Pictures, or folders of them, to be taken instead of a data set.
+        most: Largest number of pictures, more are thinned evenly; None for all.
+
+    Raises:
+        ConfigError: Both a data set and files are named, or a folder for a network of unknown training.
+        DataError: What was named cannot be used.
+    """
+    if files and (dataset or data):
+        msg = "pictures and a data set are named for the proof; give --verify, or --dataset and --data"
+        raise ConfigError(msg)
+    if files:
+        paths = list_pictures(files)
+        return Files(
+            source=" ".join(map(str, files)),
+            paths=[paths[index] for index in spread(len(paths), most)],
+        )
+    if dataset or data:
+        return _split(card, dataset, data, most)
+    if card.training is not None:
+        try:
+            return _split(card, None, None, most)
+        except (ConfigError, DataError):
+            # The folder is gone, or the data set was a plugin's: the proof goes on with pictures that are always there.
+            pass
+    return _split(card, "streets", None, most)
+
+
+def _split(card: ModelCard, dataset: str | None, data: Path | None, most: int | None) -> Split:
+    name, split = open_for(card, dataset, data=data, split="val")
+    known = [label.name for label in card.classes] == [label.name for label in split.classes]
+    return Split(
+        source=f"{name} val", dataset=split, indices=spread(len(split), most), with_truth=known
+    )
+
 
 GATES = {"fp32": 0.999, "fp16": 0.995, "bf16": 0.99, "int8": 0.98}
 """Smallest share of equal labels with which a file passes, by its precision; int8 is judged by mIoU instead where there is truth."""
@@ -81,7 +221,12 @@ class Recording:
 
 
 def prove(
-    backend: Backend, reference: Backend, *, evidence: Evidence, max_miou_drop: float | None = None, on_step: Callable[[str], None]
+    backend: Backend,
+    reference: Backend,
+    *,
+    evidence: Evidence,
+    max_miou_drop: float | None = None,
+    on_step: Callable[[str], None],
 ) -> Proof:
     """Ask a file and its reference the same pictures, each at its own size, and compare label by label.
 
@@ -103,11 +248,19 @@ def prove(
         mask, expected = Predictor(asked).mask(picture), Predictor(known).mask(picture)
         share = agreement.add(mask, expected)
         # Not max: it would lose a difference that is no number.
-        largest = float(np.maximum(largest, np.abs(np.subtract(asked.last, known.last, dtype=np.float32)).max()))
+        largest = float(
+            np.maximum(largest, np.abs(np.subtract(asked.last, known.last, dtype=np.float32)).max())
+        )
         if truth is not None:
             counts.add(mask, truth)
             reference_counts.add(expected, truth)
-        found = Differing(picture=picture, mask=mask, expected=expected, agreement=share, batch=to_batch([picture], card.input))
+        found = Differing(
+            picture=picture,
+            mask=mask,
+            expected=expected,
+            agreement=share,
+            batch=to_batch([picture], card.input),
+        )
         worst = sorted([*worst, found], key=lambda one: one.agreement)[:WORST]
         on_step(f"{share:.3%}")
     scored = counts.counts.any()
@@ -154,3 +307,33 @@ def sizes(spec: InputSpec) -> list[tuple[int, int]]:
 def _odd(side: int, stride: int) -> int:
     """Give an odd multiple of the stride near a side."""
     return (side // stride | 1) * stride
+
+
+MARK = (255, 0, 255)
+"""Color of a pixel on which they differ, blue-green-red: no usual class has it."""
+
+
+def write_worst(
+    folder: Path, worst: Sequence[Differing], classes: Sequence[LabelClass]
+) -> list[Path]:
+    """Write one PNG for each picture: the picture itself, the reference's mask, the file's, and where they differ.
+
+    Args:
+        folder: Where they go; made if it is missing.
+        worst: The pictures, the worst first.
+        classes: Classes in the order of the masks' indices.
+    """
+    painter = Painter(classes, opacity=0.6, legend=False)
+    paths = []
+    for number, one in enumerate(worst, start=1):
+        overlays = (painter.paint(one.picture, mask) for mask in (one.expected, one.mask))
+        paths.append(folder / f"worst-{number}.png")
+        write_picture(paths[-1], side_by_side(one.picture, *overlays, _marked(one)))
+    return paths
+
+
+def _marked(one: Differing) -> Picture:
+    """Darken the picture, and mark each pixel whose labels differ."""
+    marked = np.asarray(cv2.convertScaleAbs(one.picture, alpha=0.4), dtype=np.uint8)
+    marked[one.mask != one.expected] = MARK
+    return marked

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from segdeploy.plugins import LOADED
+from segdeploy.system.plugins import LOADED
 
 if TYPE_CHECKING:
-    from segdeploy.export.making import Candidate
+    from segdeploy.export.writer import Candidate
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from segdeploy import datasets, models
     from segdeploy.card import InputSpec, ModelCard
-    from segdeploy.checkpoint import Checkpoint, save_checkpoint
+    from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
 
     folder = tmp_path_factory.mktemp("artifacts")
     torch.manual_seed(0)
@@ -46,22 +46,29 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Batch norms that never saw a picture would let the logits grow until rounding decides the labels.
     network.train()(torch.randn(8, 3, 45, 60))
     spec = InputSpec(height=45, width=60, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
-    card = ModelCard(architecture="unet", arguments={"width": 4, "depth": 2}, classes=classes, input=spec)
-    save_checkpoint(folder / "best.pt", Checkpoint(card=card, weights=network.state_dict(), state={}))
+    card = ModelCard(
+        architecture="unet", arguments={"width": 4, "depth": 2}, classes=classes, input=spec
+    )
+    save_checkpoint(
+        folder / "best.pt", Checkpoint(card=card, weights=network.state_dict(), state={})
+    )
     return folder
 
 
 @pytest.fixture(scope="session")
 def candidates(checkpoint_folder: Path) -> Mapping[str, "Candidate"]:
     """best.pt converted once to every format whose runtime is installed, by the format's name."""
-    from segdeploy.checkpoint import load_checkpoint
-    from segdeploy.export.converting import convert, neighbour
+    from segdeploy.export.exporter import convert, neighbour
+    from segdeploy.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(checkpoint_folder / "best.pt")
     names = ("onnx", "torchscript", "pt2")
-    made = {name: convert(name, checkpoint.network(), card=checkpoint.card, opset=21)[0] for name in names}
+    made = {
+        name: convert(name, checkpoint.network(), card=checkpoint.card, opset=21)[0]
+        for name in names
+    }
     if find_spec("openvino"):
-        made["openvino"] = neighbour("to_openvino").from_onnx(made["onnx"], precision="fp32")
+        made["openvino"] = neighbour("openvino_format").from_onnx(made["onnx"], precision="fp32")
     return made
 
 
@@ -70,17 +77,26 @@ def artifacts(checkpoint_folder: Path, candidates: Mapping[str, "Candidate"]) ->
     """The folder of best.pt, with a proven file of every format."""
     from segdeploy import datasets
     from segdeploy.backends.loading import KINDS
-    from segdeploy.checkpoint import load_checkpoint
-    from segdeploy.export.evidence import Split
-    from segdeploy.export.formats import FORMATS
-    from segdeploy.export.making import Proving, make
+    from segdeploy.export.config import FORMATS
+    from segdeploy.export.proof import Split
+    from segdeploy.export.writer import Proving, make
+    from segdeploy.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(checkpoint_folder / "best.pt")
     streets = datasets.load("streets", None, "val")
-    proving = Proving(evidence=Split(source="streets val", dataset=streets, indices=[0, 30], with_truth=True))
+    proving = Proving(
+        evidence=Split(source="streets val", dataset=streets, indices=[0, 30], with_truth=True)
+    )
     for name, candidate in candidates.items():
         path = checkpoint_folder / f"best{FORMATS[name].ending}"
-        make(path, candidate, kind=KINDS[path.suffix], network=checkpoint.network(), card=checkpoint.card, proving=proving)
+        make(
+            path,
+            candidate,
+            kind=KINDS[path.suffix],
+            network=checkpoint.network(),
+            card=checkpoint.card,
+            proving=proving,
+        )
     return checkpoint_folder
 
 

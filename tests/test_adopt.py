@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from segdeploy.backends.base import NetworkAnswer
 from segdeploy.backends.loading import load_backend, read_card
-from segdeploy.checkpoint import load_checkpoint
-from segdeploy.cli import main
+from segdeploy.cli.main import main
 from segdeploy.errors import ConfigError
 from segdeploy.export.adopt_command import argument
+from segdeploy.models.checkpoint import load_checkpoint
 
 LEGEND = '[[classes]]\nname = "blue"\n\n[[classes]]\nname = "red"\ncolor = [255, 0, 0]\n'
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -23,20 +23,45 @@ BATCH = np.random.default_rng(0).integers(0, 256, (2, 8, 12, 3), dtype=np.uint8)
 
 
 def foreign(
-    path: Path, *, kind: str = "logits", half: bool = False, opset: int = 11, pictures: int | str = "B", name: str = "logits"
+    path: Path,
+    *,
+    kind: str = "logits",
+    half: bool = False,
+    opset: int = 11,
+    pictures: int | str = "B",
+    name: str = "logits",
 ) -> Path:
     """A network of stride 2 whose first class is its first channel and whose second class is its third, as others export one."""
     number = np.float16 if half else np.float32
     weight = np.zeros((2, 3, 2, 2), number)
     weight[0, 0] = weight[1, 2] = 0.25
-    nodes = [helper.make_node("Conv", ["image", "w"], ["planes" if kind != "logits" else name], name="conv", strides=[2, 2])]
+    nodes = [
+        helper.make_node(
+            "Conv",
+            ["image", "w"],
+            ["planes" if kind != "logits" else name],
+            name="conv",
+            strides=[2, 2],
+        )
+    ]
     element, sides = TensorProto.FLOAT16 if half else TensorProto.FLOAT, [pictures, 2, 4, 6]
     if kind != "logits":
-        nodes.append(helper.make_node("ArgMax", ["planes"], [name], axis=1, keepdims=int(kind == "ids of one plane")))
-        element, sides = TensorProto.INT64, [pictures, 1, 4, 6] if kind == "ids of one plane" else [pictures, 4, 6]
-    taken = helper.make_tensor_value_info("image", TensorProto.FLOAT16 if half else TensorProto.FLOAT, [pictures, 3, 8, 12])
+        nodes.append(
+            helper.make_node(
+                "ArgMax", ["planes"], [name], axis=1, keepdims=int(kind == "ids of one plane")
+            )
+        )
+        element, sides = (
+            TensorProto.INT64,
+            [pictures, 1, 4, 6] if kind == "ids of one plane" else [pictures, 4, 6],
+        )
+    taken = helper.make_tensor_value_info(
+        "image", TensorProto.FLOAT16 if half else TensorProto.FLOAT, [pictures, 3, 8, 12]
+    )
     given = [helper.make_tensor_value_info(name, element, sides)]
-    graph = helper.make_graph(nodes, "theirs", [taken], given, initializer=[numpy_helper.from_array(weight, "w")])
+    graph = helper.make_graph(
+        nodes, "theirs", [taken], given, initializer=[numpy_helper.from_array(weight, "w")]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
     path.write_bytes(model.SerializeToString())
     return path
@@ -46,7 +71,18 @@ def adopted(folder: Path, path: Path, *arguments: str) -> Path:
     (folder / "classes.toml").write_text(LEGEND)
     target = folder / "ours.onnx"
     numbers = ["--mean", "0.4,0.5,0.6", "--std", "0.2,0.25,0.3", "--proof-pictures", "1"]
-    main(["adopt", str(path), "--classes", str(folder / "classes.toml"), *numbers, "-o", str(target), *arguments])
+    main(
+        [
+            "adopt",
+            str(path),
+            "--classes",
+            str(folder / "classes.toml"),
+            *numbers,
+            "-o",
+            str(target),
+            *arguments,
+        ]
+    )
     return target
 
 
@@ -56,7 +92,9 @@ def by_hand(path: Path, *, bgr: bool = False) -> np.ndarray:
     planes = (numbers[..., ::-1] if bgr else numbers).transpose(0, 3, 1, 2)
     session = onnxruntime.InferenceSession(path)
     kind = np.float16 if session.get_inputs()[0].type == "tensor(float16)" else np.float32
-    return np.concatenate([session.run(None, {"image": one[None].astype(kind)})[0] for one in planes])
+    return np.concatenate(
+        [session.run(None, {"image": one[None].astype(kind)})[0] for one in planes]
+    )
 
 
 def answer_of(path: Path) -> NetworkAnswer:
@@ -118,9 +156,13 @@ def test_classes_of_any_size_are_repeated_up_to_it(tmp_path: Path, kind: str, op
 
     answer = load_backend(target, device="cpu", threads=1).run(batch)
 
-    numbers = ((batch / 255 - np.array(MEAN)) / np.array(STD)).transpose(0, 3, 1, 2).astype(np.float32)
+    numbers = (
+        ((batch / 255 - np.array(MEAN)) / np.array(STD)).transpose(0, 3, 1, 2).astype(np.float32)
+    )
     theirs = onnxruntime.InferenceSession(path).run(None, {"image": numbers})[0].reshape(2, 2, 5)
-    np.testing.assert_array_equal(answer, theirs[:, np.arange(4) // 2][:, :, np.arange(11) * 5 // 11])
+    np.testing.assert_array_equal(
+        answer, theirs[:, np.arange(4) // 2][:, :, np.arange(11) * 5 // 11]
+    )
 
 
 def test_half_precision_is_kept(tmp_path: Path) -> None:
@@ -141,7 +183,9 @@ def test_file_for_one_picture_answers_several(tmp_path: Path) -> None:
     np.testing.assert_allclose(answer_of(target), by_hand(path), atol=1e-5)
 
 
-def test_adopted_file_verifies_and_is_benchmarked_like_any_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_adopted_file_verifies_and_is_benchmarked_like_any_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     target = adopted(tmp_path, foreign(tmp_path / "theirs.onnx"))
 
     main(["verify", str(target), "--device", "cpu", "--json"])
@@ -152,12 +196,16 @@ def test_adopted_file_verifies_and_is_benchmarked_like_any_other(tmp_path: Path,
 
 def test_mean_and_std_may_be_given_in_255_steps(tmp_path: Path) -> None:
     path = foreign(tmp_path / "theirs.onnx")
-    target = adopted(tmp_path, path, "--range", "255", "--mean", "102,127.5,153", "--std", "51,63.75,76.5")
+    target = adopted(
+        tmp_path, path, "--range", "255", "--mean", "102,127.5,153", "--std", "51,63.75,76.5"
+    )
 
     np.testing.assert_allclose(answer_of(target), by_hand(path), atol=1e-5)
 
 
-def refusal(capsys: pytest.CaptureFixture[str], folder: Path, path: Path, *arguments: str) -> tuple[object, str]:
+def refusal(
+    capsys: pytest.CaptureFixture[str], folder: Path, path: Path, *arguments: str
+) -> tuple[object, str]:
     with pytest.raises(SystemExit) as stop:
         adopted(folder, path, *arguments)
     assert not (folder / "ours.onnx").exists()
@@ -175,10 +223,15 @@ def test_other_count_of_classes_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     code, message = refusal(capsys, tmp_path, path)
 
     assert code == 4
-    assert "answers a picture with float32 of shape (5, 4, 6), and not with logits (N, 2, h, w)" in message
+    assert (
+        "answers a picture with float32 of shape (5, 4, 6), and not with logits (N, 2, h, w)"
+        in message
+    )
 
 
-def test_classes_that_nobody_named_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_classes_that_nobody_named_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Files that answer classes do not say how many there are."""
     path = foreign(tmp_path / "theirs.onnx", kind="ids")
     model = onnx.load(path)
@@ -214,7 +267,10 @@ def test_what_takes_no_pictures_is_told(tmp_path: Path, capsys: pytest.CaptureFi
         (["--std", "nan"], "'nan' holds what is no number above 0"),
         (["--mean", "inf"], "'inf' holds what is no number"),
         (["--mean", "0.5,0.5"], "'0.5,0.5' is neither three numbers"),
-        (["--stride", "7"], "is to take pictures of 8x12, and --stride is 7; both sides must be multiples of it"),
+        (
+            ["--stride", "7"],
+            "is to take pictures of 8x12, and --stride is 7; both sides must be multiples of it",
+        ),
         (["--imgsz", "16"], "takes pictures of 8x12 only; leave out --imgsz"),
         (["--dynamic"], "takes pictures of 8x12 only; leave out --dynamic"),
         (["-o", "ours.pt"], "--output-file is ours.pt; what is adopted here must end with .onnx"),
@@ -229,11 +285,15 @@ def test_options_that_cannot_be_are_told_at_the_door(
     assert (code, text in message) == (2, True), message
 
 
-def test_size_that_the_file_fails_on_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_size_that_the_file_fails_on_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its sides are called free, and a layer within holds one of them: only another size shows it."""
     path = freed(foreign(tmp_path / "theirs.onnx"))
     model = onnx.load(path)
-    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 2, 4, 6), np.float32), "fixed"))
+    model.graph.initializer.append(
+        numpy_helper.from_array(np.zeros((1, 2, 4, 6), np.float32), "fixed")
+    )
     model.graph.node[0].output[0] = "planes"
     model.graph.node.append(helper.make_node("Add", ["planes", "fixed"], ["logits"]))
     path.write_bytes(model.SerializeToString())
@@ -245,7 +305,9 @@ def test_size_that_the_file_fails_on_is_told(tmp_path: Path, capsys: pytest.Capt
     assert message.strip().endswith("choose another --stride, or leave out --dynamic")
 
 
-def test_file_is_not_adopted_onto_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_is_not_adopted_onto_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = foreign(tmp_path / "theirs.onnx")
 
     code, message = refusal(capsys, tmp_path, path, "-o", str(path))
@@ -281,11 +343,25 @@ def test_plain_weights_of_a_plugins_network_become_a_checkpoint(tmp_path: Path) 
         "last.weight": torch.ones(2, 5, 1, 1),
         "last.bias": torch.ones(2),
     }
-    content = {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in weights.items()}}
+    content = {
+        "epoch": 3,
+        "state_dict": {f"module.{name}": value for name, value in weights.items()},
+    }
     torch.save(content, tmp_path / "theirs.pth")
-    named = ["--plugin", str(tmp_path / "own_net.py"), "--model", "twice-a", "--argument", "width=5", "--imgsz", "8,12"]
+    named = [
+        "--plugin",
+        str(tmp_path / "own_net.py"),
+        "--model",
+        "twice-a",
+        "--argument",
+        "width=5",
+        "--imgsz",
+        "8,12",
+    ]
 
-    main(["adopt", str(tmp_path / "theirs.pth"), "--classes", str(tmp_path / "classes.toml"), *named])
+    main(
+        ["adopt", str(tmp_path / "theirs.pth"), "--classes", str(tmp_path / "classes.toml"), *named]
+    )
 
     checkpoint = load_checkpoint(tmp_path / "theirs-adopted.pt")
     assert checkpoint.card.arguments == {"width": 5}
@@ -297,21 +373,54 @@ def test_plain_weights_of_a_plugins_network_become_a_checkpoint(tmp_path: Path) 
     ("content", "arguments", "code", "text"),
     [
         ({"a": 1}, ["--model", "unet", "--imgsz", "8"], 4, "holds no weights"),
-        ({"a": torch.ones(1)}, ["--model", "unet", "--imgsz", "8"], 4, "the weights do not fit unet"),
+        (
+            {"a": torch.ones(1)},
+            ["--model", "unet", "--imgsz", "8"],
+            4,
+            "the weights do not fit unet",
+        ),
         ({"a": torch.ones(1)}, ["--imgsz", "8"], 2, "name the network and its size with --model"),
-        ({"a": torch.ones(1)}, ["--model", "unet", "--imgsz", "8", "--bgr"], 2, "--bgr cannot be used with"),
-        ({"a": torch.ones(1)}, ["--model", "unet", "--imgsz", "8", "-o", "w.onnx"], 2, "must end with .pt"),
-        ({"a": torch.ones(1)}, ["--model", "nothing", "--imgsz", "8"], 4, "network 'nothing' cannot be built"),
+        (
+            {"a": torch.ones(1)},
+            ["--model", "unet", "--imgsz", "8", "--bgr"],
+            2,
+            "--bgr cannot be used with",
+        ),
+        (
+            {"a": torch.ones(1)},
+            ["--model", "unet", "--imgsz", "8", "-o", "w.onnx"],
+            2,
+            "must end with .pt",
+        ),
+        (
+            {"a": torch.ones(1)},
+            ["--model", "nothing", "--imgsz", "8"],
+            4,
+            "network 'nothing' cannot be built",
+        ),
     ],
 )
 def test_weights_that_cannot_be_used_are_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: object, arguments: list[str], code: int, text: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: object,
+    arguments: list[str],
+    code: int,
+    text: str,
 ) -> None:
     (tmp_path / "classes.toml").write_text(LEGEND)
     torch.save(content, tmp_path / "theirs.pth")
 
     with pytest.raises(SystemExit) as stop:
-        main(["adopt", str(tmp_path / "theirs.pth"), "--classes", str(tmp_path / "classes.toml"), *arguments])
+        main(
+            [
+                "adopt",
+                str(tmp_path / "theirs.pth"),
+                "--classes",
+                str(tmp_path / "classes.toml"),
+                *arguments,
+            ]
+        )
 
     assert stop.value.code == code
     assert text in capsys.readouterr().err

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.atomic import replacing, temporary_folder, write_bytes, write_text
 from segdeploy.errors import OutputError
+from segdeploy.system.files import replacing, temporary_folder, write_bytes, write_text
 
 
 def write_half(path, error):
@@ -39,7 +39,10 @@ def test_a_failing_block_leaves_the_old_file(tmp_path):
 
 def test_a_full_disk_is_told_in_a_sentence(tmp_path):
     """The system's error for a full disk names no file."""
-    with pytest.raises(OutputError, match=r"cannot write .*a\.txt: No space left"), replacing(tmp_path / "a.txt") as part:
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*a\.txt: No space left"),
+        replacing(tmp_path / "a.txt") as part,
+    ):
         write_half(part, OSError(errno.ENOSPC, "No space left on device"))
 
     assert not list(tmp_path.iterdir())
@@ -50,13 +53,20 @@ def test_a_real_full_disk_is_told(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
 
-    with pytest.raises(OutputError, match="cannot write"), replacing(tmp_path / "a.txt"), Path("/dev/full").open("wb", buffering=0) as full:
+    with (
+        pytest.raises(OutputError, match="cannot write"),
+        replacing(tmp_path / "a.txt"),
+        Path("/dev/full").open("wb", buffering=0) as full,
+    ):
         full.write(b"x")
 
 
 def test_full_folder_for_temporary_files_is_told():
     """Whoever has a small /tmp can name another."""
-    with pytest.raises(OutputError, match=r"temporary files to .*No space left.*with TMPDIR"), temporary_folder() as folder:
+    with (
+        pytest.raises(OutputError, match=r"temporary files to .*No space left.*with TMPDIR"),
+        temporary_folder() as folder,
+    ):
         write_half(folder / "a", OSError(errno.ENOSPC, "No space left on device"))
 
     assert not folder.exists()
@@ -68,7 +78,13 @@ def test_other_errors_over_temporary_files_stay_what_they_are():
         (folder / "a").read_text()
 
 
-@pytest.mark.parametrize("error", [OSError("image file is truncated"), FileNotFoundError(errno.ENOENT, "No such file", "/elsewhere/b.txt")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("image file is truncated"),
+        FileNotFoundError(errno.ENOENT, "No such file", "/elsewhere/b.txt"),
+    ],
+)
 def test_an_error_of_another_file_stays_what_it_is(tmp_path, error):
     """A picture that cannot be read while a report is written says nothing about the report."""
     with pytest.raises(OSError) as caught, replacing(tmp_path / "a.txt"):  # noqa: PT011 - the very object is compared

@@ -14,20 +14,24 @@ import torch
 
 from segdeploy.backends.base import Backend, check_batch
 from segdeploy.backends.loading import BACKENDS, KINDS, load_backend, read_card
-from segdeploy.backends.onnx_file import checksum, read_texts
+from segdeploy.backends.onnx_metadata import checksum, read_texts
 from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
-from segdeploy.checkpoint import load_checkpoint
 from segdeploy.errors import CardError, ConfigError, DeviceError, ModelError
+from segdeploy.models.checkpoint import load_checkpoint
 
 SUFFIXES = sorted(suffix for suffix, kind in KINDS.items() if find_spec(kind.library))
 """Endings of the files whose runtime is installed."""
 
 
 def card_for(spec: InputSpec) -> ModelCard:
-    return ModelCard(architecture="any", classes=(LabelClass(name="thing", color=(1, 2, 3)),), input=spec)
+    return ModelCard(
+        architecture="any", classes=(LabelClass(name="thing", color=(1, 2, 3)),), input=spec
+    )
 
 
-def plain_onnx(path: Path, *, texts: dict[str, str] | None = None, tensor: onnx.TensorProto | None = None) -> None:
+def plain_onnx(
+    path: Path, *, texts: dict[str, str] | None = None, tensor: onnx.TensorProto | None = None
+) -> None:
     """Write a small valid ONNX file that is not ours."""
     weight = tensor or onnx.numpy_helper.from_array(np.zeros((4, 4), np.float32), "w")
     made = onnx.helper.make_graph(
@@ -37,13 +41,17 @@ def plain_onnx(path: Path, *, texts: dict[str, str] | None = None, tensor: onnx.
         [onnx.helper.make_tensor_value_info("y", 1, (4, 4))],
         initializer=[weight],
     )
-    model = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
+    model = onnx.helper.make_model(
+        made, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10
+    )
     onnx.helper.set_model_props(model, texts or {})
     path.write_bytes(model.SerializeToString())
 
 
 def external(location: str) -> onnx.TensorProto:
-    tensor = onnx.TensorProto(name="w", data_type=1, dims=[4, 4], data_location=onnx.TensorProto.EXTERNAL)
+    tensor = onnx.TensorProto(
+        name="w", data_type=1, dims=[4, 4], data_location=onnx.TensorProto.EXTERNAL
+    )
     tensor.external_data.add(key="location", value=location)
     return tensor
 
@@ -60,7 +68,9 @@ def test_answers_as_the_network_by_hand(backend: Backend, artifacts: Path, pictu
     numbers = (batch / 255 - np.array([0.4, 0.5, 0.6])) / np.array([0.2, 0.25, 0.3])
     network = load_checkpoint(artifacts / "best.pt").network().network
     with torch.no_grad():
-        expected = network(torch.from_numpy(numbers.transpose(0, 3, 1, 2).astype(np.float32))).numpy()
+        expected = network(
+            torch.from_numpy(numbers.transpose(0, 3, 1, 2).astype(np.float32))
+        ).numpy()
 
     logits = backend.run(batch)
 
@@ -78,7 +88,9 @@ def test_takes_a_read_only_and_strided_batch(backend: Backend) -> None:
     np.testing.assert_array_equal(backend.run(view), backend.run(view.copy()))
 
 
-@pytest.mark.parametrize("shape", [(45, 60, 3), (1, 60, 45, 3), (1, 3, 45, 60), (1, 45, 60, 4), (0, 45, 60, 3)])
+@pytest.mark.parametrize(
+    "shape", [(45, 60, 3), (1, 60, 45, 3), (1, 3, 45, 60), (1, 45, 60, 4), (0, 45, 60, 3)]
+)
 def test_refuses_another_shape(backend: Backend, shape: tuple[int, ...]) -> None:
     """A wrong layout must not be answered with nonsense."""
     with pytest.raises(ConfigError, match="the network takes"):
@@ -114,8 +126,12 @@ def test_threads_call_at_once(artifacts: Path, suffix: str) -> None:
     """Frames in parallel, each by one thread, are answered as frames one after the other."""
     from concurrent.futures import ThreadPoolExecutor
 
-    backend = load_backend(artifacts / f"best{suffix}", device="cpu", threads=1, spinning=False, callers=4)
-    batches = [np.random.default_rng(seed).integers(0, 256, (1, 45, 60, 3), np.uint8) for seed in range(12)]
+    backend = load_backend(
+        artifacts / f"best{suffix}", device="cpu", threads=1, spinning=False, callers=4
+    )
+    batches = [
+        np.random.default_rng(seed).integers(0, 256, (1, 45, 60, 3), np.uint8) for seed in range(12)
+    ]
     alone = [backend.run(batch) for batch in batches]
 
     with ThreadPoolExecutor(4) as pool:
@@ -127,10 +143,22 @@ def test_threads_call_at_once(artifacts: Path, suffix: str) -> None:
 
 def test_device_says_what_was_granted(artifacts: Path) -> None:
     """Nobody should have to guess what runs a network."""
-    granted = {suffix: load_backend(artifacts / f"best{suffix}", device="cpu").device for suffix in SUFFIXES}
+    granted = {
+        suffix: load_backend(artifacts / f"best{suffix}", device="cpu").device
+        for suffix in SUFFIXES
+    }
 
-    named = {".onnx": "onnxruntime CPUExecutionProvider", ".pt": "torch cpu", ".pt2": "pt2 cpu", ".torchscript": "torchscript cpu"}
-    assert granted == {suffix: name for suffix, name in {**named, ".xml": "openvino CPU f32"}.items() if suffix in SUFFIXES}
+    named = {
+        ".onnx": "onnxruntime CPUExecutionProvider",
+        ".pt": "torch cpu",
+        ".pt2": "pt2 cpu",
+        ".torchscript": "torchscript cpu",
+    }
+    assert granted == {
+        suffix: name
+        for suffix, name in {**named, ".xml": "openvino CPU f32"}.items()
+        if suffix in SUFFIXES
+    }
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -148,7 +176,9 @@ def test_refuses_a_missing_file(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("content", [b"", b"hello, I am no model at all", b"\x00" * 500, b"PK\x03\x04 no archive"])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello, I am no model at all", b"\x00" * 500, b"PK\x03\x04 no archive"]
+)
 def test_refuses_a_file_that_is_no_model(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"odd{suffix}"
     path.write_bytes(content)
@@ -159,7 +189,9 @@ def test_refuses_a_file_that_is_no_model(tmp_path: Path, suffix: str, content: b
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
-def test_refuses_a_file_that_is_cut_short(artifacts: Path, tmp_path: Path, suffix: str, share: float) -> None:
+def test_refuses_a_file_that_is_cut_short(
+    artifacts: Path, tmp_path: Path, suffix: str, share: float
+) -> None:
     """A download that broke off must say so, at every place where it may break off."""
     content = (artifacts / f"best{suffix}").read_bytes()
     path = tmp_path / f"cut{suffix}"
@@ -172,13 +204,17 @@ def test_refuses_a_file_that_is_cut_short(artifacts: Path, tmp_path: Path, suffi
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".torchscript", ".pt2"])
-def test_changed_bytes_raise_our_errors_or_none(artifacts: Path, tmp_path: Path, suffix: str) -> None:
+def test_changed_bytes_raise_our_errors_or_none(
+    artifacts: Path, tmp_path: Path, suffix: str
+) -> None:
     """Foreign bytes may be refused or be harmless; a traceback they must not give."""
     content = bytearray((artifacts / f"best{suffix}").read_bytes())
     path = tmp_path / f"changed{suffix}"
     random = np.random.default_rng(0)
 
-    for place, value in zip(random.integers(0, len(content), 40), random.integers(0, 256, 40), strict=True):
+    for place, value in zip(
+        random.integers(0, len(content), 40), random.integers(0, 256, 40), strict=True
+    ):
         before, content[place] = content[place], value
         path.write_bytes(content)
         content[place] = before
@@ -202,14 +238,18 @@ def test_refuses_a_runtime_that_does_not_run_the_file(artifacts: Path) -> None:
 
 def test_runtime_may_be_named(artifacts: Path) -> None:
     assert BACKENDS == ("auto", "torch", "onnxruntime", "torchscript", "pt2", "openvino")
-    assert load_backend(artifacts / "best.onnx", backend="onnxruntime").device.startswith("onnxruntime")
+    assert load_backend(artifacts / "best.onnx", backend="onnxruntime").device.startswith(
+        "onnxruntime"
+    )
 
 
 def test_onnx_without_a_card_is_refused(tmp_path: Path) -> None:
     """A foreign file would run, and its answers would mean nothing."""
     plain_onnx(tmp_path / "foreign.onnx")
 
-    with pytest.raises(CardError, match=r"foreign\.onnx carries no card; was it written by 'segdeploy export'\?"):
+    with pytest.raises(
+        CardError, match=r"foreign\.onnx carries no card; was it written by 'segdeploy export'\?"
+    ):
         load_backend(tmp_path / "foreign.onnx")
 
 
@@ -217,7 +257,9 @@ def test_card_that_tells_of_another_graph_is_refused(artifacts: Path, tmp_path: 
     """A card and a graph that disagree are found when the file is opened, not in the middle of a video."""
     card = read_card(artifacts / "best.onnx")
     model = onnx.load(artifacts / "best.onnx")
-    onnx.helper.set_model_props(model, {CARD_KEY: replace(card, input=replace(card.input, height=90)).to_json()})
+    onnx.helper.set_model_props(
+        model, {CARD_KEY: replace(card, input=replace(card.input, height=90)).to_json()}
+    )
     (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
 
     with pytest.raises(ModelError, match="its card tells otherwise"):
@@ -270,7 +312,11 @@ def test_checksum_counts_all_but_its_own_place(tmp_path: Path) -> None:
     plain_onnx(tmp_path / "a.onnx", texts={"card": "x"})
     plain_onnx(tmp_path / "b.onnx", texts={"card": "x", "sum": "123"})
     plain_onnx(tmp_path / "c.onnx", texts={"card": "y"})
-    plain_onnx(tmp_path / "d.onnx", texts={"card": "x"}, tensor=onnx.numpy_helper.from_array(np.ones((4, 4), np.float32), "w"))
+    plain_onnx(
+        tmp_path / "d.onnx",
+        texts={"card": "x"},
+        tensor=onnx.numpy_helper.from_array(np.ones((4, 4), np.float32), "w"),
+    )
 
     sums = [checksum(tmp_path / f"{name}.onnx", leave_out="sum") for name in "abcd"]
 
@@ -283,13 +329,17 @@ def test_renamed_torchscript_keeps_its_checksum(artifacts: Path, tmp_path: Path)
     shutil.copy(artifacts / "best.torchscript", tmp_path / "other.torchscript")
     kind = KINDS[".torchscript"]
 
-    assert kind.checksum(tmp_path / "other.torchscript") == kind.checksum(artifacts / "best.torchscript")
+    assert kind.checksum(tmp_path / "other.torchscript") == kind.checksum(
+        artifacts / "best.torchscript"
+    )
 
 
 def run_without(blocked: str, code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process in which some libraries cannot be imported."""
     block = f"import sys\nsys.modules.update(dict.fromkeys({blocked.split()!r}))\n"
-    return subprocess.run([sys.executable, "-c", block + code], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", block + code], capture_output=True, text=True, check=False
+    )
 
 
 def test_loading_imports_no_runtime(artifacts: Path) -> None:
@@ -332,4 +382,6 @@ except MissingExtraError as error:
 """
     done = run_without("torch", code)
 
-    assert done.stdout.strip() == "torch is not installed; run: pip install 'segdeploy[train]'", done.stderr
+    assert done.stdout.strip() == "torch is not installed; run: pip install 'segdeploy[train]'", (
+        done.stderr
+    )

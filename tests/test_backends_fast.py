@@ -9,25 +9,30 @@ import onnxruntime
 import pytest
 import torch
 
-from segdeploy.backends import eager
-from segdeploy.backends.eager import EagerBackend
+from segdeploy.backends import pytorch as eager
 from segdeploy.backends.loading import load_backend
 from segdeploy.backends.onnx_runtime import OnnxBackend, place_of
-from segdeploy.checkpoint import load_checkpoint
-from segdeploy.commands.hastening import Haste
+from segdeploy.backends.pytorch import EagerBackend
+from segdeploy.cli.run_inputs import Haste
 from segdeploy.errors import ConfigError
+from segdeploy.models.checkpoint import load_checkpoint
 
 
 def batches(count: int) -> list[np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]]:
     """Batches of one to three pictures."""
     random = np.random.default_rng(0)
-    return [random.integers(0, 256, (1 + number % 3, 45, 60, 3), dtype=np.uint8) for number in range(count)]
+    return [
+        random.integers(0, 256, (1 + number % 3, 45, 60, 3), dtype=np.uint8)
+        for number in range(count)
+    ]
 
 
 def test_bound_tensors_answer_as_the_session_does(artifacts: Path) -> None:
     """Whatever the size of a batch, from several threads, and no answer is written over by the next one."""
     plain = load_backend(artifacts / "best.onnx", device="cpu", threads=1)
-    session = onnxruntime.InferenceSession(str(artifacts / "best.onnx"), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(artifacts / "best.onnx"), providers=["CPUExecutionProvider"]
+    )
     bound = OnnxBackend(session, plain.card, place=("cpu", 0))
     asked = batches(12)
 
@@ -48,12 +53,16 @@ def test_bound_tensors_answer_as_the_session_does(artifacts: Path) -> None:
     ],
     ids=["cpu", "cuda", "tensorrt", "openvino"],
 )
-def test_tensors_are_bound_on_nvidias_devices_alone(granted: dict[str, dict[str, str]], place: tuple[str, int] | None) -> None:
+def test_tensors_are_bound_on_nvidias_devices_alone(
+    granted: dict[str, dict[str, str]], place: tuple[str, int] | None
+) -> None:
     """Other providers take pictures from the processor's memory."""
     assert place_of(granted) == place
 
 
-def test_autocast_computes_in_half_precision(artifacts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_autocast_computes_in_half_precision(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The labels are nearly all the same, the numbers are not; the name of the device says it."""
     plain, half = (load_backend(artifacts / "best.pt", device="cpu", threads=1) for _ in range(2))
     assert isinstance(half, EagerBackend)
@@ -67,7 +76,9 @@ def test_autocast_computes_in_half_precision(artifacts: Path, monkeypatch: pytes
     assert half.device == "torch cpu, bfloat16"
 
 
-def test_autocast_without_half_precision_is_told(artifacts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_autocast_without_half_precision_is_told(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It would be slower, for nothing."""
     monkeypatch.setattr(eager, "half_precision", lambda _: None)
     backend = load_backend(artifacts / "best.pt", device="cpu", threads=1)
@@ -96,7 +107,11 @@ def test_compiled_network_gives_the_same_labels(artifacts: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("haste", [Haste(), Haste(autocast=True), Haste(compiled=True)], ids=["plain", "autocast", "compiled"])
+@pytest.mark.parametrize(
+    "haste",
+    [Haste(), Haste(autocast=True), Haste(compiled=True)],
+    ids=["plain", "autocast", "compiled"],
+)
 def test_cuda_answers_as_the_processor_does(artifacts: Path, haste: Haste) -> None:
     """From several threads, each with its own stream and pinned memory."""
     checkpoint = load_checkpoint(artifacts / "best.pt")

@@ -9,16 +9,16 @@ import pytest
 
 pytest.importorskip("openvino")
 
-from segdeploy.backends.ir_file import weights_of
 from segdeploy.backends.loading import KINDS, load_backend, read_card
-from segdeploy.backends.openvino_ir import HINTS
+from segdeploy.backends.openvino_metadata import weights_of
+from segdeploy.backends.openvino_runtime import HINTS
 from segdeploy.card import CARD_KEY, Output
-from segdeploy.checkpoint import load_checkpoint
 from segdeploy.errors import GateError, ModelError
-from segdeploy.export.converting import convert
-from segdeploy.export.formats import PRECISIONS
-from segdeploy.export.heads import with_output
-from segdeploy.verification import verify
+from segdeploy.export.capture import with_output
+from segdeploy.export.config import PRECISIONS
+from segdeploy.export.exporter import convert
+from segdeploy.inference.self_test import verify
+from segdeploy.models.checkpoint import load_checkpoint
 
 KIND = KINDS[".xml"]
 
@@ -41,7 +41,9 @@ def test_pair_that_was_torn_apart_is_told(artifacts: Path, tmp_path: Path) -> No
     copied(artifacts, tmp_path)
     (tmp_path / "copy.bin").unlink()
 
-    with pytest.raises(ModelError, match=r"there is no file .*copy\.bin; an OpenVINO file is a pair"):
+    with pytest.raises(
+        ModelError, match=r"there is no file .*copy\.bin; an OpenVINO file is a pair"
+    ):
         load_backend(tmp_path / "copy.xml")
 
 
@@ -79,7 +81,9 @@ def test_weights_that_are_cut_short_are_refused(artifacts: Path, tmp_path: Path)
         load_backend(path)
 
 
-@pytest.mark.parametrize("content", ['<!DOCTYPE net [<!ENTITY a "aaaa">]><net>&a;</net>', "<html></html>"])
+@pytest.mark.parametrize(
+    "content", ['<!DOCTYPE net [<!ENTITY a "aaaa">]><net>&a;</net>', "<html></html>"]
+)
 def test_what_is_no_graph_is_refused(tmp_path: Path, content: str) -> None:
     """Entities of entities would grow beyond all memory."""
     (tmp_path / "odd.xml").write_text(content)
@@ -99,10 +103,14 @@ def test_card_that_tells_of_another_graph_is_refused(artifacts: Path, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "output"), [("fp16", "classes"), ("bf16", "probabilities")])
-def test_answers_in_every_precision(artifacts: Path, tmp_path: Path, precision: str, output: Output) -> None:
+def test_answers_in_every_precision(
+    artifacts: Path, tmp_path: Path, precision: str, output: Output
+) -> None:
     """A processor without a kind of numbers takes float32, and the file runs everywhere."""
     checkpoint = load_checkpoint(artifacts / "best.pt")
-    card = replace(checkpoint.card, output=output, confidence=output == "classes", precision=precision)
+    card = replace(
+        checkpoint.card, output=output, confidence=output == "classes", precision=precision
+    )
     batch = np.random.default_rng(0).integers(0, 256, (2, 45, 60, 3), dtype=np.uint8)
     candidate, _ = convert("openvino", with_output(checkpoint.network(), card), card=card, opset=21)
     candidate.write(tmp_path / "made.xml", {CARD_KEY: card.to_json()})

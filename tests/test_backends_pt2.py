@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from segdeploy.backends.loading import load_backend, read_card
-from segdeploy.backends.pt2_file import CONFIGS, MODEL, SAMPLES, read_texts
+from segdeploy.backends.torch_metadata import CONFIGS, MODEL, SAMPLES
+from segdeploy.backends.torch_metadata import read_program_texts as read_texts
 from segdeploy.errors import ModelError
 
 Change = Callable[[dict[str, bytes]], None]
@@ -18,7 +19,9 @@ Change = Callable[[dict[str, bytes]], None]
 def changed(source: Path, target: Path, change: Change) -> Path:
     """Write an archive again with other entries, by their names without the topmost folder."""
     with zipfile.ZipFile(source) as archive:
-        entries = {entry.filename.partition("/")[2]: archive.read(entry) for entry in archive.infolist()}
+        entries = {
+            entry.filename.partition("/")[2]: archive.read(entry) for entry in archive.infolist()
+        }
     change(entries)
     with zipfile.ZipFile(target, "w") as archive:
         for name, content in entries.items():
@@ -58,7 +61,10 @@ def size(text: str) -> Change:
     [
         (entry("data/aotinductor/model/x.so", b"code"), "an entry 'data/aotinductor/model/x.so'"),
         (entry("data/weights/model.pt", b"a pickle"), "an entry 'data/weights/model.pt'"),
-        (entry("data/constants/custom_obj_0", b"a pickle"), "an entry 'data/constants/custom_obj_0'"),
+        (
+            entry("data/constants/custom_obj_0", b"a pickle"),
+            "an entry 'data/constants/custom_obj_0'",
+        ),
         (entry(SAMPLES, b"a pickle"), "an entry 'data/sample_inputs/model.pt'"),
         (first_weight(use_pickle=True), "a tensor with use_pickle 'True'"),
         (first_weight(path_name="opaque_obj_0"), "a tensor with path_name 'opaque_obj_0'"),
@@ -71,18 +77,27 @@ def size(text: str) -> Change:
         (size("Symbol('x y')"), "a size"),
     ],
 )
-def test_archive_that_could_execute_something_is_refused(artifacts: Path, tmp_path: Path, change: Change, what: str) -> None:
+def test_archive_that_could_execute_something_is_refused(
+    artifacts: Path, tmp_path: Path, change: Change, what: str
+) -> None:
     """PyTorch's reader unpickles, looks up and evaluates what a file asks for; so a file may not ask."""
     path = changed(artifacts / "best.pt2", tmp_path / "sly.pt2", change)
 
-    with pytest.raises(ModelError, match=r"which PyTorch might execute, and was not loaded") as caught:
+    with pytest.raises(
+        ModelError, match=r"which PyTorch might execute, and was not loaded"
+    ) as caught:
         load_backend(path, device="cpu")
 
     assert what in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "text", ["Symbol('s40', positive=True, integer=True)", "Add(Mul(Integer(2), FloorDiv(Symbol('s7'), Integer(16))), Integer(-1))", "s0"]
+    "text",
+    [
+        "Symbol('s40', positive=True, integer=True)",
+        "Add(Mul(Integer(2), FloorDiv(Symbol('s7'), Integer(16))), Integer(-1))",
+        "s0",
+    ],
 )
 def test_sums_are_sizes(artifacts: Path, tmp_path: Path, text: str) -> None:
     """A dynamic file computes its sizes."""
@@ -93,7 +108,9 @@ def test_sums_are_sizes(artifacts: Path, tmp_path: Path, text: str) -> None:
 
 def test_archive_without_a_program_is_refused(artifacts: Path, tmp_path: Path) -> None:
     """A TorchScript file is a ZIP archive too."""
-    path = changed(artifacts / "best.pt2", tmp_path / "empty.pt2", lambda entries: entries.pop(MODEL) and None)
+    path = changed(
+        artifacts / "best.pt2", tmp_path / "empty.pt2", lambda entries: entries.pop(MODEL) and None
+    )
 
     with pytest.raises(ModelError, match="holds no exported program"):
         read_card(path)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segdeploy.benchmarks.boundary import BoundaryMatrix, band, reach
+from segdeploy.metrics.segmentation import BoundaryMatrix, band, reach
 
 VOID = 255
 
@@ -37,7 +37,9 @@ def test_band_is_what_eroding_each_class_by_itself_gives() -> None:
     found = band(mask, 2)
 
     for index in range(4):
-        own = cv2.copyMakeBorder((mask == index).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0,))
+        own = cv2.copyMakeBorder(
+            (mask == index).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0,)
+        )
         eroded = cv2.erode(own, np.ones((3, 3), np.uint8), iterations=2)[1:-1, 1:-1]
         assert ((mask == index) & found == ((mask == index) & (eroded == 0))).all()
 

@@ -11,22 +11,34 @@ import pytest
 
 from segdeploy.backends.base import Batch, Logits
 from segdeploy.backends.loading import read_card
-from segdeploy.benchmarks.box import DRAWN, fill, read_history, to_jpeg
-from segdeploy.benchmarks.box_files import check_sizes, judged_by, nobodys
-from segdeploy.benchmarks.comparison import Plan
-from segdeploy.benchmarks.weathers import fare
+from segdeploy.benchmarks.plan import Plan
+from segdeploy.benchmarks.release.bundle import (
+    DRAWN,
+    check_sizes,
+    fill,
+    judged_by,
+    nobodys,
+    read_history,
+    to_jpeg,
+)
+from segdeploy.benchmarks.release.model_card import fare
 from segdeploy.card import CARD_KEY, InputSpec, ModelCard, Training
-from segdeploy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from segdeploy.datasets.camvid import CLASSES
-from segdeploy.datasets.streets import Streets
+from segdeploy.datasets.formats.camvid import CLASSES
+from segdeploy.datasets.synthetic.dataset import Streets
 from segdeploy.errors import ConfigError, DataError, GateError, ModelError, SegdeployError
-from segdeploy.predictor import Predictor
-from segdeploy.scores import Scores
+from segdeploy.inference.predictor import Predictor
+from segdeploy.metrics.segmentation import Scores
+from segdeploy.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 TRAINING = Training(
     dataset="camvid",
     data_hash="abc",
-    recipe={"data": "/home/somebody/camvid", "weights_backbone": "imagenet", "lr": 0.1, "arguments": {"width": 4}},
+    recipe={
+        "data": "/home/somebody/camvid",
+        "weights_backbone": "imagenet",
+        "lr": 0.1,
+        "arguments": {"width": 4},
+    },
     versions={"torch": "2.9.0"},
     seed=7,
     epochs=2,
@@ -38,7 +50,11 @@ class Ground:
     """A backend that sees sky in the upper half, and road in the lower."""
 
     device = "fake cpu"
-    card = ModelCard(architecture="fake", classes=CLASSES, input=InputSpec(height=8, width=8, mean=(0, 0, 0), std=(1, 1, 1)))
+    card = ModelCard(
+        architecture="fake",
+        classes=CLASSES,
+        input=InputSpec(height=8, width=8, mean=(0, 0, 0), std=(1, 1, 1)),
+    )
 
     def run(self, batch: Batch) -> Logits:
         logits = np.zeros((len(batch), 11, 8, 8), np.float32)
@@ -61,7 +77,9 @@ def test_nobodys_folders_travel_with_the_weights(trained: Path) -> None:
     cleaned = nobodys(load_checkpoint(trained / "best.pt"), "c0ffee").card.training
 
     assert cleaned == replace(
-        TRAINING, commit="c0ffee", recipe={"data": "", "weights_backbone": "imagenet", "lr": 0.1, "arguments": {"width": 4}}
+        TRAINING,
+        commit="c0ffee",
+        recipe={"data": "", "weights_backbone": "imagenet", "lr": 0.1, "arguments": {"width": 4}},
     )
 
 
@@ -70,7 +88,9 @@ def test_a_commit_that_is_known_stays(trained: Path) -> None:
     loaded = load_checkpoint(trained / "best.pt")
     known = replace(loaded, card=replace(loaded.card, training=replace(TRAINING, commit="beef")))
 
-    assert nobodys(known, "c0ffee").card.training == replace(nobodys(loaded, "").card.training, commit="beef")
+    assert nobodys(known, "c0ffee").card.training == replace(
+        nobodys(loaded, "").card.training, commit="beef"
+    )
 
 
 def test_weights_of_unknown_origin_are_refused(checkpoint_folder: Path) -> None:
@@ -82,7 +102,10 @@ def test_weights_of_unknown_origin_are_refused(checkpoint_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("sizes", "sentence"),
     [
-        ({"street": 9_000_000, "street-int8": 5_400_000}, "street-int8 has 5.1 MiB and may have 5;"),
+        (
+            {"street": 9_000_000, "street-int8": 5_400_000},
+            "street-int8 has 5.1 MiB and may have 5;",
+        ),
         ({"street": 13_000_000, "street-int8": 4_000_000}, "the box has 16.2 MiB and may have 16;"),
     ],
 )
@@ -106,7 +129,10 @@ def test_the_worst_scene_is_shown() -> None:
 
     found = fare([network, network], scenes, lambda _: None)
 
-    rights = [float((network.mask(scenes[index].image) == scenes[index].mask).mean()) for index in range(3)]
+    rights = [
+        float((network.mask(scenes[index].image) == scenes[index].mask).mean())
+        for index in range(3)
+    ]
     assert found.scores[0] == found.scores[1]
     assert found.scores[0].pixel_accuracy == pytest.approx(sum(rights) / 3)
     assert found.worst.name in scenes.names
@@ -118,7 +144,9 @@ def test_scores_of_known_pictures_need_a_judge(trained: Path) -> None:
     card = load_checkpoint(trained / "best.pt").card
     final = replace(card, training=replace(TRAINING, recipe={**TRAINING.recipe, "final": True}))
     scores = Scores(miou=0.5, pixel_accuracy=0.5, dice=0.5, iou=(0.5,) * 11, pixels=9)
-    save_checkpoint(trained / "judge.pt", Checkpoint(card=replace(card, scores=scores), weights={}, state={}))
+    save_checkpoint(
+        trained / "judge.pt", Checkpoint(card=replace(card, scores=scores), weights={}, state={})
+    )
 
     assert judged_by(card, None) is None
     assert judged_by(final, trained / "judge.pt").scores == scores
@@ -137,18 +165,46 @@ def test_fills_the_box(trained: Path, artifacts: Path, tiny_camvid: Path) -> Non
     def export(arguments: Sequence[str]) -> str:
         asked.append(arguments)
         model = onnx.load(artifacts / "best.onnx")
-        card = replace(read_card(artifacts / "best.onnx"), training=load_checkpoint(Path(arguments[2])).card.training)
+        card = replace(
+            read_card(artifacts / "best.onnx"),
+            training=load_checkpoint(Path(arguments[2])).card.training,
+        )
         onnx.helper.set_model_props(model, {CARD_KEY: card.to_json()})
         onnx.save(model, arguments[arguments.index("--output-file") + 1])
         return ""
 
-    plan = Plan(artifacts=(), dataset="camvid", data=tiny_camvid, split="val", pictures=None, runs=1, warm_up=0, rounds=1)
+    plan = Plan(
+        artifacts=(),
+        dataset="camvid",
+        data=tiny_camvid,
+        split="val",
+        pictures=None,
+        runs=1,
+        warm_up=0,
+        rounds=1,
+    )
     assets, pictures = trained / "assets", trained / "drawn"
 
-    fill(trained / "best.pt", trained / "results.csv", plan, commit="c0ffee", scenes=1, assets=assets, pictures=pictures, run=export)
+    fill(
+        trained / "best.pt",
+        trained / "results.csv",
+        plan,
+        commit="c0ffee",
+        scenes=1,
+        assets=assets,
+        pictures=pictures,
+        run=export,
+    )
 
-    assert [arguments[arguments.index("--precision") + 1] for arguments in asked] == ["fp32", "int8"]
-    assert sorted(path.name for path in assets.iterdir()) == ["MODEL_CARD.md", "street-int8.onnx", "street.onnx"]
+    assert [arguments[arguments.index("--precision") + 1] for arguments in asked] == [
+        "fp32",
+        "int8",
+    ]
+    assert sorted(path.name for path in assets.iterdir()) == [
+        "MODEL_CARD.md",
+        "street-int8.onnx",
+        "street.onnx",
+    ]
     assert sorted(path.stem for path in pictures.iterdir()) == sorted(["street", *DRAWN])
     page = (assets / "MODEL_CARD.md").read_text()
     assert "| 2 | 1.250 | 75.00% | 50.00% |" in page
@@ -170,7 +226,16 @@ def test_a_failure_leaves_the_old_box(trained: Path, tiny_camvid: Path) -> None:
         msg = "int8 spoils this network"
         raise SegdeployError(msg)
 
-    plan = Plan(artifacts=(), dataset="camvid", data=tiny_camvid, split="val", pictures=None, runs=1, warm_up=0, rounds=1)
+    plan = Plan(
+        artifacts=(),
+        dataset="camvid",
+        data=tiny_camvid,
+        split="val",
+        pictures=None,
+        runs=1,
+        warm_up=0,
+        rounds=1,
+    )
     with pytest.raises(SegdeployError, match="int8 spoils"):
         fill(
             trained / "best.pt",
@@ -191,4 +256,8 @@ def test_drawings_are_jpeg() -> None:
     """Whatever is drawn can be read again."""
     picture = np.full((8, 12, 3), 200, np.uint8)
 
-    assert cv2.imdecode(np.frombuffer(to_jpeg(picture), np.uint8), cv2.IMREAD_COLOR).shape == (8, 12, 3)
+    assert cv2.imdecode(np.frombuffer(to_jpeg(picture), np.uint8), cv2.IMREAD_COLOR).shape == (
+        8,
+        12,
+        3,
+    )

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from segdeploy.benchmarks.classes import check_classes, other_names
 from segdeploy.benchmarks.command import benchmark
+from segdeploy.benchmarks.measure.accuracy import check_classes, other_names
 from segdeploy.card import LabelClass
-from segdeploy.checkpoint import load_checkpoint, save_checkpoint
 from segdeploy.errors import ModelError
+from segdeploy.models.checkpoint import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture
@@ -18,22 +18,32 @@ def turned(artifacts: Path, tmp_path: Path) -> Path:
     """The checkpoint with its classes in the reverse order."""
     checkpoint = load_checkpoint(artifacts / "best.pt")
     path = tmp_path / "turned.pt"
-    save_checkpoint(path, replace(checkpoint, card=replace(checkpoint.card, classes=checkpoint.card.classes[::-1])))
+    save_checkpoint(
+        path,
+        replace(checkpoint, card=replace(checkpoint.card, classes=checkpoint.card.classes[::-1])),
+    )
     return path
 
 
-def test_other_classes_than_the_references_are_refused(artifacts: Path, turned: Path, tmp_path: Path) -> None:
+def test_other_classes_than_the_references_are_refused(
+    artifacts: Path, turned: Path, tmp_path: Path
+) -> None:
     """As many classes in another order would be told as a network that went wrong; a damaged file is a row that fails later."""
     (tmp_path / "broken.onnx").write_bytes(b"no protobuf")
     files = [str(artifacts / "best.onnx"), str(turned), str(tmp_path / "broken.onnx")]
 
-    result = CliRunner().invoke(benchmark, [*files, "--dataset", "streets", "--output", str(tmp_path / "out")])
+    result = CliRunner().invoke(
+        benchmark, [*files, "--dataset", "streets", "--output", str(tmp_path / "out")]
+    )
 
     assert isinstance(result.exception, ModelError)
     assert "best.onnx knows Sky, " in str(result.exception)
     assert f"{turned} Bicyclist, " in str(result.exception)
     check_classes([artifacts / "best.onnx", turned], None)
-    check_classes([artifacts / "best.onnx", artifacts / "best.pt", tmp_path / "broken.onnx"], artifacts / "best.pt")
+    check_classes(
+        [artifacts / "best.onnx", artifacts / "best.pt", tmp_path / "broken.onnx"],
+        artifacts / "best.pt",
+    )
 
 
 def test_other_names_than_the_datas_are_told(artifacts: Path, turned: Path) -> None:

@@ -8,15 +8,32 @@ import pytest
 from click.testing import CliRunner
 
 from segdeploy.benchmarks.command import benchmark
-from segdeploy.benchmarks.process import apart, death, serve
-from segdeploy.benchmarks.report import Report
+from segdeploy.benchmarks.measure.process import apart, death, serve
+from segdeploy.benchmarks.results.report import Report
 from segdeploy.errors import ConfigError, DataError, ModelError, SegdeployError
 
-FEW = ["--dataset", "streets", "--pictures", "2", "--runs", "2", "--warm-up", "1", "--rounds", "1", "--threads", "1", "--device", "cpu"]
+FEW = [
+    "--dataset",
+    "streets",
+    "--pictures",
+    "2",
+    "--runs",
+    "2",
+    "--warm-up",
+    "1",
+    "--rounds",
+    "1",
+    "--threads",
+    "1",
+    "--device",
+    "cpu",
+]
 
 
 @pytest.mark.slow
-def test_compares_with_the_checkpoint(artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compares_with_the_checkpoint(
+    artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was exported answers as PyTorch, and a damaged file is a row that fails with exit code 1."""
     monkeypatch.chdir(tmp_path)
     broken = tmp_path / "broken.onnx"
@@ -29,7 +46,11 @@ def test_compares_with_the_checkpoint(artifacts: Path, tmp_path: Path, monkeypat
     assert isinstance(result.exception, SegdeployError)
     assert result.exception.exit_code == 1
     assert "1 of 3 artifacts failed (broken.onnx: " in str(result.exception)
-    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json", "report.md"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
     report = Report.from_json((folder / "report.json").read_text(), source="report.json")
     assert json.loads(result.stdout) == json.loads((folder / "report.json").read_text())
     assert report.reference == "best.pt"
@@ -52,7 +73,11 @@ def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
     video = real / "video" / "odd_size_vp9.webm"
     named = str(artifacts / "best.onnx")
 
-    result = CliRunner().invoke(benchmark, [named, *FEW, "--video", str(video), "--output", str(tmp_path / "out")], catch_exceptions=False)
+    result = CliRunner().invoke(
+        benchmark,
+        [named, *FEW, "--video", str(video), "--output", str(tmp_path / "out")],
+        catch_exceptions=False,
+    )
 
     report = Report.from_json((tmp_path / "out" / "report.json").read_text(), source="report.json")
     ((_, figures),) = report.measured
@@ -77,17 +102,54 @@ def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
         (["best.onnx", "./best.onnx", "--dataset", "streets"], ConfigError, "named twice"),
         (["best.onnx", "--dataset", "streets", "--all"], ConfigError, "name a .pt file too"),
         (["best.onnx", "--dataset", "streets", "--loader"], ConfigError, "--loader reads a folder"),
-        (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt"], ConfigError, "belong together"),
-        (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", "p95"], ConfigError, "is no limit"),
-        (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", ""], ConfigError, "'' is no limit"),
-        (["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", "p95=+9%"], DataError, "is no report"),
-        (["best.onnx", "--dataset", "streets", "--baseline", "nowhere", "--fail-on", "p95=+9%"], DataError, "cannot be read"),
+        (
+            ["best.onnx", "--dataset", "streets", "--baseline", "notes.txt"],
+            ConfigError,
+            "belong together",
+        ),
+        (
+            ["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", "p95"],
+            ConfigError,
+            "is no limit",
+        ),
+        (
+            ["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", ""],
+            ConfigError,
+            "'' is no limit",
+        ),
+        (
+            [
+                "best.onnx",
+                "--dataset",
+                "streets",
+                "--baseline",
+                "notes.txt",
+                "--fail-on",
+                "p95=+9%",
+            ],
+            DataError,
+            "is no report",
+        ),
+        (
+            ["best.onnx", "--dataset", "streets", "--baseline", "nowhere", "--fail-on", "p95=+9%"],
+            DataError,
+            "cannot be read",
+        ),
         (["best.onnx", "--dataset", "streets", "--name", "a/b"], ConfigError, "a/b"),
-        (["best.onnx", "--dataset", "streets", "--name", "a", "--output", "b"], ConfigError, "--name"),
+        (
+            ["best.onnx", "--dataset", "streets", "--name", "a", "--output", "b"],
+            ConfigError,
+            "--name",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_at_the_door(
-    artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], error: type[SegdeployError], message: str
+    artifacts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    error: type[SegdeployError],
+    message: str,
 ) -> None:
     """Minutes of measuring must not end with a wrong option; nothing is left behind."""
     monkeypatch.chdir(tmp_path)
@@ -133,4 +195,4 @@ def test_serve_hands_back_a_result_or_a_reason(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_order_that_a_module_does_not_know_is_told() -> None:
     """The last line of the traceback names what went wrong."""
-    assert apart("row", {"what": 1}) == "its process failed: KeyError: 'way'"
+    assert apart("measure.worker:serve_round", {"what": 1}) == "its process failed: KeyError: 'way'"

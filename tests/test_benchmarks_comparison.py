@@ -8,27 +8,43 @@ import numpy as np
 import pytest
 
 from segdeploy import datasets
+from segdeploy.arrays import Mask
 from segdeploy.backends.base import Batch, Logits
-from segdeploy.benchmarks.accuracy import judge
-from segdeploy.benchmarks.comparison import Plan, artifact_names, compare, reference_of, ways_of
-from segdeploy.benchmarks.energy import Meter
-from segdeploy.benchmarks.figures import Round, Setting, Video
-from segdeploy.benchmarks.film import Film
-from segdeploy.benchmarks.latency import Latency
-from segdeploy.benchmarks.rounds import MOST, Outcome, Workers, in_turns, measure_all, repeat_until_stable
-from segdeploy.benchmarks.row import Task, answer_name, batches, chosen, measure_round, write_answers
-from segdeploy.benchmarks.subject import Subject, ours
-from segdeploy.benchmarks.way import Way
+from segdeploy.benchmarks.measure.accuracy import judge
+from segdeploy.benchmarks.measure.energy import Meter
+from segdeploy.benchmarks.measure.rounds import (
+    MOST,
+    Outcome,
+    Workers,
+    in_turns,
+    measure_all,
+    repeat_until_stable,
+)
+from segdeploy.benchmarks.measure.subject import Subject, ours
+from segdeploy.benchmarks.measure.video_worker import Film
+from segdeploy.benchmarks.measure.worker import (
+    Task,
+    answer_name,
+    batches,
+    chosen,
+    measure_round,
+    write_answers,
+)
+from segdeploy.benchmarks.plan import Plan, artifact_names, compare, reference_of, ways_of
+from segdeploy.benchmarks.results.latency import Latency
+from segdeploy.benchmarks.results.row import Round, Setting, Video
+from segdeploy.benchmarks.results.variant import Way
 from segdeploy.card import InputSpec, ModelCard
-from segdeploy.datasets.sample import Dataset
+from segdeploy.datasets.dataset import Dataset
 from segdeploy.errors import ConfigError
-from segdeploy.pictures import write_picture
-from segdeploy.scores import Mask
-from segdeploy.video.times import StageTime, StageTimes
+from segdeploy.imaging.io import write_picture
+from segdeploy.video.profiler import StageTime, StageTimes
 
 ROAD, CAR, VOID = 3, 8, 255
 WAIT = StageTime(p50=0.01, p95=0.02, total=1.0)
-TIMES = StageTimes(frames=100, wall=2.0, decode=WAIT, prepare=WAIT, infer=WAIT, mask=WAIT, draw=WAIT, encode=WAIT)
+TIMES = StageTimes(
+    frames=100, wall=2.0, decode=WAIT, prepare=WAIT, infer=WAIT, mask=WAIT, draw=WAIT, encode=WAIT
+)
 VIDEO = Video(times=TIMES, flicker=0.01)
 
 
@@ -57,8 +73,16 @@ def task(**changes: object) -> Task:
 
 def round_of(milliseconds: float, peak: int | None = 1000) -> Round:
     latency = Latency(rounds=((milliseconds, milliseconds),))
-    setting = Setting(architecture="fake", precision="fp32", input=(12, 16), device="fake cpu", threads=2)
-    return Round(setting=setting, cold_start=10 * milliseconds, latency=latency, network=latency, peak_memory=peak)
+    setting = Setting(
+        architecture="fake", precision="fp32", input=(12, 16), device="fake cpu", threads=2
+    )
+    return Round(
+        setting=setting,
+        cold_start=10 * milliseconds,
+        latency=latency,
+        network=latency,
+        peak_memory=peak,
+    )
 
 
 def silent(device: str) -> Meter:
@@ -84,7 +108,9 @@ def files(folder: Path, *names: str) -> list[Path]:
     return [folder / name for name in names]
 
 
-def answering(dataset: Dataset, answer: Callable[[str, Mask], Mask]) -> Callable[[Task], Round | str]:
+def answering(
+    dataset: Dataset, answer: Callable[[str, Mask], Mask]
+) -> Callable[[Task], Round | str]:
     """A worker that writes `answer(artifact, truth)` as its masks, and fails on what is called broken."""
 
     def once(order: Task) -> Round | str:
@@ -93,7 +119,9 @@ def answering(dataset: Dataset, answer: Callable[[str, Mask], Mask]) -> Callable
             return "it is broken"
         if order.answers is not None:
             for index in range(len(dataset)):
-                write_picture(Path(order.answers) / answer_name(index), answer(name, dataset[index].mask))
+                write_picture(
+                    Path(order.answers) / answer_name(index), answer(name, dataset[index].mask)
+                )
         return round_of(20.0 if name.endswith(".pt") else 5.0)
 
     return once
@@ -126,8 +154,13 @@ def test_row_that_failed_is_left_out_of_later_rounds() -> None:
     assert told == ["a", "b", "b", "a"]
 
 
-@pytest.mark.parametrize(("count", "pictures", "indices"), [(3, None, [0, 1, 2]), (10, 4, [0, 2, 5, 7]), (2, 9, [0, 1]), (0, None, [])])
-def test_pictures_are_chosen_over_the_whole_split(count: int, pictures: int | None, indices: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("count", "pictures", "indices"),
+    [(3, None, [0, 1, 2]), (10, 4, [0, 2, 5, 7]), (2, 9, [0, 1]), (0, None, [])],
+)
+def test_pictures_are_chosen_over_the_whole_split(
+    count: int, pictures: int | None, indices: list[int]
+) -> None:
     """The first ones of a drive look all the same."""
     assert list(chosen(count, pictures)) == indices
 
@@ -138,11 +171,18 @@ def test_round_times_each_part_with_one_clock(tiny_camvid: Path) -> None:
     dataset = datasets.load("camvid", tiny_camvid, "val")
 
     # Reading takes from tick 0 to 1, and the first mask is there at tick 2: of 2 s since the start, 1 s was reading.
-    found = measure_round(road(dataset), dataset, task(), clock=lambda: float(next(ticks)), meter=silent)
+    found = measure_round(
+        road(dataset), dataset, task(), clock=lambda: float(next(ticks)), meter=silent
+    )
 
     assert found.cold_start == 1000.0
     assert found.latency.runs == found.network.runs == (1000.0, 1000.0)
-    assert (found.setting.device, found.setting.threads, found.setting.input, found.energy) == ("fake cpu", 2, (12, 16), {})
+    assert (found.setting.device, found.setting.threads, found.setting.input, found.energy) == (
+        "fake cpu",
+        2,
+        (12, 16),
+        {},
+    )
 
 
 def test_round_survives_json(tiny_camvid: Path) -> None:
@@ -171,7 +211,12 @@ def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -
     dataset = datasets.load("camvid", tiny_camvid, "val")
     masks = [dataset[index].mask for index in range(3)]
     right = answering(
-        dataset, lambda name, truth: np.where(truth == VOID, 0, truth).astype(np.uint8) if name.endswith(".pt") else roads(name, truth)
+        dataset,
+        lambda name, truth: (
+            np.where(truth == VOID, 0, truth).astype(np.uint8)
+            if name.endswith(".pt")
+            else roads(name, truth)
+        ),
     )
     (tmp_path / "work").mkdir()
 
@@ -190,17 +235,23 @@ def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -
     assert base.accuracy.labels is not None
     assert base.accuracy.labels.overall == 1.0
     assert figures.accuracy.labels is not None
-    assert figures.accuracy.labels.overall == pytest.approx(np.mean([mask == ROAD for mask in masks]))
+    assert figures.accuracy.labels.overall == pytest.approx(
+        np.mean([mask == ROAD for mask in masks])
+    )
     assert figures.latency.rounds == ((5.0, 5.0), (5.0, 5.0))
     assert figures.cold_start.runs == (50.0, 50.0)
     assert report.pictures == ("0", "1", "2")
     shares = [float(np.mean(mask == ROAD)) for mask in masks]
     assert figures.accuracy.worst == tuple(str(index) for index in np.argsort(shares)[:2])
-    assert [(pair.row, pair.against, pair.picture) for pair in pairs] == [("a.onnx", "b.pt", name) for name in figures.accuracy.worst]
+    assert [(pair.row, pair.against, pair.picture) for pair in pairs] == [
+        ("a.onnx", "b.pt", name) for name in figures.accuracy.worst
+    ]
     assert all(side.startswith(b"\xff\xd8") for pair in pairs for side in (pair.left, pair.right))
 
 
-def test_loops_of_others_are_compared_with_the_first_artifact(tiny_camvid: Path, tmp_path: Path) -> None:
+def test_loops_of_others_are_compared_with_the_first_artifact(
+    tiny_camvid: Path, tmp_path: Path
+) -> None:
     """Without a base their rows would be bare times; a library's own network has no file whose size could be told."""
     (tmp_path / "work").mkdir()
     worker = answering(datasets.load("camvid", tiny_camvid, "val"), roads)
@@ -212,7 +263,11 @@ def test_loops_of_others_are_compared_with_the_first_artifact(tiny_camvid: Path,
 
     assert report.reference == "a.onnx"
     assert [report.speedup(figures) for _, figures in report.measured] == [(1.0, 1.0)] * 3
-    assert [(row.name, row.size) for row in report.rows] == [("a.onnx", 5), ("onnxruntime loop", 5), ("ultralytics", None)]
+    assert [(row.name, row.size) for row in report.rows] == [
+        ("a.onnx", 5),
+        ("onnxruntime loop", 5),
+        ("ultralytics", None),
+    ]
     assert reference_of(replace(asked, peers=())) is None
 
 
@@ -250,13 +305,20 @@ def test_video_is_run_after_the_rounds(tiny_camvid: Path, tmp_path: Path) -> Non
     )  # fmt: skip
 
     assert shown == ["a.onnx", "b.torchscript"]
-    assert [(row.name, row.error) for row in report.failed] == [("broken.pt", "it is broken"), ("b.torchscript", "no frame fits")]
+    assert [(row.name, row.error) for row in report.failed] == [
+        ("broken.pt", "it is broken"),
+        ("b.torchscript", "no frame fits"),
+    ]
     assert report.measured[0][1].video == VIDEO
 
 
 def test_names_tell_files_apart() -> None:
     """Two runs have a best.onnx each."""
-    assert artifact_names([Path("x/best.onnx"), Path("y/best.onnx"), Path("best.pt")]) == ["x/best.onnx", "y/best.onnx", "best.pt"]
+    assert artifact_names([Path("x/best.onnx"), Path("y/best.onnx"), Path("best.pt")]) == [
+        "x/best.onnx",
+        "y/best.onnx",
+        "best.pt",
+    ]
 
 
 def test_file_that_is_named_twice_is_refused() -> None:
@@ -269,7 +331,14 @@ def test_every_way_is_a_row_that_its_name_tells(tmp_path: Path) -> None:
     """What all rows share stands in none of their names; a runtime that does not run a file's kind is left out for it."""
     names = files(tmp_path, "a.onnx", "b.pt")
 
-    asked = plan(names, tmp_path, backends=("onnxruntime", "torch"), threads=(1, 2), batches=(4,), sizes=(None, (24, 32)))
+    asked = plan(
+        names,
+        tmp_path,
+        backends=("onnxruntime", "torch"),
+        threads=(1, 2),
+        batches=(4,),
+        sizes=(None, (24, 32)),
+    )
 
     ways = ways_of(asked)
     assert list(ways) == [
@@ -278,8 +347,15 @@ def test_every_way_is_a_row_that_its_name_tells(tmp_path: Path) -> None:
         for threads in ("1 thread", "2 threads")
         for size in ("own size", "24x32")
     ]
-    assert ways["b.pt, 2 threads, 24x32"] == Way(artifact=str(names[1]), backend="torch", threads=2, batch=4, size=(24, 32))
-    assert list(ways_of(plan(names, tmp_path, batches=(1, 8)))) == ["a.onnx, batch 1", "a.onnx, batch 8", "b.pt, batch 1", "b.pt, batch 8"]
+    assert ways["b.pt, 2 threads, 24x32"] == Way(
+        artifact=str(names[1]), backend="torch", threads=2, batch=4, size=(24, 32)
+    )
+    assert list(ways_of(plan(names, tmp_path, batches=(1, 8)))) == [
+        "a.onnx, batch 1",
+        "a.onnx, batch 8",
+        "b.pt, batch 1",
+        "b.pt, batch 8",
+    ]
 
 
 def test_rounds_are_repeated_until_the_median_is_known() -> None:
@@ -292,11 +368,23 @@ def test_rounds_are_repeated_until_the_median_is_known() -> None:
         assert order.answers is None
         return round_of(10.0 if name == "steady" else 10.0 + 5 * (len(done) % 2))
 
-    tasks = {name: task(way=Way(artifact=name), answers="there") for name in ("steady", "restless", "failed")}
-    begun = {name: Outcome(rounds=(round_of(10.0), round_of(10.0 if name == "steady" else 16.0))) for name in ("steady", "restless")}
-    outcomes = repeat_until_stable(tasks, {**begun, "failed": Outcome(error="no")}, once=once, on_round=lambda name: None)
+    tasks = {
+        name: task(way=Way(artifact=name), answers="there")
+        for name in ("steady", "restless", "failed")
+    }
+    begun = {
+        name: Outcome(rounds=(round_of(10.0), round_of(10.0 if name == "steady" else 16.0)))
+        for name in ("steady", "restless")
+    }
+    outcomes = repeat_until_stable(
+        tasks, {**begun, "failed": Outcome(error="no")}, once=once, on_round=lambda name: None
+    )
 
-    assert {name: len(found.rounds) for name, found in outcomes.items()} == {"steady": 2, "restless": MOST, "failed": 0}
+    assert {name: len(found.rounds) for name, found in outcomes.items()} == {
+        "steady": 2,
+        "restless": MOST,
+        "failed": 0,
+    }
     assert set(done) == {"restless"}
 
 
@@ -312,19 +400,26 @@ def test_batch_is_timed_whole(tiny_camvid: Path) -> None:
     ticks = iter(range(100))
     dataset = datasets.load("camvid", tiny_camvid, "val")
 
-    found = measure_round(road(dataset, batch=4), dataset, task(), clock=lambda: float(next(ticks)), meter=silent)
+    found = measure_round(
+        road(dataset, batch=4), dataset, task(), clock=lambda: float(next(ticks)), meter=silent
+    )
 
     assert found.setting.batch == 4
     assert found.latency.runs == (1000.0, 1000.0)
 
 
 @pytest.mark.parametrize(
-    ("dynamic", "size", "message"), [(False, (24, 32), "export it with --dynamic"), (True, (23, 32), "multiples of 4")]
+    ("dynamic", "size", "message"),
+    [(False, (24, 32), "export it with --dynamic"), (True, (23, 32), "multiples of 4")],
 )
-def test_size_that_the_file_cannot_have_is_refused(tiny_camvid: Path, *, dynamic: bool, size: tuple[int, int], message: str) -> None:
+def test_size_that_the_file_cannot_have_is_refused(
+    tiny_camvid: Path, *, dynamic: bool, size: tuple[int, int], message: str
+) -> None:
     """It is a row that says so."""
     backend = Road(datasets.load("camvid", tiny_camvid, "val"))
-    backend.card = replace(backend.card, input=replace(backend.card.input, dynamic=dynamic, stride=4))
+    backend.card = replace(
+        backend.card, input=replace(backend.card.input, dynamic=dynamic, stride=4)
+    )
 
     with pytest.raises(ConfigError, match=message):
         Way(artifact="a.onnx", size=size).sized(backend)
@@ -337,5 +432,10 @@ def test_dynamic_file_is_fed_the_size_that_was_asked_for(tiny_camvid: Path) -> N
 
     sized = Way(artifact="a.onnx", size=(24, 32)).sized(backend)
 
-    assert ours(sized, Way(artifact="a.onnx")).prepare([np.zeros((5, 7, 3), np.uint8)]).shape == (1, 24, 32, 3)
+    assert ours(sized, Way(artifact="a.onnx")).prepare([np.zeros((5, 7, 3), np.uint8)]).shape == (
+        1,
+        24,
+        32,
+        3,
+    )
     assert Way(artifact="a.onnx", size=(12, 16)).sized(backend) is backend

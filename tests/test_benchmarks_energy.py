@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segdeploy.benchmarks.energy import Meter, card_counter, meter_of, processor_counters
+from segdeploy.benchmarks.measure.energy import Meter, card_counter, meter_of, processor_counters
 
 
 def rapl(root: Path, name: str, energy: int, most: int = 1_000_000) -> Path:

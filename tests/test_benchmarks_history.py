@@ -7,14 +7,20 @@ import pytest
 from click.testing import CliRunner
 
 from segdeploy.benchmarks.command import benchmark
-from segdeploy.benchmarks.history import MEASURES, change, lines_of, read_history, to_page
+from segdeploy.benchmarks.report.history import MEASURES, change, lines_of, read_history, to_page
 from segdeploy.errors import DataError, SegdeployError
 
 from .test_benchmarks_report import REPORT, Page, figures_of, row_of
 
-OLD = replace(REPORT, created="2026-01-01T00:00:00+00:00", rows=(row_of("best.onnx", figures_of(50.0, miou=0.5)),))
+OLD = replace(
+    REPORT,
+    created="2026-01-01T00:00:00+00:00",
+    rows=(row_of("best.onnx", figures_of(50.0, miou=0.5)),),
+)
 NEW = replace(
-    REPORT, created="2026-02-01T00:00:00+00:00", rows=(row_of("best.onnx", figures_of(40.0)), row_of("other.onnx", figures_of(9.0)))
+    REPORT,
+    created="2026-02-01T00:00:00+00:00",
+    rows=(row_of("best.onnx", figures_of(40.0)), row_of("other.onnx", figures_of(9.0))),
 )
 
 
@@ -45,8 +51,18 @@ def test_row_is_a_line_through_reports() -> None:
     """From 50 to 40 ms, and from 50 to 60% mIoU; memory stayed."""
     first, second = lines_of([OLD, NEW])
 
-    assert (first.name, len(first.points), second.name, len(second.points)) == ("best.onnx", 2, "other.onnx", 1)
-    assert [change(measure, first) for measure in MEASURES] == ["50.0 ms → 40.0 ms", "50.0 ms → 40.0 ms", "50.00% → 60.00%", "250 MB"]
+    assert (first.name, len(first.points), second.name, len(second.points)) == (
+        "best.onnx",
+        2,
+        "other.onnx",
+        1,
+    )
+    assert [change(measure, first) for measure in MEASURES] == [
+        "50.0 ms → 40.0 ms",
+        "50.0 ms → 40.0 ms",
+        "50.00% → 60.00%",
+        "250 MB",
+    ]
 
 
 def test_times_of_two_machines_are_two_lines() -> None:
@@ -74,14 +90,19 @@ def test_page_draws_every_measure(tmp_path: Path) -> None:
 
 def test_command_writes_the_page_and_measures_nothing(tmp_path: Path) -> None:
     """It stands beside the reports, or where it was asked to."""
-    result = CliRunner().invoke(benchmark, ["--history", str(folder_of(tmp_path))], catch_exceptions=False)
+    result = CliRunner().invoke(
+        benchmark, ["--history", str(folder_of(tmp_path))], catch_exceptions=False
+    )
 
     assert result.stdout.strip() == str(tmp_path / "history.html")
     assert (tmp_path / "history.html").exists()
     assert "left out: " in result.stderr
 
 
-@pytest.mark.parametrize(("arguments", "message"), [([], "name the files to measure"), (["--all"], "name the files to measure")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [([], "name the files to measure"), (["--all"], "name the files to measure")],
+)
 def test_nothing_to_measure_is_refused(arguments: list[str], message: str) -> None:
     """Files are needed unless a history is drawn."""
     result = CliRunner().invoke(benchmark, arguments)

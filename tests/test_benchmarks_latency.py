@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 
-from segdeploy.benchmarks.latency import Latency, measure
+from segdeploy.benchmarks.results.latency import Latency, measure
 
 
 def clock_of(seconds: Sequence[float]) -> Callable[[], float]:
@@ -45,7 +45,10 @@ def test_warm_up_runs_are_done_and_not_timed() -> None:
     assert latency.runs == (500.0, 700.0)
 
 
-@pytest.mark.parametrize(("share", "milliseconds"), [(0, 10.0), (25, 20.0), (50, 30.0), (90, 46.0), (95, 48.0), (99, 49.6), (100, 50.0)])
+@pytest.mark.parametrize(
+    ("share", "milliseconds"),
+    [(0, 10.0), (25, 20.0), (50, 30.0), (90, 46.0), (95, 48.0), (99, 49.6), (100, 50.0)],
+)
 def test_percentile_is_interpolated_between_runs(share: float, milliseconds: float) -> None:
     """Of five runs 10, 20 ... 50 the one at 90% lies at place 0.9 x 4 = 3.6, six tenths of the way from 40 to 50."""
     assert one_round(50.0, 10.0, 40.0, 20.0, 30.0).percentile(share) == pytest.approx(milliseconds)
@@ -58,7 +61,9 @@ def test_spread_is_the_quartiles_distance_over_the_median() -> None:
 
 def test_drift_is_the_distance_of_the_rounds_medians() -> None:
     """Medians 100, 110 and 90 with 100 for all: 20%."""
-    assert Latency(rounds=((99.0, 100.0, 101.0), (110.0,) * 3, (90.0,) * 3)).drift == pytest.approx(0.2)
+    assert Latency(rounds=((99.0, 100.0, 101.0), (110.0,) * 3, (90.0,) * 3)).drift == pytest.approx(
+        0.2
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,9 @@ def test_rounds_of_parts_stand_behind_each_other() -> None:
         ((40.0,), (40.0, 40.0)),
     ],
 )
-def test_interval_of_the_median_is_the_bootstraps(runs: tuple[float, ...], interval: tuple[float, float]) -> None:
+def test_interval_of_the_median_is_the_bootstraps(
+    runs: tuple[float, ...], interval: tuple[float, float]
+) -> None:
     """Samples are drawn from the runs with replacement; 2.5% of their medians lie beyond each bound."""
     assert one_round(*runs).interval(50) == interval
 
@@ -129,7 +136,9 @@ def test_interval_is_the_same_every_time() -> None:
     values = (10.0, 11.0, 15.0, 12.0)
 
     assert one_round(*values).interval(95) == one_round(*values).interval(95)
-    assert (one_round(*values).resampled(50, seed=1) != one_round(*values).resampled(50, seed=2)).any()
+    assert (
+        one_round(*values).resampled(50, seed=1) != one_round(*values).resampled(50, seed=2)
+    ).any()
 
 
 def test_rate_counts_the_slow_runs_too() -> None:
@@ -147,7 +156,7 @@ def test_summary_holds_percentiles_and_their_intervals() -> None:
 
 WORK = """
 import cv2, numpy as np
-from segdeploy.benchmarks.latency import measure
+from segdeploy.benchmarks.results.latency import measure
 cv2.setNumThreads(1)
 picture = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
 act = lambda run: cv2.GaussianBlur(picture, (0, 0), 5)
@@ -161,7 +170,9 @@ print(sum(latency.runs) / 1000, flush=True)
 
 def seen_from_outside() -> float:
     """Let a process measure itself while this one holds a watch, and give what it says as a share of what was seen."""
-    with subprocess.Popen([sys.executable, "-c", WORK], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", WORK], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         start = time.perf_counter()

@@ -6,12 +6,10 @@ import pytest
 import torch
 
 from segdeploy import models
-from segdeploy.benchmarks.latency import Latency
-from segdeploy.benchmarks.network_row import work
-from segdeploy.benchmarks.networks import CANDIDATES, in_markdown, timed
-from segdeploy.benchmarks.settled import Candidate
+from segdeploy.benchmarks.results.latency import Latency
+from segdeploy.benchmarks.studies.networks import CANDIDATES, Candidate, in_markdown, timed, work
 from segdeploy.errors import SegdeployError
-from segdeploy.models.cost import Cost
+from segdeploy.models.complexity import Cost
 
 
 def test_rows_are_named_by_what_differs() -> None:
@@ -34,11 +32,17 @@ def test_candidates_take_camvids_size(candidate: Candidate) -> None:
 def test_fastest_stands_first() -> None:
     """A reader looks for the fastest that is good enough."""
     cost = Cost(parameters=1_140_000, gflops=1.06, height=360, width=480, stride=8)
-    latencies = {"slow": Latency(rounds=((30.0, 40.0, 50.0),)), "fast": Latency(rounds=((3.0, 4.0, 5.0),))}
+    latencies = {
+        "slow": Latency(rounds=((30.0, 40.0, 50.0),)),
+        "fast": Latency(rounds=((3.0, 4.0, 5.0),)),
+    }
 
     lines = in_markdown({"slow": cost, "fast": cost}, latencies).splitlines()
 
-    assert lines[2:] == ["| fast | 1.14 M | 1.1 | 4.0 | 4.9 |", "| slow | 1.14 M | 1.1 | 40.0 | 49.0 |"]
+    assert lines[2:] == [
+        "| fast | 1.14 M | 1.1 | 4.0 | 4.9 |",
+        "| slow | 1.14 M | 1.1 | 40.0 | 49.0 |",
+    ]
 
 
 def test_row_times_a_network(artifacts: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.benchmarks.one_picture import compare, prepare, sentence
-from segdeploy.benchmarks.outside import call
+from segdeploy.benchmarks.measure.subcommands import call
+from segdeploy.benchmarks.studies.overhead import compare, prepare, sentence
 
 
 def test_ratio_is_that_of_rounds_side_by_side() -> None:
@@ -14,7 +14,10 @@ def test_ratio_is_that_of_rounds_side_by_side() -> None:
 
     said = sentence(spans, 2, (10, 20))
 
-    assert said == "10x20: PyTorch 80.0 ms, ONNX and Predictor 20.0 ms: 4.00 times as fast; 2 of 200 labels differ"
+    assert (
+        said
+        == "10x20: PyTorch 80.0 ms, ONNX and Predictor 20.0 ms: 4.00 times as fast; 2 of 200 labels differ"
+    )
 
 
 @pytest.mark.slow

@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 
 from segdeploy.backends.loading import KINDS
-from segdeploy.benchmarks.aside import Aside
-from segdeploy.benchmarks.outside import FORMS, call, make_all, reading_speed, training_speed
+from segdeploy.benchmarks.measure.subcommands import (
+    FORMS,
+    call,
+    make_all,
+    reading_speed,
+    training_speed,
+)
+from segdeploy.benchmarks.results.row import Aside
 from segdeploy.errors import SegdeployError
 
 SPEEDS = {
@@ -31,12 +37,25 @@ def test_every_format_is_made_and_a_failure_is_a_row(tmp_path: Path) -> None:
         return ""
 
     told: list[str] = []
-    made, failed = make_all(Path("x/best.pt"), tmp_path / "made", dataset="camvid", data=Path("d"), on_form=told.append, run=run)
+    made, failed = make_all(
+        Path("x/best.pt"),
+        tmp_path / "made",
+        dataset="camvid",
+        data=Path("d"),
+        on_form=told.append,
+        run=run,
+    )
 
-    known = [f"best{'' if precision == 'fp32' else f'-{precision}'}{ending}" for _, ending, precision in FORMS if ending in KINDS]
+    known = [
+        f"best{'' if precision == 'fp32' else f'-{precision}'}{ending}"
+        for _, ending, precision in FORMS
+        if ending in KINDS
+    ]
     assert told == known
     assert [path.name for path in made] == [name for name in known if "int8" not in name]
-    assert [(row.name, row.error) for row in failed] == [(name, "the mIoU fell by 3 points") for name in known if "int8" in name]
+    assert [(row.name, row.error) for row in failed] == [
+        (name, "the mIoU fell by 3 points") for name in known if "int8" in name
+    ]
     assert calls[0] == [
         "segdeploy", "export", "x/best.pt", "--format", "onnx", "--precision", "fp32",
         "--output-file", str(tmp_path / "made" / "best.onnx"), "--dataset", "camvid", "--data", "d",
@@ -51,11 +70,14 @@ def test_speeds_of_other_commands_are_tables() -> None:
         calls.append(list(arguments))
         return json.dumps(SPEEDS)
 
-    reading, training = reading_speed(Path("d"), "camvid", run), training_speed("recipe.toml", None, run)
+    reading, training = (
+        reading_speed(Path("d"), "camvid", run),
+        training_speed("recipe.toml", None, run),
+    )
 
     assert calls == [
         ["segdeploy", "data", "speed", "d", "--dataset", "camvid", "--json"],
-        ["segdeploy.train.speed", "recipe.toml", "--json", "--no-plain"],
+        ["segdeploy.train.throughput", "recipe.toml", "--json", "--no-plain"],
     ]
     assert reading.hint == "samples 12, imgsz [90, 120]"
     assert reading.columns == ["median", "rate"]

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from segdeploy import datasets
-from segdeploy.benchmarks.figures import Accuracy, Figures, Round, Setting
-from segdeploy.benchmarks.gallery import WIDEST, Pair, painted
-from segdeploy.benchmarks.latency import Latency
-from segdeploy.benchmarks.report import Report, Row
-from segdeploy.benchmarks.to_html import to_html
-from segdeploy.benchmarks.way import Way
-from segdeploy.machine import survey
-from segdeploy.overlay import Painter
-from segdeploy.scores import Scores
+from segdeploy.benchmarks.measure.accuracy import WIDEST, Pair, painted
+from segdeploy.benchmarks.report.page import to_html
+from segdeploy.benchmarks.results.latency import Latency
+from segdeploy.benchmarks.results.report import Report, Row
+from segdeploy.benchmarks.results.row import Accuracy, Figures, Round, Setting
+from segdeploy.benchmarks.results.variant import Way
+from segdeploy.imaging.overlay import Painter
+from segdeploy.metrics.segmentation import Scores
+from segdeploy.system.machine import survey
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -44,21 +44,41 @@ def report() -> tuple[Report, Pair]:
     """A report of one row beside its reference, and one drawn street seen twice."""
     streets = datasets.load("streets", None, "val")
     sample = streets[0]
-    left, right, same = painted(sample.image, sample.mask, np.roll(sample.mask, 9, 1), painter=Painter(streets.classes, legend=False))
-    setting = Setting(architecture="unet", precision="fp32", input=(90, 120), device="fake cpu", threads=2)
+    left, right, same = painted(
+        sample.image,
+        sample.mask,
+        np.roll(sample.mask, 9, 1),
+        painter=Painter(streets.classes, legend=False),
+    )
+    setting = Setting(
+        architecture="unet", precision="fp32", input=(90, 120), device="fake cpu", threads=2
+    )
     rows = []
     for name, time in (("best.pt", 40.0), ("best.onnx", 20.0)):
         latency = Latency(rounds=((time, time + 1, time + 2),))
-        found = Round(setting=setting, cold_start=300.0, latency=latency, network=latency, peak_memory=10**8)
-        scores = Scores(miou=0.7, pixel_accuracy=0.9, dice=0.8, iou=(0.7,) * len(streets.classes), pixels=10)
+        found = Round(
+            setting=setting, cold_start=300.0, latency=latency, network=latency, peak_memory=10**8
+        )
+        scores = Scores(
+            miou=0.7, pixel_accuracy=0.9, dice=0.8, iou=(0.7,) * len(streets.classes), pixels=10
+        )
         accuracy = Accuracy(scores=scores, boundaries=scores.iou, labels=None, worst=(sample.name,))
-        rows.append(Row(name=name, way=Way(artifact=name), size=10**6, figures=Figures(rounds=(found,), accuracy=accuracy)))
+        rows.append(
+            Row(
+                name=name,
+                way=Way(artifact=name),
+                size=10**6,
+                figures=Figures(rounds=(found,), accuracy=accuracy),
+            )
+        )
     values = Report(
         created="2026-01-02T03:04:05+00:00", dataset="streets", split="val", pictures=(sample.name,),
         classes=tuple(entry.name for entry in streets.classes), reference="best.pt", runs=3, rounds=1, warm_up=1, machine=survey(),
         load_after=None, video=None, rows=tuple(rows),
     )  # fmt: skip
-    return values, Pair(row="best.onnx", picture=sample.name, against="best.pt", same=same, left=left, right=right)
+    return values, Pair(
+        row="best.onnx", picture=sample.name, against="best.pt", same=same, left=left, right=right
+    )
 
 
 def test_pair_is_no_wider_than_a_page() -> None:
@@ -73,7 +93,9 @@ def test_pair_is_no_wider_than_a_page() -> None:
     right = np.zeros((1000, 2000), np.uint8)
     right[:125] = 1
 
-    jpeg, _, same = painted(image, left, right, painter=Painter(datasets.load("streets", None, "val").classes))
+    jpeg, _, same = painted(
+        image, left, right, painter=Painter(datasets.load("streets", None, "val").classes)
+    )
 
     assert Image.open(BytesIO(jpeg)).size == (WIDEST, WIDEST // 2)
     # Of the labelled upper half a quarter differs; what is not labelled is left out.
@@ -81,14 +103,18 @@ def test_pair_is_no_wider_than_a_page() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("theme", "page"), [(1, "rgb(246, 246, 244)"), (0, "rgb(14, 16, 20)")], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("theme", "page"), [(1, "rgb(246, 246, 244)"), (0, "rgb(14, 16, 20)")], ids=["light", "dark"]
+)
 def test_page_works_in_a_browser(tmp_path: Path, theme: int, page: str) -> None:
     """No complaint on the console, every picture there, a slider that moves, and nothing wider than the page."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip("no Chromium is installed")
     values, pair = report()
-    (tmp_path / "report.html").write_text(to_html(values, [pair]).replace("</body>", PROBE), encoding="utf-8")
+    (tmp_path / "report.html").write_text(
+        to_html(values, [pair]).replace("</body>", PROBE), encoding="utf-8"
+    )
     options = [
         "--headless",
         "--no-sandbox",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from segdeploy.benchmarks.performance import main
+from segdeploy.benchmarks.studies.performance_page import main
 from segdeploy.errors import DataError
 
 from .test_benchmarks_report import REPORT
@@ -17,7 +17,9 @@ def test_page_is_made_of_reports(tmp_path: Path) -> None:
     place.parent.mkdir()
     place.write_text(REPORT.to_json())
 
-    CliRunner().invoke(main, [str(place), "--output", str(tmp_path / "page.md")], catch_exceptions=False)
+    CliRunner().invoke(
+        main, [str(place), "--output", str(tmp_path / "page.md")], catch_exceptions=False
+    )
 
     lines = (tmp_path / "page.md").read_text().splitlines()
     assert [line for line in lines if line.startswith("#")] == [
@@ -29,19 +31,30 @@ def test_page_is_made_of_reports(tmp_path: Path) -> None:
 
 def test_page_quotes_what_commands_printed(tmp_path: Path) -> None:
     """Not every figure comes from a report; the file's name is the title, without the number that sorts it."""
-    (tmp_path / "6-masks.txt").write_text("$ python -m segdeploy.benchmarks.masks\n88 times as fast\n")
+    (tmp_path / "6-masks.txt").write_text(
+        "$ python -m segdeploy.benchmarks.studies.kernels\n88 times as fast\n"
+    )
 
-    CliRunner().invoke(main, [str(tmp_path / "6-masks.txt"), "--output", str(tmp_path / "page.md")], catch_exceptions=False)
+    CliRunner().invoke(
+        main,
+        [str(tmp_path / "6-masks.txt"), "--output", str(tmp_path / "page.md")],
+        catch_exceptions=False,
+    )
 
     page = (tmp_path / "page.md").read_text()
-    assert "## Masks\n\n```\n$ python -m segdeploy.benchmarks.masks\n88 times as fast\n```\n" in page
+    assert (
+        "## Masks\n\n```\n$ python -m segdeploy.benchmarks.studies.kernels\n88 times as fast\n```\n"
+        in page
+    )
 
 
 def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
     """A page of half the figures would be believed."""
     (tmp_path / "report.json").write_text("{}")
 
-    result = CliRunner().invoke(main, [str(tmp_path / "report.json"), "-o", str(tmp_path / "page.md")])
+    result = CliRunner().invoke(
+        main, [str(tmp_path / "report.json"), "-o", str(tmp_path / "page.md")]
+    )
 
     assert isinstance(result.exception, DataError)
     with pytest.raises(FileNotFoundError):

@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 
 from segdeploy.backends.loading import load_backend
-from segdeploy.benchmarks.latency import Latency
-from segdeploy.benchmarks.precisions import FILES, REFERENCE, files_here, in_markdown, make, times_as_fast
-from segdeploy.export.for_timing import write
+from segdeploy.benchmarks.results.latency import Latency
+from segdeploy.benchmarks.studies.precisions import (
+    FILES,
+    REFERENCE,
+    files_here,
+    in_markdown,
+    make,
+    times_as_fast,
+)
+from segdeploy.export.unproven import write
 
 
 def always(milliseconds: float) -> Latency:
@@ -18,7 +25,11 @@ def always(milliseconds: float) -> Latency:
 def test_files_of_openvino_need_its_extra() -> None:
     """A machine without it measures the others."""
     assert files_here(openvino=True) == list(FILES)
-    assert files_here(openvino=False) == ["TorchScript fp32", "ONNX Runtime fp32", "ONNX Runtime int8"]
+    assert files_here(openvino=False) == [
+        "TorchScript fp32",
+        "ONNX Runtime fp32",
+        "ONNX Runtime int8",
+    ]
 
 
 def test_every_file_is_made_beside_the_checkpoint(tmp_path: Path) -> None:
@@ -32,9 +43,12 @@ def test_every_file_is_made_beside_the_checkpoint(tmp_path: Path) -> None:
     made = make(tmp_path / "unet.pt", ["ONNX Runtime fp32", "ONNX Runtime int8"], run)
 
     paths = [tmp_path / name for name in ("unet.pt", "unet-fp32.onnx", "unet-int8.onnx")]
-    assert made == dict(zip([REFERENCE, "ONNX Runtime fp32", "ONNX Runtime int8"], paths, strict=True))
+    assert made == dict(
+        zip([REFERENCE, "ONNX Runtime fp32", "ONNX Runtime int8"], paths, strict=True)
+    )
     assert calls == [
-        ["segdeploy.export.for_timing", str(paths[0]), str(path), kind] for path, kind in zip(paths[1:], ("fp32", "int8"), strict=True)
+        ["segdeploy.export.unproven", str(paths[0]), str(path), kind]
+        for path, kind in zip(paths[1:], ("fp32", "int8"), strict=True)
     ]
 
 
@@ -47,14 +61,21 @@ def test_ratio_is_of_the_medians() -> None:
 
 
 def test_table_has_a_row_for_each_file() -> None:
-    lines = in_markdown("unet", {REFERENCE: always(30), "ONNX Runtime fp32": always(12)}).splitlines()
+    lines = in_markdown(
+        "unet", {REFERENCE: always(30), "ONNX Runtime fp32": always(12)}
+    ).splitlines()
 
-    assert lines == ["| unet | PyTorch fp32 | 30.0 (30.0–30.0) | 1 |", "| unet | ONNX Runtime fp32 | 12.0 (12.0–12.0) | 2.50 (2.50–2.50) |"]
+    assert lines == [
+        "| unet | PyTorch fp32 | 30.0 (30.0–30.0) | 1 |",
+        "| unet | ONNX Runtime fp32 | 12.0 (12.0–12.0) | 2.50 (2.50–2.50) |",
+    ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "precision"), [("a.onnx", "int8"), ("a.torchscript", "fp32")])
-def test_file_for_timing_is_one_that_runs(artifacts: Path, tmp_path: Path, name: str, precision: str) -> None:
+def test_file_for_timing_is_one_that_runs(
+    artifacts: Path, tmp_path: Path, name: str, precision: str
+) -> None:
     """Nobody judged it, and it is loaded and run as any other."""
     write(artifacts / "best.pt", tmp_path / name, precision=precision)
 

@@ -10,30 +10,63 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from segdeploy.benchmarks.aside import Aside
-from segdeploy.benchmarks.figures import Accuracy, Figures, Labels, Round, Setting, Video
-from segdeploy.benchmarks.gallery import Pair
-from segdeploy.benchmarks.latency import Latency
-from segdeploy.benchmarks.plots import class_bars, class_differences, color_numbers, distribution, pareto, scatter, stage_bars
-from segdeploy.benchmarks.report import SCHEMA, Report, Row
-from segdeploy.benchmarks.to_html import to_html
-from segdeploy.benchmarks.to_markdown import escape, to_markdown
-from segdeploy.benchmarks.way import Way
-from segdeploy.benchmarks.words import joules, megabytes, milliseconds, points, same, summary, times, within
+from segdeploy.benchmarks.measure.accuracy import Pair
+from segdeploy.benchmarks.report.page import to_html
+from segdeploy.benchmarks.report.plots import (
+    class_bars,
+    class_differences,
+    color_numbers,
+    distribution,
+    pareto,
+    scatter,
+    stage_bars,
+)
+from segdeploy.benchmarks.report.tables import (
+    escape,
+    joules,
+    megabytes,
+    milliseconds,
+    points,
+    same,
+    summary,
+    times,
+    to_markdown,
+    within,
+)
+from segdeploy.benchmarks.results.latency import Latency
+from segdeploy.benchmarks.results.report import SCHEMA, Report, Row
+from segdeploy.benchmarks.results.row import Accuracy, Aside, Figures, Labels, Round, Setting, Video
+from segdeploy.benchmarks.results.variant import Way
 from segdeploy.errors import DataError
-from segdeploy.machine import Machine
-from segdeploy.scores import Scores
-from segdeploy.video.times import StageTime, StageTimes
+from segdeploy.metrics.segmentation import Scores
+from segdeploy.system.machine import Machine
+from segdeploy.video.profiler import StageTime, StageTimes
 
 EVIL = "<script>alert('$x$')</script>|*.onnx"
 QUICK, SLOW = (StageTime(p50=value, p95=value, total=100 * value) for value in (0.002, 0.03))
-TIMES = StageTimes(frames=100, wall=4.0, decode=QUICK, prepare=QUICK, infer=SLOW, mask=QUICK, draw=QUICK, encode=QUICK)
+TIMES = StageTimes(
+    frames=100,
+    wall=4.0,
+    decode=QUICK,
+    prepare=QUICK,
+    infer=SLOW,
+    mask=QUICK,
+    draw=QUICK,
+    encode=QUICK,
+)
 
 
 def round_of(milliseconds: float, batch: int = 1) -> Round:
     latency = Latency(rounds=((milliseconds,) * 3,))
     return Round(
-        setting=Setting(architecture="unet", precision="fp32", input=(90, 120), device="fake cpu", threads=2, batch=batch),
+        setting=Setting(
+            architecture="unet",
+            precision="fp32",
+            input=(90, 120),
+            device="fake cpu",
+            threads=2,
+            batch=batch,
+        ),
         cold_start=1234.0,
         latency=latency,
         network=latency,
@@ -41,7 +74,14 @@ def round_of(milliseconds: float, batch: int = 1) -> Round:
     )
 
 
-def figures_of(milliseconds: float, *, miou: float = 0.6, labels: float = 1.0, drift: float = 1.0, batch: int = 1) -> Figures:
+def figures_of(
+    milliseconds: float,
+    *,
+    miou: float = 0.6,
+    labels: float = 1.0,
+    drift: float = 1.0,
+    batch: int = 1,
+) -> Figures:
     scores = Scores(miou=miou, pixel_accuracy=0.9, dice=0.7, iou=(0.5, None, 0.7), pixels=100)
     accuracy = Accuracy(
         scores=scores,
@@ -49,11 +89,16 @@ def figures_of(milliseconds: float, *, miou: float = 0.6, labels: float = 1.0, d
         labels=Labels(overall=labels, near=0.99, by_class=(1.0, None, 0.5)),
         worst=("b", "a"),
     )
-    return Figures(rounds=(round_of(milliseconds, batch), round_of(milliseconds * drift, batch)), accuracy=accuracy)
+    return Figures(
+        rounds=(round_of(milliseconds, batch), round_of(milliseconds * drift, batch)),
+        accuracy=accuracy,
+    )
 
 
 def row_of(name: str, figures: Figures | None, error: str = "") -> Row:
-    return Row(name=name, way=Way(artifact=f"runs/{name}"), size=1_860_000, figures=figures, error=error)
+    return Row(
+        name=name, way=Way(artifact=f"runs/{name}"), size=1_860_000, figures=figures, error=error
+    )
 
 
 REPORT = Report(
@@ -67,7 +112,14 @@ REPORT = Report(
     rounds=2,
     warm_up=1,
     machine=Machine(
-        processor="Zen", system="Linux 6", cores=2, host_cores=8, memory=16_000_000_000, governor="", load=0.1, versions={"numpy": "2.4"}
+        processor="Zen",
+        system="Linux 6",
+        cores=2,
+        host_cores=8,
+        memory=16_000_000_000,
+        governor="",
+        load=0.1,
+        versions={"numpy": "2.4"},
     ),
     load_after=1.5,
     video=None,
@@ -80,11 +132,27 @@ REPORT = Report(
 )
 WHOLE = replace(REPORT, rows=REPORT.rows[:3])
 ASIDE = Aside(title="Reading speed", facts={"samples": 12}, ways={"read": {"median": 1.25}})
-PAIR = Pair(row="best.onnx", picture="street <1>", against="best.pt", same=0.998, left=b"left", right=b"right")
-FILM = replace(REPORT, video="clip.mp4", rows=(row_of("best.onnx", replace(figures_of(40.0), video=Video(times=TIMES, flicker=0.0123))),))
+PAIR = Pair(
+    row="best.onnx",
+    picture="street <1>",
+    against="best.pt",
+    same=0.998,
+    left=b"left",
+    right=b"right",
+)
+FILM = replace(
+    REPORT,
+    video="clip.mp4",
+    rows=(
+        row_of("best.onnx", replace(figures_of(40.0), video=Video(times=TIMES, flicker=0.0123))),
+    ),
+)
 
 
-@pytest.mark.parametrize("report", [REPORT, FILM, replace(REPORT, reference=None, rows=(), asides=(ASIDE,), notes=("Odd.",))])
+@pytest.mark.parametrize(
+    "report",
+    [REPORT, FILM, replace(REPORT, reference=None, rows=(), asides=(ASIDE,), notes=("Odd.",))],
+)
 def test_survives_json(report: Report) -> None:
     """A report of today is what tomorrow's is compared with."""
     assert Report.from_json(report.to_json(), source="report.json") == report
@@ -92,11 +160,15 @@ def test_survives_json(report: Report) -> None:
 
 def test_json_tells_figures_and_warnings() -> None:
     """Another program need not work out a percentile."""
-    values = json.loads(replace(REPORT, rows=(row_of("best.onnx", figures_of(40.0, drift=1.5)),)).to_json())
+    values = json.loads(
+        replace(REPORT, rows=(row_of("best.onnx", figures_of(40.0, drift=1.5)),)).to_json()
+    )
 
     latency = values["rows"][0]["figures"]["latency"]
     assert (latency["median"], latency["intervals"]["median"]) == (50.0, [40.0, 60.0])
-    assert values["warnings"] == ["best.onnx was measured with noise: half of its runs lie 40% of the median apart."]
+    assert values["warnings"] == [
+        "best.onnx was measured with noise: half of its runs lie 40% of the median apart."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -106,8 +178,14 @@ def test_json_tells_figures_and_warnings() -> None:
         ("[]", "is no report"),
         ("{}", "is no report"),
         (REPORT.to_json().replace('"dataset"', '"what"'), "is no report"),
-        (REPORT.to_json().replace(f'"schema": {SCHEMA}', '"schema": 99'), "of schema 99 .* upgrade"),
-        (REPORT.to_json().replace(f'"schema": {SCHEMA}', '"schema": 1'), "of schema 1 .* measure it again"),
+        (
+            REPORT.to_json().replace(f'"schema": {SCHEMA}', '"schema": 99'),
+            "of schema 99 .* upgrade",
+        ),
+        (
+            REPORT.to_json().replace(f'"schema": {SCHEMA}', '"schema": 1'),
+            "of schema 1 .* measure it again",
+        ),
     ],
 )
 def test_foreign_json_is_refused(text: str, message: str) -> None:
@@ -120,17 +198,25 @@ def test_busy_machine_is_told() -> None:
     """Load 13 on 8 cores: others compete."""
     report = replace(WHOLE, machine=replace(REPORT.machine, load=13.0))
 
-    assert report.warnings == ("The machine was busy before the first round (load 13.0 on 8 cores): the times are doubtful.",)
+    assert report.warnings == (
+        "The machine was busy before the first round (load 13.0 on 8 cores): the times are doubtful.",
+    )
     assert WHOLE.warnings == ()
 
 
 def test_other_input_size_is_told() -> None:
     """A quarter of the pixels is no quicker network; the times themselves are not doubtful."""
     figures = figures_of(40.0)
-    small = tuple(replace(found, setting=replace(found.setting, input=(45, 60))) for found in figures.rounds)
-    report = replace(WHOLE, rows=(*WHOLE.rows[:2], row_of("small.onnx", replace(figures, rounds=small))))
+    small = tuple(
+        replace(found, setting=replace(found.setting, input=(45, 60))) for found in figures.rounds
+    )
+    report = replace(
+        WHOLE, rows=(*WHOLE.rows[:2], row_of("small.onnx", replace(figures, rounds=small)))
+    )
 
-    assert report.warnings == ("small.onnx answers at 45x60 and best.pt at 90x120: how many times as fast it is tells of the sizes, too.",)
+    assert report.warnings == (
+        "small.onnx answers at 45x60 and best.pt at 90x120: how many times as fast it is tells of the sizes, too.",
+    )
     assert "doubtful" not in summary(report)
     assert "small.onnx answers at 45x60" in Page(to_html(report)).text
     assert replace(report, reference=None).warnings == ()
@@ -139,12 +225,22 @@ def test_other_input_size_is_told() -> None:
 
 def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
     """Quartiles of 100 and 300 three times each are 100 and 300: against 40 ms that is 2.5 to 7.5 times as fast."""
-    noisy = replace(REPORT, rows=(row_of("best.pt", figures_of(100.0, drift=3.0)), row_of("best.onnx", figures_of(40.0))))
+    noisy = replace(
+        REPORT,
+        rows=(
+            row_of("best.pt", figures_of(100.0, drift=3.0)),
+            row_of("best.onnx", figures_of(40.0)),
+        ),
+    )
 
     assert noisy.speedup(noisy.rows[1].figures) == (2.5, 7.5)
     assert noisy.speedup(noisy.rows[0].figures) == (1.0, 1.0)
-    assert summary(noisy).startswith("best.onnx takes 40.0 ms a picture, 2.5 to 7.5 times as fast as best.pt, with ")
-    assert "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 25.0 | 2.5–7.5× |" in to_markdown(noisy)
+    assert summary(noisy).startswith(
+        "best.onnx takes 40.0 ms a picture, 2.5 to 7.5 times as fast as best.pt, with "
+    )
+    assert "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 25.0 | 2.5–7.5× |" in to_markdown(
+        noisy
+    )
     assert WHOLE.speedup(WHOLE.rows[1].figures) == (2.5, 2.5)
 
 
@@ -168,7 +264,10 @@ def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
             replace(REPORT, rows=(REPORT.rows[0], REPORT.rows[3])),
             "best.pt turns a picture into its mask in 100 ms, at 60.00% mIoU. 1 of 2 artifacts failed.",
         ),
-        (replace(REPORT, rows=REPORT.rows[3:]), "No artifact could be measured. 1 of 1 artifacts failed."),
+        (
+            replace(REPORT, rows=REPORT.rows[3:]),
+            "No artifact could be measured. 1 of 1 artifacts failed.",
+        ),
         (
             replace(REPORT, reference=None, rows=(row_of("a.onnx", figures_of(100.0, drift=1.2)),)),
             "a.onnx turns a picture into its mask in 110 ms, at 60.00% mIoU. The times are doubtful: they were measured with noise.",
@@ -216,8 +315,14 @@ def test_markdown_holds_the_tables() -> None:
     lines = to_markdown(REPORT).splitlines()
 
     assert lines[0] == "# Benchmark"
-    assert "| best.pt (reference) | 100 ms | 100 ms | 100 ms | 100 ms | 10.0 | 1.0× | 100 ms | 1.23 s | 250 MB | 1.86 MB |" in lines
-    assert "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 25.0 | 2.5× | 40.0 ms | 1.23 s | 250 MB | 1.86 MB |" in lines
+    assert (
+        "| best.pt (reference) | 100 ms | 100 ms | 100 ms | 100 ms | 10.0 | 1.0× | 100 ms | 1.23 s | 250 MB | 1.86 MB |"
+        in lines
+    )
+    assert (
+        "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 25.0 | 2.5× | 40.0 ms | 1.23 s | 250 MB | 1.86 MB |"
+        in lines
+    )
     assert "| best.onnx | 59.80% | −0.20 | 50.00% | 90.00% | 70.00% | 99.996% | 99.000% |" in lines
     assert "* **broken.onnx**: it carries \\<no\\> card" in lines
     rows = [line for line in lines if line.startswith("| \\<script")]
@@ -270,7 +375,11 @@ def test_page_is_well_formed_and_stands_alone(page: Page) -> None:
 
     assert page.open == []
     assert not {"script", "link", "iframe"} & page.tags.keys()
-    assert all(value.startswith("data:image/jpeg;base64,") for name, value in page.attributes if name == "src")
+    assert all(
+        value.startswith("data:image/jpeg;base64,")
+        for name, value in page.attributes
+        if name == "src"
+    )
     assert "http:" not in text
     assert "https:" not in text
     assert "@import" not in text
@@ -317,7 +426,10 @@ def test_video_has_a_table_of_its_stages() -> None:
 
     assert found.tags["table"] == 4
     assert "100 frames of clip.mp4" in found.text
-    assert "| best.onnx | 25.0 | 2.00 ms | 2.00 ms | 30.0 ms | 2.00 ms | 2.00 ms | 2.00 ms | infer | 1.23% |" in to_markdown(FILM)
+    assert (
+        "| best.onnx | 25.0 | 2.00 ms | 2.00 ms | 30.0 ms | 2.00 ms | 2.00 ms | 2.00 ms | infer | 1.23% |"
+        in to_markdown(FILM)
+    )
 
 
 def test_page_without_a_measured_row_tells_why() -> None:
@@ -333,7 +445,12 @@ def test_drawing_shows_names_as_they_are(draw: object) -> None:
     """A dollar is no mathematics, a letter that the library's font lacks no warning, and a long name is cut."""
     names = ("$\\frac$.onnx", "\u6a21\u578b.onnx", "x" * 60 + ".onnx")
     report = replace(
-        REPORT, classes=names, rows=tuple(row_of(name, replace(figures_of(10.0), video=FILM.measured[0][1].video)) for name in names)
+        REPORT,
+        classes=names,
+        rows=tuple(
+            row_of(name, replace(figures_of(10.0), video=FILM.measured[0][1].video))
+            for name in names
+        ),
     )
 
     root = ET.fromstring(draw(report))
@@ -362,20 +479,33 @@ def test_grey_is_the_reference_alone() -> None:
 
 def test_nothing_beats_the_front() -> None:
     """b is slower and no better than a; of two as fast the better one stays."""
-    found = [("a", 10.0, 60.0), ("b", 12.0, 60.0), ("c", 20.0, 70.0), ("d", 20.0, 65.0), ("e", 5.0, 50.0)]
+    found = [
+        ("a", 10.0, 60.0),
+        ("b", 12.0, 60.0),
+        ("c", 20.0, 70.0),
+        ("d", 20.0, 65.0),
+        ("e", 5.0, 50.0),
+    ]
 
     assert [name for name, *_ in pareto(found)] == ["e", "a", "c"]
 
 
 def test_batch_is_compared_picture_by_picture() -> None:
     """Four pictures in 80 ms are five times as fast as one in 100 ms, and 50 pictures a second."""
-    report = replace(REPORT, rows=(REPORT.rows[0], row_of("best.onnx, batch 4", figures_of(80.0, batch=4))))
+    report = replace(
+        REPORT, rows=(REPORT.rows[0], row_of("best.onnx, batch 4", figures_of(80.0, batch=4)))
+    )
 
     figures = report.measured[1][1]
     assert report.speedup(figures) == (5.0, 5.0)
     assert figures.rate == pytest.approx(50.0)
-    assert summary(report).startswith("best.onnx, batch 4 takes 20.0 ms a picture, 5.0 times as fast as best.pt")
-    assert "| best.onnx, batch 4 | 80.0 ms | 80.0 ms | 80.0 ms | 80.0 ms | 50.0 | 5.0× |" in to_markdown(report)
+    assert summary(report).startswith(
+        "best.onnx, batch 4 takes 20.0 ms a picture, 5.0 times as fast as best.pt"
+    )
+    assert (
+        "| best.onnx, batch 4 | 80.0 ms | 80.0 ms | 80.0 ms | 80.0 ms | 50.0 | 5.0× |"
+        in to_markdown(report)
+    )
 
 
 def test_energy_stands_where_the_machine_tells_it() -> None:
@@ -389,7 +519,9 @@ def test_energy_stands_where_the_machine_tells_it() -> None:
 
 def test_row_without_accuracy_is_drawn_by_its_time_alone() -> None:
     """The weights of a peer's network are random: what it answers says nothing."""
-    report = replace(REPORT, rows=(REPORT.rows[0], row_of("peer", replace(figures_of(50.0), accuracy=None))))
+    report = replace(
+        REPORT, rows=(REPORT.rows[0], row_of("peer", replace(figures_of(50.0), accuracy=None)))
+    )
 
     assert "peer" not in scatter(report)
     assert "peer" in distribution(report)
@@ -405,23 +537,35 @@ def test_differences_are_points_to_the_reference() -> None:
 SCHEMA_FILE = json.loads((Path(__file__).parents[1] / "docs" / "report.schema.json").read_text())
 
 
-@pytest.mark.parametrize("report", [REPORT, FILM, replace(REPORT, reference=None, rows=(), asides=(ASIDE,))])
+@pytest.mark.parametrize(
+    "report", [REPORT, FILM, replace(REPORT, reference=None, rows=(), asides=(ASIDE,))]
+)
 def test_json_keeps_the_documented_schema(report: Report) -> None:
     """Other programs read it by what docs/report.schema.json says."""
     jsonschema.Draft202012Validator(SCHEMA_FILE).validate(json.loads(report.to_json()))
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [('"schema": 2', '"schema": 3'), ('"overall": 1.0', '"overall": 1.5'), ('"batch": 1', '"stapel": 1')]
+    ("old", "new"),
+    [
+        ('"schema": 2', '"schema": 3'),
+        ('"overall": 1.0', '"overall": 1.5'),
+        ('"batch": 1', '"stapel": 1'),
+    ],
 )
 def test_schema_refuses_what_is_no_report(old: str, new: str) -> None:
     """One that allows everything describes nothing."""
-    assert not jsonschema.Draft202012Validator(SCHEMA_FILE).is_valid(json.loads(REPORT.to_json().replace(old, new)))
+    assert not jsonschema.Draft202012Validator(SCHEMA_FILE).is_valid(
+        json.loads(REPORT.to_json().replace(old, new))
+    )
 
 
 def test_what_other_commands_measured_has_tables_too() -> None:
     """Training and reading speed stand below the rows."""
     report = replace(REPORT, asides=(ASIDE,))
 
-    assert "## Reading speed\n\nsamples 12\n\n| way | median |\n| :-- | --: |\n| read | 1.25 |" in to_markdown(report)
+    assert (
+        "## Reading speed\n\nsamples 12\n\n| way | median |\n| :-- | --: |\n| read | 1.25 |"
+        in to_markdown(report)
+    )
     assert "Reading speed" in Page(to_html(report)).text

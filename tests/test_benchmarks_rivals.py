@@ -7,12 +7,12 @@ import pytest
 
 from segdeploy import datasets
 from segdeploy.benchmarks.command import peers_for
-from segdeploy.benchmarks.comparison import Plan, ways_of
-from segdeploy.benchmarks.rivals import RIVALS, installed, rival, small
-from segdeploy.benchmarks.subject import subject_of
-from segdeploy.benchmarks.way import Way
+from segdeploy.benchmarks.measure.peers import RIVALS, installed, rival, small
+from segdeploy.benchmarks.measure.subject import subject_of
+from segdeploy.benchmarks.plan import Plan, ways_of
+from segdeploy.benchmarks.results.variant import Way
 from segdeploy.errors import MissingExtraError
-from segdeploy.pixels import resize
+from segdeploy.imaging.preprocess import resize
 
 SAME_NETWORK = ("torch loop", "torch.compile", "onnxruntime loop", "openvino loop")
 
@@ -61,7 +61,9 @@ def test_peers_stand_beside_ours_on_the_first_file_that_fits(tmp_path: Path) -> 
     assert ways["onnxruntime loop"].artifact == str(tmp_path / "a.onnx")
 
 
-def test_library_that_is_not_installed_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_library_that_is_not_installed_is_left_out_and_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """A row that fails for that would fail everybody's benchmark."""
     here, missing = installed({".onnx"})
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from segdeploy.benchmarks.spent import spend
+from segdeploy.benchmarks.measure.process import spend
 from segdeploy.errors import SegdeployError
 
 

@@ -5,15 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segdeploy.benchmarks.loops import LOOPS, Loop, Span, run_loop
-from segdeploy.benchmarks.moments import Repeated, memory
-from segdeploy.benchmarks.peers import onnx_answer, overlay, torch_answer
-from segdeploy.benchmarks.video import show_loops
-from segdeploy.machine import cores
-from segdeploy.pixels import to_batch
-from segdeploy.predictor import Predictor
-from segdeploy.video.sources import VideoSource
-from segdeploy.video.street_film import film
+from segdeploy.benchmarks.measure.peer_loops import onnx_answer, overlay, torch_answer
+from segdeploy.benchmarks.studies.overhead import Repeated, memory
+from segdeploy.benchmarks.studies.video_loops import LOOPS, Loop, Span, run_loop, show_loops
+from segdeploy.imaging.preprocess import to_batch
+from segdeploy.inference.predictor import Predictor
+from segdeploy.system.machine import cores
+from segdeploy.video.reader import VideoSource
+from segdeploy.video.synthetic_clip import film
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +21,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fractions import Fraction
 
     path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    film(path, seed=0, frames=6, height=90, width=120, rate=Fraction(25), truth=None, on_step=lambda _: None)
+    film(
+        path,
+        seed=0,
+        frames=6,
+        height=90,
+        width=120,
+        rate=Fraction(25),
+        truth=None,
+        on_step=lambda _: None,
+    )
     return path
 
 
@@ -50,10 +58,16 @@ def test_peers_overlay_is_half_and_half() -> None:
 
 
 @pytest.mark.parametrize("name", LOOPS)
-def test_every_loop_writes_all_frames(artifacts: Path, clip: Path, tmp_path: Path, name: str) -> None:
+def test_every_loop_writes_all_frames(
+    artifacts: Path, clip: Path, tmp_path: Path, name: str
+) -> None:
     """A loop that left frames out would look fast."""
     loop = Loop(
-        name=name, artifact=str(artifacts / "best.onnx"), checkpoint=str(artifacts / "best.pt"), video=str(clip), folder=str(tmp_path)
+        name=name,
+        artifact=str(artifacts / "best.onnx"),
+        checkpoint=str(artifacts / "best.pt"),
+        video=str(clip),
+        folder=str(tmp_path),
     )
 
     span = run_loop(loop)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import segdeploy
-from segdeploy import box
+from segdeploy import assets as box
 from segdeploy.backends.loading import kind_of, read_card
 from segdeploy.errors import ModelError
-from segdeploy.pictures import read_ids, write_picture
-from segdeploy.verification import verify
+from segdeploy.imaging.io import read_ids, write_picture
+from segdeploy.inference.self_test import verify
 
 ROOT = Path(__file__).parents[1]
 MIB = 2**20
@@ -25,7 +25,11 @@ MIB = 2**20
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a copy of the package whose box is empty."""
     folder = tmp_path_factory.mktemp("copy")
-    shutil.copytree(ROOT / "segdeploy", folder / "segdeploy", ignore=shutil.ignore_patterns("__pycache__", "*.onnx"))
+    shutil.copytree(
+        ROOT / "segdeploy",
+        folder / "segdeploy",
+        ignore=shutil.ignore_patterns("__pycache__", "*.onnx"),
+    )
     return folder
 
 
@@ -41,9 +45,16 @@ def filled(copy: Path, tmp_path_factory: pytest.TempPathFactory, artifacts: Path
 
 def call(package: Path, place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Type a command in a folder, with a copy of the package that has no PyTorch to import."""
-    code = f"import sys; sys.modules['torch'] = None; from segdeploy.cli import main; main({list(arguments)!r})"
+    code = f"import sys; sys.modules['torch'] = None; from segdeploy.cli.main import main; main({list(arguments)!r})"
     environment = {**os.environ, "PYTHONPATH": str(package)}
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=place, env=environment)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=place,
+        env=environment,
+    )
 
 
 def draw(path: Path) -> None:
@@ -69,7 +80,17 @@ def test_a_model_that_is_named_comes_first(filled: Path, artifacts: Path, tmp_pa
     """Nothing is said of the box then."""
     draw(tmp_path / "street.png")
 
-    done = call(filled, tmp_path, "run", "--model", str(artifacts / "best.onnx"), "--image", "street.png", "--save", "mask")
+    done = call(
+        filled,
+        tmp_path,
+        "run",
+        "--model",
+        str(artifacts / "best.onnx"),
+        "--image",
+        "street.png",
+        "--save",
+        "mask",
+    )
 
     assert done.returncode == 0, done.stderr
     assert "no --model" not in done.stderr
@@ -81,7 +102,18 @@ def test_names_stand_for_the_files_everywhere(filled: Path, tmp_path: Path) -> N
     looked = call(filled, tmp_path, "inspect", "street-int8", "--json")
     assert Path(json.loads(looked.stdout)["path"]) == filled / "segdeploy/assets/street-int8.onnx"
     assert call(filled, tmp_path, "verify", "street", "--device", "cpu").returncode == 0
-    compared = call(filled, tmp_path, "compare", "street", "street-int8", "--dataset", "streets", "--pictures", "1", "--json")
+    compared = call(
+        filled,
+        tmp_path,
+        "compare",
+        "street",
+        "street-int8",
+        "--dataset",
+        "streets",
+        "--pictures",
+        "1",
+        "--json",
+    )
     assert json.loads(compared.stdout)["differing"] == 0
 
 
@@ -93,7 +125,9 @@ def test_without_a_box_one_sentence_says_what_to_do(copy: Path, tmp_path: Path) 
     done = call(copy, tmp_path, "run", "--image", "street.png")
 
     assert done.returncode == 4
-    assert done.stderr.splitlines()[-1].startswith("segdeploy: this copy of segdeploy carries no network (")
+    assert done.stderr.splitlines()[-1].startswith(
+        "segdeploy: this copy of segdeploy carries no network ("
+    )
     assert "--model best.onnx" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["street.png"]
 
@@ -119,7 +153,8 @@ def test_a_file_in_the_box_is_called_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("on_processor", "has_avx2", "name"), [(True, True, "street-int8"), (True, False, "street"), (False, True, "street")]
+    ("on_processor", "has_avx2", "name"),
+    [(True, True, "street-int8"), (True, False, "street"), (False, True, "street")],
 )
 def test_the_file_suits_the_machine(*, on_processor: bool, has_avx2: bool, name: str) -> None:
     """8 bits where they were measured to be faster."""

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets import Sample
 from segdeploy.datasets.cache import Cached
-from segdeploy.scratch import CAN_LOCK, make_scratch
+from segdeploy.datasets.dataset import Sample
+from segdeploy.system.files import CAN_LOCK, make_scratch
 
 
 class Counting:
@@ -33,7 +33,9 @@ class Counting:
         sides = (4, 2) if index % 2 == 0 else (4, 8)
         random = np.random.default_rng(index)
         image = random.integers(0, 256, (*sides, 3), dtype=np.uint8)
-        return Sample(image=image, mask=random.integers(0, 256, sides, dtype=np.uint8), name=self.names[index])
+        return Sample(
+            image=image, mask=random.integers(0, 256, sides, dtype=np.uint8), name=self.names[index]
+        )
 
 
 @pytest.fixture
@@ -42,7 +44,11 @@ def source(tmp_path):
 
 
 def alike(one, other):
-    return one.name == other.name and np.array_equal(one.image, other.image) and np.array_equal(one.mask, other.mask)
+    return (
+        one.name == other.name
+        and np.array_equal(one.image, other.image)
+        and np.array_equal(one.mask, other.mask)
+    )
 
 
 def test_reads_each_sample_once_whatever_its_size(source):
@@ -52,7 +58,11 @@ def test_reads_each_sample_once_whatever_its_size(source):
     epochs = [[cached[index] for index in (2, 0, 1)] for _ in range(3)]
 
     assert source.log.read_text() == "cab"
-    assert all(alike(sample, source[index]) for epoch in epochs for sample, index in zip(epoch, (2, 0, 1), strict=True))
+    assert all(
+        alike(sample, source[index])
+        for epoch in epochs
+        for sample, index in zip(epoch, (2, 0, 1), strict=True)
+    )
 
 
 def test_reads_again_what_had_no_room(source):
@@ -95,7 +105,11 @@ def test_processes_share_what_one_of_them_read(source, method):
     own = read_all(cached)
 
     assert sorted(source.log.read_text()) == ["a", "b", "c"]
-    assert all(alike(sample, wanted) for answer in answers for sample, wanted in zip(answer, own, strict=True))
+    assert all(
+        alike(sample, wanted)
+        for answer in answers
+        for sample, wanted in zip(answer, own, strict=True)
+    )
 
 
 def test_its_files_go_with_it(source, tmp_path):
@@ -134,4 +148,9 @@ def test_is_the_data_set_in_all_else(source):
     """Fingerprint, scores and legend must not notice."""
     cached = Cached(source, room=0, folder=source.log.parent)
 
-    assert (cached.classes, cached.names, len(cached), cached.rule) == (source.classes, source.names, 3, source.rule)
+    assert (cached.classes, cached.names, len(cached), cached.rule) == (
+        source.classes,
+        source.names,
+        3,
+        source.rule,
+    )

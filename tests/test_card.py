@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from segdeploy.card import MAX_BYTES, SCHEMA, InputSpec, LabelClass, ModelCard, Training
 from segdeploy.errors import CardError
-from segdeploy.parity import Parity
-from segdeploy.scores import Scores
+from segdeploy.metrics.agreement import Parity
+from segdeploy.metrics.segmentation import Scores
 
 share = st.floats(0, 1)
 count = st.integers(0, 10**9)
@@ -25,7 +25,9 @@ triple = st.tuples(share, share, share)
 color = st.tuples(*[st.integers(0, 255)] * 3)
 
 specs = st.builds(
-    lambda rows, columns, stride, **rest: InputSpec(height=rows * stride, width=columns * stride, stride=stride, **rest),
+    lambda rows, columns, stride, **rest: InputSpec(
+        height=rows * stride, width=columns * stride, stride=stride, **rest
+    ),
     st.integers(1, 500),
     st.integers(1, 500),
     st.sampled_from([1, 8, 32]),
@@ -61,13 +63,16 @@ cards = st.builds(
     ModelCard,
     architecture=name,
     arguments=st.dictionaries(name, plain, max_size=3),
-    classes=st.lists(st.builds(LabelClass, name=name, color=color), min_size=1, max_size=5).map(tuple),
+    classes=st.lists(st.builds(LabelClass, name=name, color=color), min_size=1, max_size=5).map(
+        tuple
+    ),
     input=specs,
     output=st.sampled_from(["logits", "classes", "probabilities"]),
     precision=st.sampled_from(["fp32", "fp16", "bf16", "int8"]),
     conversion=st.dictionaries(name, plain, max_size=2),
     training=st.none() | trainings,
-    scores=st.none() | st.builds(Scores, miou=share, pixel_accuracy=share, dice=share, iou=shares, pixels=count),
+    scores=st.none()
+    | st.builds(Scores, miou=share, pixel_accuracy=share, dice=share, iou=shares, pixels=count),
     parity=st.none() | parities,
 )
 
@@ -75,7 +80,9 @@ cards = st.builds(
 def card():
     spec = InputSpec(height=64, width=96, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), stride=32)
     return ModelCard(
-        architecture="unet", classes=(LabelClass(name="road", color=(1, 2, 3)), LabelClass(name="car", color=(4, 5, 6))), input=spec
+        architecture="unet",
+        classes=(LabelClass(name="road", color=(1, 2, 3)), LabelClass(name="car", color=(4, 5, 6))),
+        input=spec,
     )
 
 
@@ -97,7 +104,13 @@ def test_what_is_no_card_is_refused(content):
 def places(value, path=()):
     """Every place within a JSON value."""
     yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in items:
         yield from places(inner, (*path, key))
 
@@ -111,7 +124,9 @@ def changed(value, path, new):
     return copy
 
 
-wrong = plain | st.sampled_from([float("nan"), float("inf"), -1, 0, 10**400, True, "\x1b[2J", "\ud800", [[]] * 300])
+wrong = plain | st.sampled_from(
+    [float("nan"), float("inf"), -1, 0, 10**400, True, "\x1b[2J", "\ud800", [[]] * 300]
+)
 
 
 @pytest.mark.slow
@@ -143,7 +158,8 @@ def test_a_newer_card_is_refused_by_its_number():
     content = json.dumps({"schema": SCHEMA + 1, "unknown": {}})
 
     with pytest.raises(
-        CardError, match=rf"a\.onnx carries a card of schema {SCHEMA + 1} and this version reads up to {SCHEMA}; upgrade segdeploy"
+        CardError,
+        match=rf"a\.onnx carries a card of schema {SCHEMA + 1} and this version reads up to {SCHEMA}; upgrade segdeploy",
     ):
         ModelCard.from_json(content, source="a.onnx")
 
@@ -152,7 +168,9 @@ def test_a_card_nested_without_end_is_refused():
     """A reader that follows every bracket would run out of stack."""
     for depth in (900, 100_000):
         with pytest.raises(CardError):
-            ModelCard.from_json('{"schema": 1, "architecture": ' + "[" * depth + "]" * depth + "}", source="a.onnx")
+            ModelCard.from_json(
+                '{"schema": 1, "architecture": ' + "[" * depth + "]" * depth + "}", source="a.onnx"
+            )
 
 
 def test_a_huge_card_is_refused():

@@ -12,8 +12,14 @@ import torch
 
 from segdeploy import models
 from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
-from segdeploy.checkpoint import STATE_KEY, WEIGHTS_KEY, Checkpoint, load_checkpoint, save_checkpoint
 from segdeploy.errors import ModelError
+from segdeploy.models.checkpoint import (
+    STATE_KEY,
+    WEIGHTS_KEY,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -39,7 +45,11 @@ class Trap:
 def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
     weights = models.build("unet", 2, width=1, depth=1).state_dict()
-    return Checkpoint(card=CARD, weights=weights, state={"step": 3, "random": torch.get_rng_state(), "history": [{"loss": 0.5}]})
+    return Checkpoint(
+        card=CARD,
+        weights=weights,
+        state={"step": 3, "random": torch.get_rng_state(), "history": [{"loss": 0.5}]},
+    )
 
 
 @pytest.fixture
@@ -72,15 +82,23 @@ def test_network_normalizes_as_the_card_says(file: Path) -> None:
     plain = models.build("unet", 2, width=1, depth=1).eval()
     plain.load_state_dict(dict(loaded.weights))
 
-    numbers = (image.permute(0, 3, 1, 2) / 255 - torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1)) / torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
+    numbers = (
+        image.permute(0, 3, 1, 2) / 255 - torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1)
+    ) / torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
 
     torch.testing.assert_close(loaded.network()(image), plain(numbers))
 
 
 @pytest.mark.parametrize("key", [CARD_KEY, WEIGHTS_KEY, STATE_KEY])
-def test_malicious_pickle_is_refused_and_never_executed(tmp_path: Path, key: str, checkpoint: Checkpoint) -> None:
+def test_malicious_pickle_is_refused_and_never_executed(
+    tmp_path: Path, key: str, checkpoint: Checkpoint
+) -> None:
     """The trap may hide at any place."""
-    content = {CARD_KEY: checkpoint.card.to_json(), WEIGHTS_KEY: dict(checkpoint.weights), STATE_KEY: {}}
+    content = {
+        CARD_KEY: checkpoint.card.to_json(),
+        WEIGHTS_KEY: dict(checkpoint.weights),
+        STATE_KEY: {},
+    }
     path = save(tmp_path / "evil.pt", {**content, key: Trap(tmp_path / "sprung")})
 
     with pytest.raises(ModelError, match="holds something else than tensors and plain values"):
@@ -114,7 +132,10 @@ def test_truncated_file_is_refused(file: Path, tmp_path: Path) -> None:
 def test_file_that_would_grow_is_refused(file: Path, tmp_path: Path) -> None:
     """A few bytes of ZIP can unpack to more than the machine has."""
     bomb = tmp_path / "bomb.pt"
-    with zipfile.ZipFile(file) as source, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as target:
+    with (
+        zipfile.ZipFile(file) as source,
+        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
         for entry in source.namelist():
             target.writestr(entry, source.read(entry))
         target.writestr("archive/data/zeros", bytes(10_000_000))
@@ -149,11 +170,15 @@ def test_weights_must_fit_to_the_last_key(checkpoint: Checkpoint) -> None:
     weights = dict(checkpoint.weights)
     missing = {key: value for key, value in weights.items() if key != "head.bias"}
 
-    with pytest.raises(ModelError, match=r"head.bias is missing in the file and \(2,\) in the network"):
+    with pytest.raises(
+        ModelError, match=r"head.bias is missing in the file and \(2,\) in the network"
+    ):
         replace(checkpoint, weights=missing).network()
     with pytest.raises(ModelError, match=r"tail is \(1,\) in the file and unknown in the network"):
         replace(checkpoint, weights={**weights, "tail": torch.ones(1)}).network()
-    with pytest.raises(ModelError, match=r"head.bias is \(3,\) in the file and \(2,\) in the network"):
+    with pytest.raises(
+        ModelError, match=r"head.bias is \(3,\) in the file and \(2,\) in the network"
+    ):
         replace(checkpoint, weights={**weights, "head.bias": torch.ones(3)}).network()
 
 
@@ -168,7 +193,9 @@ def test_weights_must_fit_to_the_last_key(checkpoint: Checkpoint) -> None:
         ("unet", {"x": 1}),
     ],
 )
-def test_card_of_a_network_that_cannot_be_is_refused(checkpoint: Checkpoint, architecture: str, arguments: dict[str, Any]) -> None:
+def test_card_of_a_network_that_cannot_be_is_refused(
+    checkpoint: Checkpoint, architecture: str, arguments: dict[str, Any]
+) -> None:
     """A forged card neither fills the memory nor ends in a traceback."""
     card = replace(CARD, architecture=architecture, arguments=arguments)
 

@@ -13,15 +13,14 @@ import pytest
 from PIL import Image
 
 from segdeploy import datasets
-from segdeploy.checks.quick import quick_check
-from segdeploy.checks.recognition import open_splits, recognize
-from segdeploy.checks.split import measure, survey_all
-from segdeploy.checks.whole import check
-from segdeploy.cli import main
-from segdeploy.datasets.camvid import CLASSES, VOID
-from segdeploy.datasets.streets import Streets, save
+from segdeploy.cli.main import main
+from segdeploy.datasets.checks.check import check, quick_check
+from segdeploy.datasets.checks.detect import open_splits, recognize
+from segdeploy.datasets.checks.split import measure, survey_all
+from segdeploy.datasets.formats.camvid import CLASSES, VOID
+from segdeploy.datasets.synthetic.dataset import Streets, save
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.pictures import read_ids, read_picture
+from segdeploy.imaging.io import read_ids, read_picture
 
 HEIGHT, WIDTH = 66, 88
 COUNTS = {"train": 8, "val": 4}
@@ -46,7 +45,10 @@ def write(path, array):
 @pytest.fixture
 def data(tmp_path):
     """A clean data set in CamVid's layout."""
-    for split, (first, count) in {"train": (0, COUNTS["train"]), "val": (100, COUNTS["val"])}.items():
+    for split, (first, count) in {
+        "train": (0, COUNTS["train"]),
+        "val": (100, COUNTS["val"]),
+    }.items():
         for number in range(count):
             image, mask = scene(first + number)
             write(tmp_path / split / f"{number:03d}.png", image[:, :, ::-1])
@@ -100,7 +102,9 @@ def shown_turned(data, turn, orientation):
     image, mask = scene(3)
     exif = Image.Exif()
     exif[274] = orientation
-    Image.fromarray(np.ascontiguousarray(turn(image[:, :, ::-1]))).save(data / "train/003.png", exif=exif)
+    Image.fromarray(np.ascontiguousarray(turn(image[:, :, ::-1]))).save(
+        data / "train/003.png", exif=exif
+    )
     write(data / "trainannot/003.png", np.ascontiguousarray(turn(mask)))
 
 
@@ -131,7 +135,9 @@ def copied_into_val(data):
 
 def nearly_copied_into_val(data):
     image, mask = scene(3)
-    small = cv2.convertScaleAbs(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), alpha=1.1, beta=5)
+    small = cv2.convertScaleAbs(
+        cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), alpha=1.1, beta=5
+    )
     Image.fromarray(np.ascontiguousarray(small[:, :, ::-1])).save(data / "val/copy.jpg", quality=70)
     write(data / "valannot/copy.png", mask[::2, ::2])
 
@@ -159,7 +165,9 @@ def checked(data, name="camvid"):
     return [*missing, *check(surveys, on_step=lambda _: None).findings]
 
 
-@pytest.mark.parametrize(("plant", "kind", "severity", "file"), PLANTS, ids=[plant.__name__ for plant, *_ in PLANTS])
+@pytest.mark.parametrize(
+    ("plant", "kind", "severity", "file"), PLANTS, ids=[plant.__name__ for plant, *_ in PLANTS]
+)
 def test_a_planted_fault_is_found_and_nothing_else(data, plant, kind, severity, file):
     """One wrong file can cost days; a false alarm costs the trust in all others."""
     plant(data)
@@ -182,7 +190,9 @@ def test_frames_of_one_drive_on_both_sides_are_told(tmp_path):
         image, mask = scene(number % 2)
         image = image.copy()
         spot = np.random.default_rng(number).integers(0, 40, 2)
-        image[spot[0] : spot[0] + 26, spot[1] : spot[1] + 40] = 255 - image[spot[0] : spot[0] + 26, spot[1] : spot[1] + 40]
+        image[spot[0] : spot[0] + 26, spot[1] : spot[1] + 40] = (
+            255 - image[spot[0] : spot[0] + 26, spot[1] : spot[1] + 40]
+        )
         split = "val" if number >= 24 else "train"
         write(tmp_path / split / f"drive{number % 2}_{number:04d}.png", image[:, :, ::-1])
         write(tmp_path / f"{split}annot" / f"drive{number % 2}_{number:04d}.png", mask)
@@ -231,9 +241,15 @@ def test_a_broken_further_split_is_told(tmp_path):
     """Annotations that nobody can read are no missing split."""
     for split in ("train", "val", "test"):
         write(tmp_path / f"images/{split}/1.png", scene(1)[0])
-        content = {"images": [{"id": 1, "file_name": "1.png", "height": HEIGHT, "width": WIDTH}], "annotations": [], "categories": []}
+        content = {
+            "images": [{"id": 1, "file_name": "1.png", "height": HEIGHT, "width": WIDTH}],
+            "annotations": [],
+            "categories": [],
+        }
         (tmp_path / "annotations").mkdir(exist_ok=True)
-        (tmp_path / f"annotations/{split}.json").write_text(json.dumps(content)[: 9 if split == "test" else None])
+        (tmp_path / f"annotations/{split}.json").write_text(
+            json.dumps(content)[: 9 if split == "test" else None]
+        )
 
     found = [finding for finding in checked(tmp_path, "coco") if finding.split == "test"]
 
@@ -247,7 +263,9 @@ def test_masks_without_any_label_are_an_error(data):
         for path in (data / f"{split}annot").iterdir():
             write(path, np.full((HEIGHT, WIDTH), VOID, np.uint8))
 
-    severities = {finding.severity for finding in checked(data) if finding.kind == "nothing labelled"}
+    severities = {
+        finding.severity for finding in checked(data) if finding.kind == "nothing labelled"
+    }
 
     assert severities == {"error", "warning"}
 
@@ -255,7 +273,14 @@ def test_masks_without_any_label_are_an_error(data):
 def test_a_single_class_is_an_error(data):
     """Masks of nothing but background train to a perfect score in minutes, and to a network that finds nothing."""
     for path in (data / "trainannot").iterdir():
-        write(path, np.where(np.arange(WIDTH) < 9, VOID, 3).astype(np.uint8).repeat(HEIGHT).reshape(WIDTH, HEIGHT).T.copy())
+        write(
+            path,
+            np.where(np.arange(WIDTH) < 9, VOID, 3)
+            .astype(np.uint8)
+            .repeat(HEIGHT)
+            .reshape(WIDTH, HEIGHT)
+            .T.copy(),
+        )
 
     (finding,) = checked(data)
 
@@ -272,10 +297,18 @@ def test_masks_of_one_class_each_are_an_error(data):
 
     found = [(finding.kind, finding.severity, finding.split) for finding in checked(data)]
 
-    assert found == [("no edges", "error", "train"), ("absent class", "warning", "train"), ("absent class", "warning", "val")]
+    assert found == [
+        ("no edges", "error", "train"),
+        ("absent class", "warning", "train"),
+        ("absent class", "warning", "val"),
+    ]
 
 
-@pytest.mark.parametrize(("plant", "kind", "severity", "file"), PLANTS[:10], ids=[plant.__name__ for plant, *_ in PLANTS[:10]])
+@pytest.mark.parametrize(
+    ("plant", "kind", "severity", "file"),
+    PLANTS[:10],
+    ids=[plant.__name__ for plant, *_ in PLANTS[:10]],
+)
 def test_the_quick_form_finds_what_would_stop_a_training(data, plant, kind, severity, file):
     """Training reads everything sooner or later, so that its first second is the best time to stop."""
     plant(data)
@@ -305,8 +338,18 @@ def test_the_quick_form_reads_a_few_pictures_only(data):
 @pytest.mark.parametrize("folder", ["train", "trainannot"])
 def test_a_decompression_bomb_is_refused(data, folder):
     """A few bytes that claim 400 million pixels, in a picture that the quick form does not read."""
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
-    parts = [struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)) for kind, content in chunks]
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"")),
+        (b"IEND", b""),
+    )
+    parts = [
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
+    ]
     bomb = b"\x89PNG\r\n\x1a\n" + b"".join(parts)
     (data / folder / "003.png").write_bytes(bomb)
     surveys, _ = survey_all(datasets.layout("camvid"), data)
@@ -342,7 +385,10 @@ def legend(data, text="[[classes]]\nname = 'thing'\n"):
     (data / "classes.toml").write_text(text)
 
 
-@pytest.mark.parametrize(("text", "sentence"), [("[[classes", "is no TOML"), ("[[classes]]\nname = 'thing'\nids = 3", "unknown key 'ids'")])
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("[[classes", "is no TOML"), ("[[classes]]\nname = 'thing'\nids = 3", "unknown key 'ids'")],
+)
 def test_a_broken_legend_is_told(tmp_path, text, sentence):
     """Whoever wrote classes.toml meant it, and learns in which line it is wrong."""
     legend(tmp_path, text)
@@ -485,7 +531,10 @@ def test_the_stats_command_draws_a_chart(data):
     """In a process of its own, as matplotlib's import is heavy."""
     chart = data / "chart.png"
 
-    subprocess.run([sys.executable, "-m", "segdeploy", "data", "stats", str(data), "--chart", str(chart)], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "segdeploy", "data", "stats", str(data), "--chart", str(chart)],
+        check=True,
+    )
 
     assert read_picture(chart).shape[1] > 1000
 
@@ -494,7 +543,9 @@ def test_the_stats_command_draws_a_chart(data):
 def test_drawn_streets_are_clean(tmp_path):
     """The data set that everybody begins with must raise no alarm, and its scenes resemble each other more than most."""
     for split, count in {"train": 40, "val": 12}.items():
-        save(Streets(split=split, count=count, height=60, width=80), tmp_path, on_step=lambda _: None)
+        save(
+            Streets(split=split, count=count, height=60, width=80), tmp_path, on_step=lambda _: None
+        )
 
     assert {finding.kind for finding in checked(tmp_path)} <= {"absent class"}
 
@@ -513,7 +564,11 @@ def test_camvid_shares_a_drive(real):
     """CamVid's val is a part of the drive 0016E5, whose other frames are in train: its scores flatter, as its users should know."""
     (finding,) = checked(real / "data/camvid")
 
-    assert (finding.kind, finding.severity, finding.split) == ("shared drive", "warning", "train, val")
+    assert (finding.kind, finding.severity, finding.split) == (
+        "shared drive",
+        "warning",
+        "train, val",
+    )
     assert "0016E5_*" in finding.sentence
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segdeploy.confidence import largest_probability, softmax_confidence
+from segdeploy.imaging.postprocess import largest_probability, softmax_confidence
 
 side = st.integers(1, 16)
 big_side = st.integers(1, 90)
@@ -15,21 +15,35 @@ big_side = st.integers(1, 90)
 def by_torch(planes, height, width):
     """255 times the largest of the softmax of the enlarged logits, in double precision."""
     tensor = torch.from_numpy(planes)[None]
-    wide = torch.nn.functional.interpolate(tensor, (height, width), mode="bilinear", align_corners=False)
+    wide = torch.nn.functional.interpolate(
+        tensor, (height, width), mode="bilinear", align_corners=False
+    )
     return 255 * wide.double().softmax(1).amax(1)[0].numpy()
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.integers(1, 150) | st.integers(1, 5), side, side, big_side, big_side, st.sampled_from([0.0, 1.0, 9.0, 300.0]), st.integers(0, 9))
+@given(
+    st.integers(1, 150) | st.integers(1, 5),
+    side,
+    side,
+    big_side,
+    big_side,
+    st.sampled_from([0.0, 1.0, 9.0, 300.0]),
+    st.integers(0, 9),
+)
 def test_confidence_is_that_of_softmax(classes, h, w, height, width, spread, seed):
     """Whatever the classes, sizes and ratios: rounded to the nearest number, from equal logits to logits of hundreds."""
-    planes = (spread * np.random.default_rng(seed).standard_normal((classes, h, w))).astype(np.float32)
+    planes = (spread * np.random.default_rng(seed).standard_normal((classes, h, w))).astype(
+        np.float32
+    )
 
     confidence = softmax_confidence(planes, height, width=width, covered=(h, w))
 
     assert confidence.dtype == np.uint8
     # Places and logits are rounded at 2^-24, and logits of hundreds make steep edges of it.
-    assert np.abs(confidence - by_torch(planes, height, width)).max() <= 0.51 + 255 * 2**-20 * spread * max(h, w)
+    assert np.abs(
+        confidence - by_torch(planes, height, width)
+    ).max() <= 0.51 + 255 * 2**-20 * spread * max(h, w)
 
 
 def test_classes_that_are_far_behind_still_count():
@@ -56,7 +70,9 @@ def test_probabilities_are_enlarged_as_they_are():
     """By hand: 1 and 0 beside 0 and 1; a quarter of the way the larger one is 0.75, and 191.25 is 191."""
     planes = np.array([[[1, 0]], [[0, 1]]], np.float32)
 
-    assert largest_probability(planes, 1, width=4, covered=(1, 2)).tolist() == [[255, 191, 191, 255]]
+    assert largest_probability(planes, 1, width=4, covered=(1, 2)).tolist() == [
+        [255, 191, 191, 255]
+    ]
 
 
 @pytest.mark.parametrize("covered", [(3.5, 6.0), (5.0, 2.25)])

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.console import next_step, note, progress
+from segdeploy.cli.console import next_step, note, progress
 
 BAR = """
 import time
-from segdeploy.console import progress
+from segdeploy.cli.console import progress
 with progress("measuring [b]", 3) as step:
     for name in ("a", "[/b]", "c"):
         step(name)
@@ -57,7 +57,13 @@ def test_shows_a_bar_on_a_terminal() -> None:
     """The bar goes to stderr, names are shown as they are, and stdout has the result alone."""
     master, slave = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    with subprocess.Popen([sys.executable, "-c", BAR], stdout=subprocess.PIPE, stderr=slave, text=True, env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", BAR],
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        text=True,
+        env=environment,
+    ) as process:
         result, _ = process.communicate(timeout=60)
     os.close(slave)
     shown = os.read(master, 100_000).decode()

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from segdeploy.cli import data, main
-from segdeploy.datasets import load
-from segdeploy.datasets.streets import Streets
+from segdeploy.cli.main import data, main
+from segdeploy.datasets.registry import load
+from segdeploy.datasets.synthetic.dataset import Streets
 
 
 def kinds(path):
@@ -19,9 +19,21 @@ def kinds(path):
 
 def test_renders_a_drive_with_sound(tmp_path):
     """A quarter of a second at 20 frames a second is 5 frames, in the plain video and in that of the truth."""
-    arguments = ["render", "--video", str(tmp_path / "a.mp4"), "--truth", str(tmp_path / "b.mp4"), "--seconds", "0.25", "--fps", "20"]
+    arguments = [
+        "render",
+        "--video",
+        str(tmp_path / "a.mp4"),
+        "--truth",
+        str(tmp_path / "b.mp4"),
+        "--seconds",
+        "0.25",
+        "--fps",
+        "20",
+    ]
 
-    result = CliRunner().invoke(data, [*arguments, "--height", "48", "--width", "64"], catch_exceptions=False)
+    result = CliRunner().invoke(
+        data, [*arguments, "--height", "48", "--width", "64"], catch_exceptions=False
+    )
 
     assert result.exit_code == 0
     assert kinds(tmp_path / "a.mp4") == ({"audio", "video"}, 5)
@@ -32,7 +44,19 @@ def test_renders_a_drive_with_sound(tmp_path):
 
 def test_renders_scenes_as_camvid(tmp_path):
     """What is written is read by the layout of CamVid, not one pixel different."""
-    arguments = ["render", "--images", str(tmp_path), "--split", "val", "--count", "2", "--height", "48", "--width", "64"]
+    arguments = [
+        "render",
+        "--images",
+        str(tmp_path),
+        "--split",
+        "val",
+        "--count",
+        "2",
+        "--height",
+        "48",
+        "--width",
+        "64",
+    ]
 
     result = CliRunner().invoke(data, arguments, catch_exceptions=False)
 

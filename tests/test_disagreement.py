@@ -9,17 +9,20 @@ import numpy as np
 import onnx
 import pytest
 
+from segdeploy.arrays import Mask, Picture
 from segdeploy.backends.loading import read_card
 from segdeploy.card import LabelClass
-from segdeploy.cli import main
-from segdeploy.commands.compare import check_classes
-from segdeploy.disagreement import MAP, Asked, Disagreement, compare, heat_of, paint_heat
-from segdeploy.disagreement_page import to_html
+from segdeploy.cli.compare import check_classes
+from segdeploy.cli.main import main
 from segdeploy.errors import ConfigError
-from segdeploy.pictures import Picture, write_picture
-from segdeploy.scores import Mask
+from segdeploy.imaging.io import write_picture
+from segdeploy.metrics.comparison import MAP, Asked, Disagreement, compare, heat_of, paint_heat
+from segdeploy.reports.comparison import to_html
 
-CLASSES = (LabelClass(name="dark", color=(0, 0, 0)), LabelClass(name="<bright>", color=(255, 200, 0)))
+CLASSES = (
+    LabelClass(name="dark", color=(0, 0, 0)),
+    LabelClass(name="<bright>", color=(255, 200, 0)),
+)
 
 
 class Threshold:
@@ -41,7 +44,13 @@ def ramp(count: int) -> Asked:
 
 @pytest.fixture
 def found() -> Disagreement:
-    return compare(Threshold(45), Threshold(55), (ramp(count) for count in (1, 0, 3)), classes=2, on_step=lambda _: None)
+    return compare(
+        Threshold(45),
+        Threshold(55),
+        (ramp(count) for count in (1, 0, 3)),
+        classes=2,
+        on_step=lambda _: None,
+    )
 
 
 def test_disagreement_is_counted_by_hand(found: Disagreement) -> None:
@@ -76,7 +85,9 @@ def test_heat_spreads_around_what_differs() -> None:
 
     assert heat[45, 45] == heat[44, 46] == pytest.approx(1 / 9)
     assert heat[45, 48] == 0
-    assert paint_heat(heat, hottest=1 / 9)[0, 0].sum() < paint_heat(heat, hottest=1 / 9)[45, 45].sum()
+    assert (
+        paint_heat(heat, hottest=1 / 9)[0, 0].sum() < paint_heat(heat, hottest=1 / 9)[45, 45].sum()
+    )
 
 
 def test_page_needs_no_network_and_keeps_names_apart_from_markup(found: Disagreement) -> None:
@@ -100,25 +111,52 @@ def test_alike_networks_have_a_page_too() -> None:
     assert "on 0.000% of the pixels" in page
 
 
-def test_two_formats_of_one_network_agree(artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--dataset", "streets", "--pictures", "2", "--output", str(tmp_path / "out"), "--max-disagreement", "0.1", "--json"]
+def test_two_formats_of_one_network_agree(
+    artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "--dataset",
+        "streets",
+        "--pictures",
+        "2",
+        "--output",
+        str(tmp_path / "out"),
+        "--max-disagreement",
+        "0.1",
+        "--json",
+    ]
 
     main(["compare", str(artifacts / "best.onnx"), str(artifacts / "best.torchscript"), *arguments])
 
     assert json.loads(capsys.readouterr().out)["differing"] < 0.001
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "report.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "report.html",
+        "report.json",
+    ]
 
 
-def test_gate_closes_at_the_share_that_was_named(artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gate_closes_at_the_share_that_was_named(
+    artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The page is written all the same: it tells why."""
     model = onnx.load(artifacts / "best.onnx")
-    weight = next(tensor for tensor in model.graph.initializer if tensor.name == "network.head.weight")
+    weight = next(
+        tensor for tensor in model.graph.initializer if tensor.name == "network.head.weight"
+    )
     values = onnx.numpy_helper.to_array(weight).copy()
     values[3] += 9
     weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
     (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
-    write_picture(tmp_path / "street.png", np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8))
-    files = [str(artifacts / "best.onnx"), str(tmp_path / "other.onnx"), "--image", str(tmp_path / "street.png")]
+    write_picture(
+        tmp_path / "street.png",
+        np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8),
+    )
+    files = [
+        str(artifacts / "best.onnx"),
+        str(tmp_path / "other.onnx"),
+        "--image",
+        str(tmp_path / "street.png"),
+    ]
 
     with pytest.raises(SystemExit) as stop:
         main(["compare", *files, "--output", str(tmp_path / "out"), "--max-disagreement", "1"])
@@ -133,7 +171,10 @@ def test_gate_closes_at_the_share_that_was_named(artifacts: Path, tmp_path: Path
 def test_networks_of_other_classes_are_not_compared(artifacts: Path) -> None:
     """Label 3 would be road to one and sky to the other."""
     card = read_card(artifacts / "best.onnx")
-    other = replace(card, classes=(*card.classes[:2], LabelClass(name="Cellar", color=(0, 0, 0)), *card.classes[3:]))
+    other = replace(
+        card,
+        classes=(*card.classes[:2], LabelClass(name="Cellar", color=(0, 0, 0)), *card.classes[3:]),
+    )
 
     with pytest.raises(ConfigError, match="'Pole' and 'Cellar' in the same place"):
         check_classes(card, other)

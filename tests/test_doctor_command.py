@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from segdeploy.commands.doctor import broken_imports, describe, doctor, examine, torch_devices
-from segdeploy.machine import cores
+from segdeploy.cli.doctor import broken_imports, describe, doctor, examine, torch_devices
+from segdeploy.system.machine import cores
 
 
-def test_tells_what_a_report_of_a_bug_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tells_what_a_report_of_a_bug_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Versions, what is granted and not only built in, cores, and where output goes."""
     monkeypatch.chdir(tmp_path)
 
@@ -43,9 +45,11 @@ def test_text_has_two_columns_and_a_next_step(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.slow
 def test_starts_no_torch() -> None:
     """It takes seconds, and a runtime has none."""
-    code = "import sys; from segdeploy.commands.doctor import examine; examine(); print('torch' in sys.modules)"
+    code = "import sys; from segdeploy.cli.doctor import examine; examine(); print('torch' in sys.modules)"
 
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
 
     assert answer.stdout.strip() == "False"
 
@@ -66,16 +70,26 @@ def test_library_that_cannot_be_imported_is_told() -> None:
 @pytest.mark.parametrize(
     ("changes", "section", "line"),
     [
-        ({"providers": {"CUDAExecutionProvider": False}}, "ONNX Runtime", ("CUDAExecutionProvider", "built in, but not granted")),
+        (
+            {"providers": {"CUDAExecutionProvider": False}},
+            "ONNX Runtime",
+            ("CUDAExecutionProvider", "built in, but not granted"),
+        ),
         ({"broken": {"cv2": "libGL.so.1"}}, "cannot be imported", ("cv2", "libGL.so.1")),
         ({"h264": False}, "video", ("H.264", "cannot be written: this PyAV has no libx264")),
-        ({"torch": {"error": "no libcudart"}}, "PyTorch", ("devices", "it does not start: no libcudart")),
+        (
+            {"torch": {"error": "no libcudart"}},
+            "PyTorch",
+            ("devices", "it does not start: no libcudart"),
+        ),
         ({"torch": {"cuda": "13.0", "devices": ["H200"]}}, "PyTorch", ("cuda:0", "H200")),
         ({"torch": {"cuda": None, "devices": []}}, "PyTorch", ("built for", "CPU only")),
         ({"versions": {"python": "3.12.1"}}, "PyTorch", ("devices", "not installed")),
     ],
 )
-def test_what_is_wrong_is_said(changes: dict[str, object], section: str, line: tuple[str, str]) -> None:
+def test_what_is_wrong_is_said(
+    changes: dict[str, object], section: str, line: tuple[str, str]
+) -> None:
     """Each thing that goes wrong on somebody's machine has its words."""
     found = {**examine(), **changes}
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from segdeploy.enlarge import axis, best_class, enlarged_mask, mask_by_class
+from segdeploy.imaging.upsample import axis, best_class, enlarged_mask, mask_by_class
 
 side = st.integers(1, 24)
 big_side = st.integers(1, 150)
@@ -16,7 +16,9 @@ big_side = st.integers(1, 150)
 def enlarged_by_torch(planes, height, width):
     """The enlarged planes themselves, (K, height, width)."""
     tensor = torch.from_numpy(planes)[None]
-    return torch.nn.functional.interpolate(tensor, (height, width), mode="bilinear", align_corners=False)[0].numpy()
+    return torch.nn.functional.interpolate(
+        tensor, (height, width), mode="bilinear", align_corners=False
+    )[0].numpy()
 
 
 def assert_same(labels, values):
@@ -53,7 +55,15 @@ kinds = st.sampled_from(["noise", "constant", "equal", "few values", "far from z
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=400)
-@given(kinds, st.integers(1, 150) | st.integers(1, 5), side, side, big_side, big_side, st.integers(0, 9))
+@given(
+    kinds,
+    st.integers(1, 150) | st.integers(1, 5),
+    side,
+    side,
+    big_side,
+    big_side,
+    st.integers(0, 9),
+)
 def test_labels_are_those_of_torch(kind, classes, h, w, height, width, seed):
     """Whatever the classes, sizes and ratios: enlarging, shrinking, whole ratios and none, single rows, ties."""
     planes = draw_planes(kind, classes, h, w, seed)
@@ -76,7 +86,8 @@ def test_labels_by_class_are_those_of_torch(kind, classes, h, w, height, width, 
 
 @pytest.mark.parametrize("classes", [2, 19])
 @pytest.mark.parametrize(
-    ("h", "w", "height", "width"), [(32, 64, 256, 512), (33, 61, 270, 480), (64, 64, 96, 100), (8, 8, 512, 512), (90, 90, 31, 47)]
+    ("h", "w", "height", "width"),
+    [(32, 64, 256, 512), (33, 61, 270, 480), (64, 64, 96, 100), (8, 8, 512, 512), (90, 90, 31, 47)],
 )
 @pytest.mark.parametrize("kind", ["noise", "smooth"])
 def test_no_label_differs_at_the_sizes_of_pictures(kind, classes, h, w, height, width):
@@ -119,17 +130,34 @@ def test_a_class_wins_between_logits_where_it_is_best_at_none():
 
 
 @settings(deadline=None, max_examples=150)
-@given(kinds, st.integers(1, 9), st.integers(2, 24), st.integers(2, 24), big_side, big_side, st.floats(0.2, 1), st.integers(0, 9))
+@given(
+    kinds,
+    st.integers(1, 9),
+    st.integers(2, 24),
+    st.integers(2, 24),
+    big_side,
+    big_side,
+    st.floats(0.2, 1),
+    st.integers(0, 9),
+)
 @example("noise", 2, 2, 3, 2, 3, 0.875, 0)
-def test_a_part_of_the_logits_is_enlarged_as_grid_sample_does(kind, classes, h, w, height, width, share, seed):
+def test_a_part_of_the_logits_is_enlarged_as_grid_sample_does(
+    kind, classes, h, w, height, width, share, seed
+):
     """A padded picture covers a part of the logits only, which need not be a whole number of them."""
     planes = draw_planes(kind, classes, h, w, seed)
     covered = (h * share, float(w))
     y = (np.arange(height) + 0.5) * covered[0] / height
     x = (np.arange(width) + 0.5) * covered[1] / width
-    grid = np.stack(np.broadcast_arrays((2 * x / w - 1)[None, :], (2 * y / h - 1)[:, None]), axis=-1)[None]
+    grid = np.stack(
+        np.broadcast_arrays((2 * x / w - 1)[None, :], (2 * y / h - 1)[:, None]), axis=-1
+    )[None]
     sampled = torch.nn.functional.grid_sample(
-        torch.from_numpy(planes).double()[None], torch.from_numpy(grid), mode="bilinear", padding_mode="border", align_corners=False
+        torch.from_numpy(planes).double()[None],
+        torch.from_numpy(grid),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
     )
 
     assert_same(enlarged_mask(planes, height, width=width, covered=covered), sampled[0].numpy())

@@ -8,10 +8,10 @@ import pytest
 
 from segdeploy import datasets
 from segdeploy.backends.loading import KINDS, load_backend
-from segdeploy.cli import main
-from segdeploy.evaluation import evaluate
-from segdeploy.pictures import write_picture
-from segdeploy.predictor import Predictor
+from segdeploy.cli.main import main
+from segdeploy.imaging.io import write_picture
+from segdeploy.inference.evaluation import evaluate
+from segdeploy.inference.predictor import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -22,16 +22,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in "abc":
         ids = np.full((30, 40), 11, np.uint8)
         ids[:15], ids[20:, :10] = 0, 8
-        write_picture(folder / "val" / f"{name}.png", random.integers(0, 256, (30, 40, 3), dtype=np.uint8))
+        write_picture(
+            folder / "val" / f"{name}.png", random.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        )
         write_picture(folder / "valannot" / f"{name}.png", ids)
     return folder
 
 
 @pytest.mark.parametrize("suffix", sorted(KINDS))
-def test_scores_are_those_of_the_evaluation(artifacts: Path, folder: Path, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
+def test_scores_are_those_of_the_evaluation(
+    artifacts: Path, folder: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
     """The command adds nothing to the numbers, and every artifact of a network gets the same."""
     pictures = datasets.load("camvid", folder, "val")
-    expected = evaluate(Predictor(load_backend(artifacts / "best.pt", device="cpu")), pictures, on_step=lambda _: None)
+    expected = evaluate(
+        Predictor(load_backend(artifacts / "best.pt", device="cpu")),
+        pictures,
+        on_step=lambda _: None,
+    )
 
     main(
         [
@@ -56,14 +64,31 @@ def test_scores_are_those_of_the_evaluation(artifacts: Path, folder: Path, capsy
     assert (found["dataset"], found["split"], found["pictures"]) == ("camvid", "val", 3)
 
 
-def test_prints_a_line_for_each_class(artifacts: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["eval", str(artifacts / "best.onnx"), "--dataset", "camvid", "--data", str(folder), "--device", "cpu"])
+def test_prints_a_line_for_each_class(
+    artifacts: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(
+        [
+            "eval",
+            str(artifacts / "best.onnx"),
+            "--dataset",
+            "camvid",
+            "--data",
+            str(folder),
+            "--device",
+            "cpu",
+        ]
+    )
 
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()[1:12]] == [
         "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
     ]  # fmt: skip
-    assert [line.rsplit(maxsplit=1)[0].strip() for line in out.splitlines()[12:]] == ["mIoU", "pixel accuracy", "Dice"]
+    assert [line.rsplit(maxsplit=1)[0].strip() for line in out.splitlines()[12:]] == [
+        "mIoU",
+        "pixel accuracy",
+        "Dice",
+    ]
     assert "onnxruntime CPUExecutionProvider, 3 pictures of camvid val" in err
     assert f"next: segdeploy run --model {artifacts / 'best.onnx'}" in err
 
@@ -76,7 +101,11 @@ def test_prints_a_line_for_each_class(artifacts: Path, folder: Path, capsys: pyt
         (["{artifacts}/best.onnx", "--dataset", "nothing"], 2, "nothing"),
         (["{artifacts}/best.onnx", "--dataset", "streets", "--split", "test"], 2, "test"),
         (["{artifacts}/best.onnx", "--dataset", "camvid", "--data", "/no/such"], 3, "/no/such"),
-        (["{artifacts}/best.onnx", "--dataset", "streets", "--backend", "torch"], 2, "run by onnxruntime"),
+        (
+            ["{artifacts}/best.onnx", "--dataset", "streets", "--backend", "torch"],
+            2,
+            "run by onnxruntime",
+        ),
         (["{artifacts}/best.onnx", "--dataset", "streets", "--device", "cuda:99"], 1, "cuda:99"),
     ],
 )
@@ -93,7 +122,9 @@ def test_bad_input_gets_one_sentence(
     assert err.count("\n") == 1
 
 
-def test_refuses_to_score_without_truth(artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refuses_to_score_without_truth(
+    artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Zeros in a table would look like a bad network."""
     write_picture(tmp_path / "val" / "a.png", np.zeros((30, 40, 3), np.uint8))
     write_picture(tmp_path / "valannot" / "a.png", np.full((30, 40), 11, np.uint8))

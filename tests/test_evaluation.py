@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from segdeploy.card import InputSpec, LabelClass, ModelCard
-from segdeploy.datasets.sample import Sample
+from segdeploy.datasets.dataset import Sample
 from segdeploy.errors import DataError
-from segdeploy.evaluation import evaluate, other_name
-from segdeploy.predictor import Predictor
+from segdeploy.inference.evaluation import evaluate, other_name
+from segdeploy.inference.predictor import Predictor
 
 CLASSES = (LabelClass(name="dark", color=(0, 0, 0)), LabelClass(name="red", color=(255, 0, 0)))
 
@@ -16,7 +16,11 @@ class AllRed:
     """A backend that sees class 1 everywhere."""
 
     def __init__(self, classes=CLASSES):
-        self.card = ModelCard(architecture="fake", classes=classes, input=InputSpec(height=8, width=8, mean=(0, 0, 0), std=(1, 1, 1)))
+        self.card = ModelCard(
+            architecture="fake",
+            classes=classes,
+            input=InputSpec(height=8, width=8, mean=(0, 0, 0), std=(1, 1, 1)),
+        )
         self.device = "fake"
         self.batches = []
 
@@ -40,7 +44,9 @@ class Pictures:
 
     def __getitem__(self, index):
         truth = self.truths[index]
-        return Sample(image=np.zeros((*truth.shape, 3), np.uint8), mask=truth, name=self.names[index])
+        return Sample(
+            image=np.zeros((*truth.shape, 3), np.uint8), mask=truth, name=self.names[index]
+        )
 
 
 @pytest.mark.parametrize(("batch", "batches"), [(1, [1, 1, 1]), (2, [2, 1]), (5, [3])])

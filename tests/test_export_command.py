@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from segdeploy.backends.loading import read_card
-from segdeploy.checkpoint import load_checkpoint
-from segdeploy.cli import main
+from segdeploy.cli.main import main
 from segdeploy.errors import ConfigError
 from segdeploy.export.command import name_suffix, name_targets
-from segdeploy.export.exporting import ordered
-from segdeploy.export.order import Order
-from segdeploy.scores import Scores
+from segdeploy.export.config import Order
+from segdeploy.export.exporter import ordered
+from segdeploy.metrics.segmentation import Scores
+from segdeploy.models.checkpoint import load_checkpoint
 
 QUICK = ["--format", "torchscript", "--proof-pictures", "1"]
 
@@ -31,21 +31,39 @@ def checkpoint(artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
-def test_writes_several_formats_beside_the_checkpoint(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["export", str(checkpoint), "--format", "onnx,torchscript", "--proof-pictures", "2", "--json"])
+def test_writes_several_formats_beside_the_checkpoint(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(
+        [
+            "export",
+            str(checkpoint),
+            "--format",
+            "onnx,torchscript",
+            "--proof-pictures",
+            "2",
+            "--json",
+        ]
+    )
 
     out, err = capsys.readouterr()
     made = json.loads(out)
     assert [Path(entry["path"]).name for entry in made] == ["best.onnx", "best.torchscript"]
-    assert all(entry["parity"]["agreement"] >= 0.999 and entry["parity"]["pictures"] == 2 for entry in made)
-    assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["best.onnx", "best.pt", "best.torchscript"]
+    assert all(
+        entry["parity"]["agreement"] >= 0.999 and entry["parity"]["pictures"] == 2 for entry in made
+    )
+    assert sorted(path.name for path in checkpoint.parent.iterdir()) == [
+        "best.onnx",
+        "best.pt",
+        "best.torchscript",
+    ]
     assert err == f"next: segdeploy run --model {checkpoint.with_suffix('.onnx')} --image PICTURE\n"
 
 
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
-from segdeploy.cli import main
+from segdeploy.cli.main import main
 main(sys.argv[1:])
 """
 
@@ -57,30 +75,50 @@ def test_full_disk_gets_one_sentence_from_openvino_too(checkpoint: Path) -> None
     """Its writer knows no other words than a stream's error, and raises no OSError."""
     arguments = ["export", str(checkpoint), "--format", "openvino", "--proof-pictures", "1"]
 
-    done = subprocess.run([sys.executable, "-c", LIMITED, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *arguments], capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 1
-    assert done.stderr.startswith(f"segdeploy: cannot write {checkpoint.with_suffix('.xml')}: OpenVINO says")
+    assert done.stderr.startswith(
+        f"segdeploy: cannot write {checkpoint.with_suffix('.xml')}: OpenVINO says"
+    )
     assert done.stderr.count("\n") == 1
     assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_file_that_stands_is_told_where_the_next_one_fails(checkpoint: Path, capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
+def test_file_that_stands_is_told_where_the_next_one_fails(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
     """Its proof took its time, and it is there."""
     Path("best.triton").write_text("mine")
 
     with pytest.raises(SystemExit) as stop:
-        main(["export", str(checkpoint), "--format", "torchscript,triton", "--proof-pictures", "1", *more])
+        main(
+            [
+                "export",
+                str(checkpoint),
+                "--format",
+                "torchscript,triton",
+                "--proof-pictures",
+                "1",
+                *more,
+            ]
+        )
 
     out, err = capsys.readouterr()
     assert (stop.value.code, "best.triton is a file" in err) == (1, True)
     assert "best.torchscript" in out
     assert Path("best.torchscript").is_file()
-    assert not more or [Path(entry["path"]).name for entry in json.loads(out)] == ["best.torchscript"]
+    assert not more or [Path(entry["path"]).name for entry in json.loads(out)] == [
+        "best.torchscript"
+    ]
 
 
-def test_tells_how_the_file_was_proven(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tells_how_the_file_was_proven(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["export", str(checkpoint), *QUICK, "-o", "small.torchscript", "--imgsz", "30,40"])
 
     assert "labels equal to PyTorch's: 100.0000%" in capsys.readouterr().out
@@ -88,7 +126,9 @@ def test_tells_how_the_file_was_proven(checkpoint: Path, capsys: pytest.CaptureF
     assert (spec.height, spec.width, spec.dynamic) == (30, 40, False)
 
 
-def test_takes_the_newest_run_where_no_checkpoint_is_named(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_takes_the_newest_run_where_no_checkpoint_is_named(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = Path("runs/train/first")
     run.mkdir(parents=True)
     shutil.move(checkpoint, run / "best.pt")
@@ -110,7 +150,11 @@ def test_takes_the_newest_run_where_no_checkpoint_is_named(checkpoint: Path, cap
         (["best.pt", "--imgsz", "1,2,3"], 2, "no size"),
         (["best.pt", "--imgsz", "0"], 2, "no size"),
         (["best.pt", "--opset", "7"], 2, "opset"),
-        (["best.pt", "--format", "torchscript", "--precision", "fp16"], 2, "torchscript cannot be fp16; choose --precision fp32"),
+        (
+            ["best.pt", "--format", "torchscript", "--precision", "fp16"],
+            2,
+            "torchscript cannot be fp16; choose --precision fp32",
+        ),
         (["best.pt", "--confidence"], 2, "logits hold it already"),
         (["best.pt", "--dataset", "camvid", "--data", "nowhere"], 3, "nowhere"),
         (["best.pt", "--verify", "nowhere"], 3, "nowhere"),
@@ -145,9 +189,9 @@ def test_name_must_end_as_the_format_does() -> None:
 
 def test_files_of_several_kinds_lie_beside_each_other() -> None:
     """An int8 file must not take the place of the one that it is measured against."""
-    assert name_targets(Path("d/best.pt"), formats=["onnx"], suffix=name_suffix("int8", "classes"), output=None) == {
-        "onnx": Path("d/best-int8-classes.onnx")
-    }
+    assert name_targets(
+        Path("d/best.pt"), formats=["onnx"], suffix=name_suffix("int8", "classes"), output=None
+    ) == {"onnx": Path("d/best-int8-classes.onnx")}
     assert name_suffix("fp32", "logits") == ""
 
 
@@ -155,8 +199,20 @@ def test_files_of_several_kinds_lie_beside_each_other() -> None:
 def test_killed_export_leaves_no_file_under_the_final_name(checkpoint: Path) -> None:
     """What kill -9 leaves must not look finished."""
     part = checkpoint.with_name("best.torchscript.part")
-    command = [sys.executable, "-m", "segdeploy", "export", "best.pt", "--format", "torchscript", "--proof-pictures", "60"]
-    with subprocess.Popen(command, cwd=checkpoint.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "segdeploy",
+        "export",
+        "best.pt",
+        "--format",
+        "torchscript",
+        "--proof-pictures",
+        "60",
+    ]
+    with subprocess.Popen(
+        command, cwd=checkpoint.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         while not part.exists() and process.poll() is None:
             time.sleep(0.01)
         process.kill()
@@ -165,9 +221,13 @@ def test_killed_export_leaves_no_file_under_the_final_name(checkpoint: Path) -> 
     assert not checkpoint.with_suffix(".torchscript").exists()
 
 
-def test_malicious_checkpoint_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_malicious_checkpoint_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A pickle that would run code is data that nobody runs."""
-    (tmp_path / "evil.pt").write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR.")
+    (tmp_path / "evil.pt").write_bytes(
+        b"cos\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR."
+    )
 
     with pytest.raises(SystemExit) as stop:
         main(["export", str(tmp_path / "evil.pt")])
@@ -177,17 +237,30 @@ def test_malicious_checkpoint_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_help_imports_no_torch() -> None:
-    code = (
-        "import sys\nfrom segdeploy.cli import main\ntry:\n    main(['export', '--help'])\nfinally:\n    assert 'torch' not in sys.modules"
-    )
+    code = "import sys\nfrom segdeploy.cli.main import main\ntry:\n    main(['export', '--help'])\nfinally:\n    assert 'torch' not in sys.modules"
 
-    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode
+        == 0
+    )
 
 
 @pytest.mark.slow
 def test_camvid_checkpoint_is_proven_on_its_pictures(real: Path, checkpoint: Path) -> None:
     """Real pictures of 480x360, scaled to the network's size and the answer back to theirs."""
-    main(["export", str(checkpoint), *QUICK[:2], "--dataset", "camvid", "--data", str(real / "data" / "camvid"), "--proof-pictures", "3"])
+    main(
+        [
+            "export",
+            str(checkpoint),
+            *QUICK[:2],
+            "--dataset",
+            "camvid",
+            "--data",
+            str(real / "data" / "camvid"),
+            "--proof-pictures",
+            "3",
+        ]
+    )
 
     parity = read_card(checkpoint.with_suffix(".torchscript")).parity
     assert parity is not None

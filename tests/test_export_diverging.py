@@ -10,12 +10,12 @@ import pytest
 from torch import Tensor, nn
 
 from segdeploy.card import Output
-from segdeploy.checkpoint import load_checkpoint
-from segdeploy.export.diverging import differs
-from segdeploy.export.heads import with_output
-from segdeploy.export.making import Candidate
-from segdeploy.export.to_onnx import OnnxCandidate, convert
-from segdeploy.models import Deployed
+from segdeploy.export.capture import with_output
+from segdeploy.export.divergence import differs
+from segdeploy.export.onnx_format import OnnxCandidate, convert
+from segdeploy.export.writer import Candidate
+from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.models.deployed import Deployed
 
 BATCH = np.random.default_rng(0).integers(0, 256, (1, 45, 60, 3), dtype=np.uint8)
 
@@ -40,7 +40,9 @@ def spoil_weight(name: str) -> Callable[[onnx.ModelProto], None]:
 def spoil_resize(model: onnx.ModelProto) -> None:
     """Enlarge from the corners instead of the centers, as align_corners mistakes do; in the second join."""
     node = [node for node in model.graph.node if node.op_type == "Resize"][1]
-    next(entry for entry in node.attribute if entry.name == "coordinate_transformation_mode").s = b"asymmetric"
+    next(
+        entry for entry in node.attribute if entry.name == "coordinate_transformation_mode"
+    ).s = b"asymmetric"
 
 
 @pytest.mark.slow
@@ -48,7 +50,10 @@ def spoil_resize(model: onnx.ModelProto) -> None:
     ("spoil", "layer"),
     [
         (spoil_weight("network.stem.0.0.weight"), "network.stem.0.0 (the Conv"),
-        (spoil_weight("network.decoder.1.refine.0.0.weight"), "network.decoder.1.refine.0.0 (the Conv"),
+        (
+            spoil_weight("network.decoder.1.refine.0.0.weight"),
+            "network.decoder.1.refine.0.0 (the Conv",
+        ),
         (spoil_weight("network.head.weight"), "network.head (the Conv"),
         (spoil_weight("scale"), "the preparation of the picture (the Mul"),
         (spoil_resize, "network.decoder.1 (the Resize"),
@@ -56,7 +61,9 @@ def spoil_resize(model: onnx.ModelProto) -> None:
     ],
     ids=["first weight", "deep weight", "last weight", "normalization", "resize mode", "no fault"],
 )
-def test_planted_fault_is_found(candidate: OnnxCandidate, tmp_path: Path, spoil: Callable[[onnx.ModelProto], None], layer: str) -> None:
+def test_planted_fault_is_found(
+    candidate: OnnxCandidate, tmp_path: Path, spoil: Callable[[onnx.ModelProto], None], layer: str
+) -> None:
     """Knowing that a file is wrong is little; knowing where saves the day."""
     candidate.write(tmp_path / "spoiled.onnx", {})
     model = onnx.load(tmp_path / "spoiled.onnx")
@@ -91,7 +98,9 @@ def test_frozen_branch_is_found(artifacts: Path, tmp_path: Path) -> None:
     candidate = convert(Deployed(Branching(), (0, 0, 0), (1, 1, 1)).eval(), card, opset=21)
     candidate.write(tmp_path / "frozen.onnx", {})
 
-    assert candidate.first_diverging(tmp_path / "frozen.onnx", BATCH).startswith("network.second (torch.export")
+    assert candidate.first_diverging(tmp_path / "frozen.onnx", BATCH).startswith(
+        "network.second (torch.export"
+    )
 
 
 class Outer(nn.Module):
@@ -108,15 +117,21 @@ class Outer(nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ["logits", "classes"])
-def test_frozen_branch_between_the_layers_is_told_from_none(artifacts: Path, tmp_path: Path, output: Output) -> None:
+def test_frozen_branch_between_the_layers_is_told_from_none(
+    artifacts: Path, tmp_path: Path, output: Output
+) -> None:
     """No layer is wrong, and the file is all the same: to say that all agree would send people to look elsewhere."""
     card = replace(load_checkpoint(artifacts / "best.pt").card, output=output)
-    candidate = convert(with_output(Deployed(Outer(), card.input.mean, card.input.std).eval(), card), card, opset=21)
+    candidate = convert(
+        with_output(Deployed(Outer(), card.input.mean, card.input.std).eval(), card), card, opset=21
+    )
     candidate.write(tmp_path / "frozen.onnx", {})
 
     told = candidate.first_diverging(tmp_path / "frozen.onnx", BATCH)
 
-    assert told.startswith("none, the layers agree and the difference arises in a forward around them (torch.export captured")
+    assert told.startswith(
+        "none, the layers agree and the difference arises in a forward around them (torch.export captured"
+    )
 
 
 @pytest.mark.parametrize("found", [[1.0, 2.003], [1.0], [1.0, float("nan")]])

@@ -8,10 +8,10 @@ import pytest
 
 from segdeploy import datasets
 from segdeploy.card import InputSpec, LabelClass, ModelCard, Training
-from segdeploy.datasets.sample import spread
+from segdeploy.datasets.dataset import spread
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.export.evidence import gather
-from segdeploy.pictures import write_picture
+from segdeploy.export.proof import gather
+from segdeploy.imaging.io import write_picture
 
 CARD = ModelCard(
     architecture="any",
@@ -21,7 +21,12 @@ CARD = ModelCard(
 
 
 def trained(dataset: str, data: str) -> ModelCard:
-    return replace(CARD, training=Training(dataset=dataset, data_hash="", recipe={"data": data}, versions={}, seed=0, epochs=1))
+    return replace(
+        CARD,
+        training=Training(
+            dataset=dataset, data_hash="", recipe={"data": data}, versions={}, seed=0, epochs=1
+        ),
+    )
 
 
 @pytest.fixture
@@ -34,7 +39,10 @@ def camvid(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("count", "most", "taken"), [(10, 5, [1, 3, 5, 7, 9]), (3, 20, [0, 1, 2]), (100, 1, [50]), (0, 5, [])])
+@pytest.mark.parametrize(
+    ("count", "most", "taken"),
+    [(10, 5, [1, 3, 5, 7, 9]), (3, 20, [0, 1, 2]), (100, 1, [50]), (0, 5, [])],
+)
 def test_pictures_are_spread_over_the_set(count: int, most: int, taken: list[int]) -> None:
     """The first pictures of a drive look all alike."""
     assert spread(count, most) == taken
@@ -51,7 +59,9 @@ def test_split_of_the_training_is_taken_where_it_still_is(camvid: Path) -> None:
     assert truth.tolist() == [[3] * 6] * 4
 
 
-@pytest.mark.parametrize("card", [CARD, trained("camvid", "/no/such/folder"), trained("of a plugin", "")])
+@pytest.mark.parametrize(
+    "card", [CARD, trained("camvid", "/no/such/folder"), trained("of a plugin", "")]
+)
 def test_streets_are_always_there(card: ModelCard) -> None:
     """A checkpoint from another machine can be proven too."""
     evidence = gather(card, dataset=None, data=None, files=[], most=2)
@@ -63,13 +73,18 @@ def test_streets_are_always_there(card: ModelCard) -> None:
 
 def test_truth_of_other_classes_is_not_counted() -> None:
     """A network for two other classes is proven on streets without being scored on them."""
-    card = replace(CARD, classes=(LabelClass(name="car", color=(0, 0, 0)), LabelClass(name="rest", color=(1, 1, 1))))
+    card = replace(
+        CARD,
+        classes=(LabelClass(name="car", color=(0, 0, 0)), LabelClass(name="rest", color=(1, 1, 1))),
+    )
 
     assert gather(card, dataset=None, data=None, files=[], most=1)[0][1] is None
 
 
 def test_named_pictures_are_taken(camvid: Path) -> None:
-    evidence = gather(trained("camvid", str(camvid)), dataset=None, data=None, files=[camvid / "val"], most=2)
+    evidence = gather(
+        trained("camvid", str(camvid)), dataset=None, data=None, files=[camvid / "val"], most=2
+    )
 
     assert len(evidence) == 2
     assert evidence.source == str(camvid / "val")

@@ -14,15 +14,14 @@ from torch import Tensor, nn
 
 from segdeploy.backends.onnx_runtime import load
 from segdeploy.card import CARD_KEY
-from segdeploy.checkpoint import load_checkpoint
 from segdeploy.errors import ConfigError, ExportError, MissingExtraError
-from segdeploy.export.converting import neighbour
-from segdeploy.export.formats import FORMATS, choose_formats
-from segdeploy.export.half import to_half
-from segdeploy.export.making import Candidate
-from segdeploy.export.to_onnx import OnnxCandidate
-from segdeploy.export.to_pt2 import convert as to_pt2
-from segdeploy.models import Deployed
+from segdeploy.export.config import FORMATS, choose_formats
+from segdeploy.export.exporter import neighbour
+from segdeploy.export.onnx_format import OnnxCandidate, to_half
+from segdeploy.export.torch_formats import to_pt2 as to_pt2
+from segdeploy.export.writer import Candidate
+from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.models.deployed import Deployed
 
 BATCH = np.random.default_rng(0).integers(0, 256, (1, 45, 60, 3), dtype=np.uint8)
 
@@ -53,8 +52,14 @@ def spoil_resize_of_pt2(path: Path) -> None:
         entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
     place = next(name for name in entries if name.endswith("models/model.json"))
     model = json.loads(entries[place])
-    node = [node for node in model["graph_module"]["graph"]["nodes"] if "upsample_bilinear2d" in node["target"]][1]
-    next(entry for entry in node["inputs"] if entry["name"] == "align_corners")["arg"]["as_bool"] = True
+    node = [
+        node
+        for node in model["graph_module"]["graph"]["nodes"]
+        if "upsample_bilinear2d" in node["target"]
+    ][1]
+    next(entry for entry in node["inputs"] if entry["name"] == "align_corners")["arg"][
+        "as_bool"
+    ] = True
     entries[place] = json.dumps(model).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for entry, content in entries.items():
@@ -66,7 +71,11 @@ def spoil_weight_of_openvino(path: Path) -> None:
     weights = path.with_suffix(".bin")
     values = bytearray(weights.read_bytes())
     text = path.read_text()
-    offset = int(text[text.index('name="network.stem.0.0.weight"') :].partition('offset="')[2].partition('"')[0])
+    offset = int(
+        text[text.index('name="network.stem.0.0.weight"') :]
+        .partition('offset="')[2]
+        .partition('"')[0]
+    )
     number = np.frombuffer(bytes(values[offset : offset + 4]), np.float32) + 1
     values[offset : offset + 4] = number.tobytes()
     weights.write_bytes(values)
@@ -74,7 +83,10 @@ def spoil_weight_of_openvino(path: Path) -> None:
 
 def spoil_resize_of_openvino(path: Path) -> None:
     text = path.read_text()
-    first, second = 'coordinate_transformation_mode="', text.split('coordinate_transformation_mode="')
+    first, second = (
+        'coordinate_transformation_mode="',
+        text.split('coordinate_transformation_mode="'),
+    )
     assert len(second) == 3
     second[2] = "asymmetric" + second[2][second[2].index('"') :]
     path.write_text(first.join(second))
@@ -87,13 +99,26 @@ def spoil_resize_of_openvino(path: Path) -> None:
         ("pt2", spoil_weight_of_pt2, "network.decoder.1.reduce (the aten.conv2d"),
         ("pt2", spoil_resize_of_pt2, "network.decoder.1 (the aten.upsample_bilinear2d"),
         ("pt2", lambda path: None, "none, every layer alone agrees"),
-        pytest.param("openvino", spoil_weight_of_openvino, "network.stem.0.1 (the Add", marks=openvino),
-        pytest.param("openvino", spoil_resize_of_openvino, "network.decoder.1 (the Interpolate", marks=openvino),
-        pytest.param("openvino", lambda path: None, "none, every layer alone agrees", marks=openvino),
+        pytest.param(
+            "openvino", spoil_weight_of_openvino, "network.stem.0.1 (the Add", marks=openvino
+        ),
+        pytest.param(
+            "openvino",
+            spoil_resize_of_openvino,
+            "network.decoder.1 (the Interpolate",
+            marks=openvino,
+        ),
+        pytest.param(
+            "openvino", lambda path: None, "none, every layer alone agrees", marks=openvino
+        ),
     ],
 )
 def test_planted_fault_is_found(
-    candidates: Mapping[str, Candidate], tmp_path: Path, name: str, spoil: Callable[[Path], None], layer: str
+    candidates: Mapping[str, Candidate],
+    tmp_path: Path,
+    name: str,
+    spoil: Callable[[Path], None],
+    layer: str,
 ) -> None:
     """Knowing that a file is wrong is little; knowing where saves the day."""
     path = tmp_path / f"spoiled{FORMATS[name].ending}"
@@ -111,7 +136,9 @@ def half(candidates: Mapping[str, Candidate]) -> OnnxCandidate:
 
 
 @pytest.mark.slow
-def test_half_precision_has_half_the_bytes_and_float32_logits(half: OnnxCandidate, artifacts: Path, tmp_path: Path) -> None:
+def test_half_precision_has_half_the_bytes_and_float32_logits(
+    half: OnnxCandidate, artifacts: Path, tmp_path: Path
+) -> None:
     """Pictures go in as uint8 and logits come out as float32, so that nobody but the GPU notices."""
     card = replace(load_checkpoint(artifacts / "best.pt").card, precision="fp16")
     half.write(tmp_path / "half.onnx", {CARD_KEY: card.to_json()})
@@ -119,24 +146,40 @@ def test_half_precision_has_half_the_bytes_and_float32_logits(half: OnnxCandidat
     logits = load(tmp_path / "half.onnx", device="cpu", threads=1).run(BATCH)
 
     expected = load(artifacts / "best.onnx", device="cpu", threads=1).run(BATCH)
-    weights = {tensor.data_type for tensor in half.model.graph.initializer if tensor.name.endswith(".weight")}
+    weights = {
+        tensor.data_type
+        for tensor in half.model.graph.initializer
+        if tensor.name.endswith(".weight")
+    }
     assert weights == {onnx.TensorProto.FLOAT16}
     assert logits.dtype == np.float32
     assert 0 < np.abs(logits - expected).max() < 0.02 * np.abs(expected).max()
 
 
 @pytest.mark.slow
-def test_fault_in_half_precision_is_told_from_its_rounding(half: OnnxCandidate, tmp_path: Path) -> None:
+def test_fault_in_half_precision_is_told_from_its_rounding(
+    half: OnnxCandidate, tmp_path: Path
+) -> None:
     """Every value differs a little; the layer that is wrong differs much."""
     half.write(tmp_path / "half.onnx", {})
     model = onnx.load(tmp_path / "half.onnx")
     sound = half.first_diverging(tmp_path / "half.onnx", BATCH)
-    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "network.decoder.0.reduce.weight")
-    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) + np.float16(1), tensor.name))
+    tensor = next(
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.name == "network.decoder.0.reduce.weight"
+    )
+    tensor.CopyFrom(
+        onnx.numpy_helper.from_array(
+            onnx.numpy_helper.to_array(tensor) + np.float16(1), tensor.name
+        )
+    )
     onnx.save(model, tmp_path / "half.onnx")
 
     assert sound == "none, every layer alone agrees"
-    assert half.first_diverging(tmp_path / "half.onnx", BATCH).startswith("network.decoder.0.reduce (the Conv")
+    assert half.first_diverging(tmp_path / "half.onnx", BATCH).startswith(
+        "network.decoder.0.reduce (the Conv"
+    )
 
 
 class Counting(nn.Module):
@@ -149,12 +192,17 @@ class Counting(nn.Module):
 def test_network_that_cannot_be_captured_is_an_export_error(artifacts: Path) -> None:
     """One sentence, no log of PyTorch's inner life."""
     with pytest.raises(ExportError, match=r"unet cannot be captured by torch\.export"):
-        to_pt2(Deployed(Counting(), (0, 0, 0), (1, 1, 1)).eval(), load_checkpoint(artifacts / "best.pt").card)
+        to_pt2(
+            Deployed(Counting(), (0, 0, 0), (1, 1, 1)).eval(),
+            load_checkpoint(artifacts / "best.pt").card,
+        )
 
 
 def test_several_formats_are_named_with_commas() -> None:
     assert choose_formats("onnx, torchscript,onnx", "fp32") == ["onnx", "torchscript"]
-    with pytest.raises(ConfigError, match="onnx cannot be bf16; choose --precision fp32 or fp16 or int8"):
+    with pytest.raises(
+        ConfigError, match="onnx cannot be bf16; choose --precision fp32 or fp16 or int8"
+    ):
         choose_formats("openvino,onnx", "bf16")
 
 
@@ -163,8 +211,8 @@ def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     import sys
 
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.delitem(sys.modules, "segdeploy.export.to_openvino", raising=False)
-    monkeypatch.delitem(sys.modules, "segdeploy.backends.openvino_ir", raising=False)
+    monkeypatch.delitem(sys.modules, "segdeploy.export.openvino_format", raising=False)
+    monkeypatch.delitem(sys.modules, "segdeploy.backends.openvino_runtime", raising=False)
 
     with pytest.raises(MissingExtraError, match=r"pip install 'segdeploy\[openvino\]'"):
-        neighbour("to_openvino")
+        neighbour("openvino_format")

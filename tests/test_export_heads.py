@@ -12,11 +12,11 @@ from torch.nn import functional
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import CARD_KEY, ModelCard
-from segdeploy.checkpoint import load_checkpoint
-from segdeploy.export.converting import convert
-from segdeploy.export.heads import with_output
-from segdeploy.models import Deployed
-from segdeploy.pixels import to_mask
+from segdeploy.export.capture import with_output
+from segdeploy.export.exporter import convert
+from segdeploy.imaging.postprocess import to_mask
+from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.models.deployed import Deployed
 
 BATCH = np.random.default_rng(0).integers(0, 256, (2, 45, 60, 3), dtype=np.uint8)
 FORMATS = ["onnx", "torchscript"]
@@ -58,7 +58,9 @@ def opened(name: str, network: Deployed, card: ModelCard, folder: Path) -> Backe
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
-def test_classes_are_those_of_the_exact_mask(network: Deployed, card: ModelCard, tmp_path: Path, name: str) -> None:
+def test_classes_are_those_of_the_exact_mask(
+    network: Deployed, card: ModelCard, tmp_path: Path, name: str
+) -> None:
     """Whoever lets the graph enlarge gets, pixel by pixel, what the runtime would have made of the logits."""
     with torch.no_grad():
         logits = network(torch.from_numpy(BATCH)).numpy()
@@ -72,10 +74,14 @@ def test_classes_are_those_of_the_exact_mask(network: Deployed, card: ModelCard,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
-def test_probabilities_are_those_of_the_enlarged_logits(network: Deployed, card: ModelCard, tmp_path: Path, name: str) -> None:
+def test_probabilities_are_those_of_the_enlarged_logits(
+    network: Deployed, card: ModelCard, tmp_path: Path, name: str
+) -> None:
     """Enlarging probabilities instead of logits would be another mask."""
     with torch.no_grad():
-        logits = functional.interpolate(network(torch.from_numpy(BATCH)), (45, 60), mode="bilinear", align_corners=False)
+        logits = functional.interpolate(
+            network(torch.from_numpy(BATCH)), (45, 60), mode="bilinear", align_corners=False
+        )
 
     answer = opened(name, network, replace(card, output="probabilities"), tmp_path).run(BATCH)
 
@@ -84,15 +90,21 @@ def test_probabilities_are_those_of_the_enlarged_logits(network: Deployed, card:
 
 
 @pytest.mark.slow
-def test_confidence_is_the_probability_of_the_class_in_255_steps(network: Deployed, card: ModelCard, tmp_path: Path) -> None:
+def test_confidence_is_the_probability_of_the_class_in_255_steps(
+    network: Deployed, card: ModelCard, tmp_path: Path
+) -> None:
     """It stands in the file as a second output; our own runtime asks for the classes alone."""
     sure = replace(card, output="classes", confidence=True)
     path = exported("onnx", network, sure, tmp_path)
     with torch.no_grad():
-        logits = functional.interpolate(network(torch.from_numpy(BATCH)), (45, 60), mode="bilinear", align_corners=False)
+        logits = functional.interpolate(
+            network(torch.from_numpy(BATCH)), (45, 60), mode="bilinear", align_corners=False
+        )
     expected = (functional.softmax(logits, dim=1).amax(1) * 255).round().numpy()
 
-    classes, confidence = onnxruntime.InferenceSession(path).run(["classes", "confidence"], {"image": BATCH})
+    classes, confidence = onnxruntime.InferenceSession(path).run(
+        ["classes", "confidence"], {"image": BATCH}
+    )
 
     assert confidence.dtype == np.uint8
     assert np.abs(confidence.astype(np.int16) - expected).max() <= 1
@@ -100,8 +112,12 @@ def test_confidence_is_the_probability_of_the_class_in_255_steps(network: Deploy
 
 
 @pytest.mark.slow
-def test_torchscript_with_a_confidence_gives_the_classes_first(network: Deployed, card: ModelCard, tmp_path: Path) -> None:
-    sure = opened("torchscript", network, replace(card, output="classes", confidence=True), tmp_path)
+def test_torchscript_with_a_confidence_gives_the_classes_first(
+    network: Deployed, card: ModelCard, tmp_path: Path
+) -> None:
+    sure = opened(
+        "torchscript", network, replace(card, output="classes", confidence=True), tmp_path
+    )
     plain = opened("torchscript", network, replace(card, output="classes"), tmp_path)
 
     np.testing.assert_array_equal(sure.run(BATCH), plain.run(BATCH))
@@ -118,7 +134,9 @@ def test_classes_of_a_dynamic_file_have_the_size_of_the_batch(
     with torch.no_grad():
         logits = network(torch.from_numpy(batch)).numpy()
 
-    np.testing.assert_array_equal(opened("onnx", network, dynamic, tmp_path).run(batch)[0], to_mask(logits, *size))
+    np.testing.assert_array_equal(
+        opened("onnx", network, dynamic, tmp_path).run(batch)[0], to_mask(logits, *size)
+    )
 
 
 def test_logits_need_no_head(network: Deployed, card: ModelCard) -> None:

@@ -14,25 +14,28 @@ from segdeploy import datasets
 from segdeploy.backends.base import Batch, NetworkAnswer
 from segdeploy.backends.loading import KINDS, read_card
 from segdeploy.card import InputSpec, LabelClass, ModelCard
-from segdeploy.checkpoint import load_checkpoint
-from segdeploy.cli import main
-from segdeploy.datasets.sample import Sample, spread
-from segdeploy.datasets.streets import Streets
+from segdeploy.cli.main import main
+from segdeploy.datasets.dataset import Sample, spread
+from segdeploy.datasets.synthetic.dataset import Streets
 from segdeploy.errors import ConfigError, ExportError, SpoiledError
-from segdeploy.export.calibration import Calibration, gather_calibration
-from segdeploy.export.evidence import Split
-from segdeploy.export.exporting import Made
-from segdeploy.export.int8 import Search
-from segdeploy.export.making import Artifact, Candidate, Proving, make_best
-from segdeploy.export.quantizing import layers_of, quantize
-from segdeploy.export.ranges import SAMPLED, Collector, thinned
-from segdeploy.export.sensitivity import rank
-from segdeploy.export.telling import in_words, show, show_trials
-from segdeploy.export.to_onnx import OnnxCandidate
-from segdeploy.export.to_torchscript import TorchScriptCandidate
-from segdeploy.export.to_torchscript import convert as to_torchscript
-from segdeploy.export.trial import RUNS, Judge, Remembered, Trial, by_turns, preferred
-from segdeploy.parity import Parity
+from segdeploy.export.calibration import (
+    SAMPLED,
+    Calibration,
+    Collector,
+    gather_calibration,
+    thinned,
+)
+from segdeploy.export.command import in_words, show, show_trials
+from segdeploy.export.exporter import Made
+from segdeploy.export.int8_candidates import RUNS, Judge, Remembered, Trial, by_turns, preferred
+from segdeploy.export.onnx_format import OnnxCandidate
+from segdeploy.export.onnx_int8 import Search, layers_of, quantize, rank
+from segdeploy.export.proof import Split
+from segdeploy.export.torch_formats import TorchScriptCandidate
+from segdeploy.export.torch_formats import to_torchscript as to_torchscript
+from segdeploy.export.writer import Artifact, Candidate, Proving, make_best
+from segdeploy.metrics.agreement import Parity
+from segdeploy.models.checkpoint import load_checkpoint
 
 CLASSES = (LabelClass(name="a", color=(0, 0, 0)), LabelClass(name="b", color=(1, 1, 1)))
 SPEC = InputSpec(height=4, width=4, mean=(0, 0, 0), std=(1, 1, 1))
@@ -57,7 +60,14 @@ def parity(*, miou: float | None = 0.5, agreement: float = 0.99, budget: float =
 
 def trial(name: str, *, speed: float = 2, found: Parity | None = None) -> Trial:
     conversion = {"calibration": name}
-    return Trial(name=name, parity=found or parity(), latency=10, float_latency=10 * speed, size=1, conversion=conversion)
+    return Trial(
+        name=name,
+        parity=found or parity(),
+        latency=10,
+        float_latency=10 * speed,
+        size=1,
+        conversion=conversion,
+    )
 
 
 # --- which pictures ---
@@ -115,11 +125,26 @@ def chain(weights: Sequence[float]) -> onnx.ModelProto:
     ]
     tensors = []
     for place, weight in enumerate(weights):
-        tensors.append(numpy_helper.from_array(np.eye(3, dtype=np.float32)[:, :, None, None] * np.float32(weight), f"layer{place}.weight"))
-        nodes.append(helper.make_node("Conv", [f"v{place}", f"layer{place}.weight"], [f"v{place + 1}"], name=f"conv{place}"))
+        tensors.append(
+            numpy_helper.from_array(
+                np.eye(3, dtype=np.float32)[:, :, None, None] * np.float32(weight),
+                f"layer{place}.weight",
+            )
+        )
+        nodes.append(
+            helper.make_node(
+                "Conv",
+                [f"v{place}", f"layer{place}.weight"],
+                [f"v{place + 1}"],
+                name=f"conv{place}",
+            )
+        )
     nodes[-1].output[0] = "logits"
     shape = ["N", 3, 4, 4]
-    values = [helper.make_tensor_value_info(f"v{place}", TensorProto.FLOAT, shape) for place in range(len(weights))]
+    values = [
+        helper.make_tensor_value_info(f"v{place}", TensorProto.FLOAT, shape)
+        for place in range(len(weights))
+    ]
     graph = helper.make_graph(
         nodes,
         "chain",
@@ -141,11 +166,14 @@ def test_picture_and_logits_stay_in_float() -> None:
 
 def test_neighbours_are_put_together() -> None:
     """A group is tried at a time, so that a deep network takes no longer than a flat one."""
-    assert layers_of(chain([1] * 6), most=2).groups == (("conv0", "conv1", "conv2"), ("conv3", "conv4"))
+    assert layers_of(chain([1] * 6), most=2).groups == (
+        ("conv0", "conv1", "conv2"),
+        ("conv3", "conv4"),
+    )
 
 
 def ranges_of(model: onnx.ModelProto, folder: Path, batches: Sequence[Batch]) -> object:
-    from segdeploy.export.ranges import measure_ranges
+    from segdeploy.export.calibration import measure_ranges
 
     (folder / "chain.onnx").write_bytes(model.SerializeToString())
 
@@ -159,7 +187,9 @@ def ranges_of(model: onnx.ModelProto, folder: Path, batches: Sequence[Batch]) ->
     return measure_ranges(folder / "chain.onnx", Pictures(), on_step=lambda _: None)["minmax"]
 
 
-PICTURES = [np.random.default_rng(seed).integers(0, 256, (1, 4, 4, 3), dtype=np.uint8) for seed in range(3)]
+PICTURES = [
+    np.random.default_rng(seed).integers(0, 256, (1, 4, 4, 3), dtype=np.uint8) for seed in range(3)
+]
 
 
 def test_activations_are_u8_and_weights_s8_by_channel(tmp_path: Path) -> None:
@@ -167,7 +197,12 @@ def test_activations_are_u8_and_weights_s8_by_channel(tmp_path: Path) -> None:
     model = chain([1, 2, 1])
     before = model.SerializeToString()
 
-    quantized = quantize(model, ranges_of(model, tmp_path, PICTURES), reduced=False, in_float=["turn", "cast", "conv2"])
+    quantized = quantize(
+        model,
+        ranges_of(model, tmp_path, PICTURES),
+        reduced=False,
+        in_float=["turn", "cast", "conv2"],
+    )
 
     tensors = {tensor.name: tensor for tensor in quantized.graph.initializer}
     assert tensors["layer1.weight_quantized"].data_type == TensorProto.INT8
@@ -186,7 +221,14 @@ def test_layer_that_loses_most_is_ranked_first(tmp_path: Path) -> None:
     model.graph.initializer[3].CopyFrom(numpy_helper.from_array(even, "layer3.weight"))
     ranges = ranges_of(model, tmp_path, PICTURES)
 
-    ranked = rank(model, ranges, layers_of(model, most=24), batches=PICTURES, reduced=False, on_step=lambda _: None)
+    ranked = rank(
+        model,
+        ranges,
+        layers_of(model, most=24),
+        batches=PICTURES,
+        reduced=False,
+        on_step=lambda _: None,
+    )
 
     assert ranked[0] == ("conv1",)
 
@@ -196,8 +238,14 @@ def test_layer_that_loses_most_is_ranked_first(tmp_path: Path) -> None:
 
 def test_fastest_that_passes_comes_first_and_equals_are_judged_by_score() -> None:
     """Speeds within 5% are noise; what loses too much is never chosen."""
-    good, better = trial("good", speed=2, found=parity(miou=0.5)), trial("better", speed=1.95, found=parity(miou=0.51))
-    slow, spoilt = trial("slow", speed=1, found=parity(miou=0.6)), trial("spoilt", speed=9, found=parity(miou=0.4))
+    good, better = (
+        trial("good", speed=2, found=parity(miou=0.5)),
+        trial("better", speed=1.95, found=parity(miou=0.51)),
+    )
+    slow, spoilt = (
+        trial("slow", speed=1, found=parity(miou=0.6)),
+        trial("spoilt", speed=9, found=parity(miou=0.4)),
+    )
 
     assert preferred([slow, good, spoilt, better]) == [better, good, slow]
 
@@ -218,7 +266,9 @@ class Counting:
 
 def test_two_files_are_measured_by_turns() -> None:
     """By hand: the clock gives 1 ms to the first and 3 ms to the second each time, whatever the machine does between."""
-    times = iter(time for turn in range(RUNS + 1) for time in (turn, turn + 0.001, turn + 0.5, turn + 0.503))
+    times = iter(
+        time for turn in range(RUNS + 1) for time in (turn, turn + 0.001, turn + 0.5, turn + 0.503)
+    )
     first, second = Counting(), Counting()
 
     latencies = by_turns(first, second, PICTURES, clock=lambda: next(times))
@@ -249,8 +299,28 @@ def test_table_tells_what_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1] == ["minmax", "49.51%", "0.49", "99.00%", "10.0", "20.0", "2.00x", "0.0", "passes"]
-    assert lines[2] == ["entropy", "40.00%", "10.00", "99.00%", "10.0", "5.0", "0.50x", "0.0", "fails"]
+    assert lines[1] == [
+        "minmax",
+        "49.51%",
+        "0.49",
+        "99.00%",
+        "10.0",
+        "20.0",
+        "2.00x",
+        "0.0",
+        "passes",
+    ]
+    assert lines[2] == [
+        "entropy",
+        "40.00%",
+        "10.00",
+        "99.00%",
+        "10.0",
+        "5.0",
+        "0.50x",
+        "0.0",
+        "fails",
+    ]
     assert lines[3] == ["x", "99.00%", "10.0", "20.0", "2.00x", "0.0", "passes"]
 
 
@@ -269,10 +339,17 @@ def test_file_that_is_slower_than_float32_is_told(capsys: pytest.CaptureFixture[
 
     for chosen in (slow, fast):
         card = replace(CARD, conversion=chosen.conversion)
-        artifact = Artifact(path=Path("best-int8.onnx"), size=1, card=card, parity=found, device="cpu")
+        artifact = Artifact(
+            path=Path("best-int8.onnx"), size=1, card=card, parity=found, device="cpu"
+        )
         show(Made(artifact=artifact, trials=(slow, fast)))
 
-    assert capsys.readouterr().out.count("int8 is slower than fp32 on this machine: 10.0 ms against 5.0 ms") == 1
+    assert (
+        capsys.readouterr().out.count(
+            "int8 is slower than fp32 on this machine: 10.0 ms against 5.0 ms"
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -286,10 +363,18 @@ def test_file_that_is_slower_than_float32_is_told(capsys: pytest.CaptureFixture[
         ("fp32", "openvino CPU f32", 0),
     ],
 )
-def test_proof_tells_where_half_precision_was_computed_in_float32(precision: str, device: str, told: int) -> None:
+def test_proof_tells_where_half_precision_was_computed_in_float32(
+    precision: str, device: str, told: int
+) -> None:
     """Such a proof says nothing of the rounding that the file will have elsewhere."""
     found = replace(parity(), class_agreement=(1.0, None))
-    artifact = Artifact(path=Path("a.xml"), size=1, card=replace(CARD, precision=precision), parity=found, device=device)
+    artifact = Artifact(
+        path=Path("a.xml"),
+        size=1,
+        card=replace(CARD, precision=precision),
+        parity=found,
+        device=device,
+    )
 
     assert in_words(artifact).count(f"this device computes {precision} files in float32") == told
 
@@ -317,7 +402,12 @@ def spoiled(artifacts: Path, amount: float) -> TorchScriptCandidate:
 def best_of(artifacts: Path, folder: Path, search: Given) -> ModelCard:
     checkpoint = load_checkpoint(artifacts / "best.pt")
     path = folder / "best.torchscript"
-    evidence = Split(source="streets val", dataset=Streets(split="val", count=1, height=45, width=60), indices=[0], with_truth=False)
+    evidence = Split(
+        source="streets val",
+        dataset=Streets(split="val", count=1, height=45, width=60),
+        indices=[0],
+        with_truth=False,
+    )
     made = make_best(
         path,
         search,
@@ -330,9 +420,13 @@ def best_of(artifacts: Path, folder: Path, search: Given) -> ModelCard:
     return made.card
 
 
-def test_candidate_that_fails_on_all_pictures_gives_way_to_the_next(artifacts: Path, tmp_path: Path) -> None:
+def test_candidate_that_fails_on_all_pictures_gives_way_to_the_next(
+    artifacts: Path, tmp_path: Path
+) -> None:
     """What some of the pictures allow the others may forbid."""
-    search = Given([(spoiled(artifacts, 9), trial("bold")), (spoiled(artifacts, 0), trial("careful"))])
+    search = Given(
+        [(spoiled(artifacts, 9), trial("bold")), (spoiled(artifacts, 0), trial("careful"))]
+    )
 
     card = best_of(artifacts, tmp_path, search)
 
@@ -343,7 +437,8 @@ def test_candidate_that_fails_on_all_pictures_gives_way_to_the_next(artifacts: P
 
 def test_network_that_every_candidate_spoils_is_refused(artifacts: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        SpoiledError, match=r"int8 spoils this network; the best of 1 candidates \(bold\) has 50.00% mIoU where float32 has 50.00%"
+        SpoiledError,
+        match=r"int8 spoils this network; the best of 1 candidates \(bold\) has 50.00% mIoU where float32 has 50.00%",
     ) as refusal:
         best_of(artifacts, tmp_path, Given([(spoiled(artifacts, 9), trial("bold"))]))
 
@@ -358,22 +453,34 @@ def candidate(candidates: Mapping[str, Candidate]) -> OnnxCandidate:
     return found
 
 
-def search_on(artifacts: Path, candidate: OnnxCandidate, pictures: datasets.Dataset, *, with_truth: bool) -> Search:
+def search_on(
+    artifacts: Path, candidate: OnnxCandidate, pictures: datasets.Dataset, *, with_truth: bool
+) -> Search:
     card = replace(load_checkpoint(artifacts / "best.pt").card, precision="int8")
     val = Streets(split="val", count=3, height=45, width=60)
-    calibration = Calibration(source="streets train", dataset=pictures, indices=(0, 1), spec=card.input)
+    calibration = Calibration(
+        source="streets train", dataset=pictures, indices=(0, 1), spec=card.input
+    )
     evidence = Split(source="streets val", dataset=val, indices=[0, 1, 2], with_truth=with_truth)
-    return Search(candidate, card, Judge(calibration=calibration, evidence=evidence, max_miou_drop=0.01))
+    return Search(
+        candidate, card, Judge(calibration=calibration, evidence=evidence, max_miou_drop=0.01)
+    )
 
 
 @pytest.mark.slow
 def test_search_finds_a_file_in_eight_bits(artifacts: Path, candidate: OnnxCandidate) -> None:
     """Three rules and 7-bit weights are tried, and the file is a third of its size."""
-    search = search_on(artifacts, candidate, Streets(split="train", count=2, height=45, width=60), with_truth=True)
+    search = search_on(
+        artifacts, candidate, Streets(split="train", count=2, height=45, width=60), with_truth=True
+    )
 
     found, chosen = next(iter(search))
 
-    assert [one.name.split(",")[0] for one in search.trials[:3]] == ["minmax", "percentile", "entropy"]
+    assert [one.name.split(",")[0] for one in search.trials[:3]] == [
+        "minmax",
+        "percentile",
+        "entropy",
+    ]
     assert search.trials[3].name.endswith(", 7-bit weights")
     assert chosen in search.trials
     assert chosen.parity.passed
@@ -393,11 +500,15 @@ class Dark:
         return 2
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(image=np.zeros((45, 60, 3), np.uint8), mask=np.zeros((45, 60), np.uint8), name="")
+        return Sample(
+            image=np.zeros((45, 60, 3), np.uint8), mask=np.zeros((45, 60), np.uint8), name=""
+        )
 
 
 @pytest.mark.slow
-def test_search_leaves_more_and_more_in_float_and_then_gives_up(artifacts: Path, candidate: OnnxCandidate) -> None:
+def test_search_leaves_more_and_more_in_float_and_then_gives_up(
+    artifacts: Path, candidate: OnnxCandidate
+) -> None:
     """Calibrated in the dark the network sees no day; half of it in float32 must not pass for int8."""
     search = search_on(artifacts, candidate, Dark(), with_truth=False)
 
@@ -407,7 +518,9 @@ def test_search_leaves_more_and_more_in_float_and_then_gives_up(artifacts: Path,
     assert len(search.trials[-1].conversion["in_float32"]) > 0
 
 
-def test_network_of_one_layer_cannot_be_quantized(artifacts: Path, candidate: OnnxCandidate) -> None:
+def test_network_of_one_layer_cannot_be_quantized(
+    artifacts: Path, candidate: OnnxCandidate
+) -> None:
     """Its only layer is the first and the last."""
     with pytest.raises(ExportError, match="no layers between"):
         search_on(artifacts, replace(candidate, model=chain([1])), Dark(), with_truth=False)
@@ -415,10 +528,24 @@ def test_network_of_one_layer_cannot_be_quantized(artifacts: Path, candidate: On
 
 @pytest.mark.slow
 def test_command_writes_an_int8_file_beside_the_other(
-    artifacts: Path, tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    artifacts: Path,
+    tiny_camvid: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = ["--dataset", "camvid", "--data", str(tiny_camvid), "--max-miou-drop", "5", "-o", "small.onnx", "--json"]
+    arguments = [
+        "--dataset",
+        "camvid",
+        "--data",
+        str(tiny_camvid),
+        "--max-miou-drop",
+        "5",
+        "-o",
+        "small.onnx",
+        "--json",
+    ]
 
     main(["export", str(artifacts / "best.pt"), "--precision", "int8", *arguments])
 
@@ -435,9 +562,20 @@ def test_command_writes_an_int8_file_beside_the_other(
     main(["verify", "small.onnx", "--device", "cpu"])
 
 
-def test_camera_without_training_pictures_gets_one_sentence(artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_camera_without_training_pictures_gets_one_sentence(
+    artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["export", str(artifacts / "best.pt"), "--precision", "int8", "-o", str(tmp_path / "x.onnx")])
+        main(
+            [
+                "export",
+                str(artifacts / "best.pt"),
+                "--precision",
+                "int8",
+                "-o",
+                str(tmp_path / "x.onnx"),
+            ]
+        )
 
     assert stop.value.code == 2
     assert "calibrated on the training split" in capsys.readouterr().err

@@ -11,13 +11,17 @@ from torch import Tensor, nn
 import segdeploy
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import InputSpec, LabelClass, ModelCard
-from segdeploy.datasets.legend import distinct_color
 from segdeploy.errors import ConfigError, ExportError, ProofError
 from segdeploy.export import Order, export_module
-from segdeploy.export.library import logits_of
+from segdeploy.export.api import logits_of
+from segdeploy.imaging.palettes import distinct_color
 
-SPEC = InputSpec(height=64, width=96, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), stride=32)
-CLASSES = tuple(LabelClass(name=f"class {index}", color=distinct_color(index)) for index in range(5))
+SPEC = InputSpec(
+    height=64, width=96, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), stride=32
+)
+CLASSES = tuple(
+    LabelClass(name=f"class {index}", color=distinct_color(index)) for index in range(5)
+)
 ONE_PICTURE = Order(proof_pictures=1)
 
 
@@ -54,14 +58,23 @@ def smp_unet() -> nn.Module:
 def segformer() -> nn.Module:
     transformers = pytest.importorskip("transformers")
     config = transformers.SegformerConfig(
-        num_labels=5, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], num_attention_heads=[1, 2, 3, 4], decoder_hidden_size=16
+        num_labels=5,
+        hidden_sizes=[8, 16, 24, 32],
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 2, 3, 4],
+        decoder_hidden_size=16,
     )
     return settled(transformers.SegformerForSemanticSegmentation(config))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("build", "ending"), [(deeplab, "torchscript"), (lraspp, "onnx"), (smp_unet, "pt2"), (segformer, "onnx")])
-def test_networks_of_others_are_exported_and_proven(tmp_path: Path, build: Callable[[], nn.Module], ending: str) -> None:
+@pytest.mark.parametrize(
+    ("build", "ending"),
+    [(deeplab, "torchscript"), (lraspp, "onnx"), (smp_unet, "pt2"), (segformer, "onnx")],
+)
+def test_networks_of_others_are_exported_and_proven(
+    tmp_path: Path, build: Callable[[], nn.Module], ending: str
+) -> None:
     """Their answers are wrapped in three ways; their logits have strides of 1 and 4."""
     network = build()
     path = tmp_path / f"network.{ending}"
@@ -71,8 +84,14 @@ def test_networks_of_others_are_exported_and_proven(tmp_path: Path, build: Calla
     made = export_module(network, card(build.__name__), path, proof=ONE_PICTURE)
 
     with torch.no_grad():
-        expected = logits_of(network(torch.from_numpy(numbers.transpose(0, 3, 1, 2).astype(np.float32)))).numpy()
-    np.testing.assert_allclose(load_backend(path, device="cpu", threads=1).run(batch), expected, atol=2e-3 * np.abs(expected).max())
+        expected = logits_of(
+            network(torch.from_numpy(numbers.transpose(0, 3, 1, 2).astype(np.float32)))
+        ).numpy()
+    np.testing.assert_allclose(
+        load_backend(path, device="cpu", threads=1).run(batch),
+        expected,
+        atol=2e-3 * np.abs(expected).max(),
+    )
     assert made.parity.agreement >= 0.999
     assert segdeploy.load(path, device="cpu").card == made.card
 
@@ -89,24 +108,43 @@ class Own(nn.Module):
         return self.wrap(self.conv(image))
 
 
-@pytest.mark.parametrize("wrap", [lambda logits: logits, lambda logits: {"out": logits}, lambda logits: {"logits": logits, "loss": None}])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda logits: logits,
+        lambda logits: {"out": logits},
+        lambda logits: {"logits": logits, "loss": None},
+    ],
+)
 def test_ending_tells_the_format(tmp_path: Path, wrap: Callable[[Tensor], object]) -> None:
-    made = export_module(Own(wrap), card("own"), tmp_path / "own.torchscript", output="classes", proof=ONE_PICTURE)
+    made = export_module(
+        Own(wrap), card("own"), tmp_path / "own.torchscript", output="classes", proof=ONE_PICTURE
+    )
 
     assert made.card.output == "classes"
-    assert load_backend(made.path, device="cpu").run(np.zeros((1, 64, 96, 3), np.uint8)).shape == (1, 64, 96)
+    assert load_backend(made.path, device="cpu").run(np.zeros((1, 64, 96, 3), np.uint8)).shape == (
+        1,
+        64,
+        96,
+    )
 
 
 def test_unknown_ending_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"ends with '\.tflite'; the formats' endings are \.onnx"):
         export_module(Own(lambda logits: logits), card("own"), tmp_path / "own.tflite")
     with pytest.raises(ConfigError, match="torchscript cannot be int8"):
-        export_module(Own(lambda logits: logits), card("own"), tmp_path / "own.torchscript", precision="int8")
+        export_module(
+            Own(lambda logits: logits), card("own"), tmp_path / "own.torchscript", precision="int8"
+        )
 
 
 @pytest.mark.parametrize(
     ("answer", "told"),
-    [(torch.zeros(2, 5), r"\(2, 5\)"), ({"boxes": torch.zeros(1)}, "dict"), ((torch.zeros(1, 5, 2, 2),), "tuple")],
+    [
+        (torch.zeros(2, 5), r"\(2, 5\)"),
+        ({"boxes": torch.zeros(1)}, "dict"),
+        ((torch.zeros(1, 5, 2, 2),), "tuple"),
+    ],
 )
 def test_answer_without_logits_is_told(answer: Tensor | Mapping[str, Tensor], told: str) -> None:
     """A detector or a classifier gives something else."""
@@ -118,10 +156,15 @@ def test_answer_without_logits_is_told(answer: Tensor | Mapping[str, Tensor], to
     ("network", "told"),
     [
         (nn.Conv2d(3, 7, 1), "own gives 7 channels and its card has 5 classes"),
-        (nn.Conv2d(4, 5, 1), r"own fails on a picture \(1, 3, 64, 96\) of float32 on the processor: .* channels"),
+        (
+            nn.Conv2d(4, 5, 1),
+            r"own fails on a picture \(1, 3, 64, 96\) of float32 on the processor: .* channels",
+        ),
     ],
 )
-def test_network_that_its_card_does_not_describe_is_told(tmp_path: Path, network: nn.Module, told: str) -> None:
+def test_network_that_its_card_does_not_describe_is_told(
+    tmp_path: Path, network: nn.Module, told: str
+) -> None:
     """Channels without a class were exported, and proven equal to themselves."""
     with pytest.raises(ExportError, match=told):
         export_module(network, card("own"), tmp_path / "own.torchscript", proof=ONE_PICTURE)

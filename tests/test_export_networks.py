@@ -11,15 +11,15 @@ from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from segdeploy import models
-from segdeploy.backends.eager import EagerBackend
+from segdeploy.arrays import Batch
 from segdeploy.backends.loading import load_backend
+from segdeploy.backends.pytorch import EagerBackend
 from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
 from segdeploy.errors import ConfigError, ExportError
-from segdeploy.export.to_onnx import convert
-from segdeploy.export.to_pt2 import convert as to_pt2
-from segdeploy.models import Deployed
-from segdeploy.models.context import DeepAggregation
-from segdeploy.pixels import Batch
+from segdeploy.export.onnx_format import convert
+from segdeploy.export.torch_formats import to_pt2 as to_pt2
+from segdeploy.models.blocks import DeepAggregation
+from segdeploy.models.deployed import Deployed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -59,8 +59,14 @@ def deployed(network: nn.Module, side: int) -> Deployed:
 
 
 def card_of(name: str, *, stride: int, height: int, width: int) -> ModelCard:
-    spec = InputSpec(height=height, width=width, mean=(0, 0, 0), std=(1, 1, 1), stride=stride, dynamic=True)
-    return ModelCard(architecture=name, classes=tuple(LabelClass(name=letter, color=(0, 0, 0)) for letter in "abcd"), input=spec)
+    spec = InputSpec(
+        height=height, width=width, mean=(0, 0, 0), std=(1, 1, 1), stride=stride, dynamic=True
+    )
+    return ModelCard(
+        architecture=name,
+        classes=tuple(LabelClass(name=letter, color=(0, 0, 0)) for letter in "abcd"),
+        input=spec,
+    )
 
 
 def pictures(count: int, height: int, width: int) -> Batch:
@@ -77,15 +83,25 @@ def test_exported_network_answers_as_pytorch_at_every_size(tmp_path: Path, name:
     card = card_of(name, stride=stride, height=3 * stride, width=4 * stride)
     candidate = convert(network, card, opset=21)
     candidate.write(tmp_path / "network.onnx", {CARD_KEY: card.to_json()})
-    file, reference = load_backend(tmp_path / "network.onnx", device="cpu", threads=1), EagerBackend(network, card)
+    file, reference = (
+        load_backend(tmp_path / "network.onnx", device="cpu", threads=1),
+        EagerBackend(network, card),
+    )
 
     for count, rows, columns in SHAPES:
         batch = pictures(count, rows * stride, columns * stride)
         expected = reference.run(batch)
-        np.testing.assert_allclose(file.run(batch), expected, atol=1e-3 * np.abs(expected).max(), err_msg=str(batch.shape))
+        np.testing.assert_allclose(
+            file.run(batch), expected, atol=1e-3 * np.abs(expected).max(), err_msg=str(batch.shape)
+        )
 
-    image, logits = (value.type.tensor_type.shape.dim for value in (candidate.model.graph.input[0], candidate.model.graph.output[0]))
-    assert [side.dim_param or side.dim_value for side in image] == ["N", "H", "W", 3], "whoever opens the graph reads N, H and W, not s40"
+    image, logits = (
+        value.type.tensor_type.shape.dim
+        for value in (candidate.model.graph.input[0], candidate.model.graph.output[0])
+    )
+    assert [side.dim_param or side.dim_value for side in image] == ["N", "H", "W", 3], (
+        "whoever opens the graph reads N, H and W, not s40"
+    )
     assert [side.dim_param or side.dim_value for side in logits][:2] == ["N", 4]
 
 
@@ -96,7 +112,10 @@ def test_exported_program_answers_from_the_smallest_proven_size_on(tmp_path: Pat
     network = deployed(nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), DeepAggregation(8, 8, 4)), 136)
     card = card_of("windows", stride=8, height=48, width=64)
     to_pt2(network, card).write(tmp_path / "network.pt2", {CARD_KEY: card.to_json()})
-    file, reference = load_backend(tmp_path / "network.pt2", device="cpu", threads=1), EagerBackend(network, card)
+    file, reference = (
+        load_backend(tmp_path / "network.pt2", device="cpu", threads=1),
+        EagerBackend(network, card),
+    )
 
     for batch in (pictures(1, 48, 64), pictures(3, 40, 24), pictures(1, 72, 520)):
         np.testing.assert_allclose(file.run(batch), reference.run(batch), atol=1e-4)
@@ -114,7 +133,13 @@ class Small(nn.Module):
 @pytest.mark.slow
 def test_network_that_was_captured_for_some_sizes_only_is_refused() -> None:
     """torch.export takes the way of its example; a file would take it at every size."""
-    network, card = Deployed(Small(), (0, 0, 0), (1, 1, 1)).eval(), card_of("small", stride=1, height=24, width=32)
+    network, card = (
+        Deployed(Small(), (0, 0, 0), (1, 1, 1)).eval(),
+        card_of("small", stride=1, height=24, width=32),
+    )
 
-    with pytest.raises(ExportError, match="small was captured for up to 1999 pictures or pixels a side only; leave out --dynamic"):
+    with pytest.raises(
+        ExportError,
+        match="small was captured for up to 1999 pictures or pixels a side only; leave out --dynamic",
+    ):
         convert(network, card, opset=21)

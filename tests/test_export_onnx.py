@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segdeploy.checkpoint import load_checkpoint
 from segdeploy.errors import ExportError
-from segdeploy.export.to_onnx import convert
-from segdeploy.models import Deployed
+from segdeploy.export.onnx_format import convert
+from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.models.deployed import Deployed
 
 
 def test_contract_of_the_graph(artifacts: Path) -> None:
@@ -20,7 +20,12 @@ def test_contract_of_the_graph(artifacts: Path) -> None:
 
     assert (image.name, image.type.tensor_type.elem_type) == ("image", onnx.TensorProto.UINT8)
     assert (logits.name, logits.type.tensor_type.elem_type) == ("logits", onnx.TensorProto.FLOAT)
-    assert [side.dim_param or side.dim_value for side in image.type.tensor_type.shape.dim] == ["N", 45, 60, 3]
+    assert [side.dim_param or side.dim_value for side in image.type.tensor_type.shape.dim] == [
+        "N",
+        45,
+        60,
+        3,
+    ]
     assert {entry.domain: entry.version for entry in model.opset_import} == {"": 21}
     assert model.ir_version <= 10  # the newest that ONNX Runtime 1.20 reads
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
@@ -52,7 +57,9 @@ def test_network_that_cannot_be_captured_is_an_export_error(artifacts: Path) -> 
 def test_conversion_leaves_the_network_as_it_was(artifacts: Path) -> None:
     """An exporter that folds a batch norm into a convolution must do so in a copy."""
     card = load_checkpoint(artifacts / "best.pt").card
-    network = Deployed(nn.Sequential(nn.Conv2d(3, 11, 1), nn.BatchNorm2d(11)), (0, 0, 0), (1, 1, 1)).eval()
+    network = Deployed(
+        nn.Sequential(nn.Conv2d(3, 11, 1), nn.BatchNorm2d(11)), (0, 0, 0), (1, 1, 1)
+    ).eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
     convert(network, card, opset=21)

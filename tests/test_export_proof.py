@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segdeploy.arrays import Mask, Picture
 from segdeploy.backends.base import Batch, Logits
 from segdeploy.backends.loading import KINDS, read_card
 from segdeploy.card import InputSpec, LabelClass, ModelCard
-from segdeploy.checkpoint import load_checkpoint
 from segdeploy.errors import OutputError, ProofError
-from segdeploy.export.making import Proving, make
-from segdeploy.export.proof import prove, questions, sizes
-from segdeploy.export.to_torchscript import TorchScriptCandidate, convert
-from segdeploy.export.worst import MARK, write_worst
-from segdeploy.pictures import Picture, read_picture
-from segdeploy.scores import Mask
-from segdeploy.verification import verify
+from segdeploy.export.proof import MARK, prove, questions, sizes, write_worst
+from segdeploy.export.torch_formats import TorchScriptCandidate
+from segdeploy.export.torch_formats import to_torchscript as convert
+from segdeploy.export.writer import Proving, make
+from segdeploy.imaging.io import read_picture
+from segdeploy.inference.self_test import verify
+from segdeploy.models.checkpoint import load_checkpoint
 
 CLASSES = tuple(LabelClass(name=name, color=(0, 0, 0)) for name in ("dark", "bright"))
 SPEC = InputSpec(height=4, width=10, mean=(0, 0, 0), std=(1, 1, 1))
@@ -48,7 +48,9 @@ class Ramp:
         return 1
 
     def __getitem__(self, index: int) -> tuple[Picture, Mask | None]:
-        picture = np.broadcast_to((np.arange(10, dtype=np.uint8) * 10)[None, :, None], (4, 10, 3)).copy()
+        picture = np.broadcast_to(
+            (np.arange(10, dtype=np.uint8) * 10)[None, :, None], (4, 10, 3)
+        ).copy()
         truth = (picture[..., 0] >= 50).astype(np.uint8)
         truth[2:] = 255
         return picture, truth
@@ -88,7 +90,11 @@ def test_dynamic_file_is_asked_at_three_sizes() -> None:
 
 
 def test_sizes_are_multiples_of_the_stride() -> None:
-    assert sizes(replace(SPEC, height=64, width=96, stride=32, dynamic=True)) == [(64, 96), (32, 32), (96, 32)]
+    assert sizes(replace(SPEC, height=64, width=96, stride=32, dynamic=True)) == [
+        (64, 96),
+        (32, 32),
+        (96, 32),
+    ]
 
 
 def test_fixed_file_is_asked_at_its_own_size() -> None:
@@ -148,7 +154,14 @@ def test_proof_lies_in_the_file_and_the_file_verifies(artifacts: Path, tmp_path:
     network, card, kind = checkpoint.network(), checkpoint.card, KINDS[".torchscript"]
     path = tmp_path / "deep" / "best.torchscript"
 
-    made = make(path, convert(network, card), kind=kind, network=network, card=card, proving=Proving(evidence=OneStreet()))
+    made = make(
+        path,
+        convert(network, card),
+        kind=kind,
+        network=network,
+        card=card,
+        proving=Proving(evidence=OneStreet()),
+    )
 
     parity = read_card(path).parity
     assert parity == made.parity
@@ -178,7 +191,8 @@ def test_failed_proof_leaves_nothing_and_names_the_layer(artifacts: Path, tmp_pa
     spoiled = Forgetful(module=convert(other, checkpoint.card).module)
 
     with pytest.raises(
-        ProofError, match=r"was not written: on 1 pictures \(one street\) only .* diverges: network\.head; the worst are drawn in"
+        ProofError,
+        match=r"was not written: on 1 pictures \(one street\) only .* diverges: network\.head; the worst are drawn in",
     ):
         make(
             tmp_path / "best.torchscript",
@@ -189,7 +203,10 @@ def test_failed_proof_leaves_nothing_and_names_the_layer(artifacts: Path, tmp_pa
             proving=Proving(evidence=OneStreet(), report=lambda: tmp_path / "report"),
         )
 
-    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["report", "report/worst-1.png"]
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == [
+        "report",
+        "report/worst-1.png",
+    ]
 
 
 class NoRoom(TorchScriptCandidate):

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segdeploy.checkpoint import load_checkpoint
 from segdeploy.errors import ExportError
-from segdeploy.export.to_torchscript import convert
-from segdeploy.models import Deployed
+from segdeploy.export.torch_formats import to_torchscript as convert
+from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.models.deployed import Deployed
 
 
 def test_file_runs_with_pytorch_alone(artifacts: Path) -> None:
@@ -26,11 +26,13 @@ def test_file_runs_with_pytorch_alone(artifacts: Path) -> None:
 
 
 def test_texts_come_back(artifacts: Path, tmp_path: Path) -> None:
-    from segdeploy.backends.archive_file import read_texts
+    from segdeploy.backends.torch_metadata import read_texts
 
     checkpoint = load_checkpoint(artifacts / "best.pt")
 
-    convert(checkpoint.network(), checkpoint.card).write(tmp_path / "x.torchscript", {"one": "eins", "two": "zwei ü"})
+    convert(checkpoint.network(), checkpoint.card).write(
+        tmp_path / "x.torchscript", {"one": "eins", "two": "zwei ü"}
+    )
 
     assert read_texts(tmp_path / "x.torchscript") == {"one": "eins", "two": "zwei ü"}
 
@@ -53,4 +55,6 @@ def test_cannot_name_a_layer_and_says_so(artifacts: Path) -> None:
     checkpoint = load_checkpoint(artifacts / "best.pt")
     candidate = convert(checkpoint.network(), checkpoint.card)
 
-    assert "--format onnx" in candidate.first_diverging(artifacts / "best.torchscript", np.zeros((1, 45, 60, 3), np.uint8))
+    assert "--format onnx" in candidate.first_diverging(
+        artifacts / "best.torchscript", np.zeros((1, 45, 60, 3), np.uint8)
+    )

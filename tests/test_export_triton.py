@@ -11,10 +11,10 @@ import pytest
 
 from segdeploy.backends.loading import read_card
 from segdeploy.card import ModelCard
-from segdeploy.checkpoint import load_checkpoint
-from segdeploy.cli import main
+from segdeploy.cli.main import main
 from segdeploy.errors import OutputError
-from segdeploy.export.to_triton import configuration, write_repository
+from segdeploy.export.triton_repository import configuration, write_repository
+from segdeploy.models.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,18 @@ def test_configuration_is_what_triton_reads(form: ModuleType, card: ModelCard, d
     """A word that the form does not know is an error of its parser."""
     from google.protobuf import text_format
 
-    read = text_format.Parse(configuration(card, name="street", repository=Path("best.triton"), device=device), form.ModelConfig())
+    read = text_format.Parse(
+        configuration(card, name="street", repository=Path("best.triton"), device=device),
+        form.ModelConfig(),
+    )
 
     assert (read.name, read.backend) == ("street", "onnxruntime")
-    assert [(one.name, one.data_type, list(one.dims)) for one in read.input] == [("image", form.TYPE_UINT8, [45, 60, 3])]
-    assert [(one.name, one.data_type, list(one.dims)) for one in read.output] == [("classes", form.TYPE_UINT8, [45, 60])]
+    assert [(one.name, one.data_type, list(one.dims)) for one in read.input] == [
+        ("image", form.TYPE_UINT8, [45, 60, 3])
+    ]
+    assert [(one.name, one.data_type, list(one.dims)) for one in read.output] == [
+        ("classes", form.TYPE_UINT8, [45, 60])
+    ]
     assert read.output[0].label_filename == "labels.txt"
     assert read.max_batch_size >= max(read.dynamic_batching.preferred_batch_size)
     assert [group.kind for group in read.instance_group] == [
@@ -60,13 +67,17 @@ def test_dynamic_sizes_and_other_answers(form: ModuleType, card: ModelCard) -> N
     dynamic = replace(card, input=replace(card.input, dynamic=True), confidence=True)
 
     sure, soft = (
-        text_format.Parse(configuration(one, name="a", repository=Path("a"), device="cpu"), form.ModelConfig())
+        text_format.Parse(
+            configuration(one, name="a", repository=Path("a"), device="cpu"), form.ModelConfig()
+        )
         for one in (dynamic, replace(card, output="probabilities"))
     )
 
     assert list(sure.input[0].dims) == [-1, -1, 3]
     assert [one.name for one in sure.output] == ["classes", "confidence"]
-    assert [(one.data_type, list(one.dims)) for one in soft.output] == [(form.TYPE_FP32, [11, 45, 60])]
+    assert [(one.data_type, list(one.dims)) for one in soft.output] == [
+        (form.TYPE_FP32, [11, 45, 60])
+    ]
 
 
 def test_repository_holds_model_configuration_and_labels(card: ModelCard, tmp_path: Path) -> None:
@@ -74,15 +85,22 @@ def test_repository_holds_model_configuration_and_labels(card: ModelCard, tmp_pa
     repository = tmp_path / "my street.triton"
 
     size = write_repository(
-        repository, card, device="cpu", write_model=lambda path: path.parent.mkdir(parents=True) or path.write_bytes(b"model")
+        repository,
+        card,
+        device="cpu",
+        write_model=lambda path: path.parent.mkdir(parents=True) or path.write_bytes(b"model"),
     )
 
-    assert sorted(str(path.relative_to(repository)) for path in repository.rglob("*") if path.is_file()) == [
+    assert sorted(
+        str(path.relative_to(repository)) for path in repository.rglob("*") if path.is_file()
+    ) == [
         "my-street/1/model.onnx",
         "my-street/config.pbtxt",
         "my-street/labels.txt",
     ]
-    assert (repository / "my-street/labels.txt").read_text().splitlines() == [label.name for label in card.classes]
+    assert (repository / "my-street/labels.txt").read_text().splitlines() == [
+        label.name for label in card.classes
+    ]
     assert size == sum(path.stat().st_size for path in repository.rglob("*") if path.is_file())
 
 
@@ -108,7 +126,11 @@ def test_failure_keeps_the_old_model(card: ModelCard, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space"):
         write(tmp_path / "a.triton", card, "half")
 
-    assert listed(tmp_path) == ["a.triton/a/1/model.onnx", "a.triton/a/config.pbtxt", "a.triton/a/labels.txt"]
+    assert listed(tmp_path) == [
+        "a.triton/a/1/model.onnx",
+        "a.triton/a/config.pbtxt",
+        "a.triton/a/labels.txt",
+    ]
     assert (tmp_path / "a.triton/a/1/model.onnx").read_text() == "old"
 
 
@@ -136,7 +158,9 @@ def test_model_of_that_name_from_others_is_not_replaced(card: ModelCard, tmp_pat
     (tmp_path / "a.triton/a").mkdir(parents=True)
     (tmp_path / "a.triton/a/config.pbtxt").write_text('name: "a"')
 
-    with pytest.raises(OutputError, match=r"a\.triton/a is there, and not from segdeploy; choose another name"):
+    with pytest.raises(
+        OutputError, match=r"a\.triton/a is there, and not from segdeploy; choose another name"
+    ):
         write(tmp_path / "a.triton", card, "new")
 
     assert listed(tmp_path) == ["a.triton/a/config.pbtxt"]
@@ -153,7 +177,10 @@ def test_file_is_not_replaced_by_a_folder(card: ModelCard, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_command_writes_a_proven_repository(
-    checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checkpoint_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its clients want classes, whatever the default of the other formats is."""
     monkeypatch.chdir(tmp_path)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from segdeploy.card import LabelClass
-from segdeploy.checks.figures import Tally, count, moments
+from segdeploy.datasets.checks.statistics import Tally, count, moments
 
-CLASSES = tuple(LabelClass(name=name, color=(index, 0, 0)) for index, name in enumerate(("road", "car", "sky")))
+CLASSES = tuple(
+    LabelClass(name=name, color=(index, 0, 0)) for index, name in enumerate(("road", "car", "sky"))
+)
 
 
 @pytest.fixture

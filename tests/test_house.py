@@ -1,177 +1,182 @@
-"""The house stays a house: imports go down, nobody imports a workshop, heavy libraries stay where they belong."""
+"""The house stays a house: imports go one way, nobody imports a workshop, heavy libraries stay where they belong, files have a readable size."""
 
 import ast
+import functools
+import re
+import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CORE = ROOT / "segdeploy"
 WORKSHOPS = ("train", "export", "benchmarks")
 
-# A core file imports only from floors above it in this list. A folder's files stand on the folder's floor, except those named here.
-FLOORS = [
-    {"__init__", "errors"},
-    {"atomic", "machine", "memory", "plugins", "scores", "scratch", "assets"},
-    {"parity", "parallel", "runs", "console", "box", "plain_file", "toml", "precision", "compiling"},
-    {"card"},
-    {"pictures", "enlarge", "polygons", "rle"},
-    {"confidence"},
-    {"pixels"},
-    {"overlay", "palettes", "selfcheck", "datasets.sample"},
-    {"datasets.cache", "datasets.layout"},
-    {"datasets.pairing", "datasets.registry", "datasets.truth", "datasets.raster"},
-    {"datasets.legend", "datasets.mixtures"},
-    {"datasets.outlines"},
-    {"datasets.ade20k", "datasets.camvid", "datasets.carla", "datasets.carvana", "datasets.cityscapes", "datasets.idd_lite"},
-    {"datasets.coco", "datasets.folder", "datasets.labelme"},
-    {"datasets.proposal", "datasets.server", "datasets.street"},
-    {"datasets.streets"},
-    {"datasets"},
-    {"checks.figures", "checks.finding", "checks.header", "checks.likeness", "checks.orientation", "checks.colors", "contact_sheet"},
-    {"checks.chart", "checks.mask"},
-    {"checks.look"},
-    {"checks.between", "checks.split"},
-    {"checks.quick", "checks.recognition", "checks.whole"},
-    {"checks"},
-    {"models.registry", "models.blocks", "models.deployed", "models.encoders.encoder"},
-    {"models.encoders.halving"},
-    {"models.encoders.efficientnet", "models.encoders.of_timm", "models.encoders.of_torchvision", "models.encoders.xception"},
-    {"models.encoders.building"},
-    {"models.encoders"},
-    {"models.backbone", "models.context", "models.residual"},
-    {"models.bisenetv2", "models.ddrnet", "models.deeplabv3plus", "models.fastscnn", "models.lightfpn", "models.pidnet"},
-    {"models.regseg", "models.unet"},
-    {"models"},
-    {"checkpoint"},
-    {"backends.base", "backends.providers", "backends.views", "backends.onnx_file", "backends.archive_file", "backends.ir_file"},
-    {"backends.pt2_file"},
-    {"backends.lanes"},
-    {"backends.eager", "backends.exported_program", "backends.onnx_runtime", "backends.openvino_ir", "backends.torchscript"},
-    {"backends.loading", "backends"},
-    {"predictor", "verification", "tiles", "large_pictures"},
-    {"disagreement", "result"},
-    {"disagreement_page", "evaluation", "video.selection"},
-    {"video.frames"},
-    {"video"},
-    {"commands"},
-    {"cli"},
-    {"__main__"},
-]
+ORDER = (
+    "segdeploy.errors",
+    "segdeploy.arrays",
+    "segdeploy.system",
+    "segdeploy.metrics",
+    "segdeploy.card",
+    "segdeploy.assets",
+    "segdeploy.imaging",
+    "segdeploy.models",
+    "segdeploy.models.encoders",
+    "segdeploy.models.networks",
+    "segdeploy.backends",
+    "segdeploy.datasets",
+    "segdeploy.datasets.formats",
+    "segdeploy.datasets.synthetic",
+    "segdeploy.datasets.checks",
+    "segdeploy.inference",
+    "segdeploy.reports",
+    "segdeploy.video",
+    "segdeploy",
+    "segdeploy.cli",
+    "segdeploy.train",
+    "segdeploy.export",
+    "segdeploy.benchmarks.results",
+    "segdeploy.benchmarks.measure",
+    "segdeploy.benchmarks.report",
+    "segdeploy.benchmarks",
+    "segdeploy.benchmarks.studies",
+    "segdeploy.benchmarks.release",
+    "segdeploy.__main__",
+)
+"""A place imports only from places above it in this list, and from itself. docs/architecture.md draws it."""
 
 # Only these import the library at their top; `run` on an ONNX file reaches none of torch's.
 HEAVY = {
-    "torch": {
-        "checkpoint",
-        "plain_file",
-        "precision",
-        "models",
-        "backends.lanes",
-        "backends.eager",
-        "backends.exported_program",
-        "backends.torchscript",
-    },
-    "onnxruntime": {"backends.onnx_runtime", "backends.providers"},
-    "onnx": set(),
-    "openvino": {"backends.openvino_ir"},
-    "matplotlib": {"checks.chart"},
-    "pyvips": {"large_pictures"},
+    "torch": ("segdeploy.models", "segdeploy.backends.torch_device", "segdeploy.backends.pytorch", *WORKSHOPS),
+    "onnxruntime": ("segdeploy.backends.onnx_runtime", *WORKSHOPS),
+    "onnx": WORKSHOPS,
+    "openvino": ("segdeploy.backends.openvino_runtime", *WORKSHOPS),
+    "matplotlib": ("segdeploy.datasets.checks.chart", *WORKSHOPS),
+    "pyvips": ("segdeploy.imaging.large",),
 }
 
-
-def module_name(path: Path) -> str:
-    """Name of a core file below `segdeploy`, for example "video.sinks"; a folder's __init__ has the folder's name."""
-    parts = path.relative_to(CORE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+VERBS = re.compile(r"(^|_)[a-z]+ing$")
+NOUNS = {"tiling", "lighting", "drawing", "loading", "finding", "smoothing"}
+"""Names that end as a gerund does and are the field's own nouns."""
 
 
-def floor(name: str) -> int:
-    """Index of the floor of a module: its own entry, or that of the nearest folder that has one."""
-    parts = name.split(".")
-    for candidate in (".".join(parts[:length]) for length in range(len(parts), 0, -1)):
-        for index, modules in enumerate(FLOORS):
-            if candidate in modules:
-                return index
-    pytest.fail(f"{name} stands on no floor; add it to FLOORS in tests/test_house.py and to docs/architecture.md")
+def files() -> list[Path]:
+    """Return every Python file outside the tests."""
+    return sorted(path for top in ("segdeploy", *WORKSHOPS) for path in (ROOT / top).rglob("*.py"))
 
 
-def imported(path: Path, *, top: bool = False) -> set[str]:
-    """Full names of the modules that a file imports; with `top`, only those outside functions."""
-    tree = ast.parse(path.read_text())
-    nodes = list(tree.body) if top else list(ast.walk(tree))
-    if top:
-        nodes += [inner for node in tree.body if isinstance(node, ast.Try | ast.If | ast.With) for inner in ast.walk(node)]
-    found = set()
-    for node in nodes:
+def module_of(path: Path) -> str:
+    """Return the full name of a file's module; a folder's __init__ has the folder's name."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    return ".".join(parts if parts[0] == "segdeploy" else ("segdeploy", *parts))
+
+
+MODULES = {module_of(path): path for path in files()}
+IDS = list(MODULES)
+
+
+def place(module: str) -> str:
+    """Return the entry of ORDER that a module belongs to: the longest name that begins its own."""
+    parts = module.split(".")
+    for length in range(len(parts), 0, -1):
+        if (name := ".".join(parts[:length])) in ORDER and (length > 1 or len(parts) == 1):
+            return name
+    pytest.fail(f"{module} stands nowhere in ORDER; add its folder there and to docs/architecture.md")
+
+
+def nodes_of(path: Path, *, top: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Walk over the imports of a file; with `top`, only over those that run when it is imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    left: list[ast.AST] = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        if not (top and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+            left.extend(ast.iter_child_nodes(node))
+
+
+@functools.cache
+def imported(module: str, *, top: bool = False) -> set[str]:
+    """Return the full names of the modules that a module imports, also lazily and for types alone."""
+    path, found = MODULES[module], set()
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in nodes_of(path, top=top):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            module = node.module or ""
-            found |= {name if is_module(name := f"{module}.{alias.name}") else module for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add("." * node.level + (node.module or ""))
-    return found
+            continue
+        base = node.module or ""
+        if node.level:
+            above = package.split(".")
+            base = ".".join([*above[: len(above) - node.level + 1], *([base] if base else [])])
+        found |= {full if (full := f"{base}.{alias.name}") in MODULES else base for alias in node.names}
+    return found - {module}
 
 
-def is_module(name: str) -> bool:
-    """Whether a dotted name of ours is a file or a folder, and no attribute."""
-    place = ROOT.joinpath(*name.split("."))
-    return name.startswith("segdeploy") and (place.with_suffix(".py").exists() or (place / "__init__.py").exists())
+@pytest.mark.parametrize("module", IDS)
+def test_imports_go_one_way(module: str) -> None:
+    """A reader of a file needs to know only what lies above it, and never a workshop that is not its own."""
+    own = ORDER.index(place(module))
 
-
-CORE_FILES = sorted(CORE.rglob("*.py"))
-WORKSHOP_FILES = sorted(path for workshop in WORKSHOPS for path in (ROOT / workshop).rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", CORE_FILES, ids=module_name)
-def test_core_file_imports_only_from_lower_floors(path: Path) -> None:
-    """A reader of a file needs to know only what lies under it."""
-    own = floor(module_name(path))
-
-    for name in imported(path):
-        if name.startswith("segdeploy."):
-            below = floor(name.removeprefix("segdeploy."))
-            # An __init__ hands on what its folder's files define.
-            assert below < own or (below == own and same_folder(path, name)), f"{path.name} imports {name}, which is not under it"
-
-
-def same_folder(path: Path, name: str) -> bool:
-    """Whether a module lies in the folder of a file; neighbours of video/ and commands/ may build on each other."""
-    return name.removeprefix("segdeploy.").split(".")[:-1] == list(path.relative_to(CORE).parent.parts) and path.parent != CORE
-
-
-@pytest.mark.parametrize("path", CORE_FILES, ids=module_name)
-def test_core_never_imports_a_workshop(path: Path) -> None:
-    """The runtime installs and runs without the workshops' libraries."""
-    for name in imported(path):
-        assert not name.startswith("."), f"{path.name} imports relatively; the core names its modules in full"
-        assert name.split(".")[0] not in WORKSHOPS
-        assert not name.startswith(tuple(f"segdeploy.{workshop}" for workshop in WORKSHOPS))
-
-
-@pytest.mark.parametrize("path", WORKSHOP_FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_workshop_imports_core_and_neighbours_only(path: Path) -> None:
-    """What two workshops need belongs into the core."""
-    for name in imported(path):
+    for name in imported(module):
+        if name.split(".")[0] == "segdeploy" and place(name) != place(module):
+            assert ORDER.index(place(name)) < own, f"{module} imports {name}, which does not stand above it in ORDER"
+            workshop = ".".join(name.split(".")[:2])
+            if workshop.removeprefix("segdeploy.") in WORKSHOPS:
+                assert module.startswith(f"{workshop}."), f"{module} imports {name}: nobody imports a workshop"
         assert name.split(".")[0] not in WORKSHOPS, "a top-level name breaks as soon as a user has a file called like it"
-        assert not name.startswith(tuple(f"segdeploy.{workshop}" for workshop in WORKSHOPS)), "a neighbour is imported as .name"
-        assert not name.startswith(".."), "a workshop is one flat folder"
 
 
-@pytest.mark.parametrize("path", CORE_FILES, ids=module_name)
-def test_heavy_library_is_imported_where_it_belongs(path: Path) -> None:
-    """Importing torch takes seconds; the way to a mask must not pay them."""
-    name = module_name(path)
-    for library in imported(path, top=True):
-        allowed = HEAVY.get(library.split(".")[0])
-        assert allowed is None or name in allowed or name.split(".", maxsplit=1)[0] in allowed, f"{name} imports {library} at its top"
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return the names of one circle, or nothing."""
+    state: dict[str, int] = {}
+
+    def walk(name: str, path: list[str]) -> list[str]:
+        state[name] = 1
+        for other in sorted(graph.get(name, ())):
+            if state.get(other) == 1:
+                return [*path[path.index(other) :], other]
+            if other not in state and (found := walk(other, [*path, other])):
+                return found
+        state[name] = 2
+        return []
+
+    return next((found for name in graph if name not in state and (found := walk(name, [name]))), [])
+
+
+def test_no_files_import_each_other() -> None:
+    """Two files in a circle are one file; an import inside a function hides a circle and does not break it."""
+    graph = {module: imported(module) & set(MODULES) - {"segdeploy"} for module in IDS if module not in {"segdeploy", "segdeploy.__main__"}}
+
+    assert circle(graph) == []
+
+
+def test_no_folders_import_each_other() -> None:
+    """A folder is read after those that it stands on."""
+    graph: dict[str, set[str]] = {}
+    for module in set(IDS) - {"segdeploy", "segdeploy.__main__"}:
+        own = MODULES[module].parent
+        for name in imported(module) & set(MODULES) - {"segdeploy"}:
+            if MODULES[name].parent != own:
+                graph.setdefault(str(own), set()).add(str(MODULES[name].parent))
+
+    assert circle(graph) == []
+
+
+@pytest.mark.parametrize("module", IDS)
+def test_heavy_library_is_imported_where_it_belongs(module: str) -> None:
+    """Importing torch takes seconds; the path to a mask must not pay them."""
+    for library in imported(module, top=True):
+        allowed = HEAVY.get(library.split(".")[0], ("segdeploy",))
+        assert any(f"{module}.".startswith((f"{name}.", f"segdeploy.{name}.")) for name in allowed), f"{module} imports {library} at its top"
 
 
 def test_help_imports_neither_numpy_nor_torch() -> None:
     """`segdeploy --help` answers at once."""
-    code = "import sys, segdeploy.cli; print(sorted({'numpy', 'torch', 'cv2', 'onnxruntime', 'rich'} & set(sys.modules)))"
+    code = "import sys, segdeploy.cli.main; print(sorted({'numpy', 'torch', 'cv2', 'onnxruntime', 'rich'} & set(sys.modules)))"
 
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
 
@@ -182,4 +187,37 @@ def test_no_file_is_called_like_a_library() -> None:
     """`onnx.py` in a workshop would shadow the library for whoever runs from that folder."""
     taken = {"onnx", "torch", "torchvision", "numpy", "cv2", "av", "click", "rich", "matplotlib", "openvino", "pyvips", "PIL"}
 
-    assert not {path.stem for path in CORE_FILES + WORKSHOP_FILES} & taken
+    assert not {path.stem for path in files()} & taken
+
+
+def test_files_are_concepts_of_a_readable_size() -> None:
+    """One concept, one file: neither a page of three files for one thought, nor two thoughts in one file."""
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in files() if path.name != "__init__.py"}
+
+    assert len(lengths) <= 200
+    assert statistics.median(lengths.values()) >= 130
+    assert sum(length < 50 for length in lengths.values()) <= 15
+    assert [path for path, length in lengths.items() if length > 400] == []
+
+
+def test_files_are_named_by_nouns() -> None:
+    """A reader looks for the thing, not for what is done to it."""
+    assert [path for path in files() if VERBS.search(path.stem) and path.stem not in NOUNS] == []
+
+
+@pytest.mark.parametrize("module", IDS)
+def test_docstrings_begin_as_the_field_writes_them(module: str) -> None:
+    """A docstring says what is returned or done; "Give" and "Tell" were a dialect."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    documented = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)]
+
+    odd = [text for node in documented if re.match(r"(Give|Tell)s?\b", text := ast.get_docstring(node) or "")]
+
+    assert odd == []
+
+
+def test_lines_are_short_enough_for_two_versions_side_by_side() -> None:
+    """A review shows the old and the new line on one screen."""
+    long = [f"{path.relative_to(ROOT)}:{number}" for path in files() for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 100]
+
+    assert long == []

@@ -7,13 +7,15 @@ import pytest
 
 from segdeploy.backends.loading import KINDS, read_card
 from segdeploy.card import InputSpec, LabelClass, ModelCard, Training
-from segdeploy.cli import main
-from segdeploy.commands.inspect import describe
-from segdeploy.scores import Scores
+from segdeploy.cli.inspect import describe
+from segdeploy.cli.main import main
+from segdeploy.metrics.segmentation import Scores
 
 
 @pytest.mark.parametrize("suffix", sorted(KINDS))
-def test_json_holds_the_whole_card(artifacts: Path, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
+def test_json_holds_the_whole_card(
+    artifacts: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
     path = artifacts / f"best{suffix}"
 
     main(["inspect", str(path), "--json"])
@@ -40,8 +42,17 @@ def test_card_is_put_into_words() -> None:
     card = ModelCard(
         architecture="net",
         classes=(LabelClass(name="car", color=(9, 8, 7)), LabelClass(name="rest", color=(0, 0, 0))),
-        input=InputSpec(height=32, width=64, mean=(0, 0, 0), std=(1, 1, 1), fit="pad", stride=32, dynamic=True),
-        training=Training(dataset="mine", data_hash="", recipe={}, versions={"torch": "2.9.0", "segdeploy": "0.1.0"}, seed=7, epochs=3),
+        input=InputSpec(
+            height=32, width=64, mean=(0, 0, 0), std=(1, 1, 1), fit="pad", stride=32, dynamic=True
+        ),
+        training=Training(
+            dataset="mine",
+            data_hash="",
+            recipe={},
+            versions={"torch": "2.9.0", "segdeploy": "0.1.0"},
+            seed=7,
+            epochs=3,
+        ),
         scores=Scores(miou=0.5, pixel_accuracy=0.75, dice=0.625, iou=(0.5, 0.5), pixels=4),
     )
 
@@ -57,7 +68,9 @@ def test_card_is_put_into_words() -> None:
     }
 
 
-def test_file_that_is_no_artifact_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_that_is_no_artifact_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "x.onnx").write_text("hello")
 
     with pytest.raises(SystemExit) as stop:

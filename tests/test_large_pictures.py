@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from segdeploy.errors import DataError, OutputError
-from segdeploy.pictures import read_ids, read_picture
+from segdeploy.imaging.io import read_ids, read_picture
 
 pytest.importorskip("pyvips")
 
-from segdeploy.large_pictures import LargePicture, growing_picture
+from segdeploy.imaging.large import LargePicture, growing_picture
 
 
 def gradient(height: int, width: int) -> np.ndarray:
@@ -25,7 +25,9 @@ def gradient(height: int, width: int) -> np.ndarray:
 def read(path: Path, step: int = 7) -> np.ndarray:
     """Read a picture by some rows at a time."""
     picture = LargePicture(path)
-    rows = [picture.read(min(step, picture.height - start)) for start in range(0, picture.height, step)]
+    rows = [
+        picture.read(min(step, picture.height - start)) for start in range(0, picture.height, step)
+    ]
     return np.concatenate(rows)
 
 
@@ -70,7 +72,9 @@ def test_pictures_are_upright(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "a.png"), read_picture(tmp_path / "a.png"))
 
 
-@pytest.mark.parametrize(("content", "sentence"), [(b"words", "is no picture that can be read"), (None, "there is no")])
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(b"words", "is no picture that can be read"), (None, "there is no")]
+)
 def test_what_is_no_picture_is_told(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     """One sentence with the path."""
     path = tmp_path / "a.png"
@@ -86,7 +90,10 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     header = struct.pack(">IIBBBBB", 150_000, 150_000, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
-    packed = [struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks]
+    packed = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    ]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
 
     with pytest.raises(DataError, match="150000 x 150000 pixels, more than"):
@@ -141,5 +148,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """One sentence with the path."""
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(OutputError, match=r"cannot write .*a\.tif"), growing_picture(tmp_path / "file" / "a.tif", 1, width=1, bands=1):
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*a\.tif"),
+        growing_picture(tmp_path / "file" / "a.tif", 1, width=1, bands=1),
+    ):
         pass

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segdeploy import datasets
-from segdeploy.datasets.camvid import CLASSES, split_of
+from segdeploy.datasets.formats.camvid import CLASSES, split_of
 from segdeploy.errors import DataError
 
 
@@ -39,13 +39,17 @@ def draw(data: Path, names: list[str], color: tuple[int, int, int] = (128, 128, 
         ((0, 0, 0), None),
     ],
 )
-def test_color_of_the_32_becomes_its_class(color: tuple[int, int, int], name: str | None, tmp_path: Path) -> None:
+def test_color_of_the_32_becomes_its_class(
+    color: tuple[int, int, int], name: str | None, tmp_path: Path
+) -> None:
     """Archway, bridge, wall, cone, marks, parking block, shoulder, bush, light, SUV, truck, child, animal, motorcycle, and void."""
     draw(tmp_path, ["0006R0_f00930"], color)
 
     mask = datasets.load("camvid", tmp_path, "train")[0].mask
 
-    assert np.unique(mask).tolist() == [255 if name is None else [entry.name for entry in CLASSES].index(name)]
+    assert np.unique(mask).tolist() == [
+        255 if name is None else [entry.name for entry in CLASSES].index(name)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +76,9 @@ def test_split_is_segnets(name: str, split: str) -> None:
 def test_lists_come_before_the_rule(tmp_path: Path) -> None:
     """Whoever writes lists wants them followed; whole paths and two columns are usual in them."""
     draw(tmp_path, ["0001TP_006690", "0001TP_008550", "my_own"])
-    (tmp_path / "val.txt").write_text("/SegNet/CamVid/val/my_own.png /SegNet/CamVid/valannot/my_own.png\n\n0001TP_006690.png\n")
+    (tmp_path / "val.txt").write_text(
+        "/SegNet/CamVid/val/my_own.png /SegNet/CamVid/valannot/my_own.png\n\n0001TP_006690.png\n"
+    )
 
     assert list(datasets.load("camvid", tmp_path, "val").names) == ["0001TP_006690", "my_own"]
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from segdeploy import datasets
-from segdeploy.cli import main
-from segdeploy.datasets.cityscapes import CLASSES, COLORS, LABEL_IDS
-from segdeploy.datasets.layout import Pair
-from segdeploy.datasets.truth import RightHalf
+from segdeploy.cli.main import main
+from segdeploy.datasets.formats.cityscapes import CLASSES, COLORS, LABEL_IDS
+from segdeploy.datasets.index import Pair
+from segdeploy.datasets.mask_formats import RightHalf
 from segdeploy.errors import DataError
 
 
@@ -23,15 +23,29 @@ def save(path: Path, pixels: np.ndarray) -> None:
 def test_every_original_id_has_its_meaning() -> None:
     """34 ids and 255 are known; 7 is road, 33 bicycle; caravan, trailer and license plate are not labelled; 34 is foreign."""
     assert sum(index >= 0 for index in LABEL_IDS.table) == 35
-    assert [LABEL_IDS.table[identity] for identity in (7, 8, 11, 24, 26, 31, 33)] == [0, 1, 2, 11, 13, 16, 18]
+    assert [LABEL_IDS.table[identity] for identity in (7, 8, 11, 24, 26, 31, 33)] == [
+        0,
+        1,
+        2,
+        11,
+        13,
+        16,
+        18,
+    ]
     assert [LABEL_IDS.table[identity] for identity in (0, 4, 9, 29, 30, 255)] == [255] * 6
     assert LABEL_IDS.table[34] < 0
 
 
 def test_test_split_is_pictures_alone(tmp_path: Path) -> None:
     """What lies in gtFine/test is a placeholder, which would score as truth."""
-    save(tmp_path / "leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png", np.zeros((4, 6, 3), np.uint8))
-    save(tmp_path / "gtFine/test/berlin/berlin_000000_000019_gtFine_labelIds.png", np.full((4, 6), 7, np.uint8))
+    save(
+        tmp_path / "leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png",
+        np.zeros((4, 6, 3), np.uint8),
+    )
+    save(
+        tmp_path / "gtFine/test/berlin/berlin_000000_000019_gtFine_labelIds.png",
+        np.full((4, 6), 7, np.uint8),
+    )
 
     files = datasets.load("cityscapes", tmp_path, "test")
 
@@ -43,10 +57,18 @@ def test_test_split_is_pictures_alone(tmp_path: Path) -> None:
 def test_city_without_labels_is_found(tmp_path: Path) -> None:
     """Half an archive unpacked."""
     for city in ("aachen", "bochum"):
-        save(tmp_path / f"leftImg8bit/train/{city}/{city}_000000_000019_leftImg8bit.png", np.zeros((4, 6, 3), np.uint8))
-    save(tmp_path / "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png", np.full((4, 6), 7, np.uint8))
+        save(
+            tmp_path / f"leftImg8bit/train/{city}/{city}_000000_000019_leftImg8bit.png",
+            np.zeros((4, 6, 3), np.uint8),
+        )
+    save(
+        tmp_path / "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png",
+        np.full((4, 6), 7, np.uint8),
+    )
 
-    with pytest.raises(DataError, match=r"bochum_000000_000019_leftImg8bit\.png has no counterpart"):
+    with pytest.raises(
+        DataError, match=r"bochum_000000_000019_leftImg8bit\.png has no counterpart"
+    ):
         datasets.load("cityscapes", tmp_path, "train")
 
 
@@ -74,7 +96,9 @@ def test_truth_beside_a_picture_may_be_a_jpeg(tmp_path: Path, quality: int) -> N
     """All classes in stripes of 14 pixels with slanting edges: JPEG mixes their colors, and truth they remain."""
     rows, columns = np.mgrid[:256, :256]
     stripes = (columns + rows // 4) // 14 % len(CLASSES)
-    halves(tmp_path, np.array([entry.color for entry in CLASSES], np.uint8)[stripes], quality=quality)
+    halves(
+        tmp_path, np.array([entry.color for entry in CLASSES], np.uint8)[stripes], quality=quality
+    )
 
     mask = datasets.load("cityscapes", tmp_path, "train")[0].mask
 
@@ -85,10 +109,14 @@ def test_truth_beside_a_picture_may_be_a_jpeg(tmp_path: Path, quality: int) -> N
 def test_photographs_are_no_truth(tmp_path: Path) -> None:
     """Any folder of photographs could be cut in halves, and a network would learn nonsense from it for hours."""
     rows, columns = np.mgrid[:256, :256]
-    sunset = np.dstack([np.full_like(rows, 250), 255 - rows // 2, columns // 2 + 60]).astype(np.uint8)
+    sunset = np.dstack([np.full_like(rows, 250), 255 - rows // 2, columns // 2 + 60]).astype(
+        np.uint8
+    )
     halves(tmp_path, sunset, quality=95)
 
-    with pytest.raises(DataError, match=r"of the right half of .*1\.jpg has no class's color.*--dataset"):
+    with pytest.raises(
+        DataError, match=r"of the right half of .*1\.jpg has no class's color.*--dataset"
+    ):
         datasets.load("cityscapes", tmp_path, "train")[0]
     with pytest.raises(SystemExit) as exit_:
         main(["data", "check", str(tmp_path), "--dataset", "cityscapes", "--json"])
@@ -100,7 +128,11 @@ def test_photographs_are_no_truth(tmp_path: Path) -> None:
 def test_real_photographs_are_no_truth(real: Path, place: str) -> None:
     """Grey roads and walls have colors near those of classes; some night or fog may pass, but no data set does."""
     folder = real / "data" / place
-    photographs = sorted(path for path in folder.iterdir() if path.suffix in {".jpg", ".png"} and "label" not in path.name)[::4]
+    photographs = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix in {".jpg", ".png"} and "label" not in path.name
+    )[::4]
     truth = RightHalf(colors=COLORS)
 
     refused = [path for path in photographs if is_refused(truth, path)]

@@ -43,7 +43,13 @@ def coco(data: Path, things: list[dict[str, Any]], **others: Any) -> np.ndarray:
 
 def test_smaller_things_lie_on_larger_ones(tmp_path: Path) -> None:
     """COCO's order means nothing; a driver behind glass is smaller than the car."""
-    mask = coco(tmp_path, [{"segmentation": [flat(INNER)], "area": 4, "category_id": 2}, {"segmentation": [flat(SQUARE)], "area": 16}])
+    mask = coco(
+        tmp_path,
+        [
+            {"segmentation": [flat(INNER)], "area": 4, "category_id": 2},
+            {"segmentation": [flat(SQUARE)], "area": 16},
+        ],
+    )
 
     assert mask[1:5, 1:5].tolist() == [[1, 1, 1, 1], [1, 2, 2, 1], [1, 2, 2, 1], [1, 1, 1, 1]]
     assert (mask != 0).sum() == 16
@@ -59,7 +65,9 @@ def test_parts_of_one_thing_are_united(tmp_path: Path) -> None:
 
 def test_crowd_is_drawn_from_run_lengths_with_its_holes(tmp_path: Path) -> None:
     """Crowds are not labelled one by one; the lengths go down the columns of 6."""
-    mask = coco(tmp_path, [{"segmentation": {"counts": [6, 2, 2, 2, 36], "size": [6, 8]}, "iscrowd": 1}])
+    mask = coco(
+        tmp_path, [{"segmentation": {"counts": [6, 2, 2, 2, 36], "size": [6, 8]}, "iscrowd": 1}]
+    )
 
     assert mask[:, 1].tolist() == [1, 1, 0, 0, 1, 1]
     assert mask.sum() == 4
@@ -67,34 +75,116 @@ def test_crowd_is_drawn_from_run_lengths_with_its_holes(tmp_path: Path) -> None:
 
 def test_legend_groups_categories(tmp_path: Path) -> None:
     """Eighty categories are rarely what somebody wants; without a class of that name, the background is not labelled."""
-    (tmp_path / "classes.toml").write_text('ignore = "bus"\n[[classes]]\nname = "vehicle"\nlabel = ["car", "truck"]\n')
+    (tmp_path / "classes.toml").write_text(
+        'ignore = "bus"\n[[classes]]\nname = "vehicle"\nlabel = ["car", "truck"]\n'
+    )
 
-    mask = coco(tmp_path, [{"segmentation": [flat(SQUARE)]}, {"segmentation": [flat(INNER)], "category_id": 2}])
+    mask = coco(
+        tmp_path,
+        [{"segmentation": [flat(SQUARE)]}, {"segmentation": [flat(INNER)], "category_id": 2}],
+    )
 
-    assert mask[1:5, 1:5].tolist() == [[0, 0, 0, 0], [0, 255, 255, 0], [0, 255, 255, 0], [0, 0, 0, 0]]
+    assert mask[1:5, 1:5].tolist() == [
+        [0, 0, 0, 0],
+        [0, 255, 255, 0],
+        [0, 255, 255, 0],
+        [0, 0, 0, 0],
+    ]
     assert (mask == 255).sum() == 48 - 12
 
 
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"images": [{"id": 1, "file_name": "a.png", "height": 6}]}, "'images', number 0 .*there is no 'width'"),
-        ({"images": [{"id": 1, "file_name": "a.png", "height": 60000, "width": 60000}]}, "60000x60000"),
+        (
+            {"images": [{"id": 1, "file_name": "a.png", "height": 6}]},
+            "'images', number 0 .*there is no 'width'",
+        ),
+        (
+            {"images": [{"id": 1, "file_name": "a.png", "height": 60000, "width": 60000}]},
+            "60000x60000",
+        ),
         ({"images": [{"id": 1, "file_name": "a.png", "height": 0, "width": 3}]}, "3x0"),
-        ({"images": [{"id": i, "file_name": f"{i}/a.png", "height": 6, "width": 8} for i in (1, 2)]}, r"two pictures are named a\.png"),
+        (
+            {
+                "images": [
+                    {"id": i, "file_name": f"{i}/a.png", "height": 6, "width": 8} for i in (1, 2)
+                ]
+            },
+            r"two pictures are named a\.png",
+        ),
         (
             {"annotations": [{"image_id": 1, "category_id": 7, "segmentation": []}]},
             "'annotations', number 0 .*category_id is 7, which is no category's id",
         ),
-        ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1, 2, 3, 4]]}]}, "an outline has 4 numbers"),
-        ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1, 2, 3, 4, 5, 6, 7]]}]}, "an outline has 7 numbers"),
-        ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 1e9, 0, 0, 9]]}]}, "an outline leaves"),
-        ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[0, 0, float("nan"), 0, 0, 9]]}]}, "an outline leaves"),
-        ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": "~~", "size": [6, 8]}}]}, "packed run lengths"),
-        ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": [9], "size": [3, 3]}}]}, "cover 9 pixels of 48"),
-        ({"categories": [{"id": i, "name": f"c{i}"} for i in range(300)]}, "there are 300 categories"),
-        ({"categories": [{"id": 1, "name": "car"}, {"id": 1, "name": "bus"}]}, "two categories have the id 1"),
-        ({"annotations": [{"image_id": [1], "category_id": 1, "segmentation": []}]}, r"an id is \[1\]"),
+        (
+            {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1, 2, 3, 4]]}]},
+            "an outline has 4 numbers",
+        ),
+        (
+            {
+                "annotations": [
+                    {"image_id": 1, "category_id": 1, "segmentation": [[1, 2, 3, 4, 5, 6, 7]]}
+                ]
+            },
+            "an outline has 7 numbers",
+        ),
+        (
+            {
+                "annotations": [
+                    {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 1e9, 0, 0, 9]]}
+                ]
+            },
+            "an outline leaves",
+        ),
+        (
+            {
+                "annotations": [
+                    {
+                        "image_id": 1,
+                        "category_id": 1,
+                        "segmentation": [[0, 0, float("nan"), 0, 0, 9]],
+                    }
+                ]
+            },
+            "an outline leaves",
+        ),
+        (
+            {
+                "annotations": [
+                    {
+                        "image_id": 1,
+                        "category_id": 1,
+                        "segmentation": {"counts": "~~", "size": [6, 8]},
+                    }
+                ]
+            },
+            "packed run lengths",
+        ),
+        (
+            {
+                "annotations": [
+                    {
+                        "image_id": 1,
+                        "category_id": 1,
+                        "segmentation": {"counts": [9], "size": [3, 3]},
+                    }
+                ]
+            },
+            "cover 9 pixels of 48",
+        ),
+        (
+            {"categories": [{"id": i, "name": f"c{i}"} for i in range(300)]},
+            "there are 300 categories",
+        ),
+        (
+            {"categories": [{"id": 1, "name": "car"}, {"id": 1, "name": "bus"}]},
+            "two categories have the id 1",
+        ),
+        (
+            {"annotations": [{"image_id": [1], "category_id": 1, "segmentation": []}]},
+            r"an id is \[1\]",
+        ),
         (
             {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": 3}]},
             "segmentation is '3', and must be outlines or run lengths",
@@ -114,8 +204,13 @@ def test_undivided_coco_is_split_by_lot(tmp_path: Path) -> None:
     names = [f"{number}.png" for number in range(10)]
     for name in names:
         Image.new("RGB", (8, 6)).save(tmp_path / "images" / name)
-    images = [{"id": number, "file_name": name, "height": 6, "width": 8} for number, name in enumerate(names)]
-    (tmp_path / "annotations.json").write_text(json.dumps({"images": images, "annotations": [], "categories": [{"id": 1, "name": "car"}]}))
+    images = [
+        {"id": number, "file_name": name, "height": 6, "width": 8}
+        for number, name in enumerate(names)
+    ]
+    (tmp_path / "annotations.json").write_text(
+        json.dumps({"images": images, "annotations": [], "categories": [{"id": 1, "name": "car"}]})
+    )
 
     train, val = (datasets.load("coco", tmp_path, split) for split in ("train", "val"))
 
@@ -127,14 +222,20 @@ def labelme(data: Path, shapes: list[dict[str, Any]], **others: Any) -> np.ndarr
     """Write a labelme set of one picture of 8 by 6 pixels and give its mask."""
     (data / "train").mkdir(exist_ok=True)
     Image.new("RGB", (8, 6)).save(data / "train/a.png")
-    (data / "classes.toml").write_text('[[classes]]\nname = "background"\n[[classes]]\nname = "car"\n[[classes]]\nname = "bus"\n')
-    (data / "train/a.json").write_text(json.dumps({"imageHeight": 6, "imageWidth": 8, "shapes": shapes, **others}))
+    (data / "classes.toml").write_text(
+        '[[classes]]\nname = "background"\n[[classes]]\nname = "car"\n[[classes]]\nname = "bus"\n'
+    )
+    (data / "train/a.json").write_text(
+        json.dumps({"imageHeight": 6, "imageWidth": 8, "shapes": shapes, **others})
+    )
     return datasets.load("labelme", data, "train")[0].mask
 
 
 def test_later_shape_covers_and_background_is_a_hole(tmp_path: Path) -> None:
     """labelme's own converters draw in the order of the file."""
-    mask = labelme(tmp_path, [{"label": "car", "points": SQUARE}, {"label": "_background_", "points": INNER}])
+    mask = labelme(
+        tmp_path, [{"label": "car", "points": SQUARE}, {"label": "_background_", "points": INNER}]
+    )
 
     assert mask[1:5, 1:5].tolist() == [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
 
@@ -154,7 +255,12 @@ def test_all_kinds_of_areas_are_drawn(tmp_path: Path) -> None:
         [
             {"label": "car", "points": [[3, 6], [0, 0]], "shape_type": "rectangle"},
             {"label": "bus", "points": [[6, 3], [6, 5]], "shape_type": "circle"},
-            {"label": "__ignore__", "points": [[0, 0], [1, 1]], "shape_type": "mask", "mask": png(stamp)},
+            {
+                "label": "__ignore__",
+                "points": [[0, 0], [1, 1]],
+                "shape_type": "mask",
+                "mask": png(stamp),
+            },
         ],
     )
 
@@ -167,15 +273,40 @@ def test_all_kinds_of_areas_are_drawn(tmp_path: Path) -> None:
     ("shape", "sentence"),
     [
         ({"label": "tram", "points": SQUARE}, "the label 'tram' is no class's"),
-        ({"label": "car", "points": SQUARE[:2], "shape_type": "line"}, "is a 'line', which has no area"),
+        (
+            {"label": "car", "points": SQUARE[:2], "shape_type": "line"},
+            "is a 'line', which has no area",
+        ),
         ({"label": "car", "points": SQUARE[:2]}, "an outline has 4 numbers"),
-        ({"label": "car", "points": [["a", 1], [2, 3], [4, 5]]}, "shape number 0 .car.: could not convert string to float: 'a'"),
+        (
+            {"label": "car", "points": [["a", 1], [2, 3], [4, 5]]},
+            "shape number 0 .car.: could not convert string to float: 'a'",
+        ),
         ({"label": "car", "points": [[0, 0], [1e300, 1], [2, 2]]}, "an outline leaves"),
         ({"label": "car", "points": [[10**400, 0], [1, 1], [2, 2]]}, "too large"),
         ({"label": "car"}, "there is no 'points'"),
-        ({"label": "car", "points": [[0, 0], [1, 1]], "shape_type": "mask", "mask": "////"}, "a mask is no PNG"),
-        ({"label": "car", "points": [[0, 0], [2, 2]], "shape_type": "mask", "mask": png(np.ones((2, 2), bool))}, "another size"),
-        ({"label": "car", "points": [[7, 5], [8, 6]], "shape_type": "mask", "mask": png(np.ones((2, 2), bool))}, "leaves the picture"),
+        (
+            {"label": "car", "points": [[0, 0], [1, 1]], "shape_type": "mask", "mask": "////"},
+            "a mask is no PNG",
+        ),
+        (
+            {
+                "label": "car",
+                "points": [[0, 0], [2, 2]],
+                "shape_type": "mask",
+                "mask": png(np.ones((2, 2), bool)),
+            },
+            "another size",
+        ),
+        (
+            {
+                "label": "car",
+                "points": [[7, 5], [8, 6]],
+                "shape_type": "mask",
+                "mask": png(np.ones((2, 2), bool)),
+            },
+            "leaves the picture",
+        ),
     ],
 )
 def test_foreign_labelme_is_told(shape: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -194,7 +325,19 @@ json_values = st.recursive(
         st.lists(inner, max_size=5)
         | st.dictionaries(
             st.sampled_from(
-                ["label", "points", "shape_type", "mask", "id", "name", "image_id", "category_id", "segmentation", "counts", "area"]
+                [
+                    "label",
+                    "points",
+                    "shape_type",
+                    "mask",
+                    "id",
+                    "name",
+                    "image_id",
+                    "category_id",
+                    "segmentation",
+                    "counts",
+                    "area",
+                ]
             ),
             inner,
             max_size=5,
@@ -206,15 +349,26 @@ json_values = st.recursive(
 
 @given(images=json_values, categories=json_values, annotations=json_values)
 def test_any_json_is_coco_or_a_sentence(
-    images: object, categories: object, annotations: object, tmp_path_factory: pytest.TempPathFactory
+    images: object,
+    categories: object,
+    annotations: object,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Files from others are data, and never a traceback."""
     with suppress(DataError):
-        coco(tmp_path_factory.mktemp("coco"), [], images=images, categories=categories, annotations=annotations)
+        coco(
+            tmp_path_factory.mktemp("coco"),
+            [],
+            images=images,
+            categories=categories,
+            annotations=annotations,
+        )
 
 
 @given(shapes=st.lists(json_values, max_size=4) | json_values, height=st.integers(-1, 9))
-def test_any_json_is_labelme_or_a_sentence(shapes: Any, height: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_json_is_labelme_or_a_sentence(
+    shapes: Any, height: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The same for the other form."""
     with suppress(DataError):
         labelme(tmp_path_factory.mktemp("labelme"), shapes, imageHeight=height)

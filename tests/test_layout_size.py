@@ -53,7 +53,12 @@ def test_forty_megapixels_are_read(tmp_path: Path) -> None:
 
 def chunk(kind: bytes, content: bytes) -> bytes:
     """One piece of a PNG."""
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
 @pytest.mark.parametrize("bomb", ["images", "masks"])
@@ -64,7 +69,12 @@ def test_bomb_is_refused(bomb: str, tmp_path: Path) -> None:
         (tmp_path / "train" / folder).mkdir(parents=True)
         Image.new("L", (8, 6)).save(tmp_path / "train" / folder / "a.png")
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
-    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    content = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + chunk(b"IEND", b"")
+    )
     (tmp_path / "train" / bomb / "a.png").write_bytes(content)
 
     with pytest.raises(DataError, match=r"a\.png"):

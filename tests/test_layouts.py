@@ -1,5 +1,6 @@
 """Every layout of files, by one suite: small data sets are drawn, and must be read to the pixel."""
 
+import importlib
 import json
 import pickle
 from collections.abc import Callable
@@ -12,10 +13,9 @@ import pytest
 from PIL import Image
 
 from segdeploy import datasets
-from segdeploy.datasets import ade20k, camvid, cityscapes
+from segdeploy.arrays import Mask, Picture
+from segdeploy.datasets.formats import ade20k, camvid, cityscapes
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.pictures import Picture
-from segdeploy.scores import Mask
 
 HEIGHT, WIDTH = 24, 32
 BLOCK = 8
@@ -24,7 +24,9 @@ BLOCK = 8
 def picture(number: int) -> Picture:
     """A smooth picture that no other number has."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
-    return np.stack([rows * 4 + number * 20, columns * 4, np.full((HEIGHT, WIDTH), 100 + number)], axis=-1).astype(np.uint8)
+    return np.stack(
+        [rows * 4 + number * 20, columns * 4, np.full((HEIGHT, WIDTH), 100 + number)], axis=-1
+    ).astype(np.uint8)
 
 
 def blocks(number: int, classes: int, *, void: bool = True) -> Mask:
@@ -65,7 +67,10 @@ def paint(mask: Mask, colors: dict[int, tuple[int, int, int]]) -> Picture:
 
 def own_colors(name: str) -> dict[int, tuple[int, int, int]]:
     """Color of each class of a data set, black for what is not labelled."""
-    return {**{index: entry.color for index, entry in enumerate(getattr(datasets, name).CLASSES)}, 255: (0, 0, 0)}
+    return {
+        **{index: entry.color for index, entry in enumerate(importlib.import_module(f"segdeploy.datasets.formats.{name}").CLASSES)},
+        255: (0, 0, 0),
+    }
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,10 @@ class Case:
 
 def draw_segnet(data: Path, split: str, name: str, image: Picture, mask: Mask) -> None:
     write(data / split / f"{name}.png", image)
-    write(data / f"{split}annot" / f"{name}.png", look(mask, {**{index: index for index in range(11)}, 255: 11}))
+    write(
+        data / f"{split}annot" / f"{name}.png",
+        look(mask, {**{index: index for index in range(11)}, 255: 11}),
+    )
 
 
 def draw_camvid_original(data: Path, split: str, name: str, image: Picture, mask: Mask) -> None:
@@ -127,7 +135,9 @@ def draw_cityscapes(data: Path, split: str, name: str, image: Picture, mask: Mas
     write(data / "gtFine" / split / city / f"{name}_gtFine_color.png", ids)
 
 
-def draw_cityscapes_train_ids(data: Path, split: str, name: str, image: Picture, mask: Mask) -> None:
+def draw_cityscapes_train_ids(
+    data: Path, split: str, name: str, image: Picture, mask: Mask
+) -> None:
     city = name.partition("_")[0]
     write(data / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", image)
     write(data / "gtFine" / split / city / f"{name}_gtFine_labelTrainIds.png", mask)
@@ -153,7 +163,10 @@ def draw_carla(data: Path, split: str, name: str, image: Picture, mask: Mask) ->
 def draw_ade20k(data: Path, split: str, name: str, image: Picture, mask: Mask) -> None:
     folder = {"train": "training", "val": "validation"}[split]
     write(data / "images" / folder / f"{name}.jpg", image)
-    write(data / "annotations" / folder / f"{name}.png", look(mask, {**{index: index + 1 for index in range(150)}, 255: 0}))
+    write(
+        data / "annotations" / folder / f"{name}.png",
+        look(mask, {**{index: index + 1 for index in range(150)}, 255: 0}),
+    )
 
 
 def draw_idd_lite(data: Path, split: str, name: str, image: Picture, mask: Mask) -> None:
@@ -176,12 +189,18 @@ def legend_folder(data: Path) -> None:
 
 def draw_folder_splits(data: Path, split: str, name: str, image: Picture, mask: Mask) -> None:
     write(data / split / "images" / f"{name}.png", image)
-    write(data / split / "masks" / f"{name}.png", paint(mask, {0: (255, 0, 0), 1: (0, 255, 0), 2: (0, 0, 255), 255: (9, 9, 9)}))
+    write(
+        data / split / "masks" / f"{name}.png",
+        paint(mask, {0: (255, 0, 0), 1: (0, 255, 0), 2: (0, 0, 255), 255: (9, 9, 9)}),
+    )
 
 
 def draw_folder_inner(data: Path, split: str, name: str, image: Picture, mask: Mask) -> None:
     write(data / "images" / split / f"{name}.png", image)
-    write(data / "masks" / split / f"{name}.png", paint(mask, {0: (255, 0, 0), 1: (0, 255, 0), 2: (0, 0, 255), 255: (9, 9, 9)}))
+    write(
+        data / "masks" / split / f"{name}.png",
+        paint(mask, {0: (255, 0, 0), 1: (0, 255, 0), 2: (0, 0, 255), 255: (9, 9, 9)}),
+    )
 
 
 def legend_colors(data: Path) -> None:
@@ -196,7 +215,10 @@ def legend_colors(data: Path) -> None:
 def squares(mask: Mask) -> list[tuple[int, list[tuple[int, int]]]]:
     """Class and corners of each square of `blocks`."""
     corners = [(x, y) for y in range(0, HEIGHT, BLOCK) for x in range(0, WIDTH, BLOCK)]
-    return [(int(mask[y, x]), [(x, y), (x + BLOCK, y), (x + BLOCK, y + BLOCK), (x, y + BLOCK)]) for x, y in corners]
+    return [
+        (int(mask[y, x]), [(x, y), (x + BLOCK, y), (x + BLOCK, y + BLOCK), (x, y + BLOCK)])
+        for x, y in corners
+    ]
 
 
 def draw_coco(data: Path, split: str, name: str, image: Picture, mask: Mask) -> None:
@@ -207,19 +229,33 @@ def draw_coco(data: Path, split: str, name: str, image: Picture, mask: Mask) -> 
     # Ids of categories have gaps, and background is what nothing covers.
     content["categories"] = [{"id": 9, "name": "sky"}, {"id": 3, "name": "car"}]
     number = len(content["images"]) + 100
-    content["images"].append({"id": number, "file_name": f"{name}.jpg", "height": HEIGHT, "width": WIDTH})
+    content["images"].append(
+        {"id": number, "file_name": f"{name}.jpg", "height": HEIGHT, "width": WIDTH}
+    )
     for index, ring in squares(mask):
         if index:
             flat = [value for corner in ring for value in corner]
-            content["annotations"].append({"image_id": number, "category_id": {1: 3, 2: 9}[index], "segmentation": [flat], "area": 64})
+            content["annotations"].append(
+                {
+                    "image_id": number,
+                    "category_id": {1: 3, 2: 9}[index],
+                    "segmentation": [flat],
+                    "area": 64,
+                }
+            )
     path.write_text(json.dumps(content))
 
 
 def draw_labelme(data: Path, split: str, name: str, image: Picture, mask: Mask) -> None:
     write(data / split / f"{name}.jpg", image)
     labels = {0: "road", 1: "car", 2: "bus", 255: "__ignore__"}
-    shapes = [{"label": labels[index], "points": ring, "shape_type": "polygon"} for index, ring in squares(mask)]
-    (data / split / f"{name}.json").write_text(json.dumps({"imageHeight": HEIGHT, "imageWidth": WIDTH, "shapes": shapes}))
+    shapes = [
+        {"label": labels[index], "points": ring, "shape_type": "polygon"}
+        for index, ring in squares(mask)
+    ]
+    (data / split / f"{name}.json").write_text(
+        json.dumps({"imageHeight": HEIGHT, "imageWidth": WIDTH, "shapes": shapes})
+    )
 
 
 def legend_labelme(data: Path) -> None:
@@ -228,43 +264,73 @@ def legend_labelme(data: Path) -> None:
     )
 
 
-STREET = {"train": ("aachen_000000_000019", "bremen_000001_000019"), "val": ("lindau_000000_000019",)}
+STREET = {
+    "train": ("aachen_000000_000019", "bremen_000001_000019"),
+    "val": ("lindau_000000_000019",),
+}
 PLAIN = {"train": ("b", "a10", "a2"), "val": ("c", "d")}
 # Which of them become val follows from SHA-256.
 CARS = {"train": ("4car_01", "4car_02", "2car_01", "3car_07"), "val": ("1car_01", "1car_02")}
 CASES = {
     "camvid": Case("camvid", PLAIN, draw_segnet),
-    "camvid-original": Case("camvid", {"train": ("0001TP_006690", "0016E5_00390"), "val": ("0016E5_07959",)}, draw_camvid_original),
+    "camvid-original": Case(
+        "camvid",
+        {"train": ("0001TP_006690", "0016E5_00390"), "val": ("0016E5_07959",)},
+        draw_camvid_original,
+    ),
     "camvid-kaggle": Case("camvid", PLAIN, draw_camvid_kaggle),
     "carvana": Case("carvana", CARS, draw_carvana, classes=2, void=False, lossless=False),
-    "carvana-pairs": Case("carvana", CARS, draw_carvana_pairs, classes=2, void=False, lossless=False),
+    "carvana-pairs": Case(
+        "carvana", CARS, draw_carvana_pairs, classes=2, void=False, lossless=False
+    ),
     "cityscapes": Case("cityscapes", STREET, draw_cityscapes, classes=19),
     "cityscapes-train-ids": Case("cityscapes", STREET, draw_cityscapes_train_ids, classes=19),
     "cityscapes-copy": Case("cityscapes", PLAIN, draw_cityscapes_copy, classes=19),
-    "cityscapes-halves": Case("cityscapes", PLAIN, draw_cityscapes_halves, classes=19, lossless=False, one_file=True),
+    "cityscapes-halves": Case(
+        "cityscapes", PLAIN, draw_cityscapes_halves, classes=19, lossless=False, one_file=True
+    ),
     "carla": Case(
         "carla",
-        {"train": ("partA_partA_0", "partA_partA_1", "partB_partB_0"), "val": ("partA_partA_2", "partB_partB_1")},
+        {
+            "train": ("partA_partA_0", "partA_partA_1", "partB_partB_0"),
+            "val": ("partA_partA_2", "partB_partB_1"),
+        },
         draw_carla,
         classes=13,
         void=False,
     ),
     "ade20k": Case("ade20k", PLAIN, draw_ade20k, classes=150, lossless=False),
-    "idd_lite": Case("idd_lite", {"train": ("10_frame1", "9_frame1"), "val": ("2_frame1",)}, draw_idd_lite, classes=7, lossless=False),
+    "idd_lite": Case(
+        "idd_lite",
+        {"train": ("10_frame1", "9_frame1"), "val": ("2_frame1",)},
+        draw_idd_lite,
+        classes=7,
+        lossless=False,
+    ),
     "folder": Case(
-        "folder", {"train": ("a2", "b", "d", "e"), "val": ("c",)}, draw_folder, classes=3, lossless=False, prepare=legend_folder
+        "folder",
+        {"train": ("a2", "b", "d", "e"), "val": ("c",)},
+        draw_folder,
+        classes=3,
+        lossless=False,
+        prepare=legend_folder,
     ),
     "folder-splits": Case("folder", PLAIN, draw_folder_splits, classes=3, prepare=legend_colors),
     "folder-inner": Case("folder", PLAIN, draw_folder_inner, classes=3, prepare=legend_colors),
     "coco": Case("coco", PLAIN, draw_coco, classes=3, void=False, lossless=False),
-    "labelme": Case("labelme", PLAIN, draw_labelme, classes=3, lossless=False, prepare=legend_labelme),
+    "labelme": Case(
+        "labelme", PLAIN, draw_labelme, classes=3, lossless=False, prepare=legend_labelme
+    ),
 }
 
 
 def draw_all(case: Case, data: Path) -> dict[str, tuple[Picture, Mask]]:
     """Draw every picture of a case; give what was drawn by name."""
     names = [(split, name) for split in case.names for name in case.names[split]]
-    drawn = {name: (picture(number), blocks(number, case.classes, void=case.void)) for number, (_, name) in enumerate(names)}
+    drawn = {
+        name: (picture(number), blocks(number, case.classes, void=case.void))
+        for number, (_, name) in enumerate(names)
+    }
     for split, name in names:
         case.draw(data, split, name, *drawn[name])
     case.prepare(data)
@@ -315,7 +381,9 @@ def test_names_are_unlike_and_sorted(case: Case, tmp_path: Path) -> None:
     """The fingerprint of a split hangs on the names, on every machine alike."""
     draw_all(case, tmp_path)
 
-    splits = [list(datasets.load(case.dataset, tmp_path, split).names) for split in ("train", "val")]
+    splits = [
+        list(datasets.load(case.dataset, tmp_path, split).names) for split in ("train", "val")
+    ]
 
     assert all(names == sorted(set(names)) for names in splits)
     assert not set(splits[0]) & set(splits[1])
@@ -397,7 +465,7 @@ def test_every_layout_is_drawn() -> None:
 @pytest.mark.parametrize("name", ["ade20k", "camvid", "carla", "carvana", "cityscapes", "idd_lite"])
 def test_classes_can_be_told_apart(name: str) -> None:
     """Names are keys in reports, colors are all that an overlay shows; ADE20K itself gives some colors twice."""
-    classes = getattr(datasets, name).CLASSES
+    classes = importlib.import_module(f"segdeploy.datasets.formats.{name}").CLASSES
 
     assert len({entry.name for entry in classes}) == len(classes)
     assert len({entry.color for entry in classes}) >= len(classes) - (name == "ade20k")
@@ -406,11 +474,20 @@ def test_classes_can_be_told_apart(name: str) -> None:
 def test_ade20k_has_its_150_classes() -> None:
     """The ends and the middle stand where the benchmark has them."""
     assert len(ade20k.CLASSES) == 150
-    assert [ade20k.CLASSES[index].name for index in (0, 2, 12, 20, 149)] == ["wall", "sky", "person", "car", "flag"]
+    assert [ade20k.CLASSES[index].name for index in (0, 2, 12, 20, 149)] == [
+        "wall",
+        "sky",
+        "person",
+        "car",
+        "flag",
+    ]
     assert ade20k.CLASSES[149].color == (92, 0, 255)
 
 
-@pytest.mark.parametrize(("name", "split", "count"), [("camvid", "train", 367), ("camvid", "val", 101), ("idd_lite", "train", 1403)])
+@pytest.mark.parametrize(
+    ("name", "split", "count"),
+    [("camvid", "train", 367), ("camvid", "val", 101), ("idd_lite", "train", 1403)],
+)
 def test_reads_real_pictures(name: str, split: str, count: int, real: Path) -> None:
     """What was drawn above has the form of what people have."""
     files = datasets.load(name, real / "data" / name, split)
@@ -425,14 +502,21 @@ def test_reads_real_pictures(name: str, split: str, count: int, real: Path) -> N
 def test_real_camvid_is_split_as_the_rule_for_the_original_says(real: Path) -> None:
     """The rule for the original 701 pictures is SegNet's division, which the real copy has in folders."""
     for split in ("train", "val"):
-        assert {camvid.split_of(name) for name in datasets.load("camvid", real / "data/camvid", split).names} == {split}
+        assert {
+            camvid.split_of(name)
+            for name in datasets.load("camvid", real / "data/camvid", split).names
+        } == {split}
 
 
 def test_real_carvana_is_split_by_car(real: Path) -> None:
     """Views of one car on both sides would make the score a lie."""
-    splits = {split: datasets.load("carvana", real / "data/carvana", split) for split in ("train", "val")}
+    splits = {
+        split: datasets.load("carvana", real / "data/carvana", split) for split in ("train", "val")
+    }
 
-    cars = {split: {name.partition("_")[0] for name in files.names} for split, files in splits.items()}
+    cars = {
+        split: {name.partition("_")[0] for name in files.names} for split, files in splits.items()
+    }
 
     assert (len(splits["train"]), len(splits["val"])) == (48, 16)
     assert len(cars["train"]) == 3
@@ -444,7 +528,10 @@ def test_split_by_lot_is_written_down(tmp_path: Path) -> None:
     """The card of a network tells how its validation pictures were chosen, so that they can be chosen again."""
     draw_all(CASES["carvana"], tmp_path)
 
-    assert datasets.load("carvana", tmp_path, "val").rule == "20% of the cars are val, drawn by SHA-256 with seed 0"
+    assert (
+        datasets.load("carvana", tmp_path, "val").rule
+        == "20% of the cars are val, drawn by SHA-256 with seed 0"
+    )
 
 
 def test_every_data_set_is_documented() -> None:
@@ -455,7 +542,12 @@ def test_every_data_set_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "sides"), [("val", ("{}/images", "{}/masks")), ("valid", ("{}/images", "{}/masks")), ("valid", ("images/{}", "masks/{}"))]
+    ("place", "sides"),
+    [
+        ("val", ("{}/images", "{}/masks")),
+        ("valid", ("{}/images", "{}/masks")),
+        ("valid", ("images/{}", "masks/{}")),
+    ],
 )
 def test_a_folder_named_valid_is_val(tmp_path: Path, place: str, sides: tuple[str, str]) -> None:
     """Roboflow's exports name it so."""
@@ -464,7 +556,10 @@ def test_a_folder_named_valid_is_val(tmp_path: Path, place: str, sides: tuple[st
         write(tmp_path / sides[0].format(split) / f"{number}.png", picture(number))
         write(tmp_path / sides[1].format(split) / f"{number}.png", blocks(number, 2))
 
-    assert [list(datasets.load("folder", tmp_path, split).names) for split in ("train", "val")] == [["0"], ["1"]]
+    assert [list(datasets.load("folder", tmp_path, split).names) for split in ("train", "val")] == [
+        ["0"],
+        ["1"],
+    ]
 
 
 def test_a_divided_folder_without_val_says_so(tmp_path: Path) -> None:

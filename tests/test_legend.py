@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segdeploy.datasets.legend import distinct_color, read_legend
-from segdeploy.datasets.truth import Colors, Ids
+from segdeploy.datasets.class_map import read_legend
+from segdeploy.datasets.mask_formats import Colors, Ids
 from segdeploy.errors import DataError
+from segdeploy.imaging.palettes import distinct_color
 
 
 def write(folder: Path, text: str) -> Path:
@@ -31,7 +32,12 @@ def test_place_in_the_file_is_the_number_where_none_is_given(tmp_path: Path) -> 
 
 def test_number_255_can_be_a_class(tmp_path: Path) -> None:
     """Black-and-white masks hold 0 and 255."""
-    legend = read_legend(write(tmp_path, '[[classes]]\nname = "no"\nid = 0\n[[classes]]\nname = "yes"\nid = [255, 254]\n'))
+    legend = read_legend(
+        write(
+            tmp_path,
+            '[[classes]]\nname = "no"\nid = 0\n[[classes]]\nname = "yes"\nid = [255, 254]\n',
+        )
+    )
 
     assert legend.ids == {0: 0, 254: 1, 255: 1}
 
@@ -46,9 +52,16 @@ def test_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
 
 def test_colors_within_reach(tmp_path: Path) -> None:
     """Masks that were JPEG once can be used, and say so."""
-    legend = read_legend(write(tmp_path, 'reach = 40\nignore = [[0, 0, 0]]\n[[classes]]\nname = "road"\nmask_color = [9, 8, 7]\n'))
+    legend = read_legend(
+        write(
+            tmp_path,
+            'reach = 40\nignore = [[0, 0, 0]]\n[[classes]]\nname = "road"\nmask_color = [9, 8, 7]\n',
+        )
+    )
 
-    assert legend.truth() == Colors(table=(((9, 8, 7), 0), ((0, 0, 0), 255)), reach=40, strict=False)
+    assert legend.truth() == Colors(
+        table=(((9, 8, 7), 0), ((0, 0, 0), 255)), reach=40, strict=False
+    )
     assert legend.classes[0].color == (9, 8, 7)
 
 
@@ -60,9 +73,15 @@ ROAD = '[[classes]]\nname = "road"\n'
     [
         ("", "there are 0 tables"),
         ("classes = 3", "classes is '3'"),
-        (ROAD + "colour = [0, 0, 0]", "unknown key 'colour'; known are color, id, label, mask_color, name"),
+        (
+            ROAD + "colour = [0, 0, 0]",
+            "unknown key 'colour'; known are color, id, label, mask_color, name",
+        ),
         ("ignored = [3]\n" + ROAD, "unknown key 'ignored'"),
-        (ROAD + "id = 256", r"in class number 0 \(road\): id is '256', and must be a whole number within 0 and 255"),
+        (
+            ROAD + "id = 256",
+            r"in class number 0 \(road\): id is '256', and must be a whole number within 0 and 255",
+        ),
         (ROAD + 'id = "3"', "id is '3', and must be a whole number"),
         (
             ROAD + "mask_color = [1, 2, 3]\n" + ROAD.replace("road", "car") + "id = 4",
@@ -70,7 +89,10 @@ ROAD = '[[classes]]\nname = "road"\n'
         ),
         ("ignore = 1.5\n" + ROAD, "ignore holds '1.5', and must hold ids, colors or labels"),
         (ROAD + "id = true", "id is"),
-        (ROAD + "id = 1\n" + ROAD.replace("road", "car") + "id = [2, 1]", "1 stands for two classes"),
+        (
+            ROAD + "id = 1\n" + ROAD.replace("road", "car") + "id = [2, 1]",
+            "1 stands for two classes",
+        ),
         ("ignore = [1]\n" + ROAD + "id = 1", "1 stands for a class and is ignored"),
         (ROAD + ROAD, "one name|two classes"),
         (ROAD + "color = [1, 2]", "red, green, blue"),
@@ -79,7 +101,10 @@ ROAD = '[[classes]]\nname = "road"\n'
         ("[[classes]]\nid = 3", "the name of a class is 'None'"),
         ("reach = -1\n" + ROAD, "reach is '-1'"),
         ("[[classes", "is no TOML"),
-        ("\n".join(ROAD.replace("road", f"c{number}") for number in range(255)), "there are 255 tables"),
+        (
+            "\n".join(ROAD.replace("road", f"c{number}") for number in range(255)),
+            "there are 255 tables",
+        ),
     ],
 )
 def test_mistake_is_told(text: str, sentence: str, tmp_path: Path) -> None:
@@ -95,7 +120,10 @@ def test_missing_legend_tells_how_to_get_one(tmp_path: Path) -> None:
 
 
 values = st.recursive(
-    st.integers(-300, 300) | st.booleans() | st.sampled_from(["road", "", "ü", 'a"b']) | st.just("1.5"),
+    st.integers(-300, 300)
+    | st.booleans()
+    | st.sampled_from(["road", "", "ü", 'a"b'])
+    | st.just("1.5"),
     lambda inner: st.lists(inner, max_size=4),
     max_leaves=6,
 )
@@ -114,11 +142,17 @@ def toml(value: object) -> str:
 
 @given(tables=tables, ignore=values, reach=values)
 def test_foreign_values_give_a_legend_or_a_sentence(
-    tables: list[dict[str, object]], ignore: object, reach: object, tmp_path_factory: pytest.TempPathFactory
+    tables: list[dict[str, object]],
+    ignore: object,
+    reach: object,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Whatever a user writes, there is no traceback."""
     text = f"ignore = {toml(ignore)}\nreach = {toml(reach)}\n"
-    text += "".join("[[classes]]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in entry.items()) for entry in tables)
+    text += "".join(
+        "[[classes]]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in entry.items())
+        for entry in tables
+    )
     path = write(tmp_path_factory.mktemp("legend"), text)
 
     with suppress(DataError):
@@ -126,7 +160,9 @@ def test_foreign_values_give_a_legend_or_a_sentence(
 
 
 @given(content=st.binary(max_size=200))
-def test_foreign_bytes_give_a_sentence(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_foreign_bytes_give_a_sentence(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """A picture, or half a file, is no legend."""
     path = tmp_path_factory.mktemp("legend") / "classes.toml"
     path.write_bytes(content)

@@ -4,7 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from segdeploy.checks.likeness import NEAR, at_least, nearest, perceptual_hash, sequence, shared_sequences
+from segdeploy.datasets.checks.duplicates import (
+    NEAR,
+    at_least,
+    nearest,
+    perceptual_hash,
+    sequence,
+    shared_sequences,
+)
 
 
 def picture(seed):
@@ -19,7 +26,9 @@ def distance(one, other):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda image: cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR),
+        lambda image: cv2.imdecode(
+            cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR
+        ),
         lambda image: cv2.resize(image, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA),
         lambda image: cv2.convertScaleAbs(image, alpha=0.8, beta=20),
     ],
@@ -77,7 +86,12 @@ def test_a_sequence_ends_before_the_last_number(name, prefix):
 
 def test_a_shared_name_is_no_proof():
     """img_001 here and img_101 there: with one sequence in all, its pictures cannot but find each other."""
-    assert shared_sequences([f"img_{n}" for n in range(50)], [f"img_{n}" for n in range(50, 100)], np.arange(50)) == []
+    assert (
+        shared_sequences(
+            [f"img_{n}" for n in range(50)], [f"img_{n}" for n in range(50, 100)], np.arange(50)
+        )
+        == []
+    )
 
 
 def test_pictures_that_find_their_own_sequence_are_proof():

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.machine import Machine, cgroup_memory, cgroup_quota, cores, features, memory_limit, peak_memory, survey, versions
+from segdeploy.system.machine import (
+    Machine,
+    cgroup_memory,
+    cgroup_quota,
+    cores,
+    features,
+    memory_limit,
+    peak_memory,
+    survey,
+    versions,
+)
 
 V2 = "0::/user.slice/job.scope\n"
 V1 = "4:memory:/docker/f00\n1:cpu,cpuacct:/docker/f00\n0::/\n"
@@ -25,16 +35,32 @@ def write(path: Path, text: str) -> None:
         ({"cpu.max": "150000 100000"}, "0::/\n", 1.5),
         ({"user.slice/job.scope/cpu.max": "200000 100000"}, V2, 2.0),
         # A bound on the slice holds for all within it.
-        ({"user.slice/cpu.max": "100000 100000", "user.slice/job.scope/cpu.max": "400000 100000"}, V2, 1.0),
+        (
+            {
+                "user.slice/cpu.max": "100000 100000",
+                "user.slice/job.scope/cpu.max": "400000 100000",
+            },
+            V2,
+            1.0,
+        ),
         ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, V1, None),
         # A container sees its own group as the root, while /proc names the host's path.
         ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, V1, 2.5),
-        ({"cpu/docker/f00/cpu.cfs_quota_us": "50000", "cpu/docker/f00/cpu.cfs_period_us": "100000"}, V1, 0.5),
+        (
+            {
+                "cpu/docker/f00/cpu.cfs_quota_us": "50000",
+                "cpu/docker/f00/cpu.cfs_period_us": "100000",
+            },
+            V1,
+            0.5,
+        ),
         ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "0"}, V1, None),
         ({"cpu.max": "100000 100000"}, "", None),
     ],
 )
-def test_reads_the_quota_of_a_container(tmp_path: Path, files: dict[str, str], membership: str, quota: float | None) -> None:
+def test_reads_the_quota_of_a_container(
+    tmp_path: Path, files: dict[str, str], membership: str, quota: float | None
+) -> None:
     """Pools of the host's size in a small container make everything slow (onnxruntime#29510)."""
     for name, text in files.items():
         write(tmp_path / name, text)
@@ -49,10 +75,19 @@ def test_reads_the_quota_of_a_container(tmp_path: Path, files: dict[str, str], m
         ({"memory.max": "max"}, "0::/\n", None),
         ({"user.slice/job.scope/memory.max": "1048576", "user.slice/memory.max": "4096"}, V2, 4096),
         ({"memory/memory.limit_in_bytes": "2097152"}, V1, 2097152),
-        ({"memory/docker/f00/memory.limit_in_bytes": "1024", "memory/memory.limit_in_bytes": "9223372036854771712"}, V1, 1024),
+        (
+            {
+                "memory/docker/f00/memory.limit_in_bytes": "1024",
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+            },
+            V1,
+            1024,
+        ),
     ],
 )
-def test_reads_the_memory_of_a_container(tmp_path: Path, files: dict[str, str], membership: str, limit: int | None) -> None:
+def test_reads_the_memory_of_a_container(
+    tmp_path: Path, files: dict[str, str], membership: str, limit: int | None
+) -> None:
     """Whoever plans by the host's memory is killed."""
     for name, text in files.items():
         write(tmp_path / name, text)
@@ -104,12 +139,17 @@ def test_versions_name_python_and_what_is_installed() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_bf16 avx512_vnni\n", ("avx2", "avx512f", "avx512_vnni", "avx512_bf16")),
+        (
+            "processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_bf16 avx512_vnni\n",
+            ("avx2", "avx512f", "avx512_vnni", "avx512_bf16"),
+        ),
         ("Features\t: fp asimd i8mm bf16\n", ("asimd", "i8mm", "bf16")),
         ("bugs\t\t: bf16\nflags\t\t: fpu avx2_x\n", ()),
     ],
 )
-def test_reads_what_a_processor_multiplies(tmp_path: Path, text: str, expected: tuple[str, ...]) -> None:
+def test_reads_what_a_processor_multiplies(
+    tmp_path: Path, text: str, expected: tuple[str, ...]
+) -> None:
     """Two machines whose processors have one name may differ in it: a virtual one shows less than it has."""
     (tmp_path / "cpuinfo").write_text(text)
 

@@ -10,10 +10,11 @@ from click.testing import CliRunner
 from torch import nn
 
 from segdeploy import models
-from segdeploy.commands.models import models as list_networks
-from segdeploy.commands.models import show
+from segdeploy.cli.models import models as list_networks
+from segdeploy.cli.models import show
 from segdeploy.errors import ConfigError
-from segdeploy.models.cost import Cost, measure, parameters
+from segdeploy.models.complexity import Cost, parameters
+from segdeploy.models.complexity import measure_complexity as measure
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,7 +35,9 @@ LARGE = [("deeplabv3plus", {"backbone": name}) for name in ("resnet50", "xceptio
 Case = tuple[str, dict[str, Any]]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: "-".join(map(str, (case[0], *case[1].values()))), scope="module")
+@pytest.fixture(
+    params=CASES, ids=lambda case: "-".join(map(str, (case[0], *case[1].values()))), scope="module"
+)
 def case(request: pytest.FixtureRequest) -> Case:
     name, arguments = request.param
     if "timm" in str(arguments):
@@ -79,8 +82,15 @@ def test_answers_odd_and_tiny_sizes(network: nn.Module, size: tuple[int, int]) -
 def dead_weights(network: nn.Module) -> list[str]:
     """Names of the weights that no gradient reaches."""
     height, width = sides(network, 65, 130)
-    sum(answer.square().sum() for answer in answers(network.train(), torch.rand(3, 3, height, width))).backward()
-    return [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0]
+    sum(
+        answer.square().sum()
+        for answer in answers(network.train(), torch.rand(3, 3, height, width))
+    ).backward()
+    return [
+        key
+        for key, weight in network.named_parameters()
+        if weight.grad is None or not weight.grad.abs().sum() > 0
+    ]
 
 
 def test_gradient_reaches_every_weight(case: Case) -> None:
@@ -183,7 +193,10 @@ def test_can_be_traced_for_any_size(network: nn.Module) -> None:
 def test_can_be_scripted(network: nn.Module) -> None:
     """Whoever builds a network into a module of his own that branches needs the language, not a trace of one picture."""
     scripted = torch.jit.script(network)
-    pictures = [torch.rand(1, 3, *sides(network, 64, 96)), torch.rand(2, 3, *sides(network, 33, 45))]
+    pictures = [
+        torch.rand(1, 3, *sides(network, 64, 96)),
+        torch.rand(2, 3, *sides(network, 33, 45)),
+    ]
 
     assert all(torch.equal(scripted(picture), network(picture)) for picture in pictures)
 
@@ -226,7 +239,10 @@ def test_unet_counts_the_parameters_of_the_paper() -> None:
 
     network = models.build("unet", 2, width=64)
 
-    assert sum(weight.numel() for weight in network.parameters()) == encoder + reduce + decoder + 64 * 2 + 2
+    assert (
+        sum(weight.numel() for weight in network.parameters())
+        == encoder + reduce + decoder + 64 * 2 + 2
+    )
 
 
 @torch.no_grad()
@@ -251,8 +267,14 @@ def test_cost_of_unet_worked_out_by_hand() -> None:
         return 9 * channels * out + 9 * out * out
 
     # Each level has a quarter of the pixels of the one above; the 1x1 runs at the coarse level.
-    encoder = sum(pair(channels, 32 << level) / 4**level for level, channels in enumerate((3, 32, 64, 128, 256)))
-    decoder = sum((pair(64 << level, 32 << level) + (2 * (32 << level) ** 2) / 4) / 4**level for level in range(4))
+    encoder = sum(
+        pair(channels, 32 << level) / 4**level
+        for level, channels in enumerate((3, 32, 64, 128, 256))
+    )
+    decoder = sum(
+        (pair(64 << level, 32 << level) + (2 * (32 << level) ** 2) / 4) / 4**level
+        for level in range(4)
+    )
     expected = 2 * 64 * 128 * (encoder + decoder + 32 * 19) / 1e9
     assert cost.gflops == pytest.approx(expected)
     assert cost.stride == 1
@@ -287,7 +309,9 @@ PAPERS = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "millions"), PAPERS)
-def test_has_the_parameters_of_the_paper(name: str, arguments: dict[str, int], millions: float) -> None:
+def test_has_the_parameters_of_the_paper(
+    name: str, arguments: dict[str, int], millions: float
+) -> None:
     """A layer too many, too few or too wide would show here; six tenths of the last digit are left to the paper's rounding."""
     with torch.device("meta"):
         network = models.build(name, 19, **arguments)
@@ -302,7 +326,12 @@ def test_fastscnn_has_the_parameters_of_the_paper() -> None:
         network = models.build("fastscnn", 19)
     del network.auxiliary
 
-    norms = sum(values.numel() for part in network.modules() if isinstance(part, nn.BatchNorm2d) for values in part.parameters())
+    norms = sum(
+        values.numel()
+        for part in network.modules()
+        if isinstance(part, nn.BatchNorm2d)
+        for values in part.parameters()
+    )
     assert round((parameters(network) - norms) / 1e6, 2) == 1.11
 
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segdeploy.models.blocks import enlarge
-from segdeploy.models.context import grid_means
+from segdeploy.models.blocks import enlarge, grid_means
 from segdeploy.models.encoders.efficientnet import ConvNormReLU6
 
 
@@ -17,7 +16,9 @@ def test_grid_means_are_adaptive_average_pooling(size: tuple[int, int], grid: in
     """The matrices stand for what papers and their published weights mean by pooling to a grid."""
     features = torch.rand(2, 3, *size)
 
-    torch.testing.assert_close(grid_means(features, grid), functional.adaptive_avg_pool2d(features, grid))
+    torch.testing.assert_close(
+        grid_means(features, grid), functional.adaptive_avg_pool2d(features, grid)
+    )
 
 
 def test_enlarging_moves_no_pixel_where_halving_rounded_up() -> None:
@@ -42,7 +43,9 @@ class Parts(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         quarter = self.shrink(self.halve(image))
-        grid = functional.interpolate(grid_means(quarter, 3), size=quarter.shape[2:], mode="bilinear", align_corners=False)
+        grid = functional.interpolate(
+            grid_means(quarter, 3), size=quarter.shape[2:], mode="bilinear", align_corners=False
+        )
         around = enlarge(self.window(quarter), quarter, factor=2)
         return enlarge(grid + around + quarter.mean((2, 3), keepdim=True), image, factor=4)
 
@@ -53,14 +56,18 @@ class Parts(nn.Module):
 def test_parts_answer_alike_in_onnx_at_any_size() -> None:
     """A size that an exporter froze gives wrong answers without any warning, at every size but the one it saw."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    from segdeploy.export.to_onnx import quiet
+    from segdeploy.export.capture import quiet
 
     torch.manual_seed(0)
     parts = Parts().eval()
     free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
     with quiet():
-        program = torch.onnx.export(parts, (torch.rand(2, 3, 44, 52),), dynamo=True, dynamic_shapes=(free,), verbose=False)
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        program = torch.onnx.export(
+            parts, (torch.rand(2, 3, 44, 52),), dynamo=True, dynamic_shapes=(free,), verbose=False
+        )
+    session = onnxruntime.InferenceSession(
+        program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
 
     for size in ((1, 44, 52), (3, 45, 33), (2, 131, 70), (1, 7, 300)):
         picture = torch.rand(size[0], 3, *size[1:])

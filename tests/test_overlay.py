@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from segdeploy.card import LabelClass
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.overlay import Painter, colorize, draw_legend, side_by_side
+from segdeploy.imaging.overlay import Painter, colorize, draw_legend, side_by_side
 
 CLASSES = (LabelClass(name="road", color=(200, 100, 0)), LabelClass(name="car", color=(0, 0, 255)))
 
@@ -19,12 +19,17 @@ def test_a_class_has_its_color():
     assert colorize(mask, CLASSES).tolist() == [[[0, 100, 200], [255, 0, 0], [0, 0, 0]]]
 
 
-@pytest.mark.parametrize(("opacity", "expected"), [(0, [10, 20, 30]), (0.25, [8, 40, 72]), (0.5, [5, 60, 115]), (1, [0, 100, 200])])
+@pytest.mark.parametrize(
+    ("opacity", "expected"),
+    [(0, [10, 20, 30]), (0.25, [8, 40, 72]), (0.5, [5, 60, 115]), (1, [0, 100, 200])],
+)
 def test_opacity_is_the_share_of_the_color(opacity, expected):
     """By hand: 0.25 x (0, 100, 200) + 0.75 x (10, 20, 30) = (7.5, 40, 72.5); halves go to the even number."""
     picture = np.full((2, 2, 3), (10, 20, 30), np.uint8)
 
-    painted = Painter(CLASSES, opacity=opacity, legend=False).paint(picture, np.zeros((2, 2), np.uint8))
+    painted = Painter(CLASSES, opacity=opacity, legend=False).paint(
+        picture, np.zeros((2, 2), np.uint8)
+    )
 
     assert (painted == expected).all()
 
@@ -58,7 +63,10 @@ def test_the_legend_stands_in_the_corner_and_nowhere_else():
     picture = np.full((200, 300, 3), 120, np.uint8)
     mask = np.ones((200, 300), np.uint8)
 
-    painted, bare = Painter(CLASSES).paint(picture, mask), Painter(CLASSES, legend=False).paint(picture, mask)
+    painted, bare = (
+        Painter(CLASSES).paint(picture, mask),
+        Painter(CLASSES, legend=False).paint(picture, mask),
+    )
 
     legend = draw_legend(CLASSES, 200, width=300)
     rows, columns = legend.shape[:2]
@@ -95,7 +103,9 @@ def test_a_painter_takes_pictures_of_changing_sizes():
     painter = Painter(CLASSES)
 
     for height, width in ((100, 200), (50, 60), (100, 200)):
-        assert painter.paint(np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)).shape == (height, width, 3)
+        assert painter.paint(
+            np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
+        ).shape == (height, width, 3)
 
 
 def test_pictures_stand_beside_each_other():
@@ -118,7 +128,10 @@ def test_only_some_classes_are_painted():
     # Half of 100 and half of blue, (255, 0, 0).
     assert (painted[:, 60:130] == (178, 50, 50)).all()
     assert (painted[:, 130:] == 100).all()
-    both, one = Painter(CLASSES).paint(picture, mask), Painter(CLASSES, only=[1]).paint(picture, mask)
+    both, one = (
+        Painter(CLASSES).paint(picture, mask),
+        Painter(CLASSES, only=[1]).paint(picture, mask),
+    )
     assert (both[:, :60] == CLASSES[0].color[::-1]).all(axis=2).any()
     assert not (one[:, :60] == CLASSES[0].color[::-1]).all(axis=2).any()
 
@@ -141,6 +154,8 @@ def test_halves_are_to_the_nearest(light, color):
     """The quick way for half of both is off by no more than the half that has no nearest number."""
     classes = [LabelClass(name="grey", color=(color,) * 3)]
 
-    painted = Painter(classes, legend=False).paint(np.full((1, 1, 3), light, np.uint8), np.zeros((1, 1), np.uint8))
+    painted = Painter(classes, legend=False).paint(
+        np.full((1, 1, 3), light, np.uint8), np.zeros((1, 1), np.uint8)
+    )
 
     assert abs(int(painted[0, 0, 0]) - (light + color) / 2) <= 0.5

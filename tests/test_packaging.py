@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segdeploy.pictures import read_ids, write_picture
+from segdeploy.imaging.io import read_ids, write_picture
 
 ROOT = Path(__file__).parents[1]
 WORKSHOPS = ("train", "export", "benchmarks")
@@ -20,10 +20,21 @@ WORKSHOPS = ("train", "export", "benchmarks")
 
 def on_disk() -> set[str]:
     """Files that belong into the wheel, by their name inside it."""
-    found = {f"segdeploy/{path.relative_to(ROOT / 'segdeploy')}" for path in (ROOT / "segdeploy").rglob("*")}
-    found |= {f"segdeploy/{path.relative_to(ROOT)}" for workshop in WORKSHOPS for path in (ROOT / workshop).rglob("*")}
+    found = {
+        f"segdeploy/{path.relative_to(ROOT / 'segdeploy')}"
+        for path in (ROOT / "segdeploy").rglob("*")
+    }
+    found |= {
+        f"segdeploy/{path.relative_to(ROOT)}"
+        for workshop in WORKSHOPS
+        for path in (ROOT / workshop).rglob("*")
+    }
     endings = {".css", ".md", ".onnx", ".png", ".py", ".toml"}
-    return {name for name in found if Path(name).suffix in endings or Path(name).name in {"LICENSE", "py.typed"}}
+    return {
+        name
+        for name in found
+        if Path(name).suffix in endings or Path(name).name in {"LICENSE", "py.typed"}
+    }
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +47,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(copy)]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(folder),
+        str(copy),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return next(folder.glob("*.whl"))
@@ -48,7 +68,11 @@ def test_every_folder_stands_in_setup_cfg() -> None:
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "segdeploy").rglob("__init__.py")}
-    folders |= {Path("segdeploy") / path.parent.relative_to(ROOT) for name in WORKSHOPS for path in (ROOT / name).rglob("__init__.py")}
+    folders |= {
+        Path("segdeploy") / path.parent.relative_to(ROOT)
+        for name in WORKSHOPS
+        for path in (ROOT / name).rglob("__init__.py")
+    }
 
     assert listed == {".".join(folder.parts) for folder in folders}
 
@@ -72,7 +96,9 @@ def run_installed(wheel: Path, code: str) -> subprocess.CompletedProcess[str]:
     blocked = "import sys; sys.modules['torch'] = None; sys.modules['onnx'] = None\n" + code
     environment = {**os.environ, "PYTHONPATH": str(place)}
     command = [sys.executable, "-c", blocked]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=wheel.parent, env=environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=wheel.parent, env=environment
+    )
 
 
 @pytest.mark.slow
@@ -83,7 +109,9 @@ def test_wheel_finds_its_workshops_beside_a_train_py(wheel: Path) -> None:
     done = run_installed(wheel, code)
 
     assert done.returncode == 0, done.stderr
-    assert all(str(wheel.parent / "installed" / "segdeploy") in name for name in done.stdout.split())
+    assert all(
+        str(wheel.parent / "installed" / "segdeploy") in name for name in done.stdout.split()
+    )
 
 
 @pytest.mark.slow
@@ -106,7 +134,7 @@ def test_wheel_runs_a_model_without_torch(tmp_path: Path, wheel: Path, artifacts
         str(tmp_path / "out"),
     ]
 
-    done = run_installed(wheel, f"from segdeploy.cli import main; main({arguments!r})")
+    done = run_installed(wheel, f"from segdeploy.cli.main import main; main({arguments!r})")
 
     assert done.returncode == 0, done.stderr
     assert read_ids(tmp_path / "out" / "mask" / "street.png").shape == (45, 60)
@@ -117,9 +145,17 @@ def test_wheel_runs_a_picture_with_nothing_else(tmp_path: Path, wheel: Path) -> 
     """The network in the box travels with the package."""
     picture = tmp_path / "street.png"
     write_picture(picture, np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8))
-    arguments = ["run", "--image", str(picture), "--save", "mask", "--output", str(tmp_path / "out")]
+    arguments = [
+        "run",
+        "--image",
+        str(picture),
+        "--save",
+        "mask",
+        "--output",
+        str(tmp_path / "out"),
+    ]
 
-    done = run_installed(wheel, f"from segdeploy.cli import main; main({arguments!r})")
+    done = run_installed(wheel, f"from segdeploy.cli.main import main; main({arguments!r})")
 
     assert done.returncode == 0, done.stderr
     assert read_ids(tmp_path / "out" / "mask" / "street.png").shape == (45, 60)
@@ -132,7 +168,10 @@ def test_editable_install_finds_the_workshops(tmp_path: Path) -> None:
     venv.create(home, with_pip=False, system_site_packages=False)
     python = home / "bin" / "python"
     site = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     # The libraries of this environment serve; only segdeploy itself is installed anew.
     install = [
@@ -152,7 +191,9 @@ def test_editable_install_finds_the_workshops(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
     code = "import segdeploy.train, segdeploy.export, segdeploy.benchmarks; print(segdeploy.train.__file__)"
-    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    found = subprocess.run(
+        [python, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
 
     assert found.returncode == 0, found.stderr
     assert found.stdout.strip() == str(ROOT / "train" / "__init__.py")

@@ -6,7 +6,7 @@ import pytest
 
 from segdeploy.card import LabelClass
 from segdeploy.errors import ConfigError
-from segdeploy.palettes import PALETTES, recolored
+from segdeploy.imaging.palettes import PALETTES, recolored
 
 CLASSES = tuple(LabelClass(name=name, color=(1, 2, 3)) for name in ("road", "side walk", "car"))
 
@@ -26,7 +26,11 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
     path = tmp_path / "palette.toml"
     path.write_text('road = "#8040fF"\n"side walk" = [9, 8, 7]\n')
 
-    assert [entry.color for entry in recolored(CLASSES, str(path))] == [(128, 64, 255), (9, 8, 7), (1, 2, 3)]
+    assert [entry.color for entry in recolored(CLASSES, str(path))] == [
+        (128, 64, 255),
+        (9, 8, 7),
+        (1, 2, 3),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +54,9 @@ def test_a_bad_file_gets_one_sentence(tmp_path: Path, content: str, sentence: st
 
 def test_an_unknown_palette_is_told() -> None:
     """With those that there are."""
-    with pytest.raises(ConfigError, match="no palette or file rainbow; palettes are distinct, okabe-ito, turbo"):
+    with pytest.raises(
+        ConfigError, match="no palette or file rainbow; palettes are distinct, okabe-ito, turbo"
+    ):
         recolored(CLASSES, "rainbow")
 
 

@@ -4,13 +4,15 @@ import threading
 
 import pytest
 
-from segdeploy.machine import cores
-from segdeploy.parallel import AHEAD, in_threads
+from segdeploy.system.concurrency import AHEAD, in_threads
+from segdeploy.system.machine import cores
 
 
 def test_results_keep_the_order():
     """Whatever is done first."""
-    assert list(in_threads(lambda number: number * number, range(100))) == [number * number for number in range(100)]
+    assert list(in_threads(lambda number: number * number, range(100))) == [
+        number * number for number in range(100)
+    ]
 
 
 def test_only_a_few_are_begun_ahead():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segdeploy.parity import Agreement, Parity, near_boundary
+from segdeploy.metrics.agreement import Agreement, Parity, near_boundary
 
 
 def test_near_a_boundary_are_3_pixels_on_either_side():
@@ -88,7 +88,9 @@ def compared(reference, *, agreement=1, miou=None, reference_miou=None, budget=N
 
 
 def judged(agreement, miou, reference_miou, budget):
-    return compared("", agreement=agreement, miou=miou, reference_miou=reference_miou, budget=budget).passed
+    return compared(
+        "", agreement=agreement, miou=miou, reference_miou=reference_miou, budget=budget
+    ).passed
 
 
 def test_what_a_file_was_compared_with_is_named():
@@ -111,6 +113,8 @@ def test_what_a_file_was_compared_with_is_named():
         (0.97, None, None, 0.125, False),
     ],
 )
-def test_budget_of_miou_is_the_gate_where_there_is_truth(agreement, miou, reference_miou, budget, passed):
+def test_budget_of_miou_is_the_gate_where_there_is_truth(
+    agreement, miou, reference_miou, budget, passed
+):
     """Eight bits move boundaries a little; what counts is whether the masks are worse."""
     assert judged(agreement, miou, reference_miou, budget) is passed

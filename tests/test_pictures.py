@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.pictures import list_pictures, read_ids, read_picture, write_picture
+from segdeploy.imaging.io import list_pictures, read_ids, read_picture, write_picture
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
 
-many = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def encoded(image, kind, **options):
@@ -34,12 +36,17 @@ def png(width, height, depth, color, rows):
         (b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))),
         (b"IEND", b""),
     )
-    parts = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks]
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def noise(height=24, width=32):
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    )
 
 
 def test_colors_are_blue_green_red(tmp_path):
@@ -138,7 +145,9 @@ def test_a_picture_cut_short_is_told(tmp_path, kind, share):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
 @many
-@given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8))
+@given(
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8)
+)
 def test_a_damaged_picture_is_a_picture_or_told(tmp_path, kind, changes):
     """Whatever bytes are changed, nothing but a DataError leaves the reader."""
     content = bytearray(encoded(noise(8, 8), kind))
@@ -156,7 +165,18 @@ def test_a_damaged_picture_is_a_picture_or_told(tmp_path, kind, changes):
 @many
 @given(
     content=st.binary(),
-    start=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0", b"RIFF\0\0\0\0WEBP", b"BM", b"P6 "]),
+    start=st.sampled_from(
+        [
+            b"",
+            b"\xff\xd8\xff",
+            b"\x89PNG\r\n\x1a\n",
+            b"GIF89a",
+            b"II*\0",
+            b"RIFF\0\0\0\0WEBP",
+            b"BM",
+            b"P6 ",
+        ]
+    ),
 )
 def test_what_is_no_picture_is_told(tmp_path, content, start):
     """A first few bytes that look right are not enough."""
@@ -195,7 +215,10 @@ def test_ids_of_a_palette_picture_are_its_numbers(tmp_path):
         assert read_ids(path).tolist() == [[0, 1, 2]]
 
 
-@pytest.mark.parametrize(("depth", "packed", "ids"), [(1, 0b10100000, [1, 0, 1]), (2, 0b00111000, [0, 3, 2]), (8, None, [0, 11, 255])])
+@pytest.mark.parametrize(
+    ("depth", "packed", "ids"),
+    [(1, 0b10100000, [1, 0, 1]), (2, 0b00111000, [0, 3, 2]), (8, None, [0, 11, 255])],
+)
 def test_ids_of_a_grey_picture_are_its_numbers(tmp_path, depth, packed, ids):
     """Also of 1 and 2 bits, which viewers and libraries spread over 0 to 255."""
     path = tmp_path / "a.png"
@@ -233,7 +256,12 @@ def test_what_is_written_is_read(tmp_path):
 
     np.testing.assert_array_equal(read_picture(tmp_path / "new" / "a.png"), picture)
     np.testing.assert_array_equal(read_ids(tmp_path / "m.png"), mask)
-    assert np.abs(read_picture(tmp_path / "a.jpg").astype(int) - cv2.GaussianBlur(picture, (0, 0), 5)).mean() < 3
+    assert (
+        np.abs(
+            read_picture(tmp_path / "a.jpg").astype(int) - cv2.GaussianBlur(picture, (0, 0), 5)
+        ).mean()
+        < 3
+    )
 
 
 @pytest.mark.parametrize(("name", "channels"), [("a.xyz", 3), ("a", 3), ("a.jpg", 1)])
@@ -266,7 +294,10 @@ def test_a_folder_without_pictures_is_told(tmp_path):
 
 def test_real_pictures_and_masks_fit(real):
     """Grey PNG and palette GIF masks lie beside PNG and JPEG pictures."""
-    for folder, truth in (("camvid/val", "camvid/valannot"), ("carvana/train", "carvana/train_masks")):
+    for folder, truth in (
+        ("camvid/val", "camvid/valannot"),
+        ("carvana/train", "carvana/train_masks"),
+    ):
         picture = read_picture(list_pictures([real / "data" / folder])[0])
         mask = read_ids(list_pictures([real / "data" / truth])[0])
 
@@ -274,7 +305,15 @@ def test_real_pictures_and_masks_fit(real):
         assert mask.max() <= 11
 
 
-@pytest.mark.parametrize(("kind", "data"), [(b"tEXt", b"a\0b"), (b"gAMA", struct.pack(">I", 22000)), (b"sRGB", b"\0"), (b"tRNS", bytes(6))])
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (b"tEXt", b"a\0b"),
+        (b"gAMA", struct.pack(">I", 22000)),
+        (b"sRGB", b"\0"),
+        (b"tRNS", bytes(6)),
+    ],
+)
 def test_opencv_and_pillow_decode_a_png_alike(tmp_path, kind, data):
     """OpenCV decodes plain PNGs because it is faster; nothing that a file says beside its pixels may change them."""
     path = tmp_path / "a.png"

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from segdeploy.card import InputSpec
 from segdeploy.errors import ModelError
-from segdeploy.pixels import answer_confidence, answer_mask, fitted, resize, resize_mask, to_batch, to_mask, to_mask_and_confidence
+from segdeploy.imaging.postprocess import (
+    answer_confidence,
+    answer_mask,
+    to_mask,
+    to_mask_and_confidence,
+)
+from segdeploy.imaging.preprocess import fitted, resize, resize_mask, to_batch
 
 
 def spec(height, width, fit="stretch"):
@@ -55,7 +61,9 @@ def test_a_batch_shares_no_memory_with_a_picture():
 
 def test_halves_are_means():
     """By hand: each pixel of the half is the mean of four."""
-    picture = np.repeat(np.array([[0, 10, 20, 30], [4, 14, 24, 34]], np.uint8)[..., None], 3, axis=2)
+    picture = np.repeat(
+        np.array([[0, 10, 20, 30], [4, 14, 24, 34]], np.uint8)[..., None], 3, axis=2
+    )
 
     assert resize(picture, 1, width=2)[..., 0].tolist() == [[7, 27]]
 
@@ -74,7 +82,9 @@ def test_fine_stripes_become_grey():
 def test_a_resized_picture_keeps_its_place(height, width, rows, columns):
     """A slope stays the same slope, seen from half-pixel centres: nothing is shifted, at odd sizes and at even ones."""
     slope = (np.arange(width) + 0.5) / width * 250
-    picture = np.repeat(np.broadcast_to(slope.round().astype(np.uint8), (height, width))[..., None], 3, axis=2)
+    picture = np.repeat(
+        np.broadcast_to(slope.round().astype(np.uint8), (height, width))[..., None], 3, axis=2
+    )
 
     small = resize(np.ascontiguousarray(picture), rows, width=columns)
 
@@ -102,16 +112,28 @@ def test_a_fitted_picture_lies_within_the_input(height, width):
 
 
 @settings(deadline=None, max_examples=80)
-@given(st.integers(1, 120), st.integers(1, 120), st.sampled_from([1, 4, 8]), st.integers(2, 8), st.integers(0, 9))
+@given(
+    st.integers(1, 120),
+    st.integers(1, 120),
+    st.sampled_from([1, 4, 8]),
+    st.integers(2, 8),
+    st.integers(0, 9),
+)
 def test_padding_is_undone_exactly(height, width, stride, classes, seed):
     """The labels are those of the logits sampled where each pixel's centre went, and none is taken from the padding's share."""
     given_spec = spec(48, 64, "pad")
-    logits = np.random.default_rng(seed).standard_normal((1, classes, 48 // stride, 64 // stride)).astype(np.float32)
+    logits = (
+        np.random.default_rng(seed)
+        .standard_normal((1, classes, 48 // stride, 64 // stride))
+        .astype(np.float32)
+    )
     rows, columns = fitted(given_spec, height, width=width)
     y = (2 * (np.arange(height) + 0.5) * rows / height / 48 - 1)[:, None]
     x = (2 * (np.arange(width) + 0.5) * columns / width / 64 - 1)[None, :]
     grid = torch.from_numpy(np.stack(np.broadcast_arrays(x, y), axis=-1)[None])
-    values = torch.nn.functional.grid_sample(torch.from_numpy(logits).double(), grid, padding_mode="border", align_corners=False)[0].numpy()
+    values = torch.nn.functional.grid_sample(
+        torch.from_numpy(logits).double(), grid, padding_mode="border", align_corners=False
+    )[0].numpy()
 
     mask = answer_mask(logits, given_spec, height=height, width=width)
 
@@ -193,10 +215,14 @@ def test_confidence_of_an_answer_is_what_its_card_says(output, expected):
     answer[0, 1, :2] = 1
     given_spec = spec(4, 4, "pad")
 
-    assert (answer_confidence(answer, given_spec, output=output, height=2, width=8) == expected).all()
+    assert (
+        answer_confidence(answer, given_spec, output=output, height=2, width=8) == expected
+    ).all()
 
 
 def test_classes_alone_have_no_confidence():
     """The file kept them only; the sentence says what helps."""
     with pytest.raises(ModelError, match="--output logits"):
-        answer_confidence(np.zeros((1, 4, 4), np.uint8), spec(4, 4), output="classes", height=4, width=4)
+        answer_confidence(
+            np.zeros((1, 4, 4), np.uint8), spec(4, 4), output="classes", height=4, width=4
+        )

@@ -14,10 +14,10 @@ from PIL import Image
 
 from segdeploy import datasets, models
 from segdeploy.card import InputSpec, LabelClass, ModelCard
-from segdeploy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from segdeploy.cli import cli
+from segdeploy.cli.main import cli
 from segdeploy.errors import ConfigError, ModelError
-from segdeploy.plugins import LOADED, load_plugin
+from segdeploy.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from segdeploy.system.plugins import LOADED, load_plugin
 from segdeploy.train.command import look_first
 from segdeploy.train.recipe import Recipe
 
@@ -78,7 +78,9 @@ def test_file_registers(tmp_path: Path) -> None:
         (NETWORK.format(name="unet"), "'unet' is registered twice"),
     ],
 )
-def test_plugin_that_fails_is_one_sentence(tmp_path: Path, code: str, told: str, request: pytest.FixtureRequest) -> None:
+def test_plugin_that_fails_is_one_sentence(
+    tmp_path: Path, code: str, told: str, request: pytest.FixtureRequest
+) -> None:
     """Which line of whose file, without the traceback of ours above it."""
     number = request.node.callspec.indices["code"]
     (tmp_path / f"failing_{number}.py").write_text(code)
@@ -109,16 +111,24 @@ CLASSES = (LabelClass(name="sky", color=(0, 0, 255)), LabelClass(name="road", co
 def checkpoint(architecture: str, classes: tuple[LabelClass, ...] = CLASSES) -> Checkpoint:
     spec = InputSpec(height=24, width=32, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), stride=2)
     torch.manual_seed(0)
-    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.ReLU(), torch.nn.Conv2d(4, len(classes), 1))
+    layers = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.ReLU(), torch.nn.Conv2d(4, len(classes), 1)
+    )
     weights = {f"layers.{key}": value for key, value in layers.state_dict().items()}
-    return Checkpoint(card=ModelCard(architecture=architecture, classes=classes, input=spec), weights=weights, state={})
+    return Checkpoint(
+        card=ModelCard(architecture=architecture, classes=classes, input=spec),
+        weights=weights,
+        state={},
+    )
 
 
 def test_checkpoint_whose_network_nobody_registered_is_told(tmp_path: Path) -> None:
     """The card names it; its code is the user's to bring."""
     save_checkpoint(tmp_path / "best.pt", checkpoint("nowhere"))
 
-    with pytest.raises(ModelError, match="'nowhere' cannot be built, for it is none of ours; give --plugin"):
+    with pytest.raises(
+        ModelError, match="'nowhere' cannot be built, for it is none of ours; give --plugin"
+    ):
         load_checkpoint(tmp_path / "best.pt").network()
 
 
@@ -133,7 +143,11 @@ def test_commands_take_a_plugin(tmp_path: Path) -> None:
     cv2.imwrite("a.png", np.zeros((24, 32, 3), np.uint8))
     plugin = ["--plugin", "of_commands.py"]
 
-    done = CliRunner().invoke(cli, ["run", "--model", "best.pt", "--image", "a.png", "--output", "out", *plugin], catch_exceptions=False)
+    done = CliRunner().invoke(
+        cli,
+        ["run", "--model", "best.pt", "--image", "a.png", "--output", "out", *plugin],
+        catch_exceptions=False,
+    )
 
     assert done.exit_code == 0
     assert (tmp_path / "out").is_dir()
@@ -143,7 +157,10 @@ def test_commands_take_a_plugin(tmp_path: Path) -> None:
 def test_benchmark_takes_a_plugin(tmp_path: Path) -> None:
     """Each row is measured in a process of its own, which loads the plugin again."""
     (tmp_path / "of_benchmark.py").write_text(NETWORK.format(name="measured"))
-    save_checkpoint(tmp_path / "best.pt", checkpoint("measured", tuple(datasets.load("streets", None, "val").classes)))
+    save_checkpoint(
+        tmp_path / "best.pt",
+        checkpoint("measured", tuple(datasets.load("streets", None, "val").classes)),
+    )
     options = [
         "--dataset",
         "streets",
@@ -161,7 +178,9 @@ def test_benchmark_takes_a_plugin(tmp_path: Path) -> None:
         "out",
     ]
 
-    done = CliRunner().invoke(cli, ["benchmark", "best.pt", *options, "--plugin", "of_benchmark"], catch_exceptions=False)
+    done = CliRunner().invoke(
+        cli, ["benchmark", "best.pt", *options, "--plugin", "of_benchmark"], catch_exceptions=False
+    )
 
     assert done.exit_code == 0
     assert (tmp_path / "out" / "report.json").is_file()
@@ -178,13 +197,21 @@ def test_command_tells_of_a_missing_plugin(command: str) -> None:
 def write_fields(data: Path) -> None:
     """Four pictures of the layout that docs/datasets.md describes, and its plugin, mine.py, beside them."""
     text = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8")
-    code = next(part.partition("```")[0] for part in text.split("```python\n")[1:] if "register_layout" in part)
+    code = next(
+        part.partition("```")[0]
+        for part in text.split("```python\n")[1:]
+        if "register_layout" in part
+    )
     Path("mine.py").write_text(code)
     random = np.random.default_rng(0)
     for split, number in (("train", 0), ("train", 1), ("val", 2), ("val", 3)):
         (data / split).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(data / split / f"{number}.jpg")
-        Image.fromarray(random.choice(np.array([0, 7], np.uint8), (24, 32))).save(data / split / f"{number}_ids.png")
+        Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(
+            data / split / f"{number}.jpg"
+        )
+        Image.fromarray(random.choice(np.array([0, 7], np.uint8), (24, 32))).save(
+            data / split / f"{number}_ids.png"
+        )
 
 
 @pytest.mark.slow
@@ -234,8 +261,20 @@ def test_a_data_set_that_its_plugin_reads_in_its_own_way_has_figures(tmp_path: P
     (tmp_path / "of_builder.py").write_text(BUILDER)
 
     result = CliRunner().invoke(
-        cli, ["data", "stats", str(tmp_path), "--plugin", "of_builder.py", "--dataset", "grey of a plugin", "--json"]
+        cli,
+        [
+            "data",
+            "stats",
+            str(tmp_path),
+            "--plugin",
+            "of_builder.py",
+            "--dataset",
+            "grey of a plugin",
+            "--json",
+        ],
     )
     look_first(Recipe(model="unet", dataset="grey of a plugin", data=str(tmp_path)))
 
-    assert [entry["pixels"] for entry in json.loads(result.stdout)["figures"]["val"]["classes"]] == [56, 8]
+    assert [
+        entry["pixels"] for entry in json.loads(result.stdout)["figures"]["val"]["classes"]
+    ] == [56, 8]

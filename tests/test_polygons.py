@@ -6,10 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segdeploy.datasets.raster import fill_ring
-from segdeploy.polygons import Polygon, polygons
+from segdeploy.imaging.polygons import Polygon, fill_ring, polygons
 
-masks = arrays(np.uint8, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.sampled_from([0, 1, 2, 255]))
+masks = arrays(
+    np.uint8,
+    st.tuples(st.integers(1, 14), st.integers(1, 14)),
+    elements=st.sampled_from([0, 1, 2, 255]),
+)
 
 
 def filled(found: list[Polygon], shape: tuple[int, ...]) -> np.ndarray:

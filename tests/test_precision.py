@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segdeploy.precision import half_precision, has_bf16
+from segdeploy.backends.torch_device import half_precision, has_bf16
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,9 @@ from segdeploy.precision import half_precision, has_bf16
         ((), False),
     ],
 )
-def test_only_processors_that_multiply_bfloat16_are_given_it(features: tuple[str, ...], *, expected: bool) -> None:
+def test_only_processors_that_multiply_bfloat16_are_given_it(
+    features: tuple[str, ...], *, expected: bool
+) -> None:
     """Others are slower with it than with single precision."""
     assert has_bf16(features) is expected
     assert half_precision(torch.device("cpu")) in {None, torch.bfloat16}

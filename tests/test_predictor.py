@@ -5,7 +5,7 @@ import pytest
 
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.errors import DataError
-from segdeploy.predictor import Predictor
+from segdeploy.inference.predictor import Predictor
 
 
 class Brightness:
@@ -14,7 +14,12 @@ class Brightness:
     def __init__(self, fit="stretch"):
         spec = InputSpec(height=16, width=24, mean=(0, 0, 0), std=(1, 1, 1), fit=fit)
         self.card = ModelCard(
-            architecture="fake", classes=(LabelClass(name="dark", color=(0, 0, 0)), LabelClass(name="red", color=(9, 9, 9))), input=spec
+            architecture="fake",
+            classes=(
+                LabelClass(name="dark", color=(0, 0, 0)),
+                LabelClass(name="red", color=(9, 9, 9)),
+            ),
+            input=spec,
         )
         self.device = "fake"
         self.shapes = []
@@ -70,7 +75,9 @@ def test_what_is_no_picture_is_told(picture, found):
     """Numbers in [0, 1] become black, and planes a picture three rows high: both were answered without a word."""
     backend = Brightness()
 
-    with pytest.raises(DataError, match=f"the picture is {found}; give .H, W, 3. uint8, blue-green-red"):
+    with pytest.raises(
+        DataError, match=f"the picture is {found}; give .H, W, 3. uint8, blue-green-red"
+    ):
         Predictor(backend).mask(picture)
 
     assert backend.shapes == []

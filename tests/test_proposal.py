@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from segdeploy import datasets
-from segdeploy.commands.data_init import init
-from segdeploy.datasets.legend import read_legend
-from segdeploy.datasets.proposal import propose
+from segdeploy.cli.data import init
+from segdeploy.datasets.checks.class_map_proposal import propose
+from segdeploy.datasets.class_map import read_legend
 from segdeploy.errors import ConfigError, DataError
 
 
@@ -38,7 +38,11 @@ def test_numbers_become_classes_and_255_is_ignored(tmp_path: Path) -> None:
     names = [name for name, _ in proposed(tmp_path)]
 
     assert names == ["class_3", "class_7", "class_9"]
-    masks = {name: files[index].mask.tolist() for files in splits(tmp_path) for index, name in enumerate(files.names)}
+    masks = {
+        name: files[index].mask.tolist()
+        for files in splits(tmp_path)
+        for index, name in enumerate(files.names)
+    }
     assert masks == {"0": [[0, 1, 255]], "1": [[1, 2, 2]]}
 
 
@@ -68,10 +72,24 @@ def test_palette_gives_the_colors(tmp_path: Path) -> None:
 
 def test_colors_become_classes(tmp_path: Path) -> None:
     """Each color is one, and is read exactly."""
-    draw(tmp_path, [np.array([[(255, 0, 0), (0, 0, 255)]], np.uint8), np.array([[(0, 255, 0), (255, 0, 0)]], np.uint8)])
+    draw(
+        tmp_path,
+        [
+            np.array([[(255, 0, 0), (0, 0, 255)]], np.uint8),
+            np.array([[(0, 255, 0), (255, 0, 0)]], np.uint8),
+        ],
+    )
 
-    assert proposed(tmp_path) == [("class_0", (0, 0, 255)), ("class_1", (0, 255, 0)), ("class_2", (255, 0, 0))]
-    masks = {name: files[index].mask.tolist() for files in splits(tmp_path) for index, name in enumerate(files.names)}
+    assert proposed(tmp_path) == [
+        ("class_0", (0, 0, 255)),
+        ("class_1", (0, 255, 0)),
+        ("class_2", (255, 0, 0)),
+    ]
+    masks = {
+        name: files[index].mask.tolist()
+        for files in splits(tmp_path)
+        for index, name in enumerate(files.names)
+    }
     assert masks == {"0": [[2, 0]], "1": [[1, 2]]}
 
 
@@ -99,14 +117,18 @@ def test_photographs_are_no_masks(tmp_path: Path) -> None:
     """Folders that were mixed up."""
     draw(tmp_path, [np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)])
 
-    with pytest.raises(DataError, match=r"1 of 1 masks hold \d+ colors, which is more than classes can be"):
+    with pytest.raises(
+        DataError, match=r"1 of 1 masks hold \d+ colors, which is more than classes can be"
+    ):
         propose(tmp_path)
 
 
 def test_labels_of_labelme_are_collected(tmp_path: Path) -> None:
     """Whatever letters a label has; those that labelme's converters know by themselves are left out."""
     for name, label in (("a", 'car "old"'), ("b", "bücher\x7f"), ("c", "__ignore__")):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"shapes": [{"label": label, "points": []}]}))
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps({"shapes": [{"label": label, "points": []}]})
+        )
 
     assert [name for name, _ in proposed(tmp_path)] == ["background", "bücher\x7f", 'car "old"']
 
@@ -114,7 +136,11 @@ def test_labels_of_labelme_are_collected(tmp_path: Path) -> None:
 def test_categories_of_coco_are_collected(tmp_path: Path) -> None:
     """To be grouped by whoever wants fewer."""
     (tmp_path / "images").mkdir()
-    content = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "bus"}, {"id": 3, "name": "car"}]}
+    content = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 7, "name": "bus"}, {"id": 3, "name": "car"}],
+    }
     (tmp_path / "annotations.json").write_text(json.dumps(content))
 
     assert [name for name, _ in proposed(tmp_path)] == ["background", "car", "bus"]
@@ -148,7 +174,9 @@ def disk(low: int, high: int, *, blur: float) -> np.ndarray:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("blur", [0.4, 1.0, 4.0])
-def test_smoothed_edges_of_black_and_white_are_no_classes(tmp_path: Path, blur: float, channels: int) -> None:
+def test_smoothed_edges_of_black_and_white_are_no_classes(
+    tmp_path: Path, blur: float, channels: int
+) -> None:
     """A brush with soft edges leaves up to 254 greys; each is what it is nearer to."""
     mask = disk(0, 255, blur=blur)
     draw(tmp_path, [mask if channels == 1 else np.dstack([mask] * 3)] * 2)
@@ -213,5 +241,8 @@ def test_larger_ids_of_16_bits_are_told(tmp_path: Path) -> None:
     """Their upper halves would be taken for colors, of which none is true."""
     draw(tmp_path, [np.array([[0, 26001]], np.uint16)])
 
-    with pytest.raises(DataError, match=r"0\.png holds numbers from 0 to 26001, and the id of a class is within 0 and 255; save"):
+    with pytest.raises(
+        DataError,
+        match=r"0\.png holds numbers from 0 to 26001, and the id of a class is within 0 and 255; save",
+    ):
         propose(tmp_path)

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from segdeploy.backends.loading import load_backend
-from segdeploy.backends.providers import CPU, PROVIDERS, asked, check_granted, request
+from segdeploy.backends.onnx_runtime import CPU, PROVIDERS, asked, check_granted, request
 from segdeploy.errors import DeviceError
 
 
@@ -24,22 +24,35 @@ def test_device_that_this_build_lacks_is_told(name: str) -> None:
     if PROVIDERS[name].name in onnxruntime.get_available_providers():
         pytest.skip("this build has it")
 
-    with pytest.raises(DeviceError, match=rf"'{name}' was asked for and this ONNX Runtime has no \w+; install onnxruntime"):
+    with pytest.raises(
+        DeviceError,
+        match=rf"'{name}' was asked for and this ONNX Runtime has no \w+; install onnxruntime",
+    ):
         request(name)
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:", "cuda:x", "coreml:0", "openvino:1", "", "CUDA"])
 def test_unknown_devices_are_told(device: str) -> None:
     """A number only where there may be several."""
-    with pytest.raises(DeviceError, match=f"there is no device '{device}'; choose auto, cpu, cuda, tensorrt"):
+    with pytest.raises(
+        DeviceError, match=f"there is no device '{device}'; choose auto, cpu, cuda, tensorrt"
+    ):
         request(device)
 
 
 @pytest.mark.parametrize(
     ("device", "granted", "sentence"),
     [
-        ("cuda", [CPU], "'cuda' was asked for and ONNX Runtime granted CPUExecutionProvider; it needs an NVIDIA driver"),
-        ("tensorrt:1", ["CUDAExecutionProvider", CPU], "'tensorrt:1' was asked for and ONNX Runtime granted CUDAExecutionProvider"),
+        (
+            "cuda",
+            [CPU],
+            "'cuda' was asked for and ONNX Runtime granted CPUExecutionProvider; it needs an NVIDIA driver",
+        ),
+        (
+            "tensorrt:1",
+            ["CUDAExecutionProvider", CPU],
+            "'tensorrt:1' was asked for and ONNX Runtime granted CUDAExecutionProvider",
+        ),
     ],
 )
 def test_another_grant_is_refused(device: str, granted: Sequence[str], sentence: str) -> None:

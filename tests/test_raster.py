@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segdeploy.datasets.raster import Ring, circle, fill_ring, fill_runs, run_lengths
+from segdeploy.imaging.polygons import Ring, circle, fill_ring
+from segdeploy.imaging.rle import fill_runs, run_lengths
 
 
 def filled(corners: object, height: int = 40, width: int = 50) -> np.ndarray:

@@ -11,9 +11,8 @@ import segdeploy
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import LabelClass
 from segdeploy.errors import DataError, ModelError
-from segdeploy.pictures import read_ids, read_picture, write_picture
-from segdeploy.predictor import Predictor
-from segdeploy.result import Result
+from segdeploy.imaging.io import read_ids, read_picture, write_picture
+from segdeploy.inference.predictor import Predictor, Result
 
 CLASSES = (LabelClass(name="dark", color=(0, 0, 0)), LabelClass(name="red", color=(255, 0, 0)))
 
@@ -32,7 +31,9 @@ def test_picture_and_path_give_the_predictors_mask(artifacts: Path, tmp_path: Pa
     write_picture(tmp_path / "street.png", picture)
     network = segdeploy.load(artifacts / "best.onnx", device="cpu", threads=1)
 
-    expected = Predictor(load_backend(artifacts / "best.onnx", device="cpu", threads=1)).mask(picture)
+    expected = Predictor(load_backend(artifacts / "best.onnx", device="cpu", threads=1)).mask(
+        picture
+    )
 
     np.testing.assert_array_equal(network(picture).mask, expected)
     np.testing.assert_array_equal(network(str(tmp_path / "street.png")).mask, expected)
@@ -73,7 +74,12 @@ def test_import_alone_costs_nothing() -> None:
     """Who asks for the version need not wait for numpy."""
     code = "import sys, segdeploy; segdeploy.__version__; print(sorted({'numpy', 'cv2', 'onnxruntime', 'torch'} & set(sys.modules)))"
 
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -6,10 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segdeploy.datasets.raster import fill_runs, run_lengths
-from segdeploy.rle import find_runs, pack
+from segdeploy.imaging.rle import fill_runs, find_runs, pack, run_lengths
 
-masks = arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.sampled_from([0, 1, 7, 255]))
+masks = arrays(
+    np.uint8,
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    elements=st.sampled_from([0, 1, 7, 255]),
+)
 
 
 def test_runs_go_down_the_columns() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segdeploy.errors import ConfigError, ModelError
-from segdeploy.runs import new_run, newest_best, result_folder
+from segdeploy.system.runs import new_run, newest_best, result_folder
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segdeploy.errors import DataError
-from segdeploy.scores import ConfusionMatrix, Scores
+from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
 
 
 def mask(*rows):
@@ -48,7 +48,11 @@ def test_nothing_counted_is_0():
 masks = st.integers(1, 6).flatmap(
     lambda classes: st.tuples(
         st.just(classes),
-        st.lists(st.tuples(st.integers(0, classes - 1), st.integers(0, classes - 1) | st.just(255)), min_size=1, max_size=60),
+        st.lists(
+            st.tuples(st.integers(0, classes - 1), st.integers(0, classes - 1) | st.just(255)),
+            min_size=1,
+            max_size=60,
+        ),
     )
 )
 

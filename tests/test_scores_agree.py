@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from segdeploy.datasets.formats import cityscapes
 from segdeploy import datasets
-from segdeploy.datasets.cityscapes import CLASSES, ORIGINAL, to_original_ids
-from segdeploy.scores import ConfusionMatrix, Mask, Scores
+from segdeploy.arrays import Mask
+from segdeploy.datasets.formats.cityscapes import CLASSES, ORIGINAL, to_original_ids
+from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +52,11 @@ print(json.dumps({name: score.tolist() for name, score in scores.items()}))
 def environment(name: str, requirements: tuple[str, ...]) -> Path:
     """Give a folder with installed libraries, made once for each Python and each list of them."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    place = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "segdeploy-tests" / f"{name}-python{version}"
+    place = (
+        Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        / "segdeploy-tests"
+        / f"{name}-python{version}"
+    )
     if place.is_dir() and (place / "made.json").read_text() == json.dumps(requirements):
         return place
     part = place.with_name(f"{place.name}-{uuid4().hex}")
@@ -72,7 +78,9 @@ def environment(name: str, requirements: tuple[str, ...]) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     if done.returncode:
         shutil.rmtree(part, ignore_errors=True)
-        pytest.skip(f"pip could not install {', '.join(requirements)}: {done.stderr.strip().splitlines()[-1:]}")
+        pytest.skip(
+            f"pip could not install {', '.join(requirements)}: {done.stderr.strip().splitlines()[-1:]}"
+        )
     (part / "made.json").write_text(json.dumps(requirements))
     shutil.rmtree(place, ignore_errors=True)
     part.rename(place)
@@ -96,7 +104,13 @@ def ask(script: str, *arguments: Path, libraries: Path, alone: bool) -> dict[str
     """Run a script with other libraries and read the JSON that it prints; `alone` hides those of the tests."""
     flags = ["-S"] if alone else []
     command = [sys.executable, *flags, "-c", script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(libraries)})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(libraries)},
+    )
     assert not done.returncode, done.stderr
     answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return answer
@@ -107,11 +121,23 @@ def scenes(count: int) -> list[tuple[Mask, Mask]]:
     random = np.random.default_rng(0)
     drawn = []
     for _ in range(count):
-        truth = cv2.resize(random.integers(0, 32, (8, 16), dtype=np.uint8), (256, 128), interpolation=cv2.INTER_NEAREST)
-        right = np.array([datasets.cityscapes.LABEL_IDS.table[identity] for identity in range(32)])[truth]
+        truth = cv2.resize(
+            random.integers(0, 32, (8, 16), dtype=np.uint8),
+            (256, 128),
+            interpolation=cv2.INTER_NEAREST,
+        )
+        right = np.array([cityscapes.LABEL_IDS.table[identity] for identity in range(32)])[
+            truth
+        ]
         # Motorcycle occurs in answers alone, bicycle nowhere.
-        guess = cv2.resize(random.integers(0, 18, (16, 32), dtype=np.uint8), (256, 128), interpolation=cv2.INTER_NEAREST)
-        answer = np.where((random.random((128, 256)) < 0.7) & (right != 255), right, guess).astype(np.uint8)
+        guess = cv2.resize(
+            random.integers(0, 18, (16, 32), dtype=np.uint8),
+            (256, 128),
+            interpolation=cv2.INTER_NEAREST,
+        )
+        answer = np.where((random.random((128, 256)) < 0.7) & (right != 255), right, guess).astype(
+            np.uint8
+        )
         drawn.append((truth, answer))
     return drawn
 
@@ -126,7 +152,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[Ma
     for number, (truth, answer) in enumerate(scenes(4)):
         name = f"ulm_000000_{number:06d}"
         cv2.imwrite(str(data / f"gtFine/val/ulm/{name}_gtFine_labelIds.png"), truth)
-        cv2.imwrite(str(data / f"leftImg8bit/val/ulm/{name}_leftImg8bit.png"), np.zeros((128, 256, 3), np.uint8))
+        cv2.imwrite(
+            str(data / f"leftImg8bit/val/ulm/{name}_leftImg8bit.png"),
+            np.zeros((128, 256, 3), np.uint8),
+        )
         cv2.imwrite(str(out / f"{name}.png"), to_original_ids(answer))
         answers.append(answer)
     return data, out, answers
@@ -143,7 +172,9 @@ def ours(files: tuple[Path, Path, list[Mask]]) -> Scores:
     return counts.scores()
 
 
-def test_cityscapes_own_evaluation_agrees(files: tuple[Path, Path, list[Mask]], ours: Scores, cityscapes_environment: Path) -> None:
+def test_cityscapes_own_evaluation_agrees(
+    files: tuple[Path, Path, list[Mask]], ours: Scores, cityscapes_environment: Path
+) -> None:
     """What a paper reports is what we report; a class that nobody met counts for neither."""
     data, out, _ = files
 
@@ -154,17 +185,30 @@ def test_cityscapes_own_evaluation_agrees(files: tuple[Path, Path, list[Mask]], 
     assert ours.iou[17] == 0
     assert ours.iou[18] is None
     for entry, value in zip(CLASSES, ours.iou, strict=True):
-        assert classes[entry.name] == pytest.approx(np.nan if value is None else value, abs=1e-6, nan_ok=True), entry.name
+        assert classes[entry.name] == pytest.approx(
+            np.nan if value is None else value, abs=1e-6, nan_ok=True
+        ), entry.name
     assert theirs["mean"] == pytest.approx(ours.miou, abs=1e-6)
 
 
-def test_torchmetrics_agrees(files: tuple[Path, Path, list[Mask]], ours: Scores, torchmetrics_environment: Path, tmp_path: Path) -> None:
+def test_torchmetrics_agrees(
+    files: tuple[Path, Path, list[Mask]],
+    ours: Scores,
+    torchmetrics_environment: Path,
+    tmp_path: Path,
+) -> None:
     """IoU of each class and their mean, Dice and pixel accuracy; torchmetrics gives 0 to a class that does not occur."""
     data, _, answers = files
     truths = datasets.load("cityscapes", data, "val")
-    np.savez(tmp_path / "masks.npz", answers=np.stack(answers), truths=np.stack([truths[index].mask for index in range(len(answers))]))
+    np.savez(
+        tmp_path / "masks.npz",
+        answers=np.stack(answers),
+        truths=np.stack([truths[index].mask for index in range(len(answers))]),
+    )
 
-    theirs = ask(TORCHMETRICS_SCRIPT, tmp_path / "masks.npz", libraries=torchmetrics_environment, alone=False)
+    theirs = ask(
+        TORCHMETRICS_SCRIPT, tmp_path / "masks.npz", libraries=torchmetrics_environment, alone=False
+    )
 
     assert theirs["classes"] == pytest.approx([value or 0.0 for value in ours.iou], abs=1e-6)
     assert theirs["mean"] == pytest.approx(ours.miou, abs=1e-6)
@@ -179,4 +223,4 @@ def test_original_ids_come_back_as_classes(files: tuple[Path, Path, list[Mask]])
     sent = cv2.imread(str(out / "ulm_000000_000000.png"), cv2.IMREAD_UNCHANGED)
 
     assert set(np.unique(sent)) <= set(ORIGINAL)
-    np.testing.assert_array_equal(np.array(datasets.cityscapes.LABEL_IDS.table)[sent], answers[0])
+    np.testing.assert_array_equal(np.array(cityscapes.LABEL_IDS.table)[sent], answers[0])

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.scratch import CAN_LOCK, LOCK, hold, make_scratch, remove_abandoned
+from segdeploy.system.files import CAN_LOCK, LOCK, hold, make_scratch, remove_abandoned
 
 pytestmark = pytest.mark.skipif(not CAN_LOCK, reason="this system has no fcntl")
 
 MAKES = """
 import sys
 from pathlib import Path
-from segdeploy.scratch import make_scratch
+from segdeploy.system.files import make_scratch
 folder, _ = make_scratch(Path(sys.argv[1]))
 (folder / "pixels").write_bytes(bytes(1000))
 print(folder, flush=True)
@@ -27,7 +27,7 @@ sys.stdin.read()
 HOLDS = """
 import sys
 from pathlib import Path
-from segdeploy.scratch import hold
+from segdeploy.system.files import hold
 hold(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -38,7 +38,9 @@ sys.stdin.read()
 def process(code: str, argument: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run code in a process that prints a line and waits, until it is killed."""
     command = [sys.executable, "-c", code, str(argument)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdout is not None
         try:
             yield child, child.stdout.readline().strip()
@@ -46,7 +48,9 @@ def process(code: str, argument: Path) -> Iterator[tuple[subprocess.Popen[str], 
             child.kill()
 
 
-def test_a_folder_in_use_by_another_process_stays_and_goes_once_that_is_killed(tmp_path: Path) -> None:
+def test_a_folder_in_use_by_another_process_stays_and_goes_once_that_is_killed(
+    tmp_path: Path,
+) -> None:
     """SIGKILL leaves no time to clean up, and a gigabyte of decoded pixels would stay for ever."""
     with process(MAKES, tmp_path) as (child, line):
         folder = Path(line)
@@ -106,7 +110,11 @@ def test_what_is_not_of_its_making_stays(tmp_path: Path) -> None:
     remove_abandoned(tmp_path)
     remove_abandoned(tmp_path / "nowhere")
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "segdeploy-link", "segdeploy-old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "other",
+        "segdeploy-link",
+        "segdeploy-old",
+    ]
     assert (tmp_path / "other" / LOCK).exists()
 
 

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from segdeploy import selfcheck
 from segdeploy.errors import GateError, ModelError
-from segdeploy.selfcheck import Answer, Met
+from segdeploy.inference import self_test as selfcheck
+from segdeploy.inference.self_test import Answer, Met
 
 
 def logits_of(seed: int = 0) -> np.ndarray:
@@ -57,7 +57,9 @@ def test_rounding_passes() -> None:
     """Another processor adds in another order."""
     logits = logits_of()
 
-    assert Answer.of(logits).check(logits * np.float32(1.00001), source="x").difference == pytest.approx(1e-5, rel=0.1)
+    assert Answer.of(logits).check(
+        logits * np.float32(1.00001), source="x"
+    ).difference == pytest.approx(1e-5, rel=0.1)
 
 
 def test_difference_of_a_logit_is_refused() -> None:
@@ -107,7 +109,9 @@ def test_tolerance_travels_with_the_answer() -> None:
     assert answer.check(logits_of() * np.float32(1.5), source="x").difference == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "[" * 5000, '{"shape": 3}', '{"shape": [1, 2]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "null", "[" * 5000, '{"shape": 3}', '{"shape": [1, 2]}']
+)
 def test_damaged_answer_is_a_model_error(text: str) -> None:
     with pytest.raises(ModelError, match="damaged answer"):
         Answer.from_json(text, source="x")

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from segdeploy.card import InputSpec, ModelCard
-from segdeploy.checkpoint import Checkpoint, save_checkpoint
-from segdeploy.cli import main
-from segdeploy.datasets.ade20k import to_original_ids
-from segdeploy.datasets.cityscapes import CLASSES, ORIGINAL
-from segdeploy.datasets.server import ids_writer
+from segdeploy.cli.main import main
+from segdeploy.datasets.formats.ade20k import to_original_ids
+from segdeploy.datasets.formats.cityscapes import CLASSES, ORIGINAL
 from segdeploy.errors import ConfigError
-from segdeploy.models import build
+from segdeploy.inference.evaluation import ids_writer
+from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
+from segdeploy.models.registry import build
 
 NAME = "berlin_000000_000019"
 
@@ -29,7 +29,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         classes=CLASSES,
         input=InputSpec(height=16, width=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
     )
-    save_checkpoint(path, Checkpoint(card=card, weights=build("unet", 19, **arguments).state_dict(), state={}))
+    save_checkpoint(
+        path, Checkpoint(card=card, weights=build("unet", 19, **arguments).state_dict(), state={})
+    )
     return path
 
 
@@ -49,7 +51,22 @@ def test_eval_writes_original_ids_of_a_split_without_truth(
     """One file a picture, at its size, named as the server matches them; and no scores are made up."""
     out = tmp_path / "out"
 
-    main(["eval", str(model), "--dataset", "cityscapes", "--data", str(data), "--split", "test", "--device", "cpu", "--save-ids", str(out)])
+    main(
+        [
+            "eval",
+            str(model),
+            "--dataset",
+            "cityscapes",
+            "--data",
+            str(data),
+            "--split",
+            "test",
+            "--device",
+            "cpu",
+            "--save-ids",
+            str(out),
+        ]
+    )
 
     ids = cv2.imread(str(out / f"{NAME}.png"), cv2.IMREAD_UNCHANGED)
     assert ids.shape == (20, 40)
@@ -66,5 +83,8 @@ def test_ade20k_counts_from_one() -> None:
 
 def test_data_set_without_a_server_is_refused(tmp_path: Path) -> None:
     """Before anything is computed."""
-    with pytest.raises(ConfigError, match="'camvid' has no ids for an evaluation server; --save-ids knows ade20k, cityscapes"):
+    with pytest.raises(
+        ConfigError,
+        match="'camvid' has no ids for an evaluation server; --save-ids knows ade20k, cityscapes",
+    ):
         ids_writer("camvid", tmp_path)

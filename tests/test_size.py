@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from segdeploy.commands.size import ImageSize
+from segdeploy.cli.options import ImageSize
 
 
 def test_size_is_one_number_or_two() -> None:

@@ -11,22 +11,26 @@ import cv2
 import numpy as np
 import pytest
 
-from segdeploy.datasets import load
-from segdeploy.datasets.camvid import CLASSES
-from segdeploy.datasets.street import labels, world
-from segdeploy.datasets.street.camera import NEAR, Bend, Camera
-from segdeploy.datasets.street.canvas import Canvas
-from segdeploy.datasets.street.light import LIGHTS, WEATHERS
-from segdeploy.datasets.street.painter import Stage, paint_thing
-from segdeploy.datasets.street.sound import RATE, drive_sound, write_wav
-from segdeploy.datasets.streets import Streets, drive, drive_world
+from segdeploy.datasets.formats.camvid import CLASSES
+from segdeploy.datasets.registry import load
+from segdeploy.datasets.synthetic import drawing as labels
+from segdeploy.datasets.synthetic import world
+from segdeploy.datasets.synthetic.camera import NEAR, Bend, Camera
+from segdeploy.datasets.synthetic.canvas import Canvas
+from segdeploy.datasets.synthetic.dataset import Streets, drive, drive_world
+from segdeploy.datasets.synthetic.lighting import LIGHTS, WEATHERS
+from segdeploy.datasets.synthetic.renderer import Stage, paint_thing
+from segdeploy.datasets.synthetic.sound import RATE, drive_sound, write_wav
 from segdeploy.errors import ConfigError
 
 SUNNY = LIGHTS[0][1]
 GROUND = (255, 0, 255)
 CAMERA = Camera(height=240, width=320, x=1.2, z=0.0)
 THINGS = [
-    (world.House(x=8.0, z=24.0, look=2, near=12.0, tint=(1.0, 1.0, 1.0), exposed=True), {labels.BUILDING}),
+    (
+        world.House(x=8.0, z=24.0, look=2, near=12.0, tint=(1.0, 1.0, 1.0), exposed=True),
+        {labels.BUILDING},
+    ),
     (world.Fence(x=-5.0, z=18.0, look=0, near=15.0), {labels.FENCE}),
     (world.Hedge(x=-5.0, z=18.0, look=0, near=14.0), {labels.TREE}),
     (world.Tree(x=5.5, z=15.0, look=1), {labels.TREE}),
@@ -71,14 +75,20 @@ def test_a_thing_changes_the_picture_where_it_changes_the_mask(thing, expected):
     assert labelled.sum() > 50
     assert changed[labelled].all()
     assert not (changed & ~around(labelled, 3)).any()
-    assert not ((np.abs(canvas.picture.astype(int) - GROUND).max(2) > 128) & ~around(labelled, 1)).any()
+    assert not (
+        (np.abs(canvas.picture.astype(int) - GROUND).max(2) > 128) & ~around(labelled, 1)
+    ).any()
 
 
 def test_half_a_pixel_decides_the_class():
     """The mask takes a class where at least half of a pixel is covered, so that the edge lies where the picture's lies."""
     canvas = Canvas(8, 8)
 
-    canvas.fill(np.array([[2.0, 0.0], [5.75, 0.0], [5.75, 8.0], [2.0, 8.0]]), (200.0, 200.0, 200.0), label=labels.CAR)
+    canvas.fill(
+        np.array([[2.0, 0.0], [5.75, 0.0], [5.75, 8.0], [2.0, 8.0]]),
+        (200.0, 200.0, 200.0),
+        label=labels.CAR,
+    )
 
     assert (canvas.mask[4, 2:6] == labels.CAR).all()
     assert (canvas.mask[4, [0, 7]] == 255).all()
@@ -117,11 +127,13 @@ def test_the_same_scene_comes_again():
 def test_the_same_scene_comes_in_another_process():
     """Workers that load pictures, and machines that report scores, must see the same data."""
     script = (
-        "import hashlib; from segdeploy.datasets.streets import Streets; s = Streets(split='val', count=3, height=96, width=128)[2];"
+        "import hashlib; from segdeploy.datasets.synthetic.dataset import Streets; s = Streets(split='val', count=3, height=96, width=128)[2];"
         "print(hashlib.sha256(s.image.tobytes() + s.mask.tobytes()).hexdigest())"
     )
 
-    there = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    there = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
     here = Streets(split="val", count=3, height=96, width=128)[2]
     assert there == hashlib.sha256(here.image.tobytes() + here.mask.tobytes()).hexdigest()
@@ -133,7 +145,11 @@ def test_splits_and_drives_share_no_street():
     val = Streets(split="val", count=4, height=48, width=64)
     drives = [next(drive(seed, height=48, width=64, rate=Fraction(25))) for seed in range(4)]
 
-    pictures = [sample.image.tobytes() for scenes in (train, val, drives) for sample in (scenes[index] for index in range(4))]
+    pictures = [
+        sample.image.tobytes()
+        for scenes in (train, val, drives)
+        for sample in (scenes[index] for index in range(4))
+    ]
 
     assert len(set(pictures)) == 12
 
@@ -182,7 +198,16 @@ def test_a_drive_never_ends():
     far = world.World((2, 0)).things(60.0)
 
     place = drive_world(0).camera(120, 160, time=60.0).z
-    assert {type(thing).__name__ for thing in far} >= {"House", "Tree", "Lamp", "Sign", "Walker", "Rider", "Vehicle", "Fence"}
+    assert {type(thing).__name__ for thing in far} >= {
+        "House",
+        "Tree",
+        "Lamp",
+        "Sign",
+        "Walker",
+        "Rider",
+        "Vehicle",
+        "Fence",
+    }
     assert all(place - world.BEHIND < thing.z < place + world.SIGHT for thing in far)
     assert [thing.z for thing in far[:1]] >= [thing.z for thing in far[-1:]]
 
@@ -227,7 +252,10 @@ def test_the_shortest_sound_is_one_sample():
 
 def test_weather_changes_the_light_and_not_the_street():
     """So a network's scores in the rain and in the sun differ by the rain alone."""
-    day, night = (Streets(split="val", count=1, height=96, width=128, weather=weather)[0] for weather in ("sunny", "night"))
+    day, night = (
+        Streets(split="val", count=1, height=96, width=128, weather=weather)[0]
+        for weather in ("sunny", "night")
+    )
 
     np.testing.assert_array_equal(day.mask, night.mask)
     assert day.image.mean() > 1.5 * night.image.mean()

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segdeploy.arrays import Picture
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.errors import ConfigError, ModelError
-from segdeploy.pictures import Picture
-from segdeploy.predictor import Predictor
-from segdeploy.tiles import Tiler, spans
+from segdeploy.inference.predictor import Predictor
+from segdeploy.inference.tiling import Tiler, spans
 
 
 class Colors:
@@ -20,9 +20,23 @@ class Colors:
     device = "test"
 
     def __init__(
-        self, height: int = 32, width: int = 32, *, grudge: float = 0, dynamic: bool = False, output: str = "logits", stride: int = 4
+        self,
+        height: int = 32,
+        width: int = 32,
+        *,
+        grudge: float = 0,
+        dynamic: bool = False,
+        output: str = "logits",
+        stride: int = 4,
     ) -> None:
-        spec = InputSpec(height=height, width=width, mean=(0, 0, 0), std=(1, 1, 1), stride=stride, dynamic=dynamic)
+        spec = InputSpec(
+            height=height,
+            width=width,
+            mean=(0, 0, 0),
+            std=(1, 1, 1),
+            stride=stride,
+            dynamic=dynamic,
+        )
         classes = tuple(LabelClass(name=name, color=(0, 0, 0)) for name in ("red", "green", "blue"))
         self.card = ModelCard(architecture="colors", classes=classes, input=spec, output=output)
         self.grudge = grudge
@@ -64,7 +78,16 @@ def test_windows_cover_a_side_and_their_say_adds_up(size: int, tile: int, overla
     speakers = np.zeros(size, int)
 
     for span in spans(size, tile, overlap=overlap):
-        assert 0 <= span.start <= span.first <= span.sure <= span.fade <= span.last <= span.stop <= size
+        assert (
+            0
+            <= span.start
+            <= span.first
+            <= span.sure
+            <= span.fade
+            <= span.last
+            <= span.stop
+            <= size
+        )
         assert span.stop - span.start == min(tile, size)
         say[span.first : span.last] += span.weights()
         speakers[span.first : span.last] += 1
@@ -76,7 +99,10 @@ def test_windows_cover_a_side_and_their_say_adds_up(size: int, tile: int, overla
 
 def test_spans_by_hand() -> None:
     """10 pixels in windows of 4 that blend in 1: three windows, from 0, 3 and 6; they blend in pixel 3 and in pixel 6."""
-    found = [(span.start, span.stop, span.first, span.sure, span.fade, span.last) for span in spans(10, 4, overlap=1)]
+    found = [
+        (span.start, span.stop, span.first, span.sure, span.fade, span.last)
+        for span in spans(10, 4, overlap=1)
+    ]
 
     assert found == [(0, 4, 0, 0, 3, 4), (3, 7, 3, 4, 6, 7), (6, 10, 6, 7, 10, 10)]
     assert spans(10, 4, overlap=1)[1].weights().tolist() == [0.5, 1, 1, 0.5]
@@ -84,7 +110,9 @@ def test_spans_by_hand() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (100, 77), (20, 200), (33, 65), (5, 7)])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_network_that_sees_single_pixels_does_not_mind_windows(height: int, width: int, workers: int) -> None:
+def test_a_network_that_sees_single_pixels_does_not_mind_windows(
+    height: int, width: int, workers: int
+) -> None:
     """The mask is that of each pixel alone, at every size, also of pictures smaller than a window."""
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     network = Colors(min(32, height), min(32, width), stride=1)

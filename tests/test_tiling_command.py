@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from segdeploy.backends.loading import load_backend
-from segdeploy.cli import main
-from segdeploy.overlay import Painter, colorize
-from segdeploy.pictures import read_ids, read_picture
-from segdeploy.tiles import Tiler
+from segdeploy.cli.main import main
+from segdeploy.imaging.io import read_ids, read_picture
+from segdeploy.imaging.overlay import Painter, colorize
+from segdeploy.inference.tiling import Tiler
 
 pytest.importorskip("pyvips")
 
@@ -34,19 +34,36 @@ def call(*arguments: str | Path) -> int:
 
 
 def write_noise(path: Path, height: int, width: int) -> np.ndarray:
-    rough = np.random.default_rng(0).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+    rough = np.random.default_rng(0).integers(
+        0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8
+    )
     picture = cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(path), picture)
     return picture
 
 
 @pytest.mark.parametrize("ending", ["tif", "png"])
-def test_results_are_those_of_the_windows(artifacts: Path, capsys: pytest.CaptureFixture[str], ending: str) -> None:
+def test_results_are_those_of_the_windows(
+    artifacts: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
     """Mask, colors and overlay of the same labels, at the picture's own size."""
     picture = write_noise(Path("a.png"), 130, 170)
     kinds = ("--save", "mask,color,overlay", "--tile-format", ending, "--json")
 
-    assert call("--model", artifacts / "best.onnx", "--image", "a.png", "--tile", "45,60", "--overlap", "12", *kinds) == 0
+    assert (
+        call(
+            "--model",
+            artifacts / "best.onnx",
+            "--image",
+            "a.png",
+            "--tile",
+            "45,60",
+            "--overlap",
+            "12",
+            *kinds,
+        )
+        == 0
+    )
 
     backend = load_backend(artifacts / "best.onnx")
     tiler = Tiler(backend, height=45, width=60, overlap=12)
@@ -62,19 +79,29 @@ def test_results_are_those_of_the_windows(artifacts: Path, capsys: pytest.Captur
     files = [str(folder / kind / f"a.{ending}") for kind in ("mask", "color", "overlay")]
     assert json.loads(capsys.readouterr().out)["outputs"] == files
     np.testing.assert_array_equal(read_ids(Path(files[0])), mask)
-    np.testing.assert_array_equal(read_picture(Path(files[1])), colorize(mask, backend.card.classes))
-    np.testing.assert_array_equal(read_picture(Path(files[2])), Painter(backend.card.classes, legend=False).paint(picture, mask))
+    np.testing.assert_array_equal(
+        read_picture(Path(files[1])), colorize(mask, backend.card.classes)
+    )
+    np.testing.assert_array_equal(
+        read_picture(Path(files[2])),
+        Painter(backend.card.classes, legend=False).paint(picture, mask),
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--tile", "45,60", "--save", "coco"], "coco cannot be kept of pictures in tiles; choose from overlay,mask,color"),
+        (
+            ["--tile", "45,60", "--save", "coco"],
+            "coco cannot be kept of pictures in tiles; choose from overlay,mask,color",
+        ),
         (["--tile", "45,60", "--overlap", "20"], "take at most a third, 15"),
         (["--tile", "0"], "is no size"),
     ],
 )
-def test_what_tiles_cannot_do_is_told(artifacts: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str) -> None:
+def test_what_tiles_cannot_do_is_told(
+    artifacts: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
     """One sentence, and nothing is written."""
     write_noise(Path("a.png"), 60, 70)
 
@@ -88,8 +115,8 @@ BOUNDED = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from segdeploy.large_pictures import growing_picture
-from segdeploy.cli import main
+from segdeploy.imaging.large import growing_picture
+from segdeploy.cli.main import main
 
 height, width = 4000, 6000
 with growing_picture(Path("large.tif"), height, width=width, bands=3) as add:
@@ -108,7 +135,12 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads how much memory a process took")
 def test_memory_is_bound_by_rows(artifacts: Path) -> None:
     """A picture of 72 MB, whose answers of 11 classes would be 1,056 MB, needs a fraction of that."""
-    done = subprocess.run([sys.executable, "-c", BOUNDED, str(artifacts / "best.onnx")], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDED, str(artifacts / "best.onnx")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stderr
     assert read_ids(Path("runs/run/pictures/mask/large.tif")).shape == (4000, 6000)

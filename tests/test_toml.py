@@ -6,10 +6,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segdeploy.toml import to_toml
+from segdeploy.system.files import to_toml
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-VALUES = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False), TEXTS)
+VALUES = st.one_of(
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    TEXTS,
+)
 PLAIN = st.one_of(VALUES, st.lists(TEXTS))
 
 
@@ -21,6 +26,15 @@ def test_whatever_is_written_is_read_again(values: dict[str, Any]) -> None:
 
 def test_it_is_written_as_a_person_would() -> None:
     """Plain keys first, each on its line; tables behind them, unless they are empty."""
-    values = {"loss": "ce+dice", "unions": {}, "scale": [0.5, 2.0], "arguments": {"width": 96, "living things": ["Car"]}, "amp": True}
+    values = {
+        "loss": "ce+dice",
+        "unions": {},
+        "scale": [0.5, 2.0],
+        "arguments": {"width": 96, "living things": ["Car"]},
+        "amp": True,
+    }
 
-    assert to_toml(values) == 'loss = "ce+dice"\nscale = [0.5, 2.0]\namp = true\n\n[arguments]\nwidth = 96\n"living things" = ["Car"]\n'
+    assert (
+        to_toml(values)
+        == 'loss = "ce+dice"\nscale = [0.5, 2.0]\namp = true\n\n[arguments]\nwidth = 96\n"living things" = ["Car"]\n'
+    )

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from segdeploy.scores import IGNORED
-from segdeploy.train.augment import Window, augment, choose_window, draw_window, largest_share, look_through
+from segdeploy.arrays import IGNORED
+from segdeploy.train.augmentation import (
+    Window,
+    augment,
+    choose_window,
+    draw_window,
+    largest_share,
+    look_through,
+)
 from segdeploy.train.recipe import Recipe
 
 
@@ -47,7 +54,9 @@ def test_whole_enlargement_keeps_every_label_in_its_place() -> None:
     mask = np.arange(16, dtype=np.uint8).reshape(4, 4)
     recipe = Recipe(imgsz=(4, 4))
 
-    _, truth = look_through(Window(top=1, left=2, height=2, width=2), np.dstack([mask] * 3), mask, recipe)
+    _, truth = look_through(
+        Window(top=1, left=2, height=2, width=2), np.dstack([mask] * 3), mask, recipe
+    )
 
     np.testing.assert_array_equal(truth, np.kron(mask[1:3, 2:4], np.ones((2, 2), np.uint8)))
 
@@ -57,7 +66,9 @@ def test_beyond_the_edges_is_the_mean_and_not_labelled() -> None:
     mask = np.full((4, 4), 3, np.uint8)
     recipe = Recipe(imgsz=(4, 4), mean=(1.0, 0.5, 0.0))
 
-    image, truth = look_through(Window(top=-4, left=0, height=8, width=8), np.zeros((4, 4, 3), np.uint8), mask, recipe)
+    image, truth = look_through(
+        Window(top=-4, left=0, height=8, width=8), np.zeros((4, 4, 3), np.uint8), mask, recipe
+    )
 
     expected = np.full((4, 4), IGNORED)
     expected[2:, :2] = 3
@@ -73,7 +84,9 @@ def test_any_picture_gives_the_size_asked_for(size: tuple[int, int]) -> None:
     random = np.random.default_rng(0)
 
     for _ in range(50):
-        image, truth = augment(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8), recipe, random)
+        image, truth = augment(
+            np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8), recipe, random
+        )
 
         assert image.shape == (16, 24, 3)
         assert truth.shape == (16, 24)
@@ -102,7 +115,9 @@ def test_windows_are_within_the_range() -> None:
 
     assert min(window.height for window in windows) in range(50, 53)
     assert max(window.height for window in windows) in range(196, 201)
-    assert all(window.width in range(2 * window.height - 2, 2 * window.height + 3) for window in windows)
+    assert all(
+        window.width in range(2 * window.height - 2, 2 * window.height + 3) for window in windows
+    )
     smaller = sum(window.height > 100 for window in windows)
     assert 120 < smaller < 180
 
@@ -114,7 +129,9 @@ def test_source_is_left_as_it_is() -> None:
     kept = image.copy(), mask.copy()
     image.flags.writeable = mask.flags.writeable = False
 
-    changed, truth = augment(image, mask, Recipe(imgsz=(6, 8), scale=(1, 1), flip=1, color=0), np.random.default_rng(0))
+    changed, truth = augment(
+        image, mask, Recipe(imgsz=(6, 8), scale=(1, 1), flip=1, color=0), np.random.default_rng(0)
+    )
 
     assert np.array_equal(changed, kept[0][:, ::-1])
     assert np.array_equal(truth, kept[1][:, ::-1])
@@ -129,7 +146,9 @@ def test_crops_that_one_class_fills_are_drawn_anew() -> None:
     random = np.random.default_rng(0)
 
     def mixed(recipe: Recipe) -> int:
-        return sum(largest_share(mask, choose_window(mask, recipe, random)) < 0.75 for _ in range(200))
+        return sum(
+            largest_share(mask, choose_window(mask, recipe, random)) < 0.75 for _ in range(200)
+        )
 
     assert mixed(Recipe(scale=(4.0, 4.0))) < 60
     assert mixed(Recipe(scale=(4.0, 4.0), max_share=0.75)) > 140
@@ -140,7 +159,10 @@ def test_without_a_better_place_a_crop_is_taken_all_the_same() -> None:
     random = np.random.default_rng(0)
     for mask in (np.zeros((40, 40), np.uint8), np.full((40, 40), IGNORED, np.uint8)):
         for scale in ((2.0, 2.0), (0.5, 0.5)):
-            assert choose_window(mask, Recipe(scale=scale, max_share=0.5), random).height in {20, 80}
+            assert choose_window(mask, Recipe(scale=scale, max_share=0.5), random).height in {
+                20,
+                80,
+            }
 
 
 def test_a_crop_is_a_part_at_the_inputs_own_scale() -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segdeploy.models import Deployed
-from segdeploy.train.average import Average
+from segdeploy.models.deployed import Deployed
+from segdeploy.train.optimization import Average
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from segdeploy.errors import ConfigError
-from segdeploy.models import build
-from segdeploy.train.birth import check_batch, commit
+from segdeploy.models.registry import build
 from segdeploy.train.recipe import Recipe
+from segdeploy.train.run_setup import check_batch, commit
 
 
 def test_commit_is_the_checkout_s_own() -> None:
@@ -23,7 +23,13 @@ def test_commit_is_the_checkout_s_own() -> None:
 @pytest.mark.parametrize(
     ("batch", "pictures", "processes", "shared", "told"),
     [
-        (1, 9, 1, False, "batch is 1 and fastscnn pools whole pictures, whose norm needs 2 at least; take --batch 2"),
+        (
+            1,
+            9,
+            1,
+            False,
+            "batch is 1 and fastscnn pools whole pictures, whose norm needs 2 at least; take --batch 2",
+        ),
         (3, 9, 2, False, "batch is 3 for 2 processes and .* take --batch 4"),
         (8, 1, 1, False, "batch is 1 and .* take more pictures"),
         (1, 1, 1, False, "take --batch 2 and more pictures"),
@@ -32,7 +38,9 @@ def test_commit_is_the_checkout_s_own() -> None:
         (3, 9, 4, True, "take --batch 4"),
     ],
 )
-def test_network_that_pools_whole_pictures_needs_two(*, batch: int, pictures: int, processes: int, shared: bool, told: str) -> None:
+def test_network_that_pools_whole_pictures_needs_two(
+    *, batch: int, pictures: int, processes: int, shared: bool, told: str
+) -> None:
     """Of one picture alone a norm has one value; PyTorch would say so in the middle of the first step, in a traceback."""
     with torch.device("meta"):
         pooling = build("fastscnn", 2)
@@ -59,5 +67,7 @@ def test_every_process_has_a_picture() -> None:
     with torch.device("meta"):
         network = build("regseg", 2)
 
-    with pytest.raises(ConfigError, match="batch is 2 for 3 processes and each takes one at least; take --batch 3"):
+    with pytest.raises(
+        ConfigError, match="batch is 2 for 3 processes and each takes one at least; take --batch 3"
+    ):
         check_batch(Recipe(model="regseg", batch=2), network, pictures=9, processes=3, shared=True)

@@ -8,9 +8,9 @@ import torch
 
 from segdeploy import models
 from segdeploy.card import InputSpec, LabelClass, ModelCard
-from segdeploy.checkpoint import Checkpoint, save_checkpoint
 from segdeploy.errors import ModelError
-from segdeploy.train.borrowing import borrow, kind_of, other_colors
+from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
+from segdeploy.train.pretrained import borrow, kind_of, other_colors
 from segdeploy.train.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,14 +28,19 @@ def recipe(tmp_path: Path) -> Recipe:
     network = models.build("unet", 3, **arguments)
     spec = InputSpec(height=8, width=8, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     card = ModelCard(architecture="unet", arguments=arguments, classes=labels("abc"), input=spec)
-    save_checkpoint(tmp_path / "best.pt", Checkpoint(card=card, weights=network.state_dict(), state={}))
+    save_checkpoint(
+        tmp_path / "best.pt", Checkpoint(card=card, weights=network.state_dict(), state={})
+    )
     return Recipe(arguments=arguments, weights=str(tmp_path / "best.pt"))
 
 
 @pytest.mark.parametrize(
-    ("classes", "fresh"), [("abc", []), ("abcde", ["head.bias", "head.weight"]), ("abd", ["head.bias", "head.weight"])]
+    ("classes", "fresh"),
+    [("abc", []), ("abcde", ["head.bias", "head.weight"]), ("abd", ["head.bias", "head.weight"])],
 )
-def test_takes_all_but_the_head_of_other_classes(recipe: Recipe, classes: str, fresh: list[str]) -> None:
+def test_takes_all_but_the_head_of_other_classes(
+    recipe: Recipe, classes: str, fresh: list[str]
+) -> None:
     """The head's tensors are named, since they begin anew; so they do where as many classes mean something else."""
     torch.manual_seed(2)
     network = models.build("unet", len(classes), **recipe.arguments)
@@ -51,11 +56,20 @@ def test_takes_all_but_the_head_of_other_classes(recipe: Recipe, classes: str, f
 
 def test_anything_else_that_does_not_fit_is_an_error(recipe: Recipe) -> None:
     """A wider network, whether of as many classes or of others; a deeper one; another network."""
-    for arguments, classes in (({"width": 4, "depth": 1}, "abc"), ({"width": 4, "depth": 1}, "abcde"), ({"width": 2, "depth": 2}, "abc")):
+    for arguments, classes in (
+        ({"width": 4, "depth": 1}, "abc"),
+        ({"width": 4, "depth": 1}, "abcde"),
+        ({"width": 2, "depth": 2}, "abc"),
+    ):
         network = models.build("unet", len(classes), **arguments)
-        with pytest.raises(ModelError, match=r"best\.pt do not fit unet .*train with its arguments, \{'depth': 1, 'width': 2\}"):
+        with pytest.raises(
+            ModelError,
+            match=r"best\.pt do not fit unet .*train with its arguments, \{'depth': 1, 'width': 2\}",
+        ):
             borrow(network, replace(recipe, arguments=arguments), classes=labels(classes))
-    with pytest.raises(ModelError, match="holds a unet and the recipe a other; train with --model unet"):
+    with pytest.raises(
+        ModelError, match="holds a unet and the recipe a other; train with --model unet"
+    ):
         borrow(torch.nn.Conv2d(3, 3, 1), replace(recipe, model="other"), classes=labels("abc"))
 
 
@@ -71,6 +85,8 @@ def test_colors_that_are_not_those_of_the_backbone_are_told() -> None:
     network = models.build("deeplabv3plus", 2, backbone="efficientnet_lite0")
     recipe = Recipe(model="deeplabv3plus", weights_backbone="imagenet")
 
-    assert "--set mean=[0.498,0.498,0.498] --set std=[0.502,0.502,0.502]" in other_colors(network, recipe)
+    assert "--set mean=[0.498,0.498,0.498] --set std=[0.502,0.502,0.502]" in other_colors(
+        network, recipe
+    )
     assert not other_colors(network, replace(recipe, mean=(0.498,) * 3, std=(0.502,) * 3))
     assert not other_colors(network, replace(recipe, weights_backbone=""))

@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from segdeploy.models import build
-from segdeploy.train.boundary import boundary, near_another, where_sure
-from segdeploy.train.losses import cross_entropy
+from segdeploy.models.registry import build
+from segdeploy.train.losses import boundary, cross_entropy, near_another, where_sure
 from segdeploy.train.objective import Objective
 
 
@@ -42,7 +41,9 @@ def test_both_kinds_weigh_the_same() -> None:
 
 def test_batch_with_nothing_labelled_costs_nothing() -> None:
     """0, and no number that is none."""
-    assert boundary(torch.randn(2, 1, 4, 4), torch.full((2, 4, 4), 255, dtype=torch.uint8)).item() == 0
+    assert (
+        boundary(torch.randn(2, 1, 4, 4), torch.full((2, 4, 4), 255, dtype=torch.uint8)).item() == 0
+    )
 
 
 def test_only_sure_boundaries_count_in_the_fourth_loss() -> None:
@@ -72,8 +73,14 @@ def test_objective_takes_what_pidnet_answers() -> None:
     loss.backward()
 
     alone = Objective("ce", aux_weight=0.4)
-    edges = torch.nn.functional.interpolate(answer[2], size=(64, 64), mode="bilinear", align_corners=False)
-    main = torch.nn.functional.interpolate(answer[0], size=(64, 64), mode="bilinear", align_corners=False)
+    edges = torch.nn.functional.interpolate(
+        answer[2], size=(64, 64), mode="bilinear", align_corners=False
+    )
+    main = torch.nn.functional.interpolate(
+        answer[0], size=(64, 64), mode="bilinear", align_corners=False
+    )
     found = 20 * boundary(edges, truth) + cross_entropy(main, where_sure(edges, truth))
-    torch.testing.assert_close(loss, alone(answer[0], truth) + 0.4 * alone(answer[1], truth) + found)
+    torch.testing.assert_close(
+        loss, alone(answer[0], truth) + 0.4 * alone(answer[1], truth) + found
+    )
     assert all(weight.grad is not None for weight in network.auxiliary.parameters())

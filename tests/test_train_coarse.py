@@ -10,16 +10,14 @@ import pytest
 import torch
 
 from segdeploy.card import LabelClass
-from segdeploy.checkpoint import load_checkpoint, save_checkpoint
-from segdeploy.datasets import Sample
+from segdeploy.datasets.dataset import Sample
 from segdeploy.errors import ConfigError
-from segdeploy.train.coarse import Coarse
-from segdeploy.train.joined import Joined
+from segdeploy.models.checkpoint import load_checkpoint, save_checkpoint
+from segdeploy.train.data import Coarse, Joined, open_both
 from segdeploy.train.losses import cross_entropy, one_of_several
 from segdeploy.train.objective import Objective
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.splits import open_both
-from segdeploy.train.training import Run
+from segdeploy.train.trainer import Run
 
 OURS = tuple(LabelClass(name=name, color=(0, 0, 0)) for name in ("Road", "Car", "Bicyclist", "Sky"))
 UNIONS = {"drivable": ["Road"], "vehicles": ["Car", "Bicyclist"], "living things": ["Bicyclist"]}
@@ -28,7 +26,10 @@ UNIONS = {"drivable": ["Road"], "vehicles": ["Car", "Bicyclist"], "living things
 class Helper:
     """One picture whose mask has every class, one that is not labelled at the end."""
 
-    classes = tuple(LabelClass(name=name, color=(0, 0, 0)) for name in ("drivable", "vehicles", "living things", "walls", "Sky"))
+    classes = tuple(
+        LabelClass(name=name, color=(0, 0, 0))
+        for name in ("drivable", "vehicles", "living things", "walls", "Sky")
+    )
     names: Sequence[str] = ("one",)
     rule = "as the folders say"
 
@@ -36,7 +37,11 @@ class Helper:
         return 1
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(image=np.zeros((1, 6, 3), np.uint8), mask=np.array([[0, 1, 2, 3, 4, 255]], np.uint8), name=self.names[index])
+        return Sample(
+            image=np.zeros((1, 6, 3), np.uint8),
+            mask=np.array([[0, 1, 2, 3, 4, 255]], np.uint8),
+            name=self.names[index],
+        )
 
 
 def test_masks_hold_classes_of_ours_and_unions_behind_them() -> None:
@@ -51,7 +56,10 @@ def test_masks_hold_classes_of_ours_and_unions_behind_them() -> None:
 
 @pytest.mark.parametrize(
     ("unions", "told"),
-    [({"vehicle": ["Car"]}, "'vehicle'.*drivable, vehicles"), ({"vehicles": ["Cart"]}, "'Cart'.*Road, Car")],
+    [
+        ({"vehicle": ["Car"]}, "'vehicle'.*drivable, vehicles"),
+        ({"vehicles": ["Cart"]}, "'Cart'.*Road, Car"),
+    ],
     ids=["theirs", "ours"],
 )
 def test_unknown_names_are_told(unions: dict[str, list[str]], told: str) -> None:
@@ -84,13 +92,20 @@ def test_teacher_decides_within_a_union() -> None:
 
     loss = one_of_several(logits, union, [(1, 2)], opinion)
 
-    by_hand = -torch.tensor(6 / 16).log() - 0.1 * torch.tensor(4 / 6).log() - 0.3 * torch.tensor(2 / 6).log()
+    by_hand = (
+        -torch.tensor(6 / 16).log()
+        - 0.1 * torch.tensor(4 / 6).log()
+        - 0.3 * torch.tensor(2 / 6).log()
+    )
     assert loss.item() == pytest.approx(by_hand.item(), abs=1e-6)
 
 
 def test_network_that_learns_from_unions_comes_to_the_answers_of_its_teacher() -> None:
     """Where the truth says a or b and the teacher a, it becomes a; without the teacher both stay as they were."""
-    logits, opinion = torch.zeros(1, 4, 1, 1, requires_grad=True), torch.tensor([0.0, 4, 0, 0]).view(1, 4, 1, 1)
+    logits, opinion = (
+        torch.zeros(1, 4, 1, 1, requires_grad=True),
+        torch.tensor([0.0, 4, 0, 0]).view(1, 4, 1, 1),
+    )
     union = torch.tensor([[[4]]], dtype=torch.uint8)
 
     for told in (None, opinion):
@@ -107,7 +122,12 @@ def test_pixels_count_alike_whether_their_class_is_known_or_one_of_several() -> 
     loss = Objective("ce", aux_weight=0.4, unions=[(1, 3)])(logits, masks)
 
     chances = logits.softmax(1)
-    each = [chances[0, 0, 0, 0], chances[0, 1, 0, 1], chances[0, 2, 1, 0], chances[0, [1, 3], 1, 1].sum()]
+    each = [
+        chances[0, 0, 0, 0],
+        chances[0, 1, 0, 1],
+        chances[0, 2, 1, 0],
+        chances[0, [1, 3], 1, 1].sum(),
+    ]
     assert loss.item() == pytest.approx(-torch.stack(each).log().mean().item(), abs=1e-6)
 
 
@@ -135,7 +155,13 @@ def test_without_unions_nothing_changes() -> None:
 
 def test_own_pictures_come_as_often_as_is_asked(tiny_camvid: Path) -> None:
     """Beside a large helper a small data set would be lost; each of its pictures is still read once."""
-    recipe = Recipe(dataset="camvid", data=str(tiny_camvid), helper="camvid", helper_data=str(tiny_camvid), repeat=3)
+    recipe = Recipe(
+        dataset="camvid",
+        data=str(tiny_camvid),
+        helper="camvid",
+        helper_data=str(tiny_camvid),
+        repeat=3,
+    )
     own = len(open_both(replace(recipe, helper="", repeat=1), room=0).train)
 
     splits = open_both(recipe, room=1e6)
@@ -152,8 +178,17 @@ def test_own_pictures_come_as_often_as_is_asked(tiny_camvid: Path) -> None:
 def test_run_learns_from_a_helper_and_goes_on(tiny_camvid: Path, tmp_path: Path) -> None:
     """Unions reach the loss, and a recipe with them is written and read."""
     unions = {"Sky": ["Tree", "Sky"]}
-    helped = Recipe(dataset="camvid", data=str(tiny_camvid), helper="camvid", helper_data=str(tiny_camvid), unions=unions, repeat=2)
-    recipe = replace(helped, arguments={"width": 4, "depth": 1}, imgsz=(32, 48), epochs=1, workers=0)
+    helped = Recipe(
+        dataset="camvid",
+        data=str(tiny_camvid),
+        helper="camvid",
+        helper_data=str(tiny_camvid),
+        unions=unions,
+        repeat=2,
+    )
+    recipe = replace(
+        helped, arguments={"width": 4, "depth": 1}, imgsz=(32, 48), epochs=1, workers=0
+    )
 
     run = Run(recipe)
     run.fit(tmp_path, report=lambda _: None)
@@ -167,14 +202,24 @@ def test_run_learns_from_a_helper_and_goes_on(tiny_camvid: Path, tmp_path: Path)
 def test_teacher_is_asked_in_training(tiny_camvid: Path, tmp_path: Path) -> None:
     """What it says changes the weights; one of other classes is refused before anything is learned."""
     unions = {"Sky": ["Tree", "Sky"]}
-    helped = Recipe(dataset="camvid", data=str(tiny_camvid), helper="camvid", helper_data=str(tiny_camvid), unions=unions)
-    recipe = replace(helped, arguments={"width": 4, "depth": 1}, imgsz=(32, 48), epochs=1, workers=0)
+    helped = Recipe(
+        dataset="camvid",
+        data=str(tiny_camvid),
+        helper="camvid",
+        helper_data=str(tiny_camvid),
+        unions=unions,
+    )
+    recipe = replace(
+        helped, arguments={"width": 4, "depth": 1}, imgsz=(32, 48), epochs=1, workers=0
+    )
     alone, teacher, stranger = (tmp_path / name for name in ("alone", "teacher", "stranger"))
     for folder in (alone, teacher, stranger):
         folder.mkdir()
     first = Run(recipe)
     first.fit(alone, report=lambda _: None)
-    Run(replace(recipe, dataset="streets", data="", helper="", unions={}, overfit=2)).fit(stranger, report=lambda _: None)
+    Run(replace(recipe, dataset="streets", data="", helper="", unions={}, overfit=2)).fit(
+        stranger, report=lambda _: None
+    )
 
     taught = Run(replace(recipe, teacher=str(alone / "best.pt")))
     taught.fit(teacher, report=lambda _: None)
@@ -182,13 +227,21 @@ def test_teacher_is_asked_in_training(tiny_camvid: Path, tmp_path: Path) -> None
     assert taught.history[0].loss != first.history[0].loss
     card = load_checkpoint(stranger / "best.pt").card
     other = replace(card, classes=(*card.classes[:-1], LabelClass(name="Cow", color=(1, 2, 3))))
-    save_checkpoint(stranger / "best.pt", replace(load_checkpoint(stranger / "best.pt"), card=other))
+    save_checkpoint(
+        stranger / "best.pt", replace(load_checkpoint(stranger / "best.pt"), card=other)
+    )
     with pytest.raises(ConfigError, match="Cow"):
         Run(replace(recipe, teacher=str(stranger / "best.pt")))
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"teacher": "best.pt"}, {"unions": {"a": ["b"]}}, {"repeat": 2}, {"helper": "streets", "unions": {"a": "b"}}]
+    "wrong",
+    [
+        {"teacher": "best.pt"},
+        {"unions": {"a": ["b"]}},
+        {"repeat": 2},
+        {"helper": "streets", "unions": {"a": "b"}},
+    ],
 )
 def test_recipe_refuses_what_would_have_no_effect(wrong: dict[str, object]) -> None:
     """Unions and repetitions are for a helper."""

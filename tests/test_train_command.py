@@ -19,7 +19,9 @@ def invoke(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def small(tiny_camvid: Path, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def small(
+    tiny_camvid: Path, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A recipe of two quick epochs, in an empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "small.toml"
@@ -33,7 +35,9 @@ def small(tiny_camvid: Path, one_thread: None, tmp_path: Path, monkeypatch: pyte
         "threads": 1,
         "device": "cpu",
     }
-    recipe.write_text(Recipe.from_dict({**values, "arguments": {"width": 2, "depth": 1}}, source="test").to_toml())
+    recipe.write_text(
+        Recipe.from_dict({**values, "arguments": {"width": 2, "depth": 1}}, source="test").to_toml()
+    )
     return recipe
 
 
@@ -86,7 +90,9 @@ def test_looks_at_the_data_first(small: Path, tiny_camvid: Path, tmp_path: Path)
     assert not Path("runs").exists()
 
 
-def test_tells_what_is_to_be_known_of_the_data(small: Path, tiny_camvid: Path, tmp_path: Path) -> None:
+def test_tells_what_is_to_be_known_of_the_data(
+    small: Path, tiny_camvid: Path, tmp_path: Path
+) -> None:
     """A picture without a label spoils nothing."""
     data = tmp_path / "partly"
     shutil.copytree(tiny_camvid, data)
@@ -101,7 +107,13 @@ def test_tells_what_is_to_be_known_of_the_data(small: Path, tiny_camvid: Path, t
 @pytest.mark.slow
 def test_data_alone_is_recognized(small: Path, tiny_camvid: Path) -> None:
     """Nobody who names a folder of photographs means the drawn streets."""
-    small.write_text("".join(line for line in small.read_text().splitlines(keepends=True) if not line.startswith(("dataset", "data "))))
+    small.write_text(
+        "".join(
+            line
+            for line in small.read_text().splitlines(keepends=True)
+            if not line.startswith(("dataset", "data "))
+        )
+    )
 
     result = invoke(str(small), "--data", str(tiny_camvid), "--epochs", "1")
 
@@ -142,7 +154,10 @@ def test_weights_bring_their_colors_and_arguments(small: Path) -> None:
     ]
 
     assert [result.exit_code for result in results] == [0, 0, 0], results[0].output
-    read = [tomllib.loads(Path(f"runs/train/{name}/recipe.toml").read_text()) for name in ("unnamed", "named", "given")]
+    read = [
+        tomllib.loads(Path(f"runs/train/{name}/recipe.toml").read_text())
+        for name in ("unnamed", "named", "given")
+    ]
     assert [one["mean"] for one in read] == [[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.5, 0.5, 0.5]]
     assert all(one["arguments"] == {"width": 2, "depth": 1} for one in read)
     assert isinstance(invoke(*again, "--set", "arguments.width=4").exception, ModelError)
@@ -159,7 +174,9 @@ def test_weights_bring_their_colors_and_arguments(small: Path) -> None:
         (("--resume", "--name", "x"), ConfigError),
     ],
 )
-def test_mistakes_are_told(small: Path, arguments: tuple[str, ...], error: type[SegdeployError]) -> None:
+def test_mistakes_are_told(
+    small: Path, arguments: tuple[str, ...], error: type[SegdeployError]
+) -> None:
     """Each has its own exit code, and none a traceback."""
     assert isinstance(invoke(*arguments).exception, error)
 

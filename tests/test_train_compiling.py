@@ -41,5 +41,7 @@ def test_machine_without_a_compiler_is_told(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("segdeploy: PyTorch cannot compile unet here (InvalidCxxCompiler: No working C++ compiler")
+    assert last.startswith(
+        "segdeploy: PyTorch cannot compile unet here (InvalidCxxCompiler: No working C++ compiler"
+    )
     assert last.endswith("leave --compile out")

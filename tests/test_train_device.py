@@ -12,14 +12,13 @@ import torch
 
 from segdeploy import datasets, models
 from segdeploy.errors import SegdeployError
-from segdeploy.models import Deployed
+from segdeploy.models.deployed import Deployed
+from segdeploy.train.augmentation import Tint
+from segdeploy.train.distributed import ALONE
 from segdeploy.train.loader import Batch, Loader
 from segdeploy.train.loop import Loop
-from segdeploy.train.loss_terms import LOSSES
-from segdeploy.train.processes import ALONE
-from segdeploy.train.recipe import Recipe
-from segdeploy.train.settling import settle
-from segdeploy.train.tint import Tint
+from segdeploy.train.recipe import LOSSES, Recipe
+from segdeploy.train.run_setup import settle
 
 pytestmark = pytest.mark.gpu
 
@@ -47,20 +46,31 @@ def batches(count: int, *, pictures: int = 4, height: int = 64, width: int = 96)
     """Random pictures with three classes and some that are not labelled, as a loader for a device gives them."""
     random = torch.Generator().manual_seed(0)
     tints = [
-        Tint(brightness=1.1, contrast=0.9, saturation=1.2, blue=0.9, hue=0.05, blur=0.5 * place).numbers() for place in range(pictures)
+        Tint(
+            brightness=1.1, contrast=0.9, saturation=1.2, blue=0.9, hue=0.05, blur=0.5 * place
+        ).numbers()
+        for place in range(pictures)
     ]
     made = []
     for _ in range(count):
-        images = torch.randint(0, 256, (pictures, height, width, 3), generator=random, dtype=torch.uint8)
+        images = torch.randint(
+            0, 256, (pictures, height, width, 3), generator=random, dtype=torch.uint8
+        )
         masks = images[..., 0] // 86
         masks[:, :4] = 255
         tinted = torch.tensor(tints, dtype=torch.float64)
-        made.append(Batch(images.pin_memory(), masks.pin_memory(), torch.arange(pictures), tinted.pin_memory()))
+        made.append(
+            Batch(
+                images.pin_memory(), masks.pin_memory(), torch.arange(pictures), tinted.pin_memory()
+            )
+        )
     return made
 
 
 def learn(loop: Loop, pictures: list[Batch]) -> float:
-    return loop.epoch(0, iter(pictures), names=[str(number) for number in range(99)], on_step=lambda _: None)
+    return loop.epoch(
+        0, iter(pictures), names=[str(number) for number in range(99)], on_step=lambda _: None
+    )
 
 
 def test_batches_are_pinned() -> None:
@@ -75,7 +85,11 @@ def test_batches_are_pinned() -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe", [Recipe(model="pidnet_s", loss=EVERY_LOSS, ema=0.9, accumulate=2), Recipe(model="unet", class_weights="none")]
+    "recipe",
+    [
+        Recipe(model="pidnet_s", loss=EVERY_LOSS, ema=0.9, accumulate=2),
+        Recipe(model="unet", class_weights="none"),
+    ],
 )
 def test_a_step_waits_for_nothing(recipe: Recipe, device: torch.device) -> None:
     """A processor that waits for the device in every step leaves it idle; PyTorch tells of each wait as of an error."""
@@ -102,7 +116,9 @@ def test_every_network_gives_the_same_bits_where_it_must(model: str, device: tor
     found = []
 
     for _ in range(2):
-        loop = make_loop(Recipe(model=model, loss=EVERY_LOSS, epochs=1, ema=0.9, deterministic=True), device)
+        loop = make_loop(
+            Recipe(model=model, loss=EVERY_LOSS, epochs=1, ema=0.9, deterministic=True), device
+        )
         learn(loop, batches(3))
         found.append(loop.network.state_dict())
 
@@ -124,10 +140,15 @@ def test_batch_that_fits_is_named(device: torch.device) -> None:
     loop = make_loop(Recipe(epochs=1), device)
     torch.cuda.empty_cache()
     most = torch.cuda.memory_reserved(device) + (1 << 30)
-    torch.cuda.set_per_process_memory_fraction(most / torch.cuda.get_device_properties(device).total_memory, device)
+    torch.cuda.set_per_process_memory_fraction(
+        most / torch.cuda.get_device_properties(device).total_memory, device
+    )
 
     try:
-        with pytest.raises(SegdeployError, match=r"a batch of 64 does not fit into the memory of cuda:0 .*--batch (32|16|8|4|2|1),"):
+        with pytest.raises(
+            SegdeployError,
+            match=r"a batch of 64 does not fit into the memory of cuda:0 .*--batch (32|16|8|4|2|1),",
+        ):
             learn(loop, batches(1, pictures=64, height=512, width=512))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
@@ -138,11 +159,41 @@ def test_two_devices_train_together(tmp_path: Path) -> None:
     """Norms that are shared, gradients by NCCL, and one process that writes."""
     if torch.cuda.device_count() < 2:
         pytest.skip("no second CUDA device")
-    options = ["--epochs", "2", "--batch", "8", "--imgsz", "48,64", "--model", "fastscnn", "--workers", "1", "--name", "together"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "segdeploy", "train", *options]
+    options = [
+        "--epochs",
+        "2",
+        "--batch",
+        "8",
+        "--imgsz",
+        "48,64",
+        "--model",
+        "fastscnn",
+        "--workers",
+        "1",
+        "--name",
+        "together",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "segdeploy",
+        "train",
+        *options,
+    ]
 
     done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False, timeout=300
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
     assert done.returncode == 0, done.stderr[-3000:]

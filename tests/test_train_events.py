@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.train.events import write_events
-from segdeploy.train.history import Epoch
+from segdeploy.train.history import Epoch, write_events
 
 
 @pytest.mark.slow
@@ -19,6 +18,9 @@ def test_tensorboard_reads_the_figures(tmp_path: Path) -> None:
 
     events = reading.EventAccumulator(str(tmp_path))
     events.Reload()
-    assert [(event.step, event.value) for event in events.Scalars("loss/train")] == [(1, 0.5), (2, 0.5)]
+    assert [(event.step, event.value) for event in events.Scalars("loss/train")] == [
+        (1, 0.5),
+        (2, 0.5),
+    ]
     assert [(event.step, event.value) for event in events.Scalars("scores/miou")] == [(2, 0.5)]
     assert [(event.step, event.value) for event in events.Scalars("lr")] == [(1, 0.25), (2, 0.25)]

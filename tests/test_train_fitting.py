@@ -5,10 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from segdeploy.errors import SegdeployError
-from segdeploy.models import Deployed
-from segdeploy.train.fitting import advice, largest_batch
+from segdeploy.models.deployed import Deployed
 from segdeploy.train.loader import Batch
-from segdeploy.train.loop import Loop
+from segdeploy.train.loop import Loop, advice, largest_batch
 from segdeploy.train.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -35,16 +34,24 @@ class Greedy(nn.Module):
 @pytest.mark.parametrize(
     ("most", "sentence"),
     [
-        (3, "a batch of 16 does not fit into the memory of cpu, and 2 does, .* --batch 2, and with --accumulate 8 "),
+        (
+            3,
+            "a batch of 16 does not fit into the memory of cpu, and 2 does, .* --batch 2, and with --accumulate 8 ",
+        ),
         (0, "not even one picture fits into the memory of cpu; lower --imgsz"),
     ],
 )
 def test_a_step_without_enough_memory_says_which_batch_would_fit(most: int, sentence: str) -> None:
     """It is tried, by halves, with a whole step: 8, 4, 2."""
     recipe = Recipe(epochs=1)
-    loop = Loop(Deployed(Greedy(most), recipe.mean, recipe.std), recipe, torch.device("cpu"), steps=1)
+    loop = Loop(
+        Deployed(Greedy(most), recipe.mean, recipe.std), recipe, torch.device("cpu"), steps=1
+    )
     batch = Batch(
-        torch.zeros(16, 8, 8, 3, dtype=torch.uint8), torch.zeros(16, 8, 8, dtype=torch.uint8), torch.arange(16), torch.empty(16, 0)
+        torch.zeros(16, 8, 8, 3, dtype=torch.uint8),
+        torch.zeros(16, 8, 8, dtype=torch.uint8),
+        torch.arange(16),
+        torch.empty(16, 0),
     )
 
     with pytest.raises(SegdeployError, match=sentence):

@@ -8,9 +8,9 @@ import torch
 
 from segdeploy import models
 from segdeploy.errors import ConfigError
-from segdeploy.train.freezing import encoder_of
 from segdeploy.train.loader import Batch
 from segdeploy.train.loop import Loop
+from segdeploy.train.optimization import encoder_of
 from segdeploy.train.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -27,7 +27,9 @@ def test_encoder_keeps_still_in_its_first_epochs_only() -> None:
     """After the first epoch it learns with the others; norms that were still follow again."""
     torch.manual_seed(0)
     network = models.build("unet", 2, width=2, depth=1)
-    loop = Loop(models.Deployed(network, RECIPE.mean, RECIPE.std), RECIPE, torch.device("cpu"), steps=1)
+    loop = Loop(
+        models.Deployed(network, RECIPE.mean, RECIPE.std), RECIPE, torch.device("cpu"), steps=1
+    )
     states = [{key: value.clone() for key, value in network.state_dict().items()}]
 
     for epoch in range(2):
@@ -35,7 +37,10 @@ def test_encoder_keeps_still_in_its_first_epochs_only() -> None:
         loop.close_epoch()
         states.append({key: value.clone() for key, value in network.state_dict().items()})
 
-    moved = [{key for key in after if not torch.equal(before[key], after[key])} for before, after in pairwise(states)]
+    moved = [
+        {key for key in after if not torch.equal(before[key], after[key])}
+        for before, after in pairwise(states)
+    ]
     assert moved[0]
     assert all(key.startswith(("decoder.", "head.")) for key in moved[0])
     assert any(key.startswith("encoder.") and key.endswith("running_mean") for key in moved[1])
@@ -47,7 +52,9 @@ def test_minus_one_is_all_epochs() -> None:
     torch.manual_seed(0)
     network = models.build("unet", 2, width=2, depth=1)
     recipe = replace(RECIPE, freeze=-1)
-    loop = Loop(models.Deployed(network, recipe.mean, recipe.std), recipe, torch.device("cpu"), steps=1)
+    loop = Loop(
+        models.Deployed(network, recipe.mean, recipe.std), recipe, torch.device("cpu"), steps=1
+    )
     before = network.get_parameter("stem.0.0.weight").clone()
 
     for epoch in range(2):

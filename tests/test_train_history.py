@@ -4,12 +4,23 @@ from pathlib import Path
 
 from segdeploy.train.history import Epoch, write_history
 
-EPOCH = Epoch(epoch=3, loss=0.51234, pixel_accuracy=0.9, miou=0.5, pictures_per_second=12.34, lr=1e-05, seconds=2.5)
+EPOCH = Epoch(
+    epoch=3,
+    loss=0.51234,
+    pixel_accuracy=0.9,
+    miou=0.5,
+    pictures_per_second=12.34,
+    lr=1e-05,
+    seconds=2.5,
+)
 
 
 def test_a_line_says_what_the_epoch_gave() -> None:
     """Aligned, so that the eye runs down the columns."""
-    assert EPOCH.line(40) == "epoch  3/40  loss 0.5123  pixel accuracy 0.9000  mIoU 0.5000  12.3 pictures/s"
+    assert (
+        EPOCH.line(40)
+        == "epoch  3/40  loss 0.5123  pixel accuracy 0.9000  mIoU 0.5000  12.3 pictures/s"
+    )
 
 
 def test_results_can_be_read_by_any_program(tmp_path: Path) -> None:

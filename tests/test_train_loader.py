@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets import Sample
+from segdeploy.datasets.dataset import Sample
 from segdeploy.errors import DataError
+from segdeploy.train.augmentation import Tint, apply_tint
+from segdeploy.train.distributed import Processes
 from segdeploy.train.loader import Augmented, Batch, Loader, Shuffle, choose_workers, stack
-from segdeploy.train.processes import Processes
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.tint import Tint, apply_tint
 
 PLAIN = Recipe(imgsz=(4, 4), batch=2, scale=(1.0, 1.0), flip=0.0, color=0.0, workers=0)
 
@@ -96,14 +96,18 @@ def test_fewer_pictures_than_processes_are_told() -> None:
 def test_for_a_device_the_colors_are_left_to_it() -> None:
     """What is to be done to them goes with the picture, and is what a worker would have done."""
     recipe = replace(PLAIN, color=0.3, hue=0.1)
-    left, done = (stack([Augmented(Numbered(), recipe, tinted=tinted)[0, 6]]) for tinted in (False, True))
+    left, done = (
+        stack([Augmented(Numbered(), recipe, tinted=tinted)[0, 6]]) for tinted in (False, True)
+    )
 
     assert isinstance(left, Batch)
     assert isinstance(done, Batch)
     assert not left.images[..., 0].any()
     assert left.tints.shape == (1, 8)
     assert done.tints.shape == (1, 0)
-    expected = apply_tint(left.images[0].numpy()[:, :, ::-1].copy(), Tint.of(left.tints[0].tolist()))
+    expected = apply_tint(
+        left.images[0].numpy()[:, :, ::-1].copy(), Tint.of(left.tints[0].tolist())
+    )
     np.testing.assert_array_equal(done.images[0].numpy()[:, :, ::-1], expected)
 
 
@@ -134,7 +138,9 @@ def test_workers_give_what_one_process_gives() -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_sample_keeps_its_sentence(workers: int) -> None:
     """A worker's traceback is no message for people."""
-    loader = Loader(Numbered(broken=True), Recipe(imgsz=(4, 4), batch=7, workers=workers), cuda=False)
+    loader = Loader(
+        Numbered(broken=True), Recipe(imgsz=(4, 4), batch=7, workers=workers), cuda=False
+    )
 
     with pytest.raises(DataError) as caught:
         list(loader.epoch(0))
@@ -152,10 +158,10 @@ def test_workers_fit_the_machine() -> None:
 def test_workers_start_though_opencv_has_threads(tmp_path: Path) -> None:
     """A forked worker waits for ever on the threads that OpenCV had in its parent; so workers are fresh processes."""
     code = (
-        "import sys; from segdeploy.train import balance, loader, recipe, training; import cv2, numpy as np; cv2.setNumThreads(4)\n"
+        "import sys; from segdeploy.train import objective as balance, loader, recipe, trainer as training; import cv2, numpy as np; cv2.setNumThreads(4)\n"
         "if __name__ == '__main__':\n"
         "    cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (999, 999))\n"
-        "    from segdeploy.datasets.streets import Streets\n"
+        "    from segdeploy.datasets.synthetic.dataset import Streets\n"
         "    recipe = recipe.Recipe(imgsz=(24, 32), batch=2, workers=1)\n"
         "    batches = loader.Loader(Streets(split='train', count=2, height=24, width=32), recipe, cuda=False).epoch(0)\n"
         "    print(sum(len(batch.images) for batch in batches))\n"
@@ -163,6 +169,8 @@ def test_workers_start_though_opencv_has_threads(tmp_path: Path) -> None:
     script = tmp_path / "main.py"
     script.write_text(code)
 
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120
+    )
 
     assert done.stdout.strip() == "2", done.stderr

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from segdeploy.errors import SegdeployError
-from segdeploy.models import Deployed
+from segdeploy.models.deployed import Deployed
+from segdeploy.train.augmentation import Tint
+from segdeploy.train.distributed import ALONE
 from segdeploy.train.loader import Batch
 from segdeploy.train.loop import Loop, make_optimizer
-from segdeploy.train.loss_terms import LOSSES
-from segdeploy.train.processes import ALONE
-from segdeploy.train.recipe import Recipe
-from segdeploy.train.settling import settle
-from segdeploy.train.tint import Tint
+from segdeploy.train.recipe import LOSSES, Recipe
+from segdeploy.train.run_setup import settle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -47,7 +46,12 @@ def batches(count: int, *, label: int | None = None) -> Iterator[Batch]:
 
 def make_loop(recipe: Recipe, *, steps: int) -> Loop:
     torch.manual_seed(0)
-    return Loop(Deployed(Dot(), recipe.mean, recipe.std), replace(recipe, epochs=1), torch.device("cpu"), steps=steps)
+    return Loop(
+        Deployed(Dot(), recipe.mean, recipe.std),
+        replace(recipe, epochs=1),
+        torch.device("cpu"),
+        steps=steps,
+    )
 
 
 def learn(loop: Loop, pictures: Iterator[Batch]) -> float:
@@ -87,7 +91,10 @@ def test_a_loss_that_is_no_number_stops_the_run() -> None:
     with torch.no_grad():
         loop.network.network.get_parameter("convolution.weight").fill_(torch.nan)
 
-    with pytest.raises(SegdeployError, match=r"nan in step 1, with the pictures one.png, two.png; .* lower --lr \(it is 0.25\)"):
+    with pytest.raises(
+        SegdeployError,
+        match=r"nan in step 1, with the pictures one.png, two.png; .* lower --lr \(it is 0.25\)",
+    ):
         learn(loop, batches(1))
 
 
@@ -99,7 +106,9 @@ def test_clipping_bounds_a_step_of_sgd() -> None:
 
     learn(loop, batches(1))
 
-    moved = torch.cat([(now - old).flatten() for now, old in zip(loop.network.parameters(), before, strict=True)])
+    moved = torch.cat(
+        [(now - old).flatten() for now, old in zip(loop.network.parameters(), before, strict=True)]
+    )
     assert moved.norm().item() == pytest.approx(0.001, rel=1e-3)
 
 
@@ -107,7 +116,10 @@ def test_only_weights_decay() -> None:
     """Norms and biases keep their values, as usual recipes have it."""
     groups = make_optimizer(Dot(), Recipe(weight_decay=0.3)).param_groups
 
-    assert [(group["weight_decay"], len(group["params"])) for group in groups] == [(0.3, 1), (0.0, 3)]
+    assert [(group["weight_decay"], len(group["params"])) for group in groups] == [
+        (0.3, 1),
+        (0.0, 3),
+    ]
 
 
 @pytest.mark.gpu
@@ -117,7 +129,12 @@ def test_half_precision_learns_on_a_device() -> None:
         pytest.skip("no CUDA device")
     torch.manual_seed(0)
     recipe = Recipe(lr=0.05)
-    loop = Loop(Deployed(Dot(), recipe.mean, recipe.std), replace(recipe, epochs=1), torch.device("cuda"), steps=40)
+    loop = Loop(
+        Deployed(Dot(), recipe.mean, recipe.std),
+        replace(recipe, epochs=1),
+        torch.device("cuda"),
+        steps=40,
+    )
 
     first = learn(loop, batches(20))
     loop.close_epoch()
@@ -136,7 +153,9 @@ def test_accumulated_batches_are_one_step_of_their_mean() -> None:
     for accumulate, pictures in ((2, [one, two, three]), (1, [joint, three])):
         torch.manual_seed(0)
         network = Deployed(nn.Conv2d(3, 2, 1), recipe.mean, recipe.std)
-        loop = Loop(network, replace(recipe, accumulate=accumulate, epochs=1), torch.device("cpu"), steps=2)
+        loop = Loop(
+            network, replace(recipe, accumulate=accumulate, epochs=1), torch.device("cpu"), steps=2
+        )
         learn(loop, iter(pictures))
         assert (loop.step, loop.done) == (2, 2)
         weights.append(network.network.weight.detach())
@@ -167,7 +186,9 @@ def test_device_learns_in_every_way(changes: dict[str, bool]) -> None:
     recipe = replace(Recipe(lr=0.05, epochs=1, loss="ce+dice+lovasz+ohem+focal"), **changes)
     settle(recipe, torch.device("cuda"), ALONE)
     loop = Loop(Deployed(Dot(), recipe.mean, recipe.std), recipe, torch.device("cuda"), steps=40)
-    tints = torch.tensor([Tint(brightness=1.1, hue=0.05, blur=0.5).numbers()] * 2, dtype=torch.float64)
+    tints = torch.tensor(
+        [Tint(brightness=1.1, hue=0.05, blur=0.5).numbers()] * 2, dtype=torch.float64
+    )
 
     try:
         first = learn(loop, (batch._replace(tints=tints) for batch in batches(20)))

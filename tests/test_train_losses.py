@@ -5,10 +5,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
-from segdeploy.train.loss_terms import LOSSES
-from segdeploy.train.losses import cross_entropy, dice, focal, ohem
-from segdeploy.train.lovasz import lovasz
+from segdeploy.train.losses import cross_entropy, dice, focal, lovasz, ohem
 from segdeploy.train.objective import Objective
+from segdeploy.train.recipe import LOSSES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -20,7 +19,9 @@ def test_cross_entropy_counts_labelled_pixels_only() -> None:
 
     loss = cross_entropy(logits, masks)
 
-    expected = (torch.log(1 + torch.exp(torch.tensor(-2.0))) + torch.log(1 + torch.exp(torch.tensor(2.0)))) / 2
+    expected = (
+        torch.log(1 + torch.exp(torch.tensor(-2.0))) + torch.log(1 + torch.exp(torch.tensor(2.0)))
+    ) / 2
     torch.testing.assert_close(loss, expected)
 
 
@@ -112,7 +113,9 @@ def test_ohem_keeps_a_sixteenth_where_all_are_easy() -> None:
     margins = torch.full((1, 4, 8), 20.0)
     margins[0, 1, 1], margins[0, 2, 2] = 2.0, 3.0
     logits = torch.stack([margins, torch.zeros_like(margins)], dim=1)
-    expected = (torch.log1p(torch.exp(torch.tensor(-2.0))) + torch.log1p(torch.exp(torch.tensor(-3.0)))) / 2
+    expected = (
+        torch.log1p(torch.exp(torch.tensor(-2.0))) + torch.log1p(torch.exp(torch.tensor(-3.0)))
+    ) / 2
 
     loss = ohem(logits, torch.zeros(1, 4, 8, dtype=torch.uint8))
 
@@ -126,7 +129,9 @@ def test_ohem_never_takes_what_is_not_labelled() -> None:
     logits = torch.zeros(1, 2, 4, 8)
     logits[0, 1, 3, 3] = 5.0
 
-    assert ohem(logits, masks).item() == pytest.approx(torch.log1p(torch.exp(torch.tensor(-5.0))).item(), rel=1e-4)
+    assert ohem(logits, masks).item() == pytest.approx(
+        torch.log1p(torch.exp(torch.tensor(-5.0))).item(), rel=1e-4
+    )
 
 
 def test_ohem_weighs_hard_pixels_by_their_class() -> None:
@@ -150,7 +155,13 @@ def test_focal_of_two_classes_is_torchvisions() -> None:
     logits, masks = answers(classes=2)
     labelled = masks != 255
 
-    expected = sigmoid_focal_loss((logits[:, 1] - logits[:, 0])[labelled], masks[labelled].float(), alpha=-1, gamma=2, reduction="mean")
+    expected = sigmoid_focal_loss(
+        (logits[:, 1] - logits[:, 0])[labelled],
+        masks[labelled].float(),
+        alpha=-1,
+        gamma=2,
+        reduction="mean",
+    )
 
     torch.testing.assert_close(focal(logits, masks), expected)
 
@@ -172,8 +183,13 @@ def test_dice_and_lovasz_are_those_of_segmentation_models_pytorch() -> None:
     logits, masks = answers(classes=4)
     whole, labelled = answers(classes=4, unlabelled=False)
 
-    torch.testing.assert_close(lovasz(logits, masks), library.LovaszLoss("multiclass", ignore_index=255)(logits, masks.long()))
-    torch.testing.assert_close(dice(whole, labelled), library.DiceLoss("multiclass")(whole, labelled.long()))
+    torch.testing.assert_close(
+        lovasz(logits, masks),
+        library.LovaszLoss("multiclass", ignore_index=255)(logits, masks.long()),
+    )
+    torch.testing.assert_close(
+        dice(whole, labelled), library.DiceLoss("multiclass")(whole, labelled.long())
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -207,4 +223,6 @@ def test_gradient_is_that_of_finite_differences(name: str) -> None:
     ahead, behind = (objective(logits + step * direction, masks).item() for step in (1e-3, -1e-3))
 
     assert leaf.grad is not None
-    assert (leaf.grad * direction).sum().item() == pytest.approx((ahead - behind) / 2e-3, rel=0.02, abs=2e-3)
+    assert (leaf.grad * direction).sum().item() == pytest.approx(
+        (ahead - behind) / 2e-3, rel=0.02, abs=2e-3
+    )

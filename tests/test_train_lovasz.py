@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from segdeploy.train.lovasz import jaccard_steps, lovasz
+from segdeploy.train.losses import jaccard_steps, lovasz
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from segdeploy.errors import ConfigError
-from segdeploy.train.loss_terms import read_terms
 from segdeploy.train.objective import Objective
+from segdeploy.train.recipe import read_terms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -16,8 +16,15 @@ LOG_2 = 0.6931472
 def test_terms_are_read_with_their_weights() -> None:
     """As people write them."""
     assert read_terms("ce") == ((1.0, "ce"),)
-    assert read_terms("0.5*ohem + lovasz+2 * dice") == ((0.5, "ohem"), (1.0, "lovasz"), (2.0, "dice"))
-    with pytest.raises(ConfigError, match=r"loss is 'ce\+bce'; it must be one of ce, ohem, focal, dice, lovasz, or a sum"):
+    assert read_terms("0.5*ohem + lovasz+2 * dice") == (
+        (0.5, "ohem"),
+        (1.0, "lovasz"),
+        (2.0, "dice"),
+    )
+    with pytest.raises(
+        ConfigError,
+        match=r"loss is 'ce\+bce'; it must be one of ce, ohem, focal, dice, lovasz, or a sum",
+    ):
         read_terms("ce+bce")
 
 
@@ -34,12 +41,16 @@ def test_auxiliary_heads_weigh_less() -> None:
     wrong[:, 1] = torch.log(torch.tensor(3.0))
     heads = (torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 2, 2), wrong)
 
-    assert Objective("ce", aux_weight=0.4)(heads, MASKS).item() == pytest.approx(LOG_2 + 0.4 * 3 * LOG_2)
+    assert Objective("ce", aux_weight=0.4)(heads, MASKS).item() == pytest.approx(
+        LOG_2 + 0.4 * 3 * LOG_2
+    )
     assert Objective("ce", aux_weight=0.4)(heads[:1], MASKS).item() == pytest.approx(LOG_2)
 
 
 def test_half_precision_answers_are_judged_in_single() -> None:
     """Sums over millions of pixels need it."""
-    loss = Objective("ce+dice+lovasz+focal+ohem", aux_weight=0.4)(torch.zeros(1, 2, 4, 4, dtype=torch.bfloat16), MASKS)
+    loss = Objective("ce+dice+lovasz+focal+ohem", aux_weight=0.4)(
+        torch.zeros(1, 2, 4, 4, dtype=torch.bfloat16), MASKS
+    )
 
     assert loss.dtype == torch.float32

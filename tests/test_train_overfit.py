@@ -4,11 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from segdeploy import datasets
-from segdeploy.models import build
-from segdeploy.train.birth import make_card
-from segdeploy.train.overfit import First, unchanged
+from segdeploy.models.registry import build
+from segdeploy.train.data import First, open_both, unchanged
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.splits import open_both
+from segdeploy.train.run_setup import make_card
 
 
 def test_both_splits_are_the_first_pictures_of_the_training_split(tiny_camvid: Path) -> None:
@@ -38,7 +37,9 @@ def test_final_weights_learn_from_both_splits(tiny_camvid: Path) -> None:
     assert list(val.names) == list(second.names)
     card = make_card(recipe, build("unet", 11, width=4, depth=1), train, val)
     assert card.training is not None
-    assert card.training.split == "all pictures are learned from, also those that it is validated with"
+    assert (
+        card.training.split == "all pictures are learned from, also those that it is validated with"
+    )
 
 
 def test_no_more_than_there_are(tiny_camvid: Path) -> None:
@@ -48,6 +49,10 @@ def test_no_more_than_there_are(tiny_camvid: Path) -> None:
 
 def test_pictures_are_shown_as_they_are() -> None:
     """Whatever the recipe does to them otherwise; all else stays."""
-    recipe = Recipe(scale=(0.5, 2.0), max_share=0.75, flip=0.5, color=0.3, hue=0.1, blur=0.5, lr=0.5)
+    recipe = Recipe(
+        scale=(0.5, 2.0), max_share=0.75, flip=0.5, color=0.3, hue=0.1, blur=0.5, lr=0.5
+    )
 
-    assert unchanged(recipe) == replace(recipe, scale=(1.0, 1.0), max_share=1.0, flip=0.0, color=0.0, hue=0.0, blur=0.0)
+    assert unchanged(recipe) == replace(
+        recipe, scale=(1.0, 1.0), max_share=1.0, flip=0.0, color=0.0, hue=0.0, blur=0.0
+    )

@@ -3,7 +3,7 @@
 import pytest
 
 from segdeploy.errors import ConfigError
-from segdeploy.train.overrides import with_overrides
+from segdeploy.train.recipe import with_overrides
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from segdeploy import datasets
-from segdeploy.contact_sheet import GAP, LINE
 from segdeploy.errors import ConfigError
-from segdeploy.train.augment import augment
-from segdeploy.train.preview import epochs, preview, spread
+from segdeploy.train.augmentation import augment
+from segdeploy.train.preview import GAP, LINE, epochs, preview, spread
 from segdeploy.train.recipe import Recipe
 
 
@@ -17,7 +16,9 @@ def test_draws_a_sheet(tiny_camvid, tmp_path):
     """Twelve pictures of 24x32, four in a row."""
     output = tmp_path / "sheet.png"
 
-    result = CliRunner().invoke(preview, [str(tiny_camvid), "--width", "64", "--output", str(output)])
+    result = CliRunner().invoke(
+        preview, [str(tiny_camvid), "--width", "64", "--output", str(output)]
+    )
 
     assert result.exit_code == 0, result.output
     height, width, _ = cv2.imread(str(output)).shape
@@ -33,7 +34,9 @@ def test_draws_what_the_first_epochs_see(tiny_camvid, tmp_path):
 
     original, _, second = epochs(samples, 7, recipe, 2)
 
-    image, mask = augment(samples[7].image, samples[7].mask, recipe, np.random.default_rng((5, 1, 7)))
+    image, mask = augment(
+        samples[7].image, samples[7].mask, recipe, np.random.default_rng((5, 1, 7))
+    )
     assert np.array_equal(original.image, samples[7].image)
     assert np.array_equal(second.image, image)
     assert np.array_equal(second.mask, mask)
@@ -43,7 +46,19 @@ def test_augmented_rows_begin_with_the_picture(tiny_camvid, tmp_path):
     """Six pictures in rows of three: two originals, each with two epochs."""
     output = tmp_path / "sheet.png"
 
-    result = CliRunner().invoke(preview, [str(tiny_camvid), "--augmented", "--count", "6", "--columns", "3", "--output", str(output)])
+    result = CliRunner().invoke(
+        preview,
+        [
+            str(tiny_camvid),
+            "--augmented",
+            "--count",
+            "6",
+            "--columns",
+            "3",
+            "--output",
+            str(output),
+        ],
+    )
 
     assert result.exit_code == 0, result.output
     assert "6 pictures" in result.stderr
@@ -57,7 +72,9 @@ def test_an_unknown_split_is_told(tiny_camvid):
     assert "train, val" in str(result.exception)
 
 
-@pytest.mark.parametrize(("count", "indices"), [(3, [0, 4, 8]), (12, list(range(12))), (99, list(range(12)))])
+@pytest.mark.parametrize(
+    ("count", "indices"), [(3, [0, 4, 8]), (12, list(range(12))), (99, list(range(12)))]
+)
 def test_pictures_are_taken_evenly(tiny_camvid, count, indices):
     """The first pictures of a drive are all alike."""
     assert spread(datasets.load("camvid", tiny_camvid, "train"), count) == indices

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from segdeploy.errors import DeviceError
-from segdeploy.train.processes import ALONE, Processes, joined
+from segdeploy.train.distributed import ALONE, Processes, joined
 
 # A network without batch statistics, which gloo does not share, so that the same pictures in a step give the same gradient however
 # they are divided. Trains whole, then interrupted in one process in the middle of an epoch, and on from there.
@@ -22,12 +22,12 @@ from pathlib import Path
 
 from torch import nn
 
-from segdeploy.checkpoint import load_checkpoint
+from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.errors import InterruptedRun
 from segdeploy.models import register
-from segdeploy.train.processes import joined
+from segdeploy.train.distributed import joined
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.training import Run
+from segdeploy.train.trainer import Run
 
 
 @register("plain")
@@ -63,7 +63,9 @@ with joined() as processes:
 
 
 @pytest.mark.slow
-def test_two_processes_score_as_one_does_and_go_on_exactly(tiny_camvid: Path, tmp_path: Path) -> None:
+def test_two_processes_score_as_one_does_and_go_on_exactly(
+    tiny_camvid: Path, tmp_path: Path
+) -> None:
     """The same batches give the same weights but for rounding; three pictures to validate are counted once each by two processes.
 
     A signal that reaches one of them stops both at the same step, and what goes on from there ends with the same bits.
@@ -96,7 +98,10 @@ def test_two_processes_score_as_one_does_and_go_on_exactly(tiny_camvid: Path, tm
     found = json.loads((folder / "found.json").read_text())
     assert "after 3 epochs and 1 steps" in found["told"]
     assert found["written"] == ["parts", "whole"]
-    alone, whole, parts = (torch.load(folder / name / "last.pt", weights_only=True) for name in ("alone", "whole", "parts"))
+    alone, whole, parts = (
+        torch.load(folder / name / "last.pt", weights_only=True)
+        for name in ("alone", "whole", "parts")
+    )
     for key, value in alone["weights"].items():
         torch.testing.assert_close(whole["weights"][key], value, atol=1e-5, rtol=1e-4)
         assert torch.equal(whole["weights"][key], parts["weights"][key])

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from segdeploy.cli import main
-from segdeploy.train.reading import BARE, measure
+from segdeploy.cli.main import main
+from segdeploy.train.loading_speed import BARE, measure
 
 quick = operator.neg
 slow = partial(sum, range(20_000))

@@ -15,7 +15,13 @@ from segdeploy.train.recipe import Recipe, read_recipe
 
 def test_what_is_written_is_read_again() -> None:
     """recipe.toml of a run makes the same run."""
-    recipe = Recipe(arguments={"width": 8, "note": 'a "b" \\ ü'}, imgsz=(180, 240), lr=1e-05, data="/a b", amp=False)
+    recipe = Recipe(
+        arguments={"width": 8, "note": 'a "b" \\ ü'},
+        imgsz=(180, 240),
+        lr=1e-05,
+        data="/a b",
+        amp=False,
+    )
 
     again = Recipe.from_dict(tomllib.loads(recipe.to_toml()), source="recipe.toml")
 
@@ -123,13 +129,21 @@ def test_missing_and_damaged_recipes_are_told(tmp_path: Path) -> None:
 
 
 BOX = sorted(
-    entry.name.removesuffix(".toml") for entry in resources.files("segdeploy.train.recipes").iterdir() if entry.name.endswith(".toml")
+    entry.name.removesuffix(".toml")
+    for entry in resources.files("segdeploy.train.recipes").iterdir()
+    if entry.name.endswith(".toml")
 )
 
 
 def test_box_holds_the_networks_and_data_sets_of_the_documentation() -> None:
     """docs/training.md names them."""
-    assert {"unet-carvana", "unet-cityscapes", "unet-camvid", "deeplabv3plus-cityscapes", "deeplabv3plus-carvana"} <= set(BOX)
+    assert {
+        "unet-carvana",
+        "unet-cityscapes",
+        "unet-camvid",
+        "deeplabv3plus-cityscapes",
+        "deeplabv3plus-carvana",
+    } <= set(BOX)
     assert {"realtime-cityscapes", "deeplabv3plus-ade20k"} <= set(BOX)
     assert {"realtime-camvid", "sanity", "streets-demo"} <= set(BOX)
 

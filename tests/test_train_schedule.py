@@ -3,13 +3,17 @@
 import pytest
 import torch
 
-from segdeploy.train.schedule import SCHEDULES, rate_at
+from segdeploy.train.optimization import rate_at
+from segdeploy.train.recipe import SCHEDULES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def rates(schedule: str, *, steps: int = 10, warmup: float = 0.2) -> list[float]:
-    return [rate_at(step, steps=steps, rate=3.0, warmup=warmup, schedule=schedule) for step in range(steps)]
+    return [
+        rate_at(step, steps=steps, rate=3.0, warmup=warmup, schedule=schedule)
+        for step in range(steps)
+    ]
 
 
 def test_rises_straight_then_falls_to_nearly_nothing() -> None:
@@ -36,7 +40,9 @@ def test_one_cycle_is_pytorchs() -> None:
     """20 steps of which 6 rise; PyTorch counts its share so that the top is the step before."""
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
-    library = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3.0, total_steps=20, pct_start=0.35, cycle_momentum=False)
+    library = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 3.0, total_steps=20, pct_start=0.35, cycle_momentum=False
+    )
     expected = []
     for _ in range(20):
         expected.append(library.get_last_lr()[0])

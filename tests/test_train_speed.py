@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from segdeploy.datasets import layout
+from segdeploy.datasets.registry import layout
 from segdeploy.errors import DataError
-from segdeploy.train.pace import bare_steps, whole_loop
-from segdeploy.train.plain_loop import Pictures, plain_loop
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.speed import LIMIT, OURS, PLAIN, Pace, measure, ratios, speed
+from segdeploy.train.throughput import LIMIT, OURS, PLAIN, Pace, measure, ratios, speed
+from segdeploy.train.throughput_loops import Pictures, bare_steps, plain_loop, whole_loop
 
 
 @pytest.fixture
@@ -35,7 +34,13 @@ def test_ways_take_turns_in_processes_of_their_own() -> None:
     """Whatever a way leaves behind, threads and memory, is gone before the next. Ways that import nothing: a recipe is not 1."""
     order: list[str] = []
 
-    paces = measure(Recipe(), {"one": operator.is_not, "two": operator.is_}, steps=1, rounds=2, on_step=order.append)
+    paces = measure(
+        Recipe(),
+        {"one": operator.is_not, "two": operator.is_},
+        steps=1,
+        rounds=2,
+        on_step=order.append,
+    )
 
     assert order == ["one", "two", "one", "two"]
     assert paces == {"one": Pace(rate=1, rounds=(1, 1)), "two": Pace(rate=0, rounds=(0, 0))}
@@ -43,7 +48,10 @@ def test_ways_take_turns_in_processes_of_their_own() -> None:
 
 def test_ratios_are_those_of_the_medians() -> None:
     """9 of 10, and 3 times 3."""
-    paces = {name: Pace(rate=rate, rounds=(rate,)) for name, rate in ((LIMIT, 10.0), (OURS, 9.0), (PLAIN, 3.0))}
+    paces = {
+        name: Pace(rate=rate, rounds=(rate,))
+        for name, rate in ((LIMIT, 10.0), (OURS, 9.0), (PLAIN, 3.0))
+    }
 
     assert ratios(paces) == {LIMIT: 0.9, PLAIN: 3.0}
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from segdeploy.train.augmentation import Tint, apply_tint, apply_tint_to_rgb, draw_tint, turn
+from segdeploy.train.augmentation_gpu import tint_all
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.tint import Tint, apply_tint, apply_tint_to_rgb, draw_tint, turn
-from segdeploy.train.tinting import tint_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -21,7 +21,9 @@ def picture(*, height: int = 20, width: int = 30) -> np.ndarray:
 def on_device(image: np.ndarray, tint: Tint) -> np.ndarray:
     """The same change as a device makes it, blue-green-red again."""
     batch = torch.from_numpy(image[None, :, :, ::-1].copy())
-    return tint_all(batch, torch.tensor([tint.numbers()], dtype=torch.float64))[0].numpy()[:, :, ::-1]
+    return tint_all(batch, torch.tensor([tint.numbers()], dtype=torch.float64))[0].numpy()[
+        :, :, ::-1
+    ]
 
 
 def test_what_is_switched_off_changes_nothing() -> None:
@@ -60,7 +62,14 @@ def test_each_number_does_what_it_says(tint: Tint, expected: tuple[int, int, int
     assert tuple(apply_tint(image, tint)[0, 0].tolist()) == expected
 
 
-@pytest.mark.parametrize("tint", [Tint(), Tint(blue=1.2, red=0.7, contrast=0.8, saturation=0.6, hue=0.1), Tint(green=0.9, blur=1.0)])
+@pytest.mark.parametrize(
+    "tint",
+    [
+        Tint(),
+        Tint(blue=1.2, red=0.7, contrast=0.8, saturation=0.6, hue=0.1),
+        Tint(green=0.9, blur=1.0),
+    ],
+)
 def test_the_order_of_colors_is_turned_by_the_same_matrix(tint: Tint) -> None:
     """A worker saves a pass over the picture; the colors are those that a preview shows, but for halves that OpenCV rounds either way."""
     turned = apply_tint_to_rgb(picture(), tint).astype(int)
@@ -68,7 +77,16 @@ def test_the_order_of_colors_is_turned_by_the_same_matrix(tint: Tint) -> None:
     assert np.abs(turned - apply_tint(picture(), tint)[:, :, ::-1]).max() <= 1
 
 
-@pytest.mark.parametrize("tint", [Tint(brightness=1.2), Tint(blue=1.1, red=0.9), Tint(saturation=0.7), Tint(blur=1.2), Tint(contrast=0.8)])
+@pytest.mark.parametrize(
+    "tint",
+    [
+        Tint(brightness=1.2),
+        Tint(blue=1.1, red=0.9),
+        Tint(saturation=0.7),
+        Tint(blur=1.2),
+        Tint(contrast=0.8),
+    ],
+)
 def test_device_and_processor_make_nearly_the_same_of_it(tint: Tint) -> None:
     """Two libraries; the mean that contrast leaves alone is of grey in the one and of all channels in the other."""
     image = np.repeat(picture()[:, :, :1], 3, axis=2) if tint.contrast != 1 else picture()
@@ -79,7 +97,9 @@ def test_device_and_processor_make_nearly_the_same_of_it(tint: Tint) -> None:
 def test_device_changes_each_picture_by_its_own_tint() -> None:
     """The second picture of a batch is left alone, whatever happens to the first."""
     images = torch.from_numpy(np.stack([picture(), picture()]))
-    tints = torch.tensor([Tint(brightness=0.5, hue=0.3, blur=1.0).numbers(), Tint().numbers()], dtype=torch.float64)
+    tints = torch.tensor(
+        [Tint(brightness=0.5, hue=0.3, blur=1.0).numbers(), Tint().numbers()], dtype=torch.float64
+    )
 
     changed = tint_all(images, tints)
 
@@ -94,7 +114,11 @@ def test_amounts_stay_within_the_recipe() -> None:
     random = np.random.default_rng(0)
     tints = [draw_tint(Recipe(color=0.3, hue=0.1, blur=0.25), random) for _ in range(400)]
 
-    assert all(0.7 <= value <= 1.3 for tint in tints for value in (tint.brightness, tint.contrast, tint.saturation))
+    assert all(
+        0.7 <= value <= 1.3
+        for tint in tints
+        for value in (tint.brightness, tint.contrast, tint.saturation)
+    )
     assert all(0.9 <= value <= 1.1 for tint in tints for value in (tint.blue, tint.green, tint.red))
     assert min(tint.hue for tint in tints) < -0.08
     assert max(tint.hue for tint in tints) < 0.1

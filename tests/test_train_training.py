@@ -13,13 +13,13 @@ import torch
 
 from segdeploy import datasets
 from segdeploy.backends.loading import load_backend
-from segdeploy.checkpoint import load_checkpoint
 from segdeploy.errors import ConfigError, DataError, DeviceError, InterruptedRun, ModelError
-from segdeploy.evaluation import evaluate
-from segdeploy.predictor import Predictor
+from segdeploy.inference.evaluation import evaluate
+from segdeploy.inference.predictor import Predictor
+from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.train.history import Epoch
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.training import Run
+from segdeploy.train.trainer import Run
 
 
 @pytest.fixture
@@ -98,7 +98,11 @@ def test_score_in_the_card_is_what_the_file_scores(recipe: Recipe, tmp_path: Pat
     Run(recipe).fit(tmp_path, report=ignore)
 
     backend = load_backend(tmp_path / "best.pt", device="cpu")
-    scores = evaluate(Predictor(backend), datasets.load("camvid", Path(recipe.data), "val"), on_step=lambda _: None)
+    scores = evaluate(
+        Predictor(backend),
+        datasets.load("camvid", Path(recipe.data), "val"),
+        on_step=lambda _: None,
+    )
 
     assert backend.card.scores is not None
     assert scores.miou == pytest.approx(backend.card.scores.miou, abs=1e-6)
@@ -108,9 +112,15 @@ def test_score_in_the_card_is_what_the_file_scores(recipe: Recipe, tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"ema": 0.9, "schedule": "cosine", "accumulate": 2, "batch": 3}, {"optimizer": "sgd", "loss": "0.5*ohem+lovasz", "val_every": 3}],
+    [
+        {},
+        {"ema": 0.9, "schedule": "cosine", "accumulate": 2, "batch": 3},
+        {"optimizer": "sgd", "loss": "0.5*ohem+lovasz", "val_every": 3},
+    ],
 )
-def test_resumed_run_ends_with_the_same_weights(recipe: Recipe, tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_resumed_run_ends_with_the_same_weights(
+    recipe: Recipe, tmp_path: Path, changes: dict[str, Any]
+) -> None:
     """Two epochs and one step, an interruption, and the rest are bit for bit four epochs."""
     recipe = replace(recipe, **changes)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -118,7 +128,10 @@ def test_resumed_run_ends_with_the_same_weights(recipe: Recipe, tmp_path: Path, 
     parts.mkdir()
 
     Run(recipe).fit(whole, report=ignore)
-    with pytest.raises(InterruptedRun, match=r"after 2 epochs and 1 steps; go on with: segdeploy train --resume .*last\.pt"):
+    with pytest.raises(
+        InterruptedRun,
+        match=r"after 2 epochs and 1 steps; go on with: segdeploy train --resume .*last\.pt",
+    ):
         Run(recipe).fit(parts, report=stop_after(2))
     torch.manual_seed(123)
     Run(recipe, load_checkpoint(parts / "last.pt")).fit(parts, report=ignore)
@@ -127,7 +140,10 @@ def test_resumed_run_ends_with_the_same_weights(recipe: Recipe, tmp_path: Path, 
         one, other = load_checkpoint(whole / name), load_checkpoint(parts / name)
         assert all(torch.equal(one.weights[key], other.weights[key]) for key in one.weights)
         assert one.card.scores == other.card.scores
-    rows = [[line.split(",")[1:4] for line in (folder / "results.csv").read_text().splitlines()] for folder in (whole, parts)]
+    rows = [
+        [line.split(",")[1:4] for line in (folder / "results.csv").read_text().splitlines()]
+        for folder in (whole, parts)
+    ]
     assert len(rows[0]) == 5
     assert rows[0] == rows[1]
 
@@ -172,7 +188,10 @@ def test_what_cannot_go_on_is_told(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ended after 4 epochs"):
         Run(recipe, last)
     with pytest.raises(DataError, match="other pictures"):
-        Run(recipe, replace(last, card=replace(last.card, training=replace(training, data_hash="0"))))
+        Run(
+            recipe,
+            replace(last, card=replace(last.card, training=replace(training, data_hash="0"))),
+        )
     with pytest.raises(ModelError, match="state does not fit"):
         Run(recipe, replace(last, state={"loop": {}}))
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from segdeploy.train.interruption import Halt, Stop
-from segdeploy.train.processes import ALONE
-from segdeploy.train.watch import KEPT_EVERY, Watch
+from segdeploy.system.signals import Halt, StopRequest
+from segdeploy.train.distributed import ALONE
+from segdeploy.train.trainer import KEPT_EVERY, Watch
 
 
 class Clock:
@@ -19,7 +19,7 @@ class Clock:
 def test_keeps_after_its_time_and_counts_anew() -> None:
     """A step after ten minutes, none after eleven, one after twenty."""
     clock, kept = Clock(), []
-    watch = Watch(Stop(), lambda: kept.append(clock.now), ALONE, clock=clock)
+    watch = Watch(StopRequest(), lambda: kept.append(clock.now), ALONE, clock=clock)
 
     for clock.now in (KEPT_EVERY - 1, KEPT_EVERY, KEPT_EVERY + 60, 2 * KEPT_EVERY):
         watch.look()
@@ -29,11 +29,11 @@ def test_keeps_after_its_time_and_counts_anew() -> None:
 
 def test_keeps_before_it_ends() -> None:
     """Whoever asks for the end loses nothing."""
-    stop, kept = Stop(), []
+    stop, kept = StopRequest(), []
     watch = Watch(stop, lambda: kept.append(True), ALONE, clock=Clock())
 
     watch.look()
-    stop.ask(15, None)
+    stop.on_signal(15, None)
     with pytest.raises(Halt):
         watch.look()
 
@@ -42,8 +42,8 @@ def test_keeps_before_it_ends() -> None:
 
 def test_second_signal_waits_for_nothing() -> None:
     """As Ctrl-C does everywhere else."""
-    stop = Stop()
-    stop.ask(2, None)
+    stop = StopRequest()
+    stop.on_signal(2, None)
 
     with pytest.raises(KeyboardInterrupt):
-        stop.ask(2, None)
+        stop.on_signal(2, None)

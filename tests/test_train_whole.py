@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from segdeploy.cli import main
+from segdeploy.cli.main import main
 
 SMALL = [
     "--imgsz",
@@ -47,7 +47,9 @@ def cars(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_one_class_and_background_are_learned_and_exported(cars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_class_and_background_are_learned_and_exported(
+    cars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two channels, losses of any kind, and an ONNX file that scores in its proof what the training printed."""
     monkeypatch.chdir(tmp_path)
 
@@ -63,16 +65,35 @@ def test_one_class_and_background_are_learned_and_exported(cars: Path, tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("least", [0, 1], ids=["before the first step", "later"])
-def test_killed_run_ends_with_the_same_weights(tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int) -> None:
+def test_killed_run_ends_with_the_same_weights(
+    tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int
+) -> None:
     """SIGKILL at any moment leaves a whole last.pt, from which the run goes on to the bits of one that was left alone."""
     monkeypatch.chdir(tmp_path)
-    order = ["train", "--dataset", "camvid", "--data", str(tiny_camvid), "--epochs", "40", "--batch", "4", "--ema", "0.9", *SMALL]
+    order = [
+        "train",
+        "--dataset",
+        "camvid",
+        "--data",
+        str(tiny_camvid),
+        "--epochs",
+        "40",
+        "--batch",
+        "4",
+        "--ema",
+        "0.9",
+        *SMALL,
+    ]
     last = Path("runs/train/killed/last.pt")
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "segdeploy", *order, "--name", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "segdeploy", *order, "--name", "killed"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    while not last.is_file() or torch.load(last, weights_only=True)["state"]["loop"]["step"] < least:
+    while (
+        not last.is_file() or torch.load(last, weights_only=True)["state"]["loop"]["step"] < least
+    ):
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
@@ -82,6 +103,10 @@ def test_killed_run_ends_with_the_same_weights(tiny_camvid: Path, tmp_path: Path
     main([*order, "--name", "whole"])
 
     assert least <= done < 120
-    killed, whole = (torch.load(f"runs/train/{name}/last.pt", weights_only=True) for name in ("killed", "whole"))
-    assert all(torch.equal(killed["weights"][key], value) for key, value in whole["weights"].items())
+    killed, whole = (
+        torch.load(f"runs/train/{name}/last.pt", weights_only=True) for name in ("killed", "whole")
+    )
+    assert all(
+        torch.equal(killed["weights"][key], value) for key, value in whole["weights"].items()
+    )
     assert killed["state"]["loop"]["step"] == whole["state"]["loop"]["step"] == 120

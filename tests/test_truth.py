@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segdeploy.datasets.layout import Pair
-from segdeploy.datasets.truth import Binary, Colors, Ids, RedChannel, RightHalf, halves, read_left_half, table
+from segdeploy.datasets.index import Pair
+from segdeploy.datasets.mask_formats import (
+    Binary,
+    Colors,
+    Ids,
+    RedChannel,
+    RightHalf,
+    halves,
+    read_left_half,
+    table,
+)
 from segdeploy.errors import DataError
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -38,7 +47,9 @@ def test_foreign_id_is_named_with_its_file(tmp_path: Path) -> None:
     """Whoever has to mend it must know what and where."""
     truth = Ids(table=table({0: 0, 1: 1}))
 
-    with pytest.raises(DataError, match=r"a\.png holds the id 9, which is no class; ids are 0, 1, 255"):
+    with pytest.raises(
+        DataError, match=r"a\.png holds the id 9, which is no class; ids are 0, 1, 255"
+    ):
         truth.read(save(tmp_path / "a.png", [[0, 9]]))
 
 
@@ -55,7 +66,9 @@ def test_red_channel_holds_the_id(tmp_path: Path) -> None:
     """CARLA's other channels number things or are empty."""
     truth = RedChannel(table=table({0: 0, 7: 7}))
 
-    assert truth.read(save(tmp_path / "a.png", [[[7, 1, 2], [0, 7, 9]]], "RGB")).tolist() == [[7, 0]]
+    assert truth.read(save(tmp_path / "a.png", [[[7, 1, 2], [0, 7, 9]]], "RGB")).tolist() == [
+        [7, 0]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -69,13 +82,17 @@ def test_red_channel_holds_the_id(tmp_path: Path) -> None:
         ([[1, 1]], "L", [[1, 1]]),
     ],
 )
-def test_black_and_white_is_two_classes(numbers: list[list[int]], mode: str, wanted: list[list[int]], tmp_path: Path) -> None:
+def test_black_and_white_is_two_classes(
+    numbers: list[list[int]], mode: str, wanted: list[list[int]], tmp_path: Path
+) -> None:
     """Carvana's copies differ in the number for the car and in the kind of file."""
     assert Binary().read(save(tmp_path / "a.png", numbers, mode)).tolist() == wanted
 
 
 @pytest.mark.parametrize(("numbers", "value"), [([[0, 1, 255]], 1), ([[0, 128]], 128)])
-def test_third_number_in_black_and_white_is_named(numbers: list[list[int]], value: int, tmp_path: Path) -> None:
+def test_third_number_in_black_and_white_is_named(
+    numbers: list[list[int]], value: int, tmp_path: Path
+) -> None:
     """A soft edge, as resizing makes it, is no truth."""
     with pytest.raises(DataError, match=f"holds the (id|number) {value}"):
         Binary().read(save(tmp_path / "a.png", numbers))
@@ -85,14 +102,18 @@ def test_exact_colors(tmp_path: Path) -> None:
     """One color off is another color."""
     truth = Colors(table=((RED, 0), (GREEN, 1)))
 
-    assert truth.read(save(tmp_path / "a.png", [[RED, GREEN, (255, 0, 1)]], "RGB")).tolist() == [[0, 1, 255]]
+    assert truth.read(save(tmp_path / "a.png", [[RED, GREEN, (255, 0, 1)]], "RGB")).tolist() == [
+        [0, 1, 255]
+    ]
 
 
 def test_foreign_color_is_named_where_it_must_not_be(tmp_path: Path) -> None:
     """In the user's own masks a color that nobody named is a mistake."""
     truth = Colors(table=((RED, 0),), strict=True)
 
-    with pytest.raises(DataError, match=r"a\.png holds the color \(1, 2, 3\), which is no class's, on 2 pixels"):
+    with pytest.raises(
+        DataError, match=r"a\.png holds the color \(1, 2, 3\), which is no class's, on 2 pixels"
+    ):
         truth.read(save(tmp_path / "a.png", [[RED, (1, 2, 3), (1, 2, 3)]], "RGB"))
 
 
@@ -101,7 +122,13 @@ def test_nearest_color_within_reach() -> None:
     random = np.random.default_rng(0)
     colors = random.integers(0, 256, (12, 3))
     picture = random.integers(0, 256, (50, 50, 3), dtype=np.uint8)
-    truth = Colors(table=tuple(((int(red), int(green), int(blue)), index) for index, (red, green, blue) in enumerate(colors)), reach=60)
+    truth = Colors(
+        table=tuple(
+            ((int(red), int(green), int(blue)), index)
+            for index, (red, green, blue) in enumerate(colors)
+        ),
+        reach=60,
+    )
 
     mask = truth.classify(picture, Path("a.png"))
 

@@ -7,18 +7,30 @@ import av
 import numpy as np
 import pytest
 
-from segdeploy.video.sources import VideoSource
-from segdeploy.video.tones import hlg_to_light, light_to_pq, pq_to_light, roll_off, to_screen
+from segdeploy.video.color import hlg_to_light, light_to_pq, pq_to_light, roll_off, to_screen
+from segdeploy.video.reader import VideoSource
 
 PQ, HLG = 16, 18
 
 
-def write(path: Path, levels: list[tuple[int, int, int]], *, transfer: int = PQ, size: tuple[int, int] = (640, 360)) -> Path:
+def write(
+    path: Path,
+    levels: list[tuple[int, int, int]],
+    *,
+    transfer: int = PQ,
+    size: tuple[int, int] = (640, 360),
+) -> Path:
     """Write frames of one color each, (Y, Cb, Cr) of 10 bits, as HEVC of the primaries of BT.2020."""
     width, height = size
     with av.open(str(path), "w") as output:
         stream = output.add_stream(
-            "libx265", rate=25, options={"crf": "4", "preset": "ultrafast", "x265-params": "log-level=none:pools=1:bframes=0"}
+            "libx265",
+            rate=25,
+            options={
+                "crf": "4",
+                "preset": "ultrafast",
+                "x265-params": "log-level=none:pools=1:bframes=0",
+            },
         )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p10le"
         codec = stream.codec_context
@@ -42,7 +54,10 @@ def grey(signal: float) -> tuple[int, int, int]:
     return round(64 + 876 * signal), 512, 512
 
 
-@pytest.mark.parametrize(("signal", "light"), [(0.0, 0.0), (0.5081, 100.0), (0.5807, 203.0), (0.7518, 1000.0), (1.0, 10000.0)])
+@pytest.mark.parametrize(
+    ("signal", "light"),
+    [(0.0, 0.0), (0.5081, 100.0), (0.5807, 203.0), (0.7518, 1000.0), (1.0, 10000.0)],
+)
 def test_pq_is_the_standards(signal: float, light: float) -> None:
     """The pairs stand in ITU-R BT.2408, table 4 and in SMPTE ST 2084."""
     assert pq_to_light(np.array(signal)) == pytest.approx(light, rel=2e-3, abs=1e-6)
@@ -75,7 +90,9 @@ def test_grey_stays_grey_and_hues_stay() -> None:
     np.testing.assert_allclose(screen[1], ((40 / 203) ** (1 / 2.4), 0, 0), atol=0.06)
 
 
-@pytest.mark.parametrize(("transfer", "signal", "light"), [(PQ, 0.4401, 50.0 * 0.985), (HLG, 0.5, 50.6)])
+@pytest.mark.parametrize(
+    ("transfer", "signal", "light"), [(PQ, 0.4401, 50.0 * 0.985), (HLG, 0.5, 50.6)]
+)
 def test_clip_is_toned_and_told(tmp_path: Path, transfer: int, signal: float, light: float) -> None:
     """Middle tones keep their light: about 50 candelas are (50 / 203) ^ (1 / 2.4) = 0.558 of 255."""
     with VideoSource(write(tmp_path / "clip.mp4", [grey(signal)] * 3, transfer=transfer)) as source:
@@ -86,7 +103,9 @@ def test_clip_is_toned_and_told(tmp_path: Path, transfer: int, signal: float, li
     np.testing.assert_allclose(frames[1].image[100, 100], 255 * (light / 203) ** (1 / 2.4), atol=3)
     name = "PQ" if transfer == PQ else "HLG"
     has = f"{tmp_path / 'clip.mp4'} has high dynamic range ({name}) and 10 bits a channel"
-    assert notes == [f"{has}; it is brought to the 8 bits and the colors of an ordinary screen (BT.709)"]
+    assert notes == [
+        f"{has}; it is brought to the 8 bits and the colors of an ordinary screen (BT.709)"
+    ]
 
 
 def test_wide_red_is_red(tmp_path: Path) -> None:
@@ -112,7 +131,9 @@ def test_ten_bits_are_brought_to_eight(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("height", "matrix"), [(480, 5), (720, 1)])
-def test_colors_that_are_not_told_are_those_of_players(tmp_path: Path, height: int, matrix: int) -> None:
+def test_colors_that_are_not_told_are_those_of_players(
+    tmp_path: Path, height: int, matrix: int
+) -> None:
     """Old television had one matrix (BT.601), high definition has another (BT.709); 10 levels of green lie between them."""
     with av.open(str(tmp_path / "clip.mp4"), "w") as output:
         stream = output.add_stream("libx264", rate=25, options={"crf": "4"})
@@ -135,7 +156,9 @@ def test_frames_of_another_size_are_told(tmp_path: Path) -> None:
     """The toned ones too are brought to the first one's size."""
     for name, size in (("a", (640, 360)), ("b", (320, 240))):
         write(tmp_path / f"{name}.hevc", [grey(0.44)] * 3, size=size)
-    (tmp_path / "both.hevc").write_bytes((tmp_path / "a.hevc").read_bytes() + (tmp_path / "b.hevc").read_bytes())
+    (tmp_path / "both.hevc").write_bytes(
+        (tmp_path / "a.hevc").read_bytes() + (tmp_path / "b.hevc").read_bytes()
+    )
 
     with VideoSource(tmp_path / "both.hevc") as source:
         frames = list(source)
@@ -143,4 +166,7 @@ def test_frames_of_another_size_are_told(tmp_path: Path) -> None:
 
     assert [frame.image.shape for frame in frames] == [(360, 640, 3)] * 6
     np.testing.assert_allclose(frames[5].image[100, 100], frames[0].image[100, 100], atol=1)
-    assert notes[1] == f"3 frames of {tmp_path / 'both.hevc'} have another size than its first, and were brought to that of 640x360"
+    assert (
+        notes[1]
+        == f"3 frames of {tmp_path / 'both.hevc'} have another size than its first, and were brought to that of 640x360"
+    )

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from segdeploy.errors import DataError
-from segdeploy.video.sources import VideoSource
+from segdeploy.video.reader import VideoSource
 
 FRAMES = 30
 
@@ -22,12 +22,18 @@ def write(path: Path, encoder: str) -> bytes:
         stream = output.add_stream(encoder, rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.gop_size = 8
-        sound = output.add_stream("aac" if path.suffix != ".webm" else "libopus", rate=48000, layout="mono")
+        sound = output.add_stream(
+            "aac" if path.suffix != ".webm" else "libopus", rate=48000, layout="mono"
+        )
         for index in range(FRAMES):
-            frame = av.VideoFrame.from_ndarray(random.integers(0, 256, (48, 64, 3), np.uint8), format="bgr24")
+            frame = av.VideoFrame.from_ndarray(
+                random.integers(0, 256, (48, 64, 3), np.uint8), format="bgr24"
+            )
             frame.pts, frame.time_base = index, Fraction(1, 25)
             output.mux(stream.encode(frame))
-            tone = av.AudioFrame.from_ndarray(random.integers(-9000, 9000, (1, 1920), np.int16), format="s16", layout="mono")
+            tone = av.AudioFrame.from_ndarray(
+                random.integers(-9000, 9000, (1, 1920), np.int16), format="s16", layout="mono"
+            )
             tone.sample_rate, tone.pts, tone.time_base = 48000, 1920 * index, Fraction(1, 48000)
             output.mux(sound.encode(tone))
         output.mux(stream.encode(None))
@@ -36,9 +42,13 @@ def write(path: Path, encoder: str) -> bytes:
 
 
 @pytest.fixture(
-    scope="module", params=[("mp4", "libx264"), ("mkv", "libx264"), ("ts", "libx264"), ("webm", "libvpx-vp9")], ids=lambda one: one[0]
+    scope="module",
+    params=[("mp4", "libx264"), ("mkv", "libx264"), ("ts", "libx264"), ("webm", "libvpx-vp9")],
+    ids=lambda one: one[0],
 )
-def clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+def clip(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, bytes]:
     """A whole file of each container, and where a damaged one may be written."""
     ending, encoder = request.param
     path = tmp_path_factory.mktemp("damage") / f"clip.{ending}"
@@ -61,7 +71,9 @@ def read(path: Path, content: bytes) -> tuple[int, int] | None:
     return len(frames), lost
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(share=some.floats(0, 1))
 def test_file_cut_off_anywhere(clip: tuple[Path, bytes], share: float) -> None:
     """A download that broke off, a card that was full."""
@@ -77,8 +89,14 @@ def test_file_cut_off_anywhere(clip: tuple[Path, bytes], share: float) -> None:
         assert found[0] + found[1] <= FRAMES + 1
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(places=some.lists(some.tuples(some.floats(0, 0.999), some.integers(1, 255)), min_size=1, max_size=20))
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    places=some.lists(
+        some.tuples(some.floats(0, 0.999), some.integers(1, 255)), min_size=1, max_size=20
+    )
+)
 def test_bytes_that_are_wrong(clip: tuple[Path, bytes], places: list[tuple[float, int]]) -> None:
     """A bad disk changes bytes anywhere, also in heads and indices."""
     path, content = clip

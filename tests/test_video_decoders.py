@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segdeploy.commands.sourcing import DECODERS
+from segdeploy.cli.run_inputs import DECODERS
 from segdeploy.errors import DataError, DeviceError
-from segdeploy.video.decoders import HARDWARE
-from segdeploy.video.sinks import VideoSink
-from segdeploy.video.sources import VideoSource
+from segdeploy.video.reader import HARDWARE, VideoSource
+from segdeploy.video.writer import VideoSink
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """Ten frames."""
-    with VideoSink(tmp_path / "clip.mp4", width=320, height=240, rate=Fraction(25), threads=1) as sink:
+    with VideoSink(
+        tmp_path / "clip.mp4", width=320, height=240, rate=Fraction(25), threads=1
+    ) as sink:
         for index in range(10):
             sink.write(np.full((240, 320, 3), 20 * index, np.uint8), seconds=index / 25)
     return tmp_path / "clip.mp4"

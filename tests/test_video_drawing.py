@@ -3,8 +3,7 @@
 import numpy as np
 
 from segdeploy.card import LabelClass
-from segdeploy.overlay import Painter
-from segdeploy.video.drawing import COLOR, CUTOUT, MASK, OVERLAY, SIDE, Drawing
+from segdeploy.imaging.overlay import COLOR, CUTOUT, MASK, OVERLAY, SIDE, Drawing, Painter
 
 CLASSES = (LabelClass(name="road", color=(200, 100, 0)), LabelClass(name="car", color=(0, 0, 255)))
 PICTURE = np.full((4, 6, 3), (10, 20, 30), np.uint8)
@@ -16,7 +15,9 @@ def test_the_overlay_is_the_painters() -> None:
     drawn = Drawing(CLASSES, opacity=0.3).draw(PICTURE, ROADS)
 
     assert list(drawn) == [OVERLAY]
-    np.testing.assert_array_equal(drawn[OVERLAY], Painter(CLASSES, opacity=0.3).paint(PICTURE, ROADS))
+    np.testing.assert_array_equal(
+        drawn[OVERLAY], Painter(CLASSES, opacity=0.3).paint(PICTURE, ROADS)
+    )
 
 
 def test_sides_are_the_picture_and_its_overlay() -> None:
@@ -30,14 +31,23 @@ def test_sides_are_the_picture_and_its_overlay() -> None:
 
 def test_only_some_classes_are_kept() -> None:
     """All others count as not labelled; the numbers of those that are kept stay."""
-    assert Drawing(CLASSES, (MASK,), only=[1]).select(ROADS)[0].tolist() == [255, 255, 255, 1, 1, 255]
+    assert Drawing(CLASSES, (MASK,), only=[1]).select(ROADS)[0].tolist() == [
+        255,
+        255,
+        255,
+        1,
+        1,
+        255,
+    ]
     assert Drawing(CLASSES, (MASK,)).select(ROADS) is ROADS
 
 
 def test_a_cutout_is_transparent_or_before_a_background() -> None:
     """By hand: the car is in the fourth and fifth column."""
     lone = Drawing(CLASSES, (CUTOUT,), only=[1])
-    before = Drawing(CLASSES, (CUTOUT,), only=[1], background=np.full((1, 1, 3), (0, 255, 0), np.uint8))
+    before = Drawing(
+        CLASSES, (CUTOUT,), only=[1], background=np.full((1, 1, 3), (0, 255, 0), np.uint8)
+    )
 
     clear, green = (one.draw(PICTURE, one.select(ROADS))[CUTOUT] for one in (lone, before))
 

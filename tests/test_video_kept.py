@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
+from segdeploy.arrays import Picture
 from segdeploy.errors import ConfigError
-from segdeploy.pictures import Picture
 from segdeploy.video.codecs import CODECS, Encoding
-from segdeploy.video.kept import count_kept, kept_of, part_of
-from segdeploy.video.sinks import VideoSink
-from segdeploy.video.sources import VideoSource
+from segdeploy.video.reader import VideoSource
+from segdeploy.video.resume import count_kept, kept_of, part_of
+from segdeploy.video.writer import VideoSink
 
 RATE = Fraction(30000, 1001)
 
@@ -47,9 +47,13 @@ def check(path: Path) -> None:
     """All frames are there, in their places and at their times; nothing else is left."""
     with VideoSource(path) as source:
         frames = list(source)
-    assert [frame.seconds for frame in frames] == pytest.approx([moment(index) for index in range(620)], abs=2e-5)
+    assert [frame.seconds for frame in frames] == pytest.approx(
+        [moment(index) for index in range(620)], abs=2e-5
+    )
     for frame in frames[::31]:
-        np.testing.assert_allclose(frame.image.astype(int), picture(frame.index).astype(int), atol=60)
+        np.testing.assert_allclose(
+            frame.image.astype(int), picture(frame.index).astype(int), atol=60
+        )
     assert [other.name for other in path.parent.iterdir()] == [path.name]
 
 

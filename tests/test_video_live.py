@@ -8,10 +8,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from segdeploy.arrays import Picture
 from segdeploy.errors import DataError
-from segdeploy.pictures import Picture
+from segdeploy.video.frames import Selection
 from segdeploy.video.live import LiveSource
-from segdeploy.video.selection import Selection
 
 
 def picture(level: int, height: int = 6) -> Picture:
@@ -82,13 +82,20 @@ def test_newest_frame_wins() -> None:
 
     assert [(frame.index, int(frame.image[0, 0, 0])) for frame in frames] == [(9, 9)]
     assert source.left_out == 9
-    assert source.notes == ["9 frames of camera came while others were worked on, and were left out"]
+    assert source.notes == [
+        "9 frames of camera came while others were worked on, and were left out"
+    ]
 
 
 def test_lost_connection_is_made_again() -> None:
     """After two tries that fail the third one gives frames; they are brought to the first one's size."""
     go = threading.Semaphore(1)
-    feeds = FakeFeed([picture(1)], go.acquire), None, None, FakeFeed([picture(2, height=12)], go.acquire)
+    feeds = (
+        FakeFeed([picture(1)], go.acquire),
+        None,
+        None,
+        FakeFeed([picture(2, height=12)], go.acquire),
+    )
 
     frames = []
     with LiveSource("rtsp://door", connecting(*feeds), pauses=(0.0, 0.0, 0.0)) as source:
@@ -119,7 +126,9 @@ def test_user_who_stops_does_not_wait_for_a_frame() -> None:
     feed = FakeFeed([picture(1), picture(2)], lambda: next(first, forever) and forever.wait(5))
 
     start = time.monotonic()
-    with LiveSource("camera", connecting(feed), go_on=lambda: not stopped.is_set(), pauses=()) as source:
+    with LiveSource(
+        "camera", connecting(feed), go_on=lambda: not stopped.is_set(), pauses=()
+    ) as source:
         frames = iter(source)
         next(frames)
         threading.Timer(0.05, stopped.set).start()
@@ -134,7 +143,9 @@ def test_selection_counts_what_came() -> None:
     feed = FakeFeed([picture(level) for level in range(9)], lambda: go.acquire(timeout=5))
     go.release()
 
-    with LiveSource("camera", connecting(feed), selection=Selection(stride=3, most=2), pauses=()) as source:
+    with LiveSource(
+        "camera", connecting(feed), selection=Selection(stride=3, most=2), pauses=()
+    ) as source:
         assert (source.rate, source.frames) == (Fraction(10, 3), 2)
         indices = []
         for frame in source:

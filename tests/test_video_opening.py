@@ -13,17 +13,21 @@ import numpy as np
 import pytest
 
 from segdeploy.errors import ConfigError, DataError, SegdeployError
-from segdeploy.video.opening import Opened, open_any, open_camera, open_pictures
-from segdeploy.video.selection import Selection
-from segdeploy.video.sinks import VideoSink
+from segdeploy.video.frames import Selection
+from segdeploy.video.sources import Opened, open_any, open_camera, open_pictures
+from segdeploy.video.writer import VideoSink
 
 
 def always() -> bool:
     return True
 
 
-def open_text(text: str, *, pipe: bytes = b"", raw: str | None = None, selection: Selection | None = None) -> Opened:
-    return open_any(text, selection=selection or Selection(), raw=raw, pipe=io.BytesIO(pipe), go_on=always)
+def open_text(
+    text: str, *, pipe: bytes = b"", raw: str | None = None, selection: Selection | None = None
+) -> Opened:
+    return open_any(
+        text, selection=selection or Selection(), raw=raw, pipe=io.BytesIO(pipe), go_on=always
+    )
 
 
 def levels(opened: Opened) -> list[int]:
@@ -92,7 +96,12 @@ def test_raw_frames_through_a_pipe() -> None:
     opened = open_text("-", pipe=rows, raw="8x6:bgr24@10")
 
     assert opened.film is not None
-    assert (opened.film.width, opened.film.height, opened.film.rate, opened.film.sound) == (8, 6, 10, None)
+    assert (opened.film.width, opened.film.height, opened.film.rate, opened.film.sound) == (
+        8,
+        6,
+        10,
+        None,
+    )
     with opened:
         frames = list(opened.source)
     assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 50, 100, 150]
@@ -111,7 +120,10 @@ def test_y4m_through_a_pipe() -> None:
 
 def test_mjpeg_through_a_pipe() -> None:
     """Pictures as a camera sends them, one after the other."""
-    stream = b"".join(cv2.imencode(".jpg", np.full((48, 64, 3), level, np.uint8))[1].tobytes() for level in (30, 90, 150))
+    stream = b"".join(
+        cv2.imencode(".jpg", np.full((48, 64, 3), level, np.uint8))[1].tobytes()
+        for level in (30, 90, 150)
+    )
 
     assert levels(open_text("-", pipe=stream)) == pytest.approx([30, 90, 150], abs=2)
 
@@ -160,7 +172,10 @@ def test_address_of_a_camera_is_live() -> None:
                 for _ in range(500):
                     picture = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
                     self.wfile.write(
-                        b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture) + picture + b"\r\n"
+                        b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+                        % len(picture)
+                        + picture
+                        + b"\r\n"
                     )
                     threading.Event().wait(0.005)
             except OSError:
@@ -188,7 +203,9 @@ def test_address_of_a_camera_is_live() -> None:
         ("http://127.0.0.1:9/door", None, "http://127.0.0.1:9/door does not answer with a video"),
     ],
 )
-def test_bad_names_get_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, raw: str | None, sentence: str) -> None:
+def test_bad_names_get_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, raw: str | None, sentence: str
+) -> None:
     """What is wrong, and what to do."""
     monkeypatch.chdir(tmp_path)
 

@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pytest
 
 from segdeploy.card import InputSpec, LabelClass, ModelCard
-from segdeploy.machine import cores
-from segdeploy.video.pace import Pace, best_batch
+from segdeploy.system.machine import cores
+from segdeploy.video.schedule import Pace, best_batch
 
 
 class Timed:
@@ -16,7 +16,9 @@ class Timed:
 
     def __init__(self, *, call: float, picture: float) -> None:
         spec = InputSpec(height=2, width=2, mean=(0, 0, 0), std=(1, 1, 1))
-        self.card = ModelCard(architecture="timed", classes=(LabelClass(name="all", color=(0, 0, 0)),), input=spec)
+        self.card = ModelCard(
+            architecture="timed", classes=(LabelClass(name="all", color=(0, 0, 0)),), input=spec
+        )
         self.now = 0.0
         self._cost = (call, picture)
 
@@ -43,7 +45,9 @@ def test_batch_grows_while_it_pays(call: float, picture: float, batch: int) -> N
     assert best_batch(network, clock=lambda: network.now) == batch
 
 
-@pytest.mark.parametrize(("frames", "workers", "threads"), [(1, 1, 4), (3, 1, 4), (4, 4, 1), (1000, 4, 1), (None, 4, 1)])
+@pytest.mark.parametrize(
+    ("frames", "workers", "threads"), [(1, 1, 4), (3, 1, 4), (4, 4, 1), (1000, 4, 1), (None, 4, 1)]
+)
 def test_few_frames_have_all_cores(frames: int | None, workers: int, threads: int) -> None:
     """Of one picture nothing is parallel but the network in itself: the other cores would watch."""
     pace = Pace(threads=4).fitted(frames)

@@ -13,7 +13,9 @@ from segdeploy.video.pipeline import DEPTH, in_batches, run_serial, run_threaded
 Run = Callable[..., None]
 WORKERS = 4
 run_parallel = partial(run_threaded, workers=WORKERS)
-EACH = pytest.mark.parametrize("run", [run_serial, run_threaded, run_parallel], ids=["serial", "threaded", "parallel"])
+EACH = pytest.mark.parametrize(
+    "run", [run_serial, run_threaded, run_parallel], ids=["serial", "threaded", "parallel"]
+)
 
 
 def always() -> bool:

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segdeploy.arrays import Mask
 from segdeploy.card import LabelClass
-from segdeploy.datasets.coco import Coco
-from segdeploy.datasets.raster import fill_ring
+from segdeploy.datasets.formats.coco import Coco
 from segdeploy.errors import OutputError
-from segdeploy.pictures import write_picture
-from segdeploy.scores import Mask
+from segdeploy.imaging.io import write_picture
+from segdeploy.imaging.polygons import fill_ring
+from segdeploy.video.annotations import coco_file, geojson, growing, json_lines, shares
 from segdeploy.video.frames import Frame, Segmented
-from segdeploy.video.records import coco_file, geojson, growing, json_lines, shares
 
 CLASSES = (LabelClass(name="road", color=(200, 100, 0)), LabelClass(name="car", color=(0, 0, 255)))
 
@@ -35,9 +35,13 @@ def test_coco_is_read_again_to_the_pixel(tmp_path: Path, *, runs: bool) -> None:
     (tmp_path / "annotations").mkdir()
     given = masks()
 
-    with coco_file(tmp_path / "annotations" / "val.json", CLASSES, lambda index: f"{index}.png", runs=runs) as write:
+    with coco_file(
+        tmp_path / "annotations" / "val.json", CLASSES, lambda index: f"{index}.png", runs=runs
+    ) as write:
         for index, mask in enumerate(given):
-            write_picture(tmp_path / "images" / "val" / f"{index}.png", np.zeros((*mask.shape, 3), np.uint8))
+            write_picture(
+                tmp_path / "images" / "val" / f"{index}.png", np.zeros((*mask.shape, 3), np.uint8)
+            )
             write(segmented(index, mask))
 
     survey = Coco().survey(tmp_path, "val")
@@ -126,5 +130,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """One sentence with the path."""
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(OutputError, match=r"cannot write .*a\.jsonl"), growing(tmp_path / "file" / "a.jsonl"):
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*a\.jsonl"),
+        growing(tmp_path / "file" / "a.jsonl"),
+    ):
         pass

@@ -11,15 +11,15 @@ import pytest
 
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.errors import ConfigError, DataError, InterruptedRun, ModelError
-from segdeploy.pictures import read_ids, read_picture
-from segdeploy.predictor import Predictor
+from segdeploy.imaging.io import read_ids, read_picture
+from segdeploy.imaging.overlay import MASK, OVERLAY, Drawing
+from segdeploy.inference.predictor import Predictor
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.drawing import MASK, OVERLAY, Drawing
-from segdeploy.video.pictures import PictureSource
-from segdeploy.video.saving import picture_outputs, unique_names, video_outputs
-from segdeploy.video.segment import Done, segment_all
-from segdeploy.video.sinks import VideoSink
-from segdeploy.video.sources import VideoSource
+from segdeploy.video.outputs import picture_outputs, unique_names, video_outputs
+from segdeploy.video.pipeline import Done, segment_all
+from segdeploy.video.reader import VideoSource
+from segdeploy.video.sources import PictureSource
+from segdeploy.video.writer import VideoSink
 
 CLASSES = (
     LabelClass(name="red", color=(255, 0, 0)),
@@ -35,7 +35,9 @@ class StrongestColor:
 
     def __init__(self, *, breaks_after: int = 10**9) -> None:
         self.card = ModelCard(
-            architecture="strongest", classes=CLASSES, input=InputSpec(height=24, width=32, mean=(0, 0, 0), std=(1, 1, 1), fit="pad")
+            architecture="strongest",
+            classes=CLASSES,
+            input=InputSpec(height=24, width=32, mean=(0, 0, 0), std=(1, 1, 1), fit="pad"),
         )
         self._left = breaks_after
 
@@ -84,7 +86,9 @@ def segment_clip(
         )
 
 
-def segment_pictures(paths: list[Path], folder: Path, *, kinds: tuple[str, ...] = (MASK, OVERLAY)) -> tuple[Done, PictureSource]:
+def segment_pictures(
+    paths: list[Path], folder: Path, *, kinds: tuple[str, ...] = (MASK, OVERLAY)
+) -> tuple[Done, PictureSource]:
     with PictureSource(paths) as source:
         drawing = Drawing(CLASSES, kinds)
         keep = picture_outputs(source.paths, folder, drawing=drawing)
@@ -98,7 +102,9 @@ def test_masks_are_those_of_the_predictor(clip: Path, tmp_path: Path) -> None:
     done = segment_clip(clip, tmp_path / "out")
 
     assert done.paths == (tmp_path / "out" / "clip-overlay.mp4", tmp_path / "out" / "clip-mask")
-    assert sorted(path.name for path in done.paths[1].iterdir()) == [f"{index:06d}.png" for index in range(20)]
+    assert sorted(path.name for path in done.paths[1].iterdir()) == [
+        f"{index:06d}.png" for index in range(20)
+    ]
     with VideoSource(clip) as source:
         for frame in source:
             mask = read_ids(done.paths[1] / f"{frame.index:06d}.png")
@@ -107,7 +113,9 @@ def test_masks_are_those_of_the_predictor(clip: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("workers", "batch"), [(1, 1), (3, 1), (1, 3), (2, 7)])
-def test_threads_and_serial_write_the_same_bytes(clip: Path, tmp_path: Path, workers: int, batch: int) -> None:
+def test_threads_and_serial_write_the_same_bytes(
+    clip: Path, tmp_path: Path, workers: int, batch: int
+) -> None:
     """Speed must not be bought with another result."""
     threaded = segment_clip(clip, tmp_path / "a", workers=workers, batch=batch)
     serial = segment_clip(clip, tmp_path / "b", serial=True)
@@ -137,9 +145,14 @@ def test_every_stage_is_measured(clip: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("serial", "workers"), [(True, 1), (False, 1), (False, 3)])
-def test_interrupted_run_keeps_what_was_done(clip: Path, tmp_path: Path, *, serial: bool, workers: int) -> None:
+def test_interrupted_run_keeps_what_was_done(
+    clip: Path, tmp_path: Path, *, serial: bool, workers: int
+) -> None:
     """Seven frames are done: the video has seven, plays, and the sentence says where."""
-    with pytest.raises(InterruptedRun, match=r"after 7 of 20 frames; what was done is in .*clip-overlay\.mp4, .*clip-mask"):
+    with pytest.raises(
+        InterruptedRun,
+        match=r"after 7 of 20 frames; what was done is in .*clip-overlay\.mp4, .*clip-mask",
+    ):
         segment_clip(clip, tmp_path / "out", serial=serial, workers=workers, limit=7)
 
     with VideoSource(tmp_path / "out" / "clip-overlay.mp4") as source:
@@ -149,7 +162,9 @@ def test_interrupted_run_keeps_what_was_done(clip: Path, tmp_path: Path, *, seri
 
 def test_interrupted_before_the_first_frame_leaves_nothing(clip: Path, tmp_path: Path) -> None:
     """An empty video would look like a result."""
-    with pytest.raises(InterruptedRun, match="interrupted after 0 of 20 frames; nothing was written"):
+    with pytest.raises(
+        InterruptedRun, match="interrupted after 0 of 20 frames; nothing was written"
+    ):
         segment_clip(clip, tmp_path / "out", limit=0)
 
     assert list((tmp_path / "out").iterdir()) == []
@@ -173,8 +188,12 @@ def test_pictures_keep_their_names_and_sizes(tmp_path: Path) -> None:
 
     assert done.paths == (tmp_path / "out" / "mask", tmp_path / "out" / "overlay")
     assert (source.frames, source.losses, done.times.frames) == (2, [], 2)
-    np.testing.assert_array_equal(read_ids(tmp_path / "out" / "mask" / "a.png"), np.zeros((20, 30), np.uint8))
-    np.testing.assert_array_equal(read_ids(tmp_path / "out" / "mask" / "b.png"), np.full((51, 7), 2, np.uint8))
+    np.testing.assert_array_equal(
+        read_ids(tmp_path / "out" / "mask" / "a.png"), np.zeros((20, 30), np.uint8)
+    )
+    np.testing.assert_array_equal(
+        read_ids(tmp_path / "out" / "mask" / "b.png"), np.full((51, 7), 2, np.uint8)
+    )
     assert read_picture(tmp_path / "out" / "overlay" / "b.jpg").shape == (51, 7, 3)
 
 
@@ -220,7 +239,9 @@ def test_missing_picture_is_told_at_once(tmp_path: Path) -> None:
 
 def test_alike_names_get_numbers() -> None:
     """The number avoids a name that another picture has; capital letters are none to some systems."""
-    paths = [Path(name) for name in ("x/a.jpg", "y/a.png", "a-2.jpg", "z/A.png", "b.png", "z/a-2.jpg")]
+    paths = [
+        Path(name) for name in ("x/a.jpg", "y/a.png", "a-2.jpg", "z/A.png", "b.png", "z/a-2.jpg")
+    ]
 
     assert unique_names(paths) == ["a", "a-3", "a-2", "A-4", "b", "a-2-2"]
 

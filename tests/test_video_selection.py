@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from segdeploy.errors import ConfigError
-from segdeploy.video.selection import Selection
-from segdeploy.video.sinks import VideoSink
-from segdeploy.video.sources import VideoSource
+from segdeploy.video.frames import Selection
+from segdeploy.video.reader import VideoSource
+from segdeploy.video.writer import VideoSink
 
 
 def write_tone(path: Path, seconds: float, *, codec: str = "pcm_s16le") -> Path:
@@ -18,7 +18,9 @@ def write_tone(path: Path, seconds: float, *, codec: str = "pcm_s16le") -> Path:
         stream = output.add_stream(codec, rate=8000, layout="mono")
         samples = (8000 * np.sin(np.arange(round(8000 * seconds)) / 3)).astype(np.int16)
         for place in range(0, len(samples), 800):
-            frame = av.AudioFrame.from_ndarray(samples[None, place : place + 800], format="s16", layout="mono")
+            frame = av.AudioFrame.from_ndarray(
+                samples[None, place : place + 800], format="s16", layout="mono"
+            )
             frame.sample_rate, frame.pts, frame.time_base = 8000, place, Fraction(1, 8000)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
@@ -29,7 +31,9 @@ def write_tone(path: Path, seconds: float, *, codec: str = "pcm_s16le") -> Path:
 def clip(tmp_path: Path) -> Path:
     """Fifty frames at 25 a second, each of its own grey, with two seconds of sound."""
     path = tmp_path / "clip.mp4"
-    with VideoSink(path, width=64, height=48, rate=Fraction(25), sound=write_tone(tmp_path / "tone.wav", 2)) as sink:
+    with VideoSink(
+        path, width=64, height=48, rate=Fraction(25), sound=write_tone(tmp_path / "tone.wav", 2)
+    ) as sink:
         for index in range(50):
             sink.write(np.full((48, 64, 3), 4 * index, np.uint8), seconds=index / 25)
     return path
@@ -57,7 +61,9 @@ def test_frames_that_are_wanted(clip: Path, selection: Selection, indices: list[
 
     assert [frame.index for frame in frames] == list(indices)
     assert [frame.seconds for frame in frames] == pytest.approx([index / 25 for index in indices])
-    assert [int(frame.image[20, 30, 0]) for frame in frames] == pytest.approx([4 * index for index in indices], abs=2)
+    assert [int(frame.image[20, 30, 0]) for frame in frames] == pytest.approx(
+        [4 * index for index in indices], abs=2
+    )
     assert expected == pytest.approx(len(frames), abs=1)
 
 
@@ -84,12 +90,24 @@ def test_count_is_told(frames: int | None) -> None:
 def test_sound_is_cut_with_the_pictures(tmp_path: Path, codec: str) -> None:
     """From 0.5 to 1.5 seconds of the clip: a file of 1 second that begins at 0."""
     sound = write_tone(tmp_path / "tone.mkv", 2, codec=codec)
-    with VideoSink(tmp_path / "part.mp4", width=64, height=48, rate=Fraction(25), sound=sound, start=0.5, end=1.5) as sink:
+    with VideoSink(
+        tmp_path / "part.mp4",
+        width=64,
+        height=48,
+        rate=Fraction(25),
+        sound=sound,
+        start=0.5,
+        end=1.5,
+    ) as sink:
         for index in range(13, 38):
             sink.write(np.zeros((48, 64, 3), np.uint8), seconds=index / 25)
 
     with av.open(str(tmp_path / "part.mp4")) as part:
-        times = [packet.pts * packet.time_base for packet in part.demux(audio=0) if packet.pts is not None]
+        times = [
+            packet.pts * packet.time_base
+            for packet in part.demux(audio=0)
+            if packet.pts is not None
+        ]
     with VideoSource(tmp_path / "part.mp4") as source:
         frames = list(source)
     # An AAC encoder's first packet is its own silence of 1024 samples, 0.128 s, before the sound.

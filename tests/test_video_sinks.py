@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
 
+from segdeploy.arrays import Picture
 from segdeploy.errors import DataError, OutputError
-from segdeploy.pictures import Picture
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.sinks import VideoSink
+from segdeploy.video.writer import VideoSink
 
 RATE = Fraction(30000, 1001)
 
@@ -24,10 +24,14 @@ def plain(color: tuple[int, int, int], *, width: int = 64, height: int = 48) -> 
     return np.full((height, width, 3), color, np.uint8)
 
 
-def write(path: Path, count: int = 30, *, sound: Path | None = None, width: int = 64, height: int = 48) -> Path:
+def write(
+    path: Path, count: int = 30, *, sound: Path | None = None, width: int = 64, height: int = 48
+) -> Path:
     with VideoSink(path, width=width, height=height, rate=RATE, sound=sound) as sink:
         for index in range(count):
-            sink.write(plain((index, 128, 128), width=width, height=height), seconds=float(index / RATE))
+            sink.write(
+                plain((index, 128, 128), width=width, height=height), seconds=float(index / RATE)
+            )
     return path
 
 
@@ -37,7 +41,9 @@ def write_tone(path: Path, codec: str, *, seconds: int = 1, rate: int = 48000) -
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=rate, layout="mono")
         for start in range(0, len(samples), 1000):
-            frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1000], format="s16", layout="mono")
+            frame = av.AudioFrame.from_ndarray(
+                samples[None, start : start + 1000], format="s16", layout="mono"
+            )
             frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
@@ -73,7 +79,9 @@ def test_browsers_play_it(tmp_path: Path) -> None:
     assert [path] == list(path.parent.iterdir())
 
 
-@pytest.mark.parametrize("rate", [Fraction(25), RATE, Fraction(24000, 1001), Fraction(1, 2), Fraction(19001, 317)])
+@pytest.mark.parametrize(
+    "rate", [Fraction(25), RATE, Fraction(24000, 1001), Fraction(1, 2), Fraction(19001, 317)]
+)
 def test_rate_is_exact(tmp_path: Path, rate: Fraction) -> None:
     """29.97 stored as 30 drifts from the sound by a second in a quarter of an hour."""
     path = tmp_path / "clip.mp4"
@@ -103,11 +111,15 @@ def test_variable_times_survive(tmp_path: Path) -> None:
 def test_video_may_begin_after_its_sound(tmp_path: Path) -> None:
     """A camera that needs half a second to wake up must not shift all pictures against the sound."""
     tone = write_tone(tmp_path / "tone.wav", "pcm_s16le")
-    with VideoSink(tmp_path / "clip.mp4", width=64, height=48, rate=Fraction(25), sound=tone) as sink:
+    with VideoSink(
+        tmp_path / "clip.mp4", width=64, height=48, rate=Fraction(25), sound=tone
+    ) as sink:
         for index in range(5):
             sink.write(plain((9, 9, 9)), seconds=0.5 + index / 25)
 
-    np.testing.assert_allclose(times(tmp_path / "clip.mp4"), [0.5, 0.54, 0.58, 0.62, 0.66], atol=1e-5)
+    np.testing.assert_allclose(
+        times(tmp_path / "clip.mp4"), [0.5, 0.54, 0.58, 0.62, 0.66], atol=1e-5
+    )
     assert abs(sound_span(tmp_path / "clip.mp4")[0]) < 0.001
 
 
@@ -126,7 +138,9 @@ def test_colors_survive(tmp_path: Path) -> None:
     """The file says with which matrix its colors were written, so that blue-green-red comes back within rounding."""
     colors = [(0, 0, 0), (255, 255, 255), (128, 64, 128), (192, 0, 0), (0, 0, 192), (40, 200, 90)]
 
-    with VideoSink(tmp_path / "clip.mp4", width=64, height=48, rate=Fraction(1), encoding=Encoding(crf=1)) as sink:
+    with VideoSink(
+        tmp_path / "clip.mp4", width=64, height=48, rate=Fraction(1), encoding=Encoding(crf=1)
+    ) as sink:
         for index, color in enumerate(colors):
             sink.write(plain(color), seconds=index)
 
@@ -140,7 +154,9 @@ def test_odd_sides_are_doubled_at_the_edge(tmp_path: Path) -> None:
     """4:2:0 has even sides only; a black edge would be seen, a doubled one is not."""
     image = plain((200, 200, 200), width=161, height=121)
 
-    with VideoSink(tmp_path / "clip.mp4", width=161, height=121, rate=Fraction(25), encoding=Encoding(crf=1)) as sink:
+    with VideoSink(
+        tmp_path / "clip.mp4", width=161, height=121, rate=Fraction(25), encoding=Encoding(crf=1)
+    ) as sink:
         sink.write(image, seconds=0)
 
     with av.open(str(tmp_path / "clip.mp4")) as clip:
@@ -159,7 +175,9 @@ def test_picture_of_another_size_is_refused(tmp_path: Path) -> None:
     assert len(times(tmp_path / "clip.mp4")) == 1
 
 
-@pytest.mark.parametrize(("codec", "ending"), [("aac", "m4a"), ("aac", "ts"), ("libmp3lame", "mp3"), ("libopus", "webm")])
+@pytest.mark.parametrize(
+    ("codec", "ending"), [("aac", "m4a"), ("aac", "ts"), ("libmp3lame", "mp3"), ("libopus", "webm")]
+)
 def test_sound_that_browsers_know_is_copied(tmp_path: Path, codec: str, ending: str) -> None:
     """Encoding again would cost quality for nothing."""
     tone = write_tone(tmp_path / f"tone.{ending}", codec)
@@ -167,14 +185,19 @@ def test_sound_that_browsers_know_is_copied(tmp_path: Path, codec: str, ending: 
     path = write(tmp_path / "clip.mp4", sound=tone)
 
     given, kept = sound_packets(tone), sound_packets(path)
-    header = 7 if ending == "ts" else 0  # a transport stream puts 7 bytes before each AAC packet, which MP4 has once
+    header = (
+        7 if ending == "ts" else 0
+    )  # a transport stream puts 7 bytes before each AAC packet, which MP4 has once
     assert kept == [packet[header:] for packet in given]
     start, end = sound_span(path)
     assert abs(start) < 0.01
     assert end == pytest.approx(1, abs=0.06)
 
 
-@pytest.mark.parametrize(("codec", "ending", "rate"), [("pcm_s16le", "wav", 48000), ("pcm_s16le", "wav", 11111), ("flac", "flac", 96000)])
+@pytest.mark.parametrize(
+    ("codec", "ending", "rate"),
+    [("pcm_s16le", "wav", 48000), ("pcm_s16le", "wav", 11111), ("flac", "flac", 96000)],
+)
 def test_other_sound_becomes_aac(tmp_path: Path, codec: str, ending: str, rate: int) -> None:
     """MP4 with PCM plays nowhere but in editors."""
     tone = write_tone(tmp_path / f"tone.{ending}", codec, rate=rate)
@@ -218,7 +241,9 @@ def test_unreadable_sound_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "sound.wav").write_bytes(b"no sound")
 
     with pytest.raises(DataError, match=r"sound\.wav cannot be read"):
-        VideoSink(tmp_path / "clip.mp4", width=64, height=48, rate=RATE, sound=tmp_path / "sound.wav")
+        VideoSink(
+            tmp_path / "clip.mp4", width=64, height=48, rate=RATE, sound=tmp_path / "sound.wav"
+        )
 
     assert [path.name for path in tmp_path.iterdir()] == ["sound.wav"]
 
@@ -266,7 +291,7 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from segdeploy.errors import OutputError
-from segdeploy.video.sinks import VideoSink
+from segdeploy.video.writer import VideoSink
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
@@ -285,12 +310,22 @@ except OutputError as error:
 def test_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
     """Wherever the space ends, also at the last byte, there is one sentence and no file that looks finished."""
     path = tmp_path / "clip.mp4"
-    fits = subprocess.run([sys.executable, "-c", FULL, str(path), str(10**7)], capture_output=True, text=True, check=False)
+    fits = subprocess.run(
+        [sys.executable, "-c", FULL, str(path), str(10**7)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     size = path.stat().st_size
     path.unlink()
 
     for limit in (0, size // 2, size - 1):
-        run = subprocess.run([sys.executable, "-c", FULL, str(path), str(limit)], capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            [sys.executable, "-c", FULL, str(path), str(limit)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
         assert run.stderr.splitlines()[-1].startswith(f"cannot write {path}: File too large")
         assert list(tmp_path.iterdir()) == []

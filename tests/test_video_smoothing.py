@@ -10,7 +10,12 @@ from segdeploy.video.smoothing import SMOOTHERS, Flicker, Hysteresis, MovingAver
 
 def card(output: str) -> ModelCard:
     classes = tuple(LabelClass(name=name, color=(0, 0, 0)) for name in "ab")
-    return ModelCard(architecture="x", classes=classes, input=InputSpec(height=1, width=1, mean=(0, 0, 0), std=(1, 1, 1)), output=output)
+    return ModelCard(
+        architecture="x",
+        classes=classes,
+        input=InputSpec(height=1, width=1, mean=(0, 0, 0), std=(1, 1, 1)),
+        output=output,
+    )
 
 
 def answer(*logits: float) -> np.ndarray:
@@ -22,7 +27,11 @@ def test_the_average_moves_half_of_the_way() -> None:
     """By hand: 8, then 0 twice, is 8, 4, 2."""
     average = MovingAverage()
 
-    assert [float(average.smooth(answer(value, 0.0))[0, 0, 0, 0]) for value in (8.0, 0.0, 0.0)] == [8, 4, 2]
+    assert [float(average.smooth(answer(value, 0.0))[0, 0, 0, 0]) for value in (8.0, 0.0, 0.0)] == [
+        8,
+        4,
+        2,
+    ]
 
 
 def test_an_average_is_not_changed_later() -> None:
@@ -39,7 +48,12 @@ def test_a_class_is_held_until_another_leads_clearly() -> None:
     hysteresis = Hysteresis("logits")
 
     leads = [(1.0, 0.0), (0.0, 0.9), (0.0, 1.1), (0.9, 0.0)]
-    assert [int(hysteresis.smooth(answer(*logits)).argmax(1)[0, 0, 0]) for logits in leads] == [0, 0, 1, 1]
+    assert [int(hysteresis.smooth(answer(*logits)).argmax(1)[0, 0, 0]) for logits in leads] == [
+        0,
+        0,
+        1,
+        1,
+    ]
 
 
 def test_probabilities_are_weighed_by_their_ratio() -> None:
@@ -47,7 +61,11 @@ def test_probabilities_are_weighed_by_their_ratio() -> None:
     hysteresis = Hysteresis("probabilities")
 
     shares = [(0.9, 0.1), (0.3, 0.7), (0.2, 0.8)]
-    assert [int(hysteresis.smooth(answer(*share)).argmax(1)[0, 0, 0]) for share in shares] == [0, 0, 1]
+    assert [int(hysteresis.smooth(answer(*share)).argmax(1)[0, 0, 0]) for share in shares] == [
+        0,
+        0,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("name", SMOOTHERS)

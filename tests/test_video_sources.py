@@ -8,28 +8,37 @@ import av
 import numpy as np
 import pytest
 
+from segdeploy.arrays import Picture
 from segdeploy.errors import DataError
-from segdeploy.pictures import Picture
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.frames import Frame
-from segdeploy.video.sinks import VideoSink
-from segdeploy.video.sources import VideoSource
+from segdeploy.video.reader import VideoSource
+from segdeploy.video.writer import VideoSink
 
 RATE = Fraction(30000, 1001)
 
 
-def quadrants(height: int = 48, width: int = 64, *, shades: tuple[int, int, int, int] = (40, 90, 150, 220)) -> Picture:
+def quadrants(
+    height: int = 48, width: int = 64, *, shades: tuple[int, int, int, int] = (40, 90, 150, 220)
+) -> Picture:
     """Draw a picture of four shades of grey: top left, top right, bottom left, bottom right."""
     image = np.empty((height, width, 3), np.uint8)
-    rows, columns = (slice(0, height // 2), slice(height // 2, None)), (slice(0, width // 2), slice(width // 2, None))
+    rows, columns = (
+        (slice(0, height // 2), slice(height // 2, None)),
+        (slice(0, width // 2), slice(width // 2, None)),
+    )
     for number, shade in enumerate(shades):
         image[rows[number // 2], columns[number % 2]] = shade
     return image
 
 
-def write(path: Path, count: int = 20, *, rate: Fraction = RATE, aspect: Fraction = Fraction(1)) -> Path:
+def write(
+    path: Path, count: int = 20, *, rate: Fraction = RATE, aspect: Fraction = Fraction(1)
+) -> Path:
     """Write frames that are the brighter the later."""
-    with VideoSink(path, width=64, height=48, rate=rate, aspect=aspect, encoding=Encoding(crf=10)) as sink:
+    with VideoSink(
+        path, width=64, height=48, rate=rate, aspect=aspect, encoding=Encoding(crf=10)
+    ) as sink:
         for index in range(count):
             sink.write(np.full((48, 64, 3), 20 + 10 * index, np.uint8), seconds=float(index / rate))
     return path
@@ -47,10 +56,20 @@ def test_frames_come_in_order_at_their_times(tmp_path: Path) -> None:
     with VideoSource(path) as source:
         frames = list(source)
 
-        assert (source.width, source.height, source.rate, source.frames, source.aspect) == (64, 48, RATE, 20, 1)
+        assert (source.width, source.height, source.rate, source.frames, source.aspect) == (
+            64,
+            48,
+            RATE,
+            20,
+            1,
+        )
         assert (source.skipped, source.losses) == (0, [])
     assert [frame.index for frame in frames] == list(range(20))
-    np.testing.assert_allclose([frame.seconds for frame in frames], [index * 1001 / 30000 for index in range(20)], atol=1e-6)
+    np.testing.assert_allclose(
+        [frame.seconds for frame in frames],
+        [index * 1001 / 30000 for index in range(20)],
+        atol=1e-6,
+    )
     for frame in frames:
         assert frame.image.shape == (48, 64, 3)
         np.testing.assert_allclose(frame.image[24, 32], 20 + 10 * frame.index, atol=5)
@@ -63,7 +82,9 @@ def test_variable_times_are_kept(tmp_path: Path) -> None:
         for seconds in given:
             sink.write(quadrants(), seconds=seconds)
 
-    np.testing.assert_allclose([frame.seconds for frame in read(tmp_path / "clip.mp4")], given, atol=1e-4)
+    np.testing.assert_allclose(
+        [frame.seconds for frame in read(tmp_path / "clip.mp4")], given, atol=1e-4
+    )
 
 
 def test_time_begins_with_the_file(tmp_path: Path) -> None:
@@ -77,7 +98,11 @@ def test_time_begins_with_the_file(tmp_path: Path) -> None:
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
 
-    np.testing.assert_allclose([frame.seconds for frame in read(tmp_path / "clip.ts")], [0, 0.04, 0.08, 0.12, 0.16], atol=1e-4)
+    np.testing.assert_allclose(
+        [frame.seconds for frame in read(tmp_path / "clip.ts")],
+        [0, 0.04, 0.08, 0.12, 0.16],
+        atol=1e-4,
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,9 +118,13 @@ def test_time_begins_with_the_file(tmp_path: Path) -> None:
         ((0, -1, -1, 0), (220, 90, 150, 40)),
     ],
 )
-def test_turned_clip_is_read_upright(tmp_path: Path, matrix: tuple[int, int, int, int], expected: tuple[int, int, int, int]) -> None:
+def test_turned_clip_is_read_upright(
+    tmp_path: Path, matrix: tuple[int, int, int, int], expected: tuple[int, int, int, int]
+) -> None:
     """A phone stores what its sensor sees, and beside it how the phone was held."""
-    with VideoSink(tmp_path / "clip.mp4", width=64, height=48, rate=RATE, encoding=Encoding(crf=5)) as sink:
+    with VideoSink(
+        tmp_path / "clip.mp4", width=64, height=48, rate=RATE, encoding=Encoding(crf=5)
+    ) as sink:
         sink.write(quadrants(), seconds=0)
     content = bytearray((tmp_path / "clip.mp4").read_bytes())
     a, b, c, d = (number << 16 for number in matrix)
@@ -112,7 +141,9 @@ def test_turned_clip_is_read_upright(tmp_path: Path, matrix: tuple[int, int, int
     np.testing.assert_allclose(frame.image, quadrants(*size, shades=expected), atol=40)
     height, width = size
     for row, column in ((8, 8), (8, width - 8), (height - 8, 8), (height - 8, width - 8)):
-        np.testing.assert_allclose(frame.image[row, column], quadrants(*size, shades=expected)[row, column], atol=4)
+        np.testing.assert_allclose(
+            frame.image[row, column], quadrants(*size, shades=expected)[row, column], atol=4
+        )
 
 
 def test_shape_of_pixels_is_told(tmp_path: Path) -> None:
@@ -128,9 +159,15 @@ def test_stream_that_changes_its_size_keeps_the_first(tmp_path: Path) -> None:
             stream = output.add_stream("libx264", rate=25)
             stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
             for _ in range(3):
-                output.mux(stream.encode(av.VideoFrame.from_ndarray(quadrants(size[1], size[0]), format="bgr24")))
+                output.mux(
+                    stream.encode(
+                        av.VideoFrame.from_ndarray(quadrants(size[1], size[0]), format="bgr24")
+                    )
+                )
             output.mux(stream.encode(None))
-    (tmp_path / "both.h264").write_bytes((tmp_path / "a.h264").read_bytes() + (tmp_path / "b.h264").read_bytes())
+    (tmp_path / "both.h264").write_bytes(
+        (tmp_path / "a.h264").read_bytes() + (tmp_path / "b.h264").read_bytes()
+    )
 
     frames = read(tmp_path / "both.h264")
 
@@ -146,7 +183,9 @@ def test_single_frame_is_a_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9, 0.99])
-def test_cut_off_file_gives_its_good_frames_and_tells_the_rest(tmp_path: Path, share: float) -> None:
+def test_cut_off_file_gives_its_good_frames_and_tells_the_rest(
+    tmp_path: Path, share: float
+) -> None:
     """A download that broke off is of use, if its user knows what is missing."""
     noise = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), np.uint8)
     with VideoSink(tmp_path / "whole.mp4", width=64, height=48, rate=RATE) as sink:
@@ -162,7 +201,9 @@ def test_cut_off_file_gives_its_good_frames_and_tells_the_rest(tmp_path: Path, s
         assert len(frames) + source.skipped == 40
         assert source.skipped > 0
         count = "1 frame" if source.skipped == 1 else f"{source.skipped} frames"
-        assert source.losses == [f"{source.path} is damaged: {count} could not be decoded and had to be left out"]
+        assert source.losses == [
+            f"{source.path} is damaged: {count} could not be decoded and had to be left out"
+        ]
     assert frames
     for frame, good in zip(frames[:-1], whole, strict=False):
         np.testing.assert_array_equal(frame.image, good.image)
@@ -196,7 +237,9 @@ def test_damaged_place_is_skipped_and_counted(real: Path) -> None:
         pytest.param("rotated_270.mp4", (1280, 720, 3), RATE, 149, marks=pytest.mark.slow),
     ],
 )
-def test_real_clips_are_read_whole(real: Path, name: str, shape: tuple[int, int, int], rate: Fraction, count: int) -> None:
+def test_real_clips_are_read_whole(
+    real: Path, name: str, shape: tuple[int, int, int], rate: Fraction, count: int
+) -> None:
     """Sound beside the pictures, odd sides, turned by the phone."""
     with VideoSource(real / "video" / name) as source:
         shapes = [frame.image.shape for frame in source]
@@ -255,7 +298,9 @@ def test_sound_alone_is_refused(tmp_path: Path) -> None:
     """It is a file that FFmpeg reads, and still shows nothing."""
     with av.open(str(tmp_path / "sound.wav"), "w") as output:
         stream = output.add_stream("pcm_s16le", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 800), np.int16), format="s16", layout="mono"
+        )
         frame.sample_rate = 8000
         output.mux(stream.encode(frame))
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from segdeploy.video.stopping import stoppable
+from segdeploy.system.signals import stoppable
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals to itself")
 
@@ -17,7 +17,7 @@ def test_first_signal_asks(number: signal.Signals) -> None:
     before = signal.getsignal(number)
 
     with stoppable() as stop:
-        assert not stop.is_set()
+        assert not stop.asked
         os.kill(os.getpid(), number)
         assert stop.wait(1)
 
@@ -38,7 +38,7 @@ def test_other_threads_are_left_alone() -> None:
 
     def use() -> None:
         with stoppable() as stop:
-            seen.append(stop.is_set())
+            seen.append(stop.asked)
 
     thread = threading.Thread(target=use)
     thread.start()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from segdeploy.video.times import StageClock, StageTime, StageTimes
+from segdeploy.video.profiler import StageClock, StageTime, StageTimes
 
 
 class Ticks:
@@ -21,7 +21,8 @@ class Ticks:
 
 def times(**totals: float) -> StageTimes:
     stages = {
-        name: StageTime(p50=0.0, p95=0.0, total=totals.get(name, 0.0)) for name in ("decode", "prepare", "infer", "mask", "draw", "encode")
+        name: StageTime(p50=0.0, p95=0.0, total=totals.get(name, 0.0))
+        for name in ("decode", "prepare", "infer", "mask", "draw", "encode")
     }
     return StageTimes(frames=50, wall=2.0, **stages)
 
@@ -80,7 +81,9 @@ def test_rate_counts_everything() -> None:
         ({"encode": 1.5, "prepare": 0.4, "infer": 1.4, "mask": 0.2, "draw": 0.3}, 0, "encode"),
     ],
 )
-def test_slowest_stage_is_in_the_busiest_thread(totals: dict[str, float], workers: int, slowest: str) -> None:
+def test_slowest_stage_is_in_the_busiest_thread(
+    totals: dict[str, float], workers: int, slowest: str
+) -> None:
     """Four stages share a thread, or several: together they can hold back what none of them does alone."""
     assert replace(times(**totals), workers=workers).slowest == slowest
 

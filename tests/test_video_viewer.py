@@ -10,13 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+from segdeploy.arrays import Picture
 from segdeploy.errors import OutputError
-from segdeploy.pictures import Picture
-from segdeploy.video.drawing import MASK, OVERLAY
-from segdeploy.video.frames import Frame, Segmented
-from segdeploy.video.piping import pipe_outputs
-from segdeploy.video.selection import Selection
+from segdeploy.imaging.overlay import MASK, OVERLAY
+from segdeploy.video.frames import Frame, Segmented, Selection
 from segdeploy.video.viewer import ScreenWindow, Viewer
+from segdeploy.video.writer import pipe_outputs
 
 
 class FakeWindow:
@@ -52,7 +51,13 @@ class FakeFilm:
 def result(index: int = 0, level: int = 100) -> Segmented:
     picture = np.full((3, 5, 3), level, np.uint8)
     frame = Frame(image=picture, index=index, seconds=0.0)
-    return Segmented(frame=frame, mask=np.full((3, 5), level % 7, np.uint8), confidence=None, drawn={OVERLAY: picture}, spent={})
+    return Segmented(
+        frame=frame,
+        mask=np.full((3, 5), level % 7, np.uint8),
+        confidence=None,
+        drawn={OVERLAY: picture},
+        spent={},
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a screen")
@@ -86,7 +91,9 @@ def test_space_waits_for_space(tmp_path: Path) -> None:
     viewer.look(result(index=7))
 
     assert window.waits == [1, 50, 50, 50, 50]
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "shown-000007.png")), result().drawn[OVERLAY])
+    np.testing.assert_array_equal(
+        cv2.imread(str(tmp_path / "shown-000007.png")), result().drawn[OVERLAY]
+    )
 
 
 @pytest.mark.parametrize("keys", [("q",), (" ", "q")])
@@ -111,10 +118,14 @@ def test_y4m_is_read_again() -> None:
     pipe.seek(0)
     with av.open(pipe) as container:
         frames = list(container.decode(video=0))
-    assert [int(frame.to_ndarray(format="bgr24")[1, 1, 1]) for frame in frames] == pytest.approx([50, 200], abs=2)
+    assert [int(frame.to_ndarray(format="bgr24")[1, 1, 1]) for frame in frames] == pytest.approx(
+        [50, 200], abs=2
+    )
 
 
-@pytest.mark.parametrize(("kind", "expected"), [(OVERLAY, bytes([9]) * 45), (MASK, bytes([2]) * 15)])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [(OVERLAY, bytes([9]) * 45), (MASK, bytes([2]) * 15)]
+)
 def test_raw_rows(kind: str, expected: bytes) -> None:
     """Three bytes a pixel of an overlay, one of a mask."""
     pipe = io.BytesIO()

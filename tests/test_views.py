@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from segdeploy.backends.views import VIEWS, ViewsBackend
+from segdeploy.backends.tta import VIEWS, ViewsBackend
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.errors import ConfigError
-from segdeploy.predictor import Predictor
+from segdeploy.inference.predictor import Predictor
 
 
 class Slanted:
@@ -15,7 +15,9 @@ class Slanted:
     device = "test"
 
     def __init__(self, *, dynamic: bool = False, output: str = "logits") -> None:
-        spec = InputSpec(height=16, width=32, mean=(0, 0, 0), std=(1, 1, 1), stride=4, dynamic=dynamic)
+        spec = InputSpec(
+            height=16, width=32, mean=(0, 0, 0), std=(1, 1, 1), stride=4, dynamic=dynamic
+        )
         classes = tuple(LabelClass(name=name, color=(0, 0, 0)) for name in ("red", "green"))
         self.card = ModelCard(architecture="slanted", classes=classes, input=spec, output=output)
         self.shapes: list[tuple[int, ...]] = []
@@ -43,7 +45,9 @@ def test_no_more_views_change_nothing() -> None:
 
 def test_a_mirror_takes_out_what_depends_on_the_side() -> None:
     """By hand: 100 more for red on the left in one of two views is 50 on both sides, and 60 of green still leads."""
-    alone, mirrored = (Predictor(ViewsBackend(Slanted(), views)).mask(halves()) for views in ((), ("flip",)))
+    alone, mirrored = (
+        Predictor(ViewsBackend(Slanted(), views)).mask(halves()) for views in ((), ("flip",))
+    )
 
     assert not alone.any()
     assert mirrored[:, :14].all()
@@ -79,7 +83,9 @@ def test_sizes_are_multiples_of_the_stride() -> None:
         (Slanted(output="classes"), ("flip",), "answers classes, of which there is no mean"),
     ],
 )
-def test_what_a_network_cannot_do_is_told(network: Slanted, views: tuple[str, ...], sentence: str) -> None:
+def test_what_a_network_cannot_do_is_told(
+    network: Slanted, views: tuple[str, ...], sentence: str
+) -> None:
     """Before the first picture."""
     with pytest.raises(ConfigError, match=sentence):
         ViewsBackend(network, views)

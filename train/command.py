@@ -8,17 +8,21 @@ from typing import Any
 
 import click
 
-from segdeploy.commands.plugin import plugin_option, same_plugins
-from segdeploy.commands.size import ImageSize
-from segdeploy.console import next_step, note
+from segdeploy.cli.console import next_step, note
+from segdeploy.cli.options import ImageSize, plugin_option, same_plugins
 from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError
-from segdeploy.runs import RUNS, new_run
+from segdeploy.system.runs import RUNS, new_run
 
 from .history import best_epoch
-from .loss_terms import LOSSES
-from .overrides import with_overrides
-from .recipe import CLASS_WEIGHTS, OPTIMIZERS, Recipe, read_recipe
-from .schedule import SCHEDULES
+from .recipe import (
+    CLASS_WEIGHTS,
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+    Recipe,
+    read_recipe,
+    with_overrides,
+)
 
 NEWEST = "newest"
 MOVABLE = {"data", "device", "threads", "workers"}
@@ -40,19 +44,35 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @click.argument("recipe", required=False)
 @override("--model", str, "Network; `segdeploy models` lists them.")
 @click.option("--backbone", help="Backbone of the network, as --set arguments.backbone=NAME.")
-@click.option("--output-stride", type=int, help="Size of a picture by that of its coarsest features, as --set arguments.output_stride=N.")
+@click.option(
+    "--output-stride",
+    type=int,
+    help="Size of a picture by that of its coarsest features, as --set arguments.output_stride=N.",
+)
 @override("--weights", click.Path(), "Checkpoint to begin with, also one of other classes.")
 @override("--weights-backbone", str, "What the backbone begins with: imagenet, or a file.")
 @override("--freeze", int, "First epochs in which the encoder keeps still; -1 for all.")
 @override("--dataset", str, "Data set; `streets` needs no folder.")
 @override("--data", click.Path(), "Folder of the data set.")
-@override("--overfit", int, "Train and validate on the first N pictures, unchanged: a check that learning works.")
-@override("--final/--no-final", bool, "Learn from the validation split too: for the last weights, after every choice.")
+@override(
+    "--overfit",
+    int,
+    "Train and validate on the first N pictures, unchanged: a check that learning works.",
+)
+@override(
+    "--final/--no-final",
+    bool,
+    "Learn from the validation split too: for the last weights, after every choice.",
+)
 @override("--epochs", int, "How often every picture is seen.")
 @override("--patience", int, "Epochs without a better mIoU after which the run ends; 0 for never.")
 @override("--val-every", int, "Epochs from one validation to the next.")
-@override("--imgsz", ImageSize(), "Height,width of the network's input, or one number for a square.")
-@override("--crop", ImageSize(), "Height,width of the part of it that is trained on; all where left out.")
+@override(
+    "--imgsz", ImageSize(), "Height,width of the network's input, or one number for a square."
+)
+@override(
+    "--crop", ImageSize(), "Height,width of the part of it that is trained on; all where left out."
+)
 @override("--batch", int, "Pictures at once, on all devices together.")
 @override("--accumulate", int, "Batches whose gradients make one step.")
 @override("--loss", str, f"Sum of {', '.join(LOSSES)}, for example ce+dice or 0.5*ohem+lovasz.")
@@ -60,21 +80,39 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @override("--optimizer", click.Choice(OPTIMIZERS), "What turns gradients into steps.")
 @override("--lr", float, "Learning rate after the warm-up.")
 @override("--schedule", click.Choice(SCHEDULES), "How the learning rate falls.")
-@override("--ema", float, "Share that the moving average of the weights keeps in a step; 0 for no average.")
+@override(
+    "--ema",
+    float,
+    "Share that the moving average of the weights keeps in a step; 0 for no average.",
+)
 @override("--weight-decay", float, "Decay of the weights.")
 @override("--seed", int, "Seed of all random numbers.")
-@override("--deterministic/--no-deterministic", bool, "The same bits in every run on a CUDA device too.")
+@override(
+    "--deterministic/--no-deterministic", bool, "The same bits in every run on a CUDA device too."
+)
 @override("--device", str, "auto, cpu, cuda or cuda:n.")
 @override("--amp/--no-amp", bool, "Half precision on a device that is fast with it.")
 @override("--compile/--no-compile", bool, "Let PyTorch compile the network.")
 @override("--workers", int, "Processes that read pictures; -1 fits the machine.")
-@override("--threads", int, "Threads of one operation on a processor; -1 for one a core that may be used.")
+@override(
+    "--threads", int, "Threads of one operation on a processor; -1 for one a core that may be used."
+)
 @override("--tensorboard/--no-tensorboard", bool, "Write events for TensorBoard too.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any value of the recipe, for example arguments.width=16.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any value of the recipe, for example arguments.width=16.",
+)
 @plugin_option
 @click.option("--name", help="Name of the run's folder.  [default: MODEL-DATASET]")
 @click.option(
-    "--resume", is_flag=False, flag_value=NEWEST, metavar="[PATH]", help="Go on from a last.pt, a run's folder or name, or the newest run."
+    "--resume",
+    is_flag=False,
+    flag_value=NEWEST,
+    metavar="[PATH]",
+    help="Go on from a last.pt, a run's folder or name, or the newest run.",
 )
 def train(
     *,
@@ -98,12 +136,14 @@ def train(
             values.pop("arguments", None)
         values |= chosen
         short = [f"arguments.{key}={value}" for key, value in arguments.items()]
-        start(with_overrides(values, [*short, *overrides]), source=recipe or "the command line", name=name)
+        start(
+            with_overrides(values, [*short, *overrides]),
+            source=recipe or "the command line",
+            name=name,
+        )
         return
     if recipe or name or arguments or overrides or not chosen.keys() <= MOVABLE:
-        msg = (
-            f"a resumed run keeps its recipe and name; beside --resume only {', '.join(f'--{key}' for key in sorted(MOVABLE))} may be given"
-        )
+        msg = f"a resumed run keeps its recipe and name; beside --resume only {', '.join(f'--{key}' for key in sorted(MOVABLE))} may be given"
         raise ConfigError(msg)
     go_on(find_last(resume), chosen)
 
@@ -117,7 +157,7 @@ def start(values: Mapping[str, Any], *, source: str, name: str | None) -> None:
         name: Name of the run; None for that of network and data set.
     """
     if values.get("data") and "dataset" not in values:
-        from segdeploy.checks.recognition import recognize
+        from segdeploy.datasets.checks.detect import recognize
 
         values = {**values, "dataset": recognize(Path(values["data"])).name}
         note(f"{values['data']} holds {values['dataset']}; --dataset would choose another")
@@ -125,15 +165,24 @@ def start(values: Mapping[str, Any], *, source: str, name: str | None) -> None:
     look_first(recipe)
     training, processes = import_training()
     if recipe.weights:
-        from .borrowing import kind_of
+        from .pretrained import kind_of
 
         kind = kind_of(Path(recipe.weights))
         if recipe.model == kind["model"] or "model" not in values:
             kind["arguments"] = {**kind["arguments"], **values.get("arguments", {})}
-            recipe = replace(recipe, **{key: value for key, value in kind.items() if key == "arguments" or key not in values})
+            recipe = replace(
+                recipe,
+                **{
+                    key: value
+                    for key, value in kind.items()
+                    if key == "arguments" or key not in values
+                },
+            )
     with processes.joined() as joined:
         run = training.Run(recipe, processes=joined)
-        folder = new_run("train", name or f"{recipe.model}-{recipe.dataset}") if joined.leads else Path()
+        folder = (
+            new_run("train", name or f"{recipe.model}-{recipe.dataset}") if joined.leads else Path()
+        )
         finish(run, folder, leads=joined.leads)
 
 
@@ -145,16 +194,17 @@ def look_first(recipe: Recipe) -> None:
     """
     if not recipe.data:
         return
-    from segdeploy.checks.quick import quick_check
-    from segdeploy.checks.split import survey_all
-    from segdeploy.datasets import layout
-    from segdeploy.datasets.registry import has_builder_alone
+    from segdeploy.datasets.checks.check import quick_check
+    from segdeploy.datasets.checks.split import survey_all
+    from segdeploy.datasets.registry import has_builder_alone, layout
 
     if has_builder_alone(recipe.dataset):
         return
     surveys, _ = survey_all(layout(recipe.dataset), Path(recipe.data))
     more = f"see all with: {join(['segdeploy', 'data', 'check', recipe.data, '--dataset', recipe.dataset, *same_plugins()])}"
-    for finding in quick_check({split: surveys[split] for split in ("train", "val") if split in surveys}):
+    for finding in quick_check(
+        {split: surveys[split] for split in ("train", "val") if split in surveys}
+    ):
         if finding.severity == "error":
             msg = f"{finding.sentence} ({finding.kind} in {finding.split}; {more})"
             raise DataError(msg)
@@ -164,12 +214,14 @@ def look_first(recipe: Recipe) -> None:
 def go_on(last: Path, chosen: Mapping[str, Any]) -> None:
     """Train from where a run was left, in its folder."""
     training, processes = import_training()
-    from segdeploy.checkpoint import load_checkpoint
+    from segdeploy.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(last)
     began = checkpoint.card.training.recipe if checkpoint.card.training else {}
     with processes.joined() as joined:
-        run = training.Run(Recipe.from_dict({**began, **chosen}, source=str(last)), checkpoint, processes=joined)
+        run = training.Run(
+            Recipe.from_dict({**began, **chosen}, source=str(last)), checkpoint, processes=joined
+        )
         if joined.leads:
             note(f"going on after epoch {len(run.history)} of {last}")
         finish(run, last.parent, leads=joined.leads)
@@ -185,7 +237,14 @@ def finish(run: Any, folder: Path, *, leads: bool) -> None:  # noqa: ANN401 - tr
     best = best_epoch(run.history)
     assert best is not None
     click.echo(f"best mIoU {best.miou:.4f} in epoch {best.epoch}: {folder / 'best.pt'}")
-    for file in ("last.pt", "results.csv", "curves.png", "classes.png", "confusion.png", "samples.png"):
+    for file in (
+        "last.pt",
+        "results.csv",
+        "curves.png",
+        "classes.png",
+        "confusion.png",
+        "samples.png",
+    ):
         click.echo(f"  {folder / file}")
     next_step("segdeploy", "export", folder / "best.pt", *same_plugins(), "--format", "onnx")
 
@@ -213,7 +272,8 @@ def find_last(resume: str) -> Path:
 def import_training() -> tuple[Any, Any]:
     """Import what needs PyTorch, only when it is needed: the modules `training` and `processes`; what is missing is told."""
     try:
-        from . import processes, training
+        from . import distributed as processes
+        from . import trainer as training
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
     return training, processes

@@ -1,10 +1,16 @@
-"""What was measured, epoch by epoch."""
+"""Metrics of each epoch: CSV and TensorBoard."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from segdeploy.atomic import write_text
+from segdeploy.errors import MissingExtraError
+from segdeploy.system.files import write_text
+
+try:
+    from torch.utils.tensorboard import SummaryWriter
+except ImportError as error:
+    raise MissingExtraError("tensorboard", "train") from error  # noqa: EM101 - a name, not a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +37,11 @@ class Epoch:
 
     def line(self, epochs: int) -> str:
         """Say it in one line."""
-        scores = "" if self.miou is None else f"pixel accuracy {self.pixel_accuracy:.4f}  mIoU {self.miou:.4f}  "
+        scores = (
+            ""
+            if self.miou is None
+            else f"pixel accuracy {self.pixel_accuracy:.4f}  mIoU {self.miou:.4f}  "
+        )
         return f"epoch {self.epoch:{len(str(epochs))}}/{epochs}  loss {self.loss:.4f}  {scores}{self.pictures_per_second:.1f} pictures/s"
 
 
@@ -49,5 +59,23 @@ def improves(miou: float, history: Sequence[Epoch]) -> bool:
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
     """Write all epochs as comma-separated values; the file is whole at every moment."""
     names = [field.name for field in fields(Epoch)]
-    rows = [",".join("" if value is None else f"{value:.6g}" for value in asdict(epoch).values()) for epoch in history]
+    rows = [
+        ",".join("" if value is None else f"{value:.6g}" for value in asdict(epoch).values())
+        for epoch in history
+    ]
     write_text(path, "\n".join([",".join(names), *rows]) + "\n")
+
+
+def write_events(folder: Path, epoch: Epoch) -> None:
+    """Add an epoch's figures to a folder of events; a file for each epoch, so that none is left open when a run ends."""
+    figures = {
+        "loss/train": epoch.loss,
+        "scores/miou": epoch.miou,
+        "scores/pixel_accuracy": epoch.pixel_accuracy,
+        "lr": epoch.lr,
+        "speed/pictures_per_second": epoch.pictures_per_second,
+    }
+    with SummaryWriter(str(folder), filename_suffix=f".{epoch.epoch}") as writer:
+        for name, value in figures.items():
+            if value is not None:
+                writer.add_scalar(name, value, epoch.epoch)

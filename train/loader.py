@@ -11,16 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from segdeploy.datasets import Dataset
+from segdeploy.datasets.dataset import Dataset
 from segdeploy.errors import DataError, SegdeployError
-from segdeploy.machine import cores
-from segdeploy.memory import keep_freed_memory
+from segdeploy.system.concurrency import keep_freed_memory, settle_reader
+from segdeploy.system.machine import cores
 
-from .augment import augment_to_rgb, chance, move
-from .processes import ALONE, Processes
-from .reader import settle_reader
+from .augmentation import augment_to_rgb, chance, draw_tint, move
+from .distributed import ALONE, Processes
 from .recipe import Recipe
-from .tint import draw_tint
 
 MAX_WORKERS = 8
 
@@ -84,7 +82,12 @@ class Augmented(torch.utils.data.Dataset[Batch | SegdeployError]):
             image, mask = move(sample.image, sample.mask, self._recipe, random)
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
             left = draw_tint(self._recipe, random).numbers()
-        return Batch(torch.from_numpy(image), torch.from_numpy(mask), torch.tensor(index), torch.tensor(left, dtype=torch.float64))
+        return Batch(
+            torch.from_numpy(image),
+            torch.from_numpy(mask),
+            torch.tensor(index),
+            torch.tensor(left, dtype=torch.float64),
+        )
 
 
 class Shuffle(Sampler[list[tuple[int, int]]]):
@@ -110,16 +113,24 @@ class Shuffle(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """Give the batches of the epoch that `epoch` names, from the batch `first` on."""
-        order = np.random.default_rng((self._recipe.seed, self.epoch)).permutation(self._samples).tolist()
+        order = (
+            np.random.default_rng((self._recipe.seed, self.epoch))
+            .permutation(self._samples)
+            .tolist()
+        )
         for number in range(self.first, len(self)):
             whole = order[number * self._recipe.batch : (number + 1) * self._recipe.batch]
-            yield [(self.epoch, index) for index in whole[self._processes.rank :: self._processes.size]]
+            yield [
+                (self.epoch, index) for index in whole[self._processes.rank :: self._processes.size]
+            ]
 
 
 class Loader:
     """Batches of one epoch after the other."""
 
-    def __init__(self, samples: Dataset, recipe: Recipe, *, cuda: bool, processes: Processes = ALONE) -> None:
+    def __init__(
+        self, samples: Dataset, recipe: Recipe, *, cuda: bool, processes: Processes = ALONE
+    ) -> None:
         """Start the workers; without any, this process reads itself.
 
         Args:
@@ -192,4 +203,8 @@ def settle(worker: int) -> None:  # noqa: ARG001 - torch's signature
 
 def choose_workers(recipe: Recipe, processes: Processes = ALONE) -> int:
     """Give the recipe's number of workers, or one that leaves each network a core."""
-    return recipe.workers if recipe.workers >= 0 else min(MAX_WORKERS, max(0, cores() // processes.size - 1))
+    return (
+        recipe.workers
+        if recipe.workers >= 0
+        else min(MAX_WORKERS, max(0, cores() // processes.size - 1))
+    )

@@ -1,4 +1,4 @@
-"""The network on its device, and one step after the other."""
+"""One optimizer step after the other; out-of-memory advice."""
 
 import math
 import warnings
@@ -11,22 +11,64 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from segdeploy.backends.eager import device_name
-from segdeploy.compiling import compiling
+from segdeploy.backends.torch_device import compiling, device_name, half_precision
 from segdeploy.errors import SegdeployError
-from segdeploy.models import Deployed
-from segdeploy.precision import half_precision
+from segdeploy.models.deployed import Deployed
 
-from .average import Average
-from .coarse import Unions
-from .fitting import advice, largest_batch
-from .freezing import encoder_of, hold
+from .augmentation_gpu import tint_all
+from .data import Unions
+from .distributed import ALONE, Processes
 from .loader import Batch
 from .objective import Answer, Objective
-from .processes import ALONE, Processes
+from .optimization import Average, encoder_of, hold, rate_at
 from .recipe import Recipe
-from .schedule import rate_at
-from .tinting import tint_all
+
+
+def largest_batch(learn: Callable[[int], object], batch: int, *, least: int = 1) -> int:
+    """Find by halving how many pictures can be learned from at once, after so many could not; 0 where not even the least number can.
+
+    Args:
+        learn: Takes a whole step with so many pictures; whatever it changes is of no use any more.
+        batch: How many did not fit.
+        least: How many the network's norms need.
+    """
+    while (batch := batch // 2) >= least:
+        if fits(learn, batch):
+            return batch
+    return 0
+
+
+def fits(learn: Callable[[int], object], batch: int) -> bool:
+    """Tell whether a step with so many pictures has enough memory; some norms cannot learn from a single one."""
+    torch.cuda.empty_cache()
+    try:
+        learn(batch)
+    except (torch.OutOfMemoryError, ValueError):
+        return False
+    return True
+
+
+def advice(batch: int, fitting: int, *, least: int = 1, accumulate: int, device: str) -> str:
+    """Say what does not fit and what would.
+
+    Args:
+        batch: Pictures that did not fit.
+        fitting: Pictures that do; 0 for none.
+        least: How many the network's norms need.
+        accumulate: Batches in a step until now.
+        device: Name of the device.
+    """
+    if not fitting:
+        few = (
+            "one picture fits" if least == 1 else f"{least} pictures, which this network needs, fit"
+        )
+        return f"not even {few} into the memory of {device}; lower --imgsz or --crop, or choose a smaller network"
+    steps = -(-batch * accumulate // fitting)
+    return (
+        f"a batch of {batch} does not fit into the memory of {device}, and {fitting} does, as trying by halves showed; train with "
+        f"--batch {fitting}, and with --accumulate {steps} for steps of the same size"
+    )
+
 
 CHECKED = 50
 """Steps on a CUDA device after which the losses are looked at: a look makes the processor wait for the device."""
@@ -82,8 +124,12 @@ class Loop:
         self._processes = processes
         self._precision = half_precision(device) if recipe.amp else None
         weights = None if weights is None else weights.to(device)
-        self._teacher = None if teacher is None else teacher.to(device).to(memory_format=torch.channels_last)
-        self._objective = Objective(recipe.loss, aux_weight=recipe.aux_weight, weights=weights, unions=unions)
+        self._teacher = (
+            None if teacher is None else teacher.to(device).to(memory_format=torch.channels_last)
+        )
+        self._objective = Objective(
+            recipe.loss, aux_weight=recipe.aux_weight, weights=weights, unions=unions
+        )
         self._optimizer = make_optimizer(network, recipe)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
         self._average = Average(network, recipe.ema) if recipe.ema else None
@@ -99,7 +145,14 @@ class Loop:
         """What is validated and kept: the average of the weights where there is one. It must not be trained meanwhile."""
         return self.network if self._average is None else self._average.network
 
-    def epoch(self, number: int, batches: Iterable[Batch], *, names: Sequence[str], on_step: Callable[[str], None]) -> float:
+    def epoch(
+        self,
+        number: int,
+        batches: Iterable[Batch],
+        *,
+        names: Sequence[str],
+        on_step: Callable[[str], None],
+    ) -> float:
         """Learn from the batches of an epoch, or from those that are left of it, and give the mean loss of the whole epoch.
 
         Args:
@@ -134,7 +187,11 @@ class Loop:
         Raises:
             SegdeployError: One is no number; the pictures of its step are named.
         """
-        latest = torch.stack(self._losses[len(self._losses) - len(self._seen) :]).tolist() if self._seen else []
+        latest = (
+            torch.stack(self._losses[len(self._losses) - len(self._seen) :]).tolist()
+            if self._seen
+            else []
+        )
         for place, (loss, indices) in enumerate(zip(latest, self._seen, strict=True)):
             if not math.isfinite(loss):
                 step = self.step - len(latest) + place + 1
@@ -160,7 +217,10 @@ class Loop:
                 warnings.simplefilter("ignore", FutureWarning)
                 # Norms that take their means together have the same statistics everywhere; others follow those of the first process.
                 self._together = DistributedDataParallel(
-                    self.network, device_ids=[self._device] if cuda else None, broadcast_buffers=not cuda, gradient_as_bucket_view=True
+                    self.network,
+                    device_ids=[self._device] if cuda else None,
+                    broadcast_buffers=not cuda,
+                    gradient_as_bucket_view=True,
                 )
         forward = self._together or self.network
         self._forward = torch.compile(forward) if self._recipe.compile else forward
@@ -177,13 +237,25 @@ class Loop:
             msg = f"{images} pictures at once do not fit into the memory of {device}; halve --batch and double --accumulate"
             raise SegdeployError(msg)
         least = getattr(self.network.network, "least_batch", 1)
-        fitting = largest_batch(lambda count: self._learn([Batch(*(part[:count] for part in group[0]))]), images, least=least)
-        raise SegdeployError(advice(images, fitting, least=least, accumulate=len(group), device=device))
+        fitting = largest_batch(
+            lambda count: self._learn([Batch(*(part[:count] for part in group[0]))]),
+            images,
+            least=least,
+        )
+        raise SegdeployError(
+            advice(images, fitting, least=least, accumulate=len(group), device=device)
+        )
 
     def _learn(self, group: Sequence[Batch]) -> Tensor:
         """Take one step and give its loss, still on the device: asking for the number would make the processor wait."""
         whole = self._steps * self._recipe.epochs
-        self.rate = rate_at(self.step, steps=whole, rate=self._recipe.lr, warmup=self._recipe.warmup, schedule=self._recipe.schedule)
+        self.rate = rate_at(
+            self.step,
+            steps=whole,
+            rate=self._recipe.lr,
+            warmup=self._recipe.warmup,
+            schedule=self._recipe.schedule,
+        )
         for parameters in self._optimizer.param_groups:
             parameters["lr"] = self.rate
         self._optimizer.zero_grad(set_to_none=True)
@@ -205,10 +277,14 @@ class Loop:
 
     def _judge(self, batch: Batch) -> Tensor:
         """Give the loss of a batch."""
-        images, masks = (part.to(self._device, non_blocking=True) for part in (batch.images, batch.masks))
+        images, masks = (
+            part.to(self._device, non_blocking=True) for part in (batch.images, batch.masks)
+        )
         if batch.tints.shape[1]:
             images = tint_all(images, batch.tints)
-        with torch.autocast(self._device.type, dtype=self._precision, enabled=self._precision is not None):
+        with torch.autocast(
+            self._device.type, dtype=self._precision, enabled=self._precision is not None
+        ):
             answer = self._forward(images)
             with torch.no_grad():
                 opinion = None if self._teacher is None else self._teacher(images)
@@ -222,7 +298,9 @@ class Loop:
         """Give what the next step depends on, besides the weights that `answering` has, and the pictures."""
         random = {
             "cpu": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else torch.empty(0, dtype=torch.uint8),
+            "cuda": torch.cuda.get_rng_state(self._device)
+            if self._device.type == "cuda"
+            else torch.empty(0, dtype=torch.uint8),
         }
         return {
             "step": self.step,
@@ -232,7 +310,11 @@ class Loop:
             "scaler": self._scaler.state_dict(),
             "average": self._average.updates if self._average else 0,
             # Beside the average, which the checkpoint holds.
-            "network": {key: value.cpu() for key, value in self.network.network.state_dict().items()} if self._average else {},
+            "network": {
+                key: value.cpu() for key, value in self.network.network.state_dict().items()
+            }
+            if self._average
+            else {},
             "random": self._processes.gather(random),
         }
 
@@ -264,7 +346,12 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Make the optimizer; only weights with more than one dimension decay, since norms and biases scale nothing that could grow."""
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+        return torch.optim.SGD(
+            groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+        )
     return torch.optim.AdamW(groups, lr=recipe.lr)

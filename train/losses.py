@@ -1,4 +1,4 @@
-"""How wrong an answer is, as a number to make small; pixels that are not labelled never count."""
+"""CE, OHEM, focal, Dice, Lovász, boundary; weighted sum; class weights."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segdeploy.scores import IGNORED
+from segdeploy.arrays import IGNORED
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Takes logits (N, K, H, W) float32 and masks (N, H, W) uint8, and gives one number that is 0 where nothing is labelled."""
@@ -45,7 +45,9 @@ def ohem(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor
     return weighted_mean(losses, masks.masked_fill(easy, IGNORED), weights)
 
 
-def one_of_several(logits: Tensor, masks: Tensor, unions: Sequence[Sequence[int]], opinion: Tensor | None = None) -> Tensor:
+def one_of_several(
+    logits: Tensor, masks: Tensor, unions: Sequence[Sequence[int]], opinion: Tensor | None = None
+) -> Tensor:
     """Give the mean cross entropy of pixels of which it is known that they are of one of several classes: -log of the sum of their chances.
 
     That leaves open which of them a pixel is, and what is left open drifts. A teacher decides it: the cross entropy between its chances
@@ -110,7 +112,9 @@ def in_rows(logits: Tensor) -> Tensor:
 def surprise(logits: Tensor, masks: Tensor) -> Tensor:
     """Give the cross entropy of each pixel, (N, H, W); 0 where it is not labelled."""
     # The form for pictures is not deterministic on CUDA.
-    return functional.cross_entropy(in_rows(logits), masks.long().flatten(), ignore_index=IGNORED, reduction="none").view_as(masks)
+    return functional.cross_entropy(
+        in_rows(logits), masks.long().flatten(), ignore_index=IGNORED, reduction="none"
+    ).view_as(masks)
 
 
 def weighted_mean(losses: Tensor, masks: Tensor, weights: Tensor | None) -> Tensor:
@@ -120,3 +124,92 @@ def weighted_mean(losses: Tensor, masks: Tensor, weights: Tensor | None) -> Tens
         return (losses * labelled).sum() / labelled.sum().clamp(min=1)
     heavy = weights[masks.long().masked_fill(~labelled, 0)] * labelled
     return (losses * heavy).sum() / heavy.sum().clamp(min=1e-6)
+
+
+REACH = 2
+"""How far from another class a pixel still belongs to the boundary, in pixels: the authors' code widens their edges to four."""
+
+WEIGHT = 20.0
+"""What the loss weighs beside that of the main answer, as the paper has it."""
+
+SURE = 0.8
+"""A head is sure of what it gives a larger probability of being near another class: t in section 3.4."""
+
+
+def boundary(logits: Tensor, masks: Tensor) -> Tensor:
+    """Give the binary cross entropy of logits (N, 1, H, W) of being near another class; both kinds of pixels weigh the same in sum.
+
+    Boundaries are few: each of their pixels weighs as much as there are others, and the other way round.
+    """
+    labelled = masks != IGNORED
+    truth = near_another(masks)
+    pixels = labelled.sum().clamp(min=1)
+    share = (truth & labelled).sum() / pixels
+    weights = torch.where(truth, 1 - share, share) * labelled
+    return (
+        functional.binary_cross_entropy_with_logits(
+            logits[:, 0].float(), truth.float(), weight=weights, reduction="sum"
+        )
+        / pixels
+    )
+
+
+def where_sure(logits: Tensor, masks: Tensor) -> Tensor:
+    """Give masks (N, H, W) of which only those pixels are labelled that logits (N, 1, H, W) are sure to be near another class.
+
+    The cross entropy of the main answer on them is PIDNet's fourth loss, which lets detail and context agree where they are joined.
+    """
+    return masks.masked_fill(logits[:, 0].sigmoid() <= SURE, IGNORED)
+
+
+def near_another(masks: Tensor) -> Tensor:
+    """Tell of each pixel of masks (N, H, W) whether another class than its own lies within reach; what is not labelled is none."""
+    labels = masks.float()[:, None]
+    # The largest and the smallest label around; what is not labelled is neither.
+    unlabelled = labels == IGNORED
+    side = 2 * REACH + 1
+    largest = functional.max_pool2d(labels.masked_fill(unlabelled, -1), side, 1, REACH)
+    smallest = -functional.max_pool2d((-labels).masked_fill(unlabelled, -IGNORED), side, 1, REACH)
+    return ((largest > smallest) & ~unlabelled)[:, 0]
+
+
+def lovasz(logits: Tensor, masks: Tensor) -> Tensor:
+    """Give the Lovász extension of the Jaccard loss of the probabilities, as the mean over the classes that occur in the batch.
+
+    Berman et al., The Lovász-Softmax loss, CVPR 2018, section 3 and algorithm 1.
+
+    Args:
+        logits: (N, K, H, W) float32.
+        masks: (N, H, W) uint8; 255 never counts.
+    """
+    labelled = (masks != IGNORED).flatten()
+    chance = logits.softmax(1).transpose(0, 1).flatten(1)
+    truth = masks.flatten()
+    # Class by class: all at once would need the memory of K sorted copies with their 64-bit places.
+    losses = torch.stack(
+        [_of_class(chance[number], truth == number, labelled) for number in range(len(chance))]
+    )
+    occurs = torch.stack([(truth == number).any() for number in range(len(chance))])
+    return (losses * occurs).sum() / occurs.sum().clamp(min=1)
+
+
+def _of_class(chance: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
+    """Give the loss of one class; all (P,)."""
+    # Where nothing is labelled the error is 0, so that it comes last and weighs nothing: no pixel need be left out, and no size change.
+    errors, order = ((truth.float() - chance).abs() * labelled).sort(descending=True)
+    return torch.dot(errors, jaccard_steps(truth[order], labelled[order]))
+
+
+def jaccard_steps(truth: Tensor, labelled: Tensor) -> Tensor:
+    """Give how much the Jaccard loss grows with each pixel that is wrong, from the worst on.
+
+    Args:
+        truth: Which pixels are of the class, (P,) bool, by falling error.
+        labelled: Which pixels count, (P,) bool.
+    """
+    hits = truth.cumsum(0)
+    left = truth.sum() - hits
+    either = truth.sum() + (labelled & ~truth).cumsum(0)
+    # In double precision: neighbours differ by less than single precision tells apart in a batch of millions of pixels.
+    loss = 1 - left.double() / either.clamp(min=1).double()
+    return torch.diff(loss, prepend=loss.new_zeros(1)).float()

@@ -1,18 +1,31 @@
-"""What training makes small: a sum of losses, for the main answer and for those of auxiliary heads."""
+"""The weighted sum of losses that a run minimizes, and class weights."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segdeploy.scores import IGNORED
+from segdeploy.arrays import IGNORED
+from segdeploy.datasets.checks.statistics import inverse_log
+from segdeploy.datasets.dataset import Dataset
 
-from .boundary import WEIGHT, boundary, where_sure
-from .loss_terms import read_terms
-from .losses import Loss, cross_entropy, dice, focal, ohem, one_of_several
-from .lovasz import lovasz
+from .losses import (
+    WEIGHT,
+    Loss,
+    boundary,
+    cross_entropy,
+    dice,
+    focal,
+    lovasz,
+    ohem,
+    one_of_several,
+    where_sure,
+)
+from .recipe import read_terms
 
 Answer = Tensor | Sequence[Tensor]
 """What a network answers while it trains: logits (N, K, h, w), or several of them, the main answer first."""
@@ -21,7 +34,14 @@ Answer = Tensor | Sequence[Tensor]
 class Objective:
     """A loss for whatever a network answers."""
 
-    def __init__(self, terms: str, *, aux_weight: float, weights: Tensor | None = None, unions: Sequence[Sequence[int]] = ()) -> None:
+    def __init__(
+        self,
+        terms: str,
+        *,
+        aux_weight: float,
+        weights: Tensor | None = None,
+        unions: Sequence[Sequence[int]] = (),
+    ) -> None:
         """Choose the losses.
 
         Args:
@@ -54,14 +74,21 @@ class Objective:
         first, *auxiliary = (answer,) if isinstance(answer, Tensor) else answer
         main = enlarged(first, masks)
         opinion = None if opinion is None else enlarged(opinion, masks)
-        others = [self._judge_auxiliary(enlarged(logits, masks), main, masks, opinion) for logits in auxiliary]
+        others = [
+            self._judge_auxiliary(enlarged(logits, masks), main, masks, opinion)
+            for logits in auxiliary
+        ]
         return torch.stack([self._judge(main, masks, opinion), *others]).sum()
 
-    def _judge_auxiliary(self, logits: Tensor, main: Tensor, masks: Tensor, opinion: Tensor | None) -> Tensor:
+    def _judge_auxiliary(
+        self, logits: Tensor, main: Tensor, masks: Tensor, opinion: Tensor | None
+    ) -> Tensor:
         """Give the loss of an auxiliary head; one of a single channel, beside a main answer of more, finds boundaries."""
         if logits.shape[1] == 1 < main.shape[1]:
             known = self._known(masks, main)
-            return WEIGHT * boundary(logits, known) + cross_entropy(main, where_sure(logits, known), self._weights)
+            return WEIGHT * boundary(logits, known) + cross_entropy(
+                main, where_sure(logits, known), self._weights
+            )
         return self._aux_weight * self._judge(logits, masks, opinion)
 
     def _judge(self, logits: Tensor, masks: Tensor, opinion: Tensor | None) -> Tensor:
@@ -83,4 +110,59 @@ def enlarged(logits: Tensor, masks: Tensor) -> Tensor:
     logits = logits.float()
     if logits.shape[2:] == masks.shape[1:]:
         return logits
-    return functional.interpolate(logits, size=masks.shape[1:], mode="bilinear", align_corners=False)
+    return functional.interpolate(
+        logits, size=masks.shape[1:], mode="bilinear", align_corners=False
+    )
+
+
+COUNTED = 100
+"""Samples that tell the classes' shares well enough; reading all of a large set would take minutes."""
+
+Shares = npt.NDArray[np.float64]
+
+
+def class_weights(samples: Dataset, way: str) -> Tensor | None:
+    """Give the weight of each class, (K,) float32, from at most 100 samples spread evenly over a split; None where all weigh the same.
+
+    They are scaled so that a labelled pixel weighs 1 on average, and the loss keeps its size.
+
+    Args:
+        samples: The training split.
+        way: "none", "inverse-log" (Paszke et al., ENet, 2016, section 5.1) or "median-frequency" (Eigen and Fergus, ICCV
+            2015, section 6.3.2).
+    """
+    if way == "none":
+        return None
+    pixels, seen = count(samples)
+    shares = pixels / max(float(pixels.sum()), 1)
+    weights = by_inverse_log(shares) if way == "inverse-log" else by_median_frequency(pixels, seen)
+    mean = float((weights * shares).sum())
+    return torch.tensor(weights / mean if mean else weights, dtype=torch.float32)
+
+
+def count(samples: Dataset) -> tuple[Shares, Shares]:
+    """Count each class's pixels, and the labelled pixels of the pictures that it occurs in; both (K,)."""
+    pixels, seen = np.zeros(len(samples.classes)), np.zeros(len(samples.classes))
+    for index in range(0, len(samples), max(1, len(samples) // COUNTED)):
+        found = np.bincount(samples[index].mask.ravel(), minlength=IGNORED + 1)[: len(pixels)]
+        pixels += found
+        seen += found.sum() * (found > 0)
+    return pixels, seen
+
+
+def by_inverse_log(shares: Shares) -> Shares:
+    """Weigh each class by 1 / ln(1.02 + its share of the pixels)."""
+    return np.array([inverse_log(float(share)) for share in shares])
+
+
+def by_median_frequency(pixels: Shares, seen: Shares) -> Shares:
+    """Weigh each class by the median of all frequencies over its own: how much of the pictures that show it, it fills.
+
+    A class that never occurs weighs as the median does.
+    """
+    frequencies = np.divide(pixels, seen, out=np.full_like(pixels, np.nan), where=seen > 0)
+    return (
+        np.nan_to_num(np.nanmedian(frequencies) / frequencies, nan=1.0)
+        if seen.any()
+        else np.ones_like(pixels)
+    )

@@ -1,19 +1,21 @@
-"""What people look at: curves, and pictures beside their truth and the network's answer."""
+"""Curves, samples, confusion matrix, IoU per class."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from segdeploy.atomic import replacing
 from segdeploy.card import LabelClass
-from segdeploy.datasets import Dataset
-from segdeploy.overlay import colorize
-from segdeploy.predictor import Predictor
+from segdeploy.datasets.dataset import Dataset
+from segdeploy.imaging.overlay import colorize
+from segdeploy.inference.predictor import Predictor
+from segdeploy.metrics.segmentation import ConfusionMatrix
+from segdeploy.system.files import replacing
 
 from .history import Epoch
 
@@ -29,9 +31,26 @@ def draw_curves(path: Path, history: Sequence[Epoch]) -> None:
     left, right = figure.subplots(1, 2)
     left.plot(epochs, [epoch.loss for epoch in history], color=LOSS_COLOR, marker=".")
     left.set(title="loss, training", ylim=(0, None))
-    scored = [(epoch.epoch, epoch.miou, epoch.pixel_accuracy) for epoch in history if epoch.miou is not None]
-    right.plot([row[0] for row in scored], [row[1] for row in scored], color=MIOU_COLOR, marker=".", label="mIoU")
-    right.plot([row[0] for row in scored], [row[2] for row in scored], color=MIOU_COLOR, alpha=0.45, linestyle="--", label="pixel accuracy")
+    scored = [
+        (epoch.epoch, epoch.miou, epoch.pixel_accuracy)
+        for epoch in history
+        if epoch.miou is not None
+    ]
+    right.plot(
+        [row[0] for row in scored],
+        [row[1] for row in scored],
+        color=MIOU_COLOR,
+        marker=".",
+        label="mIoU",
+    )
+    right.plot(
+        [row[0] for row in scored],
+        [row[2] for row in scored],
+        color=MIOU_COLOR,
+        alpha=0.45,
+        linestyle="--",
+        label="pixel accuracy",
+    )
     right.set(title="scores, validation", ylim=(0, 1))
     right.legend(loc="lower right", frameon=False)
     for axes in (left, right):
@@ -57,7 +76,11 @@ def draw_samples(path: Path, predictor: Predictor, samples: Dataset) -> None:
     grid = figure.subplots(count, 3, squeeze=False)
     for row, sample in zip(grid, chosen, strict=True):
         answer = predictor.mask(sample.image)
-        shown = (sample.image, colorize(sample.mask, samples.classes), colorize(answer, samples.classes))
+        shown = (
+            sample.image,
+            colorize(sample.mask, samples.classes),
+            colorize(answer, samples.classes),
+        )
         for axes, picture in zip(row, shown, strict=True):
             axes.imshow(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
             axes.set_axis_off()
@@ -69,7 +92,10 @@ def draw_samples(path: Path, predictor: Predictor, samples: Dataset) -> None:
 
 def add_legend(figure: Figure, classes: Sequence[LabelClass]) -> None:
     """Name the classes' colors below everything."""
-    patches = [Patch(color="#{:02x}{:02x}{:02x}".format(*entry.color), label=entry.name) for entry in classes]
+    patches = [
+        Patch(color="#{:02x}{:02x}{:02x}".format(*entry.color), label=entry.name)
+        for entry in classes
+    ]
     figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False)
 
 
@@ -77,3 +103,62 @@ def save(path: Path, figure: Figure) -> None:
     """Write a figure whole, or leave the old one as it was."""
     with replacing(path) as part:
         FigureCanvasAgg(figure).print_figure(part, format="png", dpi=110)
+
+
+PRINTED = 20
+"""Classes up to which every share of the confusion matrix is printed into its cell; more would not be readable."""
+
+DARK = 0.5
+"""Share from which on a cell is so dark that its number is white."""
+
+
+def draw_confusion(path: Path, matrix: ConfusionMatrix, classes: Sequence[LabelClass]) -> None:
+    """Draw a confusion matrix, truth by row, as shares of each row, as PNG; a class that never occurs has an empty row."""
+    counts = matrix.counts.astype(np.float64)
+    pixels = counts.sum(1, keepdims=True)
+    shares = np.divide(counts, pixels, out=np.full_like(counts, np.nan), where=pixels > 0)
+    names = [entry.name for entry in classes]
+    side = 3 + 0.45 * len(names)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(title="share of each class's pixels, validation", xlabel="answer", ylabel="truth")
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    if len(names) <= PRINTED:
+        for row, column in zip(*np.nonzero(shares >= 0.005), strict=True):
+            share = shares[row, column]
+            axes.text(
+                column,
+                row,
+                f"{share:.2f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if share > DARK else "black",
+            )
+    save(path, figure)
+
+
+def draw_classes(path: Path, matrix: ConfusionMatrix, classes: Sequence[LabelClass]) -> None:
+    """Draw each class's intersection over union as a bar of its color, and their mean as a line, as PNG."""
+    scores = matrix.scores()
+    figure = Figure(figsize=(7, 1.4 + 0.28 * len(classes)), layout="constrained")
+    axes = figure.subplots()
+    values = [0.0 if value is None else value for value in scores.iou]
+    colors = ["#{:02x}{:02x}{:02x}".format(*entry.color) for entry in classes]
+    axes.barh(range(len(classes)), values, color=colors, edgecolor="#808080", linewidth=0.5)
+    for row, value in enumerate(scores.iou):
+        axes.text(
+            values[row] + 0.01,
+            row,
+            "does not occur" if value is None else f"{value:.3f}",
+            va="center",
+            fontsize=8,
+        )
+    axes.axvline(scores.miou, color="#808080", linestyle="--", linewidth=1)
+    axes.set(title=f"intersection over union, validation; mean {scores.miou:.3f}", xlim=(0, 1.08))
+    axes.set_yticks(range(len(classes)), [entry.name for entry in classes])
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    save(path, figure)

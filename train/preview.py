@@ -1,36 +1,165 @@
-"""The command `segdeploy data preview`; it lives here because it shows what training makes of pictures."""
+"""`data preview`: contact sheet, augmented or not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from segdeploy.checks.recognition import open_splits
-from segdeploy.commands.plugin import plugin_option, same_plugins
-from segdeploy.console import next_step, note
-from segdeploy.contact_sheet import contact_sheet
-from segdeploy.datasets import Dataset, Sample
+from segdeploy.arrays import Picture
+from segdeploy.card import LabelClass
+from segdeploy.cli.console import next_step, note
+from segdeploy.cli.options import plugin_option, same_plugins
+from segdeploy.datasets.checks.detect import open_splits
+from segdeploy.datasets.dataset import Dataset, Sample
 from segdeploy.errors import ConfigError
-from segdeploy.pictures import write_picture
+from segdeploy.imaging.io import write_picture
+from segdeploy.imaging.overlay import BACKGROUND, Painter
+from segdeploy.imaging.preprocess import resize, resize_mask
 
-from .augment import augment, chance
+from .augmentation import augment, chance
 from .recipe import Recipe, read_recipe
+
+GAP = 10
+LETTERS = 14
+LINE = 22
+INK = (225, 225, 225)
+FRAME = (120, 120, 120)
+UNLABELLED = LabelClass(name="not labelled", color=(0, 0, 0))
+
+
+def contact_sheet(
+    samples: Sequence[Sample],
+    classes: Sequence[LabelClass],
+    *,
+    columns: int,
+    width: int,
+    opacity: float,
+) -> Picture:
+    """Lay out samples in rows.
+
+    Args:
+        samples: Pictures with truth and name, one or more; they may differ in size.
+        classes: Classes in the order of the masks' indices.
+        columns: Samples in a row.
+        width: Width of each, in pixels; a wider picture is made smaller, a smaller one larger.
+        opacity: Share of the classes' colors over the picture, in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8 blue-green-red.
+    """
+    painter = Painter(classes, opacity=opacity, legend=False)
+    tiles = [_tile(sample, painter, width) for sample in samples]
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    whole = GAP + min(columns, len(tiles)) * (width + GAP)
+    sheet = np.vstack([_row(row, whole) for row in rows] + [_legend((*classes, UNLABELLED), whole)])
+    return np.asarray(cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), dtype=np.uint8)
+
+
+def _tile(sample: Sample, painter: Painter, width: int) -> Image.Image:
+    """Paint one sample with its name below, red-green-blue."""
+    height = max(1, round(sample.image.shape[0] * width / sample.image.shape[1]))
+    painted = painter.paint(
+        resize(sample.image, height, width=width), resize_mask(sample.mask, height, width=width)
+    )
+    tile = Image.new("RGB", (width, height + LINE), BACKGROUND)
+    tile.paste(Image.fromarray(cv2.cvtColor(painted, cv2.COLOR_BGR2RGB)))
+    font = ImageFont.load_default(LETTERS)
+    ImageDraw.Draw(tile).text(
+        (0, height + LINE // 2),
+        _shortened(sample.name, font, width),
+        font=font,
+        fill=INK,
+        anchor="lm",
+    )
+    return tile
+
+
+def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Leave out the beginning of a name that is too long: frames differ in their ends."""
+    start = next(start for start in range(len(name) + 1) if font.getlength(name[start:]) <= width)
+    return f"…{name[start + 1 :]}" if start else name
+
+
+def _row(tiles: Sequence[Image.Image], width: int) -> Picture:
+    row = Image.new("RGB", (width, GAP + max(tile.height for tile in tiles)), BACKGROUND)
+    for place, tile in enumerate(tiles):
+        row.paste(tile, (GAP + place * (tile.width + GAP), GAP))
+    return np.asarray(row)
+
+
+def _legend(classes: Sequence[LabelClass], width: int) -> Picture:
+    """Write the classes one after the other, in as many lines as they need."""
+    font = ImageFont.load_default(LETTERS)
+    places, x, line = [], GAP, 0
+    for entry in classes:
+        advance = LINE + round(font.getlength(entry.name)) + LINE
+        if x > GAP and x + advance > width:
+            x, line = GAP, line + 1
+        places.append((x, GAP + line * LINE + LINE // 2))
+        x += advance
+    image = Image.new("RGB", (width, 2 * GAP + (line + 1) * LINE), BACKGROUND)
+    draw = ImageDraw.Draw(image)
+    for entry, (left, middle) in zip(classes, places, strict=True):
+        draw.rectangle(
+            (left, middle - LETTERS // 2, left + LETTERS, middle + LETTERS // 2),
+            fill=entry.color,
+            outline=FRAME,
+        )
+        draw.text((left + LINE, middle), entry.name, font=font, fill=INK, anchor="lm")
+    return np.asarray(image)
 
 
 @click.command()
 @click.argument("data", required=False, type=click.Path(path_type=Path))
-@click.option("--dataset", help="Name of the data set; `streets` needs no folder.  [default: what lies in DATA]")
-@click.option("--split", default="train", show_default=True, help="Which split.")
-@click.option("--count", default=16, show_default=True, type=click.IntRange(min=1), help="Pictures, evenly taken from the split.")
-@click.option("--columns", default=4, show_default=True, type=click.IntRange(min=1), help="Pictures in a row.")
-@click.option("--width", default=320, show_default=True, type=click.IntRange(min=16, max=4096), help="Width of each, in pixels.")
-@click.option("--opacity", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Share of the classes' colors.")
 @click.option(
-    "--augmented", is_flag=True, help="Show a picture at the left of each row, and at its right what the first epochs make of it."
+    "--dataset",
+    help="Name of the data set; `streets` needs no folder.  [default: what lies in DATA]",
 )
-@click.option("--recipe", help="Whose augmentation: a TOML file, or a recipe in the box.  [default: the usual values]")
+@click.option("--split", default="train", show_default=True, help="Which split.")
+@click.option(
+    "--count",
+    default=16,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Pictures, evenly taken from the split.",
+)
+@click.option(
+    "--columns", default=4, show_default=True, type=click.IntRange(min=1), help="Pictures in a row."
+)
+@click.option(
+    "--width",
+    default=320,
+    show_default=True,
+    type=click.IntRange(min=16, max=4096),
+    help="Width of each, in pixels.",
+)
+@click.option(
+    "--opacity",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of the classes' colors.",
+)
+@click.option(
+    "--augmented",
+    is_flag=True,
+    help="Show a picture at the left of each row, and at its right what the first epochs make of it.",
+)
+@click.option(
+    "--recipe",
+    help="Whose augmentation: a TOML file, or a recipe in the box.  [default: the usual values]",
+)
 @plugin_option
-@click.option("--output", default="preview.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path), help="The PNG.")
+@click.option(
+    "--output",
+    default="preview.png",
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The PNG.",
+)
 def preview(
     *,
     data: Path | None,
@@ -51,14 +180,24 @@ def preview(
         raise ConfigError(msg)
     samples = splits[split]
     if augmented:
-        values = Recipe.from_dict(read_recipe(recipe) if recipe else {}, source=recipe or "the defaults")
-        shown = [tile for index in spread(samples, -(-count // columns)) for tile in epochs(samples, index, values, columns - 1)]
+        values = Recipe.from_dict(
+            read_recipe(recipe) if recipe else {}, source=recipe or "the defaults"
+        )
+        shown = [
+            tile
+            for index in spread(samples, -(-count // columns))
+            for tile in epochs(samples, index, values, columns - 1)
+        ]
     else:
         shown = [samples[index] for index in spread(samples, count)]
-    write_picture(output, contact_sheet(shown, samples.classes, columns=columns, width=width, opacity=opacity))
+    write_picture(
+        output, contact_sheet(shown, samples.classes, columns=columns, width=width, opacity=opacity)
+    )
     note(f"wrote {output}: {len(shown)} pictures of {name} {split}")
     named = ["--dataset", name] if dataset else []
-    next_step("segdeploy", *(["data", "check", data] if data else ["train"]), *named, *same_plugins())
+    next_step(
+        "segdeploy", *(["data", "check", data] if data else ["train"]), *named, *same_plugins()
+    )
 
 
 def spread(samples: Dataset, count: int) -> list[int]:

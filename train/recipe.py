@@ -1,7 +1,7 @@
-"""Everything that decides what a training run does, as one value."""
+"""Recipe: every value of a run, TOML, overrides, loss terms."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from math import inf
@@ -9,10 +9,34 @@ from pathlib import Path
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from segdeploy.errors import ConfigError
-from segdeploy.toml import to_toml
+from segdeploy.system.files import to_toml
 
-from .loss_terms import read_terms
-from .schedule import SCHEDULES
+SCHEDULES = ("poly", "cosine", "one-cycle")
+
+
+LOSSES = ("ce", "ohem", "focal", "dice", "lovasz")
+
+
+def read_terms(text: str) -> tuple[tuple[float, str], ...]:
+    """Give the weight and the name of each loss in a sum.
+
+    Raises:
+        ConfigError: A name is unknown, or a weight is no number above 0.
+    """
+    return tuple(_read_term(term.strip(), text) for term in text.split("+"))
+
+
+def _read_term(term: str, text: str) -> tuple[float, str]:
+    weight, times, name = term.rpartition("*")
+    try:
+        number = float(weight) if times else 1.0
+    except ValueError:
+        number = 0.0
+    if not 0 < number < inf or name.strip() not in LOSSES:
+        msg = f"loss is {text!r}; it must be one of {', '.join(LOSSES)}, or a sum as ce+dice or 0.5*ohem+lovasz"
+        raise ConfigError(msg)
+    return number, name.strip()
+
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -139,10 +163,18 @@ class Recipe:
         """Check the values before anything heavy is loaded."""
         self._require("freeze", self.freeze >= -1, "0 or more, or -1 for all epochs")
         named = all(isinstance(names, list | tuple) and names for names in self.unions.values())
-        self._require("unions", named and (not self.unions or bool(self.helper)), "a list of names for each class of a helper")
+        self._require(
+            "unions",
+            named and (not self.unions or bool(self.helper)),
+            "a list of names for each class of a helper",
+        )
         self._require("helper", not (self.helper and self.overfit), "empty beside overfit")
         self._require("teacher", not self.teacher or bool(self.helper), "empty without a helper")
-        self._require("repeat", self.repeat > 0 and (self.repeat == 1 or bool(self.helper)), "1, or more beside a helper")
+        self._require(
+            "repeat",
+            self.repeat > 0 and (self.repeat == 1 or bool(self.helper)),
+            "1, or more beside a helper",
+        )
         self._require("overfit", self.overfit >= 0, "0 or more")
         self._require("final", not (self.final and self.overfit), "false beside overfit")
         self._require("epochs", self.epochs > 0, "more than 0")
@@ -150,12 +182,16 @@ class Recipe:
         self._require("val_every", self.val_every > 0, "more than 0")
         self._require("imgsz", min(self.imgsz) > 0, "more than 0 each")
         fits = all(0 < part <= whole for part, whole in zip(self.crop, self.imgsz, strict=True))
-        self._require("crop", self.crop == (0, 0) or fits, "more than 0 and at most imgsz each, or 0,0")
+        self._require(
+            "crop", self.crop == (0, 0) or fits, "more than 0 and at most imgsz each, or 0,0"
+        )
         self._require("batch", self.batch > 0, "more than 0")
         self._require("accumulate", self.accumulate > 0, "more than 0")
         read_terms(self.loss)
         self._require("aux_weight", 0 <= self.aux_weight < inf, "0 or more")
-        self._require("class_weights", self.class_weights in CLASS_WEIGHTS, " or ".join(CLASS_WEIGHTS))
+        self._require(
+            "class_weights", self.class_weights in CLASS_WEIGHTS, " or ".join(CLASS_WEIGHTS)
+        )
         self._require("optimizer", self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
         self._require("lr", 0 < self.lr < inf, "more than 0")
         self._require("schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES))
@@ -164,7 +200,11 @@ class Recipe:
         self._require("momentum", 0 <= self.momentum < 1, "within 0 and 1")
         self._require("clip", 0 <= self.clip < inf, "0 or more")
         self._require("ema", 0 <= self.ema < 1, "within 0 and 1")
-        self._require("scale", 0 < self.scale[0] <= self.scale[1] < inf, "a smaller and a larger number above 0")
+        self._require(
+            "scale",
+            0 < self.scale[0] <= self.scale[1] < inf,
+            "a smaller and a larger number above 0",
+        )
         self._require("max_share", 0 < self.max_share <= 1, "more than 0, up to 1")
         self._require("flip", 0 <= self.flip <= 1, "within 0 and 1")
         self._require("color", 0 <= self.color < 1, "within 0 and 1")
@@ -173,8 +213,12 @@ class Recipe:
         self._require("mean", all(-inf < value < inf for value in self.mean), "three numbers")
         self._require("std", all(0 < value < inf for value in self.std), "more than 0 each")
         self._require("seed", self.seed >= 0, "0 or more")
-        self._require("workers", self.workers >= -1, "0 or more, or -1 for a number that fits the machine")
-        self._require("threads", self.threads == -1 or self.threads > 0, "1 or more, or -1 for one a core")
+        self._require(
+            "workers", self.workers >= -1, "0 or more, or -1 for a number that fits the machine"
+        )
+        self._require(
+            "threads", self.threads == -1 or self.threads > 0, "1 or more, or -1 for one a core"
+        )
         self._require("memory", 0 <= self.memory < inf, "0 or more")
 
     def _require(self, name: str, met: bool, wanted: str) -> None:  # noqa: FBT001 - the condition itself
@@ -202,7 +246,12 @@ class Recipe:
         if unknown:
             msg = f"{source} has the unknown key {unknown[0]!r}; a recipe knows {', '.join(kinds)}"
             raise ConfigError(msg)
-        return cls(**{key: _typed(value, kinds[key], where=f"{key} in {source}") for key, value in values.items()})
+        return cls(
+            **{
+                key: _typed(value, kinds[key], where=f"{key} in {source}")
+                for key, value in values.items()
+            }
+        )
 
     def to_toml(self) -> str:
         """Write the recipe so that it can be read again."""
@@ -218,7 +267,11 @@ def read_recipe(name: str) -> dict[str, Any]:
     box = resources.files("segdeploy.train.recipes")
     place = Path(name) if Path(name).is_file() else box / f"{name}.toml"
     if not place.is_file():
-        boxed = sorted(entry.name.removesuffix(".toml") for entry in box.iterdir() if entry.name.endswith(".toml"))
+        boxed = sorted(
+            entry.name.removesuffix(".toml")
+            for entry in box.iterdir()
+            if entry.name.endswith(".toml")
+        )
         msg = f"there is no recipe {name}; name a TOML file, or one of {', '.join(boxed)}"
         raise ConfigError(msg)
     try:
@@ -230,15 +283,67 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 def _typed(value: object, kind: Any, *, where: str) -> Any:  # noqa: ANN401 - a type of any of the fields
     """Check a value against the kind of its field; a list becomes a tuple and a whole number a broken one."""
-    if get_origin(kind) is tuple and isinstance(value, list | tuple) and len(value) == len(get_args(kind)):
-        return tuple(_typed(part, inner, where=where) for part, inner in zip(value, get_args(kind), strict=True))
+    if (
+        get_origin(kind) is tuple
+        and isinstance(value, list | tuple)
+        and len(value) == len(get_args(kind))
+    ):
+        return tuple(
+            _typed(part, inner, where=where)
+            for part, inner in zip(value, get_args(kind), strict=True)
+        )
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     plain = get_origin(kind) or kind
     if plain is tuple or not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
         wanted = (
-            f"{len(get_args(kind))} numbers in brackets" if plain is tuple else {"Mapping": "a table"}.get(plain.__name__, plain.__name__)
+            f"{len(get_args(kind))} numbers in brackets"
+            if plain is tuple
+            else {"Mapping": "a table"}.get(plain.__name__, plain.__name__)
         )
         msg = f"{where} is {value!r}; it must be {wanted}"
         raise ConfigError(msg)
     return value
+
+
+def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Give the values of a recipe with some of them changed.
+
+    Args:
+        values: Keys and values, as TOML gives them.
+        overrides: Each a key, with dots for a table's, and a value as in TOML; a text needs no quotes. For example `arguments.width=16`.
+
+    Raises:
+        ConfigError: One is no such pair, or a dot goes into what is no table.
+    """
+    changed = dict(values)
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        keys = name.strip().split(".")
+        if not equals or not all(keys):
+            msg = f"--set {override!r} is no key=value; write for example --set lr=0.01 or --set arguments.width=16"
+            raise ConfigError(msg)
+        _put(changed, keys, read_value(text.strip()), override)
+    return changed
+
+
+def _put(table: dict[str, Any], keys: list[str], value: object, override: str) -> None:
+    """Put a value into a table of tables, leaving those that it came from as they are."""
+    first, *rest = keys
+    if not rest:
+        table[first] = value
+        return
+    inner = table.get(first, {})
+    if not isinstance(inner, Mapping):
+        msg = f"--set {override!r} goes into {first}, which is {inner!r} and no table; leave out what is behind the dot"
+        raise ConfigError(msg)
+    table[first] = dict(inner)
+    _put(table[first], rest, value, override)
+
+
+def read_value(text: str) -> object:
+    """Read a value as TOML does; what is none is a text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -51,12 +51,16 @@ def check_batch(batch: Batch, card: ModelCard) -> None:
         ConfigError: The batch has another type, or a shape that the card does not allow.
     """
     if batch.dtype != np.uint8:
-        msg = f"a batch of {batch.dtype} was given; the network takes uint8, red-green-blue, 0 to 255"
+        msg = (
+            f"a batch of {batch.dtype} was given; the network takes uint8, red-green-blue, 0 to 255"
+        )
         raise ConfigError(msg)
     spec = card.input
     if batch.ndim == 4 and batch.shape[0] > 0 and batch.shape[3] == 3:
         height, width = batch.shape[1:3]
-        sides_fit = spec.dynamic and all(0 < side <= MAX_SIDE and side % spec.stride == 0 for side in (height, width))
+        sides_fit = spec.dynamic and all(
+            0 < side <= MAX_SIDE and side % spec.stride == 0 for side in (height, width)
+        )
         if sides_fit or (height, width) == (spec.height, spec.width):
             return
     sides = f"multiples of {spec.stride}" if spec.dynamic else f"{spec.height}x{spec.width}"

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segdeploy.atomic import PART
 from segdeploy.backends.base import Backend, card_of
-from segdeploy.card import ModelCard
+from segdeploy.card import CHECKSUM_KEY, ModelCard
 from segdeploy.errors import ConfigError, MissingExtraError, ModelError
-from segdeploy.selfcheck import CHECKSUM_KEY
+from segdeploy.system.files import PART
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +18,9 @@ class Kind:
 
     Attributes:
         name: Name of the runtime, as `--backend` spells it.
-        runner: Module with `load(path, device, threads, spinning, callers)`.
-        reader: Module with `read_texts(path)`, which needs the runtime only where the format does; that of an
-            exported file has `checksum(path, leave_out)` too.
+        runner: "MODULE:FUNCTION" of this folder, called as `load(path, device, threads, spinning, callers)`.
+        reader: "MODULE:FUNCTION" of this folder, called as `read_texts(path)`, which needs the runtime only where
+            the format does; the module of an exported file has `checksum(path, leave_out)` too.
         library: What the runtime is imported as.
         extra: Extra that installs it; "" where the package itself does.
         companion: Ending of a second file beside each, without which it is nothing; "" where there is none.
@@ -39,22 +38,39 @@ class Kind:
         if not self.companion:
             return []
         part = path.suffix == PART
-        return [path.with_suffix("").with_suffix(f"{self.companion}{PART}") if part else path.with_suffix(self.companion)]
+        return [
+            path.with_suffix("").with_suffix(f"{self.companion}{PART}")
+            if part
+            else path.with_suffix(self.companion)
+        ]
 
-    def load(self, path: Path, *, device: str = "auto", threads: int | None = None, spinning: bool = True, callers: int = 1) -> Backend:
+    def load(
+        self,
+        path: Path,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        spinning: bool = True,
+        callers: int = 1,
+    ) -> Backend:
         """Load a file of this kind, whatever its ending; see `load_backend`."""
-        runner = self._import(self.runner)
-        backend: Backend = runner.load(path, device=device, threads=threads, spinning=spinning, callers=callers)
+        module, _, function = self.runner.partition(":")
+        backend: Backend = getattr(self._import(module), function)(
+            path, device=device, threads=threads, spinning=spinning, callers=callers
+        )
         return backend
 
     def read_texts(self, path: Path) -> Mapping[str, str]:
         """Read the texts that a file of this kind carries, by their keys."""
-        texts: Mapping[str, str] = self._import(self.reader).read_texts(path)
+        module, _, function = self.reader.partition(":")
+        texts: Mapping[str, str] = getattr(self._import(module), function)(path)
         return texts
 
     def checksum(self, path: Path) -> str:
         """Give the SHA-256 over an exported file of this kind, but for the place where the checksum itself stands."""
-        digest: str = self._import(self.reader).checksum(path, leave_out=CHECKSUM_KEY)
+        digest: str = self._import(self.reader.partition(":")[0]).checksum(
+            path, leave_out=CHECKSUM_KEY
+        )
         return digest
 
     def _import(self, module: str) -> Any:  # noqa: ANN401 - the modules share functions, not a type
@@ -67,11 +83,42 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    ".pt": Kind(name="torch", runner="eager", reader="eager", library="torch", extra="train"),
-    ".onnx": Kind(name="onnxruntime", runner="onnx_runtime", reader="onnx_file", library="onnxruntime", extra=""),
-    ".torchscript": Kind(name="torchscript", runner="torchscript", reader="archive_file", library="torch", extra="train"),
-    ".pt2": Kind(name="pt2", runner="exported_program", reader="pt2_file", library="torch", extra="train"),
-    ".xml": Kind(name="openvino", runner="openvino_ir", reader="ir_file", library="openvino", extra="openvino", companion=".bin"),
+    ".pt": Kind(
+        name="torch",
+        runner="pytorch:load_eager",
+        reader="pytorch:read_checkpoint_texts",
+        library="torch",
+        extra="train",
+    ),
+    ".onnx": Kind(
+        name="onnxruntime",
+        runner="onnx_runtime:load",
+        reader="onnx_metadata:read_texts",
+        library="onnxruntime",
+        extra="",
+    ),
+    ".torchscript": Kind(
+        name="torchscript",
+        runner="pytorch:load_torchscript",
+        reader="torch_metadata:read_texts",
+        library="torch",
+        extra="train",
+    ),
+    ".pt2": Kind(
+        name="pt2",
+        runner="pytorch:load_exported_program",
+        reader="torch_metadata:read_program_texts",
+        library="torch",
+        extra="train",
+    ),
+    ".xml": Kind(
+        name="openvino",
+        runner="openvino_runtime:load",
+        reader="openvino_metadata:read_texts",
+        library="openvino",
+        extra="openvino",
+        companion=".bin",
+    ),
 }
 """Kinds of artifacts by the ending of their files."""
 

@@ -1,7 +1,8 @@
-"""ONNX Runtime: no PyTorch anywhere on the way to a mask."""
+"""ONNX Runtime and its execution providers."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,136 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
-from segdeploy.backends.onnx_file import read_texts
-from segdeploy.backends.providers import CPU, check_granted, request
+from segdeploy.backends.onnx_metadata import read_texts
 from segdeploy.card import ModelCard
 from segdeploy.errors import DeviceError, ModelError
-from segdeploy.machine import cores
+from segdeploy.system.machine import cores
+
+CPU = "CPUExecutionProvider"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """One kind of device.
+
+    Attributes:
+        name: What ONNX Runtime calls it.
+        package: The build of ONNX Runtime that has it.
+        needs: What else must be on the machine.
+        numbered: Whether there may be several, told by a number.
+        options: What it is asked for.
+    """
+
+    name: str
+    package: str
+    needs: str
+    numbered: bool
+    options: Mapping[str, str]
+
+
+# Trying every algorithm for every convolution takes seconds a size; the heuristic loses little.
+CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+
+PROVIDERS: Mapping[str, Provider] = {
+    "cuda": Provider(
+        name="CUDAExecutionProvider",
+        package="onnxruntime-gpu",
+        needs="an NVIDIA driver, CUDA and cuDNN (pip install 'onnxruntime-gpu[cuda,cudnn]')",
+        numbered=True,
+        options=CUDA_OPTIONS,
+    ),
+    "tensorrt": Provider(
+        name="TensorrtExecutionProvider",
+        package="onnxruntime-gpu",
+        needs="an NVIDIA driver, CUDA, cuDNN and TensorRT (pip install tensorrt)",
+        numbered=True,
+        # Building an engine takes minutes; it is kept for the next run.
+        options={
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": ".segdeploy-tensorrt",
+            "trt_timing_cache_enable": "1",
+        },
+    ),
+    "openvino": Provider(
+        name="OpenVINOExecutionProvider",
+        package="onnxruntime-openvino",
+        needs="nothing else",
+        numbered=False,
+        options={"device_type": "AUTO"},
+    ),
+    "coreml": Provider(
+        name="CoreMLExecutionProvider",
+        package="onnxruntime (macOS)",
+        needs="macOS 12 or newer",
+        numbered=False,
+        options={},
+    ),
+    "directml": Provider(
+        name="DmlExecutionProvider",
+        package="onnxruntime-directml",
+        needs="Windows 10 or newer and a DirectX 12 device",
+        numbered=True,
+        options={},
+    ),
+}
+"""Providers by the names that `--device` takes, best first for who leaves the choice."""
+
+AUTOMATIC = ("cuda",)
+"""What `auto` asks for before the processor; what takes minutes to build an engine, or rounds in its own way, is taken by name only."""
+
+Request = list[str | tuple[str, Mapping[str, str]]]
+
+
+def request(device: str) -> Request:
+    """Name what to ask ONNX Runtime for, best first.
+
+    Args:
+        device: "auto", "cpu", or a name of `PROVIDERS`, with ":n" behind it where there may be several.
+
+    Raises:
+        DeviceError: There is no device of that name, or this ONNX Runtime was built without it.
+    """
+    available = onnxruntime.get_available_providers()
+    if device == "cpu":
+        return [CPU]
+    if device == "auto":
+        return [*(asked(name, "0") for name in AUTOMATIC if PROVIDERS[name].name in available), CPU]
+    kind, colon, number = device.partition(":")
+    provider = PROVIDERS.get(kind)
+    if provider is None or (colon and not (provider.numbered and number.isdecimal())):
+        msg = f"there is no device {device!r}; choose auto, cpu, {', '.join(PROVIDERS)}, and cuda:1 for the second one"
+        raise DeviceError(msg)
+    if provider.name not in available:
+        lacks = f"the device {device!r} was asked for and this ONNX Runtime has no {provider.name}"
+        msg = f"{lacks}; install {provider.package}, or choose cpu or auto"
+        raise DeviceError(msg)
+    return [asked(kind, number or "0"), CPU]
+
+
+def asked(kind: str, number: str) -> tuple[str, Mapping[str, str]]:
+    """Give a provider's name with its options."""
+    provider = PROVIDERS[kind]
+    return provider.name, {
+        **provider.options,
+        **({"device_id": number} if provider.numbered else {}),
+    }
+
+
+def check_granted(device: str, granted: Sequence[str]) -> None:
+    """Refuse a session that runs on something else than was asked for.
+
+    Args:
+        device: What was asked for, as `request` takes it.
+        granted: The session's providers.
+
+    Raises:
+        DeviceError: ONNX Runtime took another one without a word.
+    """
+    provider = PROVIDERS.get(device.partition(":")[0])
+    if provider is not None and provider.name not in granted:
+        msg = f"the device {device!r} was asked for and ONNX Runtime granted {granted[0]}; it needs {provider.needs}; see 'segdeploy doctor'"
+        raise DeviceError(msg)
+
 
 INPUT = "image"
 CONFIDENCE = "confidence"
@@ -43,7 +169,9 @@ FAILURES = (
 class OnnxBackend:
     """A session of ONNX Runtime."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, card: ModelCard, *, place: Place | None = None) -> None:
+    def __init__(
+        self, session: onnxruntime.InferenceSession, card: ModelCard, *, place: Place | None = None
+    ) -> None:
         """Wrap a session.
 
         Args:
@@ -72,8 +200,15 @@ class OnnxBackend:
         check_batch(batch, self._card)
         pictures = np.ascontiguousarray(batch)
         # An adopted file may take one picture at a time only.
-        parts = np.split(pictures, len(pictures)) if self._one_by_one and len(pictures) > 1 else [pictures]
-        answers: list[Any] = [self._answer(part) if self._place is None else self._answer_bound(part, self._place) for part in parts]
+        parts = (
+            np.split(pictures, len(pictures))
+            if self._one_by_one and len(pictures) > 1
+            else [pictures]
+        )
+        answers: list[Any] = [
+            self._answer(part) if self._place is None else self._answer_bound(part, self._place)
+            for part in parts
+        ]
         answer: NetworkAnswer = answers[0] if len(answers) == 1 else np.concatenate(answers)
         return answer
 
@@ -85,7 +220,9 @@ class OnnxBackend:
         """Answer by way of tensors on the device, which each thread has of its own, for as long as the batch's shape is the same."""
         own = self._own
         if getattr(own, "shape", None) != pictures.shape:
-            own.pictures = onnxruntime.OrtValue.ortvalue_from_shape_and_type(pictures.shape, np.uint8, *place)
+            own.pictures = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+                pictures.shape, np.uint8, *place
+            )
             own.binding = self._session.io_binding()
             own.binding.bind_ortvalue_input(INPUT, own.pictures)
             own.binding.bind_output(self._card.output, *place)
@@ -169,8 +306,14 @@ def _check_session(session: onnxruntime.InferenceSession, card: ModelCard, path:
     """Refuse a graph whose input or output is not what its card tells."""
     spec = card.input
     height, width = (None, None) if spec.dynamic else (spec.height, spec.width)
-    taken = [(value.name, value.type, [side if isinstance(side, int) else None for side in value.shape]) for value in session.get_inputs()]
-    given = [(value.name, value.type, value.shape[1] if len(value.shape) == 4 else None) for value in session.get_outputs()]
+    taken = [
+        (value.name, value.type, [side if isinstance(side, int) else None for side in value.shape])
+        for value in session.get_inputs()
+    ]
+    given = [
+        (value.name, value.type, value.shape[1] if len(value.shape) == 4 else None)
+        for value in session.get_outputs()
+    ]
     takes = [[(INPUT, "tensor(uint8)", [pictures, height, width, 3])] for pictures in (None, 1)]
     if taken not in takes or given != _outputs(card):
         msg = f"{path} takes {taken} and answers {given}, and its card tells otherwise; export it again"
@@ -187,7 +330,12 @@ def _outputs(card: ModelCard) -> list[tuple[str, str, int | None]]:
 
 # One Identity from x to y, both float32 of shape [1]: fields as in onnx.proto, each with its number, kind and length, written by hand.
 _VALUE = b"\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01"
-_GRAPH = b"\x0a\x10\x0a\x01x\x12\x01y\x22\x08Identity\x12\x01g\x5a\x0f\x0a\x01x" + _VALUE + b"\x62\x0f\x0a\x01y" + _VALUE
+_GRAPH = (
+    b"\x0a\x10\x0a\x01x\x12\x01y\x22\x08Identity\x12\x01g\x5a\x0f\x0a\x01x"
+    + _VALUE
+    + b"\x62\x0f\x0a\x01y"
+    + _VALUE
+)
 _IDENTITY = b"\x08\x08\x42\x02\x10\x11\x3a\x37" + _GRAPH
 
 
@@ -199,7 +347,9 @@ def granted_providers() -> Mapping[str, bool]:
     found = {}
     for provider in onnxruntime.get_available_providers():
         try:
-            session = onnxruntime.InferenceSession(_IDENTITY, _options(1, spinning=False), providers=[provider])
+            session = onnxruntime.InferenceSession(
+                _IDENTITY, _options(1, spinning=False), providers=[provider]
+            )
             found[provider] = provider in session.get_providers()
         except FAILURES:
             found[provider] = False

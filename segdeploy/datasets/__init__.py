@@ -1,27 +1,7 @@
-"""Where pictures and their truth come from: one file a layout, one registry."""
+"""Where images and their masks come from: one file a format, one registry."""
 
-from segdeploy.datasets import ade20k, camvid, carla, carvana, cityscapes, coco, folder, idd_lite, labelme, streets
+from segdeploy.arrays import Picture
+from segdeploy.datasets.dataset import Dataset, Sample, fingerprint
 from segdeploy.datasets.registry import layout, load, names, register
-from segdeploy.datasets.sample import Dataset, Sample, fingerprint
-from segdeploy.pictures import Picture
 
-__all__ = [
-    "Dataset",
-    "Picture",
-    "Sample",
-    "ade20k",
-    "camvid",
-    "carla",
-    "carvana",
-    "cityscapes",
-    "coco",
-    "fingerprint",
-    "folder",
-    "idd_lite",
-    "labelme",
-    "layout",
-    "load",
-    "names",
-    "register",
-    "streets",
-]
+__all__ = ["Dataset", "Picture", "Sample", "fingerprint", "layout", "load", "names", "register"]

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdeploy.arrays import Mask, Picture
 from segdeploy.card import LabelClass
-from segdeploy.datasets.sample import Dataset, Sample
-from segdeploy.pictures import Picture
-from segdeploy.scores import Mask
-from segdeploy.scratch import hold, make_scratch
+from segdeploy.datasets.dataset import Dataset, Sample
+from segdeploy.system.files import hold, make_scratch
 
 LINE = 64
 """Bytes to which samples are aligned; their places are counted in it."""
@@ -112,7 +111,9 @@ class Shelf:
         if place + 4 * height * width > len(self._pixels):
             self._pixels = np.asarray(np.memmap(self._file, np.uint8, mode="r"))
         middle, end = place + 3 * height * width, place + 4 * height * width
-        return self._pixels[place:middle].reshape(height, width, 3), self._pixels[middle:end].reshape(height, width)
+        return self._pixels[place:middle].reshape(height, width, 3), self._pixels[
+            middle:end
+        ].reshape(height, width)
 
     def keep(self, index: int, image: Picture, mask: Mask) -> None:
         """Keep a sample if there is room for it, and on the disk too."""

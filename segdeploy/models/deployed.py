@@ -23,8 +23,12 @@ class Deployed(nn.Module):
         super().__init__()
         self.network = network
         # (x / 255 - mean) / std as one multiplication and one addition.
-        self.register_buffer("scale", torch.tensor([1 / (255 * value) for value in std]).view(1, 3, 1, 1))
-        self.register_buffer("shift", torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).view(1, 3, 1, 1))
+        self.register_buffer(
+            "scale", torch.tensor([1 / (255 * value) for value in std]).view(1, 3, 1, 1)
+        )
+        self.register_buffer(
+            "shift", torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).view(1, 3, 1, 1)
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """Answer (N, H, W, 3) uint8 red-green-blue pictures with (N, K, h, w) logits.

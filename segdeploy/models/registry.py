@@ -1,6 +1,7 @@
 """The names of the networks, and the builder of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, TypeVar
 
 from torch import nn
@@ -9,6 +10,20 @@ from segdeploy.errors import ConfigError
 
 Builder = Callable[..., nn.Module]
 B = TypeVar("B", bound=Builder)
+
+NETWORKS = "segdeploy.models.networks"
+
+BUILT_IN: Mapping[str, str] = {
+    "bisenetv2": "bisenetv2",
+    "ddrnet23slim": "ddrnet",
+    "deeplabv3plus": "deeplabv3plus",
+    "fastscnn": "fastscnn",
+    "lightfpn": "lightfpn",
+    "pidnet_s": "pidnet",
+    "regseg": "regseg",
+    "unet": "unet",
+}
+"""Names of the package's own networks, and the module in `segdeploy.models.networks` that registers each."""
 
 _builders: dict[str, Builder] = {}
 
@@ -25,7 +40,8 @@ def register(name: str) -> Callable[[B], B]:
     """
 
     def keep(builder: B) -> B:
-        if name in _builders:
+        place = BUILT_IN.get(name)
+        if name in _builders or (place and builder.__module__ != f"{NETWORKS}.{place}"):
             msg = f"the network {name!r} is registered twice; choose another name"
             raise ConfigError(msg)
         _builders[name] = builder
@@ -36,7 +52,7 @@ def register(name: str) -> Callable[[B], B]:
 
 def names() -> list[str]:
     """Names of all registered networks, sorted."""
-    return sorted(_builders)
+    return sorted({*BUILT_IN, *_builders})
 
 
 def build(name: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: ANN401 - each network has its own
@@ -50,6 +66,8 @@ def build(name: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: ANN4
     Raises:
         ConfigError: There is no network of that name, or it takes no such argument.
     """
+    if name in BUILT_IN:
+        import_module(f"{NETWORKS}.{BUILT_IN[name]}")
     if name not in _builders:
         msg = f"there is no network {name!r}; choose one of {', '.join(names())}, or name the module that registers it: --plugin MODULE"
         raise ConfigError(msg)

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 from segdeploy.errors import ConfigError
 
-X_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+X_PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+)
 
 
 # SVT-AV1 would write its settings to stderr; it asks the environment alone, when its first encoder is made.
@@ -43,7 +53,15 @@ class Codec:
 
 
 CODECS: Mapping[str, Codec] = {
-    "h264": Codec(encoder="libx264", crf=23, worst=51, preset="superfast", presets=X_PRESETS, preset_option="preset", others={}),
+    "h264": Codec(
+        encoder="libx264",
+        crf=23,
+        worst=51,
+        preset="superfast",
+        presets=X_PRESETS,
+        preset_option="preset",
+        others={},
+    ),
     "hevc": Codec(
         encoder="libx265",
         crf=28,
@@ -127,5 +145,14 @@ class Encoding:
         """
         codec = self.its_codec
         crf = codec.crf if self.crf is None else self.crf
-        bound = {codec.threads_option: codec.threads_value.format(threads or os.cpu_count())} if codec.threads_option else {}
-        return {"crf": str(crf), codec.preset_option: self.preset or codec.preset, **codec.others, **bound}
+        bound = (
+            {codec.threads_option: codec.threads_value.format(threads or os.cpu_count())}
+            if codec.threads_option
+            else {}
+        )
+        return {
+            "crf": str(crf),
+            codec.preset_option: self.preset or codec.preset,
+            **codec.others,
+            **bound,
+        }

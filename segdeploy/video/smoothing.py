@@ -7,11 +7,10 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from segdeploy.arrays import Mask, NetworkAnswer
 from segdeploy.card import ModelCard, Output
-from segdeploy.enlarge import Floats, best_class
 from segdeploy.errors import ConfigError
-from segdeploy.pixels import NetworkAnswer
-from segdeploy.scores import Mask
+from segdeploy.imaging.upsample import Floats, best_class
 
 NEWEST = 0.5
 """Share of the newest answer in the moving average: what a frame says has faded to a sixteenth four frames later."""
@@ -62,7 +61,12 @@ class Hysteresis:
         if self._held is not None and self._held.shape == planes.shape[1:]:
             held = self._held[None].astype(np.intp)
             own = np.take_along_axis(planes, held, axis=0)
-            np.put_along_axis(planes, held, own + MARGIN if self._output == "logits" else own * np.float32(exp(MARGIN)), axis=0)
+            np.put_along_axis(
+                planes,
+                held,
+                own + MARGIN if self._output == "logits" else own * np.float32(exp(MARGIN)),
+                axis=0,
+            )
         self._held = best_class(planes)
         return planes[None]
 
@@ -99,7 +103,9 @@ class Flicker:
         self._last = [*self._last[-2:], mask]
         if len(self._last) == 3:
             first, second, third = self._last
-            back = cv2.bitwise_and(cv2.compare(first, second, cv2.CMP_NE), cv2.compare(first, third, cv2.CMP_EQ))
+            back = cv2.bitwise_and(
+                cv2.compare(first, second, cv2.CMP_NE), cv2.compare(first, third, cv2.CMP_EQ)
+            )
             self._back += cv2.countNonZero(back)
             self._pixels += mask.size
 

@@ -1,213 +1,275 @@
-"""Where the frames of a video come from."""
+"""What a user names -> a source; images as a source."""
 
-from collections.abc import Iterator
-from fractions import Fraction
-from itertools import chain
+import glob
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
-import av
-import numpy as np
-from av.buffer import Buffer
-from av.container import InputContainer
-from av.video.stream import VideoStream
+from segdeploy.errors import ConfigError, DataError
+from segdeploy.imaging.io import ENDINGS, list_pictures, read_picture
+from segdeploy.video.frames import Film, Frame, Selection
 
-from segdeploy.errors import DataError
-from segdeploy.machine import cores
-from segdeploy.pictures import Picture
-from segdeploy.video.colors import Developer
-from segdeploy.video.decoders import open_video_file
-from segdeploy.video.frames import Frame
-from segdeploy.video.selection import Selection, Verdict
-from segdeploy.video.sound import start_time
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
-USUAL_RATE = Fraction(25)
-"""Frames a second of a video that does not tell."""
-
-Turn = tuple[bool, bool, bool]
-"""How stored pictures become upright: whether rows and columns change places, then whether columns and rows are reversed."""
+    from segdeploy.video.live import Feed, LiveSource
+    from segdeploy.video.reader import VideoSource
 
 
-class VideoSource:
-    """The frames of one video, upright, each with its own time; it is a context manager, and is read once.
+class PictureSource:
+    """Pictures one after the other, each of its own size; a frame's index is the place of its path.
 
     Attributes:
-        path: The file, or what a stream is called.
-        name: What its results are called after: the file's name without its ending.
-        sound: File that the sound is copied from; None for a stream, of which every piece comes once.
-        selection: Which frames are wanted.
-        width: Width of each frame, in pixels, upright.
-        height: Height of each frame, in pixels, upright.
-        rate: Usual number of frames a second, of those that are wanted.
-        aspect: Width of a pixel over its height, upright; 1 but for old television.
-        frames: How many frames are wanted of those that the file says it has, or has by its duration; None where nobody knows.
-        skipped: How many frames were lost so far to damage, or to a file that is cut off; told by the end of reading.
+        paths: Every picture: files as they were given, and those in folders, sorted by name.
+        frames: How many will be read.
+        losses: Why pictures were left out so far, a sentence each, with the file's name.
+        notes: What was changed so far, a sentence each; of pictures, nothing.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        selection: Selection | None = None,
-        decoder: str = "cpu",
-        opened: InputContainer | None = None,
-        prompt: bool = False,
-    ) -> None:
-        """Open a video and decode its first frame.
+    def __init__(self, paths: Sequence[Path], *, selection: Selection | None = None) -> None:
+        """Look for the pictures.
 
         Args:
-            path: Video in any format that FFmpeg reads.
-            selection: Which frames are wanted; all where None.
-            decoder: What decodes it, see `open_video_file`.
-            opened: What is already open, of which `path` is but the name: a pipe, or an address.
-            prompt: Whether each frame must come out as soon as it came in: threads then share a frame instead of having one each.
+            paths: Files, and folders of which every picture is taken.
+            selection: Which of them are wanted, by stride and number; all where None.
 
         Raises:
-            DataError: The file is missing, is no video, or none of its frames can be decoded.
-            DeviceError: The decoder that was asked for does not decode it.
+            DataError: A path does not exist, or there is no picture.
         """
-        self.path = path
-        self.name = path.stem
-        self.sound = None if opened else path
-        self.selection = selection or Selection()
-        self.skipped = 0
-        self._before = 0
-        self._discarded = 0
-        self._container = opened or open_video_file(path, decoder)
-        self._stream = _stream(self._container, path)
-        self._stream.thread_type = "SLICE" if prompt else "AUTO"
-        self._decoded = self._decode()
-        first = next(self._decoded, None)
-        if first is None:
-            self.close()
-            msg = f"no frame of {path} can be decoded; take a whole copy of it"
-            raise DataError(msg)
-        self._first = first
-        self._developer = Developer(first)
-        self._turn = _turn(first)
-        self.width, self.height = (first.height, first.width) if self._turn[0] else (first.width, first.height)
-        self._own_rate = self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE
-        self.rate = self._own_rate / self.selection.stride
-        aspect = self._stream.sample_aspect_ratio or Fraction(1)
-        self.aspect = 1 / aspect if self._turn[0] else aspect
-        self.frames = self.selection.count(self._stream.frames or self._frames_by_duration(), float(self._own_rate))
+        chosen = selection or Selection()
+        self.paths = list_pictures(paths)[:: chosen.stride][: chosen.most]
+        self.frames = len(self.paths)
+        self._done: frozenset[int] = frozenset()
+        self.losses: list[str] = []
+        self.notes: list[str] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        """Nothing is open between two pictures."""
+
+    def skip(self, indices: Collection[int]) -> None:
+        """Leave out these: an interrupted run has done them."""
+        self._done = frozenset(indices)
+        self.frames = len(self.paths) - len(self._done)
 
     def __iter__(self) -> Iterator[Frame]:
-        passed = taken = 0
-        for index, (decoded, seconds) in enumerate(self._timed()):
-            verdict = self.selection.judge(passed, seconds, taken=taken)
-            if verdict is Verdict.STOP:
-                return
-            passed += seconds >= self.selection.start
-            if verdict is Verdict.TAKE:
-                taken += 1
-                if taken <= self._before:
-                    continue
-                yield Frame(image=self._upright(decoded), index=index, seconds=seconds)
-
-    def _timed(self) -> Iterator[tuple[av.VideoFrame, float]]:
-        """Give all frames with their seconds from the beginning; at the end it is known how many are missing."""
-        start = start_time(self._container)
-        seconds = 0.0
-        for index, decoded in enumerate(chain([self._first], self._decoded)):
-            seconds = decoded.time - start if decoded.pts is not None else seconds + float(1 / self._own_rate) * (index > 0)
-            yield decoded, seconds
-        self.skipped = self._missing(index + 1, end=seconds + float(1 / self._own_rate))
-
-    def skip(self, count: int) -> None:
-        """Leave out the first so many of the frames that are wanted: an interrupted run has done them."""
-        self._before = count
-        self.frames = None if self.frames is None else max(0, self.frames - count)
-
-    @property
-    def losses(self) -> list[str]:
-        """What was lost so far, a sentence each."""
-        frames = "1 frame" if self.skipped == 1 else f"{self.skipped} frames"
-        return [f"{self.path} is damaged: {frames} could not be decoded and had to be left out"] if self.skipped else []
-
-    @property
-    def notes(self) -> list[str]:
-        """What was changed so far, a sentence each."""
-        kind, resized = self._developer.kind, self._developer.resized
-        told = [f"{self.path} has {kind}; it is brought to the 8 bits and the colors of an ordinary screen (BT.709)"] if kind else []
-        again = f"{resized} frames of {self.path} have another size than its first, and were brought to that of {self.width}x{self.height}"
-        return [*told, *([again] if resized else [])]
-
-    def close(self) -> None:
-        """Close the file."""
-        self._container.close()
-
-    def _decode(self) -> Iterator[av.VideoFrame]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-                if packet.is_corrupt:
-                    # The last one of a file that is cut off: it would take good frames with it out of the decoder's threads.
-                    self.skipped += 1
-                    continue
-                decoded = packet.decode()
-            except StopIteration:
-                return
-            except av.FFmpegError:
-                self.skipped += 1
+        for index, path in enumerate(self.paths):
+            if index in self._done:
                 continue
-            self._discarded += packet.is_discard
-            yield from decoded
-
-    def _missing(self, count: int, end: float) -> int:
-        """Tell how many frames are lost after `count` were read and the last one ended at `end`, in seconds.
-
-        The index of an MP4 file has each frame, also those that were cut off or whose damage the decoder kept to itself. A file with
-        pictures alone tells by its duration. Else what was skipped is all that is known.
-        """
-        if "mp4" in self._container.format.name:
-            return max(0, len(self._stream.index_entries) - self._discarded - count)
-        if self.skipped or self._container.streams.audio or not self._container.duration:
-            return self.skipped
-        missing = round((self._container.duration / av.time_base - end) * self._own_rate)
-        return missing if missing > 1 else 0
-
-    def _upright(self, decoded: av.VideoFrame) -> Picture:
-        image = self._developer.develop(decoded)
-        swapped, left_right, top_bottom = self._turn
-        if swapped:
-            image = image.transpose(1, 0, 2)
-        if left_right:
-            image = image[:, ::-1]
-        if top_bottom:
-            image = image[::-1]
-        return np.ascontiguousarray(image, dtype=np.uint8)
-
-    def _frames_by_duration(self) -> int | None:
-        if self._stream.duration and self._stream.time_base:
-            return round(self._stream.duration * self._stream.time_base * self._own_rate)
-        return round(self._container.duration * self._own_rate / av.time_base) if self._container.duration else None
+            try:
+                image = read_picture(path)
+            except DataError as error:
+                self.losses.append(str(error))
+                continue
+            yield Frame(image=image, index=index, seconds=0.0)
 
 
-def _stream(container: InputContainer, path: Path) -> VideoStream:
-    stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream):
-        container.close()
-        msg = f"{path} holds no pictures; name a video"
+RAW = re.compile(r"(\d+)x(\d+):(\w+)(?:@(\d+(?:/\d+)?))?")
+"""Width, height, pixel format and, where it is said, rate of frames without any header."""
+
+PATTERN = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A source that is ready to be read, one of three; a context manager, whose end closes it.
+
+    Attributes:
+        pictures: Pictures of their own.
+        video: A film that was recorded.
+        live: What does not wait.
+    """
+
+    pictures: PictureSource | None = None
+    video: "VideoSource | None" = None
+    live: "LiveSource | None" = None
+
+    @property
+    def source(self) -> "PictureSource | VideoSource | LiveSource":
+        """Whichever it is."""
+        source = self.pictures or self.video or self.live
+        assert source is not None
+        return source
+
+    @property
+    def film(self) -> Film | None:
+        """The source where its frames belong to one film."""
+        return self.video or self.live
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """The pictures by their frames' index; none of a film."""
+        return self.pictures.paths if self.pictures else ()
+
+    def __enter__(self) -> Self:
+        self.source.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source.__exit__()
+
+
+def open_pictures(paths: Sequence[Path], *, selection: Selection) -> Opened:
+    """Open pictures, folders of pictures, and patterns as in "day/*.jpg".
+
+    Raises:
+        ConfigError: The selection asks for times, which pictures have not.
+        DataError: There is no picture.
+    """
+    if selection.is_timed:
+        msg = "pictures have no time; leave out --start and --end, which are for videos, and take --stride or --max-frames"
+        raise ConfigError(msg)
+    source = PictureSource(
+        [match for path in paths for match in _matches(path)], selection=selection
+    )
+    return Opened(pictures=source)
+
+
+def open_video(path: Path, *, selection: Selection, decoder: str = "cpu") -> Opened:
+    """Open a video file."""
+    from segdeploy.video.reader import VideoSource
+
+    source = VideoSource(path, selection=selection, decoder=decoder)
+    return Opened(video=source)
+
+
+def open_camera(number: int, *, selection: Selection, go_on: Callable[[], bool]) -> Opened:
+    """Open a camera of this machine."""
+    from segdeploy.video.live import CameraFeed
+
+    return _live(f"camera-{number}", partial(CameraFeed, number), selection, go_on)
+
+
+def open_any(
+    text: str, *, selection: Selection, raw: str | None, pipe: BinaryIO, go_on: Callable[[], bool]
+) -> Opened:
+    """Open whatever a text names.
+
+    Args:
+        text: "-" for the pipe, an address, a camera's number, a folder, a pattern, a list of paths (.txt), a picture or a video.
+        selection: Which frames are wanted.
+        raw: What frames without any header are, as in "1920x1080:bgr24@30"; None where a header tells.
+        pipe: What "-" reads: standard input.
+        go_on: Asked while a live source gives nothing.
+    """
+    path = Path(text)
+    if text == "-":
+        from segdeploy.video.reader import VideoSource
+
+        source = VideoSource(
+            Path("standard-input"), selection=selection, opened=_open_pipe(pipe, raw)
+        )
+        return Opened(video=source)
+    if "://" in text:
+        return open_address(text, selection=selection, go_on=go_on)
+    if text.isdecimal() and not path.exists():
+        return open_camera(int(text), selection=selection, go_on=go_on)
+    if path.suffix.lower() == ".txt":
+        return open_pictures(_listed(path), selection=selection)
+    if (
+        path.is_dir()
+        or path.suffix.lower() in ENDINGS
+        or (PATTERN.search(text) and not path.exists())
+    ):
+        return open_pictures([path], selection=selection)
+    return open_video(path, selection=selection)
+
+
+def open_address(address: str, *, selection: Selection, go_on: Callable[[], bool]) -> Opened:
+    """Open an address: one that tells how long it is is a film, of which every frame is wanted; else it is live.
+
+    Raises:
+        DataError: Nothing answers there, or nothing that is a video.
+    """
+    from segdeploy.video.live import AddressFeed, connect, connect_feed
+    from segdeploy.video.reader import VideoSource
+
+    container = connect(address)
+    if container.duration:
+        source = VideoSource(Path(_short(address)), selection=selection, opened=container)
+        return Opened(video=source)
+    first: list[Feed] = [AddressFeed(address, container)]
+    return _live(address, lambda: first.pop() if first else connect_feed(address), selection, go_on)
+
+
+def _live(
+    name: str, connect_again: "Callable[[], Feed]", selection: Selection, go_on: Callable[[], bool]
+) -> Opened:
+    from segdeploy.video.live import LiveSource
+
+    source = LiveSource(name, connect_again, selection=selection, go_on=go_on)
+    source.name = _short(name)
+    return Opened(live=source)
+
+
+def _short(address: str) -> str:
+    """Make a plain name of a file: of an address its last part, without what follows a question mark."""
+    last = address.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^\w.-]", "-", last) or "address"
+
+
+def _matches(path: Path) -> list[Path]:
+    """Give the files of a pattern, by name; a path that exists is what it is, whatever letters it has."""
+    if path.exists() or not PATTERN.search(str(path)):
+        return [path]
+    found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not found:
+        msg = f"nothing is called as in {path}; check the pattern"
         raise DataError(msg)
-    stream.codec_context.thread_count = cores()
-    return stream
+    return [one for one in found if one.suffix.lower() in ENDINGS] or found
 
 
-def _turn(frame: av.VideoFrame) -> Turn:
-    """Read the display matrix of a frame: phones store every picture as the sensor sees it, and how to hold it."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if not isinstance(matrix, Buffer):
-        return False, False, False
-    # (x, y) is shown at (a x + c y, b x + d y): numbers 0, 1, 3 and 4 of the nine, in 16.16 fixed point.
-    numbers = np.frombuffer(bytes(matrix), np.int32).astype(np.int64)
-    a, b, c, d = (int(numbers[place]) for place in (0, 1, 3, 4))
-    swapped = abs(b) > abs(a)
-    return swapped, (c if swapped else a) < 0, (b if swapped else d) < 0
+def _listed(path: Path) -> list[Path]:
+    """Read a list of paths, one a line, relative to the list's own folder."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path} is no list of paths that can be read ({error}); write one path a line"
+        raise DataError(msg) from error
+    return [
+        path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")
+    ]
+
+
+def _open_pipe(pipe: BinaryIO, raw: str | None) -> "InputContainer":
+    """Open frames that come through a pipe: whatever FFmpeg knows by its header, or frames without one.
+
+    Raises:
+        ConfigError: The text that says what raw frames are says it in another way.
+        DataError: Nothing comes, or nothing that is a video.
+    """
+    import av
+
+    form, options = (None, {}) if raw is None else ("rawvideo", _raw_options(raw))
+    try:
+        return av.open(pipe, "r", format=form, options=options)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        msg = f"what comes through standard input is no video ({error}); send Y4M or MJPEG, or say what it is: --raw 1920x1080:bgr24@30"
+        raise DataError(msg) from error
+
+
+def _raw_options(raw: str) -> dict[str, str]:
+    found = RAW.fullmatch(raw)
+    if found is None or not _is_format(found[3]):
+        msg = f"{raw!r} does not say what raw frames are; write width, height, FFmpeg's pixel format and rate, as in 1920x1080:bgr24@30"
+        raise ConfigError(msg)
+    return {
+        "video_size": f"{found[1]}x{found[2]}",
+        "pixel_format": found[3],
+        "framerate": found[4] or "25",
+    }
+
+
+def _is_format(name: str) -> bool:
+    from av.video.format import VideoFormat
+
+    try:
+        VideoFormat(name)
+    except ValueError:
+        return False
+    return True

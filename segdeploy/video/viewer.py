@@ -8,9 +8,10 @@ from typing import Protocol
 
 import cv2
 
+from segdeploy.arrays import Picture
 from segdeploy.errors import OutputError
-from segdeploy.pictures import Picture, write_picture
-from segdeploy.video.drawing import OVERLAY
+from segdeploy.imaging.io import write_picture
+from segdeploy.imaging.overlay import OVERLAY
 from segdeploy.video.frames import Segmented
 
 TITLE = "segdeploy"
@@ -44,7 +45,11 @@ class ScreenWindow:
             OutputError: There is no screen, or this OpenCV was built without windows.
         """
         # Qt ends the whole process where there is no screen, so another one is sent ahead.
-        tried = subprocess.run([sys.executable, "-c", f"import cv2; cv2.namedWindow({TITLE!r})"], capture_output=True, check=False)  # noqa: S603 - this Python
+        tried = subprocess.run(
+            [sys.executable, "-c", f"import cv2; cv2.namedWindow({TITLE!r})"],
+            capture_output=True,
+            check=False,
+        )  # noqa: S603 - this Python
         if tried.returncode:
             msg = "no window can be opened; there is no screen, or this is opencv-python-headless: leave out --show"
             raise OutputError(msg)
@@ -91,7 +96,9 @@ class Viewer:
                 self._stop()
                 return
             if key == "s":
-                write_picture(self._folder / f"shown-{result.frame.index:06d}.png", result.drawn[OVERLAY])
+                write_picture(
+                    self._folder / f"shown-{result.frame.index:06d}.png", result.drawn[OVERLAY]
+                )
             halted ^= key == " "
             if not halted:
                 return

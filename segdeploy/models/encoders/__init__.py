@@ -1,6 +1,5 @@
 """Encoders: networks that were made to classify, as givers of features at several sizes."""
 
-from segdeploy.models.encoders.building import NAMES, build_encoder
-from segdeploy.models.encoders.encoder import Encoder
+from segdeploy.models.encoders.encoder import NAMES, Encoder, build_encoder
 
 __all__ = ["NAMES", "Encoder", "build_encoder"]

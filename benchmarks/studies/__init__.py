@@ -1,0 +1,1 @@
+"""Studies: run one as python -m segdeploy.benchmarks.studies.NAME."""

@@ -1,0 +1,249 @@
+"""Latency of all networks, with random weights.
+
+Each has random weights, which change no time, is exported to ONNX with its proof by the command itself, and is timed with
+ONNX Runtime from a batch to logits, in processes of its own, in rounds by turns. Making masks of the logits is left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from segdeploy import datasets, models
+from segdeploy.backends.loading import load_backend
+from segdeploy.card import InputSpec, ModelCard
+from segdeploy.cli.console import progress
+from segdeploy.cli.main import invoke
+from segdeploy.cli.options import ImageSize
+from segdeploy.errors import SegdeployError
+from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
+from segdeploy.models.complexity import Cost, measure_complexity
+from segdeploy.system.machine import survey
+
+from ..measure.process import apart
+from ..measure.rounds import in_turns
+from ..measure.subcommands import call
+from ..results.latency import Latency, measure
+
+SEED = 0
+
+
+def work(order: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Time an artifact's answers to a picture of noise: what a picture shows changes no convolution's time.
+
+    Args:
+        order: `artifact`, a path; `threads`, None for as many as there are cores; `runs` and `warm_up`.
+    """
+    backend = load_backend(Path(order["artifact"]), device="cpu", threads=order["threads"])
+    spec = backend.card.input
+    batch = np.random.default_rng(SEED).integers(
+        0, 256, (1, spec.height, spec.width, 3), dtype=np.uint8
+    )
+    return measure(
+        lambda _: backend.run(batch), runs=order["runs"], warm_up=order["warm_up"]
+    ).to_dict()
+
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network as it would be trained.
+
+    Attributes:
+        network: Its registered name.
+        arguments: What it is built with.
+    """
+
+    network: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of its row."""
+        return " ".join(
+            [self.network, *(f"{key}={value}" for key, value in self.arguments.items())]
+        )
+
+
+def settled(candidate: Candidate, folder: Path, size: tuple[int, int]) -> Path:
+    """Build a network for Streets' classes with random weights, and write its checkpoint.
+
+    Args:
+        candidate: The network.
+        folder: Where the file goes.
+        size: Height and width of the network's input, in pixels.
+    """
+    height, width = size
+    classes = datasets.load("streets", None, "val").classes
+    torch.manual_seed(0)
+    network = models.build(candidate.network, len(classes), **candidate.arguments)
+    # Norms that never saw a picture let the logits grow until rounding decides the labels, and a proof fails.
+    with torch.no_grad():
+        network.train()(torch.randn(4, 3, 128, 128))
+    stride = network.stride
+    assert isinstance(stride, int)
+    spec = InputSpec(height=height, width=width, mean=MEAN, std=STD, stride=stride)
+    card = ModelCard(
+        architecture=candidate.network,
+        arguments=dict(candidate.arguments),
+        classes=classes,
+        input=spec,
+    )
+    checkpoint = folder / f"{candidate.name.replace(' ', '-')}.pt"
+    save_checkpoint(checkpoint, Checkpoint(card=card, weights=network.state_dict(), state={}))
+    return checkpoint
+
+
+WARM_UP = 5
+
+
+CANDIDATES = (
+    Candidate("fastscnn"),
+    Candidate("bisenetv2"),
+    Candidate("regseg"),
+    Candidate("ddrnet23slim"),
+    Candidate("pidnet_s"),
+    Candidate("lightfpn"),
+    Candidate("lightfpn", {"finest": 4}),
+    Candidate("lightfpn", {"backbone": "mobilenet_v3_large"}),
+    Candidate("deeplabv3plus", {"backbone": "efficientnet_lite0"}),
+    Candidate("deeplabv3plus", {"backbone": "mobilenet_v3_large"}),
+)
+
+
+def exported(candidate: Candidate, folder: Path, size: tuple[int, int]) -> Path:
+    """Build a network and let the command turn it into an ONNX file of an input size.
+
+    Raises:
+        SegdeployError: The command failed; the message is its own.
+    """
+    checkpoint = settled(candidate, folder, size)
+    call(["segdeploy", "export", str(checkpoint), "--dataset", "streets", "--proof-pictures", "2"])
+    return checkpoint.with_suffix(".onnx")
+
+
+def timed(
+    artifacts: Mapping[str, Path], *, rounds: int, runs: int, threads: int | None
+) -> dict[str, Latency]:
+    """Time files by turns, each round in a fresh process.
+
+    Raises:
+        SegdeployError: One of them failed.
+    """
+    parts: dict[str, list[Latency]] = {name: [] for name in artifacts}
+    with progress("measuring", rounds * len(artifacts)) as step:
+        for name in in_turns(list(artifacts), rounds):
+            order = {
+                "artifact": str(artifacts[name]),
+                "threads": threads,
+                "runs": runs,
+                "warm_up": WARM_UP,
+            }
+            found = apart("studies.networks:work", order)
+            if isinstance(found, str):
+                msg = f"{name} cannot be measured: {found}"
+                raise SegdeployError(msg)
+            parts[name].append(Latency.from_dict(found))
+            step(name)
+    return {name: Latency.joined(rows) for name, rows in parts.items()}
+
+
+def in_markdown(costs: Mapping[str, Cost], latencies: Mapping[str, Latency]) -> str:
+    """Write a table, the fastest first."""
+    lines = [
+        "| network | parameters | GFLOPs | median ms | 95% under ms |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, latency in sorted(latencies.items(), key=lambda item: item[1].median):
+        cost = costs[name]
+        figures = f"{cost.parameters / 1e6:.2f} M | {cost.gflops:.1f} | {latency.median:.1f} | {latency.percentile(95):.1f}"
+        lines.append(f"| {name} | {figures} |")
+    return "\n".join(lines)
+
+
+def conditions(size: tuple[int, int], threads: int | None, latencies: Mapping[str, Latency]) -> str:
+    """Say at which size and on which machine times were measured, and which of them are doubtful."""
+    machine = survey()
+    versions = ", ".join(
+        f"{name} {machine.versions[name]}"
+        for name in ("torch", "onnxruntime", "openvino")
+        if name in machine.versions
+    )
+    lines = [
+        "\n{}x{}, {}, {} threads, {}".format(
+            *size, machine.kind, threads or machine.cores, versions
+        )
+    ]
+    return "\n".join(
+        [
+            *lines,
+            *(
+                f"careful: {name}: {latency.noise}"
+                for name, latency in latencies.items()
+                if latency.noise
+            ),
+        ]
+    )
+
+
+@click.command()
+@click.option(
+    "--imgsz",
+    type=ImageSize(),
+    default="360,480",
+    show_default=True,
+    help="Height,width of the networks' input.",
+)
+@click.option(
+    "--rounds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Processes of each network.",
+)
+@click.option(
+    "--runs", default=30, show_default=True, type=click.IntRange(min=1), help="Timed runs in each."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of the network.  [default: as many as there are cores]",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice([one.name for one in CANDIDATES]),
+    help="Measure only this one; may be repeated.",
+)
+def main(
+    imgsz: tuple[int, int], rounds: int, runs: int, threads: int | None, only: Sequence[str]
+) -> None:
+    """Print parameters, GFLOPs and latency of each network, as a table in Markdown."""
+    height, width = imgsz
+    chosen = [candidate for candidate in CANDIDATES if not only or candidate.name in only]
+    costs = {
+        one.name: measure_complexity(
+            one.network, classes=11, height=height, width=width, arguments=one.arguments
+        )
+        for one in chosen
+    }
+    with TemporaryDirectory(prefix="segdeploy-") as folder:
+        with progress("exporting", len(chosen)) as step:
+            artifacts = {}
+            for candidate in chosen:
+                artifacts[candidate.name] = exported(candidate, Path(folder), imgsz)
+                step(candidate.name)
+        latencies = timed(artifacts, rounds=rounds, runs=runs, threads=threads)
+    click.echo(in_markdown(costs, latencies))
+    click.echo(conditions(imgsz, threads, latencies))
+
+
+if __name__ == "__main__":
+    invoke(main, name="python -m segdeploy.benchmarks.studies.networks")

@@ -1,0 +1,77 @@
+"""What an OpenVINO file carries, read without OpenVINO: a graph in XML, and a second file beside it with the weights."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from segdeploy.errors import ModelError
+from segdeploy.system.files import PART
+
+MAX_BYTES = 256 * 1024 * 1024
+"""Bytes of a graph: weights lie elsewhere."""
+
+WEIGHTS = ".bin"
+OURS = "segdeploy"
+"""Element below the model's notes that holds our texts: the key `segdeploy.card` is the element `segdeploy/card`."""
+
+
+def weights_of(path: Path) -> Path:
+    """Give the file with the weights, also beside a graph that still has a temporary name."""
+    if path.suffix == PART:
+        return path.with_suffix("").with_suffix(f"{WEIGHTS}{PART}")
+    return path.with_suffix(WEIGHTS)
+
+
+def read_texts(path: Path) -> Mapping[str, str]:
+    """Give the texts that a file carries by their keys (card, answer, checksum).
+
+    Raises:
+        ModelError: The file or the one with its weights is missing, or it is no OpenVINO file.
+    """
+    return {
+        f"{OURS}.{entry.tag}": entry.get("value", "")
+        for entry in _read(path).iterfind(f"rt_info/{OURS}/*")
+    }
+
+
+def checksum(path: Path, *, leave_out: str) -> str:
+    """Give the SHA-256 over the graph, the weights and the texts, as hexadecimal text.
+
+    Args:
+        path: The file.
+        leave_out: Key of the text that is not counted, since it holds the checksum itself.
+    """
+    root = _read(path)
+    texts = {entry.tag: entry.get("value", "") for entry in root.iterfind(f"rt_info/{OURS}/*")}
+    for notes in root.iterfind("rt_info"):
+        for ours in notes.findall(OURS):
+            notes.remove(ours)
+    total = hashlib.sha256(ET.canonicalize(ET.tostring(root), strip_text=True).encode())
+    for key in sorted(texts):
+        if f"{OURS}.{key}" != leave_out:
+            total.update(f"{key}\0{texts[key]}\0".encode())
+    with weights_of(path).open("rb") as file:
+        total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _read(path: Path) -> ET.Element:
+    for one in (path, weights_of(path)):
+        if not one.is_file():
+            msg = f"there is no file {one}; an OpenVINO file is a pair of {path.name} and {weights_of(path).name}, keep them together"
+            raise ModelError(msg)
+    content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
+    # Entities could make a small file large; OpenVINO declares none.
+    if b"<!" in content:
+        msg = f"{path} declares entities or types, which no OpenVINO file does, and was not read; use only files that you trust"
+        raise ModelError(msg)
+    try:
+        root = ET.fromstring(content)  # noqa: S314 - without declarations there is nothing to expand
+    except (ET.ParseError, UnicodeDecodeError, ValueError) as error:
+        msg = f"{path} is no OpenVINO file or a damaged one ({error}); export it again"
+        raise ModelError(msg) from error
+    if root.tag != "net":
+        msg = f"{path} is no OpenVINO file: it is a {root.tag[:40]!r} and no 'net'; export it again"
+        raise ModelError(msg)
+    return root

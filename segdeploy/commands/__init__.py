@@ -1,1 +1,0 @@
-"""The core's own commands: each parses, calls and prints."""

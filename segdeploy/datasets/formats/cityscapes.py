@@ -1,0 +1,127 @@
+"""Cityscapes: the official folders, and the two copies that Kaggle has (Cordts et al., CVPR 2016)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from segdeploy.arrays import IGNORED, Mask
+from segdeploy.card import LabelClass
+from segdeploy.datasets.index import Survey, find_below, find_files, match, without_truth
+from segdeploy.datasets.mask_formats import Colors, Ids, RightHalf, read_left_half, table
+from segdeploy.datasets.registry import register_layout
+from segdeploy.errors import AbsentError
+from segdeploy.imaging.palettes import Color
+
+# Name, original id and color of the classes that are trained, in the order of their train ids; from cityscapesscripts' labels.py.
+_CLASSES: tuple[tuple[str, int, Color], ...] = (
+    ("road", 7, (128, 64, 128)),
+    ("sidewalk", 8, (244, 35, 232)),
+    ("building", 11, (70, 70, 70)),
+    ("wall", 12, (102, 102, 156)),
+    ("fence", 13, (190, 153, 153)),
+    ("pole", 17, (153, 153, 153)),
+    ("traffic light", 19, (250, 170, 30)),
+    ("traffic sign", 20, (220, 220, 0)),
+    ("vegetation", 21, (107, 142, 35)),
+    ("terrain", 22, (152, 251, 152)),
+    ("sky", 23, (70, 130, 180)),
+    ("person", 24, (220, 20, 60)),
+    ("rider", 25, (255, 0, 0)),
+    ("car", 26, (0, 0, 142)),
+    ("truck", 27, (0, 0, 70)),
+    ("bus", 28, (0, 60, 100)),
+    ("train", 31, (0, 80, 100)),
+    ("motorcycle", 32, (0, 0, 230)),
+    ("bicycle", 33, (119, 11, 32)),
+)
+# Unlabeled, dynamic, ground, parking, rail track, guard rail, bridge, tunnel, caravan, trailer.
+_VOID: tuple[Color, ...] = (
+    (0, 0, 0),
+    (111, 74, 0),
+    (81, 0, 81),
+    (250, 170, 160),
+    (230, 150, 140),
+    (180, 165, 180),
+    (150, 100, 100),
+    (150, 120, 90),
+    (0, 0, 90),
+    (0, 0, 110),
+)
+CLASSES = tuple(LabelClass(name=name, color=color) for name, _, color in _CLASSES)
+ORIGINAL = tuple(identity for _, identity, _ in _CLASSES)
+"""Original id of each class."""
+
+LABEL_IDS = Ids(
+    table=table(
+        {identity: index for index, identity in enumerate(ORIGINAL)},
+        ignored=set(range(34)) | {IGNORED},
+    )
+)
+TRAIN_IDS = Ids(table=table({index: index for index in range(len(CLASSES))}))
+REACH = 48
+"""JPEG moves a flat color by less at the quality of the Kaggle pairs; farther off lie the mixtures at the edges of things."""
+
+COLORS = Colors(
+    table=tuple((color, index) for index, (_, _, color) in enumerate(_CLASSES))
+    + tuple((color, IGNORED) for color in _VOID),
+    reach=REACH,
+)
+NEEDS = (
+    "the layout is leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png and gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png (or labelTrainIds), "
+    "SPLIT/img/ and SPLIT/label/ (in colors), or SPLIT/NAME.jpg with picture and colors side by side, inside the folder named by --data"
+)
+
+
+class Cityscapes:
+    """Pictures and truth in any of three layouts; the official test split has no truth."""
+
+    name = "cityscapes"
+    splits = ("train", "val", "test")
+
+    def survey(self, data: Path, split: str) -> Survey:
+        """Find a split in whichever layout the folder has."""
+        if (data / "leftImg8bit").is_dir():
+            return _official(data, split)
+        if (data / split / "img").is_dir():
+            pairs, lonely = match(
+                *(find_files(data / split / side, needs=NEEDS) for side in ("img", "label"))
+            )
+            return Survey(classes=CLASSES, pairs=pairs, lonely=lonely, truth=COLORS)
+        both = find_files(data / split, (".jpg", ".jpeg", ".png"), needs=NEEDS)
+        pairs, lonely = match(both, both)
+        return Survey(
+            classes=CLASSES,
+            pairs=pairs,
+            lonely=lonely,
+            truth=RightHalf(colors=COLORS),
+            read_image=read_left_half,
+        )
+
+
+def _official(data: Path, split: str) -> Survey:
+    images = _by_frame(find_below(data / "leftImg8bit" / split, ("_leftimg8bit.png",), needs=NEEDS))
+    if split == "test":
+        # What lies in gtFine/test is a placeholder.
+        return Survey(classes=CLASSES, pairs=without_truth(images), lonely=(), truth=LABEL_IDS)
+    labels = data / "gtFine" / split
+    try:
+        masks, truth = find_below(labels, ("_gtfine_labelids.png",), needs=NEEDS), LABEL_IDS
+    except AbsentError:
+        masks, truth = find_below(labels, ("_gtfine_labeltrainids.png",), needs=NEEDS), TRAIN_IDS
+    pairs, lonely = match(images, _by_frame(masks))
+    return Survey(classes=CLASSES, pairs=pairs, lonely=lonely, truth=truth)
+
+
+def _by_frame(found: dict[str, Path]) -> dict[str, Path]:
+    """Leave out the folder of a key: the names of frames begin with their city."""
+    return {key.partition("/")[2]: path for key, path in found.items()}
+
+
+def to_original_ids(mask: Mask) -> Mask:
+    """Turn a mask of the 19 classes into the ids that Cityscapes' evaluation server reads; what is no class becomes 0, unlabeled."""
+    ids = np.zeros(256, np.uint8)
+    ids[: len(ORIGINAL)] = ORIGINAL
+    return ids[mask]
+
+
+register_layout(Cityscapes())

@@ -1,1 +1,0 @@
-"""A street as a small world: what stands where, and how it is drawn."""

@@ -1,0 +1,1 @@
+"""Synthetic street scenes: what stands where, and how it is drawn."""

@@ -1,0 +1,103 @@
+"""What a drive sounds like: the engine, the tyres, the rain, and the cars that pass."""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from segdeploy.datasets.synthetic.world import ONCOMING, ONCOMING_COUNT, SIGHT, SPEED, World
+
+RATE = 48000
+"""Samples a second."""
+VELOCITY = 343.0
+"""Of sound, in meters a second."""
+PEAK = 0.7
+"""Of the loudest sample, where 1 is the loudest that a file can hold."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def drive_sound(world: World, seconds: float) -> Floats:
+    """Make the sound of a drive.
+
+    Args:
+        world: The street.
+        seconds: Length; more than 0.
+
+    Returns:
+        (samples, 2) left and right in [-1, 1], at `RATE`.
+    """
+    time = np.arange(max(round(seconds * RATE), 1)) / RATE
+    random = np.random.default_rng([*world.seed, 17])
+    own = 0.5 * _engine(time, random) + 0.35 * _noise(len(time), random, low=60, high=700)
+    if world.light.rain:
+        own = own + 0.5 * _noise(len(time), random, low=2500, high=12000)
+    both = np.stack([own, own], axis=1)
+    ahead = world.travelled(ONCOMING, count=ONCOMING_COUNT, period=SIGHT, speed=-SPEED, time=time)
+    for distances in ahead:
+        both += _passing(
+            time,
+            np.mod(distances + SIGHT / 2, SIGHT) - SIGHT / 2,
+            -world.lane - world.course,
+            random,
+        )
+    fade = np.minimum(1.0, np.minimum(time, time[::-1]) / 0.15)[:, None]
+    return np.asarray(both * fade * PEAK / max(float(np.abs(both).max()), 1e-9))
+
+
+def _engine(time: Floats, random: np.random.Generator) -> Floats:
+    """Hum at a slowly changing number of turns, with the overtones of a four-stroke engine."""
+    turns = 34 + 2.5 * np.sin(0.6 * time + random.uniform(0, 6)) + 0.8 * np.sin(2.3 * time)
+    phase = 2 * np.pi * np.cumsum(turns) / RATE
+    strengths = (1.0, 0.75, 0.3, 0.42, 0.12, 0.16, 0.05, 0.07)
+    hum = sum(
+        strength * np.sin((number + 1) * phase + random.uniform(0, 6))
+        for number, strength in enumerate(strengths)
+    )
+    return np.asarray(hum) / 2.5
+
+
+def _noise(count: int, random: np.random.Generator, *, low: float, high: float) -> Floats:
+    """Give noise of a deviation of 1 between two frequencies in hertz, falling with the frequency."""
+    spectrum = np.fft.rfft(random.standard_normal(count))
+    frequencies = np.fft.rfftfreq(count, 1 / RATE)
+    weight = (
+        np.sqrt(low / np.maximum(frequencies, low))
+        / (1 + (frequencies / high) ** 4)
+        * (frequencies > low / 2)
+    )
+    noise = np.fft.irfft(spectrum * weight, count)
+    return np.asarray(noise / max(float(noise.std()), 1e-9))
+
+
+def _passing(time: Floats, ahead: Floats, across: float, random: np.random.Generator) -> Floats:
+    """Let one car come, swell, fall in pitch and go, heard from where it is; (samples, 2).
+
+    Args:
+        time: Of each sample, in seconds.
+        ahead: How far ahead of the camera the car is then, in meters.
+        across: How far to the right of the camera it passes, in meters.
+        random: Where its own tone comes from.
+    """
+    distance = np.hypot(ahead, across)
+    approach = -np.gradient(distance, time) if len(time) > 1 else np.zeros_like(time)
+    pitch = random.uniform(70, 110) * VELOCITY / (VELOCITY - np.clip(approach, -60, 60))
+    phase = 2 * np.pi * np.cumsum(pitch) / RATE
+    hum = np.sin(phase) + 0.6 * np.sin(2 * phase) + 0.35 * np.sin(3 * phase)
+    heard = (0.45 * hum + 1.1 * _noise(len(time), random, low=200, high=2400)) * (
+        across / distance
+    ) ** 2
+    side = across / distance
+    right = np.sqrt((1 + 0.85 * side) / 2)
+    left = np.sqrt((1 - 0.85 * side) / 2)
+    return np.stack([heard * left, heard * right], axis=1)
+
+
+def write_wav(path: Path, samples: Floats) -> None:
+    """Write samples in [-1, 1], (n, 2), as a WAV file of 16 bits."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(samples.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(np.round(samples.clip(-1, 1) * 32767).astype("<i2").tobytes())

@@ -1,0 +1,1 @@
+"""Arrays to arrays: images, masks, logits. Knows no network."""

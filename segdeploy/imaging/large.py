@@ -1,0 +1,144 @@
+"""Pictures too large for memory: read from the top by rows, written as tiles. Wraps libvips."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from segdeploy.arrays import Mask, Picture
+from segdeploy.errors import DataError, MissingExtraError, OutputError
+from segdeploy.system.files import replacing
+
+try:
+    import pyvips
+except (ImportError, OSError) as error:
+    raise MissingExtraError("pyvips", "large") from error  # noqa: EM101 - a name, not a message
+
+MAX_SIDE = 1_000_000
+MAX_PIXELS = 20_000_000_000
+"""Larger pictures are taken for decompression bombs; the bound for all other reading, Pillow's, is a hundredth of it."""
+
+TILE = 256
+"""Side of a tile in a written TIFF, in pixels."""
+
+# libvips keeps what it once decoded for another use that never comes.
+pyvips.cache_set_max(0)
+
+
+class LargePicture:
+    """The rows of a picture from the top, each once, upright and blue-green-red.
+
+    Attributes:
+        height: In pixels, upright.
+        width: In pixels, upright.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the header.
+
+        Raises:
+            DataError: There is no such file, it is no picture, or it has too many pixels.
+        """
+        if not path.is_file():
+            msg = f"there is no {path}; check the name"
+            raise DataError(msg)
+        self._path = path
+        with self._refusing():
+            # Rows that come in another order than they are stored in cannot be read in sequence.
+            stored = pyvips.Image.new_from_file(str(path), access="sequential")
+            turned = stored.get_typeof("orientation") and stored.get("orientation") != 1
+            upright = (
+                pyvips.Image.new_from_file(str(path), access="random").autorot()
+                if turned
+                else stored
+            )
+            if (
+                max(upright.width, upright.height) > MAX_SIDE
+                or upright.width * upright.height > MAX_PIXELS
+            ):
+                msg = f"{path} has {upright.width} x {upright.height} pixels, more than {MAX_PIXELS:,} or {MAX_SIDE:,} along a side; cut it"
+                raise DataError(msg)
+            colored = upright.colourspace("srgb").extract_band(0, n=3).cast("uchar")
+        self.height, self.width = colored.height, colored.width
+        self._region = pyvips.Region.new(colored)
+        self._next = 0
+
+    def read(self, count: int) -> Picture:
+        """Give the next rows, (count, width, 3) uint8.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        with self._refusing():
+            pixels = self._region.fetch(0, self._next, self.width, count)
+        self._next += count
+        rows = np.frombuffer(pixels, np.uint8).reshape(count, self.width, 3)
+        return np.asarray(cv2.cvtColor(rows, cv2.COLOR_RGB2BGR), dtype=np.uint8)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except pyvips.Error as error:
+            reason = " ".join(str(error).split())
+            msg = f"{self._path} is no picture that can be read ({reason}); take a whole copy of it"
+            raise DataError(msg) from error
+
+
+@contextmanager
+def growing_picture(
+    path: Path, height: int, *, width: int, bands: int
+) -> Iterator[Callable[[Picture | Mask], None]]:
+    """Give a function that adds rows to a picture, which is written when the block ends well.
+
+    The rows wait in a file beside it, as many bytes as the picture has numbers, for a TIFF's tiles are none of rows.
+
+    Args:
+        path: Name of the file, which ends in .tif (in tiles, with smaller copies for viewers) or .png.
+        height: In pixels.
+        width: In pixels.
+        bands: 3 for blue-green-red, 1 for a mask.
+
+    Raises:
+        OutputError: The file cannot be written, for example because the disk is full.
+    """
+    rows = path.with_name(path.name + ".rows.part")
+    try:
+        with replacing(path) as part:
+            with rows.open("wb") as file:
+
+                def add(strip: Picture | Mask) -> None:
+                    ordered = cv2.cvtColor(strip, cv2.COLOR_BGR2RGB) if bands == 3 else strip
+                    file.write(np.ascontiguousarray(ordered).data)
+
+                yield add
+            image = pyvips.Image.rawload(str(rows), width, height, bands, access="sequential")
+            _save(
+                image.copy(interpretation="srgb" if bands == 3 else "b-w"), part, ending=path.suffix
+            )
+    except pyvips.Error as error:
+        msg = f"cannot write {path}: {' '.join(str(error).split())}; free some space or choose another folder"
+        raise OutputError(msg) from error
+    finally:
+        with suppress(OSError):
+            rows.unlink(missing_ok=True)
+
+
+def _save(image: pyvips.Image, path: Path, *, ending: str) -> None:
+    if ending == ".png":
+        image.pngsave(str(path), compression=4)
+        return
+    # A mask's smaller copies hold classes that are there, not their means.
+    shrink = "mean" if image.bands == 3 else "nearest"
+    image.tiffsave(
+        str(path),
+        tile=True,
+        tile_width=TILE,
+        tile_height=TILE,
+        compression="deflate",
+        pyramid=True,
+        region_shrink=shrink,
+        bigtiff=image.width * image.height * image.bands > 2**31,
+    )

@@ -1,0 +1,117 @@
+"""Other colors for the classes: by the name of a palette, or from a file."""
+
+import colorsys
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from segdeploy.card import LabelClass
+from segdeploy.errors import ConfigError
+
+Color = tuple[int, int, int]
+"""Red, green, blue, 0 to 255."""
+
+OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000")
+"""Colors that color-blind people tell apart (Okabe and Ito, Color Universal Design, 2008)."""
+
+MAX_BYTES = 1024 * 1024
+
+
+def recolored(classes: Sequence[LabelClass], name: str) -> tuple[LabelClass, ...]:
+    """Give the classes in the colors of a palette.
+
+    Args:
+        classes: Classes in the order of the masks' indices.
+        name: One of `PALETTES`, or a TOML file with lines such as `road = "#804080"` or `road = [128, 64, 128]`; a class that it does not
+            name keeps its color.
+
+    Raises:
+        ConfigError: There is no such palette or file, or it does not fit the classes.
+    """
+    colors = PALETTES[name](len(classes)) if name in PALETTES else _read(Path(name), classes)
+    return tuple(replace(entry, color=color) for entry, color in zip(classes, colors, strict=True))
+
+
+def _distinct(count: int) -> list[Color]:
+    """Turn the hue by the golden angle, so that neighbours are unlike, and change lightness and depth with it."""
+    turns = [
+        ((0.1 + index * 0.381966) % 1, 0.9 - 0.35 * (index % 3 == 1), 1 - 0.25 * (index % 2))
+        for index in range(count)
+    ]
+    return [_rounded(*(255 * part for part in colorsys.hsv_to_rgb(*turn))) for turn in turns]
+
+
+def _turbo(count: int) -> list[Color]:
+    """Spread Google's Turbo over the classes: for classes that have an order."""
+    places = np.linspace(0, 255, count).round().astype(np.uint8)[:, None]
+    return [
+        _rounded(red, green, blue)
+        for blue, green, red in cv2.applyColorMap(places, cv2.COLORMAP_TURBO)[:, 0].tolist()
+    ]
+
+
+def _okabe_ito(count: int) -> list[Color]:
+    if count > len(OKABE_ITO):
+        msg = f"the palette okabe-ito has {len(OKABE_ITO)} colors and there are {count} classes; take distinct"
+        raise ConfigError(msg)
+    return [_color(text) for text in OKABE_ITO[:count]]
+
+
+PALETTES: Mapping[str, Callable[[int], list[Color]]] = {
+    "distinct": _distinct,
+    "okabe-ito": _okabe_ito,
+    "turbo": _turbo,
+}
+"""What gives as many colors as there are classes, by name."""
+
+
+def _read(path: Path, classes: Sequence[LabelClass]) -> list[Color]:
+    try:
+        values = tomllib.loads(path.read_bytes()[:MAX_BYTES].decode("utf-8-sig"))
+    except FileNotFoundError as error:
+        msg = f"there is no palette or file {path}; palettes are {', '.join(PALETTES)}"
+        raise ConfigError(msg) from error
+    except (OSError, ValueError, RecursionError) as error:
+        msg = f'{path} is no palette ({error}); write lines such as: road = "#804080"'
+        raise ConfigError(msg) from error
+    if unknown := values.keys() - {entry.name for entry in classes}:
+        msg = f"{path} names {min(unknown)!r}, which is no class; classes are {', '.join(entry.name for entry in classes)}"
+        raise ConfigError(msg)
+    try:
+        return [
+            _color(values[entry.name]) if entry.name in values else entry.color for entry in classes
+        ]
+    except (TypeError, ValueError) as error:
+        msg = f"{path}: {error}"
+        raise ConfigError(msg) from error
+
+
+def _color(value: object) -> Color:
+    """Read "#804080" or [128, 64, 128]; anything else is a ValueError."""
+    if isinstance(value, str) and re.fullmatch("#[0-9a-fA-F]{6}", value):
+        return _rounded(*bytes.fromhex(value[1:]))
+    if (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(isinstance(part, int) and 0 <= part <= 255 for part in value)
+    ):
+        return _rounded(*value)
+    msg = f'{str(value)[:40]!r} is no color; write "#804080" or [128, 64, 128]'
+    raise ValueError(msg)
+
+
+def _rounded(red: float, green: float, blue: float) -> Color:
+    return round(red), round(green), round(blue)
+
+
+def distinct_color(index: int) -> Color:
+    """Give a color that is unlike those of the indices near it: the hue turns by the golden angle."""
+    red, green, blue = colorsys.hsv_to_rgb(
+        (0.1 + index * 0.381966) % 1, 0.9 - 0.35 * (index % 3 == 1), 1 - 0.25 * (index % 2)
+    )
+    return round(red * 255), round(green * 255), round(blue * 255)

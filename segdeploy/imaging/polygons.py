@@ -1,0 +1,151 @@
+"""Mask <-> polygons, pixel exact."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from segdeploy.arrays import Mask
+
+Ring = npt.NDArray[np.float64]
+"""Corners of a closed outline, (n, 2), x and y in pixels; the first pixel's centre is at 0.5, 0.5."""
+
+
+def fill_ring(mask: Mask, ring: Ring, value: int) -> None:
+    """Write a value into every pixel whose centre lies inside an outline; where it crosses itself, twice inside is outside.
+
+    OpenCV's fillPoly paints the pixels under the outline too: a square of 10 by 10 pixels gets 121 of them. Here each row is cut
+    at the outline, and between the cuts lies what is inside.
+
+    Args:
+        mask: (H, W) uint8, written into.
+        ring: The outline, which may leave the mask.
+        value: What is written.
+    """
+    height, width = mask.shape
+    (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
+    # A row is crossed by an edge if its middle lies between the edge's ends.
+    first = np.clip(np.ceil(np.minimum(y, next_y) - 0.5), 0, height).astype(np.intp)
+    last = np.clip(np.ceil(np.maximum(y, next_y) - 0.5), 0, height).astype(np.intp)
+    count = last - first
+    edge = np.repeat(np.arange(len(ring)), count)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    at = x[edge] + (row + 0.5 - y[edge]) / (next_y[edge] - y[edge]) * (next_x[edge] - x[edge])
+    column = np.clip(np.ceil(at - 0.5), 0, width).astype(np.intp)
+    order = np.lexsort((column, row))
+    for line, start, stop in zip(
+        row[order][::2].tolist(),
+        column[order][::2].tolist(),
+        column[order][1::2].tolist(),
+        strict=True,
+    ):
+        mask[line, start:stop] = value
+
+
+def circle(center: tuple[float, float], edge: tuple[float, float]) -> Ring:
+    """Give the outline of a circle through a point, with corners a pixel apart."""
+    radius = float(np.hypot(edge[0] - center[0], edge[1] - center[1]))
+    angles = np.linspace(0, 2 * np.pi, max(16, round(2 * np.pi * radius)), endpoint=False)
+    return np.asarray(center) + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+Corners = npt.NDArray[np.int32]
+"""Corners of a closed ring, (n, 2), x and y in pixels from the top left corner of the picture; the last one is not the first again."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Polygon:
+    """One region: pixels of one class that touch each other at sides or corners.
+
+    Attributes:
+        index: Class.
+        outline: What encloses it; it touches itself where two of its pixels touch at a corner only.
+        holes: What is left out of it.
+    """
+
+    index: int
+    outline: Corners
+    holes: tuple[Corners, ...]
+
+    @property
+    def area(self) -> int:
+        """How many pixels it has."""
+        return round(_area(self.outline) - sum(_area(hole) for hole in self.holes))
+
+    def one_ring(self) -> Corners:
+        """Give it as a single ring, for formats without holes: each hole is joined to what is before it by a way there and back.
+
+        The way goes along rows and columns, so that it encloses nothing.
+        """
+        ring = self.outline
+        for hole in self.holes:
+            here, there = ring[0], hole[0]
+            bend = np.array([[here[0], there[1]]], ring.dtype)
+            ring = np.concatenate([ring, ring[:1], bend, hole, hole[:1], bend])
+        return ring
+
+
+def polygons(mask: Mask, classes: int) -> list[Polygon]:
+    """Find the regions of a mask.
+
+    Args:
+        mask: Classes, (H, W) uint8.
+        classes: How many classes there are; what is no class, such as 255, has no region.
+
+    Returns:
+        Every region, by rising class.
+    """
+    return [polygon for index in range(classes) for polygon in _regions(mask, index)]
+
+
+def _regions(mask: Mask, index: int) -> Iterator[Polygon]:
+    inside = cv2.inRange(mask, index, index)
+    x, y, width, height = cv2.boundingRect(inside)
+    if not width:
+        return
+    # OpenCV's outlines go through the centres of pixels. Of a mask twice as large they do so a quarter of an old pixel inside the old
+    # pixels' edges, and half of that, rounded up, is the edge.
+    twice = cv2.resize(
+        inside[y : y + height, x : x + width],
+        None,
+        fx=2,
+        fy=2,
+        interpolation=cv2.INTER_NEAREST_EXACT,
+    )
+    rings, hierarchy = cv2.findContours(twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    corners = [
+        _corners(np.asarray(ring[:, 0], dtype=np.int32)) + np.array([x, y], np.int32)
+        for ring in rings
+    ]
+    for ring, (_, _, child, parent) in zip(corners, hierarchy[0].tolist(), strict=True):
+        if parent < 0:
+            yield Polygon(
+                index=index, outline=ring, holes=tuple(_siblings(corners, hierarchy[0], child))
+            )
+
+
+def _siblings(
+    corners: list[Corners], hierarchy: npt.NDArray[np.int32], first: int
+) -> Iterator[Corners]:
+    """Give the ring of an index and those that OpenCV names after it; -1 is none."""
+    while first >= 0:
+        yield corners[first]
+        first = int(hierarchy[first, 0])
+
+
+def _corners(ring: Corners) -> Corners:
+    """Bring a ring from the doubled mask to the edges of pixels, and keep only the points where it turns."""
+    points = (ring + 1) // 2
+    points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+    before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+    return np.asarray(
+        points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]], dtype=np.int32
+    )
+
+
+def _area(ring: Corners) -> float:
+    """Give the area of a ring, in pixels (the shoelace formula)."""
+    x, y = ring.astype(np.int64).T
+    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2

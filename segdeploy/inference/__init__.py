@@ -1,0 +1,1 @@
+"""A backend and the imaging around it, on images."""

@@ -1,0 +1,185 @@
+"""PIDNet-S: Xu et al., CVPR 2023, arXiv 2206.02066."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segdeploy.models.blocks import (
+    Answer,
+    Basic,
+    Bottleneck,
+    WindowMeans,
+    conv_norm,
+    conv_norm_relu,
+    enlarge,
+    head_without_activation,
+    initialize,
+    norm_relu_conv,
+    stage,
+)
+from segdeploy.models.registry import register
+
+WIDTH = 32
+"""Channels at a quarter of the picture's size; the S of PIDNet-S."""
+
+CONTEXT = 96
+"""Channels of each scale of the context."""
+
+HEAD = 128
+"""Channels of the 3x3 convolution before the logits."""
+
+FACTORS = (2, 4)
+"""How much coarser than the other branches the context is where they meet."""
+
+
+@register("pidnet_s")
+class PIDNet(nn.Module):
+    """Three branches: detail, context and boundaries; the boundaries decide where detail counts more than context.
+
+    The logits have an eighth of the picture's size; while it trains, there are auxiliary ones of the same size: of the
+    detail branch, and (N, 1, H / 8, W / 8) of where classes meet.
+    """
+
+    stride = 8
+    least_batch = 2
+
+    def __init__(self, classes: int) -> None:
+        """Build the network with fresh weights.
+
+        Args:
+            classes: Number of classes, K.
+        """
+        super().__init__()
+        fine, quarter, half = 2 * WIDTH, 4 * WIDTH, 8 * WIDTH
+        self.stem = nn.Sequential(
+            conv_norm_relu(3, WIDTH, stride=2),
+            conv_norm_relu(WIDTH, WIDTH, stride=2),
+            stage(WIDTH, WIDTH, blocks=2),
+            nn.ReLU(),
+            stage(WIDTH, fine, blocks=2, stride=2),
+            nn.ReLU(),
+        )
+        # P, the proportional branch, keeps detail; I integrates context; D differentiates, which finds boundaries.
+        self.context = nn.ModuleList(
+            [stage(fine, quarter, blocks=3, stride=2), stage(quarter, half, blocks=3, stride=2)]
+        )
+        self.context_end = nn.Sequential(
+            Bottleneck(half, half, stride=2),
+            Bottleneck(2 * half, half),
+            ParallelAggregation(2 * half, CONTEXT, quarter),
+        )
+        self.detail = nn.ModuleList([stage(fine, fine, blocks=2), stage(fine, fine, blocks=2)])
+        self.detail_end = Bottleneck(fine, fine)
+        self.guides = nn.ModuleList(
+            [
+                Guide(channels, fine, factor=factor)
+                for channels, factor in zip((quarter, half), FACTORS, strict=True)
+            ]
+        )
+        self.boundary = nn.ModuleList(
+            [Basic(fine, WIDTH, activated=False), Bottleneck(WIDTH, WIDTH)]
+        )
+        self.boundary_end = Bottleneck(fine, fine)
+        self.to_boundary = nn.ModuleList([conv_norm(quarter, WIDTH), conv_norm(half, fine)])
+        self.factors = FACTORS
+        self.fuse = Fuse(quarter)
+        self.head = head_without_activation(quarter, HEAD, classes)
+        self.auxiliary = nn.ModuleList(
+            [head_without_activation(fine, HEAD, classes), head_without_activation(fine, WIDTH, 1)]
+        )
+        initialize(self)
+
+    def forward(self, image: Tensor) -> Answer:
+        """Answer (N, 3, H, W) normalized pictures with (N, K, H / 8, W / 8) logits."""
+        detail = boundary = context = self.stem(image)
+        details = []
+        to_context = zip(self.context, self.detail, self.guides, strict=True)
+        to_boundary = zip(self.boundary, self.to_boundary, self.factors, strict=True)
+        for (deepen, own, guide), (edge, bridge, factor) in zip(
+            to_context, to_boundary, strict=True
+        ):
+            context = functional.relu(deepen(context))
+            detail = guide(own(functional.relu(detail)), context)
+            boundary = edge(functional.relu(boundary))
+            boundary = boundary + enlarge(bridge(context), boundary, factor=factor)
+            details.append(detail)
+        whole = enlarge(self.context_end(context), detail, factor=8)
+        edges = self.boundary_end(functional.relu(boundary))
+        logits: Tensor = self.head(
+            self.fuse(self.detail_end(functional.relu(detail)), whole, edges)
+        )
+        if not torch.jit.is_scripting() and self.training:
+            return logits, self.auxiliary[0](details[0]), self.auxiliary[1](boundary)
+        return logits
+
+
+class Guide(nn.Module):
+    """The paper's Pag: each pixel of the detail branch takes as much of the context as both agree."""
+
+    def __init__(self, coarse: int, fine: int, *, factor: int) -> None:
+        """Build the module.
+
+        Args:
+            coarse: Channels of the context.
+            fine: Channels of the detail.
+            factor: How much coarser the context is.
+        """
+        super().__init__()
+        self.factor = factor
+        self.compress = conv_norm(coarse, fine, kernel=1)
+        self.ask = conv_norm(fine, fine // 2, kernel=1)
+        self.answer = conv_norm(fine, fine // 2, kernel=1)
+
+    def forward(self, detail: Tensor, context: Tensor) -> Tensor:
+        """Join (N, C, H, W) with (N, C', ceil(H / factor), ceil(W / factor)) features."""
+        compressed = self.compress(context)
+        asked = enlarge(self.answer(compressed), detail, factor=self.factor)
+        agreement: Tensor = (self.ask(detail) * asked).sum(1, keepdim=True).sigmoid()
+        return (1 - agreement) * detail + agreement * enlarge(
+            compressed, detail, factor=self.factor
+        )
+
+
+class Fuse(nn.Module):
+    """The paper's Light-Bag: context inside of regions, detail at their boundaries."""
+
+    def __init__(self, channels: int) -> None:
+        """Build the module; all that comes in has this many channels, and so has the answer."""
+        super().__init__()
+        self.detail = conv_norm(channels, channels, kernel=1)
+        self.context = conv_norm(channels, channels, kernel=1)
+
+    def forward(self, detail: Tensor, context: Tensor, boundary: Tensor) -> Tensor:
+        """Keep the size (N, C, H, W)."""
+        near = boundary.sigmoid()
+        answer: Tensor = self.detail((1 - near) * context + detail) + self.context(
+            context + near * detail
+        )
+        return answer
+
+
+class ParallelAggregation(nn.Module):
+    """The paper's PAPPM: as DDRNet's, with all scales refined at once."""
+
+    def __init__(self, channels: int, width: int, out_channels: int) -> None:
+        """Build the module.
+
+        Args:
+            channels: Channels that come in.
+            width: Channels of each scale.
+            out_channels: Channels that go out.
+        """
+        super().__init__()
+        self.means = WindowMeans(channels, width)
+        wider = self.means.scales - 1
+        self.refine = norm_relu_conv(wider * width, wider * width, kernel=3, groups=wider)
+        self.join = norm_relu_conv((wider + 1) * width, out_channels)
+        self.shortcut = norm_relu_conv(channels, out_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Turn (N, C, H, W) into (N, C', H, W) features."""
+        scales = self.means(features)
+        here = scales[0]
+        refined = self.refine(torch.cat([scale + here for scale in scales[1:]], dim=1))
+        answer: Tensor = self.join(torch.cat([here, refined], dim=1)) + self.shortcut(features)
+        return answer

@@ -1,0 +1,163 @@
+"""RegSeg: Gao, "Rethink Dilated Convolution for Real-time Semantic Segmentation", arXiv 2111.09957."""
+
+import torch
+from torch import Tensor, nn
+
+from segdeploy.models.blocks import conv_norm, conv_norm_relu, enlarge, initialize
+from segdeploy.models.registry import register
+
+DILATIONS = (((1,), (1, 2)), 4 * ((1, 4),), 7 * ((1, 14),))
+"""Dilations of the two halves of each block at a sixteenth of the picture's size: the paper's RegSeg backbone."""
+
+GROUP = 16
+"""Channels of one group of a 3x3 convolution."""
+
+
+@register("regseg")
+class RegSeg(nn.Module):
+    """Halving ends at a sixteenth of the picture's size; from there on, dilation widens the view.
+
+    The logits have a quarter of the picture's size.
+    """
+
+    stride = 4
+
+    def __init__(self, classes: int) -> None:
+        """Build the network with fresh weights.
+
+        Args:
+            classes: Number of classes, K.
+        """
+        super().__init__()
+        *dilations, last = [pair for part in DILATIONS for pair in part]
+        self.quarter = nn.Sequential(conv_norm_relu(3, 32, stride=2), Block(32, 48, stride=2))
+        self.eighth = nn.Sequential(Block(48, 128, stride=2), Block(128, 128), Block(128, 128))
+        self.sixteenth = nn.Sequential(
+            Block(128, 256, stride=2),
+            *(Block(256, 256, dilations=pair) for pair in dilations),
+            Block(256, 320, dilations=last),
+        )
+        # The paper's decoder: a sum at an eighth, and few channels of a quarter for the edges.
+        self.from_quarter = conv_norm_relu(48, 8, kernel=1)
+        self.from_eighth = conv_norm_relu(128, 128, kernel=1)
+        self.from_sixteenth = conv_norm_relu(320, 128, kernel=1)
+        self.refine = conv_norm_relu(128, 64)
+        self.head = nn.Sequential(conv_norm_relu(64 + 8, 64), nn.Conv2d(64, classes, 1))
+        initialize(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Answer (N, 3, H, W) normalized pictures with (N, K, H / 4, W / 4) logits."""
+        quarter = self.quarter(image)
+        eighth = self.eighth(quarter)
+        sixteenth = self.from_sixteenth(self.sixteenth(eighth))
+        refined = self.refine(self.from_eighth(eighth) + enlarge(sixteenth, eighth, factor=2))
+        logits: Tensor = self.head(
+            torch.cat([enlarge(refined, quarter, factor=2), self.from_quarter(quarter)], dim=1)
+        )
+        return logits
+
+
+class Block(nn.Module):
+    """The paper's D block: RegNet's Y block whose 3x3 convolution is split into parts of different dilation."""
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        dilations: tuple[int, ...] = (1,),
+    ) -> None:
+        """Build the block.
+
+        Args:
+            channels: Channels that come in.
+            out_channels: Channels that go out.
+            stride: How much smaller the answer is.
+            dilations: Dilation of each part of the channels.
+        """
+        super().__init__()
+        self.reduce = conv_norm_relu(channels, out_channels, kernel=1)
+        self.filter = Dilated(out_channels, dilations, stride=stride)
+        self.weigh = SqueezeExcite(out_channels, channels // 4)
+        self.expand = conv_norm(out_channels, out_channels, kernel=1)
+        self.shortcut = shortcut(channels, out_channels, stride=stride)
+        self.activation = nn.ReLU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Turn (N, C, H, W) into (N, C', ceil(H / stride), ceil(W / stride)) features."""
+        filtered = self.weigh(self.filter(self.reduce(features)))
+        answer: Tensor = self.activation(self.expand(filtered) + self.shortcut(features))
+        return answer
+
+
+class Dilated(nn.Module):
+    """Grouped 3x3 convolutions, each on its part of the channels with a dilation of its own."""
+
+    def __init__(self, channels: int, dilations: tuple[int, ...], *, stride: int) -> None:
+        """Build the parts.
+
+        Args:
+            channels: Channels that come in, and go out.
+            dilations: Dilation of each part.
+            stride: How much smaller the answer is.
+        """
+        super().__init__()
+        width = channels // len(dilations)
+        self.parts = nn.ModuleList(
+            [
+                nn.Conv2d(
+                    width,
+                    width,
+                    3,
+                    stride,
+                    padding=dilation,
+                    dilation=dilation,
+                    groups=width // GROUP,
+                    bias=False,
+                )
+                for dilation in dilations
+            ]
+        )
+        self.end = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Turn (N, C, H, W) into (N, C, ceil(H / stride), ceil(W / stride)) features."""
+        own = features.chunk(len(self.parts), dim=1)
+        filtered = []
+        for number, part in enumerate(self.parts):
+            filtered.append(part(own[number]))
+        answer: Tensor = self.end(torch.cat(filtered, dim=1))
+        return answer
+
+
+class SqueezeExcite(nn.Module):
+    """Each channel is weighed by what all of them are on average: Hu et al., CVPR 2018."""
+
+    def __init__(self, channels: int, middle: int) -> None:
+        """Build the block.
+
+        Args:
+            channels: Channels that come in, and go out.
+            middle: Channels in between.
+        """
+        super().__init__()
+        self.weigh = nn.Sequential(
+            nn.Conv2d(channels, middle, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(middle, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Keep the size (N, C, H, W)."""
+        answer: Tensor = features * self.weigh(features.mean((2, 3), keepdim=True))
+        return answer
+
+
+def shortcut(channels: int, out_channels: int, *, stride: int) -> nn.Module:
+    """Build the way around a block; it halves by a mean, which loses no pixel."""
+    if stride == 1 and channels == out_channels:
+        return nn.Identity()
+    mean = nn.AvgPool2d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity()
+    return nn.Sequential(mean, conv_norm(channels, out_channels, kernel=1))

@@ -1,0 +1,1 @@
+"""Operating system: files, threads, signals, machine. Knows no image."""

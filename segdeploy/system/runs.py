@@ -1,0 +1,79 @@
+"""Where a command's output goes, and where the newest checkpoint is."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
+from itertools import count
+from pathlib import Path
+
+from segdeploy.errors import ConfigError, ModelError
+
+RUNS = Path("runs")
+
+
+def new_run(command: str, name: str) -> Path:
+    """Make a fresh folder `runs/<command>/<name>`, with -2, -3 ... behind it where it is taken.
+
+    Raises:
+        ConfigError: The name is no plain file name.
+    """
+    if name in {"", ".", ".."} or Path(name).name != name:
+        msg = f"the name {name!r} is no plain name of a folder; choose one without slashes"
+        raise ConfigError(msg)
+    for number in count(1):
+        folder = RUNS / command / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError
+
+
+@contextmanager
+def result_folder(command: str, name: str, *, output: Path | None) -> Iterator[Path]:
+    """Give the folder for a command's results, and take it away again where nothing came into it.
+
+    Args:
+        command: Name of the command.
+        name: Name of the run, where no folder was named.
+        output: The folder that was named, which may exist; None for a fresh one below `runs/`.
+
+    Raises:
+        ConfigError: The name is no plain file name.
+    """
+    made = output is None or not output.exists()
+    folder = output or new_run(command, name)
+    try:
+        yield folder
+    finally:
+        if made:
+            # It holds results, or was never made.
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def newest_run(command: str, name: str) -> Path | None:
+    """Find the newest folder that `new_run` made of this name; None where there is none."""
+    found = [
+        path
+        for path in (RUNS / command).glob(f"{escape(name)}*")
+        if re.fullmatch(r"(-\d+)?", path.name.removeprefix(name))
+    ]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def newest_best() -> Path:
+    """Find the best checkpoint of the newest training run.
+
+    Raises:
+        ModelError: There is none.
+    """
+    found = sorted((RUNS / "train").glob("*/best.pt"), key=lambda path: path.stat().st_mtime_ns)
+    if not found:
+        msg = (
+            f"there is no {RUNS}/train/*/best.pt; name a checkpoint, or run 'segdeploy train' first"
+        )
+        raise ModelError(msg)
+    return found[-1]
