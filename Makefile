@@ -23,7 +23,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 	$(PIP) --editable '.[dev]'
 	touch $@
 
-# --- the journey, on the procedural data set Streets: run the network in the box; then train, export with proof, run, benchmark ---
+# --- the journey, on the procedural dataset Streets: run the network in the box; then train, export with proof, run, benchmark ---
 
 SEGDEPLOY := cd demo && ../$(BIN)/segdeploy
 
@@ -57,7 +57,7 @@ demo/overlay: demo/drive.mp4 demo/runs/train/demo/best.onnx
 
 demo/measured: demo/runs/train/demo/best.onnx
 	rm -rf demo/runs/benchmark/demo
-	$(SEGDEPLOY) benchmark runs/train/demo/best.pt runs/train/demo/best.onnx --name demo --pictures 12 --rounds 2 --runs 10
+	$(SEGDEPLOY) benchmark runs/train/demo/best.pt runs/train/demo/best.onnx --name demo --images 12 --rounds 2 --runs 10
 	touch $@
 
 demo: demo/overlay demo/measured
@@ -75,7 +75,7 @@ DATASET := streets
 DATA :=
 TRAIN := streets-demo
 ON := --dataset $(DATASET) $(if $(DATA),--data $(abspath $(DATA)))
-MEASURE := $(ON) --pictures 20 --rounds 3 --runs 20
+MEASURE := $(ON) --images 20 --rounds 3 --runs 20
 MEASURED := demo/performance
 # What a command printed, below the command itself; and why it failed, where it did.
 figures = cd $(MEASURED) && { echo '$$ python -m segdeploy.benchmarks.$(2)'; ../../$(BIN)/python -m segdeploy.benchmarks.$(2) 2> $(1).log || cat $(1).log; } > $(1).txt
@@ -93,8 +93,8 @@ performance: .venv/peers $(CHECKPOINT) demo/drive.mp4
 	-$(SEGDEPLOY) benchmark performance/best.pt --all --video drive.mp4 $(MEASURE) --output performance/1-formats
 	-$(SEGDEPLOY) benchmark performance/best.onnx --threads 1,2 --batch 1,4 $(MEASURE) --output performance/2-threads-and-batches
 	-$(SEGDEPLOY) benchmark performance/best.pt performance/best.onnx --peers $(MEASURE) --output performance/3-loops-of-others
-	-$(SEGDEPLOY) benchmark performance/best.onnx --train $(TRAIN) --loader $(ON) --pictures 5 --rounds 1 --output performance/4-training
-	$(call figures,5-video-and-pictures,video best-int8.onnx --checkpoint best.pt)
+	-$(SEGDEPLOY) benchmark performance/best.onnx --train $(TRAIN) --loader $(ON) --images 5 --rounds 1 --output performance/4-training
+	$(call figures,5-video-and-images,video best-int8.onnx --checkpoint best.pt)
 	$(call figures,6-masks,masks)
 	$(call figures,7-networks,networks)
 	$(call figures,8-precisions,precisions)

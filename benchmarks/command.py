@@ -10,7 +10,7 @@ import click
 
 from segdeploy.backends.loading import BACKENDS, kind_of
 from segdeploy.cli.console import note, progress
-from segdeploy.cli.options import Artifact, ImageSize, plugin_option
+from segdeploy.cli.options import Artifact, ImageSize, RenamedOption, plugin_option
 from segdeploy.datasets.registry import place_for
 from segdeploy.errors import ConfigError, SegdeployError
 from segdeploy.system.files import write_text
@@ -57,17 +57,19 @@ class Counts(Numbers):
 
 @click.command()
 @click.argument("artifacts", nargs=-1, type=Artifact())
-@click.option("--dataset", help="Name of the data set.  [default: the one of the training]")
+@click.option("--dataset", help="Name of the dataset.  [default: the one of the training]")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder of the data set.  [default: the one of the training]",
+    help="Folder of the dataset.  [default: the one of the training]",
 )
-@click.option("--split", default="val", show_default=True, help="Split of the data set.")
+@click.option("--split", default="val", show_default=True, help="DatasetSplit of the dataset.")
 @click.option(
-    "--pictures",
+    "--images",
+    cls=RenamedOption,
+    older=("--pictures",),
     type=click.IntRange(min=1),
-    help="How many pictures are answered.  [default: all of the split]",
+    help="How many images are answered.  [default: all of the split]",
 )
 @click.option(
     "--runs",
@@ -114,7 +116,7 @@ class Counts(Numbers):
     default="1",
     show_default=True,
     type=Counts(),
-    help="Pictures at once, several with commas.",
+    help="Images at once, several with commas.",
 )
 @click.option(
     "--imgsz",
@@ -146,7 +148,7 @@ class Counts(Numbers):
     help="Measure how fast this recipe trains, too: a TOML file, or a recipe in the box.",
 )
 @click.option(
-    "--loader", is_flag=True, help="Measure how fast the data set is read for training, too."
+    "--loader", is_flag=True, help="Measure how fast the dataset is read for training, too."
 )
 @click.option(
     "--history",
@@ -160,7 +162,10 @@ class Counts(Numbers):
 )
 @click.option(
     "--fail-on",
-    help="How much worse than the baseline is too much, for example p95=+15%,miou=-0.3; exits with 6.",
+    help=(
+        "How much worse than the baseline is too much, for example p95=+15%,miou=-0.3; exits"
+        " with 6."
+    ),
 )
 @plugin_option
 @click.option("--name", help="Name of the run's folder.  [default: the first artifact's]")
@@ -178,7 +183,7 @@ def benchmark(
     dataset: str | None,
     data: Path | None,
     split: str,
-    pictures: int | None,
+    images: int | None,
     runs: int,
     warm_up: int,
     rounds: int,
@@ -202,8 +207,9 @@ def benchmark(
 ) -> None:
     """Measure accuracy and latency of ARTIFACTS against the first checkpoint among them, and write a report.
 
-    Each row (an artifact with a runtime, threads, a batch and a size) is measured in processes of its own, in rounds by turns. Exits with
-    1 where a row failed (the others are reported), and with 6 where one is worse than --fail-on allows.
+    Each row (an artifact with a runtime, threads, a batch and a size) is measured in processes of
+    its own, in rounds by turns. Exits with 1 where a row failed (the others are reported), and with
+    6 where one is worse than --fail-on allows.
     """
     if name is not None and output is not None:
         msg = (
@@ -214,7 +220,10 @@ def benchmark(
         draw_history(history, output or history)
         return
     if (baseline is None) != (fail_on is None):
-        msg = "--baseline and --fail-on belong together: an older report.json, and how much worse than it is too much"
+        msg = (
+            "--baseline and --fail-on belong together: an older report.json, and how much worse"
+            " than it is too much"
+        )
         raise ConfigError(msg)
     limits = () if fail_on is None else parse_limits(fail_on)
     old = None if baseline is None else read_report(baseline)
@@ -226,7 +235,10 @@ def benchmark(
     if dataset is None or data is None:
         dataset, data = place_for(first_card(artifacts), dataset, data=data)
     if loader and data is None:
-        msg = f"--loader reads a folder, and {dataset} draws itself; name a data set of files with --dataset and --data"
+        msg = (
+            f"--loader reads a folder, and {dataset} draws itself; name a dataset of files with"
+            " --dataset and --data"
+        )
         raise ConfigError(msg)
     plan = Plan(
         artifacts=artifacts,
@@ -239,7 +251,7 @@ def benchmark(
         dataset=dataset,
         data=data,
         split=split,
-        pictures=pictures,
+        images=images,
         runs=runs,
         warm_up=warm_up,
         rounds=rounds,
@@ -298,16 +310,20 @@ def check_artifacts(artifacts: Sequence[Path], *, make: bool) -> None:
     for path in artifacts:
         kind_of(path)
     if make and not any(path.suffix == CHECKPOINT for path in artifacts):
-        msg = f"--all exports a checkpoint, and none of {', '.join(map(str, artifacts))} is one; name a {CHECKPOINT} file too"
+        msg = (
+            f"--all exports a checkpoint, and none of {', '.join(map(str, artifacts))} is one; name"
+            f" a {CHECKPOINT} file too"
+        )
         raise ConfigError(msg)
 
 
 def peers_for(artifacts: Sequence[Path]) -> tuple[str, ...]:
-    """Give the loops that can be run on these artifacts, and say which libraries are not there."""
+    """Return the loops that can be run on these artifacts, and say which libraries are not there."""
     here, missing = installed({path.suffix for path in artifacts})
     if missing:
         note(
-            f"left out, since it is not installed: {', '.join(missing)}; pip install 'segdeploy[peers]' brings them"
+            f"left out, since it is not installed: {', '.join(missing)}; pip install"
+            " 'segdeploy[peers]' brings them"
         )
     return tuple(here)
 
@@ -328,7 +344,7 @@ def with_exports(plan: Plan, folder: Path) -> tuple[Plan, list[Row]]:
 
 
 def conclude(report: Report, verdicts: Sequence[Verdict]) -> None:
-    """Tell what became of each limit, and end as the worst of it says.
+    """Return what became of each limit, and end as the worst of it says.
 
     Raises:
         GateError: A limit was not kept.
@@ -339,7 +355,10 @@ def conclude(report: Report, verdicts: Sequence[Verdict]) -> None:
     check_gate(verdicts)
     if report.failed:
         reasons = "; ".join(f"{row.name}: {row.error}" for row in report.failed)
-        msg = f"{len(report.failed)} of {len(report.rows)} artifacts failed ({reasons}); the report holds the others"
+        msg = (
+            f"{len(report.failed)} of {len(report.rows)} artifacts failed ({reasons}); the report"
+            " holds the others"
+        )
         raise SegdeployError(msg)
 
 

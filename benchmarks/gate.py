@@ -28,12 +28,13 @@ def check_plan(baseline: Report, plan: Plan, *, failed: Collection[str] = ()) ->
         failed: Names of rows that have failed already, since their files could not be made.
 
     Raises:
-        ConfigError: The baseline is of other pictures, other threads or batches, or has rows that are not measured now.
-        DataError: The data set cannot be used.
+        ConfigError: The baseline is of other images, other threads or batches, or has rows that
+            are not measured now.
+        DataError: The dataset cannot be used.
     """
     dataset = datasets.load(plan.dataset, plan.data, plan.split)
-    names = tuple(dataset.names[index] for index in chosen(len(dataset), plan.pictures))
-    check_pictures(baseline, (plan.dataset, plan.split, names))
+    names = tuple(dataset.names[index] for index in chosen(len(dataset), plan.images))
+    check_images(baseline, (plan.dataset, plan.split, names))
     ways = ways_of(plan)
     check_rows(baseline, [*ways, *failed])
     for row, figures in baseline.measured:
@@ -42,34 +43,39 @@ def check_plan(baseline: Report, plan: Plan, *, failed: Collection[str] = ()) ->
             check_alike(row.name, (then.threads, then.batch), (way.threads or cores(), way.batch))
 
 
-def check_pictures(baseline: Report, now: tuple[str, str, tuple[str, ...]]) -> None:
-    """Refuse a baseline of other pictures.
+def check_images(baseline: Report, now: tuple[str, str, tuple[str, ...]]) -> None:
+    """Refuse a baseline of other images.
 
     Args:
         baseline: The older report.
-        now: Name of the data set, its split, and the names of the pictures.
+        now: Name of the dataset, its split, and the names of the images.
 
     Raises:
         ConfigError: They differ.
     """
-    then = baseline.dataset, baseline.split, baseline.pictures
+    then = baseline.dataset, baseline.split, baseline.images
     if then != now:
         msg = (
-            f"the baseline was measured on {len(then[2])} pictures of {then[0]} {then[1]} and this report on {len(now[2])} of {now[0]} "
-            f"{now[1]}; measure both on the same pictures"
+            f"the baseline was measured on {len(then[2])} images of {then[0]} {then[1]} and this"
+            f" report on {len(now[2])} of {now[0]} {now[1]}; measure both on the same images"
         )
         raise ConfigError(msg)
 
 
 def check_rows(baseline: Report, names: Collection[str]) -> None:
-    """Refuse a baseline with a row that is gone: nobody would see that it is held to nothing any more.
+    """Refuse a baseline with a row that is gone.
+
+    Nobody would see that it is held to nothing any more.
 
     Raises:
         ConfigError: Some of its rows are not among these names, or it holds none.
     """
     gone = [row.name for row, _ in baseline.measured if row.name not in names]
     if gone or not baseline.measured:
-        msg = f"the baseline has {', '.join(gone) or 'no row'}, and this report {', '.join(names)}; measure the same files in the same ways"
+        msg = (
+            f"the baseline has {', '.join(gone) or 'no row'}, and this report {', '.join(names)};"
+            " measure the same files in the same ways"
+        )
         raise ConfigError(msg)
 
 
@@ -80,12 +86,16 @@ def check_alike(name: str, then: tuple[object, ...], now: tuple[object, ...]) ->
         ConfigError: It had other threads, another batch or another input.
     """
     if then != now:
-        msg = f"{name} ran with other threads, batch or input in the baseline ({then}, now {now}); measure both alike"
+        msg = (
+            f"{name} ran with other threads, batch or input in the baseline ({then}, now {now});"
+            " measure both alike"
+        )
         raise ConfigError(msg)
 
 
 CONFIDENCE = 99.5
-"""Percent of the bootstrapped samples in which a time must be over its limit: of many limits on many rows, chance alone fails few."""
+"""Percent of the bootstrapped samples in which a time must be over its limit: of many limits on
+many rows, chance alone fails few."""
 
 State = Literal["passed", "failed", "unsure"]
 
@@ -96,10 +106,13 @@ class Metric:
 
     Attributes:
         worse: "+" where more is worse, "-" where less is.
-        value: Gives the figure of a row, in milliseconds, bytes, or as a share in [0, 1]; None where it has none.
-        unit: What one of a limit without "%" is, in the figure's own unit: a point, a megabyte, a millisecond.
+        value: Gives the figure of a row, in milliseconds, bytes, or as a share in [0, 1]; None
+            where it has none.
+        unit: What one of a limit without "%" is, in the figure's own unit: a point, a megabyte, a
+            millisecond.
         write: Writes the figure.
-        times: Gives the times that the figure is a percentile of, and which; None of a figure without chance in it.
+        times: Gives the times that the figure is a percentile of, and which; None of a figure
+            without chance in it.
     """
 
     worse: Literal["+", "-"]
@@ -174,11 +187,17 @@ class Limit:
         """
         found = re.fullmatch(r"(\w+)=([+-])(\d+(?:\.\d+)?)(%?)", text.strip())
         if found is None or found[1] not in METRICS:
-            msg = f"{text!r} is no limit; write for example p95=+15% or miou=-0.3, of {', '.join(METRICS)}"
+            msg = (
+                f"{text!r} is no limit; write for example p95=+15% or miou=-0.3, of"
+                f" {', '.join(METRICS)}"
+            )
             raise ConfigError(msg)
         worse = METRICS[found[1]].worse
         if found[2] != worse:
-            msg = f"{text!r} limits how much better {found[1]} gets; write {found[1]}={worse}{found[3]}{found[4]}"
+            msg = (
+                f"{text!r} limits how much better {found[1]} gets; write"
+                f" {found[1]}={worse}{found[3]}{found[4]}"
+            )
             raise ConfigError(msg)
         return cls(metric=found[1], allowed=float(found[3]), relative=bool(found[4]))
 
@@ -191,7 +210,8 @@ class Verdict:
     """What became of one limit on one row.
 
     Attributes:
-        state: Whether it was kept; "unsure" where it was not, but chance may have done it, or where the baseline tells nothing.
+        state: Whether it was kept; "unsure" where it was not, but chance may have done it, or where
+            the baseline tells nothing.
         sentence: The old figure, the new one and what was allowed, as far as there are such.
     """
 
@@ -209,14 +229,19 @@ def parse_limits(text: str) -> tuple[Limit, ...]:
 
 
 def check_limits(baseline: Report, machine: Machine, limits: Sequence[Limit]) -> None:
-    """Refuse limits to what a baseline cannot tell: a figure that it does not have, or times of another machine.
+    """Refuse limits to what a baseline cannot tell.
+
+    A figure that it does not have, or times of another machine.
 
     Raises:
         ConfigError: There is such a limit.
     """
     for limit in limits:
         if all(METRICS[limit.metric].value(*pair) is None for pair in baseline.measured):
-            msg = f"{limit.metric} cannot be compared: no row of the baseline has it; measure the baseline again, or leave out {limit}"
+            msg = (
+                f"{limit.metric} cannot be compared: no row of the baseline has it; measure the"
+                f" baseline again, or leave out {limit}"
+            )
             raise ConfigError(msg)
     # Older baselines tell no features.
     known = machine if baseline.machine.features else replace(machine, features=())
@@ -224,8 +249,9 @@ def check_limits(baseline: Report, machine: Machine, limits: Sequence[Limit]) ->
     timed = [limit.metric for limit in limits if METRICS[limit.metric].times]
     if timed and then != now:
         msg = (
-            f"{', '.join(timed)} cannot be compared: the baseline was measured on {then[1]} cores of {then[0]}, and this machine has "
-            f"{now[1]} of {now[0]}; measure the baseline here, or limit accuracy and size only"
+            f"{', '.join(timed)} cannot be compared: the baseline was measured on {then[1]} cores"
+            f" of {then[0]}, and this machine has {now[1]} of {now[0]}; measure the baseline here,"
+            " or limit accuracy and size only"
         )
         raise ConfigError(msg)
 
@@ -234,9 +260,10 @@ def gate(report: Report, baseline: Report, limits: Sequence[Limit]) -> tuple[Ver
     """Hold every row that did not fail to every limit.
 
     Raises:
-        ConfigError: They were not measured on the same pictures in the same way, or the baseline has rows that the report has not.
+        ConfigError: They were not measured on the same images in the same way, or the baseline
+            has rows that the report has not.
     """
-    check_pictures(baseline, (report.dataset, report.split, report.pictures))
+    check_images(baseline, (report.dataset, report.split, report.images))
     check_rows(baseline, [row.name for row in report.rows])
     old = {row.name: (row, figures) for row, figures in baseline.measured}
     for row, figures in report.measured:
@@ -276,7 +303,10 @@ def judge(limit: Limit, new: tuple[Row, Figures], old: tuple[Row, Figures]) -> V
         100 * (now - before) / before if limit.relative and before else (now - before) / metric.unit
     )
     sign = 1 if metric.worse == "+" else -1
-    sentence = f"{name} is {metric.write(now)} and was {metric.write(before)}, {change:+.3g}{'%' * limit.relative}; {limit} is allowed"
+    sentence = (
+        f"{name} is {metric.write(now)} and was {metric.write(before)},"
+        f" {change:+.3g}{'%' * limit.relative}; {limit} is allowed"
+    )
     # What a computer's arithmetic adds to a share is no loss.
     if sign * change <= limit.allowed + 1e-9:
         return Verdict(state="passed", sentence=sentence)
@@ -290,7 +320,7 @@ def judge(limit: Limit, new: tuple[Row, Figures], old: tuple[Row, Figures]) -> V
 
 
 def most_allowed(limit: Limit, before: float) -> float:
-    """Give how many times as long as before a time may take."""
+    """Return how many times as long as before a time may take."""
     return 1 + (
         limit.allowed / 100
         if limit.relative
@@ -299,9 +329,10 @@ def most_allowed(limit: Limit, before: float) -> float:
 
 
 def surely_slower(new: tuple[Latency, float], old: Latency, *, most: float) -> bool:
-    """Tell whether times are more than so many times as long as they were, beyond chance.
+    """Return whether times are more than so many times as long as they were, beyond chance.
 
-    High percentiles hang on few runs, so that a shift of all times is seen in the median first: either may show it.
+    High percentiles hang on few runs, so that a shift of all times is seen in the median first:
+    either may show it.
 
     Args:
         new: Times, and the percentile that is limited.

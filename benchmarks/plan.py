@@ -12,33 +12,38 @@ from segdeploy.errors import ConfigError
 from segdeploy.system.machine import survey
 
 from .measure.accuracy import Pair, gallery, judge, other_names
-from .measure.peers import RIVALS
+from .measure.peers import PEERS
 from .measure.rounds import Outcome, Workers, measure_all, repeat_until_stable, show_all
 from .measure.video_worker import Film
 from .measure.worker import Task, answer_name, chosen
 from .results.report import Report, Row
 from .results.row import Accuracy, Figures
-from .results.variant import Way
+from .results.variant import Variant
 
 CHECKPOINT = ".pt"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to measure, and how: each artifact with each runtime, count of threads, size of batch and size of input.
+    """What to measure, and how.
+
+    Each artifact with each runtime, count of threads, size of batch and size of input.
 
     Attributes:
-        artifacts: The files; the first checkpoint among them is the reference, or the first of all beside loops of others.
-        backends: Kinds of runtime, or "auto"; one that does not run a file's kind is left out for it.
+        artifacts: The files; the first checkpoint among them is the reference, or the first of all
+            beside loops of others.
+        backends: Kinds of runtime, or "auto"; one that does not run a file's kind is left out for
+            it.
         device: Device for all of them, or "auto".
         threads: Threads of each network; None for as many as there are cores.
-        batches: How many pictures a network is given at once.
+        batches: How many images a network is given at once.
         sizes: Height and width of the networks' inputs, in pixels; None for their own.
-        peers: Loops that others would write, each a row beside ours, on the first artifact that it can be given.
-        dataset: Name of the data set.
+        peers: Loops that others would write, each a row beside ours, on the first artifact that it
+            can be given.
+        dataset: Name of the dataset.
         data: Its folder, or None.
         split: Its split.
-        pictures: How many of its pictures are answered; None for all.
+        images: How many of its images are answered; None for all.
         runs: Timed runs a round.
         warm_up: Runs before them that are not timed.
         rounds: Rounds, each in a process of its own.
@@ -56,7 +61,7 @@ class Plan:
     dataset: str
     data: Path | None
     split: str
-    pictures: int | None
+    images: int | None
     runs: int
     warm_up: int
     rounds: int
@@ -78,8 +83,10 @@ def artifact_names(artifacts: Sequence[Path]) -> list[str]:
     return [path.name if names.count(path.name) == 1 else str(path) for path in artifacts]
 
 
-def ways_of(plan: Plan) -> dict[str, Way]:
-    """Give every way in which every artifact is run, by the name of its row: the file's, and what tells it from the file's other rows.
+def ways_of(plan: Plan) -> dict[str, Variant]:
+    """Return every way in which every artifact is run, by the name of its row.
+
+    The file's, and what tells it from the file's other rows.
 
     Raises:
         ConfigError: One file is named twice.
@@ -97,7 +104,7 @@ def ways_of(plan: Plan) -> dict[str, Way]:
             parts += [f"{threads} thread{'s' * (threads != 1)}"] * (len(plan.threads) > 1)
             parts += [f"batch {batch}"] * (len(plan.batches) > 1)
             parts += ["{}x{}".format(*size) if size else "own size"] * (len(plan.sizes) > 1)
-            way = Way(
+            way = Variant(
                 artifact=str(path),
                 backend=backend,
                 device=plan.device,
@@ -107,13 +114,18 @@ def ways_of(plan: Plan) -> dict[str, Way]:
             )
             ways[", ".join([name, *parts])] = way
     for peer in plan.peers:
-        path = next(path for path in plan.artifacts if path.suffix in RIVALS[peer].endings)
-        ways[peer] = Way(artifact=str(path), device=plan.device, threads=plan.threads[0], peer=peer)
+        path = next(path for path in plan.artifacts if path.suffix in PEERS[peer].endings)
+        ways[peer] = Variant(
+            artifact=str(path), device=plan.device, threads=plan.threads[0], peer=peer
+        )
     return ways
 
 
 def reference_of(plan: Plan) -> Path | None:
-    """Give the artifact that the others are compared with: the first checkpoint, or the first of all beside loops of others."""
+    """Return the artifact that the others are compared with.
+
+    The first checkpoint, or the first of all beside loops of others.
+    """
     first = plan.artifacts[0] if plan.peers else None
     return next((path for path in plan.artifacts if path.suffix == CHECKPOINT), first)
 
@@ -130,14 +142,15 @@ def compare(
         on_step: Is told a row's name after each of its rounds, and after its video.
 
     Returns:
-        The report, and the pictures that differ most.
+        The report, and the images that differ most.
 
     Raises:
-        SegdeployError: The data set cannot be used; an artifact that cannot be used is a row that says so.
+        SegdeployError: The dataset cannot be used; an artifact that cannot be used is a row that
+            says so.
     """
     machine = survey()
     dataset = datasets.load(plan.dataset, plan.data, plan.split)
-    indices = chosen(len(dataset), plan.pictures)
+    indices = chosen(len(dataset), plan.images)
     ways = ways_of(plan)
     reference = next(
         (name for name, way in ways.items() if Path(way.artifact) == reference_of(plan)), None
@@ -166,7 +179,7 @@ def compare(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         dataset=plan.dataset,
         split=plan.split,
-        pictures=tuple(dataset.names[index] for index in indices),
+        images=tuple(dataset.names[index] for index in indices),
         classes=tuple(entry.name for entry in dataset.classes),
         reference=reference,
         runs=plan.runs,
@@ -181,14 +194,14 @@ def compare(
     return report, gallery(report, answers, dataset, indices)
 
 
-def task(plan: Plan, way: Way, answers: Path) -> Task:
+def task(plan: Plan, way: Variant, answers: Path) -> Task:
     """Write down what a round of one row measures."""
     return Task(
         way=way,
         dataset=plan.dataset,
         data=None if plan.data is None else str(plan.data),
         split=plan.split,
-        pictures=plan.pictures,
+        images=plan.images,
         runs=plan.runs,
         warm_up=plan.warm_up,
         answers=str(answers),
@@ -196,19 +209,19 @@ def task(plan: Plan, way: Way, answers: Path) -> Task:
     )
 
 
-def row(name: str, way: Way, outcome: Outcome, accuracy: Accuracy | None) -> Row:
+def row(name: str, way: Variant, outcome: Outcome, accuracy: Accuracy | None) -> Row:
     """Put together what is known of one row."""
     figures = (
         None
         if outcome.error
         else Figures(rounds=outcome.rounds, accuracy=accuracy, video=outcome.video)
     )
-    size = None if way.peer and RIVALS[way.peer].foreign else file_size(Path(way.artifact))
+    size = None if way.peer and PEERS[way.peer].foreign else file_size(Path(way.artifact))
     return Row(name=name, way=way, size=size, figures=figures, error=outcome.error)
 
 
 def file_size(path: Path) -> int:
-    """Give the bytes of an artifact, with the second file or the folder that belongs to it."""
+    """Return the bytes of an artifact, with the second file or the folder that belongs to it."""
     parts = (
         [one for one in path.rglob("*") if one.is_file()]
         if path.is_dir()

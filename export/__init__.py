@@ -3,12 +3,13 @@
 import importlib
 from typing import Any
 
-LIBRARY = {"export_module": "api", "Order": "config", "Artifact": "writer"}
-"""What scripts use, and the module of each: imported once it is asked for, so that help costs no PyTorch."""
+LIBRARY = {"export_module": "api", "ExportConfig": "config", "Artifact": "writer"}
+"""What scripts use, and the module of each: imported once it is asked for, so that help costs no
+PyTorch."""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - what it gives is as different as its names
-    """Give what scripts use."""
+    """Return what scripts use."""
     if name in LIBRARY:
         return getattr(importlib.import_module(f".{LIBRARY[name]}", __name__), name)
     msg = f"module {__name__!r} has no attribute {name!r}"

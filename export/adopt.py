@@ -1,4 +1,7 @@
-"""A foreign ONNX file, float pictures in NCHW and logits or classes out, made one of ours: a card, and uint8 pictures into the graph."""
+"""A foreign ONNX file, float images in NCHW and logits or classes out, made one of ours.
+
+A card, and uint8 images into the graph.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +13,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from segdeploy.backends.base import Batch, NetworkAnswer
+from segdeploy.backends.base import Batch, NetworkOutput
 from segdeploy.backends.loading import KINDS
 from segdeploy.backends.onnx_metadata import read_texts
 from segdeploy.backends.onnx_runtime import FAILURES
@@ -18,7 +21,7 @@ from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError, ModelError
 from segdeploy.system.files import replacing
 
-from .external_model import dressed
+from .external_model import wrap_graph
 from .proof import sizes
 from .writer import Artifact, Proving, finish
 
@@ -26,7 +29,7 @@ FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foreign:
+class ExternalModel:
     """A foreign file, as it was found.
 
     Attributes:
@@ -52,17 +55,21 @@ class Foreign:
         return "int8" if quantized else "fp16" if self.half else "fp32"
 
 
-def read_foreign(path: Path) -> Foreign:
+def read_foreign(path: Path) -> ExternalModel:
     """Read a foreign file.
 
     Raises:
-        ModelError: It is missing, damaged, points outside its folder, or does not take float pictures in NCHW.
+        ModelError: It is missing, damaged, points outside its folder, or does not take float
+            images in NCHW.
     """
     read_texts(path)
     try:
         model = onnx.load(path)
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        msg = f"{path} cannot be read ({' '.join(str(error).split())[:200]}); are its weights beside it?"
+        msg = (
+            f"{path} cannot be read ({' '.join(str(error).split())[:200]}); are its weights"
+            " beside it?"
+        )
         raise ModelError(msg) from error
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in stored]
@@ -79,9 +86,12 @@ def read_foreign(path: Path) -> Foreign:
             f"{value.name} of {TensorProto.DataType.Name(kind)}"
             for value, kind in zip(inputs, kinds, strict=True)
         )
-        msg = f"{path} takes {found or 'nothing'}, {sides}; a network that can be adopted takes one batch of float pictures, (N, 3, H, W)"
+        msg = (
+            f"{path} takes {found or 'nothing'}, {sides}; a network that can be adopted takes one"
+            " batch of float images, (N, 3, H, W)"
+        )
         raise ModelError(msg)
-    return Foreign(
+    return ExternalModel(
         path=path,
         model=model,
         taken=inputs[0].name,
@@ -91,12 +101,15 @@ def read_foreign(path: Path) -> Foreign:
     )
 
 
-class Original:
-    """The foreign file as its makers run it: numbers prepared outside of it, one picture after the other."""
+class OriginalBackend:
+    """The foreign file as its makers run it.
+
+    Numbers prepared outside of it, one image after the other.
+    """
 
     device = "onnxruntime on numbers prepared by numpy"
 
-    def __init__(self, foreign: Foreign, card: ModelCard, *, bgr: bool) -> None:
+    def __init__(self, foreign: ExternalModel, card: ModelCard, *, bgr: bool) -> None:
         """Open the file.
 
         Args:
@@ -116,25 +129,28 @@ class Original:
             )
         except FAILURES as error:
             reason = " ".join(str(error).split())[:200]
-            msg = f"{foreign.path} is nothing that ONNX Runtime {onnxruntime.__version__} runs ({reason}); convert it anew"
+            msg = (
+                f"{foreign.path} is nothing that ONNX Runtime {onnxruntime.__version__} runs"
+                f" ({reason}); convert it anew"
+            )
             raise ModelError(msg) from error
 
-    def run(self, batch: Batch) -> NetworkAnswer:
-        """Answer (N, H, W, 3) uint8 RGB pictures as the adopted file shall.
+    def run(self, batch: Batch) -> NetworkOutput:
+        """Answer (N, H, W, 3) uint8 RGB images as the adopted file shall.
 
         Raises:
             ModelError: The file fails on them, or answers classes that nobody named.
         """
         answers = [self._fitted(self.raw(one), batch.shape[1], batch.shape[2]) for one in batch]
-        answer: NetworkAnswer = np.stack(answers)
+        answer: NetworkOutput = np.stack(answers)
         return answer
 
     def raw(
-        self, picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+        self, image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
     ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-        """Answer one picture, (H, W, 3) uint8 RGB, with what the file gives for it."""
-        spec, (height, width) = self.card.input, picture.shape[:2]
-        numbers = (picture / 255 - np.array(spec.mean)) / np.array(spec.std)
+        """Answer one image, (H, W, 3) uint8 RGB, with what the file gives for it."""
+        spec, (height, width) = self.card.input, image.shape[:2]
+        numbers = (image / 255 - np.array(spec.mean)) / np.array(spec.std)
         planes = (numbers[..., ::-1] if self._bgr else numbers).transpose(2, 0, 1)[None]
         inputs = {
             self._foreign.taken: planes.astype(np.float16 if self._foreign.half else np.float32)
@@ -148,7 +164,7 @@ class Original:
                 if spec.dynamic
                 else "choose another --imgsz"
             )
-            msg = f"{self._foreign.path} fails on a picture of {height}x{width} ({reason}); {mend}"
+            msg = f"{self._foreign.path} fails on an image of {height}x{width} ({reason}); {mend}"
             raise ModelError(msg) from error
         return np.asarray(answer)
 
@@ -159,7 +175,10 @@ class Original:
             return answer.astype(np.float32)
         highest = int(answer.max())
         if highest >= len(self.card.classes) or answer.min() < 0:
-            msg = f"{self._foreign.path} answers {answer.min()} to {highest}, and --classes names 0 to {len(self.card.classes) - 1}; name all"
+            msg = (
+                f"{self._foreign.path} answers {answer.min()} to {highest}, and --classes names 0"
+                f" to {len(self.card.classes) - 1}; name all"
+            )
             raise ModelError(msg)
         plane = answer.reshape(answer.shape[-2:]).astype(np.uint8)
         return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST))
@@ -181,17 +200,18 @@ class Adopted:
         path.write_bytes(self.model.SerializeToString())
 
     def first_diverging(self, path: Path, batch: Batch) -> str:  # noqa: ARG002 - all layers but the first and the last are the foreign file's own
-        """Tell where a difference can come from."""
-        return "the preparation of the picture, which is all that was added"
+        """Report where a difference can come from."""
+        return "the preparation of the image, which is all that was added"
 
 
 def recognize(
-    original: Original, card: ModelCard, *, path: Path
+    original: OriginalBackend, card: ModelCard, *, path: Path
 ) -> tuple[ModelCard, tuple[int, ...]]:
-    """Find out what a foreign file answers, and give its card with that, and the shape of its answer to one picture.
+    """Find out what a foreign file answers, and give its card with that, and the shape of its answer to one image.
 
     Raises:
-        ModelError: It gives neither logits of that many classes, nor classes; or it fails on a size that it shall take.
+        ModelError: It gives neither logits of that many classes, nor classes; or it fails on a size
+            that it shall take.
     """
     answer, *_ = [original.raw(np.zeros((*sides, 3), np.uint8)) for sides in sizes(card.input)]
     height, width = answer.shape[-2:] if answer.ndim >= 2 else (0, 0)
@@ -201,14 +221,17 @@ def recognize(
     if not whole and answer.ndim == 3 and len(answer) == len(card.classes):
         return replace(card, output="logits"), answer.shape
     wanted = f"logits (N, {len(card.classes)}, h, w) or whole numbers (N, h, w)"
-    msg = f"{path} answers a picture with {answer.dtype} of shape {answer.shape}, and not with {wanted}; check --classes, or its outputs"
+    msg = (
+        f"{path} answers an image with {answer.dtype} of shape {answer.shape}, and not with"
+        f" {wanted}; check --classes, or its outputs"
+    )
     raise ModelError(msg)
 
 
 def adopt(
-    foreign: Foreign, card: ModelCard, target: Path, *, bgr: bool, proving: Proving
+    foreign: ExternalModel, card: ModelCard, target: Path, *, bgr: bool, proving: Proving
 ) -> Artifact:
-    """Give a foreign file a card and our front, prove that it answers as before, and write it.
+    """Return a foreign file a card and our front, prove that it answers as before, and write it.
 
     Args:
         foreign: The file.
@@ -225,12 +248,12 @@ def adopt(
     if target.resolve() == foreign.path.resolve():
         msg = f"{target} is the file to be adopted itself; choose another name with -o"
         raise ConfigError(msg)
-    original = Original(foreign, card, bgr=bgr)
+    original = OriginalBackend(foreign, card, bgr=bgr)
     known, answered = recognize(original, card, path=foreign.path)
     original.card = replace(
         known, precision=foreign.precision, conversion={"adopted_from": foreign.path.name}
     )
-    model = dressed(
+    model = wrap_graph(
         foreign.model,
         original.card,
         taken=foreign.taken,

@@ -13,8 +13,8 @@ import click
 
 from segdeploy.card import Fit, InputSpec, LabelClass, ModelCard
 from segdeploy.cli.console import next_step, progress
-from segdeploy.cli.options import ImageSize, plugin_option
-from segdeploy.datasets.class_map import read_legend
+from segdeploy.cli.options import ImageSize, RenamedOption, plugin_option
+from segdeploy.datasets.class_map import read_class_map
 from segdeploy.errors import ConfigError, MissingExtraError, ModelError
 from segdeploy.system.runs import new_run
 
@@ -46,7 +46,8 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
             numbers = []
         if len(numbers) not in {1, 3}:
             self.fail(
-                f"{value!r} is neither three numbers, for example 0.485,0.456,0.406, nor one for all",
+                f"{value!r} is neither three numbers, for example 0.485,0.456,0.406, nor one"
+                " for all",
                 param,
                 ctx,
             )
@@ -93,7 +94,9 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
 @click.option(
     "--bgr",
     is_flag=True,
-    help="The network takes blue-green-red; mean and std are given in red, green, blue all the same.",
+    help=(
+        "The network takes blue-green-red; mean and std are given in red, green, blue all the same."
+    ),
 )
 @click.option(
     "--imgsz", type=ImageSize(), help="Size of the network's input.  [default: the file's]"
@@ -115,7 +118,7 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
     type=click.Choice(get_args(Fit)),
     default="stretch",
     show_default=True,
-    help="How pictures get to that size.",
+    help="How images get to that size.",
 )
 @click.option(
     "--model",
@@ -130,22 +133,24 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
     help="Argument of that network, for example width=16.",
 )
 @click.option(
-    "--dataset", help="Prove on the validation split of this data set.  [default: streets]"
+    "--dataset", help="Prove on the validation split of this dataset.  [default: streets]"
 )
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
 @click.option(
     "--verify",
     "files",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Prove on these pictures, or folders, instead.",
+    help="Prove on these images, or folders, instead.",
 )
 @click.option(
-    "--proof-pictures",
+    "--proof-images",
+    cls=RenamedOption,
+    older=("--proof-pictures",),
     default=20,
     show_default=True,
     type=click.IntRange(min=1),
-    help="On how many pictures at most.",
+    help="On how many images at most.",
 )
 @click.option(
     "-o",
@@ -173,14 +178,15 @@ def adopt(
     dataset: str | None,
     data: Path | None,
     files: Sequence[Path],
-    proof_pictures: int,
+    proof_images: int,
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Give a foreign FILE a card, so that it runs, is scored and measured here.
+    """Return a foreign FILE a card, so that it runs, is scored and measured here.
 
-    An ONNX file that takes float pictures (N, 3, H, W) and gives logits or classes becomes one that takes pictures as they are. Weights
-    of PyTorch (a state_dict) become a checkpoint of the network --model.
+    An ONNX file that takes float images (N, 3, H, W) and gives logits or classes becomes one that
+    takes images as they are. Weights of PyTorch (a state_dict) become a checkpoint of the network
+    --model.
     """
     (red, green, blue), (red_std, green_std, blue_std) = (
         [value / float(full) for value in values] for values in (mean, std)
@@ -200,14 +206,15 @@ def adopt(
         _refuse(
             file,
             only,
-            "ONNX files; weights take red-green-blue, of one size, and are proven when they are exported",
+            "ONNX files; weights take red-green-blue, of one size, and are proven when they are"
+            " exported",
         )
         target = _target(output or file.with_name(f"{file.stem}-adopted.pt"), ".pt")
         adopt_weights(
             file,
             target,
             spec,
-            read_legend(legend).classes,
+            read_class_map(legend).classes,
             imgsz=imgsz,
             architecture=architecture,
             arguments=arguments,
@@ -235,17 +242,17 @@ def adopt(
     sides = choose_size(file, foreign.sides, imgsz=imgsz, stride=stride, dynamic=dynamic)
     card = ModelCard(
         architecture=file.stem,
-        classes=read_legend(legend).classes,
+        classes=read_class_map(legend).classes,
         input=replace(spec, height=sides[0], width=sides[1]),
     )
-    evidence = gather(card, dataset=dataset, data=data, files=files, most=proof_pictures)
+    evidence = gather(card, dataset=dataset, data=data, files=files, most=proof_images)
     with progress(f"proof of {target.name}", questions(card, len(evidence))) as step:
         proving = Proving(
             evidence=evidence, report=partial(new_run, "adopt", target.name), on_step=step
         )
         made = adopt_onnx(foreign, card, target, bgr=bgr, proving=proving)
     click.echo(json.dumps(made.to_dict(), indent=2) if as_json else in_words(made))
-    next_step("segdeploy", "run", "--model", target, "--image", "PICTURE")
+    next_step("segdeploy", "run", "--model", target, "--image", "IMAGE")
 
 
 def choose_size(
@@ -256,7 +263,7 @@ def choose_size(
     stride: int,
     dynamic: bool,
 ) -> tuple[int, int]:
-    """Give the height and the width at which a foreign file is asked, in pixels.
+    """Return the height and the width at which a foreign file is asked, in pixels.
 
     Args:
         file: Its name, for the message.
@@ -269,14 +276,23 @@ def choose_size(
         ConfigError: The file does not take that size, or the size is no multiple of the stride.
     """
     if fixed is not None and (dynamic or imgsz not in (None, fixed)):
-        msg = f"{file} takes pictures of {fixed[0]}x{fixed[1]} only; leave out {'--dynamic' if dynamic else '--imgsz'}"
+        msg = (
+            f"{file} takes images of {fixed[0]}x{fixed[1]} only; leave out"
+            f" {'--dynamic' if dynamic else '--imgsz'}"
+        )
         raise ConfigError(msg)
     sides = imgsz or fixed
     if sides is None:
-        msg = f"{file} takes pictures of any size; choose the usual one with --imgsz, for example --imgsz 512,1024"
+        msg = (
+            f"{file} takes images of any size; choose the usual one with --imgsz, for example"
+            " --imgsz 512,1024"
+        )
         raise ConfigError(msg)
     if any(side % stride for side in sides):
-        msg = f"{file} is to take pictures of {sides[0]}x{sides[1]}, and --stride is {stride}; both sides must be multiples of it"
+        msg = (
+            f"{file} is to take images of {sides[0]}x{sides[1]}, and --stride is {stride}; both"
+            " sides must be multiples of it"
+        )
         raise ConfigError(msg)
     return sides
 
@@ -292,7 +308,10 @@ def _refuse(file: Path, given: Mapping[str, object], reason: str) -> None:
     """Refuse options that would do nothing."""
     useless = [name for name, value in given.items() if value]
     if useless:
-        msg = f"{' and '.join(useless)} cannot be used with {file}: {'they are' if len(useless) > 1 else 'it is'} for {reason}"
+        msg = (
+            f"{' and '.join(useless)} cannot be used with {file}:"
+            f" {'they are' if len(useless) > 1 else 'it is'} for {reason}"
+        )
         raise ConfigError(msg)
 
 
@@ -313,7 +332,10 @@ def adopt_weights(
         ModelError: The file holds no weights, or not those of the network.
     """
     if architecture is None or imgsz is None:
-        msg = f"{file} is no ONNX file; for weights of PyTorch name the network and its size with --model and --imgsz"
+        msg = (
+            f"{file} is no ONNX file; for weights of PyTorch name the network and its size with"
+            " --model and --imgsz"
+        )
         raise ConfigError(msg)
     try:
         from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
@@ -332,7 +354,10 @@ def adopt_weights(
     checkpoint = Checkpoint(card=card, weights=read_weights(file), state={})
     stride = getattr(checkpoint.network().network, "stride", spec.stride)
     if any(side % stride for side in imgsz):
-        msg = f"{architecture} takes multiples of {stride}, and --imgsz is {imgsz[0]},{imgsz[1]}; choose another size"
+        msg = (
+            f"{architecture} takes multiples of {stride}, and --imgsz is {imgsz[0]},{imgsz[1]};"
+            " choose another size"
+        )
         raise ModelError(msg)
     told = replace(card, input=replace(card.input, stride=stride))
     save_checkpoint(target, replace(checkpoint, card=told))

@@ -32,10 +32,10 @@ from .capture import quiet
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Pictures as the network sees them, read one at a time.
+    """Images as the network sees them, read one at a time.
 
     Attributes:
-        source: Name of the data set and the split.
+        source: Name of the dataset and the split.
         dataset: The split.
         indices: Which of its samples are taken.
         spec: The network's input.
@@ -50,11 +50,14 @@ class Calibration:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> Batch:
-        """Read one picture, (1, H, W, 3) uint8 red-green-blue; raises DataError where it cannot be used."""
+        """Read one image, (1, H, W, 3) uint8 red-green-blue.
+
+        Raises DataError where it cannot be used.
+        """
         return to_batch([self.dataset[self.indices[index]].image], self.spec)
 
     def some(self, count: int) -> list[Batch]:
-        """Read a few of the pictures, spread over all."""
+        """Read a few of the images, spread over all."""
         return [self[index] for index in spread(len(self), count)]
 
 
@@ -65,16 +68,19 @@ def gather_calibration(
 
     Args:
         card: The network's card.
-        dataset: Name of the data set; the one of the training where None.
-        data: Folder of the data set; the one of the training where None.
-        count: How many pictures, at least 64.
+        dataset: Name of the dataset; the one of the training where None.
+        data: Folder of the dataset; the one of the training where None.
+        count: How many images, at least 64.
 
     Raises:
         ConfigError: Nothing tells what the network was trained on.
-        DataError: The data set cannot be used.
+        DataError: The dataset cannot be used.
     """
     if dataset is None and card.training is None:
-        msg = "int8 is calibrated on the training split, and the card names no data set; name one with --dataset and --data"
+        msg = (
+            "int8 is calibrated on the training split, and the card names no dataset; name one"
+            " with --dataset and --data"
+        )
         raise ConfigError(msg)
     name, split = open_for(card, dataset, data=data, split="train")
     return Calibration(
@@ -88,12 +94,14 @@ def gather_calibration(
 Arrays = Mapping[str, Sequence[npt.NDArray[np.float32]]]
 
 SAMPLED = 1 << 16
-"""Numbers of one value of one picture that a histogram counts: enough for its shape; the extremes are those of all numbers."""
+"""Numbers of one value of one image that a histogram counts: enough for its shape; the extremes
+are those of all numbers."""
 
 BINS = 512
 PERCENTILE = 99.99
 LEVELS = 128
-"""Steps that the entropy rule compares a histogram with, as in TensorRT's calibration (Migacz, GTC 2017)."""
+"""Steps that the entropy rule compares a histogram with, as in TensorRT's calibration (Migacz, GTC
+2017)."""
 
 OPERATIONS = sorted(QDQRegistry)
 """Operations that ONNX Runtime computes in 8 bits."""
@@ -102,12 +110,14 @@ OPERATIONS = sorted(QDQRegistry)
 def measure_ranges(
     path: Path, calibration: Calibration, *, on_step: Callable[[str], None]
 ) -> Mapping[str, TensorsData]:
-    """Answer every calibration picture and give the range of every value: by extremes, by percentiles, and by least loss of entropy.
+    """Answer every calibration image and give the range of every value.
+
+    By extremes, by percentiles, and by least loss of entropy.
 
     Args:
         path: An ONNX file in float32.
-        calibration: The pictures.
-        on_step: Called after each picture.
+        calibration: The images.
+        on_step: Called after each image.
     """
     with temporary_folder() as folder, quiet(), contextlib.redirect_stdout(io.StringIO()):
         calibrator = create_calibrator(
@@ -120,16 +130,16 @@ def measure_ranges(
         calibrator.collector = collector
         for index in range(len(calibration)):
             # One at a time: the calibrator holds every value of all that it is given at once.
-            calibrator.collect_data(OnePicture(calibration[index]))
+            calibrator.collect_data(OneImage(calibration[index]))
             on_step("")
         return collector.ranges()
 
 
-class OnePicture(CalibrationDataReader):  # type: ignore[misc]
-    """A picture, as ONNX Runtime's calibrators read it."""
+class OneImage(CalibrationDataReader):  # type: ignore[misc]
+    """An image, as ONNX Runtime's calibrators read it."""
 
     def __init__(self, batch: Batch) -> None:
-        """Take the picture.
+        """Take the image.
 
         Args:
             batch: (1, H, W, 3) uint8.
@@ -137,7 +147,7 @@ class OnePicture(CalibrationDataReader):  # type: ignore[misc]
         self._inputs: Iterator[dict[str, Batch]] = iter([{INPUT: batch}])
 
     def get_next(self) -> dict[str, Batch] | None:
-        """Give it once, and None from then on."""
+        """Return it once, and None from then on."""
         return next(self._inputs, None)
 
 
@@ -157,7 +167,7 @@ class Collector(HistogramCollector):  # type: ignore[misc]
         self._extremes: dict[str, tuple[Any, Any]] = {}
 
     def collect(self, name_to_arr: Arrays) -> None:
-        """Count the values of some pictures."""
+        """Count the values of some images."""
         for name, arrays in name_to_arr.items():
             known = self._extremes.get(name, (np.float32(np.inf), np.float32(-np.inf)))
             low, high = min(array.min() for array in arrays), max(array.max() for array in arrays)
@@ -167,7 +177,7 @@ class Collector(HistogramCollector):  # type: ignore[misc]
         )
 
     def ranges(self) -> Mapping[str, TensorsData]:
-        """Give the range of each value, by the name of the rule."""
+        """Return the range of each value, by the name of the rule."""
         return {
             "minmax": TensorsData(
                 CalibrationMethod.MinMax,
@@ -182,5 +192,8 @@ class Collector(HistogramCollector):  # type: ignore[misc]
 
 
 def thinned(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Give evenly spread numbers of an array, one after the other; an odd step, so that no channel or column is left out."""
+    """Return evenly spread numbers of an array, one after the other.
+
+    An odd step, so that no channel or column is left out.
+    """
     return array.ravel()[:: (array.size // SAMPLED) | 1]

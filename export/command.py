@@ -11,50 +11,60 @@ from rich.table import Table
 
 from segdeploy.card import Output
 from segdeploy.cli.console import next_step, note
-from segdeploy.cli.options import ImageSize, plugin_option
+from segdeploy.cli.options import ImageSize, RenamedOption, plugin_option
 from segdeploy.errors import ConfigError, MissingExtraError, SpoiledError
 from segdeploy.metrics.agreement import Parity
 from segdeploy.system.runs import newest_best
 
-from .config import FORMATS, LEAST, OPSET, PRECISIONS, Order, choose_formats
+from .config import FORMATS, LEAST, OPSET, PRECISIONS, ExportConfig, choose_formats
 
 if TYPE_CHECKING:
-    from .exporter import Made
-    from .int8_candidates import Trial
+    from .exporter import ExportResult
+    from .int8_candidates import Int8Candidate
     from .writer import Artifact
 
 
-def show(made: "Made") -> None:
+def show(made: "ExportResult") -> None:
     """Print what was written and how it was proven, after the candidates that it was chosen from."""
-    if made.trials:
-        show_trials(made.trials)
+    if made.candidates:
+        show_trials(made.candidates)
     click.echo(in_words(made.artifact))
     if made.chosen is not None and made.chosen.speed < 1:
         click.echo(
-            f"  int8 is slower than fp32 on this machine: {made.chosen.latency:.1f} ms against {made.chosen.float_latency:.1f} ms"
+            f"  int8 is slower than fp32 on this machine: {made.chosen.latency:.1f} ms against"
+            f" {made.chosen.float_latency:.1f} ms"
         )
 
 
-def show_trials(trials: Sequence["Trial"], *, stderr: bool = False) -> None:
-    """Print a table of candidates in 8 bits; to stderr where it is no result, but why there is none."""
+def show_trials(candidates: Sequence["Int8Candidate"], *, stderr: bool = False) -> None:
+    """Print a table of candidates in 8 bits.
+
+    To stderr where it is no result, but why there is none.
+    """
     table = Table("candidate", box=None)
     for title in ("mIoU", "lost", "labels", "ms", "fp32's", "speed", "MB", ""):
         table.add_column(title, justify="right")
-    for trial in trials:
+    for candidate in candidates:
         times = (
-            f"{trial.latency:.1f}",
-            f"{trial.float_latency:.1f}",
-            f"{trial.speed:.2f}x",
-            f"{trial.size / 1e6:.1f}",
+            f"{candidate.latency:.1f}",
+            f"{candidate.float_latency:.1f}",
+            f"{candidate.speed:.2f}x",
+            f"{candidate.size / 1e6:.1f}",
         )
         table.add_row(
-            trial.name, *_scores(trial.parity), *times, "passes" if trial.parity.passed else "fails"
+            candidate.name,
+            *_scores(candidate.parity),
+            *times,
+            "passes" if candidate.parity.passed else "fails",
         )
     Console(stderr=stderr).print(table)
 
 
 def _scores(parity: Parity) -> tuple[str, str, str]:
-    """Give mIoU, the points of it that are lost, and the share of equal labels; the first two only where there is truth."""
+    """Return mIoU, the points of it that are lost, and the share of equal labels.
+
+    The first two only where there is truth.
+    """
     equal = f"{parity.agreement:.2%}"
     if parity.miou is None or parity.reference_miou is None:
         return "", "", equal
@@ -62,30 +72,36 @@ def _scores(parity: Parity) -> tuple[str, str, str]:
 
 
 def computed_wider(precision: str, device: str) -> bool:
-    """Tell whether what answered computes a file of half precision in float32.
+    """Return whether what answered computes a file of half precision in float32.
 
     Args:
         precision: The file's.
-        device: What answered, as it was granted. OpenVINO tells the kind of its numbers; ONNX Runtime has no half precision on a processor
-            and converts to and fro.
+        device: What answered, as it was granted. OpenVINO tells the kind of its numbers; ONNX
+            Runtime has no half precision on a processor and converts to and fro.
     """
     return precision in {"fp16", "bf16"} and device.endswith((" f32", " CPUExecutionProvider"))
 
 
 def in_words(artifact: "Artifact") -> str:
-    """Tell what was written and how it was proven."""
+    """Return what was written and how it was proven."""
     parity = artifact.parity
     budget = f"{parity.gate:.1%}"
     if parity.max_miou_drop is not None and parity.miou is not None:
         budget = f"{100 * parity.max_miou_drop:g} points of mIoU"
     lines = [
         f"{artifact.path}  {artifact.size / 1e6:.1f} MB",
-        f"  labels equal to {parity.against}'s: {parity.agreement:.4%}, near boundaries {parity.boundary_agreement:.4%} (gate {budget})",
-        f"  pictures: {parity.pictures} of {parity.source}, on {artifact.device}",
+        (
+            f"  labels equal to {parity.against}'s: {parity.agreement:.4%}, near boundaries"
+            f" {parity.boundary_agreement:.4%} (gate {budget})"
+        ),
+        f"  images: {parity.images} of {parity.source}, on {artifact.device}",
     ]
     if computed_wider(artifact.card.precision, artifact.device):
         asked = artifact.card.precision
-        told = f"this device computes {asked} files in float32, so that the rounding of {asked} is not in the proof"
+        told = (
+            f"this device computes {asked} files in float32, so that the rounding of {asked} is not"
+            " in the proof"
+        )
         lines.append(f"  {told}; run 'segdeploy verify' where the file will run")
     found = [
         (share, label.name)
@@ -96,7 +112,9 @@ def in_words(artifact: "Artifact") -> str:
     lines.append(f"  lowest of a class: {share:.4%}, {name}")
     if parity.largest_difference is not None:
         lines.append(
-            f"  largest difference of {'a logit' if artifact.card.output == 'logits' else 'a probability'}: {parity.largest_difference:.2g}"
+            "  largest difference of"
+            f" {'a logit' if artifact.card.output == 'logits' else 'a probability'}:"
+            f" {parity.largest_difference:.2g}"
         )
     if parity.miou is not None and parity.reference_miou is not None:
         lines.append(f"  mIoU {parity.miou:.2%}, {parity.against}'s {parity.reference_miou:.2%}")
@@ -127,7 +145,10 @@ def in_words(artifact: "Artifact") -> str:
     default="logits",
     show_default=True,
     type=click.Choice(get_args(Output)),
-    help="What the file answers: logits at the network's stride, or classes or probabilities at its input's size.",
+    help=(
+        "What the file answers: logits at the network's stride, or classes or probabilities at its"
+        " input's size."
+    ),
 )
 @click.option(
     "--confidence",
@@ -151,24 +172,29 @@ def in_words(artifact: "Artifact") -> str:
 )
 @click.option(
     "--dataset",
-    help="Prove on the validation split of this data set.  [default: the one of the training, else streets]",
+    help=(
+        "Prove on the validation split of this dataset.  [default: the one of the training, else"
+        " streets]"
+    ),
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder of the data set.  [default: the one of the training]",
+    help="Folder of the dataset.  [default: the one of the training]",
 )
 @click.option(
     "--verify",
     "files",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Prove on these pictures, or folders of them, instead.",
+    help="Prove on these images, or folders of them, instead.",
 )
 @click.option(
-    "--proof-pictures",
+    "--proof-images",
+    cls=RenamedOption,
+    older=("--proof-pictures",),
     type=click.IntRange(min=1),
-    help="On how many pictures at most.  [default: 20; int8 all]",
+    help="On how many images at most.  [default: 20; int8 all]",
 )
 @click.option(
     "--max-miou-drop",
@@ -178,7 +204,9 @@ def in_words(artifact: "Artifact") -> str:
     help="Points of mIoU that int8 may lose.",
 )
 @click.option(
-    "--calibration-pictures",
+    "--calibration-images",
+    cls=RenamedOption,
+    older=("--calibration-pictures",),
     default=LEAST,
     show_default=True,
     type=click.IntRange(min=LEAST),
@@ -213,20 +241,23 @@ def export(
     dataset: str | None,
     data: Path | None,
     files: Sequence[Path],
-    proof_pictures: int | None,
+    proof_images: int | None,
     max_miou_drop: float,
-    calibration_pictures: int,
+    calibration_images: int,
     serve_on: str,
     output: Path | None,
     as_json: bool,
 ) -> None:
     """Turn a CHECKPOINT into a file for another runtime, and prove it.
 
-    Without CHECKPOINT, the best one of the newest training run. The file gets its name only after it has answered
-    pictures as PyTorch does; otherwise nothing is left and the exit code is 6.
+    Without CHECKPOINT, the best one of the newest training run. The file gets its name only after
+    it has answered images as PyTorch does; otherwise nothing is left and the exit code is 6.
     """
     if confidence and answer != "classes":
-        msg = f"--confidence stands beside classes; {answer} hold it already, so add --output classes or leave it out"
+        msg = (
+            f"--confidence stands beside classes; {answer} hold it already, so add --output classes"
+            " or leave it out"
+        )
         raise ConfigError(msg)
     path = checkpoint or newest_best()
     if checkpoint is None:
@@ -237,7 +268,7 @@ def export(
         suffix=name_suffix(precision, answer),
         output=output,
     )
-    order = Order(
+    order = ExportConfig(
         precision=precision,
         answer=answer,
         confidence=confidence,
@@ -247,9 +278,9 @@ def export(
         dataset=dataset,
         data=data,
         files=tuple(files),
-        proof_pictures=proof_pictures or (20 if precision != "int8" else None),
+        proof_images=proof_images or (20 if precision != "int8" else None),
         max_miou_drop=max_miou_drop / 100,
-        calibration_pictures=calibration_pictures,
+        calibration_images=calibration_images,
         serve_on=serve_on,
     )
     try:
@@ -265,7 +296,7 @@ def export(
             if not as_json:
                 show(one)
     except SpoiledError as error:
-        show_trials(error.trials, stderr=True)
+        show_trials(error.candidates, stderr=True)
         raise
     finally:
         # What stands is told also where a later one fails.
@@ -275,11 +306,11 @@ def export(
     if first.is_dir():
         next_step("tritonserver", f"--model-repository={first}")
     else:
-        next_step("segdeploy", "run", "--model", first, "--image", "PICTURE")
+        next_step("segdeploy", "run", "--model", first, "--image", "IMAGE")
 
 
 def name_suffix(precision: str, answer: Output) -> str:
-    """Give what stands behind a checkpoint's name in the name of a file, so that files of several kinds lie beside each other."""
+    """Return what stands behind a checkpoint's name in the name of a file, so that files of several kinds lie beside each other."""
     return "".join(
         f"-{word}" for word, usual in ((precision, "fp32"), (answer, "logits")) if word != usual
     )
@@ -288,10 +319,11 @@ def name_suffix(precision: str, answer: Output) -> str:
 def name_targets(
     checkpoint: Path, *, formats: Sequence[str], suffix: str, output: Path | None
 ) -> dict[str, Path]:
-    """Give each format that was asked for, and the name of its file.
+    """Return each format that was asked for, and the name of its file.
 
     Raises:
-        ConfigError: One name was given for several files, or it ends otherwise than the format's files do.
+        ConfigError: One name was given for several files, or it ends otherwise than the format's
+            files do.
     """
     if output is None:
         return {
@@ -300,6 +332,9 @@ def name_targets(
         }
     if len(formats) > 1 or output.suffix != FORMATS[formats[0]].ending:
         ending = FORMATS[formats[0]].ending
-        msg = f"--output-file {output} must be the name of one file that ends with {ending}; name one format, or leave it out"
+        msg = (
+            f"--output-file {output} must be the name of one file that ends with {ending}; name one"
+            " format, or leave it out"
+        )
         raise ConfigError(msg)
     return {formats[0]: output}

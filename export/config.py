@@ -44,13 +44,16 @@ def choose_formats(text: str, precision: str) -> list[str]:
             msg = f"there is no format {name!r}; choose of {', '.join(FORMATS)}"
             raise ConfigError(msg)
         if precision not in FORMATS[name].precisions:
-            msg = f"{name} cannot be {precision}; choose --precision {' or '.join(FORMATS[name].precisions)}"
+            msg = (
+                f"{name} cannot be {precision}; choose --precision"
+                f" {' or '.join(FORMATS[name].precisions)}"
+            )
             raise ConfigError(msg)
     return asked
 
 
 LEAST = 64
-"""Pictures that a calibration needs: with fewer, the range of an activation is an accident."""
+"""Images that a calibration needs: with fewer, the range of an activation is an accident."""
 
 
 OPSET = 21
@@ -58,7 +61,7 @@ OPSET = 21
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class ExportConfig:
     """What an export shall be.
 
     Attributes:
@@ -68,12 +71,13 @@ class Order:
         imgsz: Height and width of the network's input, in pixels; the checkpoint's where None.
         dynamic: Whether the files answer any height and width.
         opset: Version of ONNX's operators.
-        dataset: Name of the data set of the proof and the calibration; the one of the training where None.
+        dataset: Name of the dataset of the proof and the calibration; the one of the training
+            where None.
         data: Its folder; the one of the training where None.
-        files: Pictures, or folders of them, to prove on instead.
-        proof_pictures: On how many pictures at most; all where None.
+        files: Images, or folders of them, to prove on instead.
+        proof_images: On how many images at most; all where None.
         max_miou_drop: How much mIoU int8 may lose, in [0, 1].
-        calibration_pictures: How many pictures of the training split int8 is calibrated on.
+        calibration_images: How many images of the training split int8 is calibrated on.
         serve_on: Where a Triton server will run, "cpu" or "cuda"; "auto" for what this machine has.
     """
 
@@ -86,7 +90,7 @@ class Order:
     dataset: str | None = None
     data: Path | None = None
     files: tuple[Path, ...] = ()
-    proof_pictures: int | None = 20
+    proof_images: int | None = 20
     max_miou_drop: float = 0.005
-    calibration_pictures: int = LEAST
+    calibration_images: int = LEAST
     serve_on: str = "auto"

@@ -13,7 +13,8 @@ from torch.export import ExportedProgram
 from segdeploy.arrays import Batch
 
 TOLERANCES = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.1, "int8": 0.3}
-"""Largest difference within a value, as a share of its largest number, by the file's precision; float32 stays under a hundredth of it."""
+"""Largest difference within a value, as a share of its largest number, by the file's precision;
+float32 stays under a hundredth of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +22,11 @@ class Found:
     """What a file computed on its way to an answer.
 
     Attributes:
-        values: Values by the names that PyTorch gave them when it captured the network; those that are not in the file are missing.
+        values: Values by the names that PyTorch gave them when it captured the network; those that
+            are not in the file are missing.
         makers: What makes each of them in the file, in words, by the same names.
-        layers: Layer of each of them where the file itself knows it better than PyTorch's capture, by the same names.
+        layers: Layer of each of them where the file itself knows it better than PyTorch's capture,
+            by the same names.
     """
 
     values: Mapping[str, npt.NDArray[Any]]
@@ -40,7 +43,7 @@ def first_diverging(
         found: What the file computed from the batch.
         program: What PyTorch captured of the network.
         network: The network itself.
-        batch: Pictures on which the file and the network differ, (N, H, W, 3) uint8.
+        batch: Images on which the file and the network differ, (N, H, W, 3) uint8.
         precision: Kind of numbers that the file computes with.
 
     Returns:
@@ -58,7 +61,7 @@ def first_diverging(
         if node.name in found.values and differs(
             found.values[node.name], value.numpy(), tolerance=tolerance
         ):
-            layer = found.layers.get(node.name) or module or "the preparation of the picture"
+            layer = found.layers.get(node.name) or module or "the preparation of the image"
             return f"{layer} ({found.makers[node.name]})"
         if (
             node is captured.last_of(module)
@@ -68,7 +71,10 @@ def first_diverging(
             return f"{module} (torch.export itself captured it otherwise than it runs)"
     if agrees:
         return "none, every layer alone agrees"
-    return "none, the layers agree and the difference arises in a forward around them (torch.export captured it otherwise than it runs)"
+    return (
+        "none, the layers agree and the difference arises in a forward around them (torch.export"
+        " captured it otherwise than it runs)"
+    )
 
 
 class Captured(fx.Interpreter):
@@ -78,7 +84,7 @@ class Captured(fx.Interpreter):
         """Prepare a program.
 
         Args:
-            program: What PyTorch captured of a network that takes pictures alone.
+            program: What PyTorch captured of a network that takes images alone.
         """
         super().__init__(program.graph_module)
         held = {**program.state_dict, **program.constants}
@@ -93,11 +99,11 @@ class Captured(fx.Interpreter):
         self._last = {module_of(node): node for node in self.nodes}
 
     def last_of(self, module: str) -> fx.Node | None:
-        """Give the last node of a module, whose value is the module's answer."""
+        """Return the last node of a module, whose value is the module's answer."""
         return self._last.get(module)
 
     def values(self, image: Tensor) -> Iterator[tuple[fx.Node, Tensor]]:
-        """Run the program on pictures and give each of its tensors as soon as it is known."""
+        """Run the program on images and give each of its tensors as soon as it is known."""
         inputs = iter((*self._held, image))
         with torch.no_grad():
             for node in self._graph.nodes:
@@ -111,7 +117,7 @@ class Captured(fx.Interpreter):
 
 
 def module_of(node: fx.Node) -> str:
-    """Give the dotted name of the torch module that a node comes from; "" for the outermost."""
+    """Return the dotted name of the torch module that a node comes from; "" for the outermost."""
     stack: Mapping[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
     return next((path for path, _ in reversed(list(stack.values()))), "")
 
@@ -119,7 +125,7 @@ def module_of(node: fx.Node) -> str:
 def differs(
     found: npt.NDArray[Any], expected: npt.NDArray[Any], *, tolerance: float = TOLERANCES["fp32"]
 ) -> bool:
-    """Tell whether two values differ by more than rounding explains, a share of the largest number."""
+    """Return whether two values differ by more than rounding explains, a share of the largest number."""
     if found.shape != expected.shape:
         return True
     scale = np.abs(expected, dtype=np.float64).max(initial=0.0)
@@ -131,7 +137,10 @@ def differs(
 
 
 def _answers_agree(captured: Tensor, answer: Tensor, *, tolerance: float) -> bool:
-    """Tell whether a captured program answers as the network does; classes may differ where two are as good as equal."""
+    """Return whether a captured program answers as the network does.
+
+    Classes may differ where two are as good as equal.
+    """
     if answer.is_floating_point():
         return not differs(captured.numpy(), answer.numpy(), tolerance=tolerance)
     return (
@@ -140,7 +149,7 @@ def _answers_agree(captured: Tensor, answer: Tensor, *, tolerance: float) -> boo
 
 
 def _outputs(network: nn.Module, image: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
-    """Give the answer of every innermost module that is called once, and the first answer of the network."""
+    """Return the answer of every innermost module that is called once, and the first answer of the network."""
     seen: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> Any:  # noqa: ANN401 - a hook's arguments are torch's
@@ -156,6 +165,6 @@ def _outputs(network: nn.Module, image: Tensor) -> tuple[Mapping[str, Tensor], T
     finally:
         for handle in handles:
             handle.remove()
-    return {
-        name: answers[0] for name, answers in seen.items() if len(answers) == 1
-    }, whole if isinstance(whole, Tensor) else whole[0]
+    return {name: answers[0] for name, answers in seen.items() if len(answers) == 1}, (
+        whole if isinstance(whole, Tensor) else whole[0]
+    )

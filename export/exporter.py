@@ -19,9 +19,9 @@ from segdeploy.system.runs import new_run
 
 from .calibration import gather_calibration
 from .capture import with_output
-from .config import FORMATS, LEAST, Order
-from .int8_candidates import Judge, Trial
-from .proof import Evidence, gather, questions
+from .config import FORMATS, LEAST, ExportConfig
+from .int8_candidates import CandidateEvaluator, Int8Candidate
+from .proof import ProofImages, gather, questions
 from .writer import Artifact, Candidate, Proving, Search, make, make_best
 
 EXTRAS = {"onnx": "export", "onnxscript": "export", "openvino": "openvino", "nncf": "openvino"}
@@ -43,13 +43,13 @@ def convert(name: str, network: Deployed, *, card: ModelCard, opset: int) -> tup
     """
     kind = KINDS[FORMATS[name].ending]
     if name in ("torchscript", "pt2"):
-        return getattr(neighbour("torch_formats"), f"to_{name}")(network, card), kind
-    candidate = neighbour("onnx_format").convert(network, card, opset=opset)
+        return getattr(neighbor("torch_formats"), f"to_{name}")(network, card), kind
+    candidate = neighbor("onnx_format").convert(network, card, opset=opset)
     if name == "openvino":
-        return neighbour("openvino_format").from_onnx(candidate, precision=card.precision), kind
-    return neighbour("onnx_format").to_half(
-        candidate
-    ) if card.precision == "fp16" else candidate, kind
+        return neighbor("openvino_format").from_onnx(candidate, precision=card.precision), kind
+    return (
+        neighbor("onnx_format").to_half(candidate) if card.precision == "fp16" else candidate
+    ), kind
 
 
 def search_int8(
@@ -57,8 +57,8 @@ def search_int8(
     network: Deployed,
     *,
     card: ModelCard,
-    evidence: Evidence,
-    order: Order,
+    evidence: ProofImages,
+    order: ExportConfig,
     on_step: Callable[[str], None],
 ) -> tuple[Search, Kind]:
     """Prepare the search for the best file in 8 bits, and tell what runs it.
@@ -67,7 +67,7 @@ def search_int8(
         name: "onnx" or "openvino".
         network: In evaluation mode, on the processor; it answers what the card says.
         card: What the file will tell about itself.
-        evidence: Pictures of the proof.
+        evidence: Images of the proof.
         order: What the file shall be.
         on_step: Called after each step of the search.
 
@@ -78,17 +78,18 @@ def search_int8(
         MissingExtraError: A library of the format is not installed.
     """
     calibration = gather_calibration(
-        card, dataset=order.dataset, data=order.data, count=order.calibration_pictures
+        card, dataset=order.dataset, data=order.data, count=order.calibration_images
     )
     if len(calibration) < LEAST:
         note(
-            f"{calibration.source} has {len(calibration)} pictures; a calibration is trusted from {LEAST} on"
+            f"{calibration.source} has {len(calibration)} images; a calibration is trusted from"
+            f" {LEAST} on"
         )
     candidate, kind = convert(
         name, network, card=replace(card, precision="fp32"), opset=order.opset
     )
-    module = neighbour({"onnx": "onnx_int8", "openvino": "openvino_int8"}[name])
-    judge = Judge(
+    module = neighbor({"onnx": "onnx_int8", "openvino": "openvino_int8"}[name])
+    judge = CandidateEvaluator(
         calibration=calibration,
         evidence=evidence,
         max_miou_drop=order.max_miou_drop,
@@ -98,7 +99,7 @@ def search_int8(
     return search, kind
 
 
-def neighbour(module: str) -> Any:  # noqa: ANN401 - the modules share functions, not a type
+def neighbor(module: str) -> Any:  # noqa: ANN401 - the modules share functions, not a type
     """Import a module of this workshop that wraps a library, which is imported only for its own format.
 
     Raises:
@@ -113,31 +114,41 @@ def neighbour(module: str) -> Any:  # noqa: ANN401 - the modules share functions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class ExportResult:
     """A proven file, and how it was chosen.
 
     Attributes:
         artifact: The file.
-        trials: Candidates in 8 bits, in the order in which they were tried; empty of other precisions.
+        candidates: Candidates in 8 bits, in the order in which they were tried; empty of other
+            precisions.
     """
 
     artifact: Artifact
-    trials: tuple[Trial, ...] = ()
+    candidates: tuple[Int8Candidate, ...] = ()
 
     @property
-    def chosen(self) -> Trial | None:
+    def chosen(self) -> Int8Candidate | None:
         """The candidate that became the file."""
         return next(
-            (trial for trial in self.trials if trial.conversion == self.artifact.card.conversion),
+            (
+                trial
+                for trial in self.candidates
+                if trial.conversion == self.artifact.card.conversion
+            ),
             None,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
-        return {**self.artifact.to_dict(), "candidates": [trial.to_dict() for trial in self.trials]}
+        """Return the values as JSON knows them."""
+        return {
+            **self.artifact.to_dict(),
+            "candidates": [trial.to_dict() for trial in self.candidates],
+        }
 
 
-def export_all(checkpoint: Path, targets: Mapping[str, Path], order: Order) -> Iterator[Made]:
+def export_all(
+    checkpoint: Path, targets: Mapping[str, Path], order: ExportConfig
+) -> Iterator[ExportResult]:
     """Export a checkpoint to several formats, and give each file as soon as it stands.
 
     Args:
@@ -148,7 +159,8 @@ def export_all(checkpoint: Path, targets: Mapping[str, Path], order: Order) -> I
     Raises:
         ModelError: The checkpoint cannot be used.
         ExportError: The network cannot be converted.
-        GateError: A file does not answer as PyTorch does; a SpoiledError where that is so of every candidate in 8 bits.
+        GateError: A file does not answer as PyTorch does; a SpoiledError where that is so of every
+            candidate in 8 bits.
     """
     loaded = load_checkpoint(checkpoint)
     card = ordered(loaded.card, order)
@@ -156,18 +168,18 @@ def export_all(checkpoint: Path, targets: Mapping[str, Path], order: Order) -> I
 
 
 def export_network(
-    network: Deployed, card: ModelCard, targets: Mapping[str, Path], order: Order
-) -> Iterator[Made]:
+    network: Deployed, card: ModelCard, targets: Mapping[str, Path], order: ExportConfig
+) -> Iterator[ExportResult]:
     """Export a network that answers what its card says; see `export_all`."""
-    most = order.proof_pictures
+    most = order.proof_images
     evidence = gather(card, dataset=order.dataset, data=order.data, files=order.files, most=most)
     for name, target in targets.items():
         yield _export(name, target, network, card, evidence, order)
 
 
 def _repository(
-    folder: Path, network: Deployed, card: ModelCard, evidence: Evidence, order: Order
-) -> Made:
+    folder: Path, network: Deployed, card: ModelCard, evidence: ProofImages, order: ExportConfig
+) -> ExportResult:
     """Export an ONNX file into a repository of Triton, whose clients want classes and not logits."""
     from . import triton_repository
 
@@ -179,7 +191,7 @@ def _repository(
         if torch.cuda.is_available()
         else "cpu"
     )
-    made: list[Made] = []
+    made: list[ExportResult] = []
 
     def write(path: Path) -> None:
         made.append(_export("onnx", path, with_output(network, served), served, evidence, order))
@@ -189,8 +201,13 @@ def _repository(
 
 
 def _export(
-    name: str, target: Path, network: Deployed, card: ModelCard, evidence: Evidence, order: Order
-) -> Made:
+    name: str,
+    target: Path,
+    network: Deployed,
+    card: ModelCard,
+    evidence: ProofImages,
+    order: ExportConfig,
+) -> ExportResult:
     if name == "triton":
         return _repository(target, network, card, evidence, order)
     proving = Proving(
@@ -211,10 +228,10 @@ def _export(
                 card=card,
                 proving=replace(proving, on_step=step),
             )
-        return Made(artifact=artifact, trials=tuple(search.trials))
+        return ExportResult(artifact=artifact, candidates=tuple(search.candidates))
     candidate, kind = convert(name, network, card=card, opset=order.opset)
     with progress(f"proof of {target.name}", questions(card, len(evidence))) as step:
-        return Made(
+        return ExportResult(
             artifact=make(
                 target,
                 candidate,
@@ -226,8 +243,11 @@ def _export(
         )
 
 
-def ordered(card: ModelCard, order: Order) -> ModelCard:
-    """Give the card of the files: of another size where one is asked for, at which the scores are not known."""
+def ordered(card: ModelCard, order: ExportConfig) -> ModelCard:
+    """Return the card of the files.
+
+    Of another size where one is asked for, at which the scores are not known.
+    """
     height, width = order.imgsz or (card.input.height, card.input.width)
     same = (height, width) == (card.input.height, card.input.width)
     spec = replace(card.input, height=height, width=width, dynamic=order.dynamic)

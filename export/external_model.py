@@ -18,7 +18,7 @@ OURS = "segdeploy_"
 """What the names of added nodes and values begin with."""
 
 
-def dressed(
+def wrap_graph(
     foreign: onnx.ModelProto,
     card: ModelCard,
     *,
@@ -27,14 +27,15 @@ def dressed(
     answered: tuple[int, ...],
     bgr: bool,
 ) -> onnx.ModelProto:
-    """Put nodes before and behind a foreign graph, so that it takes uint8 pictures and answers what its card says.
+    """Put nodes before and behind a foreign graph, so that it takes uint8 images and answers what its card says.
 
     Args:
         foreign: The graph, which stays as it is.
         card: What it shall tell.
         taken: Name of its input.
         given: Name of the output that is kept.
-        answered: Shape of its answer to one picture: (K, h, w) logits, or classes, (1, h, w) or (h, w).
+        answered: Shape of its answer to one image: (K, h, w) logits, or classes, (1, h, w) or (h,
+            w).
         bgr: Whether it takes blue-green-red.
     """
     model = onnx.ModelProto()
@@ -45,7 +46,7 @@ def dressed(
         f"{OURS}inner_{name}" if name in (INPUT, card.output) else name for name in (taken, given)
     )
     kind = next(value.type.tensor_type for value in graph.input if value.name == taken)
-    pictures = kind.shape.dim[0].dim_value or "N"
+    images = kind.shape.dim[0].dim_value or "N"
     front = _front(graph, card, taken, half=kind.elem_type == TensorProto.FLOAT16, bgr=bgr)
     back = _back(graph, card, given, answered)
     nodes = [*front, *graph.node, *back]
@@ -54,20 +55,20 @@ def dressed(
     kept = [value for value in graph.input if value.name != taken]
     del graph.input[:]
     spec = card.input
-    sides = [pictures, "H", "W", 3] if spec.dynamic else [pictures, spec.height, spec.width, 3]
+    sides = [images, "H", "W", 3] if spec.dynamic else [images, spec.height, spec.width, 3]
     graph.input.extend([helper.make_tensor_value_info(INPUT, TensorProto.UINT8, sides), *kept])
-    graph.output.append(_output(card, pictures, answered))
+    graph.output.append(_output(card, images, answered))
     return model
 
 
-def _output(card: ModelCard, pictures: int | str, answered: tuple[int, ...]) -> onnx.ValueInfoProto:
+def _output(card: ModelCard, images: int | str, answered: tuple[int, ...]) -> onnx.ValueInfoProto:
     spec = card.input
     if card.output == "classes":
-        sides = [pictures, "H", "W"] if spec.dynamic else [pictures, spec.height, spec.width]
+        sides = [images, "H", "W"] if spec.dynamic else [images, spec.height, spec.width]
         return helper.make_tensor_value_info("classes", TensorProto.UINT8, sides)
     small = ["h", "w"] if spec.dynamic else answered[-2:]
     return helper.make_tensor_value_info(
-        card.output, TensorProto.FLOAT, [pictures, len(card.classes), *small]
+        card.output, TensorProto.FLOAT, [images, len(card.classes), *small]
     )
 
 
@@ -109,7 +110,8 @@ def _back(
     if card.output != "classes":
         return _chain(given, [("Cast", [], {"to": TensorProto.FLOAT})], card.output)
     constants: dict[str, Any] = {
-        # Whatever stands before height and width stays: the pictures, and in some files a plane of their own.
+        # Whatever stands before height and width stays: the images, and in some files a plane of
+        # their own.
         "before": np.arange(len(answered) - 1, dtype=np.int64),
         "sides": np.array([1, 2], np.int64),
         # Not used, and not optional up to opset 12.
@@ -158,7 +160,7 @@ def _chain(
 
 
 def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Give values of a graph other names, so that ours are free."""
+    """Return values of a graph other names, so that ours are free."""
     for node in graph.node:
         for values in (node.input, node.output):
             values[:] = [names.get(value, value) for value in values]

@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from segdeploy.backends.base import Backend, Batch, NetworkAnswer
+from segdeploy.backends.base import Backend, Batch, NetworkOutput
 from segdeploy.card import ModelCard
 from segdeploy.datasets.dataset import spread
 from segdeploy.metrics.agreement import Parity
 
 from .calibration import Calibration
-from .proof import Evidence, Some, prove
+from .proof import ProofImages, Subset, prove
 
 Clock = Callable[[], float]
 
-PICTURES = 24
-"""Pictures of the proof that candidates are judged on; the last word has the whole proof."""
+IMAGES = 24
+"""Images of the proof that candidates are judged on; the last word has the whole proof."""
 
 TIMED = 4
-"""Pictures on which times are measured."""
+"""Images on which times are measured."""
 
 RUNS = 15
 """Timed runs of each of two files, taking turns."""
@@ -30,13 +30,13 @@ NOISE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trial:
-    """What was found of one candidate on some of the pictures.
+class Int8Candidate:
+    """What was found of one candidate on some of the images.
 
     Attributes:
         name: How it is computed, in words.
         parity: How far it is from the network in float32.
-        latency: Time for one picture, in milliseconds.
+        latency: Time for one image, in milliseconds.
         float_latency: The same of the file in float32, measured by turns with it.
         size: Size of the file, in bytes.
         conversion: What its card shall tell.
@@ -56,11 +56,14 @@ class Trial:
 
     @property
     def score(self) -> float:
-        """What tells the better of two: mIoU where there is truth, else the share of equal labels."""
+        """What tells the better of two.
+
+        MIoU where there is truth, else the share of equal labels.
+        """
         return self.parity.agreement if self.parity.miou is None else self.parity.miou
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
+        """Return the values as JSON knows them."""
         times = {"milliseconds": self.latency, "fp32_milliseconds": self.float_latency}
         return {
             "name": self.name,
@@ -71,12 +74,12 @@ class Trial:
         }
 
 
-class Judge:
-    """Finds out what candidates are worth, on some of the pictures of the proof.
+class CandidateEvaluator:
+    """Finds out what candidates are worth, on some of the images of the proof.
 
     Attributes:
-        trials: What was found so far.
-        calibration: Pictures of the training split, on which times are measured too.
+        candidates: What was found so far.
+        calibration: Images of the training split, on which times are measured too.
         max_miou_drop: How much mIoU may be lost, in [0, 1].
         on_step: Called after each step, with a few words.
     """
@@ -85,26 +88,26 @@ class Judge:
         self,
         *,
         calibration: Calibration,
-        evidence: Evidence,
+        evidence: ProofImages,
         max_miou_drop: float,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Choose the pictures.
+        """Choose the images.
 
         Args:
-            calibration: Pictures of the training split.
-            evidence: Pictures of the proof.
+            calibration: Images of the training split.
+            evidence: Images of the proof.
             max_miou_drop: How much mIoU may be lost, in [0, 1].
             on_step: Called after each step, with a few words.
         """
-        self.trials: list[Trial] = []
+        self.candidates: list[Int8Candidate] = []
         self.calibration = calibration
         self.max_miou_drop = max_miou_drop
         self.on_step = on_step
-        self._evidence = Some(evidence=evidence, indices=spread(len(evidence), PICTURES))
+        self._evidence = Subset(evidence=evidence, indices=spread(len(evidence), IMAGES))
 
     def compare(self, backend: Backend, reference: Backend) -> Parity:
-        """Prove a candidate on these pictures."""
+        """Prove a candidate on these images."""
         return prove(
             backend,
             reference,
@@ -122,7 +125,7 @@ class Judge:
         reference: Backend,
         size: int,
         conversion: Mapping[str, Any],
-    ) -> Trial:
+    ) -> Int8Candidate:
         """Find out what a candidate is worth, and remember it.
 
         Args:
@@ -131,7 +134,7 @@ class Judge:
             plain: The file in float32, beside which it is timed.
             reference: What it must answer.
             size: Size of its file, in bytes.
-            conversion: What its card shall tell, beside the calibration's pictures.
+            conversion: What its card shall tell, beside the calibration's images.
         """
         parity = self.compare(backend, reference)
         latency, float_latency = by_turns(backend, plain, self.calibration.some(TIMED))
@@ -140,7 +143,7 @@ class Judge:
             "calibration_source": self.calibration.source,
         }
         told = {**source, **conversion}
-        trial = Trial(
+        candidate = Int8Candidate(
             name=name,
             parity=parity,
             latency=latency,
@@ -148,19 +151,20 @@ class Judge:
             size=size,
             conversion=told,
         )
-        self.trials.append(trial)
-        return trial
+        self.candidates.append(candidate)
+        return candidate
 
 
-def preferred(trials: Iterable[Trial]) -> list[Trial]:
-    """Give those that passed, the fastest first; among equally fast ones the best."""
+def preferred(candidates: Iterable[Int8Candidate]) -> list[Int8Candidate]:
+    """Return those that passed, the fastest first; among equally fast ones the best."""
     left = sorted(
-        (trial for trial in trials if trial.parity.passed), key=lambda trial: -trial.speed
+        (candidate for candidate in candidates if candidate.parity.passed),
+        key=lambda candidate: -candidate.speed,
     )
     ordered = []
     while left:
-        equal = [trial for trial in left if trial.speed >= left[0].speed * (1 - NOISE)]
-        ordered.append(max(equal, key=lambda trial: trial.score))
+        equal = [candidate for candidate in left if candidate.speed >= left[0].speed * (1 - NOISE)]
+        ordered.append(max(equal, key=lambda candidate: candidate.score))
         left.remove(ordered[-1])
     return ordered
 
@@ -185,8 +189,11 @@ def by_turns(
     return one, other
 
 
-class Remembered:
-    """A backend that answers a batch that it was asked before from memory: the reference of many candidates."""
+class CachedBackend:
+    """A backend that answers a batch that it was asked before from memory.
+
+    The reference of many candidates.
+    """
 
     def __init__(self, backend: Backend) -> None:
         """Wrap a backend.
@@ -195,7 +202,7 @@ class Remembered:
             backend: What answers.
         """
         self._backend = backend
-        self._answers: dict[tuple[tuple[int, ...], bytes], NetworkAnswer] = {}
+        self._answers: dict[tuple[tuple[int, ...], bytes], NetworkOutput] = {}
 
     @property
     def card(self) -> ModelCard:
@@ -207,7 +214,7 @@ class Remembered:
         """What runs it."""
         return self._backend.device
 
-    def run(self, batch: Batch) -> NetworkAnswer:
+    def run(self, batch: Batch) -> NetworkOutput:
         """Answer a batch."""
         key = (batch.shape, batch.tobytes())
         if key not in self._answers:

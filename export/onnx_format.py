@@ -50,7 +50,10 @@ def find_values(model: onnx.ModelProto, program: ExportedProgram, batch: Batch) 
 
 
 def _layer(inputs: Sequence[str]) -> str:
-    """Name a layer by its weight where it has one: batch norms are folded into convolutions, and the name of the weight is left."""
+    """Name a layer by its weight where it has one.
+
+    Batch norms are folded into convolutions, and the name of the weight is left.
+    """
     # A quantized weight stands behind the node that makes numbers of it again.
     plain = [
         name.removesuffix("_DequantizeLinear_Output").removesuffix("_quantized") for name in inputs
@@ -61,7 +64,7 @@ def _layer(inputs: Sequence[str]) -> str:
 
 
 def _makers(model: onnx.ModelProto, captured: Captured) -> Mapping[str, tuple[onnx.NodeProto, str]]:
-    """Give the node of the file that makes a value of the program, and the file's name of it, by the program's name."""
+    """Return the node of the file that makes a value of the program, and the file's name of it, by the program's name."""
     made = {name: node for node in model.graph.node for name in node.output}
     # The file gives its answers names of its own.
     own = dict(zip(captured.answers, (value.name for value in model.graph.output), strict=True))
@@ -72,7 +75,8 @@ def _makers(model: onnx.ModelProto, captured: Captured) -> Mapping[str, tuple[on
 SIDES = ("N", "H", "W")
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-"""Note on a node: the torch modules that it comes from. All other notes hold paths of this machine."""
+"""Note on a node: the torch modules that it comes from. All other notes hold paths of this
+machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +111,7 @@ class OnnxCandidate:
 def convert(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
     """Turn a network into an ONNX graph.
 
-    The number of pictures is free; height and width are the card's, and free where it says dynamic.
+    The number of images is free; height and width are the card's, and free where it says dynamic.
 
     Args:
         network: In evaluation mode, on the processor; it answers what the card says.
@@ -140,12 +144,16 @@ def convert(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
         RuntimeError,
     ) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:300]
-        msg = f"{card.architecture} cannot be turned into ONNX of opset {opset}: {reason}; choose another opset or network"
+        msg = (
+            f"{card.architecture} cannot be turned into ONNX of opset {opset}: {reason}; choose"
+            " another opset or network"
+        )
         raise ExportError(msg) from error
     _strip_notes(model.graph)
     _name_sides(model.graph)
     if card.input.dynamic:
-        # Their sizes hold from some size of the picture on, and runtimes share memory by them; ONNX Runtime finds them anew, for all sizes.
+        # Their sizes hold from some size of the image on, and runtimes share memory by them; ONNX
+        # Runtime finds them anew, for all sizes.
         del model.graph.value_info[:]
     return OnnxCandidate(model=model, program=program.exported_program, network=network)
 
@@ -177,10 +185,11 @@ def _name_sides(graph: onnx.GraphProto) -> None:
 
 
 def to_half(candidate: OnnxCandidate) -> OnnxCandidate:
-    """Give a candidate whose graph computes in float16; pictures stay uint8, and logits float32.
+    """Return a candidate whose graph computes in float16; images stay uint8, and logits float32.
 
-    A processor without float16 answers too, by way of float32: slower than a float32 file, but by the rounded weights, so that the
-    proof holds what a GPU will answer but for the rounding in between.
+    A processor without float16 answers too, by way of float32: slower than a float32 file, but by
+    the rounded weights, so that the proof holds what a GPU will answer but for the rounding in
+    between.
 
     Args:
         candidate: A network in float32, which stays as it is.

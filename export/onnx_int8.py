@@ -24,7 +24,7 @@ from segdeploy.system.machine import cores
 
 from .calibration import OPERATIONS, measure_ranges
 from .capture import quiet
-from .int8_candidates import TIMED, Judge, Remembered, Trial, preferred
+from .int8_candidates import TIMED, CachedBackend, CandidateEvaluator, Int8Candidate, preferred
 from .onnx_format import OnnxCandidate
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -36,8 +36,8 @@ class Layers:
     """A graph's nodes by what becomes of them.
 
     Attributes:
-        always_float: Before the first weight, where the picture is prepared, and from the last one on, where logits would become
-            equal and labels be decided by their order.
+        always_float: Before the first weight, where the image is prepared, and from the last one
+            on, where logits would become equal and labels be decided by their order.
         groups: All others, in the order of execution, each group from a weight up to the next one.
     """
 
@@ -46,7 +46,10 @@ class Layers:
 
 
 def layers_of(model: onnx.ModelProto, *, most: int) -> Layers:
-    """Divide a graph into layers; neighbours are put together until there are no more than `most` groups."""
+    """Divide a graph into layers.
+
+    Neighbors are put together until there are no more than `most` groups.
+    """
     nodes = list(model.graph.node)
     weighted = [place for place, node in enumerate(nodes) if node.op_type in WEIGHTED]
     if not weighted:
@@ -62,12 +65,13 @@ def layers_of(model: onnx.ModelProto, *, most: int) -> Layers:
 def quantize(
     model: onnx.ModelProto, ranges: TensorsData, *, reduced: bool, in_float: Sequence[str]
 ) -> onnx.ModelProto:
-    """Give a graph in 8 bits.
+    """Return a graph in 8 bits.
 
     Args:
         model: A graph in float32, which stays as it is.
         ranges: Between which numbers each value lies.
-        reduced: Whether weights have 7 bits: processors without VNNI add two products in 16 bits, which 8 bits overflow.
+        reduced: Whether weights have 7 bits: processors without VNNI add two products in 16 bits,
+            which 8 bits overflow.
         in_float: Names of nodes that stay in float32.
     """
     copy = onnx.ModelProto()
@@ -99,13 +103,14 @@ def rank(
     reduced: bool,
     on_step: Callable[[str], None],
 ) -> list[tuple[str, ...]]:
-    """Give the groups of layers, the most sensitive first.
+    """Return the groups of layers, the most sensitive first.
 
     Args:
-        model: The graph in float32, whose first output has logits or probabilities, (N, K, h, w), or classes.
+        model: The graph in float32, whose first output has logits or probabilities, (N, K, h, w),
+            or classes.
         ranges: Between which numbers each value lies.
         layers: Its layers.
-        batches: A few pictures, each (1, H, W, 3) uint8.
+        batches: A few images, each (1, H, W, 3) uint8.
         reduced: Whether weights have 7 bits.
         on_step: Called after each group, with the share of labels that it alone changes.
     """
@@ -129,7 +134,7 @@ def rank(
 def labels(
     model: onnx.ModelProto, batches: Sequence[Batch]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Answer pictures with labels at the answer's own size, (pictures, h, w)."""
+    """Answer images with labels at the answer's own size, (images, h, w)."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
     options.log_severity_level = 4
@@ -143,7 +148,8 @@ def labels(
 
 
 GROUPS = 24
-"""Into how many groups the layers are put at most: each is quantized alone to find how sensitive it is."""
+"""Into how many groups the layers are put at most: each is quantized alone to find how sensitive it
+is."""
 
 SECONDS = 900.0
 """After this time no new candidate is tried."""
@@ -152,7 +158,9 @@ SECONDS = 900.0
 class Search:
     """The candidates of one network, tried one after the other."""
 
-    def __init__(self, candidate: OnnxCandidate, card: ModelCard, judge: Judge) -> None:
+    def __init__(
+        self, candidate: OnnxCandidate, card: ModelCard, judge: CandidateEvaluator
+    ) -> None:
         """Prepare the search.
 
         Args:
@@ -163,28 +171,34 @@ class Search:
         Raises:
             ExportError: The network has no layer that could be computed in 8 bits.
         """
-        self.trials = judge.trials
+        self.candidates = judge.candidates
         self._candidate = candidate
         self._card = card
         self._judge = judge
         self._layers = layers_of(candidate.model, most=GROUPS)
         if not self._layers.groups:
-            msg = f"{card.architecture} has no layers between its first and its last that could be computed in 8 bits; choose fp32"
+            msg = (
+                f"{card.architecture} has no layers between its first and its last that could be"
+                " computed in 8 bits; choose fp32"
+            )
             raise ExportError(msg)
 
-    def __iter__(self) -> Iterator[tuple[OnnxCandidate, Trial]]:
-        """Give the candidates that pass on some of the pictures, the fastest first; more layers stay in float32 only where none does."""
+    def __iter__(self) -> Iterator[tuple[OnnxCandidate, Int8Candidate]]:
+        """Return the candidates that pass on some of the images, the fastest first.
+
+        More layers stay in float32 only where none does.
+        """
         end = time.monotonic() + SECONDS
         with temporary_folder() as folder:
             plain = self._open(folder / "fp32.onnx", self._candidate.model, precision="fp32")
-            reference = Remembered(plain)
+            reference = CachedBackend(plain)
             ranges = measure_ranges(
                 folder / "fp32.onnx", self._judge.calibration, on_step=self._judge.on_step
             )
 
             def attempt(
                 rule: str, *, reduced: bool, in_float: Sequence[tuple[str, ...]] = ()
-            ) -> tuple[Trial, onnx.ModelProto]:
+            ) -> tuple[Int8Candidate, onnx.ModelProto]:
                 return self._attempt(
                     folder / "int8.onnx",
                     ranges,
@@ -230,7 +244,7 @@ class Search:
         in_float: Sequence[tuple[str, ...]],
         plain: Backend,
         reference: Backend,
-    ) -> tuple[Trial, onnx.ModelProto]:
+    ) -> tuple[Int8Candidate, onnx.ModelProto]:
         """Try one candidate, and give what was found of it, and its graph."""
         names = [name for group in in_float for name in group]
         model = quantize(
@@ -261,9 +275,10 @@ class Search:
         replace(self._candidate, model=model).write(
             path, {CARD_KEY: replace(self._card, precision=precision).to_json()}
         )
-        # Threads that wait in one session must not take the cores from the other one that is measured beside it.
+        # Threads that wait in one session must not take the cores from the other one that is
+        # measured beside it.
         return KINDS[".onnx"].load(path, device="cpu", spinning=False)
 
 
-def _best(trials: Iterable[Trial]) -> Trial:
-    return max(trials, key=lambda trial: trial.score)
+def _best(candidates: Iterable[Int8Candidate]) -> Int8Candidate:
+    return max(candidates, key=lambda trial: trial.score)

@@ -49,7 +49,10 @@ class OpenVinoCandidate:
             except RuntimeError as error:
                 reason = " ".join(str(error).split())[:200]
                 target = path.with_name(path.name.removesuffix(PART))
-                msg = f"cannot write {target}: OpenVINO says {reason!r} only; free some space or choose another folder"
+                msg = (
+                    f"cannot write {target}: OpenVINO says {reason!r} only; free some space or"
+                    " choose another folder"
+                )
                 raise OutputError(msg) from error
             shutil.move(written.with_suffix(".bin"), weights_of(path))
             shutil.move(written, path)
@@ -71,8 +74,8 @@ def from_onnx(source: OnnxCandidate, *, precision: str) -> OpenVinoCandidate:
 
     Args:
         source: The network in float32.
-        precision: Kind of numbers that the file shall compute with: "fp32", "bf16" (the same file, with another wish to the runtime), or
-            "fp16" (weights take half the bytes).
+        precision: Kind of numbers that the file shall compute with: "fp32", "bf16" (the same file,
+            with another wish to the runtime), or "fp16" (weights take half the bytes).
     """
     model = openvino.Core().read_model(source.model.SerializeToString())
     return OpenVinoCandidate(model=model, source=source, precision=precision)

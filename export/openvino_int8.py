@@ -1,4 +1,7 @@
-"""An OpenVINO file in 8 bits: NNCF quantizes, and where that loses too much, returns the most sensitive layers to float."""
+"""An OpenVINO file in 8 bits.
+
+NNCF quantizes, and where that loses too much, returns the most sensitive layers to float.
+"""
 
 import contextlib
 import io
@@ -19,23 +22,27 @@ from segdeploy.system.files import temporary_folder
 
 from .calibration import Calibration
 from .capture import quiet
-from .int8_candidates import Judge, Remembered, Trial, preferred
+from .int8_candidates import CachedBackend, CandidateEvaluator, Int8Candidate, preferred
 from .openvino_format import OpenVinoCandidate
 
-# NNCF reports each use to its makers; this is the switch that it has for that, read when it is imported.
+# NNCF reports each use to its makers; this is the switch that it has for that, read when it is
+# imported.
 os.environ.setdefault("NNCF_CI", "1")
 
 RETURNED = 24
 """How many layers are returned to float at most, one after the other."""
 
 PRESETS = {"symmetric": nncf.QuantizationPreset.PERFORMANCE, "mixed": nncf.QuantizationPreset.MIXED}
-"""Ranges of activations: symmetric around 0, which some processors compute faster, or as they are."""
+"""Ranges of activations: symmetric around 0, which some processors compute faster, or as they
+are."""
 
 
 class Search:
     """The candidates of one network, tried one after the other."""
 
-    def __init__(self, candidate: OpenVinoCandidate, card: ModelCard, judge: Judge) -> None:
+    def __init__(
+        self, candidate: OpenVinoCandidate, card: ModelCard, judge: CandidateEvaluator
+    ) -> None:
         """Prepare the search.
 
         Args:
@@ -43,18 +50,21 @@ class Search:
             card: What the file will tell; its precision is int8.
             judge: Finds out what candidates are worth.
         """
-        self.trials = judge.trials
+        self.candidates = judge.candidates
         self._candidate = candidate
         self._card = card
         self._judge = judge
 
-    def __iter__(self) -> Iterator[tuple[OpenVinoCandidate, Trial]]:
-        """Give the candidates that pass on some of the pictures, the fastest first; layers return to float only where none does."""
+    def __iter__(self) -> Iterator[tuple[OpenVinoCandidate, Int8Candidate]]:
+        """Return the candidates that pass on some of the images, the fastest first.
+
+        Layers return to float only where none does.
+        """
         with temporary_folder() as folder:
             path = folder / "candidate.xml"
             plain = self._open(path, self._candidate.model, precision="fp32")
-            reference = Remembered(plain)
-            pictures = nncf.Dataset(
+            reference = CachedBackend(plain)
+            images = nncf.Dataset(
                 _Read(self._judge.calibration, self._judge.on_step), lambda batch: {INPUT: batch}
             )
             made = {}
@@ -62,7 +72,7 @@ class Search:
                 with quiet(), contextlib.redirect_stdout(io.StringIO()):
                     model = nncf.quantize(
                         self._candidate.model,
-                        pictures,
+                        images,
                         preset=value,
                         subset_size=len(self._judge.calibration),
                     )
@@ -70,14 +80,14 @@ class Search:
                 made[trial] = model
             yield from ((self._quantized(made[trial]), trial) for trial in preferred(made))
             preset = max(made, key=lambda trial: trial.score).name
-            model = self._returned(preset, pictures, reference)
+            model = self._returned(preset, images, reference)
             trial = self._try(
                 path, model, f"{preset}, layers returned to float", plain=plain, reference=reference
             )
             if trial.parity.passed:
                 yield self._quantized(model), trial
 
-    def _returned(self, preset: str, pictures: nncf.Dataset, reference: Backend) -> openvino.Model:
+    def _returned(self, preset: str, images: nncf.Dataset, reference: Backend) -> openvino.Model:
         """Quantize, and return layers to float until the budget holds."""
 
         def score(compiled: openvino.CompiledModel, _: Iterable[Any]) -> tuple[float, None]:
@@ -88,7 +98,7 @@ class Search:
         with quiet(), contextlib.redirect_stdout(io.StringIO()):
             model: openvino.Model = nncf.quantize_with_accuracy_control(
                 self._candidate.model,
-                pictures,
+                images,
                 nncf.Dataset([None]),
                 score,
                 max_drop=self._judge.max_miou_drop,
@@ -102,7 +112,7 @@ class Search:
 
     def _try(
         self, path: Path, model: openvino.Model, name: str, *, plain: Backend, reference: Backend
-    ) -> Trial:
+    ) -> Int8Candidate:
         """Find out what a candidate is worth."""
         backend = self._open(path, model, precision="int8")
         size = sum(one.stat().st_size for one in (path, *KINDS[".xml"].companions(path)))
@@ -123,7 +133,7 @@ class Search:
 
 
 class _Read:
-    """Calibration pictures one after the other, as often as NNCF walks over them."""
+    """Calibration images one after the other, as often as NNCF walks over them."""
 
     def __init__(self, calibration: Calibration, on_step: Callable[[str], None]) -> None:
         self._calibration = calibration

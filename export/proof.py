@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import torch
 
-from segdeploy.arrays import Mask, Picture
-from segdeploy.backends.base import Backend, Batch, NetworkAnswer
+from segdeploy.arrays import Image, Mask
+from segdeploy.backends.base import Backend, Batch, NetworkOutput
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.datasets.dataset import Dataset, spread
 from segdeploy.datasets.registry import open_for
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.imaging.io import list_pictures, read_picture, write_picture
+from segdeploy.imaging.io import list_images, read_image, write_image
 from segdeploy.imaging.overlay import Painter, side_by_side
 from segdeploy.imaging.preprocess import to_batch
 from segdeploy.inference.predictor import Predictor
@@ -23,8 +23,8 @@ from segdeploy.metrics.agreement import Agreement, Parity
 from segdeploy.metrics.segmentation import ConfusionMatrix
 
 
-class Evidence(Protocol):
-    """Pictures, some with truth, read one at a time."""
+class ProofImages(Protocol):
+    """Images, some with truth, read one at a time."""
 
     @property
     def source(self) -> str:
@@ -32,20 +32,23 @@ class Evidence(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         ...
 
-    def __getitem__(self, index: int) -> tuple[Picture, Mask | None]:
-        """Read one picture, and its truth where there is one; raises DataError, with the file's name, where it cannot be used."""
+    def __getitem__(self, index: int) -> tuple[Image, Mask | None]:
+        """Read one image, and its truth where there is one.
+
+        Raises DataError, with the file's name, where it cannot be used.
+        """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
-    """Samples of a data set, evenly spread.
+class DatasetSplit:
+    """Samples of a dataset, evenly spread.
 
     Attributes:
-        source: Name of the data set and the split.
+        source: Name of the dataset and the split.
         dataset: The split.
         indices: Which of its samples are taken.
         with_truth: Whether its classes are the network's, so that its masks can be counted.
@@ -59,18 +62,18 @@ class Split:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> tuple[Picture, Mask | None]:
+    def __getitem__(self, index: int) -> tuple[Image, Mask | None]:
         sample = self.dataset[self.indices[index]]
         return sample.image, sample.mask if self.with_truth else None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files:
-    """Pictures without truth.
+class ImageFiles:
+    """Images without truth.
 
     Attributes:
         source: What was named.
-        paths: Path of each picture.
+        paths: Path of each image.
     """
 
     source: str
@@ -79,20 +82,20 @@ class Files:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[Picture, Mask | None]:
-        return read_picture(self.paths[index]), None
+    def __getitem__(self, index: int) -> tuple[Image, Mask | None]:
+        return read_image(self.paths[index]), None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Some:
-    """A few of other pictures.
+class Subset:
+    """A few of other images.
 
     Attributes:
-        evidence: The pictures.
+        evidence: The images.
         indices: Which of them are taken.
     """
 
-    evidence: Evidence
+    evidence: ProofImages
     indices: Sequence[int]
 
     @property
@@ -103,7 +106,7 @@ class Some:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> tuple[Picture, Mask | None]:
+    def __getitem__(self, index: int) -> tuple[Image, Mask | None]:
         return self.evidence[self.indices[index]]
 
 
@@ -114,26 +117,29 @@ def gather(
     data: Path | None,
     files: Sequence[Path],
     most: int | None,
-) -> Evidence:
-    """Choose what a file is proven on: what was named; else the validation split it was trained with; else drawn streets.
+) -> ProofImages:
+    """Choose what a file is proven on: what was named.
+
+    Else the validation split it was trained with; else drawn streets.
 
     Args:
         card: The network's card.
-        dataset: Name of a data set; the one of the training where None.
-        data: Folder of the data set; the one of the training where None.
-        files: Pictures, or folders of them, to be taken instead of a data set.
-        most: Largest number of pictures, more are thinned evenly; None for all.
+        dataset: Name of a dataset; the one of the training where None.
+        data: Folder of the dataset; the one of the training where None.
+        files: Images, or folders of them, to be taken instead of a dataset.
+        most: Largest number of images, more are thinned evenly; None for all.
 
     Raises:
-        ConfigError: Both a data set and files are named, or a folder for a network of unknown training.
+        ConfigError: Both a dataset and files are named, or a folder for a network of unknown
+            training.
         DataError: What was named cannot be used.
     """
     if files and (dataset or data):
-        msg = "pictures and a data set are named for the proof; give --verify, or --dataset and --data"
+        msg = "images and a dataset are named for the proof; give --verify, or --dataset and --data"
         raise ConfigError(msg)
     if files:
-        paths = list_pictures(files)
-        return Files(
+        paths = list_images(files)
+        return ImageFiles(
             source=" ".join(map(str, files)),
             paths=[paths[index] for index in spread(len(paths), most)],
         )
@@ -143,39 +149,43 @@ def gather(
         try:
             return _split(card, None, None, most)
         except (ConfigError, DataError):
-            # The folder is gone, or the data set was a plugin's: the proof goes on with pictures that are always there.
+            # The folder is gone, or the dataset was a plugin's: the proof goes on with images
+            # that are always there.
             pass
     return _split(card, "streets", None, most)
 
 
-def _split(card: ModelCard, dataset: str | None, data: Path | None, most: int | None) -> Split:
+def _split(
+    card: ModelCard, dataset: str | None, data: Path | None, most: int | None
+) -> DatasetSplit:
     name, split = open_for(card, dataset, data=data, split="val")
     known = [label.name for label in card.classes] == [label.name for label in split.classes]
-    return Split(
+    return DatasetSplit(
         source=f"{name} val", dataset=split, indices=spread(len(split), most), with_truth=known
     )
 
 
 GATES = {"fp32": 0.999, "fp16": 0.995, "bf16": 0.99, "int8": 0.98}
-"""Smallest share of equal labels with which a file passes, by its precision; int8 is judged by mIoU instead where there is truth."""
+"""Smallest share of equal labels with which a file passes, by its precision; int8 is judged by mIoU
+instead where there is truth."""
 
 WORST = 5
-"""How many of the pictures with the lowest agreement are kept."""
+"""How many of the images with the lowest agreement are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Differing:
-    """A picture on which a file and its reference differ.
+    """An image on which a file and its reference differ.
 
     Attributes:
-        picture: (H, W, 3) uint8, blue-green-red.
+        image: (H, W, 3) uint8, blue-green-red.
         mask: The file's mask, (H, W) uint8.
         expected: The reference's mask.
         agreement: Share of equal labels, in [0, 1].
-        batch: The picture as the network saw it, (1, H, W, 3) uint8.
+        batch: The image as the network saw it, (1, H, W, 3) uint8.
     """
 
-    picture: Picture
+    picture: Image
     mask: Mask
     expected: Mask
     agreement: float
@@ -188,14 +198,15 @@ class Proof:
 
     Attributes:
         parity: How far the file and the reference agree.
-        worst: The pictures on which they agree least, the worst first; the first one stands for all in the search for the cause.
+        worst: The images on which they agree least, the worst first; the first one stands for all
+            in the search for the cause.
     """
 
     parity: Parity
     worst: Sequence[Differing]
 
 
-class Recording:
+class RecordingBackend:
     """A backend that keeps its last answer, and may stand for another size of a dynamic file."""
 
     def __init__(self, backend: Backend, card: ModelCard) -> None:
@@ -207,14 +218,14 @@ class Recording:
         """
         self._backend = backend
         self.card = card
-        self.last: NetworkAnswer = np.empty((0, 0, 0, 0), np.float32)
+        self.last: NetworkOutput = np.empty((0, 0, 0, 0), np.float32)
 
     @property
     def device(self) -> str:
         """What runs it."""
         return self._backend.device
 
-    def run(self, batch: Batch) -> NetworkAnswer:
+    def run(self, batch: Batch) -> NetworkOutput:
         """Answer a batch, and keep the answer."""
         self.last = self._backend.run(batch)
         return self.last
@@ -224,17 +235,18 @@ def prove(
     backend: Backend,
     reference: Backend,
     *,
-    evidence: Evidence,
+    evidence: ProofImages,
     max_miou_drop: float | None = None,
     on_step: Callable[[str], None],
 ) -> Proof:
-    """Ask a file and its reference the same pictures, each at its own size, and compare label by label.
+    """Ask a file and its reference the same images, each at its own size, and compare label by label.
 
     Args:
         backend: The file, as it will be used.
         reference: The network as PyTorch runs it, in float32, with the same kind of answer.
-        evidence: Pictures; a dynamic file is asked each of them at three sizes of the network.
-        max_miou_drop: How much lower the file's mIoU may be, in [0, 1], where that shall be the gate; None for the share of labels.
+        evidence: Images; a dynamic file is asked each of them at three sizes of the network.
+        max_miou_drop: How much lower the file's mIoU may be, in [0, 1], where that shall be the
+            gate; None for the share of labels.
         on_step: Called after each comparison, with the share of labels that agree.
     """
     classes = len(backend.card.classes)
@@ -244,7 +256,7 @@ def prove(
     worst: list[Differing] = []
     for card, index in _questions(backend.card, len(evidence)):
         picture, truth = evidence[index]
-        asked, known = Recording(backend, card), Recording(reference, card)
+        asked, known = RecordingBackend(backend, card), RecordingBackend(reference, card)
         mask, expected = Predictor(asked).mask(picture), Predictor(known).mask(picture)
         share = agreement.add(mask, expected)
         # Not max: it would lose a difference that is no number.
@@ -271,7 +283,7 @@ def prove(
         largest_difference=None if backend.card.output == "classes" else largest,
         miou=counts.scores().miou if scored else None,
         reference_miou=reference_counts.scores().miou if scored else None,
-        pictures=len(evidence),
+        images=len(evidence),
         source=evidence.source,
         reference=f"{reference.device.replace('torch', f'torch {torch.__version__}')} float32",
         gate=GATES[backend.card.precision],
@@ -281,21 +293,24 @@ def prove(
     return Proof(parity=parity, worst=worst)
 
 
-def questions(card: ModelCard, pictures: int) -> int:
+def questions(card: ModelCard, images: int) -> int:
     """How many comparisons a proof takes."""
-    return pictures * len(sizes(card.input))
+    return images * len(sizes(card.input))
 
 
-def _questions(card: ModelCard, pictures: int) -> Iterator[tuple[ModelCard, int]]:
+def _questions(card: ModelCard, images: int) -> Iterator[tuple[ModelCard, int]]:
     for height, width in sizes(card.input):
         sized = replace(card, input=replace(card.input, height=height, width=width))
-        yield from ((sized, index) for index in range(pictures))
+        yield from ((sized, index) for index in range(images))
 
 
 def sizes(spec: InputSpec) -> list[tuple[int, int]]:
-    """Give the sizes at which a file must answer: the usual one, and where it is dynamic an odd and an upright one.
+    """Return the sizes at which a file must answer.
 
-    An exporter may freeze a branch of the network at the size that it saw, without a word; only other sizes show it.
+    The usual one, and where it is dynamic an odd and an upright one.
+
+    An exporter may freeze a branch of the network at the size that it saw, without a word; only
+    other sizes show it.
     """
     usual = (spec.height, spec.width)
     if not spec.dynamic:
@@ -305,7 +320,7 @@ def sizes(spec: InputSpec) -> list[tuple[int, int]]:
 
 
 def _odd(side: int, stride: int) -> int:
-    """Give an odd multiple of the stride near a side."""
+    """Return an odd multiple of the stride near a side."""
     return (side // stride | 1) * stride
 
 
@@ -316,11 +331,13 @@ MARK = (255, 0, 255)
 def write_worst(
     folder: Path, worst: Sequence[Differing], classes: Sequence[LabelClass]
 ) -> list[Path]:
-    """Write one PNG for each picture: the picture itself, the reference's mask, the file's, and where they differ.
+    """Write one PNG for each image.
+
+    The image itself, the reference's mask, the file's, and where they differ.
 
     Args:
         folder: Where they go; made if it is missing.
-        worst: The pictures, the worst first.
+        worst: The images, the worst first.
         classes: Classes in the order of the masks' indices.
     """
     painter = Painter(classes, opacity=0.6, legend=False)
@@ -328,12 +345,12 @@ def write_worst(
     for number, one in enumerate(worst, start=1):
         overlays = (painter.paint(one.picture, mask) for mask in (one.expected, one.mask))
         paths.append(folder / f"worst-{number}.png")
-        write_picture(paths[-1], side_by_side(one.picture, *overlays, _marked(one)))
+        write_image(paths[-1], side_by_side(one.picture, *overlays, _marked(one)))
     return paths
 
 
-def _marked(one: Differing) -> Picture:
-    """Darken the picture, and mark each pixel whose labels differ."""
+def _marked(one: Differing) -> Image:
+    """Darken the image, and mark each pixel whose labels differ."""
     marked = np.asarray(cv2.convertScaleAbs(one.picture, alpha=0.4), dtype=np.uint8)
     marked[one.mask != one.expected] = MARK
     return marked

@@ -1,7 +1,8 @@
 """TorchScript and .pt2.
 
-PyTorch calls TorchScript deprecated in favor of torch.export. It stays because it is what many programs in C++ and
-many phones still load. This file and `backends/torchscript.py` are the only ones that touch it.
+PyTorch calls TorchScript deprecated in favor of torch.export. It stays because it is what many
+programs in C++ and many phones still load. This file and `backends/torchscript.py` are the only
+ones that touch it.
 """
 
 import io
@@ -17,7 +18,7 @@ from segdeploy.arrays import Batch
 from segdeploy.backends.pytorch import load_program
 from segdeploy.card import ModelCard
 from segdeploy.errors import ExportError
-from segdeploy.inference.self_test import built_in_picture
+from segdeploy.inference.self_test import built_in_image
 from segdeploy.models.deployed import Deployed
 
 from .capture import capture, quiet
@@ -81,7 +82,10 @@ def to_pt2(network: Deployed, card: ModelCard) -> Pt2Candidate:
 
 
 def _free_proven_sizes(program: ExportedProgram, card: ModelCard) -> None:
-    """Let a program answer down to the smallest side that it is proven at; its capture asks for two of its coarsest values a side."""
+    """Let a program answer down to the smallest side that it is proven at.
+
+    Its capture asks for two of its coarsest values a side.
+    """
     least = min(side for size in sizes(card.input) for side in size)
     for name, limit in program.range_constraints.items():
         program.range_constraints[name] = type(limit)(min(limit.lower, least), limit.upper)
@@ -115,12 +119,15 @@ class TorchScriptCandidate:
         path.write_bytes(content.getvalue())
 
     def first_diverging(self, path: Path, batch: Batch) -> str:  # noqa: ARG002 - a frozen module has no layers left to ask
-        """Tell that TorchScript cannot name it."""
-        return "unknown, since a frozen TorchScript module has lost the names of its layers; --format onnx can name it"
+        """Report that TorchScript cannot name it."""
+        return (
+            "unknown, since a frozen TorchScript module has lost the names of its layers; --format"
+            " onnx can name it"
+        )
 
 
 def to_torchscript(network: Deployed, card: ModelCard) -> TorchScriptCandidate:
-    """Trace and freeze a network; the number of pictures is free, and so are height and width.
+    """Trace and freeze a network; the number of images is free, and so are height and width.
 
     Args:
         network: In evaluation mode, on the processor.
@@ -129,7 +136,7 @@ def to_torchscript(network: Deployed, card: ModelCard) -> TorchScriptCandidate:
     Raises:
         ExportError: PyTorch cannot trace it.
     """
-    example = torch.from_numpy(built_in_picture(card.input.height, card.input.width))
+    example = torch.from_numpy(built_in_image(card.input.height, card.input.width))
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.filterwarnings("ignore", message=r".*torch\.jit")

@@ -1,6 +1,10 @@
-"""A model repository of NVIDIA's Triton Inference Server: a folder with the ONNX file, how to serve it, and the classes' names.
+"""A model repository of NVIDIA's Triton Inference Server.
 
-Forms: https://github.com/triton-inference-server/server/blob/main/docs/user_guide/model_repository.md, and model_config.proto.
+A folder with the ONNX file, how to serve it, and the classes' names.
+
+Forms:
+    https://github.com/triton-inference-server/server/blob/main/docs/user_guide/model_repository.md,
+    and model_config.proto.
 """
 
 import re
@@ -41,8 +45,8 @@ class Serving:
     Attributes:
         kind: Triton's name of it.
         instances: How many copies of the network run beside each other.
-        most: Pictures at once at most.
-        preferred: Pictures at once that Triton gathers while it waits.
+        most: Images at once at most.
+        preferred: Images at once that Triton gathers while it waits.
         delay: How long it waits for them, in microseconds.
     """
 
@@ -54,9 +58,9 @@ class Serving:
 
 
 SERVING = {
-    # One picture keeps all cores busy, so waiting for a second one brings nothing.
+    # One image keeps all cores busy, so waiting for a second one brings nothing.
     "cpu": Serving(kind="KIND_CPU", instances=1, most=4, preferred=(2, 4), delay=0),
-    # Two copies: one computes while the other's pictures are copied.
+    # Two copies: one computes while the other's images are copied.
     "cuda": Serving(kind="KIND_GPU", instances=2, most=16, preferred=(4, 8, 16), delay=2000),
 }
 
@@ -73,11 +77,13 @@ def configuration(card: ModelCard, *, name: str, repository: Path, device: str) 
     spec, serving = card.input, SERVING[device]
     sides = "-1, -1" if spec.dynamic else f"{spec.height}, {spec.width}"
     outputs = [
-        f'{{ name: "{card.output}" data_type: TYPE_UINT8 dims: [ {sides} ] label_filename: "labels.txt" }}'
+        f'{{ name: "{card.output}" data_type: TYPE_UINT8 dims: [ {sides} ] label_filename:'
+        ' "labels.txt" }'
     ]
     if card.output != "classes":
         outputs = [
-            f'{{ name: "{card.output}" data_type: TYPE_FP32 dims: [ {len(card.classes)}, {sides} ] label_filename: "labels.txt" }}'
+            f'{{ name: "{card.output}" data_type: TYPE_FP32 dims: [ {len(card.classes)}, {sides} ]'
+            ' label_filename: "labels.txt" }'
         ]
     if card.confidence:
         outputs.append(f'{{ name: "{CONFIDENCE}" data_type: TYPE_UINT8 dims: [ {sides} ] }}')
@@ -123,9 +129,10 @@ def write_repository(
 
 @contextmanager
 def replacing_model(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside a model's, and rename it to the model's if the block ends well; else it is removed.
+    """Return a temporary folder beside a model's, and rename it to the model's if the block ends well; else it is removed.
 
-    Other models of the repository stay as they are: it may be the one that a server of the user's runs on.
+    Other models of the repository stay as they are: it may be the one that a server of the user's
+    runs on.
 
     Args:
         path: Folder of the model, within its repository, which is made if it is missing.
@@ -155,7 +162,10 @@ def replacing_model(path: Path) -> Iterator[Path]:
             path.rename(old)
         part.rename(path)
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
+        msg = (
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another"
+            " folder"
+        )
         raise OutputError(msg) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -166,7 +176,7 @@ def replacing_model(path: Path) -> Iterator[Path]:
 
 
 def _is_ours(model: Path) -> bool:
-    """Tell whether an export wrote the folder of a model, which another export may replace."""
+    """Return whether an export wrote the folder of a model, which another export may replace."""
     try:
         return (model / CONFIGURED).read_text(errors="replace").startswith(SIGNATURE)
     except OSError:

@@ -1,4 +1,6 @@
-"""A file to be timed and thrown away: converted as any other, neither judged nor proven, since weights change no time.
+"""A file to be timed and thrown away.
+
+Converted as any other, neither judged nor proven, since weights change no time.
 
 Run as `python -m segdeploy.export.unproven CHECKPOINT TARGET PRECISION`.
 """
@@ -10,15 +12,15 @@ from pathlib import Path
 from segdeploy.card import CARD_KEY
 from segdeploy.models.checkpoint import load_checkpoint
 
-from .config import FORMATS, Order
+from .config import FORMATS, ExportConfig
 from .exporter import convert, search_int8
 from .proof import gather
 
 CALIBRATED_BY = 4
 """Drawn streets that 8 bits are calibrated on."""
 
-ANY = Order(
-    precision="int8", dataset="streets", calibration_pictures=CALIBRATED_BY, max_miou_drop=1.0
+ANY = ExportConfig(
+    precision="int8", dataset="streets", calibration_images=CALIBRATED_BY, max_miou_drop=1.0
 )
 """The fastest file in 8 bits, whatever it answers."""
 

@@ -12,20 +12,21 @@ from segdeploy.backends.loading import Kind
 from segdeploy.backends.pytorch import EagerBackend
 from segdeploy.card import ANSWER_KEY, CARD_KEY, CHECKSUM_KEY, ModelCard
 from segdeploy.errors import ProofError, SpoiledError
-from segdeploy.inference.self_test import Answer, built_in_picture, verify
+from segdeploy.inference.self_test import Answer, built_in_image, verify
 from segdeploy.metrics.agreement import LEAST_AGREEMENT, Parity
 from segdeploy.models.deployed import Deployed
 from segdeploy.system.files import replacing
 
-from .int8_candidates import Trial
-from .proof import Evidence, Proof, prove, write_worst
+from .int8_candidates import Int8Candidate
+from .proof import Proof, ProofImages, prove, write_worst
 
 ELSEWHERE: Mapping[str, tuple[float, float]] = {
     "fp16": (0.02, 0.99),
     "bf16": (0.1, 0.95),
     "int8": (0.1, 0.95),
 }
-"""How far a file of lower precision may be from its own answer on another processor: of the largest logit, and share of equal labels."""
+"""How far a file of lower precision may be from its own answer on another processor: of the largest
+logit, and share of equal labels."""
 
 
 class Candidate(Protocol):
@@ -50,7 +51,7 @@ class Artifact:
         card: What it tells about itself, with how it was proven.
         parity: How it was proven.
         device: What ran it in the proof, as it was granted.
-        worst: Drawings of the pictures on which its labels differ most from the reference's.
+        worst: Drawings of the images on which its labels differ most from the reference's.
     """
 
     path: Path
@@ -61,7 +62,7 @@ class Artifact:
     worst: tuple[Path, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
+        """Return the values as JSON knows them."""
         made = {
             "precision": self.card.precision,
             "output": self.card.output,
@@ -81,12 +82,12 @@ class Search(Protocol):
     """Candidates in 8 bits, tried one after the other."""
 
     @property
-    def trials(self) -> Sequence[Trial]:
+    def candidates(self) -> Sequence[Int8Candidate]:
         """What was found so far."""
         ...
 
-    def __iter__(self) -> Iterator[tuple[Candidate, Trial]]:
-        """Give those that pass on some of the pictures, the one to be preferred first."""
+    def __iter__(self) -> Iterator[tuple[Candidate, Int8Candidate]]:
+        """Return those that pass on some of the images, the one to be preferred first."""
         ...
 
 
@@ -95,13 +96,14 @@ class Proving:
     """How files are proven.
 
     Attributes:
-        evidence: Pictures to prove them on.
+        evidence: Images to prove them on.
         max_miou_drop: How much lower the mIoU of an int8 file may be, in [0, 1].
-        report: Gives a folder for drawings of the worst pictures, and is asked only where labels differ; None for no drawings.
+        report: Gives a folder for drawings of the worst images, and is asked only where labels
+            differ; None for no drawings.
         on_step: Called after each comparison.
     """
 
-    evidence: Evidence
+    evidence: ProofImages
     max_miou_drop: float = 0.005
     report: Callable[[], Path] | None = None
     on_step: Callable[[str], None] = lambda _: None
@@ -116,18 +118,22 @@ def make(
     card: ModelCard,
     proving: Proving,
 ) -> Artifact:
-    """Write a file, prove it, store the proof in it, and give it its name; on any failure nothing is left but the drawings.
+    """Write a file, prove it, store the proof in it, and give it its name.
+
+    On any failure nothing is left but the drawings.
 
     Args:
         path: Name of the file.
         candidate: The converted network.
         kind: What runs the file.
-        network: The network that it was converted from, with the same kind of answer, in evaluation mode, on the processor.
+        network: The network that it was converted from, with the same kind of answer, in evaluation
+            mode, on the processor.
         card: What the file tells about itself.
         proving: How it is proven.
 
     Raises:
-        ProofError: It does not answer as the network does; the message names the first layer that diverges.
+        ProofError: It does not answer as the network does; the message names the first layer that
+            diverges.
         OutputError: It cannot be written.
     """
     with ExitStack() as stack:
@@ -148,7 +154,7 @@ def make(
 def make_best(
     path: Path, search: Search, *, kind: Kind, network: Deployed, card: ModelCard, proving: Proving
 ) -> Artifact:
-    """Write the first candidate of a search that passes on all pictures; see `make`.
+    """Write the first candidate of a search that passes on all images; see `make`.
 
     Raises:
         SpoiledError: None does, so that 8 bits would spoil the network; it holds what was tried.
@@ -161,16 +167,19 @@ def make_best(
             return make(path, candidate, kind=kind, network=network, card=told, proving=proving)
         except ProofError as error:
             refusal = error
-    best = max(search.trials, key=lambda trial: trial.score)
+    best = max(search.candidates, key=lambda trial: trial.score)
     measure, reference = (
         ("labels", 1.0)
         if best.parity.reference_miou is None
         else ("mIoU", best.parity.reference_miou)
     )
-    found = f"the best of {len(search.trials)} candidates ({best.name}) has {best.score:.2%} {measure} where float32 has {reference:.2%}"
-    mend = "calibrate on other pictures, allow more with --max-miou-drop, or keep fp32"
+    found = (
+        f"the best of {len(search.candidates)} candidates ({best.name}) has {best.score:.2%} {measure}"
+        f" where float32 has {reference:.2%}"
+    )
+    mend = "calibrate on other images, allow more with --max-miou-drop, or keep fp32"
     msg = f"{path} was not written: int8 spoils this network; {found}; {mend}"
-    raise SpoiledError(msg, search.trials) from refusal
+    raise SpoiledError(msg, search.candidates) from refusal
 
 
 def finish(
@@ -228,13 +237,16 @@ def finish(
 
 
 def _answer(backend: Backend, reference: Backend) -> Answer:
-    """Give the answer to be expected: the reference's in float32; else the file's own, since it is the file that was found good enough."""
+    """Return the answer to be expected: the reference's in float32.
+
+    Else the file's own, since it is the file that was found good enough.
+    """
     card = backend.card
-    picture = built_in_picture(card.input.height, card.input.width)
+    image = built_in_image(card.input.height, card.input.width)
     if card.precision not in ELSEWHERE:
-        return Answer.of(reference.run(picture))
+        return Answer.of(reference.run(image))
     tolerance, agreement = ELSEWHERE[card.precision]
-    return Answer.of(backend.run(picture), tolerance=tolerance, agreement=agreement)
+    return Answer.of(backend.run(image), tolerance=tolerance, agreement=agreement)
 
 
 def _failure(path: Path, proof: Proof, layer: str, drawn: list[Path]) -> ProofError:
@@ -245,13 +257,20 @@ def _failure(path: Path, proof: Proof, layer: str, drawn: list[Path]) -> ProofEr
         and parity.miou is not None
         and parity.reference_miou is not None
     ):
-        budget = f"at most {100 * parity.max_miou_drop:g} points may be lost, with at least {LEAST_AGREEMENT:.0%} of the labels alike"
+        budget = (
+            f"at most {100 * parity.max_miou_drop:g} points may be lost, with at least"
+            f" {LEAST_AGREEMENT:.0%} of the labels alike"
+        )
         scores = f"it has {parity.miou:.2%} mIoU and {parity.against} {parity.reference_miou:.2%}"
         lost = (
             f"{scores}, and {parity.agreement:.2%} of its labels are {parity.against}'s; {budget}"
         )
     else:
-        lost = f"only {parity.agreement:.3%} of its labels are {parity.against}'s, and {parity.gate:.1%} are needed"
+        lost = (
+            f"only {parity.agreement:.3%} of its labels are {parity.against}'s, and"
+            f" {parity.gate:.1%} are needed"
+        )
     return ProofError(
-        f"{path} was not written: on {parity.pictures} pictures ({parity.source}) {lost}; first layer that diverges: {layer}{seen}"
+        f"{path} was not written: on {parity.images} images ({parity.source}) {lost}; first"
+        f" layer that diverges: {layer}{seen}"
     )

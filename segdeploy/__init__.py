@@ -12,7 +12,7 @@ if not (Path(__file__).parent / "train").is_dir():
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - what it gives is as different as its names
-    """Give `segdeploy.load` once it is asked for, so that `import segdeploy` alone costs nothing."""
+    """Return `segdeploy.load` once it is asked for, so that `import segdeploy` alone costs nothing."""
     if name == "load":
         return importlib.import_module("segdeploy.inference.predictor").load
     msg = f"module {__name__!r} has no attribute {name!r}"

@@ -3,17 +3,18 @@
 import numpy as np
 import numpy.typing as npt
 
-IGNORED = 255
-"""Value of a mask's pixel that is not labelled, and never counted."""
+IGNORE_INDEX = 255
+"""Value of a mask's pixel that is not labeled, and never counted."""
 
 Mask = npt.NDArray[np.uint8]
 
 
 Batch = npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.float32]
-NetworkAnswer = Logits | Mask
-"""What a network gives: logits, probabilities (N, K, h, w) float32, or the classes themselves, (N, H, W) uint8 of its input's size."""
+NetworkOutput = Logits | Mask
+"""What a network gives: logits, probabilities (N, K, h, w) float32, or the classes themselves, (N,
+H, W) uint8 of its input's size."""
 
 
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 """(H, W, 3) uint8, blue-green-red."""

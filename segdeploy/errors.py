@@ -39,13 +39,13 @@ class ConfigError(SegdeployError):
 
 
 class DataError(SegdeployError):
-    """A picture, a mask, a video or a data set cannot be used."""
+    """An image, a mask, a video or a dataset cannot be used."""
 
     exit_code = 3
 
 
 class AbsentError(DataError):
-    """What a layout of a data set needs is not there at all, so that another layout may be meant."""
+    """What a layout of a dataset needs is not there at all, so that another layout may be meant."""
 
 
 class ModelError(SegdeployError):
@@ -77,15 +77,15 @@ class ProofError(GateError):
 class SpoiledError(GateError):
     """Eight bits spoil a network, whatever was tried."""
 
-    def __init__(self, message: str, trials: Sequence[Any]) -> None:
+    def __init__(self, message: str, candidates: Sequence[Any]) -> None:
         """Keep what was tried.
 
         Args:
             message: One sentence.
-            trials: What was found of each candidate, as the export's own `Trial`.
+            candidates: What was found of each candidate, as the export's own `Trial`.
         """
         super().__init__(message)
-        self.trials = tuple(trials)
+        self.candidates = tuple(candidates)
 
 
 class InterruptedRun(SegdeployError):  # noqa: N818 - an interruption is no error of anybody's

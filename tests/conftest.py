@@ -23,10 +23,13 @@ def own_plugins() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def real() -> Path:
-    """Folder with real pictures and clips (data/camvid, video/dashcam.mp4 ...); skips where there is none."""
+    """Folder with real images and clips (data/camvid, video/dashcam.mp4 ...).
+
+    Skips where there is none.
+    """
     folder = Path(os.environ.get("SEGDEPLOY_DATA", Path(__file__).parents[2] / "shared"))
     if not (folder / "data").is_dir():
-        pytest.skip(f"no real pictures at {folder}; set SEGDEPLOY_DATA")
+        pytest.skip(f"no real images at {folder}; set SEGDEPLOY_DATA")
     return folder
 
 
@@ -43,7 +46,8 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     classes = datasets.load("streets", None, "val").classes
     network = models.build("unet", len(classes), width=4, depth=2)
-    # Batch norms that never saw a picture would let the logits grow until rounding decides the labels.
+    # Batch norms that never saw an image would let the logits grow until rounding decides the
+    # labels.
     network.train()(torch.randn(8, 3, 45, 60))
     spec = InputSpec(height=45, width=60, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
     card = ModelCard(
@@ -58,7 +62,7 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def candidates(checkpoint_folder: Path) -> Mapping[str, "Candidate"]:
     """best.pt converted once to every format whose runtime is installed, by the format's name."""
-    from segdeploy.export.exporter import convert, neighbour
+    from segdeploy.export.exporter import convert, neighbor
     from segdeploy.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(checkpoint_folder / "best.pt")
@@ -68,7 +72,7 @@ def candidates(checkpoint_folder: Path) -> Mapping[str, "Candidate"]:
         for name in names
     }
     if find_spec("openvino"):
-        made["openvino"] = neighbour("openvino_format").from_onnx(made["onnx"], precision="fp32")
+        made["openvino"] = neighbor("openvino_format").from_onnx(made["onnx"], precision="fp32")
     return made
 
 
@@ -78,14 +82,16 @@ def artifacts(checkpoint_folder: Path, candidates: Mapping[str, "Candidate"]) ->
     from segdeploy import datasets
     from segdeploy.backends.loading import KINDS
     from segdeploy.export.config import FORMATS
-    from segdeploy.export.proof import Split
+    from segdeploy.export.proof import DatasetSplit
     from segdeploy.export.writer import Proving, make
     from segdeploy.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(checkpoint_folder / "best.pt")
     streets = datasets.load("streets", None, "val")
     proving = Proving(
-        evidence=Split(source="streets val", dataset=streets, indices=[0, 30], with_truth=True)
+        evidence=DatasetSplit(
+            source="streets val", dataset=streets, indices=[0, 30], with_truth=True
+        )
     )
     for name, candidate in candidates.items():
         path = checkpoint_folder / f"best{FORMATS[name].ending}"
@@ -102,7 +108,10 @@ def artifacts(checkpoint_folder: Path, candidates: Mapping[str, "Candidate"]) ->
 
 @pytest.fixture(scope="session")
 def tiny_camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder in CamVid's layout: 12 pictures to train and 3 to validate, 24x32, of sky over road with one car."""
+    """Folder in CamVid's layout.
+
+    12 images to train and 3 to validate, 24x32, of sky over road with one car.
+    """
     import cv2
     import numpy as np
 
@@ -126,7 +135,10 @@ def tiny_camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Keep PyTorch to one thread: on tiny tensors, threads that wait for each other cost more than they bring."""
+    """Keep PyTorch to one thread.
+
+    On tiny tensors, threads that wait for each other cost more than they bring.
+    """
     import torch
 
     before = torch.get_num_threads()

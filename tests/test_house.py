@@ -1,4 +1,6 @@
-"""The house stays a house: imports go one way, nobody imports a workshop, heavy libraries stay where they belong, files have a readable size."""
+"""The house stays a house: imports go one way, nobody imports a workshop, heavy libraries stay
+where they belong, files have a readable size.
+"""
 
 import ast
 import functools
@@ -45,11 +47,17 @@ ORDER = (
     "segdeploy.benchmarks.release",
     "segdeploy.__main__",
 )
-"""A place imports only from places above it in this list, and from itself. docs/architecture.md draws it."""
+"""A place imports only from places above it in this list, and from itself. docs/architecture.md
+draws it."""
 
 # Only these import the library at their top; `run` on an ONNX file reaches none of torch's.
 HEAVY = {
-    "torch": ("segdeploy.models", "segdeploy.backends.torch_device", "segdeploy.backends.pytorch", *WORKSHOPS),
+    "torch": (
+        "segdeploy.models",
+        "segdeploy.backends.torch_device",
+        "segdeploy.backends.pytorch",
+        *WORKSHOPS,
+    ),
     "onnxruntime": ("segdeploy.backends.onnx_runtime", *WORKSHOPS),
     "onnx": WORKSHOPS,
     "openvino": ("segdeploy.backends.openvino_runtime", *WORKSHOPS),
@@ -84,7 +92,9 @@ def place(module: str) -> str:
     for length in range(len(parts), 0, -1):
         if (name := ".".join(parts[:length])) in ORDER and (length > 1 or len(parts) == 1):
             return name
-    pytest.fail(f"{module} stands nowhere in ORDER; add its folder there and to docs/architecture.md")
+    pytest.fail(
+        f"{module} stands nowhere in ORDER; add its folder there and to docs/architecture.md"
+    )
 
 
 def nodes_of(path: Path, *, top: bool) -> Iterator[ast.Import | ast.ImportFrom]:
@@ -112,22 +122,32 @@ def imported(module: str, *, top: bool = False) -> set[str]:
         if node.level:
             above = package.split(".")
             base = ".".join([*above[: len(above) - node.level + 1], *([base] if base else [])])
-        found |= {full if (full := f"{base}.{alias.name}") in MODULES else base for alias in node.names}
+        found |= {
+            full if (full := f"{base}.{alias.name}") in MODULES else base for alias in node.names
+        }
     return found - {module}
 
 
 @pytest.mark.parametrize("module", IDS)
 def test_imports_go_one_way(module: str) -> None:
-    """A reader of a file needs to know only what lies above it, and never a workshop that is not its own."""
+    """A reader of a file needs to know only what lies above it, and never a workshop that is not
+    its own.
+    """
     own = ORDER.index(place(module))
 
     for name in imported(module):
         if name.split(".")[0] == "segdeploy" and place(name) != place(module):
-            assert ORDER.index(place(name)) < own, f"{module} imports {name}, which does not stand above it in ORDER"
+            assert ORDER.index(place(name)) < own, (
+                f"{module} imports {name}, which does not stand above it in ORDER"
+            )
             workshop = ".".join(name.split(".")[:2])
             if workshop.removeprefix("segdeploy.") in WORKSHOPS:
-                assert module.startswith(f"{workshop}."), f"{module} imports {name}: nobody imports a workshop"
-        assert name.split(".")[0] not in WORKSHOPS, "a top-level name breaks as soon as a user has a file called like it"
+                assert module.startswith(f"{workshop}."), (
+                    f"{module} imports {name}: nobody imports a workshop"
+                )
+        assert name.split(".")[0] not in WORKSHOPS, (
+            "a top-level name breaks as soon as a user has a file called like it"
+        )
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:
@@ -144,12 +164,21 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
         state[name] = 2
         return []
 
-    return next((found for name in graph if name not in state and (found := walk(name, [name]))), [])
+    return next(
+        (found for name in graph if name not in state and (found := walk(name, [name]))), []
+    )
 
 
 def test_no_files_import_each_other() -> None:
-    """Two files in a circle are one file; an import inside a function hides a circle and does not break it."""
-    graph = {module: imported(module) & set(MODULES) - {"segdeploy"} for module in IDS if module not in {"segdeploy", "segdeploy.__main__"}}
+    """Two files in a circle are one file.
+
+    An import inside a function hides a circle and does not break it.
+    """
+    graph = {
+        module: imported(module) & set(MODULES) - {"segdeploy"}
+        for module in IDS
+        if module not in {"segdeploy", "segdeploy.__main__"}
+    }
 
     assert circle(graph) == []
 
@@ -171,28 +200,54 @@ def test_heavy_library_is_imported_where_it_belongs(module: str) -> None:
     """Importing torch takes seconds; the path to a mask must not pay them."""
     for library in imported(module, top=True):
         allowed = HEAVY.get(library.split(".")[0], ("segdeploy",))
-        assert any(f"{module}.".startswith((f"{name}.", f"segdeploy.{name}.")) for name in allowed), f"{module} imports {library} at its top"
+        assert any(
+            f"{module}.".startswith((f"{name}.", f"segdeploy.{name}.")) for name in allowed
+        ), f"{module} imports {library} at its top"
 
 
 def test_help_imports_neither_numpy_nor_torch() -> None:
     """`segdeploy --help` answers at once."""
-    code = "import sys, segdeploy.cli.main; print(sorted({'numpy', 'torch', 'cv2', 'onnxruntime', 'rich'} & set(sys.modules)))"
+    code = (
+        "import sys, segdeploy.cli.main; print(sorted({'numpy', 'torch', 'cv2', 'onnxruntime',"
+        " 'rich'} & set(sys.modules)))"
+    )
 
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
 
     assert answer.stdout.strip() == "[]"
 
 
 def test_no_file_is_called_like_a_library() -> None:
     """`onnx.py` in a workshop would shadow the library for whoever runs from that folder."""
-    taken = {"onnx", "torch", "torchvision", "numpy", "cv2", "av", "click", "rich", "matplotlib", "openvino", "pyvips", "PIL"}
+    taken = {
+        "onnx",
+        "torch",
+        "torchvision",
+        "numpy",
+        "cv2",
+        "av",
+        "click",
+        "rich",
+        "matplotlib",
+        "openvino",
+        "pyvips",
+        "PIL",
+    }
 
     assert not {path.stem for path in files()} & taken
 
 
 def test_files_are_concepts_of_a_readable_size() -> None:
-    """One concept, one file: neither a page of three files for one thought, nor two thoughts in one file."""
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in files() if path.name != "__init__.py"}
+    """One concept, one file: neither a page of three files for one thought, nor two thoughts in one
+    file.
+    """
+    lengths = {
+        path: len(path.read_text(encoding="utf-8").splitlines())
+        for path in files()
+        if path.name != "__init__.py"
+    }
 
     assert len(lengths) <= 200
     assert statistics.median(lengths.values()) >= 130
@@ -209,15 +264,28 @@ def test_files_are_named_by_nouns() -> None:
 def test_docstrings_begin_as_the_field_writes_them(module: str) -> None:
     """A docstring says what is returned or done; "Give" and "Tell" were a dialect."""
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-    documented = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)]
+    documented = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
-    odd = [text for node in documented if re.match(r"(Give|Tell)s?\b", text := ast.get_docstring(node) or "")]
+    odd = [
+        text
+        for node in documented
+        if re.match(r"(Give|Tell)s?\b", text := ast.get_docstring(node) or "")
+    ]
 
     assert odd == []
 
 
 def test_lines_are_short_enough_for_two_versions_side_by_side() -> None:
     """A review shows the old and the new line on one screen."""
-    long = [f"{path.relative_to(ROOT)}:{number}" for path in files() for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 100]
+    long = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in files()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > 100
+    ]
 
     assert long == []

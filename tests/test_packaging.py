@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segdeploy.imaging.io import read_ids, write_picture
+from segdeploy.imaging.io import read_ids, write_image
 
 ROOT = Path(__file__).parents[1]
 WORKSHOPS = ("train", "export", "benchmarks")
@@ -87,7 +87,9 @@ def test_wheel_carries_what_lies_on_the_disk(wheel: Path) -> None:
 
 
 def run_installed(wheel: Path, code: str) -> subprocess.CompletedProcess[str]:
-    """Run code on the wheel's files alone, from a folder that has a train.py of its own, with torch blocked."""
+    """Run code on the wheel's files alone, from a folder that has a train.py of its own, with torch
+    blocked.
+    """
     place = wheel.parent / "installed"
     if not place.exists():
         with zipfile.ZipFile(wheel) as archive:
@@ -104,7 +106,10 @@ def run_installed(wheel: Path, code: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_wheel_finds_its_workshops_beside_a_train_py(wheel: Path) -> None:
     """A user's own train.py is no rival of ours."""
-    code = "import segdeploy, segdeploy.train, segdeploy.export, segdeploy.benchmarks; print(segdeploy.__file__, segdeploy.train.__file__)"
+    code = (
+        "import segdeploy, segdeploy.train, segdeploy.export, segdeploy.benchmarks;"
+        " print(segdeploy.__file__, segdeploy.train.__file__)"
+    )
 
     done = run_installed(wheel, code)
 
@@ -120,14 +125,14 @@ def test_wheel_runs_a_model_without_torch(tmp_path: Path, wheel: Path, artifacts
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     assert "torch" not in config["options"]["install_requires"]
-    picture = tmp_path / "street.png"
-    write_picture(picture, np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8))
+    image = tmp_path / "street.png"
+    write_image(image, np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8))
     arguments = [
         "run",
         "--model",
         str(artifacts / "best.onnx"),
         "--image",
-        str(picture),
+        str(image),
         "--save",
         "mask",
         "--output",
@@ -143,12 +148,12 @@ def test_wheel_runs_a_model_without_torch(tmp_path: Path, wheel: Path, artifacts
 @pytest.mark.slow
 def test_wheel_runs_a_picture_with_nothing_else(tmp_path: Path, wheel: Path) -> None:
     """The network in the box travels with the package."""
-    picture = tmp_path / "street.png"
-    write_picture(picture, np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8))
+    image = tmp_path / "street.png"
+    write_image(image, np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8))
     arguments = [
         "run",
         "--image",
-        str(picture),
+        str(image),
         "--save",
         "mask",
         "--output",
@@ -163,7 +168,10 @@ def test_wheel_runs_a_picture_with_nothing_else(tmp_path: Path, wheel: Path) -> 
 
 @pytest.mark.slow
 def test_editable_install_finds_the_workshops(tmp_path: Path) -> None:
-    """`pip install -e .` is what CONTRIBUTING tells; the mapped folders must be found through it."""
+    """`pip install -e .` is what CONTRIBUTING tells.
+
+    The mapped folders must be found through it.
+    """
     home = tmp_path / "environment"
     venv.create(home, with_pip=False, system_site_packages=False)
     python = home / "bin" / "python"
@@ -190,7 +198,10 @@ def test_editable_install_finds_the_workshops(tmp_path: Path) -> None:
     done = subprocess.run(install, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
-    code = "import segdeploy.train, segdeploy.export, segdeploy.benchmarks; print(segdeploy.train.__file__)"
+    code = (
+        "import segdeploy.train, segdeploy.export, segdeploy.benchmarks;"
+        " print(segdeploy.train.__file__)"
+    )
     found = subprocess.run(
         [python, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
     )

@@ -1,1 +1,1 @@
-"""A recipe and pictures in, a checkpoint out."""
+"""A recipe and images in, a checkpoint out."""

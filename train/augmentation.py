@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import IGNORED, Mask, Picture
+from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.imaging.preprocess import resize, resize_mask
 
 from .recipe import Recipe
 
 RGB = npt.NDArray[np.uint8]
-"""A picture (H, W, 3) in the order in which a network takes it: red, green, blue."""
+"""An image (H, W, 3) in the order in which a network takes it: red, green, blue."""
 
-GREY = np.array([0.114, 0.587, 0.299])
+GRAY = np.array([0.114, 0.587, 0.299])
 """Shares of blue, green, red in the brightness that is seen (ITU-R BT.601, section 2.5.1)."""
 
 SEEN = 8
@@ -29,12 +29,12 @@ DULLEST, SHARPEST = 1.5, 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class Tint:
-    """One change of a picture's colors.
+    """One change of an image's colors.
 
     Attributes:
         brightness: Factor of all values.
         contrast: Factor of the distance from the mean brightness.
-        saturation: Factor of the distance from grey.
+        saturation: Factor of the distance from gray.
         blue: Factor of blue.
         green: Factor of green.
         red: Factor of red.
@@ -52,7 +52,7 @@ class Tint:
     blur: float = 0.0
 
     def numbers(self) -> tuple[float, ...]:
-        """Give the values in the order above."""
+        """Return the values in the order above."""
         return astuple(self)
 
     @classmethod
@@ -81,21 +81,24 @@ def draw_tint(recipe: Recipe, random: np.random.Generator) -> Tint:
     )
 
 
-def apply_tint(image: Picture, tint: Tint) -> Picture:
-    """Change a picture's colors, all by one matrix, and its sharpness."""
+def apply_tint(image: Image, tint: Tint) -> Image:
+    """Change an image's colors, all by one matrix, and its sharpness."""
     return _mixed(image, _matrix(image, tint), tint.blur)
 
 
-def apply_tint_to_rgb(image: Picture, tint: Tint) -> RGB:
-    """Change a picture as `apply_tint` does, and give it red-green-blue: the matrix turns the order, which then costs nothing."""
+def apply_tint_to_rgb(image: Image, tint: Tint) -> RGB:
+    """Change an image as `apply_tint` does, and give it red-green-blue.
+
+    The matrix turns the order, which then costs nothing.
+    """
     return _mixed(image, _matrix(image, tint)[::-1].copy(), tint.blur)
 
 
-def _matrix(image: Picture, tint: Tint) -> npt.NDArray[np.float64]:
-    """Give what turns blue, green, red and 1 into the tinted blue, green and red, (3, 4)."""
+def _matrix(image: Image, tint: Tint) -> npt.NDArray[np.float64]:
+    """Return what turns blue, green, red and 1 into the tinted blue, green and red, (3, 4)."""
     middle = sum(cv2.mean(image[::SEEN])[:3]) / 3 * tint.brightness
-    # A row of the mean's shares mixes the grey in, which is what a saturation of less than 1 does.
-    mixed = (tint.saturation * np.eye(3) + (1 - tint.saturation) * GREY) @ turn(tint.hue)
+    # A row of the mean's shares mixes the gray in, which is what a saturation of less than 1 does.
+    mixed = (tint.saturation * np.eye(3) + (1 - tint.saturation) * GRAY) @ turn(tint.hue)
     matrix = np.empty((3, 4))
     matrix[:, :3] = mixed * (
         tint.brightness * tint.contrast * np.array([tint.blue, tint.green, tint.red])
@@ -104,7 +107,7 @@ def _matrix(image: Picture, tint: Tint) -> npt.NDArray[np.float64]:
     return matrix
 
 
-def _mixed(image: Picture, matrix: npt.NDArray[np.float64], blur: float) -> npt.NDArray[np.uint8]:
+def _mixed(image: Image, matrix: npt.NDArray[np.float64], blur: float) -> npt.NDArray[np.uint8]:
     changed = cv2.transform(image, matrix)
     if blur:
         changed = cv2.GaussianBlur(
@@ -114,7 +117,10 @@ def _mixed(image: Picture, matrix: npt.NDArray[np.float64], blur: float) -> npt.
 
 
 def turn(share: float) -> npt.NDArray[np.float64]:
-    """Give the matrix that turns the hue: the rotation of colors about the axis of the greys, which stay as they are."""
+    """Return the matrix that turns the hue.
+
+    The rotation of colors about the axis of the grays, which stay as they are.
+    """
     if not share:
         return np.eye(3)
     angle = 2 * math.pi * share
@@ -128,12 +134,13 @@ def turn(share: float) -> npt.NDArray[np.float64]:
 
 
 def kernel(blur: float) -> int:
-    """Give the number of pixels in which a blur is computed: three deviations on either side."""
+    """Return the number of pixels in which a blur is computed: three deviations on either side."""
     return 2 * math.ceil(3 * blur) + 1
 
 
 PLACES = 10
-"""Places that are tried for a crop without a class that fills it, as in mmsegmentation's `RandomCrop`."""
+"""Places that are tried for a crop without a class that fills it, as in mmsegmentation's
+`RandomCrop`."""
 
 STEP = 4
 """Of so many rows and columns one is counted, to see whether a class fills a crop."""
@@ -141,7 +148,10 @@ STEP = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The part of a picture that is seen, in pixels of the picture; it may reach beyond its edges."""
+    """The part of an image that is seen, in pixels of the image.
+
+    It may reach beyond its edges.
+    """
 
     top: int
     left: int
@@ -150,40 +160,40 @@ class Window:
 
 
 def chance(recipe: Recipe, epoch: int, *, index: int) -> np.random.Generator:
-    """Give what decides on a sample in an epoch, whichever process asks and whatever was asked before."""
+    """Return what decides on a sample in an epoch, whichever process asks and whatever was asked before."""
     return np.random.default_rng((recipe.seed, epoch, index))
 
 
 def augment(
-    image: Picture, mask: Mask, recipe: Recipe, random: np.random.Generator
-) -> tuple[Picture, Mask]:
-    """Cut, mirror, tint and blur a picture, and its mask with it.
+    image: Image, mask: Mask, recipe: Recipe, random: np.random.Generator
+) -> tuple[Image, Mask]:
+    """Cut, mirror, tint and blur an image, and its mask with it.
 
     Args:
         image: (H, W, 3) uint8, blue-green-red.
-        mask: (H, W) uint8; 255 is not labelled.
+        mask: (H, W) uint8; 255 is not labeled.
         recipe: Says how much is changed, and the size of the answer.
         random: Where chance comes from.
 
     Returns:
-        Picture and mask of the size that the recipe trains on, in arrays of their own.
+        Image and mask of the size that the recipe trains on, in arrays of their own.
     """
     image, mask = move(image, mask, recipe, random)
     return apply_tint(image, draw_tint(recipe, random)), mask
 
 
 def augment_to_rgb(
-    image: Picture, mask: Mask, recipe: Recipe, random: np.random.Generator
+    image: Image, mask: Mask, recipe: Recipe, random: np.random.Generator
 ) -> tuple[RGB, Mask]:
-    """Change a picture as `augment` does, and give it red-green-blue, as the network takes it."""
+    """Change an image as `augment` does, and give it red-green-blue, as the network takes it."""
     image, mask = move(image, mask, recipe, random)
     return apply_tint_to_rgb(image, draw_tint(recipe, random)), mask
 
 
 def move(
-    image: Picture, mask: Mask, recipe: Recipe, random: np.random.Generator
-) -> tuple[Picture, Mask]:
-    """Cut and mirror a picture and its mask; the colors stay as they are."""
+    image: Image, mask: Mask, recipe: Recipe, random: np.random.Generator
+) -> tuple[Image, Mask]:
+    """Cut and mirror an image and its mask; the colors stay as they are."""
     window = choose_window(mask, recipe, random)
     image, mask = look_through(window, image, mask, recipe)
     if random.random() < recipe.flip:
@@ -196,7 +206,10 @@ def move(
 
 
 def choose_window(mask: Mask, recipe: Recipe, random: np.random.Generator) -> Window:
-    """Choose what is seen of a picture: at the last of ten places, or the first that no class fills beyond `max_share`."""
+    """Choose what is seen of an image.
+
+    At the last of ten places, or the first that no class fills beyond `max_share`.
+    """
     height, width = mask.shape
     window = draw_window(height, width, recipe, random)
     if recipe.max_share == 1 or (window.height >= height and window.width >= width):
@@ -213,17 +226,23 @@ def choose_window(mask: Mask, recipe: Recipe, random: np.random.Generator) -> Wi
 
 
 def largest_share(mask: Mask, window: Window) -> float:
-    """Give the largest share that a class has among the labelled pixels of a window; 1 where nothing is labelled."""
+    """Return the largest share that a class has among the labeled pixels of a window.
+
+    1 where nothing is labeled.
+    """
     rows = slice(max(window.top, 0), window.top + window.height, STEP)
     columns = slice(max(window.left, 0), window.left + window.width, STEP)
-    counts = np.bincount(mask[rows, columns].ravel(), minlength=IGNORED + 1)[:IGNORED]
+    counts = np.bincount(mask[rows, columns].ravel(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
     return float(counts.max() / counts.sum()) if counts.any() else 1.0
 
 
 def draw_window(height: int, width: int, recipe: Recipe, random: np.random.Generator) -> Window:
-    """Choose what is seen of a picture of the given size: at an enlargement of 1 all of it, at 2 a quarter, at a half four times its area.
+    """Choose what is seen of an image of the given size.
 
-    With a `crop` it is the crop's share of that. Enlargements are drawn so that halving is as likely as doubling.
+    At an enlargement of 1 all of it, at 2 a quarter, at a half four times its area.
+
+    With a `crop` it is the crop's share of that. Enlargements are drawn so that halving is as
+    likely as doubling.
     """
     low, high = (math.log(bound) for bound in recipe.scale)
     enlargement = math.exp(random.uniform(low, high))
@@ -240,10 +259,10 @@ def _between(one: int, other: int, random: np.random.Generator) -> int:
     return int(random.integers(min(one, other), max(one, other), endpoint=True))
 
 
-def look_through(
-    window: Window, image: Picture, mask: Mask, recipe: Recipe
-) -> tuple[Picture, Mask]:
-    """Bring the window's part of picture and mask to the size that is trained on; beyond the edges is the mean color, and not labelled.
+def look_through(window: Window, image: Image, mask: Mask, recipe: Recipe) -> tuple[Image, Mask]:
+    """Bring the window's part of image and mask to the size that is trained on.
+
+    Beyond the edges is the mean color, and not labeled.
 
     The part is cut before it changes size, so that nothing is computed that is not seen.
     """
@@ -270,5 +289,5 @@ def look_through(
         cv2.copyMakeBorder(picture, *around, cv2.BORDER_CONSTANT, value=mean), dtype=np.uint8
     )
     return picture, np.asarray(
-        cv2.copyMakeBorder(truth, *around, cv2.BORDER_CONSTANT, value=IGNORED), dtype=np.uint8
+        cv2.copyMakeBorder(truth, *around, cv2.BORDER_CONSTANT, value=IGNORE_INDEX), dtype=np.uint8
     )

@@ -14,11 +14,12 @@ except ImportError as error:
 
 
 def tint_all(images: Tensor, tints: Tensor) -> Tensor:
-    """Change each picture of a batch by its own tint.
+    """Change each image of a batch by its own tint.
 
     Args:
         images: (N, H, W, 3) uint8, red-green-blue.
-        tints: Numbers of a tint for each, (N, 8), in the processor's memory, so that reading them makes nothing wait.
+        tints: Numbers of a tint for each, (N, 8), in the processor's memory, so that reading them
+            makes nothing wait.
     """
     planes = images.permute(0, 3, 1, 2)
     changed = [
@@ -29,10 +30,14 @@ def tint_all(images: Tensor, tints: Tensor) -> Tensor:
 
 
 def tint_one(image: Tensor, tint: Tint) -> Tensor:
-    """Change one picture, (3, H, W) uint8 red-green-blue; what the tint leaves alone costs nothing."""
+    """Change one image, (3, H, W) uint8 red-green-blue.
+
+    What the tint leaves alone costs nothing.
+    """
     balance = (tint.red, tint.green, tint.blue)
     if balance != (1.0, 1.0, 1.0):
-        # Channel by channel: a tensor of the factors would be copied to the device, and the processor wait for all work before it.
+        # Channel by channel: a tensor of the factors would be copied to the device, and the
+        # processor wait for all work before it.
         planes = [plane * factor for plane, factor in zip(image, balance, strict=True)]
         image = torch.stack(planes).round_().clamp_(0, 255).to(torch.uint8)
     if tint.hue:

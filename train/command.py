@@ -47,24 +47,24 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @click.option(
     "--output-stride",
     type=int,
-    help="Size of a picture by that of its coarsest features, as --set arguments.output_stride=N.",
+    help="Size of an image by that of its coarsest features, as --set arguments.output_stride=N.",
 )
 @override("--weights", click.Path(), "Checkpoint to begin with, also one of other classes.")
 @override("--weights-backbone", str, "What the backbone begins with: imagenet, or a file.")
 @override("--freeze", int, "First epochs in which the encoder keeps still; -1 for all.")
-@override("--dataset", str, "Data set; `streets` needs no folder.")
-@override("--data", click.Path(), "Folder of the data set.")
+@override("--dataset", str, "Dataset; `streets` needs no folder.")
+@override("--data", click.Path(), "Folder of the dataset.")
 @override(
     "--overfit",
     int,
-    "Train and validate on the first N pictures, unchanged: a check that learning works.",
+    "Train and validate on the first N images, unchanged: a check that learning works.",
 )
 @override(
     "--final/--no-final",
     bool,
     "Learn from the validation split too: for the last weights, after every choice.",
 )
-@override("--epochs", int, "How often every picture is seen.")
+@override("--epochs", int, "How often every image is seen.")
 @override("--patience", int, "Epochs without a better mIoU after which the run ends; 0 for never.")
 @override("--val-every", int, "Epochs from one validation to the next.")
 @override(
@@ -73,7 +73,7 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @override(
     "--crop", ImageSize(), "Height,width of the part of it that is trained on; all where left out."
 )
-@override("--batch", int, "Pictures at once, on all devices together.")
+@override("--batch", int, "Images at once, on all devices together.")
 @override("--accumulate", int, "Batches whose gradients make one step.")
 @override("--loss", str, f"Sum of {', '.join(LOSSES)}, for example ce+dice or 0.5*ohem+lovasz.")
 @override("--class-weights", click.Choice(CLASS_WEIGHTS), "What a class weighs in the loss.")
@@ -93,7 +93,7 @@ def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN4
 @override("--device", str, "auto, cpu, cuda or cuda:n.")
 @override("--amp/--no-amp", bool, "Half precision on a device that is fast with it.")
 @override("--compile/--no-compile", bool, "Let PyTorch compile the network.")
-@override("--workers", int, "Processes that read pictures; -1 fits the machine.")
+@override("--workers", int, "Processes that read images; -1 fits the machine.")
 @override(
     "--threads", int, "Threads of one operation on a processor; -1 for one a core that may be used."
 )
@@ -122,10 +122,10 @@ def train(
     overrides: Sequence[str],
     **options: Any,  # noqa: ANN401 - values of the recipe
 ) -> None:
-    """Train a network on pictures with truth.
+    """Train a network on images with truth.
 
     RECIPE is a TOML file, or the name of one in the box, for example streets-demo; options beat it.
-    The checkpoints, figures and pictures land in runs/train/NAME.
+    The checkpoints, figures and images land in runs/train/NAME.
     """
     chosen = {key: value for key, value in options.items() if value is not None}
     arguments = {key: chosen.pop(key) for key in ("backbone", "output_stride") if key in chosen}
@@ -143,7 +143,10 @@ def train(
         )
         return
     if recipe or name or arguments or overrides or not chosen.keys() <= MOVABLE:
-        msg = f"a resumed run keeps its recipe and name; beside --resume only {', '.join(f'--{key}' for key in sorted(MOVABLE))} may be given"
+        msg = (
+            "a resumed run keeps its recipe and name; beside --resume only"
+            f" {', '.join(f'--{key}' for key in sorted(MOVABLE))} may be given"
+        )
         raise ConfigError(msg)
     go_on(find_last(resume), chosen)
 
@@ -154,7 +157,7 @@ def start(values: Mapping[str, Any], *, source: str, name: str | None) -> None:
     Args:
         values: Keys and values of the recipe.
         source: Where they come from, for messages.
-        name: Name of the run; None for that of network and data set.
+        name: Name of the run; None for that of network and dataset.
     """
     if values.get("data") and "dataset" not in values:
         from segdeploy.datasets.checks.detect import recognize
@@ -187,7 +190,7 @@ def start(values: Mapping[str, Any], *, source: str, name: str | None) -> None:
 
 
 def look_first(recipe: Recipe) -> None:
-    """Look quickly at a data set whose layout is known, and tell what is to be known of it.
+    """Look quickly at a dataset whose layout is known, and tell what is to be known of it.
 
     Raises:
         DataError: Something would spoil the training.
@@ -201,7 +204,10 @@ def look_first(recipe: Recipe) -> None:
     if has_builder_alone(recipe.dataset):
         return
     surveys, _ = survey_all(layout(recipe.dataset), Path(recipe.data))
-    more = f"see all with: {join(['segdeploy', 'data', 'check', recipe.data, '--dataset', recipe.dataset, *same_plugins()])}"
+    more = (
+        "see all with:"
+        f" {join(['segdeploy', 'data', 'check', recipe.data, '--dataset', recipe.dataset, *same_plugins()])}"
+    )
     for finding in quick_check(
         {split: surveys[split] for split in ("train", "val") if split in surveys}
     ):
@@ -264,13 +270,19 @@ def find_last(resume: str) -> Path:
         places = (Path(resume), Path(resume) / "last.pt", RUNS / "train" / resume / "last.pt")
         found = [place for place in places if place.is_file()][:1]
     if not found:
-        msg = f"there is no last.pt of {'any run' if resume == NEWEST else resume}; begin with: segdeploy train --name NAME"
+        msg = (
+            f"there is no last.pt of {'any run' if resume == NEWEST else resume}; begin with:"
+            " segdeploy train --name NAME"
+        )
         raise ModelError(msg)
     return found[-1]
 
 
 def import_training() -> tuple[Any, Any]:
-    """Import what needs PyTorch, only when it is needed: the modules `training` and `processes`; what is missing is told."""
+    """Import what needs PyTorch, only when it is needed.
+
+    The modules `training` and `processes`; what is missing is told.
+    """
     try:
         from . import distributed as processes
         from . import trainer as training

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segdeploy.arrays import IGNORED, Mask
+from segdeploy.arrays import IGNORE_INDEX, Mask
 from segdeploy.card import LabelClass
 from segdeploy.datasets.cache import Cached
 from segdeploy.datasets.dataset import Dataset, Sample
@@ -21,8 +21,10 @@ Unions = tuple[tuple[int, ...], ...]
 """Of each coarse class the indices of those classes of ours of which a pixel of it is one."""
 
 
-class Coarse:
-    """A helper's samples in the classes of ours: a mask holds their indices and, from their number K on, K + the place of a union.
+class CoarseLabels:
+    """A helper's samples in the classes of ours.
+
+    A mask holds their indices and, from their number K on, K + the place of a union.
 
     Attributes:
         classes: Our classes.
@@ -37,7 +39,8 @@ class Coarse:
         Args:
             samples: The helper.
             classes: Our classes.
-            unions: Names of ours by names of the helper's; where one is left out it is ours of the same name, or not labelled.
+            unions: Names of ours by names of the helper's; where one is left out it is ours of the
+                same name, or not labeled.
 
         Raises:
             ConfigError: A name is unknown, or nothing of the helper is left.
@@ -47,11 +50,14 @@ class Coarse:
             (name, ours) for names in unions.values() for name in names
         ]:
             if name not in known:
-                msg = f"unions name the class {name!r}, which is none of {', '.join(known)}; correct the recipe"
+                msg = (
+                    f"unions name the class {name!r}, which is none of {', '.join(known)}; correct"
+                    " the recipe"
+                )
                 raise ConfigError(msg)
         self.classes = classes
         self._samples = samples
-        self._table = np.full(IGNORED + 1, IGNORED, np.uint8)
+        self._table = np.full(IGNORE_INDEX + 1, IGNORE_INDEX, np.uint8)
         found: list[tuple[int, ...]] = []
         for index, name in enumerate(theirs):
             members = tuple(
@@ -63,11 +69,17 @@ class Coarse:
             elif members:
                 self._table[index] = members[0]
         self.unions: Unions = tuple(found)
-        if (self._table == IGNORED).all():
-            msg = f"no class of the helper is one of ours: it has {', '.join(theirs)}; give unions in the recipe"
+        if (self._table == IGNORE_INDEX).all():
+            msg = (
+                f"no class of the helper is one of ours: it has {', '.join(theirs)}; give unions in"
+                " the recipe"
+            )
             raise ConfigError(msg)
-        if len(ours) + len(found) > IGNORED:
-            msg = f"{len(ours)} classes and {len(found)} unions are more than the {IGNORED} that a mask can hold; give fewer unions"
+        if len(ours) + len(found) > IGNORE_INDEX:
+            msg = (
+                f"{len(ours)} classes and {len(found)} unions are more than the {IGNORE_INDEX} that a"
+                " mask can hold; give fewer unions"
+            )
             raise ConfigError(msg)
 
     @property
@@ -90,11 +102,14 @@ class Coarse:
         return Sample(image=sample.image, mask=mask, name=sample.name)
 
 
-class Joined:
-    """The samples of data sets with the same classes, one data set after the other; one that is given twice is seen twice."""
+class ConcatDataset:
+    """The samples of datasets with the same classes, one dataset after the other.
+
+    One that is given twice is seen twice.
+    """
 
     def __init__(self, *parts: Dataset, rule: str) -> None:
-        """Join data sets.
+        """Join datasets.
 
         Args:
             parts: Whose samples these are, in order; classes are those of the first.
@@ -106,7 +121,7 @@ class Joined:
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:
-        """Classes of the data set."""
+        """Classes of the dataset."""
         return self._parts[0].classes
 
     @property
@@ -125,8 +140,8 @@ class Joined:
         return part[index - end + len(part)]
 
 
-class First:
-    """The first samples of a data set."""
+class Subset:
+    """The first samples of a dataset."""
 
     def __init__(self, samples: Dataset, count: int) -> None:
         """Take so many, or all where there are fewer.
@@ -140,7 +155,7 @@ class First:
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:
-        """Classes of the data set."""
+        """Classes of the dataset."""
         return self._samples.classes
 
     @property
@@ -162,11 +177,11 @@ class First:
 
 
 def unchanged(recipe: Recipe) -> Recipe:
-    """Show pictures as they are."""
+    """Show images as they are."""
     return replace(recipe, scale=(1.0, 1.0), max_share=1.0, flip=0.0, color=0.0, hue=0.0, blur=0.0)
 
 
-ALL = "all pictures are learned from, also those that it is validated with"
+ALL = "all images are learned from, also those that it is validated with"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,31 +208,33 @@ def open_both(recipe: Recipe, *, room: float) -> Splits:
     """
     train = open_split(recipe.dataset, recipe.data, "train")
     if recipe.overfit:
-        few = Cached(First(train, recipe.overfit), room)
+        few = Cached(Subset(train, recipe.overfit), room)
         return Splits(train=few, val=few)
     val = open_split(recipe.dataset, recipe.data, "val")
     helper = (
-        Coarse(open_split(recipe.helper, recipe.helper_data, "train"), train.classes, recipe.unions)
+        CoarseLabels(
+            open_split(recipe.helper, recipe.helper_data, "train"), train.classes, recipe.unions
+        )
         if recipe.helper
         else None
     )
     total = len(train) + len(val) + (len(helper) if helper else 0)
     kept, kept_val = (Cached(split, room * len(split) / total) for split in (train, val))
-    own: Dataset = Joined(kept, kept_val, rule=ALL) if recipe.final else kept
+    own: Dataset = ConcatDataset(kept, kept_val, rule=ALL) if recipe.final else kept
     if helper is None:
         return Splits(train=own, val=kept_val)
     helping = Cached(helper, room * len(helper) / total)
     return Splits(
-        train=Joined(*[own] * recipe.repeat, helping, rule=own.rule),
+        train=ConcatDataset(*[own] * recipe.repeat, helping, rule=own.rule),
         val=kept_val,
         unions=helper.unions,
     )
 
 
 def open_split(name: str, data: str, split: str) -> Dataset:
-    """Open one split of a data set; an empty one is a DataError."""
+    """Open one split of a dataset; an empty one is a DataError."""
     samples = load(name, Path(data) if data else None, split)
     if not len(samples):
-        msg = f"the split {split} of {name} holds no picture; check {data or 'the data set'}"
+        msg = f"the split {split} of {name} holds no image; check {data or 'the dataset'}"
         raise DataError(msg)
     return samples

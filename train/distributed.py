@@ -36,7 +36,7 @@ class Processes:
         return self.rank == 0
 
     def total(self, counts: Counts) -> Counts:
-        """Give the sum of what all processes counted; whole numbers, so that it is exact."""
+        """Return the sum of what all processes counted; whole numbers, so that it is exact."""
         if self.size == 1:
             return counts
         whole = torch.from_numpy(counts.copy())
@@ -45,11 +45,11 @@ class Processes:
         return total
 
     def mean(self, value: float) -> float:
-        """Give the mean of the processes' values."""
+        """Return the mean of the processes' values."""
         return value if self.size == 1 else sum(self.gather(value)) / self.size
 
     def any(self, *flags: bool) -> list[bool]:
-        """Tell for each question whether any process says yes."""
+        """Report for each question whether any process says yes."""
         return (
             list(flags)
             if self.size == 1
@@ -57,14 +57,14 @@ class Processes:
         )
 
     def gather(self, value: Any) -> list[Any]:  # noqa: ANN401 - anything that can be pickled
-        """Give the values of all processes in their order, to each of them."""
+        """Return the values of all processes in their order, to each of them."""
         values: list[Any] = [value] * self.size
         if self.size > 1:
             distributed.all_gather_object(values, value)
         return values
 
     def device(self, chosen: torch.device) -> torch.device:
-        """Give this process's device: of CUDA devices each process has its own.
+        """Return this process's device: of CUDA devices each process has its own.
 
         Raises:
             DeviceError: The machine has fewer devices than processes.
@@ -72,7 +72,10 @@ class Processes:
         if self.size == 1 or chosen.type != "cuda":
             return chosen
         if self.local >= torch.cuda.device_count():
-            msg = f"process {self.local} has no device, since PyTorch has {torch.cuda.device_count()}; lower --nproc-per-node"
+            msg = (
+                f"process {self.local} has no device, since PyTorch has"
+                f" {torch.cuda.device_count()}; lower --nproc-per-node"
+            )
             raise DeviceError(msg)
         return torch.device("cuda", self.local)
 
@@ -87,12 +90,14 @@ def joined() -> Iterator[Processes]:
     if size == 1:
         yield ALONE
         return
-    # Gradients go by NCCL between CUDA devices; scores, flags and random states are small and lie in the processors' memory.
+    # Gradients go by NCCL between CUDA devices; scores, flags and random states are small and lie
+    # in the processors' memory.
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield Processes(rank=distributed.get_rank(), size=size, local=int(os.environ["LOCAL_RANK"]))
     except InterruptedRun:
         distributed.destroy_process_group()
         raise
-    # Not behind any other error: whoever fails alone would wait here for those that wait for it in the middle of a step.
+    # Not behind any other error: whoever fails alone would wait here for those that wait for it in
+    # the middle of a step.
     distributed.destroy_process_group()

@@ -20,9 +20,10 @@ class Epoch:
     Attributes:
         epoch: Its number, from 1.
         loss: Mean loss of the steps.
-        pixel_accuracy: Share of the validation pixels that are right, in [0, 1]; None where the epoch was not validated.
+        pixel_accuracy: Share of the validation pixels that are right, in [0, 1]; None where the
+            epoch was not validated.
         miou: Mean intersection over union on the validation split, in [0, 1], or None.
-        pictures_per_second: Pictures learned from, by the time that the learning took.
+        images_per_second: Images learned from, by the time that the learning took.
         lr: Learning rate of the last step.
         seconds: How long learning and validation took together.
     """
@@ -31,7 +32,7 @@ class Epoch:
     loss: float
     pixel_accuracy: float | None
     miou: float | None
-    pictures_per_second: float
+    images_per_second: float
     lr: float
     seconds: float
 
@@ -42,17 +43,20 @@ class Epoch:
             if self.miou is None
             else f"pixel accuracy {self.pixel_accuracy:.4f}  mIoU {self.miou:.4f}  "
         )
-        return f"epoch {self.epoch:{len(str(epochs))}}/{epochs}  loss {self.loss:.4f}  {scores}{self.pictures_per_second:.1f} pictures/s"
+        return (
+            f"epoch {self.epoch:{len(str(epochs))}}/{epochs}  loss {self.loss:.4f} "
+            f" {scores}{self.images_per_second:.1f} images/s"
+        )
 
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch | None:
-    """Give the first of the epochs with the best mIoU; None where none was validated."""
+    """Return the first of the epochs with the best mIoU; None where none was validated."""
     validated = [epoch for epoch in history if epoch.miou is not None]
     return max(validated, key=lambda epoch: epoch.miou or 0.0, default=None)
 
 
 def improves(miou: float, history: Sequence[Epoch]) -> bool:
-    """Tell whether a score is better than all before."""
+    """Return whether a score is better than all before."""
     return all(epoch.miou is None or epoch.miou < miou for epoch in history)
 
 
@@ -67,13 +71,16 @@ def write_history(path: Path, history: Sequence[Epoch]) -> None:
 
 
 def write_events(folder: Path, epoch: Epoch) -> None:
-    """Add an epoch's figures to a folder of events; a file for each epoch, so that none is left open when a run ends."""
+    """Add an epoch's figures to a folder of events.
+
+    A file for each epoch, so that none is left open when a run ends.
+    """
     figures = {
         "loss/train": epoch.loss,
         "scores/miou": epoch.miou,
         "scores/pixel_accuracy": epoch.pixel_accuracy,
         "lr": epoch.lr,
-        "speed/pictures_per_second": epoch.pictures_per_second,
+        "speed/pictures_per_second": epoch.images_per_second,
     }
     with SummaryWriter(str(folder), filename_suffix=f".{epoch.epoch}") as writer:
         for name, value in figures.items():

@@ -26,17 +26,19 @@ FRESH = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() 
 """How a worker starts: as a fresh process, not as a copy of this one."""
 
 GRACE = 30
-"""Seconds that a worker outlives a SIGTERM: in so many the main process keeps the run, or is killed by the scheduler itself."""
+"""Seconds that a worker outlives a SIGTERM: in so many the main process keeps the run, or is killed
+by the scheduler itself."""
 
 
 class Batch(NamedTuple):
     """Some samples of a training split.
 
     Attributes:
-        images: Pictures (N, H, W, 3) uint8 red-green-blue.
+        images: Images (N, H, W, 3) uint8 red-green-blue.
         masks: Masks (N, H, W) uint8.
         indices: Which samples these are, (N,) int64.
-        tints: What is still to be done to the colors of each picture, (N, 8) float64, in the order of `Tint`; (N, 0) for nothing.
+        tints: What is still to be done to the colors of each image, (N, 8) float64, in the order
+            of `Tint`; (N, 0) for nothing.
     """
 
     images: Tensor
@@ -46,28 +48,30 @@ class Batch(NamedTuple):
 
 
 class Augmented(torch.utils.data.Dataset[Batch | SegdeployError]):
-    """The samples of a data set as an epoch sees them."""
+    """The samples of a dataset as an epoch sees them."""
 
     def __init__(self, samples: Dataset, recipe: Recipe, *, tinted: bool) -> None:
-        """Wrap a data set.
+        """Wrap a dataset.
 
         Args:
             samples: Where the samples come from.
             recipe: Says how they are changed.
-            tinted: Whether the colors are changed here; else what is to be done to them goes with the picture.
+            tinted: Whether the colors are changed here; else what is to be done to them goes with
+                the image.
         """
         self._samples = samples
         self._recipe = recipe
         self._tinted = tinted
 
     def __getitem__(self, place: tuple[int, int]) -> Batch | SegdeployError:
-        """Give sample `index` of an epoch, whichever process asks and whatever was asked before.
+        """Return sample `index` of an epoch, whichever process asks and whatever was asked before.
 
         Args:
             place: Epoch and index.
 
         Returns:
-            A batch without its first axis, or what is wrong with the sample: raised in a worker it would lose its sentence in a traceback.
+            A batch without its first axis, or what is wrong with the sample: raised in a worker it
+            would lose its sentence in a traceback.
         """
         epoch, index = place
         try:
@@ -108,11 +112,11 @@ class Shuffle(Sampler[list[tuple[int, int]]]):
         self._processes = processes
 
     def __len__(self) -> int:
-        """Number of batches; an incomplete last one is left out, since the norms would weigh its few pictures as much."""
+        """Number of batches; an incomplete last one is left out, since the norms would weigh its few images as much."""
         return max(1, self._samples // self._recipe.batch)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Give the batches of the epoch that `epoch` names, from the batch `first` on."""
+        """Return the batches of the epoch that `epoch` names, from the batch `first` on."""
         order = (
             np.random.default_rng((self._recipe.seed, self.epoch))
             .permutation(self._samples)
@@ -136,14 +140,15 @@ class Loader:
         Args:
             samples: The training split.
             recipe: Says how it is read.
-            cuda: Whether the batches go to a CUDA device, which copies them from pinned memory by itself and changes colors faster.
+            cuda: Whether the batches go to a CUDA device, which copies them from pinned memory by
+                itself and changes colors faster.
             processes: Who takes part.
 
         Raises:
             DataError: There are fewer samples than processes.
         """
         if len(samples) < processes.size:
-            msg = f"{processes.size} processes cannot share {len(samples)} pictures; start fewer"
+            msg = f"{processes.size} processes cannot share {len(samples)} images; start fewer"
             raise DataError(msg)
         workers = choose_workers(recipe, processes)
         if not workers:
@@ -154,12 +159,14 @@ class Loader:
             batch_sampler=self._shuffle,
             collate_fn=stack,
             num_workers=workers,
-            # A forked worker would wait for ever on threads of OpenCV that its parent started: a fork leaves them behind.
+            # A forked worker would wait for ever on threads of OpenCV that its parent started: a
+            # fork leaves them behind.
             multiprocessing_context=FRESH if workers else None,
             persistent_workers=workers > 0,
             pin_memory=cuda,
             worker_init_fn=settle,
-            # Its own, so that an epoch which is begun a second time, after an interruption, draws nothing from the network's.
+            # Its own, so that an epoch which is begun a second time, after an interruption, draws
+            # nothing from the network's.
             generator=torch.Generator(),
         )
 
@@ -168,7 +175,7 @@ class Loader:
         return len(self._shuffle)
 
     def epoch(self, number: int, *, first: int = 0) -> Iterator[Batch]:
-        """Give the batches of an epoch, from the batch `first` on.
+        """Return the batches of an epoch, from the batch `first` on.
 
         Raises:
             DataError: A sample cannot be used.
@@ -193,7 +200,8 @@ def stack(samples: Sequence[Batch | SegdeployError]) -> Batch | SegdeployError:
 def settle(worker: int) -> None:  # noqa: ARG001 - torch's signature
     """Make a worker ready to read, and leave signals to the main process.
 
-    Ctrl-C and SIGTERM reach all processes of a group at once: a worker that died of one would end the step that is being finished.
+    Ctrl-C and SIGTERM reach all processes of a group at once: a worker that died of one would end
+    the step that is being finished.
     """
     settle_reader()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -202,7 +210,7 @@ def settle(worker: int) -> None:  # noqa: ARG001 - torch's signature
 
 
 def choose_workers(recipe: Recipe, processes: Processes = ALONE) -> int:
-    """Give the recipe's number of workers, or one that leaves each network a core."""
+    """Return the recipe's number of workers, or one that leaves each network a core."""
     return (
         recipe.workers
         if recipe.workers >= 0

@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.cli.console import note, progress
 from segdeploy.cli.options import plugin_option
 from segdeploy.datasets.cache import Cached
@@ -34,7 +34,7 @@ BARE = "decode and resize"
 """What all else is compared with."""
 
 HALF = 0.5**0.5
-"""Share of a picture's sides that makes half of its area."""
+"""Share of an image's sides that makes half of its area."""
 
 Act = Callable[[int], object]
 
@@ -64,7 +64,9 @@ def measure(
     rounds: int,
     on_step: Callable[[str], None],
 ) -> dict[str, Speed]:
-    """Read all samples in every way, in rounds by turns; one more round comes first and is not timed.
+    """Read all samples in every way, in rounds by turns.
+
+    One more round comes first and is not timed.
 
     Args:
         ways: What reads a sample by its index; `BARE` is among them.
@@ -106,19 +108,25 @@ def time_all(act: Act, indices: range) -> list[float]:
     return times
 
 
-def decode(files: Files, index: int) -> tuple[Picture, Mask]:
-    """Decode picture and mask by OpenCV alone: no check, no orientation, no classes."""
+def decode(files: Files, index: int) -> tuple[Image, Mask]:
+    """Decode image and mask by OpenCV alone: no check, no orientation, no classes."""
     pair = files.pairs[index]
     image = cv2.imdecode(np.fromfile(pair.image, np.uint8), cv2.IMREAD_COLOR)
     mask = cv2.imdecode(np.fromfile(pair.mask or pair.image, np.uint8), cv2.IMREAD_GRAYSCALE)
     if image is None or mask is None:
-        msg = f"OpenCV alone cannot decode {pair.image if image is None else pair.mask}; there is nothing to compare with"
+        msg = (
+            f"OpenCV alone cannot decode {pair.image if image is None else pair.mask}; there is"
+            " nothing to compare with"
+        )
         raise DataError(msg)
     return np.asarray(image, dtype=np.uint8), np.asarray(mask, dtype=np.uint8)
 
 
 def decode_and_resize(files: Files, recipe: Recipe, index: int) -> None:
-    """Do what no reader can do without; half of the picture is taken, so that there is always something to resize."""
+    """Do what no reader can do without.
+
+    Half of the image is taken, so that there is always something to resize.
+    """
     image, mask = decode(files, index)
     down, across = (round(side * (1 - HALF) / 2) for side in mask.shape)
     height, width = recipe.imgsz
@@ -134,11 +142,14 @@ def read_and_augment(samples: Dataset, recipe: Recipe, index: int) -> None:
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--dataset", help="Name of the data set.  [default: what lies in DATA]")
+@click.option("--dataset", help="Name of the dataset.  [default: what lies in DATA]")
 @click.option("--split", default="train", show_default=True, help="Which split.")
 @click.option(
     "--recipe",
-    help="Whose size and augmentation: a TOML file, or a recipe in the box.  [default: the usual values]",
+    help=(
+        "Whose size and augmentation: a TOML file, or a recipe in the box.  [default: the usual"
+        " values]"
+    ),
 )
 @click.option(
     "--processes",
@@ -164,9 +175,10 @@ def speed(
     rounds: int,
     as_json: bool,
 ) -> None:
-    """Measure how fast the samples of a data set are read for training.
+    """Measure how fast the samples of a dataset are read for training.
 
-    It is compared with OpenCV decoding picture and mask and resizing them, files being in the system's memory; ways of reading take turns.
+    It is compared with OpenCV decoding image and mask and resizing them, files being in the
+    system's memory; ways of reading take turns.
     """
     values = Recipe.from_dict(
         read_recipe(recipe) if recipe else {}, source=recipe or "the defaults"
@@ -184,10 +196,14 @@ def speed(
     count = processes or cores()
     with progress("speed", len(ways) * (rounds + 1)) as on_step:
         speeds = measure(ways, len(files), processes=count, rounds=rounds, on_step=on_step)
-    what = f"{len(files)} samples to {values.imgsz[0]}x{values.imgsz[1]}, {count} processes, {rounds} rounds"
+    what = (
+        f"{len(files)} samples to {values.imgsz[0]}x{values.imgsz[1]}, {count} processes, {rounds}"
+        " rounds"
+    )
     machine = survey()
     note(
-        f"{what}, OpenCV {cv2.__version__}, {machine.processor}, {machine.cores} cores, load {machine.load}"
+        f"{what}, OpenCV {cv2.__version__}, {machine.processor}, {machine.cores} cores, load"
+        f" {machine.load}"
     )
     if as_json:
         found = {name: asdict(figures) for name, figures in speeds.items()}

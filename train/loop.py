@@ -25,10 +25,12 @@ from .recipe import Recipe
 
 
 def largest_batch(learn: Callable[[int], object], batch: int, *, least: int = 1) -> int:
-    """Find by halving how many pictures can be learned from at once, after so many could not; 0 where not even the least number can.
+    """Find by halving how many images can be learned from at once, after so many could not.
+
+    0 where not even the least number can.
 
     Args:
-        learn: Takes a whole step with so many pictures; whatever it changes is of no use any more.
+        learn: Takes a whole step with so many images; whatever it changes is of no use any more.
         batch: How many did not fit.
         least: How many the network's norms need.
     """
@@ -39,7 +41,10 @@ def largest_batch(learn: Callable[[int], object], batch: int, *, least: int = 1)
 
 
 def fits(learn: Callable[[int], object], batch: int) -> bool:
-    """Tell whether a step with so many pictures has enough memory; some norms cannot learn from a single one."""
+    """Return whether a step with so many images has enough memory.
+
+    Some norms cannot learn from a single one.
+    """
     torch.cuda.empty_cache()
     try:
         learn(batch)
@@ -52,26 +57,29 @@ def advice(batch: int, fitting: int, *, least: int = 1, accumulate: int, device:
     """Say what does not fit and what would.
 
     Args:
-        batch: Pictures that did not fit.
-        fitting: Pictures that do; 0 for none.
+        batch: Images that did not fit.
+        fitting: Images that do; 0 for none.
         least: How many the network's norms need.
         accumulate: Batches in a step until now.
         device: Name of the device.
     """
     if not fitting:
-        few = (
-            "one picture fits" if least == 1 else f"{least} pictures, which this network needs, fit"
+        few = "one image fits" if least == 1 else f"{least} images, which this network needs, fit"
+        return (
+            f"not even {few} into the memory of {device}; lower --imgsz or --crop, or choose a"
+            " smaller network"
         )
-        return f"not even {few} into the memory of {device}; lower --imgsz or --crop, or choose a smaller network"
     steps = -(-batch * accumulate // fitting)
     return (
-        f"a batch of {batch} does not fit into the memory of {device}, and {fitting} does, as trying by halves showed; train with "
-        f"--batch {fitting}, and with --accumulate {steps} for steps of the same size"
+        f"a batch of {batch} does not fit into the memory of {device}, and {fitting} does, as"
+        f" trying by halves showed; train with --batch {fitting}, and with --accumulate {steps} for"
+        " steps of the same size"
     )
 
 
 CHECKED = 50
-"""Steps on a CUDA device after which the losses are looked at: a look makes the processor wait for the device."""
+"""Steps on a CUDA device after which the losses are looked at: a look makes the processor wait for
+the device."""
 
 
 class Loop:
@@ -113,7 +121,7 @@ class Loop:
         """
         if processes.size > 1 and device.type == "cuda":
             network.network = nn.SyncBatchNorm.convert_sync_batchnorm(network.network)  # type: ignore[no-untyped-call]
-        # Pictures come channels last, and convolutions are faster on them than on planes.
+        # Images come channels last, and convolutions are faster on them than on planes.
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.step = 0
         self.done = 0
@@ -142,7 +150,10 @@ class Loop:
 
     @property
     def answering(self) -> Deployed:
-        """What is validated and kept: the average of the weights where there is one. It must not be trained meanwhile."""
+        """What is validated and kept.
+
+        The average of the weights where there is one. It must not be trained meanwhile.
+        """
         return self.network if self._average is None else self._average.network
 
     def epoch(
@@ -185,7 +196,7 @@ class Loop:
         """Look at the losses since the last look.
 
         Raises:
-            SegdeployError: One is no number; the pictures of its step are named.
+            SegdeployError: One is no number; the images of its step are named.
         """
         latest = (
             torch.stack(self._losses[len(self._losses) - len(self._seen) :]).tolist()
@@ -197,7 +208,7 @@ class Loop:
                 step = self.step - len(latest) + place + 1
                 pictures = ", ".join(names[index] for index in indices.tolist())
                 cure = f"look at them, or lower --lr (it is {self._recipe.lr})"
-                msg = f"the loss became {loss} in step {step}, with the pictures {pictures}; {cure}"
+                msg = f"the loss became {loss} in step {step}, with the images {pictures}; {cure}"
                 raise SegdeployError(msg)
         self._seen.clear()
 
@@ -209,13 +220,16 @@ class Loop:
         if still == self._still:
             return
         self._still = still
-        # Made anew when parts begin to learn: what waits for the gradients of all devices must know which there are.
+        # Made anew when parts begin to learn: what waits for the gradients of all devices must know
+        # which there are.
         if self._processes.size > 1:
             cuda = self._device.type == "cuda"
             with warnings.catch_warnings():
-                # PyTorch 2.15 would have another word for broadcast_buffers, which those before it do not know.
+                # PyTorch 2.15 would have another word for broadcast_buffers, which those before it
+                # do not know.
                 warnings.simplefilter("ignore", FutureWarning)
-                # Norms that take their means together have the same statistics everywhere; others follow those of the first process.
+                # Norms that take their means together have the same statistics everywhere; others
+                # follow those of the first process.
                 self._together = DistributedDataParallel(
                     self.network,
                     device_ids=[self._device] if cuda else None,
@@ -234,7 +248,10 @@ class Loop:
         images, device = len(group[0].images), device_name(self._device)
         if self._processes.size > 1:
             # The others wait in the middle of their step, so that nothing can be tried.
-            msg = f"{images} pictures at once do not fit into the memory of {device}; halve --batch and double --accumulate"
+            msg = (
+                f"{images} images at once do not fit into the memory of {device}; halve --batch"
+                " and double --accumulate"
+            )
             raise SegdeployError(msg)
         least = getattr(self.network.network, "least_batch", 1)
         fitting = largest_batch(
@@ -247,7 +264,10 @@ class Loop:
         )
 
     def _learn(self, group: Sequence[Batch]) -> Tensor:
-        """Take one step and give its loss, still on the device: asking for the number would make the processor wait."""
+        """Take one step and give its loss, still on the device.
+
+        Asking for the number would make the processor wait.
+        """
         whole = self._steps * self._recipe.epochs
         self.rate = rate_at(
             self.step,
@@ -276,7 +296,7 @@ class Loop:
         return torch.stack(losses).sum()
 
     def _judge(self, batch: Batch) -> Tensor:
-        """Give the loss of a batch."""
+        """Return the loss of a batch."""
         images, masks = (
             part.to(self._device, non_blocking=True) for part in (batch.images, batch.masks)
         )
@@ -295,12 +315,14 @@ class Loop:
         return nullcontext() if last or self._together is None else self._together.no_sync()
 
     def state(self) -> dict[str, Any]:
-        """Give what the next step depends on, besides the weights that `answering` has, and the pictures."""
+        """Return what the next step depends on, besides the weights that `answering` has, and the images."""
         random = {
             "cpu": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state(self._device)
-            if self._device.type == "cuda"
-            else torch.empty(0, dtype=torch.uint8),
+            "cuda": (
+                torch.cuda.get_rng_state(self._device)
+                if self._device.type == "cuda"
+                else torch.empty(0, dtype=torch.uint8)
+            ),
         }
         return {
             "step": self.step,
@@ -310,11 +332,11 @@ class Loop:
             "scaler": self._scaler.state_dict(),
             "average": self._average.updates if self._average else 0,
             # Beside the average, which the checkpoint holds.
-            "network": {
-                key: value.cpu() for key, value in self.network.network.state_dict().items()
-            }
-            if self._average
-            else {},
+            "network": (
+                {key: value.cpu() for key, value in self.network.network.state_dict().items()}
+                if self._average
+                else {}
+            ),
             "random": self._processes.gather(random),
         }
 

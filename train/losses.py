@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segdeploy.arrays import IGNORED
+from segdeploy.arrays import IGNORE_INDEX
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Takes logits (N, K, H, W) float32 and masks (N, H, W) uint8, and gives one number that is 0 where nothing is labelled."""
+"""Takes logits (N, K, H, W) float32 and masks (N, H, W) uint8, and gives one number that is 0 where
+nothing is labeled."""
 
 HARD = 0.7
 """A pixel is hard while its true class has a smaller probability than this."""
@@ -25,33 +26,41 @@ FOCUS = 2.0
 
 
 def cross_entropy(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Give the mean cross entropy of the labelled pixels, each as heavy as its class: `weights` is (K,), None for all alike."""
+    """Return the mean cross entropy of the labeled pixels, each as heavy as its class.
+
+    `weights` is (K,), None for all alike.
+    """
     return weighted_mean(surprise(logits, masks), masks, weights)
 
 
 def ohem(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Give the mean cross entropy of the hard pixels: those below a probability of 0.7, and at least a 16th of the batch's pixels.
+    """Return the mean cross entropy of the hard pixels.
 
-    Online hard example mining of pixels, as PIDNet (Xu et al., CVPR 2023, section 4.2) and BiSeNet train with. What a class weighs
-    changes how heavy a pixel is, not whether it is hard.
+    Those below a probability of 0.7, and at least a 16th of the batch's pixels.
+
+    Online hard example mining of pixels, as PIDNet (Xu et al., CVPR 2023, section 4.2) and BiSeNet
+    train with. What a class weighs changes how heavy a pixel is, not whether it is hard.
     """
     losses = surprise(logits, masks)
-    # The labelled ones come first by any threshold, since the others are given less than the smallest loss.
-    ranked = losses.detach().masked_fill(masks == IGNORED, -1.0).flatten()
-    # The number is taken from all pixels, not from the labelled ones: it is known without waiting for the device.
+    # The labeled ones come first by any threshold, since the others are given less than the
+    # smallest loss.
+    ranked = losses.detach().masked_fill(masks == IGNORE_INDEX, -1.0).flatten()
+    # The number is taken from all pixels, not from the labeled ones: it is known without waiting
+    # for the device.
     least = ranked.topk(max(1, ranked.numel() // KEPT), sorted=False).values.min()
     threshold = least.clamp(min=0.0, max=-torch.tensor(HARD).log().item())
     easy = ranked.view_as(masks) < threshold
-    return weighted_mean(losses, masks.masked_fill(easy, IGNORED), weights)
+    return weighted_mean(losses, masks.masked_fill(easy, IGNORE_INDEX), weights)
 
 
 def one_of_several(
     logits: Tensor, masks: Tensor, unions: Sequence[Sequence[int]], opinion: Tensor | None = None
 ) -> Tensor:
-    """Give the mean cross entropy of pixels of which it is known that they are of one of several classes: -log of the sum of their chances.
+    """Return the mean cross entropy of pixels of which it is known that they are of one of several classes: -log of the sum of their chances.
 
-    That leaves open which of them a pixel is, and what is left open drifts. A teacher decides it: the cross entropy between its chances
-    and those that the network gives each class within the union is added. A teacher that finds the whole union unlikely says little.
+    That leaves open which of them a pixel is, and what is left open drifts. A teacher decides it:
+    the cross entropy between its chances and those that the network gives each class within the
+    union is added. A teacher that finds the whole union unlikely says little.
 
     Args:
         logits: (N, K, H, W) float32.
@@ -73,27 +82,31 @@ def one_of_several(
 
 
 def focal(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Give the mean of (1 - p)^2 times the cross entropy, p being the probability of the true class (Lin et al., ICCV 2017, equation 4).
+    """Return the mean of (1 - p)^2 times the cross entropy, p being the probability of the true class (Lin et al., ICCV 2017, equation 4).
 
-    `weights` are the paper's alpha. The mean is taken over all labelled pixels.
+    `weights` are the paper's alpha. The mean is taken over all labeled pixels.
     """
     losses = surprise(logits, masks)
-    # 1 - exp(-loss) loses all digits for sure pixels, and its power's gradient with them; expm1 does not.
+    # 1 - exp(-loss) loses all digits for sure pixels, and its power's gradient with them; expm1
+    # does not.
     return weighted_mean((-torch.expm1(-losses)).clamp(min=0) ** FOCUS * losses, masks, weights)
 
 
 def dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Give 1 minus the Dice coefficient of probabilities and truth, as the mean over the classes that occur in the batch.
+    """Return 1 minus the Dice coefficient of probabilities and truth, as the mean over the classes that occur in the batch.
 
-    Each class weighs the same however few pixels it has, as in mIoU (Milletari et al., V-Net, 3DV 2016, section 3).
+    Each class weighs the same however few pixels it has, as in mIoU (Milletari et al., V-Net, 3DV
+    2016, section 3).
     """
     chances = in_rows(logits).softmax(1)
-    labelled = (masks != IGNORED).flatten()
+    labelled = (masks != IGNORE_INDEX).flatten()
     truth = masks.long().flatten().masked_fill(~labelled, 0)
-    # A row of the table for each pixel: what would be a plane of truth for each class is a choice of one number a row.
+    # A row of the table for each pixel: what would be a plane of truth for each class is a choice
+    # of one number a row.
     right = chances.gather(1, truth.unsqueeze(1)).squeeze(1) * labelled
-    # Added up one by one, in double precision: single would stop counting at 16 million pixels. In many lanes, since the threads of a
-    # CUDA device would queue up for the one number of the commonest class.
+    # Added up one by one, in double precision: single would stop counting at 16 million pixels. In
+    # many lanes, since the threads of a CUDA device would queue up for the one number of the
+    # commonest class.
     none = torch.zeros(logits.shape[1] * LANES, dtype=torch.float64, device=chances.device)
     places = truth * LANES + torch.arange(len(truth), device=truth.device) % LANES
     both = none.index_add(0, places, right.double()).view(-1, LANES).sum(1)
@@ -105,21 +118,21 @@ def dice(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def in_rows(logits: Tensor) -> Tensor:
-    """Give a table with a row for each pixel, (N * H * W, K), which for channels-last logits is a view."""
+    """Return a table with a row for each pixel, (N * H * W, K), which for channels-last logits is a view."""
     return logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
 
 
 def surprise(logits: Tensor, masks: Tensor) -> Tensor:
-    """Give the cross entropy of each pixel, (N, H, W); 0 where it is not labelled."""
-    # The form for pictures is not deterministic on CUDA.
+    """Return the cross entropy of each pixel, (N, H, W); 0 where it is not labeled."""
+    # The form for images is not deterministic on CUDA.
     return functional.cross_entropy(
-        in_rows(logits), masks.long().flatten(), ignore_index=IGNORED, reduction="none"
+        in_rows(logits), masks.long().flatten(), ignore_index=IGNORE_INDEX, reduction="none"
     ).view_as(masks)
 
 
 def weighted_mean(losses: Tensor, masks: Tensor, weights: Tensor | None) -> Tensor:
-    """Give the mean of the labelled pixels' losses, each as heavy as its class."""
-    labelled = masks != IGNORED
+    """Return the mean of the labeled pixels' losses, each as heavy as its class."""
+    labelled = masks != IGNORE_INDEX
     if weights is None:
         return (losses * labelled).sum() / labelled.sum().clamp(min=1)
     heavy = weights[masks.long().masked_fill(~labelled, 0)] * labelled
@@ -127,21 +140,26 @@ def weighted_mean(losses: Tensor, masks: Tensor, weights: Tensor | None) -> Tens
 
 
 REACH = 2
-"""How far from another class a pixel still belongs to the boundary, in pixels: the authors' code widens their edges to four."""
+"""How far from another class a pixel still belongs to the boundary, in pixels: the authors' code
+widens their edges to four."""
 
 WEIGHT = 20.0
 """What the loss weighs beside that of the main answer, as the paper has it."""
 
 SURE = 0.8
-"""A head is sure of what it gives a larger probability of being near another class: t in section 3.4."""
+"""A head is sure of what it gives a larger probability of being near another class: t in section
+3.4."""
 
 
 def boundary(logits: Tensor, masks: Tensor) -> Tensor:
-    """Give the binary cross entropy of logits (N, 1, H, W) of being near another class; both kinds of pixels weigh the same in sum.
+    """Return the binary cross entropy of logits (N, 1, H, W) of being near another class.
 
-    Boundaries are few: each of their pixels weighs as much as there are others, and the other way round.
+    Both kinds of pixels weigh the same in sum.
+
+    Boundaries are few: each of their pixels weighs as much as there are others, and the other way
+    round.
     """
-    labelled = masks != IGNORED
+    labelled = masks != IGNORE_INDEX
     truth = near_another(masks)
     pixels = labelled.sum().clamp(min=1)
     share = (truth & labelled).sum() / pixels
@@ -155,26 +173,29 @@ def boundary(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def where_sure(logits: Tensor, masks: Tensor) -> Tensor:
-    """Give masks (N, H, W) of which only those pixels are labelled that logits (N, 1, H, W) are sure to be near another class.
+    """Return masks (N, H, W) of which only those pixels are labeled that logits (N, 1, H, W) are sure to be near another class.
 
-    The cross entropy of the main answer on them is PIDNet's fourth loss, which lets detail and context agree where they are joined.
+    The cross entropy of the main answer on them is PIDNet's fourth loss, which lets detail and
+    context agree where they are joined.
     """
-    return masks.masked_fill(logits[:, 0].sigmoid() <= SURE, IGNORED)
+    return masks.masked_fill(logits[:, 0].sigmoid() <= SURE, IGNORE_INDEX)
 
 
 def near_another(masks: Tensor) -> Tensor:
-    """Tell of each pixel of masks (N, H, W) whether another class than its own lies within reach; what is not labelled is none."""
+    """Report of each pixel of masks (N, H, W) whether another class than its own lies within reach; what is not labeled is none."""
     labels = masks.float()[:, None]
-    # The largest and the smallest label around; what is not labelled is neither.
-    unlabelled = labels == IGNORED
+    # The largest and the smallest label around; what is not labeled is neither.
+    unlabelled = labels == IGNORE_INDEX
     side = 2 * REACH + 1
     largest = functional.max_pool2d(labels.masked_fill(unlabelled, -1), side, 1, REACH)
-    smallest = -functional.max_pool2d((-labels).masked_fill(unlabelled, -IGNORED), side, 1, REACH)
+    smallest = -functional.max_pool2d(
+        (-labels).masked_fill(unlabelled, -IGNORE_INDEX), side, 1, REACH
+    )
     return ((largest > smallest) & ~unlabelled)[:, 0]
 
 
 def lovasz(logits: Tensor, masks: Tensor) -> Tensor:
-    """Give the Lovász extension of the Jaccard loss of the probabilities, as the mean over the classes that occur in the batch.
+    """Return the Lovász extension of the Jaccard loss of the probabilities, as the mean over the classes that occur in the batch.
 
     Berman et al., The Lovász-Softmax loss, CVPR 2018, section 3 and algorithm 1.
 
@@ -182,7 +203,7 @@ def lovasz(logits: Tensor, masks: Tensor) -> Tensor:
         logits: (N, K, H, W) float32.
         masks: (N, H, W) uint8; 255 never counts.
     """
-    labelled = (masks != IGNORED).flatten()
+    labelled = (masks != IGNORE_INDEX).flatten()
     chance = logits.softmax(1).transpose(0, 1).flatten(1)
     truth = masks.flatten()
     # Class by class: all at once would need the memory of K sorted copies with their 64-bit places.
@@ -194,22 +215,24 @@ def lovasz(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def _of_class(chance: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
-    """Give the loss of one class; all (P,)."""
-    # Where nothing is labelled the error is 0, so that it comes last and weighs nothing: no pixel need be left out, and no size change.
+    """Return the loss of one class; all (P,)."""
+    # Where nothing is labeled the error is 0, so that it comes last and weighs nothing: no pixel
+    # need be left out, and no size change.
     errors, order = ((truth.float() - chance).abs() * labelled).sort(descending=True)
     return torch.dot(errors, jaccard_steps(truth[order], labelled[order]))
 
 
 def jaccard_steps(truth: Tensor, labelled: Tensor) -> Tensor:
-    """Give how much the Jaccard loss grows with each pixel that is wrong, from the worst on.
+    """Return how much the Jaccard loss grows with each pixel that is wrong, from the worst on.
 
     Args:
         truth: Which pixels are of the class, (P,) bool, by falling error.
-        labelled: Which pixels count, (P,) bool.
+        labeled: Which pixels count, (P,) bool.
     """
     hits = truth.cumsum(0)
     left = truth.sum() - hits
     either = truth.sum() + (labelled & ~truth).cumsum(0)
-    # In double precision: neighbours differ by less than single precision tells apart in a batch of millions of pixels.
+    # In double precision: neighbors differ by less than single precision tells apart in a batch of
+    # millions of pixels.
     loss = 1 - left.double() / either.clamp(min=1).double()
     return torch.diff(loss, prepend=loss.new_zeros(1)).float()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segdeploy.arrays import IGNORED
+from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.datasets.checks.statistics import inverse_log
 from segdeploy.datasets.dataset import Dataset
 
@@ -28,7 +28,8 @@ from .losses import (
 from .recipe import read_terms
 
 Answer = Tensor | Sequence[Tensor]
-"""What a network answers while it trains: logits (N, K, h, w), or several of them, the main answer first."""
+"""What a network answers while it trains: logits (N, K, h, w), or several of them, the main answer
+first."""
 
 
 class Objective:
@@ -47,9 +48,11 @@ class Objective:
         Args:
             terms: Names of losses with weights, for example "ce+dice".
             aux_weight: What the loss of each auxiliary head weighs beside that of the main answer.
-            weights: What each class weighs in the losses that count pixels, (K,) float32; None for all alike.
-            unions: What the masks' indices mean from the number of classes on: of which classes a pixel is one. They have no part in the
-                named losses; all pixels count as much as others, whether their class is known or a union.
+            weights: What each class weighs in the losses that count pixels, (K,) float32; None for
+                all alike.
+            unions: What the masks' indices mean from the number of classes on: of which classes a
+                pixel is one. They have no part in the named losses; all pixels count as much as
+                others, whether their class is known or a union.
         """
         known: Mapping[str, Loss] = {
             "ce": partial(cross_entropy, weights=weights),
@@ -64,12 +67,13 @@ class Objective:
         self._unions = unions
 
     def __call__(self, answer: Answer, masks: Tensor, opinion: Tensor | None = None) -> Tensor:
-        """Give the loss; logits are enlarged to the masks (N, H, W) first, as in use.
+        """Return the loss; logits are enlarged to the masks (N, H, W) first, as in use.
 
         Args:
             answer: What the network answers.
             masks: (N, H, W) uint8.
-            opinion: What a teacher answers to the same pictures, which decides among the classes of a union; None for no teacher.
+            opinion: What a teacher answers to the same images, which decides among the classes of
+                a union; None for no teacher.
         """
         first, *auxiliary = (answer,) if isinstance(answer, Tensor) else answer
         main = enlarged(first, masks)
@@ -83,7 +87,10 @@ class Objective:
     def _judge_auxiliary(
         self, logits: Tensor, main: Tensor, masks: Tensor, opinion: Tensor | None
     ) -> Tensor:
-        """Give the loss of an auxiliary head; one of a single channel, beside a main answer of more, finds boundaries."""
+        """Return the loss of an auxiliary head.
+
+        One of a single channel, beside a main answer of more, finds boundaries.
+        """
         if logits.shape[1] == 1 < main.shape[1]:
             known = self._known(masks, main)
             return WEIGHT * boundary(logits, known) + cross_entropy(
@@ -92,21 +99,21 @@ class Objective:
         return self._aux_weight * self._judge(logits, masks, opinion)
 
     def _judge(self, logits: Tensor, masks: Tensor, opinion: Tensor | None) -> Tensor:
-        """Give the sum of the losses of one head."""
+        """Return the sum of the losses of one head."""
         known = self._known(masks, logits)
         named = torch.stack([weight * loss(logits, known) for weight, loss in self._terms]).sum()
         if not self._unions:
             return named
-        share = (known != IGNORED).sum() / (masks != IGNORED).sum().clamp(min=1)
+        share = (known != IGNORE_INDEX).sum() / (masks != IGNORE_INDEX).sum().clamp(min=1)
         return share * named + (1 - share) * one_of_several(logits, masks, self._unions, opinion)
 
     def _known(self, masks: Tensor, logits: Tensor) -> Tensor:
-        """Give masks of which those pixels are labelled whose class is known."""
-        return masks.masked_fill(masks >= logits.shape[1], IGNORED) if self._unions else masks
+        """Return masks of which those pixels are labeled whose class is known."""
+        return masks.masked_fill(masks >= logits.shape[1], IGNORE_INDEX) if self._unions else masks
 
 
 def enlarged(logits: Tensor, masks: Tensor) -> Tensor:
-    """Give float32 logits of the size of masks (N, H, W)."""
+    """Return float32 logits of the size of masks (N, H, W)."""
     logits = logits.float()
     if logits.shape[2:] == masks.shape[1:]:
         return logits
@@ -116,20 +123,21 @@ def enlarged(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 COUNTED = 100
-"""Samples that tell the classes' shares well enough; reading all of a large set would take minutes."""
+"""Samples that tell the classes' shares well enough; reading all of a large set would take
+minutes."""
 
 Shares = npt.NDArray[np.float64]
 
 
 def class_weights(samples: Dataset, way: str) -> Tensor | None:
-    """Give the weight of each class, (K,) float32, from at most 100 samples spread evenly over a split; None where all weigh the same.
+    """Return the weight of each class, (K,) float32, from at most 100 samples spread evenly over a split; None where all weigh the same.
 
-    They are scaled so that a labelled pixel weighs 1 on average, and the loss keeps its size.
+    They are scaled so that a labeled pixel weighs 1 on average, and the loss keeps its size.
 
     Args:
         samples: The training split.
-        way: "none", "inverse-log" (Paszke et al., ENet, 2016, section 5.1) or "median-frequency" (Eigen and Fergus, ICCV
-            2015, section 6.3.2).
+        way: "none", "inverse-log" (Paszke et al., ENet, 2016, section 5.1) or "median-frequency"
+            (Eigen and Fergus, ICCV 2015, section 6.3.2).
     """
     if way == "none":
         return None
@@ -141,10 +149,13 @@ def class_weights(samples: Dataset, way: str) -> Tensor | None:
 
 
 def count(samples: Dataset) -> tuple[Shares, Shares]:
-    """Count each class's pixels, and the labelled pixels of the pictures that it occurs in; both (K,)."""
+    """Count each class's pixels, and the labeled pixels of the images that it occurs in.
+
+    Both (K,).
+    """
     pixels, seen = np.zeros(len(samples.classes)), np.zeros(len(samples.classes))
     for index in range(0, len(samples), max(1, len(samples) // COUNTED)):
-        found = np.bincount(samples[index].mask.ravel(), minlength=IGNORED + 1)[: len(pixels)]
+        found = np.bincount(samples[index].mask.ravel(), minlength=IGNORE_INDEX + 1)[: len(pixels)]
         pixels += found
         seen += found.sum() * (found > 0)
     return pixels, seen
@@ -156,7 +167,9 @@ def by_inverse_log(shares: Shares) -> Shares:
 
 
 def by_median_frequency(pixels: Shares, seen: Shares) -> Shares:
-    """Weigh each class by the median of all frequencies over its own: how much of the pictures that show it, it fills.
+    """Weigh each class by the median of all frequencies over its own.
+
+    How much of the images that show it, it fills.
 
     A class that never occurs weighs as the median does.
     """

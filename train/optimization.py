@@ -14,9 +14,10 @@ from segdeploy.models.deployed import Deployed
 class Average:
     """A second network of which each number follows that of the first (Polyak averaging).
 
-    The norms' means and variances are averaged with the weights, for those of the last steps belong to other weights; whole numbers
-    are copied. The decay begins low, min(decay, (1 + n) / (10 + n)), so that the first random weights are soon forgotten, as in
-    TensorFlow's `ExponentialMovingAverage`.
+    The norms' means and variances are averaged with the weights, for those of the last steps belong
+    to other weights; whole numbers are copied. The decay begins low, min(decay, (1 + n) / (10 +
+    n)), so that the first random weights are soon forgotten, as in TensorFlow's
+    `ExponentialMovingAverage`.
 
     Attributes:
         network: The average, in evaluation mode.
@@ -43,7 +44,8 @@ class Average:
         pairs = list(
             zip(self.network.state_dict().values(), network.state_dict().values(), strict=True)
         )
-        # All at once: hundreds of small tensors one by one would take a device longer than many a step.
+        # All at once: hundreds of small tensors one by one would take a device longer than many a
+        # step.
         moving = [pair for pair in pairs if pair[0].is_floating_point()]
         follow([kept for kept, _ in moving], [given for _, given in moving], None)
         for kept, given in pairs:
@@ -52,11 +54,12 @@ class Average:
 
 
 ENCODERS = (("backbone",), ("stem", "encoder"), ("encoder",))
-"""Names under which networks hold what makes features of pictures; the first that are all there count."""
+"""Names under which networks hold what makes features of images; the first that are all there
+count."""
 
 
 def encoder_of(network: nn.Module, name: str) -> list[nn.Module]:
-    """Give the parts of a network that make features of pictures, and could be pretrained.
+    """Return the parts of a network that make features of images, and could be pretrained.
 
     Raises:
         ConfigError: It has no such part.
@@ -65,7 +68,10 @@ def encoder_of(network: nn.Module, name: str) -> list[nn.Module]:
     for names in ENCODERS:
         if children.keys() >= set(names):
             return [children[part] for part in names]
-    msg = f"the network {name!r} has no part called backbone or encoder that could be frozen; leave --freeze out"
+    msg = (
+        f"the network {name!r} has no part called backbone or encoder that could be frozen; leave"
+        " --freeze out"
+    )
     raise ConfigError(msg)
 
 
@@ -85,10 +91,11 @@ END = 1 / 250_000
 
 
 def rate_at(step: int, *, steps: int, rate: float, warmup: float, schedule: str = "poly") -> float:
-    """Give the learning rate of a step: a rise, then a fall to nearly 0.
+    """Return the learning rate of a step: a rise, then a fall to nearly 0.
 
-    "poly" and "cosine" (Loshchilov and Hutter, SGDR, ICLR 2017, equation 5, without restarts) rise in a straight line. "one-cycle"
-    rises and falls by half cosines (Smith and Topin, Super-Convergence, 2018, in the two phases of `OneCycleLR`).
+    "poly" and "cosine" (Loshchilov and Hutter, SGDR, ICLR 2017, equation 5, without restarts) rise
+    in a straight line. "one-cycle" rises and falls by half cosines (Smith and Topin,
+    Super-Convergence, 2018, in the two phases of `OneCycleLR`).
 
     Args:
         step: Number of the step, from 0.

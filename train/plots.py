@@ -62,11 +62,13 @@ def draw_curves(path: Path, history: Sequence[Epoch]) -> None:
 
 
 def draw_samples(path: Path, predictor: Predictor, samples: Dataset) -> None:
-    """Draw pictures evenly taken from a data set: picture, truth and prediction side by side, as PNG.
+    """Draw images evenly taken from a dataset.
+
+    Image, truth and prediction side by side, as PNG.
 
     Args:
         path: Where to.
-        predictor: What answers the pictures.
+        predictor: What answers the images.
         samples: Usually the validation split.
     """
     count = min(SAMPLES, len(samples))
@@ -106,14 +108,18 @@ def save(path: Path, figure: Figure) -> None:
 
 
 PRINTED = 20
-"""Classes up to which every share of the confusion matrix is printed into its cell; more would not be readable."""
+"""Classes up to which every share of the confusion matrix is printed into its cell; more would not
+be readable."""
 
 DARK = 0.5
 """Share from which on a cell is so dark that its number is white."""
 
 
 def draw_confusion(path: Path, matrix: ConfusionMatrix, classes: Sequence[LabelClass]) -> None:
-    """Draw a confusion matrix, truth by row, as shares of each row, as PNG; a class that never occurs has an empty row."""
+    """Draw a confusion matrix, truth by row, as shares of each row, as PNG.
+
+    A class that never occurs has an empty row.
+    """
     counts = matrix.counts.astype(np.float64)
     pixels = counts.sum(1, keepdims=True)
     shares = np.divide(counts, pixels, out=np.full_like(counts, np.nan), where=pixels > 0)

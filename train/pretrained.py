@@ -17,10 +17,10 @@ from .recipe import Recipe
 
 
 def borrow(network: nn.Module, recipe: Recipe, *, classes: Sequence[LabelClass]) -> list[str]:
-    """Give a network the weights of the recipe's checkpoint and the names of the tensors that stay fresh.
+    """Return a network the weights of the recipe's checkpoint and the names of the tensors that stay fresh.
 
-    Where the classes have other names, or another order, what depends on them stays fresh, which is the head; the checkpoint's network says
-    what that is.
+    Where the classes have other names, or another order, what depends on them stays fresh, which is
+    the head; the checkpoint's network says what that is.
 
     Args:
         network: Of the recipe's kind, with fresh weights.
@@ -28,13 +28,17 @@ def borrow(network: nn.Module, recipe: Recipe, *, classes: Sequence[LabelClass])
         classes: The network's classes.
 
     Raises:
-        ModelError: The checkpoint cannot be read, is of another network, or another tensor does not fit.
+        ModelError: The checkpoint cannot be read, is of another network, or another tensor does not
+            fit.
     """
     source = Path(recipe.weights)
     checkpoint = load_checkpoint(source)
     card = checkpoint.card
     if card.architecture != recipe.model:
-        msg = f"{source} holds a {card.architecture} and the recipe a {recipe.model}; train with --model {card.architecture}"
+        msg = (
+            f"{source} holds a {card.architecture} and the recipe a {recipe.model}; train with"
+            f" --model {card.architecture}"
+        )
         raise ModelError(msg)
     own = network.state_dict()
     wanted, given = shapes(own), shapes(checkpoint.weights)
@@ -44,8 +48,10 @@ def borrow(network: nn.Module, recipe: Recipe, *, classes: Sequence[LabelClass])
     for key in sorted(wanted.keys() | given.keys()):
         if wanted.get(key) != given.get(key) and key not in head:
             msg = (
-                f"the weights of {source} do not fit {recipe.model} with {dict(recipe.arguments)}: {key} is {given.get(key, 'missing')} "
-                f"in the file and {wanted.get(key, 'unknown')} in the network; train with its arguments, {dict(card.arguments)}"
+                f"the weights of {source} do not fit {recipe.model} with {dict(recipe.arguments)}:"
+                f" {key} is {given.get(key, 'missing')} in the file and"
+                f" {wanted.get(key, 'unknown')} in the network; train with its arguments,"
+                f" {dict(card.arguments)}"
             )
             raise ModelError(msg)
     network.load_state_dict(
@@ -64,11 +70,14 @@ def other_colors(network: nn.Module, recipe: Recipe) -> str:
     ):
         return ""
     mean, std = (",".join(map(str, values)) for values in (encoder.mean, encoder.std))
-    return f"careful: the backbone's weights were learned with other colors; take --set mean=[{mean}] --set std=[{std}]"
+    return (
+        f"careful: the backbone's weights were learned with other colors; take --set mean=[{mean}]"
+        f" --set std=[{std}]"
+    )
 
 
 def teacher_of(recipe: Recipe, classes: Sequence[LabelClass]) -> models.Deployed:
-    """Give the network of the recipe's teacher, ready to answer.
+    """Return the network of the recipe's teacher, ready to answer.
 
     Raises:
         ModelError: The checkpoint cannot be read.
@@ -77,13 +86,19 @@ def teacher_of(recipe: Recipe, classes: Sequence[LabelClass]) -> models.Deployed
     teacher = load_checkpoint(Path(recipe.teacher))
     theirs, ours = names_of(teacher.card.classes), names_of(classes)
     if theirs != ours:
-        msg = f"the teacher {recipe.teacher} knows {', '.join(theirs)} and the run {', '.join(ours)}; name one of the same classes"
+        msg = (
+            f"the teacher {recipe.teacher} knows {', '.join(theirs)} and the run {', '.join(ours)};"
+            " name one of the same classes"
+        )
         raise ConfigError(msg)
     return teacher.network()
 
 
 def kind_of(source: Path) -> dict[str, Any]:
-    """Give those values of a recipe that a checkpoint decides: network, its arguments, and the colors' mean and deviation."""
+    """Return those values of a recipe that a checkpoint decides.
+
+    Network, its arguments, and the colors' mean and deviation.
+    """
     card = load_checkpoint(source).card
     return {
         "model": card.architecture,
@@ -94,12 +109,12 @@ def kind_of(source: Path) -> dict[str, Any]:
 
 
 def shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Give the shape of each tensor."""
+    """Return the shape of each tensor."""
     return {key: tuple(value.shape) for key, value in weights.items()}
 
 
 def heads(card: ModelCard, wanted: Mapping[str, tuple[int, ...]], classes: int) -> set[str]:
-    """Give the names of those tensors that change their shape with the number of classes.
+    """Return the names of those tensors that change their shape with the number of classes.
 
     Args:
         card: What the checkpoint holds.
@@ -119,5 +134,5 @@ def heads(card: ModelCard, wanted: Mapping[str, tuple[int, ...]], classes: int) 
 
 
 def names_of(classes: Sequence[LabelClass]) -> list[str]:
-    """Give the names of classes, in order."""
+    """Return the names of classes, in order."""
     return [one.name for one in classes]

@@ -6,16 +6,17 @@ from pathlib import Path
 import click
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
 
-from segdeploy.arrays import Picture
+from segdeploy.arrays import Image
 from segdeploy.card import LabelClass
 from segdeploy.cli.console import next_step, note
 from segdeploy.cli.options import plugin_option, same_plugins
 from segdeploy.datasets.checks.detect import open_splits
 from segdeploy.datasets.dataset import Dataset, Sample
 from segdeploy.errors import ConfigError
-from segdeploy.imaging.io import write_picture
+from segdeploy.imaging.io import write_image
 from segdeploy.imaging.overlay import BACKGROUND, Painter
 from segdeploy.imaging.preprocess import resize, resize_mask
 
@@ -27,7 +28,7 @@ LETTERS = 14
 LINE = 22
 INK = (225, 225, 225)
 FRAME = (120, 120, 120)
-UNLABELLED = LabelClass(name="not labelled", color=(0, 0, 0))
+UNLABELLED = LabelClass(name="not labeled", color=(0, 0, 0))
 
 
 def contact_sheet(
@@ -37,15 +38,15 @@ def contact_sheet(
     columns: int,
     width: int,
     opacity: float,
-) -> Picture:
+) -> Image:
     """Lay out samples in rows.
 
     Args:
-        samples: Pictures with truth and name, one or more; they may differ in size.
+        samples: Images with truth and name, one or more; they may differ in size.
         classes: Classes in the order of the masks' indices.
         columns: Samples in a row.
-        width: Width of each, in pixels; a wider picture is made smaller, a smaller one larger.
-        opacity: Share of the classes' colors over the picture, in [0, 1].
+        width: Width of each, in pixels; a wider image is made smaller, a smaller one larger.
+        opacity: Share of the classes' colors over the image, in [0, 1].
 
     Returns:
         (H, W, 3) uint8 blue-green-red.
@@ -58,14 +59,14 @@ def contact_sheet(
     return np.asarray(cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), dtype=np.uint8)
 
 
-def _tile(sample: Sample, painter: Painter, width: int) -> Image.Image:
+def _tile(sample: Sample, painter: Painter, width: int) -> PillowImage.Image:
     """Paint one sample with its name below, red-green-blue."""
     height = max(1, round(sample.image.shape[0] * width / sample.image.shape[1]))
     painted = painter.paint(
         resize(sample.image, height, width=width), resize_mask(sample.mask, height, width=width)
     )
-    tile = Image.new("RGB", (width, height + LINE), BACKGROUND)
-    tile.paste(Image.fromarray(cv2.cvtColor(painted, cv2.COLOR_BGR2RGB)))
+    tile = PillowImage.new("RGB", (width, height + LINE), BACKGROUND)
+    tile.paste(PillowImage.fromarray(cv2.cvtColor(painted, cv2.COLOR_BGR2RGB)))
     font = ImageFont.load_default(LETTERS)
     ImageDraw.Draw(tile).text(
         (0, height + LINE // 2),
@@ -83,14 +84,14 @@ def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
     return f"…{name[start + 1 :]}" if start else name
 
 
-def _row(tiles: Sequence[Image.Image], width: int) -> Picture:
-    row = Image.new("RGB", (width, GAP + max(tile.height for tile in tiles)), BACKGROUND)
+def _row(tiles: Sequence[PillowImage.Image], width: int) -> Image:
+    row = PillowImage.new("RGB", (width, GAP + max(tile.height for tile in tiles)), BACKGROUND)
     for place, tile in enumerate(tiles):
         row.paste(tile, (GAP + place * (tile.width + GAP), GAP))
     return np.asarray(row)
 
 
-def _legend(classes: Sequence[LabelClass], width: int) -> Picture:
+def _legend(classes: Sequence[LabelClass], width: int) -> Image:
     """Write the classes one after the other, in as many lines as they need."""
     font = ImageFont.load_default(LETTERS)
     places, x, line = [], GAP, 0
@@ -100,7 +101,7 @@ def _legend(classes: Sequence[LabelClass], width: int) -> Picture:
             x, line = GAP, line + 1
         places.append((x, GAP + line * LINE + LINE // 2))
         x += advance
-    image = Image.new("RGB", (width, 2 * GAP + (line + 1) * LINE), BACKGROUND)
+    image = PillowImage.new("RGB", (width, 2 * GAP + (line + 1) * LINE), BACKGROUND)
     draw = ImageDraw.Draw(image)
     for entry, (left, middle) in zip(classes, places, strict=True):
         draw.rectangle(
@@ -116,7 +117,7 @@ def _legend(classes: Sequence[LabelClass], width: int) -> Picture:
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--dataset",
-    help="Name of the data set; `streets` needs no folder.  [default: what lies in DATA]",
+    help="Name of the dataset; `streets` needs no folder.  [default: what lies in DATA]",
 )
 @click.option("--split", default="train", show_default=True, help="Which split.")
 @click.option(
@@ -124,10 +125,10 @@ def _legend(classes: Sequence[LabelClass], width: int) -> Picture:
     default=16,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Pictures, evenly taken from the split.",
+    help="Images, evenly taken from the split.",
 )
 @click.option(
-    "--columns", default=4, show_default=True, type=click.IntRange(min=1), help="Pictures in a row."
+    "--columns", default=4, show_default=True, type=click.IntRange(min=1), help="Images in a row."
 )
 @click.option(
     "--width",
@@ -146,7 +147,9 @@ def _legend(classes: Sequence[LabelClass], width: int) -> Picture:
 @click.option(
     "--augmented",
     is_flag=True,
-    help="Show a picture at the left of each row, and at its right what the first epochs make of it.",
+    help=(
+        "Show an image at the left of each row, and at its right what the first epochs make of it."
+    ),
 )
 @click.option(
     "--recipe",
@@ -173,7 +176,7 @@ def preview(
     recipe: str | None,
     output: Path,
 ) -> None:
-    """Draw pictures of a data set with their truth on one sheet."""
+    """Draw images of a dataset with their truth on one sheet."""
     name, splits = open_splits(dataset, data)
     if split not in splits:
         msg = f"there is no split {split!r} of {name}; choose one of {', '.join(splits)}"
@@ -190,10 +193,10 @@ def preview(
         ]
     else:
         shown = [samples[index] for index in spread(samples, count)]
-    write_picture(
+    write_image(
         output, contact_sheet(shown, samples.classes, columns=columns, width=width, opacity=opacity)
     )
-    note(f"wrote {output}: {len(shown)} pictures of {name} {split}")
+    note(f"wrote {output}: {len(shown)} images of {name} {split}")
     named = ["--dataset", name] if dataset else []
     next_step(
         "segdeploy", *(["data", "check", data] if data else ["train"]), *named, *same_plugins()
@@ -207,7 +210,7 @@ def spread(samples: Dataset, count: int) -> list[int]:
 
 
 def epochs(samples: Dataset, index: int, recipe: Recipe, count: int) -> Iterator[Sample]:
-    """Give a sample as it is, and as each of the first epochs of a training by this recipe sees it."""
+    """Return a sample as it is, and as each of the first epochs of a training by this recipe sees it."""
     sample = samples[index]
     yield sample
     for epoch in range(count):

@@ -18,7 +18,7 @@ LOSSES = ("ce", "ohem", "focal", "dice", "lovasz")
 
 
 def read_terms(text: str) -> tuple[tuple[float, str], ...]:
-    """Give the weight and the name of each loss in a sum.
+    """Return the weight and the name of each loss in a sum.
 
     Raises:
         ConfigError: A name is unknown, or a weight is no number above 0.
@@ -33,7 +33,10 @@ def _read_term(term: str, text: str) -> tuple[float, str]:
     except ValueError:
         number = 0.0
     if not 0 < number < inf or name.strip() not in LOSSES:
-        msg = f"loss is {text!r}; it must be one of {', '.join(LOSSES)}, or a sum as ce+dice or 0.5*ohem+lovasz"
+        msg = (
+            f"loss is {text!r}; it must be one of {', '.join(LOSSES)}, or a sum as ce+dice or"
+            " 0.5*ohem+lovasz"
+        )
         raise ConfigError(msg)
     return number, name.strip()
 
@@ -52,31 +55,40 @@ class Recipe:
     Attributes:
         model: Name of a registered network.
         arguments: What the network is built with, for example width.
-        weights: A checkpoint whose weights the network begins with, also one of other classes; "" for fresh weights.
-        weights_backbone: What the network's backbone begins with: "imagenet" or a file; "" for fresh weights.
-        freeze: First epochs in which the encoder keeps its weights and the statistics of its norms; -1 for all epochs.
-        dataset: Name of a registered data set.
-        data: Folder of the data set; "" for one that needs none.
-        helper: Name of another data set whose training split is learned from too, in the classes of `dataset`; "" for none.
+        weights: A checkpoint whose weights the network begins with, also one of other classes; ""
+            for fresh weights.
+        weights_backbone: What the network's backbone begins with: "imagenet" or a file; "" for
+            fresh weights.
+        freeze: First epochs in which the encoder keeps its weights and the statistics of its norms;
+            -1 for all epochs.
+        dataset: Name of a registered dataset.
+        data: Folder of the dataset; "" for one that needs none.
+        helper: Name of another dataset whose training split is learned from too, in the classes of
+            `dataset`; "" for none.
         helper_data: Folder of the helper.
-        unions: Of each class of the helper the names of those of ours of which its pixels are one; what is left out is of the class of the
-            same name, or not labelled.
-        teacher: A checkpoint of the same classes, which decides among those that the truth of a helper leaves open; "" for none.
-        repeat: How often an epoch sees the pictures of `dataset` beside once each of the helper's.
-        overfit: How many pictures are trained on and validated with, unchanged: a check that learning works; 0 for the whole data set.
-        final: Whether the validation split is learned from too: for the last weights, once every choice was made. The scores are then of
-            pictures that the network knows, and the card says so.
-        epochs: How often every picture is seen.
+        unions: Of each class of the helper the names of those of ours of which its pixels are one;
+            what is left out is of the class of the same name, or not labeled.
+        teacher: A checkpoint of the same classes, which decides among those that the truth of a
+            helper leaves open; "" for none.
+        repeat: How often an epoch sees the images of `dataset` beside once each of the helper's.
+        overfit: How many images are trained on and validated with, unchanged: a check that
+            learning works; 0 for the whole dataset.
+        final: Whether the validation split is learned from too: for the last weights, once every
+            choice was made. The scores are then of images that the network knows, and the card
+            says so.
+        epochs: How often every image is seen.
         patience: Epochs without a better mIoU after which the run ends; 0 for never.
         val_every: Epochs from one validation to the next; the last epoch is always validated.
         imgsz: Height and width of the network's input, in pixels.
         crop: Height and width of the part of such an input that is trained on; 0, 0 for all of it.
-        batch: Pictures at once, on all devices together.
+        batch: Images at once, on all devices together.
         accumulate: Batches whose gradients make one step.
-        loss: Sum of losses, for example "ce", "ohem", "ce+dice" or "0.5*focal+lovasz"; see `loss_terms`.
+        loss: Sum of losses, for example "ce", "ohem", "ce+dice" or "0.5*focal+lovasz"; see
+            `loss_terms`.
         aux_weight: What the loss of each auxiliary head weighs beside that of the main answer.
-        class_weights: What a class weighs in the losses that count pixels: "none" (all alike), "inverse-log" (rare ones more, as ENet)
-            or "median-frequency" (rare ones far more, as SegNet).
+        class_weights: What a class weighs in the losses that count pixels: "none" (all alike),
+            "inverse-log" (rare ones more, as ENet) or "median-frequency" (rare ones far more, as
+            SegNet).
         optimizer: "adamw" or "sgd".
         lr: Learning rate after the warm-up.
         schedule: How it falls to 0: "poly" (with a power of 0.9), "cosine" or "one-cycle".
@@ -84,23 +96,28 @@ class Recipe:
         weight_decay: Decay of the weights of convolutions; norms and biases are left alone.
         momentum: Momentum of "sgd".
         clip: Largest norm of the gradient; 0 for no bound.
-        ema: Share that the moving average of the weights keeps in a step, in [0, 1); it is what is validated and kept. 0 for no average.
-        scale: Smallest and largest enlargement of a picture before it is cut to the input's size.
-        max_share: Share of a crop's labelled pixels that no class should exceed: ten places are tried; 1 for any crop.
-        flip: How often a picture is mirrored, in [0, 1].
+        ema: Share that the moving average of the weights keeps in a step, in [0, 1); it is what is
+            validated and kept. 0 for no average.
+        scale: Smallest and largest enlargement of an image before it is cut to the input's size.
+        max_share: Share of a crop's labeled pixels that no class should exceed: ten places are
+            tried; 1 for any crop.
+        flip: How often an image is mirrored, in [0, 1].
         color: Largest change of brightness, contrast, saturation and tint, in [0, 1).
         hue: Largest turn of the hue, as share of the whole circle, in [0, 0.5].
-        blur: How often a picture is blurred, in [0, 1].
+        blur: How often an image is blurred, in [0, 1].
         mean: Mean of red, green, blue in [0, 1].
         std: Deviation of red, green, blue in [0, 1].
         seed: Seed of all random numbers.
-        deterministic: Whether a CUDA device must give the same bits in every run, which costs speed; a processor always does.
+        deterministic: Whether a CUDA device must give the same bits in every run, which costs
+            speed; a processor always does.
         device: "auto", "cpu", "cuda" or "cuda:n".
         amp: Whether half precision is used where it is safe, on a device that is fast with it.
-        compile: Whether PyTorch compiles the network, which takes minutes and speeds up CUDA devices.
-        workers: Processes that read pictures, for each device; -1 chooses by the cores that may be used.
+        compile: Whether PyTorch compiles the network, which takes minutes and speeds up CUDA
+            devices.
+        workers: Processes that read images, for each device; -1 chooses by the cores that may be
+            used.
         threads: Threads of one operation on a processor; -1 for one a core that may be used.
-        memory: GiB of read pictures that all processes together keep from epoch to epoch.
+        memory: GiB of read images that all processes together keep from epoch to epoch.
         tensorboard: Whether the figures are also written as events for TensorBoard.
     """
 
@@ -227,7 +244,7 @@ class Recipe:
             raise ConfigError(msg)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON and TOML know them."""
+        """Return the values as JSON and TOML know them."""
         return asdict(self)
 
     @classmethod
@@ -282,7 +299,10 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def _typed(value: object, kind: Any, *, where: str) -> Any:  # noqa: ANN401 - a type of any of the fields
-    """Check a value against the kind of its field; a list becomes a tuple and a whole number a broken one."""
+    """Check a value against the kind of its field.
+
+    A list becomes a tuple and a whole number a broken one.
+    """
     if (
         get_origin(kind) is tuple
         and isinstance(value, list | tuple)
@@ -307,11 +327,12 @@ def _typed(value: object, kind: Any, *, where: str) -> Any:  # noqa: ANN401 - a 
 
 
 def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Give the values of a recipe with some of them changed.
+    """Return the values of a recipe with some of them changed.
 
     Args:
         values: Keys and values, as TOML gives them.
-        overrides: Each a key, with dots for a table's, and a value as in TOML; a text needs no quotes. For example `arguments.width=16`.
+        overrides: Each a key, with dots for a table's, and a value as in TOML; a text needs no
+            quotes. For example `arguments.width=16`.
 
     Raises:
         ConfigError: One is no such pair, or a dot goes into what is no table.
@@ -321,7 +342,10 @@ def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[
         name, equals, text = override.partition("=")
         keys = name.strip().split(".")
         if not equals or not all(keys):
-            msg = f"--set {override!r} is no key=value; write for example --set lr=0.01 or --set arguments.width=16"
+            msg = (
+                f"--set {override!r} is no key=value; write for example --set lr=0.01 or --set"
+                " arguments.width=16"
+            )
             raise ConfigError(msg)
         _put(changed, keys, read_value(text.strip()), override)
     return changed
@@ -335,7 +359,10 @@ def _put(table: dict[str, Any], keys: list[str], value: object, override: str) -
         return
     inner = table.get(first, {})
     if not isinstance(inner, Mapping):
-        msg = f"--set {override!r} goes into {first}, which is {inner!r} and no table; leave out what is behind the dot"
+        msg = (
+            f"--set {override!r} goes into {first}, which is {inner!r} and no table; leave out what"
+            " is behind the dot"
+        )
         raise ConfigError(msg)
     table[first] = dict(inner)
     _put(table[first], rest, value, override)

@@ -26,7 +26,10 @@ def make_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset) 
     stride = network.stride
     assert isinstance(stride, int)
     if height % stride or width % stride or max(height, width) > MAX_SIDE:
-        msg = f"imgsz is {height},{width}; each side must be a multiple of {stride} for {recipe.model}, up to {MAX_SIDE}"
+        msg = (
+            f"imgsz is {height},{width}; each side must be a multiple of {stride} for"
+            f" {recipe.model}, up to {MAX_SIDE}"
+        )
         raise ConfigError(msg)
     training = Training(
         dataset=recipe.dataset,
@@ -49,14 +52,15 @@ def make_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset) 
 
 
 def check_batch(
-    recipe: Recipe, network: nn.Module, *, pictures: int, processes: int, shared: bool
+    recipe: Recipe, network: nn.Module, *, images: int, processes: int, shared: bool
 ) -> None:
-    """See that every process has a picture of each batch, and the norms more than one to take means of where they need it.
+    """See that every process has an image of each batch, and the norms more than one to take means of where they need it.
 
     Args:
-        recipe: Gives the pictures of all processes in one step.
-        network: Says how many its norms need, in its attribute `least_batch`; one where it has none.
-        pictures: How many there are to train on; a batch holds no more.
+        recipe: Gives the images of all processes in one step.
+        network: Says how many its norms need, in its attribute `least_batch`; one where it has
+            none.
+        images: How many there are to train on; a batch holds no more.
         processes: How many share a batch.
         shared: Whether their norms take means over all of it, and not over the part of each.
 
@@ -65,24 +69,27 @@ def check_batch(
     """
     least = getattr(network, "least_batch", 1)
     needed = max(least, processes) if shared else least * processes
-    held = min(recipe.batch, pictures)
+    held = min(recipe.batch, images)
     if held >= needed:
         return
     why = (
-        f"{recipe.model} pools whole pictures, whose norm needs {least} at least"
+        f"{recipe.model} pools whole images, whose norm needs {least} at least"
         if least > 1
         else "each takes one at least"
     )
     among = f" for {processes} processes" if processes > 1 else ""
     cures = [f"--batch {needed}"] if recipe.batch < needed else []
-    if pictures < needed:
-        cures.append(f"--overfit {needed}" if recipe.overfit else "more pictures")
+    if images < needed:
+        cures.append(f"--overfit {needed}" if recipe.overfit else "more images")
     msg = f"batch is {held}{among} and {why}; take {' and '.join(cures)}"
     raise ConfigError(msg)
 
 
 def commit() -> str:
-    """Give the commit of the checkout that this code lies in; "" for an installed package or where there is no git."""
+    """Return the commit of the checkout that this code lies in.
+
+    "" for an installed package or where there is no git.
+    """
     checkout = Path(__file__).resolve().parents[1]
     if not (checkout / ".git").exists():
         return ""
@@ -106,7 +113,8 @@ def settle(recipe: Recipe, device: torch.device, processes: Processes) -> None:
     if device.index is not None:
         # Else what names no device, as pinned memory does, would take memory of the first one too.
         torch.cuda.set_device(device)
-    # Sizes stay the same from step to step, so that trying all ways of a convolution once pays; which wins is a matter of chance.
+    # Sizes stay the same from step to step, so that trying all ways of a convolution once pays;
+    # which wins is a matter of chance.
     torch.backends.cudnn.benchmark = not recipe.deterministic
     if recipe.deterministic:
         # Asked for by cuBLAS, which reads it when it is first used.

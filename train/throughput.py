@@ -1,4 +1,7 @@
-"""How fast training is beside its own limit and beside a plain loop: `python -m segdeploy.train.throughput RECIPE`."""
+"""How fast training is beside its own limit and beside a plain loop.
+
+`python -m segdeploy.train.throughput RECIPE`.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -21,18 +24,18 @@ from segdeploy.system.plugins import LOADED, load_plugin
 from .recipe import Recipe, read_recipe, with_overrides
 
 Way = Callable[[Recipe, int], float]
-"""Trains so many steps and gives pictures a second."""
+"""Trains so many steps and gives images a second."""
 
 LIMIT, OURS, PLAIN = "bare steps", "whole loop", "plain loop"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class Throughput:
     """How fast one way of training is.
 
     Attributes:
-        rate: Pictures a second, the median of the rounds.
-        rounds: Pictures a second in each round.
+        rate: Images a second, the median of the rounds.
+        rounds: Images a second in each round.
     """
 
     rate: float
@@ -71,7 +74,7 @@ def measure(
     steps: int,
     rounds: int,
     on_step: Callable[[str], None],
-) -> dict[str, Pace]:
+) -> dict[str, Throughput]:
     """Train in every way by turns, each turn in a process of its own, since ways in one process would disturb each other.
 
     Args:
@@ -89,7 +92,9 @@ def measure(
             ) as fresh:
                 rates[name].append(fresh.submit(way, recipe, steps).result())
             on_step(name)
-    return {name: Pace(rate=median(found), rounds=tuple(found)) for name, found in rates.items()}
+    return {
+        name: Throughput(rate=median(found), rounds=tuple(found)) for name, found in rates.items()
+    }
 
 
 def load_all(plugins: Sequence[str]) -> None:
@@ -98,14 +103,18 @@ def load_all(plugins: Sequence[str]) -> None:
         load_plugin(name)
 
 
-def ratios(paces: Mapping[str, Pace]) -> dict[str, float]:
-    """Give how fast the whole loop is beside each other way."""
-    return {name: paces[OURS].rate / pace.rate for name, pace in paces.items() if name != OURS}
+def ratios(throughputs: Mapping[str, Throughput]) -> dict[str, float]:
+    """Return how fast the whole loop is beside each other way."""
+    return {
+        name: throughputs[OURS].rate / pace.rate
+        for name, pace in throughputs.items()
+        if name != OURS
+    }
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recipe")
-@click.option("--data", default="", help="Folder of the data set.")
+@click.option("--data", default="", help="Folder of the dataset.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any value of the recipe."
 )
@@ -126,7 +135,7 @@ def ratios(paces: Mapping[str, Pace]) -> dict[str, float]:
 @click.option(
     "--no-plain",
     is_flag=True,
-    help="Leave the plain loop out; data sets that lie in no files have none.",
+    help="Leave the plain loop out; datasets that lie in no files have none.",
 )
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -140,37 +149,46 @@ def speed(
     no_plain: bool,
     as_json: bool,
 ) -> None:
-    """Measure how fast a recipe trains: the whole loop, the same steps on one batch in memory, and the loop that people write.
+    """Measure how fast a recipe trains.
 
-    Nothing was read before, so that the whole loop decodes every picture; in later epochs it has what fits into `memory`. Validation
-    is not timed. The plain loop is in single precision and default layout, with Pillow, four workers and torchvision's transforms.
+    The whole loop, the same steps on one batch in memory, and the loop that people write.
+
+    Nothing was read before, so that the whole loop decodes every image; in later epochs it has
+    what fits into `memory`. Validation is not timed. The plain loop is in single precision and
+    default layout, with Pillow, four workers and torchvision's transforms.
     """
     values = with_overrides(read_recipe(recipe), [*([f"data={data}"] if data else []), *overrides])
     chosen = Recipe.from_dict(values, source=recipe)
     if not no_plain and not chosen.data:
-        msg = f"{chosen.dataset} lies in no files, and the plain loop reads files; name --data, or leave it out with --no-plain"
+        msg = (
+            f"{chosen.dataset} lies in no files, and the plain loop reads files; name --data, or"
+            " leave it out with --no-plain"
+        )
         raise DataError(msg)
     ways = {name: way for name, way in WAYS.items() if name != PLAIN or not no_plain}
     with progress("training", rounds * len(ways)) as on_step:
-        paces = measure(chosen, ways, steps=steps, rounds=rounds, on_step=on_step)
+        throughputs = measure(chosen, ways, steps=steps, rounds=rounds, on_step=on_step)
     machine = survey()
     note(
-        f"{chosen.model}, batch {chosen.batch} of {chosen.seen[0]}x{chosen.seen[1]}, {steps} steps, {rounds} rounds, {machine.processor}"
+        f"{chosen.model}, batch {chosen.batch} of {chosen.seen[0]}x{chosen.seen[1]}, {steps} steps,"
+        f" {rounds} rounds, {machine.processor}"
     )
     if as_json:
-        found = {name: asdict(pace) for name, pace in paces.items()}
+        found = {name: asdict(pace) for name, pace in throughputs.items()}
         answer = {
             "recipe": chosen.to_dict(),
             "steps": steps,
             "machine": machine.to_dict(),
             "ways": found,
-            "ratios": ratios(paces),
+            "ratios": ratios(throughputs),
         }
         click.echo(json.dumps(answer))
         return
-    for name, pace in paces.items():
-        beside = "" if name == OURS else f"  (the whole loop is {ratios(paces)[name]:.2f} of it)"
-        click.echo(f"{name:12s} {pace.rate:8.1f} pictures/s{beside}")
+    for name, pace in throughputs.items():
+        beside = (
+            "" if name == OURS else f"  (the whole loop is {ratios(throughputs)[name]:.2f} of it)"
+        )
+        click.echo(f"{name:12s} {pace.rate:8.1f} images/s{beside}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from segdeploy import models
-from segdeploy.arrays import IGNORED
+from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.backends.torch_device import choose_device
 from segdeploy.datasets.index import Files
 from segdeploy.errors import DataError
@@ -29,14 +29,17 @@ ENDLESS = 1_000_000
 """Epochs of a schedule that no measurement comes to the end of."""
 
 SETTLED = 3
-"""Steps that are not timed at least: the first ones find memory, and the fastest way of a convolution."""
+"""Steps that are not timed at least: the first ones find memory, and the fastest way of a
+convolution."""
 
 
 def whole_loop(recipe: Recipe, steps: int) -> float:
-    """Give the pictures a second of the loop as it trains: read, cut, changed, copied and learned from.
+    """Return the images a second of the loop as it trains.
 
-    Nothing was read before, so that the pictures are decoded, as in a first epoch. Steps that live on batches read ahead before the
-    time begins are not timed.
+    Read, cut, changed, copied and learned from.
+
+    Nothing was read before, so that the images are decoded, as in a first epoch. Steps that live
+    on batches read ahead before the time begins are not timed.
     """
     run = Run(replace(recipe, epochs=ENDLESS))
     ahead = 2 * choose_workers(recipe)
@@ -44,7 +47,7 @@ def whole_loop(recipe: Recipe, steps: int) -> float:
 
 
 def bare_steps(recipe: Recipe, steps: int) -> float:
-    """Give the pictures a second of the same steps on one batch that lies on the device already: the limit of any loop around them."""
+    """Return the images a second of the same steps on one batch that lies on the device already: the limit of any loop around them."""
     run = Run(replace(recipe, epochs=ENDLESS))
     batch = next(endless(run))
     images, masks = (part.to(run.device) for part in (batch.images, batch.masks))
@@ -55,13 +58,16 @@ def bare_steps(recipe: Recipe, steps: int) -> float:
 
 
 def endless(run: Run) -> Iterator[Batch]:
-    """Give the batches of one epoch after the other."""
+    """Return the batches of one epoch after the other."""
     for epoch in count():
         yield from run.loader.epoch(epoch)
 
 
 def timed(run: Run, batches: Iterator[Batch], *, steps: int, untimed: int) -> float:
-    """Learn, and give the pictures a second; each part ends when the device has done all that it was given."""
+    """Learn, and give the images a second.
+
+    Each part ends when the device has done all that it was given.
+    """
     for number in (untimed, steps):
         start = time.perf_counter()
         run.loop.epoch(
@@ -81,14 +87,14 @@ WORKERS = 4
 
 
 class Pictures(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Pictures and truth decoded by Pillow and changed by torchvision, one by one."""
+    """Images and truth decoded by Pillow and changed by torchvision, one by one."""
 
     def __init__(self, files: Files, recipe: Recipe) -> None:
         """Compose the transforms.
 
         Args:
             files: The training split.
-            recipe: Says how pictures are changed.
+            recipe: Says how images are changed.
         """
         self._files = files
         self._transforms = v2.Compose(
@@ -97,7 +103,7 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
                 v2.RandomCrop(
                     recipe.seen,
                     pad_if_needed=True,
-                    fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORED},
+                    fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORE_INDEX},
                 ),
                 v2.RandomHorizontalFlip(recipe.flip),
                 v2.ColorJitter(recipe.color, recipe.color, recipe.color, recipe.hue),
@@ -116,7 +122,10 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         """Read one sample; the ids are folded into the classes' range, which costs what the usual look-up does."""
         pair = self._files.pairs[index]
         if pair.mask is None:
-            msg = f"{pair.image} has no mask that Pillow could read; measure with a data set whose truth lies in pictures"
+            msg = (
+                f"{pair.image} has no mask that Pillow could read; measure with a dataset whose"
+                " truth lies in images"
+            )
             raise DataError(msg)
         ids = np.asarray(Image.open(pair.mask).convert("L")) % len(self._files.classes)
         image = tv_tensors.Image(Image.open(pair.image).convert("RGB"))
@@ -127,7 +136,7 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 def plain_loop(
     recipe: Recipe, files: Files, steps: int, *, untimed: int, workers: int = WORKERS
 ) -> float:
-    """Give the pictures a second of the same network in single precision and default layout, with cross entropy.
+    """Return the images a second of the same network in single precision and default layout, with cross entropy.
 
     Args:
         recipe: Gives network, sizes, batch and optimizer's rates.
@@ -160,7 +169,7 @@ def plain_loop(
             full = functional.interpolate(
                 logits, masks.shape[1:], mode="bilinear", align_corners=False
             )
-            loss = functional.cross_entropy(full, masks.to(device), ignore_index=IGNORED)
+            loss = functional.cross_entropy(full, masks.to(device), ignore_index=IGNORE_INDEX)
             torch.autograd.backward(loss)
             optimizer.step()
             # Every tutorial prints it.

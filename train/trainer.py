@@ -40,7 +40,8 @@ KEPT_EVERY = 600.0
 """Seconds after which a run is kept within an epoch, so that a long one is not lost."""
 
 ASKED_EVERY = 10
-"""Steps after which several processes agree on what to do, since asking makes them wait for each other."""
+"""Steps after which several processes agree on what to do, since asking makes them wait for each
+other."""
 
 
 class Watch:
@@ -112,8 +113,9 @@ class Run:
             processes: Who takes part.
 
         Raises:
-            ConfigError: There is no such network or data set, the input's size does not fit the network, or the run is finished.
-            DataError: The data cannot be used, or has other pictures than when the run began.
+            ConfigError: There is no such network or dataset, the input's size does not fit the
+                network, or the run is finished.
+            DataError: The data cannot be used, or has other images than when the run began.
             DeviceError: The device is not there.
             ModelError: Weights to begin with or to go on from do not fit.
         """
@@ -128,7 +130,7 @@ class Run:
         # On CUDA devices the loop makes the norms take their means over all processes.
         shared = self.device.type == "cuda"
         check_batch(
-            recipe, network, pictures=len(self._train), processes=processes.size, shared=shared
+            recipe, network, images=len(self._train), processes=processes.size, shared=shared
         )
         if last is None:
             self._begin(network)
@@ -151,7 +153,8 @@ class Run:
             teacher=teacher,
             processes=processes,
         )
-        # Networks begin alike in all processes; what each draws after that, for dropout, is its own.
+        # Networks begin alike in all processes; what each draws after that, for dropout, is its
+        # own.
         torch.manual_seed(recipe.seed + processes.rank)
         self._predictor = Predictor(
             EagerBackend(self.loop.answering, self._card, device=self.device)
@@ -163,7 +166,7 @@ class Run:
 
     @property
     def names(self) -> Sequence[str]:
-        """Name of each picture to learn from."""
+        """Name of each image to learn from."""
         return self._train.names
 
     @property
@@ -172,10 +175,13 @@ class Run:
         chosen = " (chosen, since --device is auto)" if self.recipe.device == "auto" else ""
         threads = f" with {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         others = f" and {self._processes.size - 1} more" if self._processes.size > 1 else ""
-        return f"{len(self._train)} pictures, {len(self._val)} to validate, on {device_name(self.device)}{others}{threads}{chosen}"
+        return (
+            f"{len(self._train)} images, {len(self._val)} to validate, on"
+            f" {device_name(self.device)}{others}{threads}{chosen}"
+        )
 
     def _begin(self, network: torch.nn.Module) -> None:
-        """Give a network the weights that the recipe names."""
+        """Return a network the weights that the recipe names."""
         if self.recipe.weights_backbone:
             load_backbone(network, self.recipe.weights_backbone)
             if self._processes.leads and (strange := other_colors(network, self.recipe)):
@@ -192,31 +198,41 @@ class Run:
         """Go on from what `last.pt` holds."""
         began = last.card.training
         if not last.state or began is None:
-            msg = f"the checkpoint holds finished weights and no state to go on from; name the run's {LAST}"
+            msg = (
+                "the checkpoint holds finished weights and no state to go on from; name the run's"
+                f" {LAST}"
+            )
             raise ModelError(msg)
         if began.data_hash != fingerprint(train=self._train, val=self._val):
-            msg = f"{self.recipe.dataset} has other pictures than when the run began; a run goes on only with the same"
+            msg = (
+                f"{self.recipe.dataset} has other images than when the run began; a run goes on"
+                " only with the same"
+            )
             raise DataError(msg)
         try:
             self.loop.restore(last.state["loop"], last.weights)
             self.history = [Epoch(**values) for values in last.state["history"]]
             self._best.counts = np.array(last.state["best"], np.int64)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            msg = f"the checkpoint's state does not fit its recipe ({type(error).__name__}: {str(error)[:200]}); train again"
+            msg = (
+                f"the checkpoint's state does not fit its recipe ({type(error).__name__}:"
+                f" {str(error)[:200]}); train again"
+            )
             raise ModelError(msg) from error
         if self._ended():
             msg = f"the run ended after {began.epochs} epochs; nothing is left to go on with"
             raise ConfigError(msg)
 
     def fit(self, folder: Path, *, report: Callable[[Epoch], None]) -> None:
-        """Train until the recipe's last epoch, or until its patience ends, and leave checkpoints, figures and pictures in a folder.
+        """Train until the recipe's last epoch, or until its patience ends, and leave checkpoints, figures and images in a folder.
 
         Args:
             folder: Where everything is written; it exists.
             report: Called with the figures of each epoch, once its checkpoints are written.
 
         Raises:
-            InterruptedRun: Ctrl-C or SIGTERM; `last.pt` remains, from which the run goes on where it was left.
+            InterruptedRun: Ctrl-C or SIGTERM; `last.pt` remains, from which the run goes on where
+                it was left.
         """
         if self._processes.leads:
             write_text(folder / "recipe.toml", self.recipe.to_toml())
@@ -234,7 +250,10 @@ class Run:
         except Halt:
             raise InterruptedRun(farewell(folder, len(self.history), self.loop.done)) from None
         except KeyboardInterrupt:
-            msg = f"interrupted at once; what was kept before remains: segdeploy train --resume {quote(str(folder / LAST))}"
+            msg = (
+                "interrupted at once; what was kept before remains: segdeploy train --resume"
+                f" {quote(str(folder / LAST))}"
+            )
             raise InterruptedRun(msg) from None
         finally:
             if self._processes.leads:
@@ -256,7 +275,7 @@ class Run:
             draw_classes(folder / "classes.png", self._best, self._val.classes)
 
     def _ended(self) -> bool:
-        """Tell whether all epochs are done, or so many without a better score that the patience ends."""
+        """Return whether all epochs are done, or so many without a better score that the patience ends."""
         if len(self.history) >= self.recipe.epochs:
             return True
         best = best_epoch(self.history)
@@ -290,7 +309,7 @@ class Run:
             loss=loss,
             pixel_accuracy=scores.pixel_accuracy if scores else None,
             miou=scores.miou if scores else None,
-            pictures_per_second=batches_done * self.recipe.batch / (learned - start),
+            images_per_second=batches_done * self.recipe.batch / (learned - start),
             lr=self.loop.rate,
             seconds=time.perf_counter() - start,
         )
@@ -301,7 +320,8 @@ class Run:
         """Count the validation split, each process its part of it."""
         self.loop.answering.eval()
         part = range(self._processes.rank, len(self._val), self._processes.size)
-        # Whole pictures may be many times as large as the crops of which a batch fitted into the memory.
+        # Whole images may be many times as large as the crops of which a batch fitted into the
+        # memory.
         (rows, columns), (height, width) = self.recipe.seen, self.recipe.imgsz
         batch = max(
             1, self.recipe.batch * rows * columns // (height * width * self._processes.size)
@@ -319,7 +339,10 @@ class Run:
         return counts
 
     def _close(self, folder: Path, epoch: Epoch, counts: ConfusionMatrix | None) -> None:
-        """Write what the epoch gave; `last.pt` comes last, so that whatever it promises is there."""
+        """Write what the epoch gave.
+
+        `last.pt` comes last, so that whatever it promises is there.
+        """
         scores = counts.scores() if counts else None
         best = scores is not None and improves(scores.miou, self.history)
         self.history.append(epoch)
@@ -343,7 +366,7 @@ class Run:
             save_checkpoint(folder / LAST, replace(self._checkpoint(scores), state=state))
 
     def _checkpoint(self, scores: Scores | None) -> Checkpoint:
-        """Give the weights as they are, with their card."""
+        """Return the weights as they are, with their card."""
         assert self._card.training is not None
         training = replace(self._card.training, epochs=len(self.history))
         weights = {
@@ -356,7 +379,7 @@ class Run:
 
 
 def recorder() -> Callable[[Path, Epoch], None]:
-    """Give what writes events; raises MissingExtraError where TensorBoard is not installed."""
+    """Return what writes events; raises MissingExtraError where TensorBoard is not installed."""
     from .history import write_events
 
     return write_events
@@ -364,4 +387,7 @@ def recorder() -> Callable[[Path, Epoch], None]:
 
 def farewell(folder: Path, epochs: int, steps: int) -> str:
     """Say what an interrupted run leaves."""
-    return f"interrupted after {epochs} epochs and {steps} steps; go on with: segdeploy train --resume {quote(str(folder / LAST))}"
+    return (
+        f"interrupted after {epochs} epochs and {steps} steps; go on with: segdeploy train --resume"
+        f" {quote(str(folder / LAST))}"
+    )

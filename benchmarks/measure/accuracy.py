@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segdeploy.arrays import IGNORED, Mask, Picture
+from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.backends.loading import read_card
 from segdeploy.card import LabelClass, ModelCard
 from segdeploy.datasets.dataset import Dataset
@@ -25,14 +25,14 @@ from ..results.row import Accuracy, Labels
 from .worker import answer_name
 
 WORST = 2
-"""How many pictures of each row are named and shown."""
+"""How many images of each row are named and shown."""
 
 
-class Judge:
+class CandidateEvaluator:
     """Counts one row's masks."""
 
     def __init__(self, classes: int) -> None:
-        """Start with no picture counted.
+        """Start with no image counted.
 
         Args:
             classes: Number of classes, K.
@@ -43,10 +43,10 @@ class Judge:
         self._likeness: dict[str, tuple[float, float]] = {}
 
     def add(self, name: str, mask: Mask, *, truth: Mask, reference: Mask | None) -> None:
-        """Count the mask of a picture of that name, all (H, W) uint8 of its size."""
+        """Count the mask of an image of that name, all (H, W) uint8 of its size."""
         self._matrix.add(mask, truth)
         self._boundaries.add(mask, truth)
-        labelled = truth != IGNORED
+        labelled = truth != IGNORE_INDEX
         right = share(
             int(np.count_nonzero((mask == truth) & labelled)), int(np.count_nonzero(labelled))
         )
@@ -56,7 +56,7 @@ class Judge:
         )
 
     def accuracy(self, *, compared: bool) -> Accuracy:
-        """Give what was counted; `compared` says whether there was a reference."""
+        """Return what was counted; `compared` says whether there was a reference."""
         return Accuracy(
             scores=self._matrix.scores(),
             boundaries=self._boundaries.iou,
@@ -68,15 +68,16 @@ class Judge:
 def judge(
     answers: Mapping[str, Path], dataset: Dataset, indices: Sequence[int], *, reference: str | None
 ) -> dict[str, Accuracy]:
-    """Score each row's masks at the pictures' own size.
+    """Score each row's masks at the images' own size.
 
     Args:
         answers: Folder of each row's masks, by the row's name.
         dataset: The split that was answered.
-        indices: The pictures that were answered.
-        reference: Name of the row whose labels the others are compared with; None or a name that is not there for no comparison.
+        indices: The images that were answered.
+        reference: Name of the row whose labels the others are compared with; None or a name that is
+            not there for no comparison.
     """
-    judges = {name: Judge(len(dataset.classes)) for name in answers}
+    judges = {name: CandidateEvaluator(len(dataset.classes)) for name in answers}
     for index in indices:
         truth = dataset[index].mask
         masks = {name: read_ids(folder / answer_name(index)) for name, folder in answers.items()}
@@ -120,7 +121,10 @@ def check_classes(artifacts: Sequence[Path], reference: Path | None) -> None:
     }
     for path, found in names.items():
         if found != names.get(reference or path, found):
-            msg = f"{path} knows {', '.join(found)} and {reference} {', '.join(names[reference or path])}; measure them one by one"
+            msg = (
+                f"{path} knows {', '.join(found)} and {reference}"
+                f" {', '.join(names[reference or path])}; measure them one by one"
+            )
             raise ModelError(msg)
 
 
@@ -133,23 +137,23 @@ def other_names(artifacts: Sequence[Path], given: Sequence[LabelClass]) -> tuple
 
 
 MOST = 6
-"""Pictures in a report at most, so that it can be sent by mail."""
+"""Images in a report at most, so that it can be sent by mail."""
 
 WIDEST = 800
-"""Pixels; a wider picture is made smaller."""
+"""Pixels; a wider image is made smaller."""
 
 QUALITY = 82
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One picture, seen twice.
+    """One image, seen twice.
 
     Attributes:
         row: Name of the row.
-        picture: Name of the picture.
+        image: Name of the image.
         against: What it is compared with: the reference's name, or "truth".
-        same: Share of the labelled pixels that are alike, in [0, 1].
+        same: Share of the labeled pixels that are alike, in [0, 1].
         left: As the reference or the truth has it, a JPEG.
         right: As the row has it, a JPEG.
     """
@@ -165,20 +169,23 @@ class Pair:
 def gallery(
     report: Report, answers: Mapping[str, Path], dataset: Dataset, indices: Sequence[int]
 ) -> tuple[Pair, ...]:
-    """Paint the worst pictures of each row beside the reference; of the reference alone, its worst beside the truth.
+    """Paint the worst images of each row beside the reference.
+
+    Of the reference alone, its worst beside the truth.
 
     Args:
-        report: It names the worst pictures.
+        report: It names the worst images.
         answers: Folder of each row's masks, by the row's name.
         dataset: The split that was answered.
-        indices: The pictures that were answered.
+        indices: The images that were answered.
     """
     base = answers.get(report.reference or "")
     places = {dataset.names[index]: index for index in indices}
     others = [pair for pair in report.measured if pair[0].name != report.reference] or list(
         report.measured
     )
-    # First the worst picture of each row, then the second worst, so that none is left out for another's second.
+    # First the worst image of each row, then the second worst, so that none is left out for
+    # another's second.
     wanted = [
         (row.name, figures.accuracy.worst[rank])
         for rank in range(MOST)
@@ -206,9 +213,9 @@ def gallery(
 
 
 def painted(
-    image: Picture, left: Mask, right: Mask, *, painter: Painter
+    image: Image, left: Mask, right: Mask, *, painter: Painter
 ) -> tuple[bytes, bytes, float]:
-    """Paint one picture twice, no wider than `WIDEST`, and tell the share of the left one's labelled pixels that are alike.
+    """Paint one image twice, no wider than `WIDEST`, and tell the share of the left one's labeled pixels that are alike.
 
     Args:
         image: (H, W, 3) uint8 blue-green-red.
@@ -216,7 +223,7 @@ def painted(
         right: Classes that are compared with them.
         painter: Lays the colors over.
     """
-    labelled = left != IGNORED
+    labelled = left != IGNORE_INDEX
     same = share(int(np.count_nonzero((left == right) & labelled)), int(np.count_nonzero(labelled)))
     height, width = image.shape[:2]
     if width > WIDEST:
@@ -226,8 +233,8 @@ def painted(
     return to_jpeg(painter.paint(image, left)), to_jpeg(painter.paint(image, right)), same
 
 
-def to_jpeg(picture: Picture) -> bytes:
-    """Compress a picture, (H, W, 3) uint8 blue-green-red."""
+def to_jpeg(picture: Image) -> bytes:
+    """Compress an image, (H, W, 3) uint8 blue-green-red."""
     done, written = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    assert done, "OpenCV writes any picture as JPEG"
+    assert done, "OpenCV writes any image as JPEG"
     return np.asarray(written).tobytes()

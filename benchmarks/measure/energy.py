@@ -1,6 +1,9 @@
-"""How much energy the machine takes, where it tells: processors by Intel's and AMD's counters (RAPL), graphics cards by NVML.
+"""How much energy the machine takes, where it tells.
 
-The counters see the whole processor or card, whoever uses it. Nothing is estimated: what the machine does not tell is left out.
+Processors by Intel's and AMD's counters (RAPL), graphics cards by NVML.
+
+The counters see the whole processor or card, whoever uses it. Nothing is estimated: what the
+machine does not tell is left out.
 """
 
 import importlib
@@ -26,7 +29,10 @@ class Domain:
         self._total = 0
 
     def read(self) -> Joules:
-        """Give the joules since the beginning; it is to be asked more often than the counter begins again, which takes minutes."""
+        """Return the joules since the beginning.
+
+        It is to be asked more often than the counter begins again, which takes minutes.
+        """
         now = int(self._file.read_text())
         self._total += (now - self._last) % self._range if now != self._last else 0
         self._last = now
@@ -34,7 +40,7 @@ class Domain:
 
 
 def processor_counters(root: Path = POWERCAP) -> list[Counter]:
-    """Give a counter for each processor that tells; its parts (cores, memory) are in it already."""
+    """Return a counter for each processor that tells; its parts (cores, memory) are in it already."""
     found: list[Counter] = []
     for folder in sorted(root.glob("*-rapl:*")):
         # A part is called intel-rapl:0:1, a processor intel-rapl:0.
@@ -46,7 +52,7 @@ def processor_counters(root: Path = POWERCAP) -> list[Counter]:
 
 
 def card_counter(index: int) -> list[Counter]:
-    """Give the counter of a graphics card, where pynvml is installed and the card has one."""
+    """Return the counter of a graphics card, where pynvml is installed and the card has one."""
     try:
         pynvml = importlib.import_module("pynvml")
     except ModuleNotFoundError:
@@ -72,10 +78,13 @@ class Meter:
         self._counters = {name: found for name, found in counters.items() if found}
         self._start = self._read()
 
-    def spent(self, pictures: int) -> dict[str, Joules]:
-        """Give joules a picture since the beginning, by what spent them; empty where nothing tells."""
+    def spent(self, images: int) -> dict[str, Joules]:
+        """Return joules an image since the beginning, by what spent them.
+
+        Empty where nothing tells.
+        """
         return {
-            name: round((value - self._start[name]) / pictures, 6)
+            name: round((value - self._start[name]) / images, 6)
             for name, value in self._read().items()
         }
 

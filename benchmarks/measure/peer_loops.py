@@ -1,7 +1,10 @@
-"""The loops that people write: a video through a network to an overlay video, with OpenCV around PyTorch or ONNX Runtime.
+"""The loops that people write.
 
-They are written as a capable person would: at the network's own size, uint8 until the network, masks enlarged before the best class is
-taken, nothing computed twice. OpenCV writes MPEG-4 (mp4v), since pip's OpenCV has no encoder for H.264, which takes longer.
+A video through a network to an overlay video, with OpenCV around PyTorch or ONNX Runtime.
+
+They are written as a capable person would: at the network's own size, uint8 until the network,
+masks enlarged before the best class is taken, nothing computed twice. OpenCV writes MPEG-4 (mp4v),
+since pip's OpenCV has no encoder for H.264, which takes longer.
 """
 
 from collections.abc import Callable
@@ -14,7 +17,7 @@ import onnxruntime
 import torch
 from torch.nn import functional
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.backends.loading import read_card
 from segdeploy.card import LabelClass
 from segdeploy.models.checkpoint import load_checkpoint
@@ -23,11 +26,15 @@ from segdeploy.system.machine import cores
 OPACITY = 0.5
 
 Answer = Callable[[npt.NDArray[np.uint8], int, int], Mask]
-"""From a batch of one picture, (1, H, W, 3) uint8 red-green-blue, to its mask of a height and a width."""
+"""From a batch of one image, (1, H, W, 3) uint8 red-green-blue, to its mask of a height and a
+width."""
 
 
 def torch_answer(checkpoint: Path) -> Answer:
-    """Run a checkpoint as PyTorch does it best in float32: in inference mode, channels last, one thread a core."""
+    """Run a checkpoint as PyTorch does it best in float32.
+
+    In inference mode, channels last, one thread a core.
+    """
     torch.set_num_threads(cores())
     network = load_checkpoint(checkpoint).network().eval().to(memory_format=torch.channels_last)
 
@@ -45,7 +52,10 @@ def torch_answer(checkpoint: Path) -> Answer:
 
 
 def onnx_answer(artifact: Path) -> Answer:
-    """Run an ONNX file in a session as it comes, which takes all of the host's cores; OpenCV enlarges the logits."""
+    """Run an ONNX file in a session as it comes, which takes all of the host's cores.
+
+    OpenCV enlarges the logits.
+    """
     session = onnxruntime.InferenceSession(str(artifact), providers=["CPUExecutionProvider"])
 
     def answer(batch: npt.NDArray[np.uint8], height: int, width: int) -> Mask:
@@ -60,15 +70,13 @@ def onnx_answer(artifact: Path) -> Answer:
     return answer
 
 
-def overlay(picture: Picture, mask: Mask, colors: npt.NDArray[np.uint8]) -> Picture:
-    """Lay a palette over a picture."""
-    return np.asarray(
-        cv2.addWeighted(picture, 1 - OPACITY, colors[mask], OPACITY, 0), dtype=np.uint8
-    )
+def overlay(image: Image, mask: Mask, colors: npt.NDArray[np.uint8]) -> Image:
+    """Lay a palette over an image."""
+    return np.asarray(cv2.addWeighted(image, 1 - OPACITY, colors[mask], OPACITY, 0), dtype=np.uint8)
 
 
 def palette(classes: tuple[LabelClass, ...]) -> npt.NDArray[np.uint8]:
-    """Give the classes' colors, (K, 3) blue-green-red."""
+    """Return the classes' colors, (K, 3) blue-green-red."""
     return np.array([entry.color[::-1] for entry in classes], np.uint8)
 
 
@@ -85,14 +93,14 @@ def show(video: Path, target: Path, artifact: Path, answer: Answer) -> int:
     )
     count = 0
     while True:
-        found, picture = source.read()
+        found, image = source.read()
         if not found:
             break
         small = cv2.cvtColor(
-            cv2.resize(picture, (card.input.width, card.input.height)), cv2.COLOR_BGR2RGB
+            cv2.resize(image, (card.input.width, card.input.height)), cv2.COLOR_BGR2RGB
         )
         mask = answer(np.ascontiguousarray(small[None], dtype=np.uint8), height, width)
-        sink.write(overlay(np.asarray(picture, dtype=np.uint8), mask, colors))
+        sink.write(overlay(np.asarray(image, dtype=np.uint8), mask, colors))
         count += 1
     source.release()
     sink.release()

@@ -1,7 +1,8 @@
-"""The loops that others would write around the same pictures, each as a thing that turns pictures into masks.
+"""The loops that others would write around the same images, each as a thing that turns images into masks.
 
-Two kinds: the same network in another loop, whose masks are judged like ours; and other libraries' networks with random weights, whose
-work is theirs from picture to mask, and whose masks say nothing. All are written as a capable person would, by the library's own manual.
+Two kinds: the same network in another loop, whose masks are judged like ours; and other libraries'
+networks with random weights, whose work is theirs from image to mask, and whose masks say
+nothing. All are written as a capable person would, by the library's own manual.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,69 +15,75 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.backends.loading import read_card
 from segdeploy.card import ModelCard
 from segdeploy.errors import MissingExtraError, ModelError
 from segdeploy.system.machine import cores
 
 from ..results.row import Setting
-from ..results.variant import Way
-from .subject import Subject
+from ..results.variant import Variant
+from .subject import SystemUnderTest
 
 Batch = npt.NDArray[np.uint8]
 """(1, H, W, 3) uint8, red-green-blue, of the network's size."""
 
 Answer = Callable[[Batch, int, int], Mask]
-"""From a batch of one picture to its mask of a height and a width."""
+"""From a batch of one image to its mask of a height and a width."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rival:
+class Peer:
     """One loop.
 
     Attributes:
         endings: Endings of the artifacts that it can be given.
         library: What it imports.
         make: Loads it.
-        foreign: Whether it runs a network of its library's own, so that the artifact gives it nothing but a size.
+        foreign: Whether it runs a network of its library's own, so that the artifact gives it
+            nothing but a size.
     """
 
     endings: tuple[str, ...]
     library: str
-    make: Callable[[Way], Subject]
+    make: Callable[[Variant], SystemUnderTest]
     foreign: bool = False
 
 
-def rival(way: Way) -> Subject:
+def peer(way: Variant) -> SystemUnderTest:
     """Load the loop that a way names.
 
     Raises:
         MissingExtraError: Its library is not installed.
         ModelError: The artifact cannot be used.
     """
-    found = RIVALS[way.peer]
+    found = PEERS[way.peer]
     if find_spec(found.library) is None:
         raise MissingExtraError(found.library, "peers")
     return found.make(way)
 
 
 def installed(endings: set[str]) -> tuple[list[str], list[str]]:
-    """Give the loops for artifacts of these endings whose library is installed, and those whose library is not."""
-    wanted = [name for name, one in RIVALS.items() if endings & set(one.endings)]
-    here = [name for name in wanted if find_spec(RIVALS[name].library)]
+    """Return the loops for artifacts of these endings whose library is installed, and those whose library is not."""
+    wanted = [name for name, one in PEERS.items() if endings & set(one.endings)]
+    here = [name for name in wanted if find_spec(PEERS[name].library)]
     return here, [name for name in wanted if name not in here]
 
 
-def small(picture: Picture, height: int, width: int) -> Batch:
-    """Bring a picture to a network's size and order, as OpenCV's manual has it."""
+def small(image: Image, height: int, width: int) -> Batch:
+    """Bring an image to a network's size and order, as OpenCV's manual has it."""
     return np.ascontiguousarray(
-        cv2.cvtColor(cv2.resize(picture, (width, height)), cv2.COLOR_BGR2RGB)[None], dtype=np.uint8
+        cv2.cvtColor(cv2.resize(image, (width, height)), cv2.COLOR_BGR2RGB)[None], dtype=np.uint8
     )
 
 
-def loop(way: Way, card: ModelCard, answer: Answer, *, device: str, ours: bool = True) -> Subject:
-    """Wrap what answers one batch; the network alone is what gives a mask of the network's own size."""
+def loop(
+    way: Variant, card: ModelCard, answer: Answer, *, device: str, ours: bool = True
+) -> SystemUnderTest:
+    """Wrap what answers one batch.
+
+    The network alone is what gives a mask of the network's own size.
+    """
     height, width = card.input.height, card.input.width
     setting = Setting(
         architecture=card.architecture,
@@ -86,20 +93,20 @@ def loop(way: Way, card: ModelCard, answer: Answer, *, device: str, ours: bool =
         threads=way.threads or cores(),
     )
 
-    def masks(pictures: Sequence[Picture]) -> list[Mask]:
-        return [answer(small(picture, height, width), *picture.shape[:2]) for picture in pictures]
+    def masks(images: Sequence[Image]) -> list[Mask]:
+        return [answer(small(image, height, width), *image.shape[:2]) for image in images]
 
-    return Subject(
+    return SystemUnderTest(
         setting=setting,
         card=card if ours else None,
         masks=masks,
-        # One picture at a time, as loops go.
-        prepare=lambda pictures: small(pictures[0], height, width),
+        # One image at a time, as loops go.
+        prepare=lambda images: small(images[0], height, width),
         infer=lambda batch: answer(batch, height, width),
     )
 
 
-def torch_loop(way: Way) -> Subject:
+def torch_loop(way: Variant) -> SystemUnderTest:
     """Run a checkpoint in PyTorch, as `segdeploy.benchmarks.studies.video_loops` does beside `run`."""
     import torch
 
@@ -110,8 +117,11 @@ def torch_loop(way: Way) -> Subject:
     return loop(way, read_card(Path(way.artifact)), answer, device="torch cpu")
 
 
-def torch_compiled(way: Way) -> Subject:
-    """Run a checkpoint through torch.compile, with the enlargement compiled too; compiling counts for the cold start."""
+def torch_compiled(way: Variant) -> SystemUnderTest:
+    """Run a checkpoint through torch.compile, with the enlargement compiled too.
+
+    Compiling counts for the cold start.
+    """
     import torch
     from torch.nn import functional
 
@@ -136,8 +146,11 @@ def torch_compiled(way: Way) -> Subject:
     return loop(way, read_card(Path(way.artifact)), answer, device="torch.compile cpu")
 
 
-def onnx_loop(way: Way) -> Subject:
-    """Run an ONNX file in ONNX Runtime, which takes all of the host's cores unless it is told; OpenCV enlarges the logits."""
+def onnx_loop(way: Variant) -> SystemUnderTest:
+    """Run an ONNX file in ONNX Runtime, which takes all of the host's cores unless it is told.
+
+    OpenCV enlarges the logits.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -162,8 +175,11 @@ def enlarged(logits: npt.NDArray[np.float32], height: int, width: int) -> Mask:
     return np.asarray(planes.argmax(2), dtype=np.uint8)
 
 
-def openvino_loop(way: Way) -> Subject:
-    """Run an ONNX file in OpenVINO, for the shortest time of one picture; OpenCV enlarges the logits."""
+def openvino_loop(way: Variant) -> SystemUnderTest:
+    """Run an ONNX file in OpenVINO, for the shortest time of one image.
+
+    OpenCV enlarges the logits.
+    """
     import openvino
 
     card = card_with_logits(way)
@@ -183,7 +199,7 @@ def openvino_loop(way: Way) -> Subject:
     return loop(way, card, answer, device="openvino CPU")
 
 
-def card_with_logits(way: Way) -> ModelCard:
+def card_with_logits(way: Variant) -> ModelCard:
     """Read the card of a file whose answers a plain loop can enlarge.
 
     Raises:
@@ -191,12 +207,15 @@ def card_with_logits(way: Way) -> ModelCard:
     """
     card = read_card(Path(way.artifact))
     if card.output != "logits":
-        msg = f"{way.artifact} answers {card.output}; a plain loop enlarges logits, so export it with --output logits"
+        msg = (
+            f"{way.artifact} answers {card.output}; a plain loop enlarges logits, so export it with"
+            " --output logits"
+        )
         raise ModelError(msg)
     return card
 
 
-def smp_loop(way: Way) -> Subject:
+def smp_loop(way: Variant) -> SystemUnderTest:
     """Run segmentation-models-pytorch's DeepLabV3+ on MobileNetV2, at the artifact's size or the next that 32 divides."""
     import segmentation_models_pytorch as smp
     import torch
@@ -223,11 +242,14 @@ def smp_loop(way: Way) -> Subject:
     return loop(way, card, answer, device="torch cpu", ours=False)
 
 
-def transformers_pipeline(way: Way) -> Subject:
-    """Run transformers' image-segmentation pipeline on SegFormer-B0; it gives a mask of each class that it finds, of the picture's size."""
+def transformers_pipeline(way: Variant) -> SystemUnderTest:
+    """Run transformers' image-segmentation pipeline on SegFormer-B0.
+
+    It gives a mask of each class that it finds, of the image's size.
+    """
     import torch
     import transformers
-    from PIL import Image
+    from PIL import Image as PillowImage
 
     card = foreign(way, "SegFormer-B0", 32)
     torch.set_num_threads(way.threads or cores())
@@ -241,10 +263,10 @@ def transformers_pipeline(way: Way) -> Subject:
         "image-segmentation", model=network, image_processor=processor, device="cpu"
     )
 
-    def mask(picture: Picture) -> Mask:
-        classes = np.zeros(picture.shape[:2], np.uint8)
+    def mask(image: Image) -> Mask:
+        classes = np.zeros(image.shape[:2], np.uint8)
         for found in pipeline(
-            Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)), subtask="semantic"
+            PillowImage.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), subtask="semantic"
         ):
             classes[np.asarray(found["mask"]) > 0] = network.config.label2id[found["label"]]
         return classes
@@ -252,8 +274,13 @@ def transformers_pipeline(way: Way) -> Subject:
     return own_way(way, card, mask, device="transformers cpu")
 
 
-def own_way(way: Way, card: ModelCard, mask: Callable[[Picture], Mask], *, device: str) -> Subject:
-    """Wrap a library that takes pictures of any size and does all else itself; its network alone cannot be told from the rest."""
+def own_way(
+    way: Variant, card: ModelCard, mask: Callable[[Image], Mask], *, device: str
+) -> SystemUnderTest:
+    """Wrap a library that takes images of any size and does all else itself.
+
+    Its network alone cannot be told from the rest.
+    """
     setting = Setting(
         architecture=card.architecture,
         precision=card.precision,
@@ -261,16 +288,16 @@ def own_way(way: Way, card: ModelCard, mask: Callable[[Picture], Mask], *, devic
         device=device,
         threads=way.threads or cores(),
     )
-    return Subject(
+    return SystemUnderTest(
         setting=setting,
         card=None,
-        masks=lambda pictures: [mask(picture) for picture in pictures],
-        prepare=lambda pictures: pictures[0],
+        masks=lambda images: [mask(image) for image in images],
+        prepare=lambda images: images[0],
         infer=mask,
     )
 
 
-def ultralytics_predict(way: Way) -> Subject:
+def ultralytics_predict(way: Variant) -> SystemUnderTest:
     """Run Ultralytics' semantic task with `predict`, on its smallest network."""
     import torch
     from ultralytics import YOLO
@@ -280,8 +307,8 @@ def ultralytics_predict(way: Way) -> Subject:
     network: Any = YOLO(f"{ULTRALYTICS}.yaml", task="semantic")
     size = [card.input.height, card.input.width]
 
-    def mask(picture: Picture) -> Mask:
-        (found,) = network.predict(picture, imgsz=size, device="cpu", verbose=False)
+    def mask(image: Image) -> Mask:
+        (found,) = network.predict(image, imgsz=size, device="cpu", verbose=False)
         return np.asarray(found.semantic_mask.data.cpu().numpy(), dtype=np.uint8)
 
     return own_way(way, card, mask, device="ultralytics cpu")
@@ -290,8 +317,8 @@ def ultralytics_predict(way: Way) -> Subject:
 ULTRALYTICS = "yolo26n-sem"
 
 
-def foreign(way: Way, architecture: str, stride: int) -> ModelCard:
-    """Give a card that says another network at the artifact's size, or the next larger one that the stride divides."""
+def foreign(way: Variant, architecture: str, stride: int) -> ModelCard:
+    """Return a card that says another network at the artifact's size, or the next larger one that the stride divides."""
     card = read_card(Path(way.artifact))
     height, width = (-(-side // stride) * stride for side in (card.input.height, card.input.width))
     return replace(
@@ -304,21 +331,21 @@ def foreign(way: Way, architecture: str, stride: int) -> ModelCard:
 
 CHECKPOINT, ONNX = (".pt",), (".onnx",)
 
-RIVALS: Mapping[str, Rival] = {
-    "torch loop": Rival(endings=CHECKPOINT, library="torch", make=torch_loop),
-    "torch.compile": Rival(endings=CHECKPOINT, library="torch", make=torch_compiled),
-    "onnxruntime loop": Rival(endings=ONNX, library="onnxruntime", make=onnx_loop),
-    "openvino loop": Rival(endings=ONNX, library="openvino", make=openvino_loop),
-    "segmentation-models-pytorch": Rival(
+PEERS: Mapping[str, Peer] = {
+    "torch loop": Peer(endings=CHECKPOINT, library="torch", make=torch_loop),
+    "torch.compile": Peer(endings=CHECKPOINT, library="torch", make=torch_compiled),
+    "onnxruntime loop": Peer(endings=ONNX, library="onnxruntime", make=onnx_loop),
+    "openvino loop": Peer(endings=ONNX, library="openvino", make=openvino_loop),
+    "segmentation-models-pytorch": Peer(
         endings=CHECKPOINT + ONNX,
         library="segmentation_models_pytorch",
         make=smp_loop,
         foreign=True,
     ),
-    "transformers pipeline": Rival(
+    "transformers pipeline": Peer(
         endings=CHECKPOINT + ONNX, library="transformers", make=transformers_pipeline, foreign=True
     ),
-    "ultralytics": Rival(
+    "ultralytics": Peer(
         endings=CHECKPOINT + ONNX, library="ultralytics", make=ultralytics_predict, foreign=True
     ),
 }

@@ -18,7 +18,9 @@ from segdeploy.system.plugins import LOADED, load_plugin
 
 
 def printed(words: Sequence[str]) -> str:
-    """Run this Python as a user would, and give what it printed; of its stderr the last line is seen at most.
+    """Run this Python as a user would, and give what it printed.
+
+    Of its stderr the last line is seen at most.
 
     Args:
         words: What follows the name of the interpreter, for example ["-m", "segdeploy", "models"].
@@ -46,7 +48,8 @@ def printed(words: Sequence[str]) -> str:
 def apart(work: str, order: Mapping[str, Any]) -> Mapping[str, Any] | str:
     """Let a function of this workshop do an order in a fresh process, and give its result, or why it failed.
 
-    The process starts as a user's would: without the current folder on its path, with the pools of threads set, and with the same plugins.
+    The process starts as a user's would: without the current folder on its path, with the pools of
+    threads set, and with the same plugins.
 
     Args:
         work: "MODULE:FUNCTION" below segdeploy.benchmarks, which turns an order into a result.
@@ -126,7 +129,7 @@ print(peak_memory() or 0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spent:
+class Usage:
     """What a command spent.
 
     Attributes:
@@ -138,7 +141,7 @@ class Spent:
     memory: int
 
 
-def spend(arguments: Sequence[str]) -> Spent:
+def spend(arguments: Sequence[str]) -> Usage:
     """Run a command, for example ["export", "best.pt"].
 
     Raises:
@@ -146,7 +149,7 @@ def spend(arguments: Sequence[str]) -> Spent:
     """
     start = time.perf_counter()
     told = printed(["-c", MEASURED, *arguments])
-    return Spent(seconds=time.perf_counter() - start, memory=int(told.splitlines()[-1]))
+    return Usage(seconds=time.perf_counter() - start, memory=int(told.splitlines()[-1]))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,10 @@ class Workers:
 
 
 def in_turns(names: Sequence[str], rounds: int) -> list[str]:
-    """Give the order of all rounds: there and back again, so that a machine that slows down slows all rows alike."""
+    """Return the order of all rounds.
+
+    There and back again, so that a machine that slows down slows all rows alike.
+    """
     return [
         name for number in range(rounds) for name in (names if number % 2 == 0 else names[::-1])
     ]

@@ -1,4 +1,7 @@
-"""What other commands of segdeploy do for a benchmark, each a process of its own: exporting, training speed, reading speed."""
+"""What other commands of segdeploy do for a benchmark, each a process of its own.
+
+Exporting, training speed, reading speed.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,8 +11,8 @@ from segdeploy.errors import SegdeployError
 from segdeploy.system.plugins import LOADED
 
 from ..results.report import Row
-from ..results.row import Aside
-from ..results.variant import Way
+from ..results.row import ExternalResult
+from ..results.variant import Variant
 from .process import printed
 
 Call = Callable[[Sequence[str]], str]
@@ -51,7 +54,7 @@ def make_all(
     Args:
         checkpoint: The file.
         folder: Where the files go.
-        dataset: Name of the data set on whose validation split each is proven.
+        dataset: Name of the dataset on whose validation split each is proven.
         data: Its folder, or None.
         on_form: Is told the name of each file before it is made.
         run: Runs `segdeploy export`.
@@ -91,7 +94,7 @@ def make_all(
             failed.append(
                 Row(
                     name=path.name,
-                    way=Way(artifact=str(path)),
+                    way=Variant(artifact=str(path)),
                     size=0,
                     figures=None,
                     error=str(error),
@@ -100,18 +103,20 @@ def make_all(
     return made, failed
 
 
-def training_speed(recipe: str, data: Path | None, run: Call = call) -> Aside:
-    """Measure how fast a recipe trains; beside the loop that people write where its data set lies in files.
+def training_speed(recipe: str, data: Path | None, run: Call = call) -> ExternalResult:
+    """Measure how fast a recipe trains.
+
+    Beside the loop that people write where its dataset lies in files.
 
     Args:
         recipe: A TOML file, or the name of a recipe in the box.
-        data: Folder of its data set, or None of one that draws itself.
+        data: Folder of its dataset, or None of one that draws itself.
         run: Runs the command.
 
     Raises:
         SegdeployError: It cannot be measured.
     """
-    return Aside.read(
+    return ExternalResult.read(
         "Training speed",
         run(
             [
@@ -124,13 +129,13 @@ def training_speed(recipe: str, data: Path | None, run: Call = call) -> Aside:
     )
 
 
-def reading_speed(data: Path, dataset: str, run: Call = call) -> Aside:
-    """Measure how fast the samples of a data set are read for training.
+def reading_speed(data: Path, dataset: str, run: Call = call) -> ExternalResult:
+    """Measure how fast the samples of a dataset are read for training.
 
     Raises:
         SegdeployError: It cannot be measured.
     """
-    return Aside.read(
+    return ExternalResult.read(
         "Reading speed",
         run(["segdeploy", "data", "speed", str(data), "--dataset", dataset, "--json"]),
     )

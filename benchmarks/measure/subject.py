@@ -1,11 +1,11 @@
-"""What is measured: a thing that turns pictures into masks, whoever wrote it."""
+"""What is measured: a thing that turns images into masks, whoever wrote it."""
 
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.backends.base import Backend
 from segdeploy.card import ModelCard
 from segdeploy.imaging.preprocess import to_batch
@@ -13,29 +13,29 @@ from segdeploy.inference.predictor import Predictor
 from segdeploy.system.machine import cores
 
 from ..results.row import Setting
-from ..results.variant import Way
+from ..results.variant import Variant
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class SystemUnderTest:
     """A loaded network with a way around it.
 
     Attributes:
         setting: What runs, as it was granted.
         card: The network's card; None of a peer with a network of its own, whose masks say nothing.
-        masks: From pictures of any sizes to a mask each, of the picture's own size.
-        prepare: From pictures to what `infer` takes.
+        masks: From images of any sizes to a mask each, of the image's own size.
+        prepare: From images to what `infer` takes.
         infer: The network alone.
     """
 
     setting: Setting
     card: ModelCard | None
-    masks: Callable[[Sequence[Picture]], Sequence[Mask]]
-    prepare: Callable[[Sequence[Picture]], Any]
+    masks: Callable[[Sequence[Image]], Sequence[Mask]]
+    prepare: Callable[[Sequence[Image]], Any]
     infer: Callable[[Any], object]
 
 
-def subject_of(way: Way) -> Subject:
+def subject_of(way: Variant) -> SystemUnderTest:
     """Load what is to be measured.
 
     Raises:
@@ -45,11 +45,11 @@ def subject_of(way: Way) -> Subject:
         return ours(way.load(), way)
     # Each brings a library of its own, and one row needs one of them.
     module = importlib.import_module("segdeploy.benchmarks.measure.peers")
-    found: Subject = module.rival(way)
+    found: SystemUnderTest = module.peer(way)
     return found
 
 
-def ours(backend: Backend, way: Way) -> Subject:
+def ours(backend: Backend, way: Variant) -> SystemUnderTest:
     """Take an artifact as `Predictor` runs it."""
     card = backend.card
     setting = Setting(
@@ -60,10 +60,10 @@ def ours(backend: Backend, way: Way) -> Subject:
         threads=way.threads or cores(),
         batch=way.batch,
     )
-    return Subject(
+    return SystemUnderTest(
         setting=setting,
         card=card,
         masks=Predictor(backend).masks,
-        prepare=lambda pictures: to_batch(pictures, card.input),
+        prepare=lambda images: to_batch(images, card.input),
         infer=backend.run,
     )

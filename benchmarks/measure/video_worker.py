@@ -1,4 +1,7 @@
-"""A whole video through one artifact, in a process of its own: from its file to a written overlay video, as `segdeploy run` does it."""
+"""A whole video through one artifact, in a process of its own.
+
+From its file to a written overlay video, as `segdeploy run` does it.
+"""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -13,11 +16,11 @@ from segdeploy.video.frames import Outputs, Selection
 from segdeploy.video.outputs import video_outputs
 from segdeploy.video.pipeline import segment_all
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.schedule import Pace
+from segdeploy.video.schedule import Schedule
 from segdeploy.video.smoothing import Flicker
 
 from ..results.row import Video
-from ..results.variant import Way
+from ..results.variant import Variant
 
 WATCHED = 120
 """Frames whose masks are looked at for flicker."""
@@ -35,14 +38,14 @@ class Film:
         folder: Where the overlay video goes.
     """
 
-    way: Way
+    way: Variant
     video: str
     folder: str
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `asdict` gave, through JSON or not."""
-        return cls(**{**values, "way": Way.from_dict(values["way"])})
+        return cls(**{**values, "way": Variant.from_dict(values["way"])})
 
 
 def show(film: Film) -> Video:
@@ -51,9 +54,9 @@ def show(film: Film) -> Video:
     Raises:
         SegdeployError: The artifact or the video cannot be used.
     """
-    pace = Pace(threads=film.way.threads)
-    pace.share_cores()
-    backend = film.way.load_for_video(pace.network_threads, callers=pace.workers)
+    schedule = Schedule(threads=film.way.threads)
+    schedule.share_cores()
+    backend = film.way.load_for_video(schedule.network_threads, callers=schedule.workers)
     drawing = Drawing(backend.card.classes)
     with VideoSource(Path(film.video)) as source:
         outputs = video_outputs(source, Path(film.folder), drawing=drawing, encoding=Encoding())
@@ -62,7 +65,7 @@ def show(film: Film) -> Video:
             outputs,
             backend=backend,
             drawing=drawing,
-            workers=pace.workers,
+            workers=schedule.workers,
             batch=film.way.batch,
         )
     return Video(times=done.times, flicker=watch(Path(film.video), backend))

@@ -1,4 +1,7 @@
-"""One round of one row, in a process of its own: engines that share a process disturb each other."""
+"""One round of one row, in a process of its own.
+
+Engines that share a process disturb each other.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,17 +14,18 @@ import cv2
 from segdeploy import datasets
 from segdeploy.datasets.dataset import Dataset
 from segdeploy.errors import DataError
-from segdeploy.imaging.io import write_picture
+from segdeploy.imaging.io import write_image
 from segdeploy.system.machine import cores, peak_memory
 
 from ..results.latency import Clock, Latency, measure
 from ..results.row import Round
-from ..results.variant import Way
+from ..results.variant import Variant
 from .energy import Meter, meter_of
-from .subject import Subject, subject_of
+from .subject import SystemUnderTest, subject_of
 
 TIMED = 8
-"""How many batches take turns while the time is measured: how long the labels take depends on the picture."""
+"""How many batches take turns while the time is measured: how long the labels take depends on the
+image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,21 +34,21 @@ class Task:
 
     Attributes:
         way: What to run, and how.
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         data: Its folder, or None.
         split: Its split.
-        pictures: How many pictures of the split are answered; None for all.
+        images: How many images of the split are answered; None for all.
         runs: Timed runs.
         warm_up: Runs before them that are not timed.
-        answers: Folder for the mask of each picture; None to measure time alone.
+        answers: Folder for the mask of each image; None to measure time alone.
         started: When the process was started, by the machine's monotonic clock, in seconds.
     """
 
-    way: Way
+    way: Variant
     dataset: str
     data: str | None
     split: str
-    pictures: int | None
+    images: int | None
     runs: int
     warm_up: int
     answers: str | None
@@ -53,22 +57,28 @@ class Task:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `asdict` gave, through JSON or not."""
-        return cls(**{**values, "way": Way.from_dict(values["way"])})
+        return cls(**{**values, "way": Variant.from_dict(values["way"])})
 
 
-def chosen(count: int, pictures: int | None) -> Sequence[int]:
-    """Give the indices of the pictures to answer: all, or some at even distances over the whole split."""
-    wanted = count if pictures is None else min(pictures, count)
+def chosen(count: int, images: int | None) -> Sequence[int]:
+    """Return the indices of the images to answer.
+
+    All, or some at even distances over the whole split.
+    """
+    wanted = count if images is None else min(images, count)
     return [index * count // wanted for index in range(wanted)]
 
 
 def answer_name(index: int) -> str:
-    """Give the name of the file that holds the mask of a picture."""
+    """Return the name of the file that holds the mask of an image."""
     return f"{index:06}.png"
 
 
 def batches(indices: Sequence[int], size: int) -> list[list[int]]:
-    """Put pictures together that are timed as one: batches of neighbours at even distances, some pictures twice where there are few."""
+    """Put images together that are timed as one.
+
+    Batches of neighbors at even distances, some images twice where there are few.
+    """
     firsts = indices[:: max(1, len(indices) // TIMED)][:TIMED]
     places = [indices.index(first) for first in firsts]
     return [
@@ -77,14 +87,14 @@ def batches(indices: Sequence[int], size: int) -> list[list[int]]:
 
 
 def measure_round(
-    subject: Subject,
+    subject: SystemUnderTest,
     dataset: Dataset,
     task: Task,
     *,
     clock: Clock = time.monotonic,
     meter: Callable[[str], Meter] = meter_of,
 ) -> Round:
-    """Measure one round; pictures are read before the clock runs.
+    """Measure one round; images are read before the clock runs.
 
     Args:
         subject: What is measured.
@@ -93,7 +103,7 @@ def measure_round(
         clock: Gives the machine's monotonic seconds, as `task.started` did.
         meter: Begins to count the energy of a device.
     """
-    indices = chosen(len(dataset), task.pictures)
+    indices = chosen(len(dataset), task.images)
     reading = clock()
     first = dataset[indices[0]].image
     reading = clock() - reading
@@ -132,7 +142,7 @@ def measure_round(
 
 def measure_energy(
     timed: Callable[[int, int], Latency],
-    subject: Subject,
+    subject: SystemUnderTest,
     task: Task,
     *,
     meter: Callable[[str], Meter],
@@ -145,31 +155,34 @@ def measure_energy(
 
 
 def write_answers(
-    subject: Subject, dataset: Dataset, folder: Path, *, pictures: int | None
+    subject: SystemUnderTest, dataset: Dataset, folder: Path, *, images: int | None
 ) -> None:
-    """Write the mask of each chosen picture, at the picture's own size, as a grey PNG of class indices."""
-    indices = chosen(len(dataset), pictures)
+    """Write the mask of each chosen image, at the image's own size, as a gray PNG of class indices."""
+    indices = chosen(len(dataset), images)
     size = subject.setting.batch
     for start in range(0, len(indices), size):
         group = indices[start : start + size]
         for index, mask in zip(
             group, subject.masks([dataset[index].image for index in group]), strict=True
         ):
-            write_picture(folder / answer_name(index), mask)
+            write_image(folder / answer_name(index), mask)
 
 
-def check_subject(subject: Subject, dataset: Dataset) -> None:
-    """Refuse a data set that the network was not made for.
+def check_subject(subject: SystemUnderTest, dataset: Dataset) -> None:
+    """Refuse a dataset that the network was not made for.
 
     Raises:
-        DataError: The data set is empty or has another number of classes than the network.
+        DataError: The dataset is empty or has another number of classes than the network.
     """
     if not len(dataset):
-        msg = "the data set holds no picture; check the split and the folder"
+        msg = "the dataset holds no image; check the split and the folder"
         raise DataError(msg)
     if subject.card is not None and len(subject.card.classes) != len(dataset.classes):
         known, given = len(subject.card.classes), len(dataset.classes)
-        msg = f"the network knows {known} classes and the data set has {given}; measure on data with the network's classes"
+        msg = (
+            f"the network knows {known} classes and the dataset has {given}; measure on data with"
+            " the network's classes"
+        )
         raise DataError(msg)
 
 
@@ -177,7 +190,7 @@ def work(task: Task) -> Round:
     """Load the subject and do what the task asks.
 
     Raises:
-        SegdeployError: The artifact or the data set cannot be used.
+        SegdeployError: The artifact or the dataset cannot be used.
     """
     # OpenCV counts the host's cores, not those that a container grants.
     cv2.setNumThreads(cores())
@@ -188,7 +201,7 @@ def work(task: Task) -> Round:
     check_subject(subject, dataset)
     found = measure_round(subject, dataset, task)
     if task.answers is not None and subject.card is not None:
-        write_answers(subject, dataset, Path(task.answers), pictures=task.pictures)
+        write_answers(subject, dataset, Path(task.answers), images=task.images)
     return found
 
 

@@ -1,8 +1,9 @@
 """Export, measure and install the bundled models.
 
-The checkpoint is exported in float32 and in 8 bits with the proof of `segdeploy export`; both files are measured on the validation split
-as `segdeploy benchmark` does, and scored on drawn streets in every weather. Only when all of that is done do the files, MODEL_CARD.md and
-the drawings take the places of the old ones. A second run gives the same but for the times.
+The checkpoint is exported in float32 and in 8 bits with the proof of `segdeploy export`; both files
+are measured on the validation split as `segdeploy benchmark` does, and scored on drawn streets in
+every weather. Only when all of that is done do the files, MODEL_CARD.md and the drawings take the
+places of the old ones. A second run gives the same but for the times.
 """
 
 import csv
@@ -17,7 +18,7 @@ import click
 import cv2
 
 from segdeploy import assets as box
-from segdeploy.arrays import Picture
+from segdeploy.arrays import Image
 from segdeploy.backends.loading import load_backend, read_card
 from segdeploy.card import ModelCard
 from segdeploy.cli.console import note, progress
@@ -42,7 +43,7 @@ MOST_INT8, MOST = 5 * MIB, 16 * MIB
 """Bytes of the file in 8 bits, and of both files."""
 
 
-def nobodys(loaded: Checkpoint, commit: str) -> Checkpoint:
+def anonymized_card(loaded: Checkpoint, commit: str) -> Checkpoint:
     """Take from a checkpoint's card where files lay on the machine that trained it, and add the commit where it tells none.
 
     Raises:
@@ -60,8 +61,8 @@ def nobodys(loaded: Checkpoint, commit: str) -> Checkpoint:
     return Checkpoint(card=replace(loaded.card, training=told), weights=loaded.weights, state={})
 
 
-def judged_by(card: ModelCard, path: Path | None) -> ModelCard | None:
-    """Give the card whose scores tell what to expect of weights that learned from the validation split too; None where they did not.
+def reference_card(card: ModelCard, path: Path | None) -> ModelCard | None:
+    """Return the card whose scores tell what to expect of weights that learned from the validation split too; None where they did not.
 
     Args:
         card: Of the weights.
@@ -73,7 +74,10 @@ def judged_by(card: ModelCard, path: Path | None) -> ModelCard | None:
     assert card.training is not None, "it was checked before"
     if not is_final(card.training):
         if path is not None:
-            msg = f"these weights never saw the validation split, so their own scores tell; leave out --judged {path}"
+            msg = (
+                "these weights never saw the validation split, so their own scores tell; leave out"
+                f" --judged {path}"
+            )
             raise ConfigError(msg)
         return None
     other = None if path is None else read_card(path)
@@ -88,7 +92,10 @@ def judged_by(card: ModelCard, path: Path | None) -> ModelCard | None:
         or not fits
         or (other.architecture, other.arguments) != (card.architecture, card.arguments)
     ):
-        msg = "these weights learned from the validation split; name the same network's checkpoint that did not, with --judged BEST.pt"
+        msg = (
+            "these weights learned from the validation split; name the same network's checkpoint"
+            " that did not, with --judged BEST.pt"
+        )
         raise ConfigError(msg)
     return other
 
@@ -119,7 +126,7 @@ def export_both(
             "--data",
             str(data),
         ]
-        run(["segdeploy", "export", str(source), *asked, "--proof-pictures", "1000000"])
+        run(["segdeploy", "export", str(source), *asked, "--proof-images", "1000000"])
     check_sizes({name: path.stat().st_size for name, path in made.items()})
     return made
 
@@ -135,7 +142,10 @@ def check_sizes(sizes: Mapping[str, int]) -> None:
         ("the box", sum(sizes.values()), MOST),
     ):
         if size > most:
-            msg = f"{what} has {size / MIB:.1f} MiB and may have {most / MIB:.0f}; train a smaller network"
+            msg = (
+                f"{what} has {size / MIB:.1f} MiB and may have {most / MIB:.0f}; train a smaller"
+                " network"
+            )
             raise GateError(msg)
 
 
@@ -189,21 +199,22 @@ def drawings(network: Predictor, weathers: Sequence[Weather]) -> dict[str, bytes
         GateError: They are too large.
     """
     scene = next(drive(0, height=HEIGHT, width=WIDTH, rate=Fraction(25)))
-    pictures = {
-        "street": Painter(network.card.classes).paint(scene.image, network.mask(scene.image))
-    }
-    pictures |= {found.name: found.draw() for found in weathers if found.name in DRAWN}
-    drawn = {name: to_jpeg(picture) for name, picture in pictures.items()}
+    images = {"street": Painter(network.card.classes).paint(scene.image, network.mask(scene.image))}
+    images |= {found.name: found.draw() for found in weathers if found.name in DRAWN}
+    drawn = {name: to_jpeg(picture) for name, picture in images.items()}
     if (size := sum(map(len, drawn.values()))) > MOST_DRAWN:
-        msg = f"the drawings have {size / 1000:.0f} kB and may have {MOST_DRAWN / 1000:.0f}; draw fewer or smaller ones"
+        msg = (
+            f"the drawings have {size / 1000:.0f} kB and may have {MOST_DRAWN / 1000:.0f}; draw"
+            " fewer or smaller ones"
+        )
         raise GateError(msg)
     return drawn
 
 
-def to_jpeg(picture: Picture) -> bytes:
-    """Compress a picture, (H, W, 3) uint8 blue-green-red."""
+def to_jpeg(picture: Image) -> bytes:
+    """Compress an image, (H, W, 3) uint8 blue-green-red."""
     done, written = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    assert done, "OpenCV writes any picture as JPEG"
+    assert done, "OpenCV writes any image as JPEG"
     return written.tobytes()
 
 
@@ -213,7 +224,7 @@ def install(
     drawn: Mapping[str, bytes],
     *,
     assets: Path,
-    pictures: Path,
+    images: Path,
 ) -> None:
     """Put everything into its place, each file whole."""
     for name, path in files.items():
@@ -221,7 +232,7 @@ def install(
             shutil.copyfile(path, part)
     write_text(assets / "MODEL_CARD.md", page)
     for name, content in drawn.items():
-        write_bytes(pictures / f"{name}.jpg", content)
+        write_bytes(images / f"{name}.jpg", content)
 
 
 def fill(
@@ -233,7 +244,7 @@ def fill(
     judged: Path | None = None,
     scenes: int,
     assets: Path,
-    pictures: Path,
+    images: Path,
     workers: Workers = PROCESSES,
     run: Call = call,
 ) -> None:
@@ -244,10 +255,11 @@ def fill(
         results: The training's results.csv.
         plan: How both files are measured; the artifacts in it are left to this function.
         commit: Commit of the training, for a checkpoint that does not tell.
-        judged: A checkpoint of the same recipe that never saw the validation split, where this one did.
+        judged: A checkpoint of the same recipe that never saw the validation split, where this one
+            did.
         scenes: How many drawn scenes of each weather are scored.
         assets: Folder of the box.
-        pictures: Folder of the drawings.
+        images: Folder of the drawings.
         workers: What measures.
         run: Runs `segdeploy export`.
 
@@ -255,8 +267,8 @@ def fill(
         SegdeployError: Something cannot be done; the old box stays as it was.
     """
     history = read_history(results)
-    loaded = nobodys(load_checkpoint(checkpoint), commit)
-    honest = judged_by(loaded.card, judged)
+    loaded = anonymized_card(load_checkpoint(checkpoint), commit)
+    honest = reference_card(loaded.card, judged)
     assert plan.data is not None, "the command asks for it"
     with TemporaryDirectory(prefix="segdeploy-") as name:
         files = export_both(loaded, Path(name), plan.data, run)
@@ -286,7 +298,7 @@ def fill(
             drawn=DRAWN,
             judged=honest,
         )
-        install(files, to_page(facts), drawn, assets=assets, pictures=pictures)
+        install(files, to_page(facts), drawn, assets=assets, images=images)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -295,7 +307,7 @@ def fill(
     "--data",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the data set of the training.",
+    help="Folder of the dataset of the training.",
 )
 @click.option(
     "--run",
@@ -347,12 +359,12 @@ def main(
         dataset=dataset,
         data=data,
         split="val",
-        pictures=None,
+        images=None,
         runs=runs,
         warm_up=3,
         rounds=rounds,
     )
-    pictures = ROOT / REPOSITORY
+    images = ROOT / REPOSITORY
     results = (run or (judged or checkpoint).parent) / "results.csv"
     assets = box.folder()
     fill(
@@ -363,9 +375,9 @@ def main(
         judged=judged,
         scenes=scenes,
         assets=assets,
-        pictures=pictures,
+        images=images,
     )
-    click.echo(f"{assets}\n{pictures}")
+    click.echo(f"{assets}\n{images}")
 
 
 if __name__ == "__main__":

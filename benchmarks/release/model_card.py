@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.card import ModelCard, Training
 from segdeploy.datasets.dataset import Sample
 from segdeploy.datasets.synthetic.dataset import Streets
@@ -41,7 +41,7 @@ class Weather:
     worst: Sample
     answer: Mask
 
-    def draw(self) -> Picture:
+    def draw(self) -> Image:
         """Put the worst scene, its truth, and the answer laid over it beside each other, (180, 720, 3) uint8 blue-green-red."""
         classes = Streets(split="val", count=1).classes
         painted = Painter(classes, legend=False).paint(self.worst.image, self.answer)
@@ -64,7 +64,7 @@ def fare_in_all(
         on_step: Called with the weather's name after each scene.
     """
     return [
-        fare(
+        score_by_weather(
             networks,
             Streets(split="val", count=count, height=HEIGHT, width=WIDTH, weather=name),
             on_step,
@@ -73,7 +73,9 @@ def fare_in_all(
     ]
 
 
-def fare(networks: Sequence[Predictor], scenes: Streets, on_step: Callable[[str], None]) -> Weather:
+def score_by_weather(
+    networks: Sequence[Predictor], scenes: Streets, on_step: Callable[[str], None]
+) -> Weather:
     """Score networks on scenes of one weather, and keep the scene that the first of them understands least."""
     classes = len(scenes.classes)
     counts = [ConfusionMatrix(classes) for _ in networks]
@@ -113,20 +115,23 @@ segdeploy train model-in-the-box --data path/to/camvid{more}
 The end trains it again; with `--dataset NAME --data FOLDER`, another on your own data and terms."""
 
 LIMITS = """* **It has seen few streets.** CamVid is a few drives through Cambridge, by day and at dusk, with one camera behind a
-  windscreen, driving on the left. Of IDD-Lite's small pictures of Indian roads it was told seven coarse classes only. Elsewhere expect
-  less than the scores above. They say less about other streets than their size suggests, too: the validation pictures are frames of a
+  windscreen, driving on the left. Of IDD-Lite's small images of Indian roads it was told seven coarse classes only. Elsewhere expect
+  less than the scores above. They say less about other streets than their size suggests, too: the validation images are frames of a
   drive of which others were trained on.
 * **It knows {count} classes.** What is none of them, such as an animal, water or a train, becomes one of them: it cannot say that it does
   not know.
-* **Pictures are stretched to {height}x{width}** (height x width), whatever their shape. What takes only a few pixels then, such as far
+* **Images are stretched to {height}x{width}** (height x width), whatever their shape. What takes only a few pixels then, such as far
   poles, signs and people, is lost.
 * **Night, rain, fog and glare** were not trained on. What they cost stands below.
 * It was made to be tried and built upon, not to drive, to guard or to decide about people."""
 
-MORE = "\nsegdeploy train model-in-the-box-final --data path/to/camvid --set helper_data=path/to/idd_lite"
-"""What makes weights of it that learned from all pictures."""
+MORE = (
+    "\nsegdeploy train model-in-the-box-final --data path/to/camvid --set"
+    " helper_data=path/to/idd_lite"
+)
+"""What makes weights of it that learned from all images."""
 
-KNOWN = """**These weights learned from the validation pictures too**, after every choice was made. So the scores of the two files tell
+KNOWN = """**These weights learned from the validation images too**, after every choice was made. So the scores of the two files tell
 only that they agree. The first column is what to expect: trained in the same way on the training split alone; the epochs below are its."""
 
 DRAWN = """Streets are drawn, and the network saw no drawing in training. So these figures are lower than those of photographs, and only
@@ -146,7 +151,8 @@ class Facts:
         weathers: How the files fared in each weather, in the order of `cards`.
         scenes: How many scenes each weather had.
         drawn: Names of the weathers that were drawn.
-        judged: Card of the same recipe's network that never saw the validation split, where this one did; else None.
+        judged: Card of the same recipe's network that never saw the validation split, where this
+            one did; else None.
     """
 
     cards: Mapping[str, ModelCard]
@@ -169,7 +175,10 @@ def to_page(facts: Facts) -> str:
     parts = ["# The network in the box", TERMS, use, "## What it is", made_of(facts)]
     parts += [
         "## How good it is",
-        f"{training.dataset}'s validation split, {training.split or 'as its files say'}; class by class:",
+        (
+            f"{training.dataset}'s validation split, {training.split or 'as its files say'}; class"
+            " by class:"
+        ),
     ]
     parts += [KNOWN] if facts.judged else []
     parts += [by_class(facts), *body(facts.report, level=3)]
@@ -180,7 +189,8 @@ def to_page(facts: Facts) -> str:
         by_weather(facts),
     ]
     parts += [
-        f"Drawn, from the left: the scene that it understands least, the truth, and its answer (in the repository, below `{REPOSITORY}`)."
+        "Drawn, from the left: the scene that it understands least, the truth, and its answer (in"
+        f" the repository, below `{REPOSITORY}`)."
     ]
     parts += [
         f"{name.capitalize()}:\n\n![{name}](../../{REPOSITORY}/{name}.jpg)" for name in facts.drawn
@@ -200,9 +210,15 @@ def made_of(facts: Facts) -> str:
     arguments = ", ".join(f"{key} {value}" for key, value in card.arguments.items())
     lines = [
         f"network: {card.architecture}{f' ({arguments})' if arguments else ''}",
-        f"{cost.parameters / 1e6:.2f} million parameters, {cost.gflops:.2f} GFLOPs a picture",
-        f"input: uint8 red-green-blue, {card.input.height}x{card.input.width} (height x width), to which pictures are stretched",
-        f"output: logits of {len(card.classes)} classes: {', '.join(label.name for label in card.classes)}",
+        f"{cost.parameters / 1e6:.2f} million parameters, {cost.gflops:.2f} GFLOPs an image",
+        (
+            f"input: uint8 red-green-blue, {card.input.height}x{card.input.width} (height x width),"
+            " to which images are stretched"
+        ),
+        (
+            f"output: logits of {len(card.classes)} classes:"
+            f" {', '.join(label.name for label in card.classes)}"
+        ),
         *(
             f"`{name}`: {megabytes(size)}, {proof(facts.cards[name])}"
             for name, size in facts.sizes.items()
@@ -225,8 +241,11 @@ def proof(card: ModelCard) -> str:
         if "calibration" in card.conversion
         else ""
     )
-    shown = f"on {found.pictures} pictures of {found.source}"
-    return f"{card.precision}{calibration}; {percent(found.agreement)} of its labels are PyTorch's {shown}{scored}"
+    shown = f"on {found.images} images of {found.source}"
+    return (
+        f"{card.precision}{calibration}; {percent(found.agreement)} of its labels are PyTorch's"
+        f" {shown}{scored}"
+    )
 
 
 def by_class(facts: Facts) -> str:
@@ -263,7 +282,7 @@ def by_weather(facts: Facts) -> str:
 
 
 def is_final(training: Training) -> bool:
-    """Tell whether the weights learned from the validation split too."""
+    """Return whether the weights learned from the validation split too."""
     return bool(training.recipe.get("final"))
 
 
@@ -272,7 +291,10 @@ def trained(training: Training) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in training.versions.items())
     splits = "its training and its validation split" if is_final(training) else "its training split"
     lines = [
-        f"data: {training.dataset}, {splits}; SHA-256 of the names of its pictures `{training.data_hash}`",
+        (
+            f"data: {training.dataset}, {splits}; SHA-256 of the names of its images"
+            f" `{training.data_hash}`"
+        ),
         *(
             [f"helped by {helper}, whose classes are unions of these"]
             if (helper := training.recipe.get("helper"))

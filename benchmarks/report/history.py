@@ -57,7 +57,8 @@ class Measure:
         write: Writes it.
         scale: What it is multiplied with to be drawn.
         unit: Unit of what is drawn.
-        interval: Gives bounds that hold the true value with 95% confidence; None where there is no chance in it.
+        interval: Gives bounds that hold the true value with 95% confidence; None where there is no
+            chance in it.
     """
 
     title: str
@@ -115,7 +116,10 @@ def read_history(folder: Path) -> tuple[list[Report], list[str]]:
         except DataError as error:
             left_out.append(str(error))
     if not reports:
-        msg = f"there is no report of this version below {folder}; name a folder of report.json files that 'segdeploy benchmark' wrote"
+        msg = (
+            f"there is no report of this version below {folder}; name a folder of report.json files"
+            " that 'segdeploy benchmark' wrote"
+        )
         raise DataError(msg)
     return sorted(reports, key=lambda report: report.created), left_out
 
@@ -128,7 +132,10 @@ def lines_of(reports: Sequence[Report]) -> list[Line]:
     }
     found: dict[str, list[Point]] = {}
     for report in reports:
-        machine = f", {report.machine.cores} cores of {report.machine.processor}, {report.dataset} {report.split}"
+        machine = (
+            f", {report.machine.cores} cores of {report.machine.processor}, {report.dataset}"
+            f" {report.split}"
+        )
         for row, figures in report.measured:
             point = Point(time=datetime.fromisoformat(report.created), row=row, figures=figures)
             found.setdefault(f"{row.name}{machine if len(places) > 1 else ''}", []).append(point)
@@ -143,7 +150,8 @@ def to_page(reports: Sequence[Report], left_out: Sequence[str]) -> str:
     first, last = reports[0].created[:10], reports[-1].created[:10]
     facts = [f"{first} to {last}", *([f"{len(left_out)} files left out"] if left_out else [])]
     legend = "\n".join(
-        f'<li><span class="dot" style="background: var(--series-{color_of(number)})"></span>{escape(line.name)}</li>'
+        '<li><span class="dot" style="background:'
+        f' var(--series-{color_of(number)})"></span>{escape(line.name)}</li>'
         for number, line in enumerate(lines)
     )
     drawn = "".join(
@@ -166,7 +174,7 @@ def to_page(reports: Sequence[Report], left_out: Sequence[str]) -> str:
 
 
 def has_values(measure: Measure, lines: Sequence[Line]) -> bool:
-    """Tell whether there is anything to draw."""
+    """Return whether there is anything to draw."""
     return any(measure.value(point) is not None for line in lines for point in line.points)
 
 
@@ -181,7 +189,7 @@ def change(measure: Measure, line: Line) -> str:
 
 
 def color_of(number: int) -> int:
-    """Give the number of the color of a line."""
+    """Return the number of the color of a line."""
     return 1 + number % (SERIES - 1)
 
 

@@ -1,4 +1,7 @@
-"""A report as one HTML file: it needs no network, fits light and dark, and can be read on a phone."""
+"""A report as one HTML file.
+
+It needs no network, fits light and dark, and can be read on a phone.
+"""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -43,10 +46,10 @@ def to_html(report: Report, pairs: Sequence[Pair] = ()) -> str:
 
     Args:
         report: What was measured.
-        pairs: Pictures that differ most, each with a slider.
+        pairs: Images that differ most, each with a slider.
     """
     facts = (
-        f"{len(report.pictures)} pictures of {report.dataset} {report.split}",
+        f"{len(report.images)} images of {report.dataset} {report.split}",
         report.machine.processor,
         f"{report.machine.cores} cores",
         report.created[:10],
@@ -62,7 +65,7 @@ def to_html(report: Report, pairs: Sequence[Pair] = ()) -> str:
         parts.append(
             rows(
                 "Speed",
-                "From decoded pictures to their masks. Percentiles over all timed runs.",
+                "From decoded images to their masks. Percentiles over all timed runs.",
                 report,
                 SPEED,
             )
@@ -84,10 +87,16 @@ def to_html(report: Report, pairs: Sequence[Pair] = ()) -> str:
 
 
 def _accuracy_hint(report: Report) -> str:
-    size = "Scored at the pictures' own size. Boundary IoU looks at the 2% of the diagonal along the edges."
+    size = (
+        "Scored at the images' own size. Boundary IoU looks at the 2% of the diagonal along the"
+        " edges."
+    )
     if report.reference is None:
         return f"{size} No checkpoint was named, so there is no reference to compare labels with."
-    return f"{size} Labels and the difference in points are against {report.reference}; near edges means within 3 pixels."
+    return (
+        f"{size} Labels and the difference in points are against {report.reference}; near edges"
+        " means within 3 pixels."
+    )
 
 
 def tiles(report: Report) -> str:
@@ -97,8 +106,8 @@ def tiles(report: Report) -> str:
         return ""
     row, figures = best
     ratio, difference, accuracy = report.speedup(figures), report.lost(figures), figures.accuracy
-    within = f"95% within {milliseconds(figures.picture_time(95))}"
-    found = [("a picture", milliseconds(figures.picture_time(50)), within)]
+    within = f"95% within {milliseconds(figures.image_time(95))}"
+    found = [("an image", milliseconds(figures.image_time(50)), within)]
     if ratio and row.name != report.reference:
         found.insert(0, ("speed", times(*ratio), f"{report.reference} is 1×"))
     if accuracy and accuracy.labels and difference is not None and row.name != report.reference:
@@ -135,7 +144,10 @@ def legend(report: Report) -> str:
 
 def _named(report: Report, name: str) -> str:
     tag = '<span class="tag">reference</span>' if name == report.reference else ""
-    return f'<span class="dot" style="background: var(--series-{color_numbers(report)[name]})"></span>{escape(name)}{tag}'
+    return (
+        '<span class="dot" style="background:'
+        f' var(--series-{color_numbers(report)[name]})"></span>{escape(name)}{tag}'
+    )
 
 
 def charts(report: Report) -> str:
@@ -171,34 +183,38 @@ def charts(report: Report) -> str:
         )
     if found:
         drawn.append(("Classes", "How well each class is found.", class_bars(report)))
-    return f'<div class="charts">\n{"".join(card(title, hint, svg) for title, hint, svg in drawn)}\n</div>'
+    return (
+        "<div"
+        f' class="charts">\n{"".join(card(title, hint, svg) for title, hint, svg in drawn)}\n</div>'
+    )
 
 
 def gallery_section(pairs: Sequence[Pair]) -> str:
-    """Write the pictures that differ most; nothing where there is none."""
+    """Write the images that differ most; nothing where there is none."""
     if not pairs:
         return ""
-    hint = "The pictures on which each differs most. Drag to compare."
+    hint = "The images on which each differs most. Drag to compare."
     return card(
-        "Worst pictures",
+        "Worst images",
         hint,
         f'<div class="gallery">\n{"".join(slider(pair) for pair in pairs)}\n</div>',
     )
 
 
 def slider(pair: Pair) -> str:
-    """Write one picture, seen twice, with what moves the border between."""
+    """Write one image, seen twice, with what moves the border between."""
     left, right = (
         f"data:image/jpeg;base64,{b64encode(side).decode()}" for side in (pair.left, pair.right)
     )
-    row, against, picture = escape(pair.row), escape(pair.against), escape(pair.picture)
+    row, against, image = escape(pair.row), escape(pair.against), escape(pair.picture)
     move = "this.parentNode.style.setProperty('--at', this.value + '%')"
     return (
-        f'<figure>\n<div class="pair">\n<img src="{left}" alt="{picture}, {against}">\n'
-        f'<img class="over" src="{right}" alt="{picture}, {row}">\n'
-        f'<span class="side">{against}</span><span class="side other">{row}</span>\n'
-        f'<input type="range" max="100" value="50" step="0.1" aria-label="How much of {against} is seen" oninput="{move}">\n</div>\n'
-        f"<figcaption>{picture}: {same(pair.same)} of the labels as {against}</figcaption>\n</figure>\n"
+        f'<figure>\n<div class="pair">\n<img src="{left}" alt="{image}, {against}">\n<img'
+        f' class="over" src="{right}" alt="{image}, {row}">\n<span'
+        f' class="side">{against}</span><span class="side other">{row}</span>\n<input type="range"'
+        f' max="100" value="50" step="0.1" aria-label="How much of {against} is seen"'
+        f' oninput="{move}">\n</div>\n<figcaption>{image}: {same(pair.same)} of the labels as'
+        f" {against}</figcaption>\n</figure>\n"
     )
 
 

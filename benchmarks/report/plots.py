@@ -1,4 +1,4 @@
-"""The report's pictures: inline SVG whose colors the page decides, so that they fit light and dark."""
+"""The report's images: inline SVG whose colors the page decides, so that they fit light and dark."""
 
 import io
 import re
@@ -23,7 +23,8 @@ except ImportError as error:
     raise MissingExtraError("matplotlib", "report") from error  # noqa: EM101 - a name, not a message
 
 SERIES = 8
-"""How many colors the page has for rows, the reference's grey among them; further rows begin again."""
+"""How many colors the page has for rows, the reference's gray among them; further rows begin
+again."""
 
 INK, SOFT, LINE = "#010101", "#020202", "#030303"
 VARIABLES = {INK: "currentColor", SOFT: "var(--soft)", LINE: "var(--line)"} | {
@@ -63,28 +64,35 @@ STYLE: dict[Any, Any] = {
 LONGEST = 30
 
 SMALLEST = 0.5
-"""Points of IoU that a drawing of differences shows at least: less is no difference that anybody would see."""
+"""Points of IoU that a drawing of differences shows at least: less is no difference that anybody
+would see."""
 
 
 def color_numbers(report: Report) -> Mapping[str, int]:
-    """Give the number of each row's color, by the row's name: the reference has 0, which is grey, and nothing else has."""
+    """Return the number of each row's color, by the row's name.
+
+    The reference has 0, which is gray, and nothing else has.
+    """
     others = [row.name for row in report.rows if row.name != report.reference]
     numbers = {name: 1 + index % (SERIES - 1) for index, name in enumerate(others)}
     return {row.name: numbers.get(row.name, 0) for row in report.rows}
 
 
 def stand_ins(report: Report) -> Mapping[str, str]:
-    """Give the color that stands in for each row's, by the row's name."""
+    """Return the color that stands in for each row's, by the row's name."""
     return {name: f"#0401{number:02}" for name, number in color_numbers(report).items()}
 
 
 def label(name: str) -> str:
-    """Shorten a name that a picture has no place for."""
+    """Shorten a name that an image has no place for."""
     return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
 
 
 def scatter(report: Report) -> str:
-    """Draw speed against accuracy: further left is faster, further up is better; a line joins what nothing beats in both."""
+    """Draw speed against accuracy: further left is faster, further up is better.
+
+    A line joins what nothing beats in both.
+    """
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, SCATTER_HEIGHT), layout="constrained")
         axes = figure.add_subplot()
@@ -106,23 +114,20 @@ def scatter(report: Report) -> str:
         axes.set_ylim(middle - half, middle + half)
         axes.set_xlim(0, 1.12 * max(x for _, x, _ in found))
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel("milliseconds a picture, median")
+        axes.set_xlabel("milliseconds an image, median")
         axes.set_title("mIoU, %", loc="left", fontsize=FONT, color=SOFT)
         return to_svg(figure, "scatter", "Speed against accuracy of each artifact")
 
 
 def points_of(report: Report) -> list[tuple[str, float, float]]:
-    """Give name, milliseconds a picture and mIoU in percent of the rows whose accuracy is known, the fastest first."""
+    """Return name, milliseconds an image and mIoU in percent of the rows whose accuracy is known, the fastest first."""
     known = [
         (row.name, figures, figures.accuracy)
         for row, figures in report.measured
         if figures.accuracy is not None
     ]
     return sorted(
-        (
-            (name, figures.picture_time(50), 100 * found.scores.miou)
-            for name, figures, found in known
-        ),
+        ((name, figures.image_time(50), 100 * found.scores.miou) for name, figures, found in known),
         key=lambda one: one[1],
     )
 
@@ -150,7 +155,7 @@ def _annotate(axes: Axes, text: str, x: float, y: float, *, above: bool, last: b
 
 
 def distribution_height(rows: int) -> float:
-    """Give the height of the latencies' drawing, in inches."""
+    """Return the height of the latencies' drawing, in inches."""
     return 0.75 + 0.62 * rows
 
 
@@ -163,10 +168,11 @@ def distribution(report: Report) -> str:
         for place, (row, figures) in enumerate(found):
             color = stand_ins(report)[row.name]
             runs = [run / figures.setting.batch for run in figures.latency.runs]
-            # The golden ratio's multiples spread over [0, 1] without clumps, and the same every time.
+            # The golden ratio's multiples spread over [0, 1] without clumps, and the same every
+            # time.
             heights = [place + 0.36 * (number * 0.618034 % 1 - 0.5) for number in range(len(runs))]
             axes.plot(runs, heights, "o", markersize=3, color=color, alpha=0.35, markeredgewidth=0)
-            left, middle, right = (figures.picture_time(share) for share in (25, 50, 75))
+            left, middle, right = (figures.image_time(share) for share in (25, 50, 75))
             axes.barh(place, right - left, left=left, height=0.46, color=color, alpha=0.25)
             axes.plot([middle, middle], [place - 0.23, place + 0.23], color=color, linewidth=2)
             axes.text(
@@ -179,12 +185,15 @@ def distribution(report: Report) -> str:
         axes.set_ylim(len(found) - 0.6, -0.72)
         axes.set_yticks([])
         axes.set_xlim(left=0)
-        axes.set_xlabel("milliseconds a picture, each run a dot")
+        axes.set_xlabel("milliseconds an image, each run a dot")
         return to_svg(figure, "distribution", "Distribution of the latency of each artifact")
 
 
 def class_bars(report: Report) -> str:
-    """Draw the intersection over union of each class, a bar for each row; a class that never occurs has none."""
+    """Draw the intersection over union of each class, a bar for each row.
+
+    A class that never occurs has none.
+    """
     rows = [
         (row.name, [100 * (value or 0.0) for value in found.scores.iou])
         for row, found in judged(report)
@@ -219,7 +228,7 @@ def class_differences(report: Report) -> str:
 
 
 def judged(report: Report) -> list[tuple[Row, Accuracy]]:
-    """Give the rows whose accuracy is known."""
+    """Return the rows whose accuracy is known."""
     return [
         (row, figures.accuracy) for row, figures in report.measured if figures.accuracy is not None
     ]
@@ -270,7 +279,10 @@ def bars_of_classes(
 
 
 def stage_bars(report: Report) -> str:
-    """Draw where a frame's time goes: its stages behind each other, and how often the clock on the wall sees a frame finished."""
+    """Draw where a frame's time goes.
+
+    Its stages behind each other, and how often the clock on the wall sees a frame finished.
+    """
     found = [
         (row, figures.video.times) for row, figures in report.measured if figures.video is not None
     ]
@@ -350,7 +362,10 @@ def _clean(root: ET.Element, name: str) -> None:
 
 
 def _own(key: str, value: str, name: str) -> str:
-    """Make the value of one attribute the page's: ids begin with the drawing's name, fonts keep their size alone."""
+    """Make the value of one attribute the page's.
+
+    Ids begin with the drawing's name, fonts keep their size alone.
+    """
     if key == "id":
         return f"{name}-{value}"
     if key.endswith("href"):

@@ -11,13 +11,14 @@ from ..results.report import Report, Row
 from ..results.row import Accuracy, Figures
 
 TIMED = (
-    "Timed is the way from decoded pictures in memory to their masks of the same sizes: resizing, the network, the labels. "
-    "“Network” is the runtime alone, from a batch of its size to logits. Reading and decoding files is not timed. "
-    "Where pictures go in batches, a time is a batch's, and the speed is compared picture by picture. "
-    "Brackets hold the true value with 95% confidence (bootstrap of rounds and runs, seeded with 0). "
-    "A cold start goes from starting a process to its first mask, with all imports and loading the file; "
-    "peak memory is that process's until its last timed run. "
-    "Each round of a row is a process of its own, and rows take turns."
+    "Timed is the way from decoded images in memory to their masks of the same sizes: resizing,"
+    " the network, the labels. “Network” is the runtime alone, from a batch of its size to logits."
+    " Reading and decoding files is not timed. Where images go in batches, a time is a batch's,"
+    " and the speed is compared image by image. Brackets hold the true value with 95%"
+    " confidence (bootstrap of rounds and runs, seeded with 0). A cold start goes from starting a"
+    " process to its first mask, with all imports and loading the file; peak memory is that"
+    " process's until its last timed run. Each round of a row is a process of its own, and rows"
+    " take turns."
 )
 
 NONE = "–"
@@ -30,7 +31,8 @@ class Column:
 
     Attributes:
         title: What stands above it.
-        cell: Writes the figure of a row; "–" where there is none. A column with nothing else is left out.
+        cell: Writes the figure of a row; "–" where there is none. A column with nothing else is
+            left out.
     """
 
     title: str
@@ -55,7 +57,10 @@ def same(share: float) -> str:
 
 
 def points(difference: float) -> str:
-    """Write a difference of two shares in percentage points, with its sign; a difference that two decimals hide is ±0."""
+    """Write a difference of two shares in percentage points, with its sign.
+
+    A difference that two decimals hide is ±0.
+    """
     rounded = round(100 * difference, 2)
     return f"{rounded:+.2f}".replace("-", "−") if rounded else "±0"
 
@@ -120,13 +125,13 @@ SPEED = (
     Column(title="p90", cell=lambda _, __, figures: milliseconds(figures.latency.percentile(90))),
     Column(title="p95", cell=_time(95)),
     Column(title="p99", cell=lambda _, __, figures: milliseconds(figures.latency.percentile(99))),
-    Column(title="pictures a second", cell=lambda _, __, figures: rate(figures.rate)),
+    Column(title="images a second", cell=lambda _, __, figures: rate(figures.rate)),
     Column(title="speed", cell=_versus),
     Column(title="network", cell=lambda _, __, figures: milliseconds(figures.network.median)),
     Column(title="cold start", cell=lambda _, __, figures: milliseconds(figures.cold_start.median)),
     Column(title="peak memory", cell=lambda _, __, figures: megabytes(figures.peak_memory)),
-    Column(title="processor's energy a picture", cell=_spent("processor")),
-    Column(title="graphics card's energy a picture", cell=_spent("card")),
+    Column(title="processor's energy an image", cell=_spent("processor")),
+    Column(title="graphics card's energy an image", cell=_spent("card")),
     Column(title="file", cell=lambda _, row, __: megabytes(row.size)),
 )
 
@@ -203,17 +208,21 @@ def video_hint(report: Report) -> str:
         (figures.video.times.frames for _, figures in report.measured if figures.video), default=0
     )
     return (
-        f"{frames} frames of {report.video}, decoded, segmented, painted and encoded; everything counts for the frames a second. "
-        "Each stage is a frame's median; stages of different threads run at the same time. "
-        "Flicker is the share of pixels that change their class and change back in the next frame."
+        f"{frames} frames of {report.video}, decoded, segmented, painted and encoded; everything"
+        " counts for the frames a second. Each stage is a frame's median; stages of different"
+        " threads run at the same time. Flicker is the share of pixels that change their class and"
+        " change back in the next frame."
     )
 
 
 def headline(report: Report) -> tuple[Row, Figures] | None:
-    """Give the row that the summary speaks of: the fastest one beside the reference; None where all failed."""
+    """Return the row that the summary speaks of: the fastest one beside the reference.
+
+    None where all failed.
+    """
     own = [pair for pair in report.measured if not pair[0].way.peer]
     others = [pair for pair in own if pair[0].name != report.reference] or own
-    return min(others, key=lambda pair: pair[1].picture_time(50), default=None)
+    return min(others, key=lambda pair: pair[1].image_time(50), default=None)
 
 
 def summary(report: Report) -> str:
@@ -231,24 +240,30 @@ def finding(report: Report) -> str:
     if best is None:
         return "No artifact could be measured."
     row, figures = best
-    took = milliseconds(figures.picture_time(50))
+    took = milliseconds(figures.image_time(50))
     if report.base is None or row.name == report.reference:
         right = f", at {percent(figures.accuracy.scores.miou)} mIoU" if figures.accuracy else ""
-        return f"{row.name} turns a picture into its mask in {took}{right}."
+        return f"{row.name} turns an image into its mask in {took}{right}."
     labels = figures.accuracy.labels if figures.accuracy else None
     right = (
         f", with {same(labels.overall)} of its labels and {_miou(report, figures)}"
         if labels
         else ""
     )
-    return f"{row.name} takes {took} a picture, {_compared(report, figures)}{right}."
+    return f"{row.name} takes {took} an image, {_compared(report, figures)}{right}."
 
 
 def _compared(report: Report, figures: Figures) -> str:
     least, most = report.speedup(figures) or (1.0, 1.0)
     if most < 1:
-        return f"{' to '.join(dict.fromkeys((number(1 / most), number(1 / least))))} times as long as {report.reference}"
-    return f"{' to '.join(dict.fromkeys((number(least), number(most))))} times as fast as {report.reference}"
+        return (
+            f"{' to '.join(dict.fromkeys((number(1 / most), number(1 / least))))} times as long as"
+            f" {report.reference}"
+        )
+    return (
+        f"{' to '.join(dict.fromkeys((number(least), number(most))))} times as fast as"
+        f" {report.reference}"
+    )
 
 
 def _miou(report: Report, figures: Figures) -> str:
@@ -275,11 +290,17 @@ def measured_on(report: Report) -> list[tuple[str, str]]:
         ("load", f"{load[0]} before, {load[1]} after"),
         (
             "pictures",
-            f"{len(report.pictures)} of {report.dataset} {report.split}, at even distances; nothing is drawn at random",
+            (
+                f"{len(report.images)} of {report.dataset} {report.split}, at even distances;"
+                " nothing is drawn at random"
+            ),
         ),
         (
             "timing",
-            f"at least {report.rounds} rounds of {report.runs} runs each, after {report.warm_up} to warm up",
+            (
+                f"at least {report.rounds} rounds of {report.runs} runs each, after"
+                f" {report.warm_up} to warm up"
+            ),
         ),
         *([("video", report.video)] if report.video else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in machine.versions.items())),

@@ -13,13 +13,16 @@ Clock = Callable[[], float]
 """Gives seconds that never go back."""
 
 SPREAD_BOUND = 0.15
-"""Half of the runs should lie within this share of the median; wider apart, small differences mean nothing."""
+"""Half of the runs should lie within this share of the median; wider apart, small differences mean
+nothing."""
 
 DRIFT_BOUND = 0.10
-"""Rounds minutes apart should agree within this share of the median; else the machine changed while it was measured."""
+"""Rounds minutes apart should agree within this share of the median; else the machine changed while
+it was measured."""
 
 STABLE = 0.05
-"""Width of the median's interval, as a share of the median, from which on further rounds would tell little more."""
+"""Width of the median's interval, as a share of the median, from which on further rounds would tell
+little more."""
 
 SHARES = (50, 90, 95, 99)
 """The percentiles that are reported."""
@@ -44,7 +47,10 @@ class Latency:
         return tuple(run for round_ in self.rounds for run in round_)
 
     def percentile(self, share: float) -> float:
-        """Give the time that `share` percent of the runs stay under; between two runs it is interpolated."""
+        """Return the time that `share` percent of the runs stay under.
+
+        Between two runs it is interpolated.
+        """
         return float(np.percentile(self.runs, share))
 
     @property
@@ -58,7 +64,10 @@ class Latency:
         return 1000 * len(self.runs) / sum(self.runs)
 
     def resampled(self, share: float, *, seed: int = SEED) -> npt.NDArray[np.float64]:
-        """Give the percentile of each of 2000 samples that might as well have been measured; `interval` says how they are drawn."""
+        """Return the percentile of each of 2000 samples that might as well have been measured.
+
+        `interval` says how they are drawn.
+        """
         samples, counts = _resamples(self.rounds, seed)
         place = share / 100 * (counts - 1)
         lower, upper = (
@@ -68,11 +77,12 @@ class Latency:
         return np.asarray(lower + (upper - lower) * (place % 1), dtype=np.float64)
 
     def interval(self, share: float) -> tuple[float, float]:
-        """Give bounds that hold the true percentile with 95% confidence.
+        """Return bounds that hold the true percentile with 95% confidence.
 
-        It is the percentile bootstrap (Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3) in two stages
-        (Davison and Hinkley 1997, Bootstrap Methods, section 3.8): rounds are drawn with replacement, then each one's runs, since the
-        runs of one process are more alike than those of two.
+        It is the percentile bootstrap (Efron and Tibshirani 1993, An Introduction to the Bootstrap,
+        section 13.3) in two stages (Davison and Hinkley 1997, Bootstrap Methods, section 3.8):
+        rounds are drawn with replacement, then each one's runs, since the runs of one process are
+        more alike than those of two.
         """
         low, high = np.percentile(self.resampled(share), (2.5, 97.5))
         return float(low), float(high)
@@ -104,7 +114,7 @@ class Latency:
         return ""
 
     def summary(self) -> dict[str, Any]:
-        """Give the percentiles and their intervals as values that JSON knows."""
+        """Return the percentiles and their intervals as values that JSON knows."""
         named = {"median" if share == 50 else f"p{share}": share for share in SHARES}
         figures = {name: round(self.percentile(share), 4) for name, share in named.items()}
         intervals = {
@@ -114,7 +124,7 @@ class Latency:
         return {"unit": "ms", **figures, "intervals": intervals}
 
     def to_dict(self) -> dict[str, Any]:
-        """Give every run as values that JSON knows."""
+        """Return every run as values that JSON knows."""
         return {"unit": "ms", "rounds": [list(round_) for round_ in self.rounds]}
 
     @classmethod
@@ -151,12 +161,14 @@ def measure(
 ) -> Latency:
     """Time an act again and again, as one round.
 
-    What the act does is timed from its call to its return, to a tenth of a microsecond, and nothing else is.
+    What the act does is timed from its call to its return, to a tenth of a microsecond, and nothing
+    else is.
 
     Args:
-        act: Takes the number of the run, so that runs can take turns with different pictures.
+        act: Takes the number of the run, so that runs can take turns with different images.
         runs: How many runs are timed.
-        warm_up: How many come before them that are not: the first ones fill caches and choose algorithms.
+        warm_up: How many come before them that are not: the first ones fill caches and choose
+            algorithms.
         clock: Gives seconds.
     """
     for number in range(warm_up):

@@ -9,13 +9,14 @@ from typing import Any, Self
 from segdeploy.errors import DataError
 from segdeploy.system.machine import Machine
 
-from .row import Aside, Figures
-from .variant import Way
+from .row import ExternalResult, Figures
+from .variant import Variant
 
 SCHEMA = 2
 
 BUSY = 1.5
-"""Load a core from which others surely compete; what ran just before the benchmark leaves a load of up to 1."""
+"""Load a core from which others surely compete; what ran just before the benchmark leaves a load of
+up to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +26,14 @@ class Row:
     Attributes:
         name: Name that no other row has.
         way: What was run, and how.
-        size: Size of the file, with all that belongs to it, in bytes; None of a peer with a network of its own, which has none.
+        size: Size of the file, with all that belongs to it, in bytes; None of a peer with a network
+            of its own, which has none.
         figures: What was measured; None where it failed.
         error: Why it failed; "" where it did not.
     """
 
     name: str
-    way: Way
+    way: Variant
     size: int | None
     figures: Figures | None
     error: str = ""
@@ -41,7 +43,7 @@ class Row:
         """Read one row of a report."""
         figures = values["figures"]
         found = None if figures is None else Figures.from_dict(figures)
-        return cls(**{**values, "way": Way.from_dict(values["way"]), "figures": found})
+        return cls(**{**values, "way": Variant.from_dict(values["way"]), "figures": found})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +52,13 @@ class Report:
 
     Attributes:
         created: When it was finished, as ISO 8601 in UTC.
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         split: Its split.
-        pictures: Names of the pictures that were answered, at even distances over the split; nothing is drawn at random.
+        images: Names of the images that were answered, at even distances over the split;
+            nothing is drawn at random.
         classes: Names of the classes, in channel order.
-        reference: Name of the row that the others are compared with; None where neither a checkpoint nor a loop of others was asked for.
+        reference: Name of the row that the others are compared with; None where neither a
+            checkpoint nor a loop of others was asked for.
         runs: Timed runs a round.
         rounds: Rounds of a row at the least, each in a process of its own, rows taking turns.
         warm_up: Runs before the timed ones of each round.
@@ -63,14 +67,15 @@ class Report:
         video: Path of the video that was run over; None where none was named.
         rows: What was run, in the order in which the artifacts were named.
         asides: What other commands measured.
-        notes: What was seen before it was measured and a reader of the figures must know, a sentence each.
+        notes: What was seen before it was measured and a reader of the figures must know, a
+            sentence each.
         schema: Version of this form.
     """
 
     created: str
     dataset: str
     split: str
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     classes: tuple[str, ...]
     reference: str | None
     runs: int
@@ -80,7 +85,7 @@ class Report:
     load_after: float | None
     video: str | None
     rows: tuple[Row, ...]
-    asides: tuple[Aside, ...] = ()
+    asides: tuple[ExternalResult, ...] = ()
     notes: tuple[str, ...] = ()
     schema: int = SCHEMA
 
@@ -118,7 +123,10 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the figures must know, a sentence each: the doubts, and what else than the artifact differs."""
+        """What a reader of the figures must know, a sentence each.
+
+        The doubts, and what else than the artifact differs.
+        """
         return (*self.doubts, *self._other_sizes(), *self.notes)
 
     def _other_sizes(self) -> Iterator[str]:
@@ -129,27 +137,34 @@ class Report:
             size = figures.setting.input
             if size != usual:
                 sizes = "{}x{} and {} at {}x{}".format(*size, self.reference, *usual)
-                yield f"{row.name} answers at {sizes}: how many times as fast it is tells of the sizes, too."
+                yield (
+                    f"{row.name} answers at {sizes}: how many times as fast it is tells of the"
+                    " sizes, too."
+                )
 
     def speedup(self, figures: Figures) -> tuple[float, float] | None:
-        """Give how many times as fast as the reference a row is, picture by picture, at the least and at the most; None without one.
+        """Return how many times as fast as the reference a row is, image by image, at the least and at the most; None without one.
 
-        Both are the medians' ratio, unless one of the two was measured with noise: then one's slow runs stand against the other's
-        fast ones, and the reverse, since a single number would be believed.
+        Both are the medians' ratio, unless one of the two was measured with noise: then one's slow
+        runs stand against the other's fast ones, and the reverse, since a single number would be
+        believed.
         """
         base = self.base
         if base is None:
             return None
         if figures != base and (base.latency.noise or figures.latency.noise):
-            return base.picture_time(25) / figures.picture_time(75), base.picture_time(
+            return base.image_time(25) / figures.image_time(75), base.image_time(
                 75
-            ) / figures.picture_time(25)
-        return base.picture_time(50) / figures.picture_time(50), base.picture_time(
+            ) / figures.image_time(25)
+        return base.image_time(50) / figures.image_time(50), base.image_time(
             50
-        ) / figures.picture_time(50)
+        ) / figures.image_time(50)
 
     def lost(self, figures: Figures) -> float | None:
-        """Give how much higher than the reference's the mIoU of a row is, in [-1, 1]; None where one of the two is not known."""
+        """Return how much higher than the reference's the mIoU of a row is, in [-1, 1].
+
+        None where one of the two is not known.
+        """
         base = self.base
         if base is None or base.accuracy is None or figures.accuracy is None:
             return None
@@ -188,11 +203,14 @@ class Report:
                     if values["schema"] > SCHEMA
                     else "measure it again with this version"
                 )
-                msg = f"{source} is a report of schema {values['schema']} and this version reads schema {SCHEMA}; {mend}"
+                msg = (
+                    f"{source} is a report of schema {values['schema']} and this version reads"
+                    f" schema {SCHEMA}; {mend}"
+                )
                 raise DataError(msg)
             del values["warnings"]
             rows = tuple(Row.from_dict(row) for row in values["rows"])
-            asides = tuple(Aside.from_dict(aside) for aside in values["asides"])
+            asides = tuple(ExternalResult.from_dict(aside) for aside in values["asides"])
             texts = {name: tuple(values.get(name, ())) for name in ("classes", "pictures", "notes")}
             return cls(
                 **{
@@ -204,7 +222,10 @@ class Report:
                 }
             )
         except (ValueError, TypeError, KeyError) as error:
-            msg = f"{source} is no report ({type(error).__name__}: {error}); was it written by 'segdeploy benchmark'?"
+            msg = (
+                f"{source} is no report ({type(error).__name__}: {error}); was it written by"
+                " 'segdeploy benchmark'?"
+            )
             raise DataError(msg) from error
 
 

@@ -14,7 +14,7 @@ from .latency import Latency
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aside:
+class ExternalResult:
     """What another command measured.
 
     Attributes:
@@ -34,7 +34,9 @@ class Aside:
 
     @classmethod
     def read(cls, title: str, text: str) -> Self:
-        """Take what a command printed as JSON: an object of figures for each way under "ways", and facts beside it.
+        """Take what a command printed as JSON.
+
+        An object of figures for each way under "ways", and facts beside it.
 
         Raises:
             SegdeployError: It is not of that form.
@@ -50,7 +52,10 @@ class Aside:
                 for way, found in values["ways"].items()
             }
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            msg = f'{title} printed no figures ({type(error).__name__}: {error}); it must print JSON with "ways"'
+            msg = (
+                f"{title} printed no figures ({type(error).__name__}: {error}); it must print JSON"
+                ' with "ways"'
+            )
             raise SegdeployError(msg) from error
         facts = {name: value for name, value in values.items() if name not in {"ways", "machine"}}
         return cls(title=title, facts=facts, ways=ways)
@@ -86,7 +91,7 @@ class Setting:
         input: Height and width of the network's input, in pixels.
         device: What ran it.
         threads: Threads that the network was given.
-        batch: How many pictures it was given at once.
+        batch: How many images it was given at once.
     """
 
     architecture: str
@@ -109,11 +114,14 @@ class Round:
 
     Attributes:
         setting: What ran.
-        cold_start: From the start of the process to the first mask, in milliseconds, less reading the picture.
-        latency: From a batch of decoded pictures to their masks of the same sizes.
+        cold_start: From the start of the process to the first mask, in milliseconds, less reading
+            the image.
+        latency: From a batch of decoded images to their masks of the same sizes.
         network: The network alone, from a batch of its size to logits.
-        peak_memory: The most memory that the process held until the last timed run, in bytes; None where nobody tells.
-        energy: Joules a picture while the latency was measured, by "processor" and "card", as far as the machine tells.
+        peak_memory: The most memory that the process held until the last timed run, in bytes; None
+            where nobody tells.
+        energy: Joules an image while the latency was measured, by "processor" and "card", as far
+            as the machine tells.
     """
 
     setting: Setting
@@ -124,7 +132,7 @@ class Round:
     energy: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
+        """Return the values as JSON knows them."""
         return {
             **asdict(self),
             "latency": self.latency.to_dict(),
@@ -145,7 +153,8 @@ class Labels:
     Attributes:
         overall: Of all pixels.
         near: Of the pixels within 3 pixels of a boundary of the reference's mask.
-        by_class: Of the pixels of each class of the reference, in channel order; None where it never occurs.
+        by_class: Of the pixels of each class of the reference, in channel order; None where it
+            never occurs.
     """
 
     overall: float
@@ -163,10 +172,12 @@ class Accuracy:
     """How right the masks are.
 
     Attributes:
-        scores: Scores at the pictures' own size.
-        boundaries: Boundary IoU of each class in [0, 1], in channel order; None where it never occurs.
+        scores: Scores at the images' own size.
+        boundaries: Boundary IoU of each class in [0, 1], in channel order; None where it never
+            occurs.
         labels: How far the labels are the reference's; None where there is no reference.
-        worst: Names of the pictures that differ most from the reference, else from the truth, the worst one first.
+        worst: Names of the images that differ most from the reference, else from the truth, the
+            worst one first.
     """
 
     scores: Scores
@@ -181,7 +192,7 @@ class Accuracy:
         return sum(found) / len(found) if found else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
+        """Return the values as JSON knows them."""
         return {**asdict(self), "boundary_iou": self.boundary_iou}
 
     @classmethod
@@ -191,9 +202,11 @@ class Accuracy:
         return cls(
             scores=Scores.from_dict(values["scores"]),
             boundaries=optional_floats(values["boundaries"]),
-            labels=None
-            if labels is None
-            else Labels(**{**labels, "by_class": optional_floats(labels["by_class"])}),
+            labels=(
+                None
+                if labels is None
+                else Labels(**{**labels, "by_class": optional_floats(labels["by_class"])})
+            ),
             worst=tuple(values["worst"]),
         )
 
@@ -204,14 +217,15 @@ class Video:
 
     Attributes:
         times: Where the time went.
-        flicker: Share of the pixels that change their class from one frame to the next and back in the one after, in [0, 1].
+        flicker: Share of the pixels that change their class from one frame to the next and back in
+            the one after, in [0, 1].
     """
 
     times: StageTimes
     flicker: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
+        """Return the values as JSON knows them."""
         return {"times": self.times.to_dict(), "flicker": self.flicker}
 
     @classmethod
@@ -226,7 +240,8 @@ class Figures:
 
     Attributes:
         rounds: What each process found; they agree in their setting.
-        accuracy: How right its masks are; None of a peer with a network of its own, whose weights are random.
+        accuracy: How right its masks are; None of a peer with a network of its own, whose weights
+            are random.
         video: What a whole video showed; None where none was named.
     """
 
@@ -241,7 +256,7 @@ class Figures:
 
     @property
     def latency(self) -> Latency:
-        """From a batch of decoded pictures to their masks of the same sizes."""
+        """From a batch of decoded images to their masks of the same sizes."""
         return Latency.joined(found.latency for found in self.rounds)
 
     @property
@@ -264,7 +279,7 @@ class Figures:
 
     @property
     def energy(self) -> Mapping[str, float]:
-        """Joules a picture, the median of the processes, by what spent them."""
+        """Joules an image, the median of the processes, by what spent them."""
         names = self.rounds[0].energy
         return {
             name: sorted(found.energy[name] for found in self.rounds)[len(self.rounds) // 2]
@@ -273,15 +288,18 @@ class Figures:
 
     @property
     def rate(self) -> float:
-        """Pictures a second."""
+        """Images a second."""
         return self.latency.rate * self.setting.batch
 
-    def picture_time(self, share: float) -> float:
-        """Give a percentile of the latency in milliseconds a picture: a batch's time, shared equally among its pictures."""
+    def image_time(self, share: float) -> float:
+        """Return a percentile of the latency in milliseconds an image.
+
+        A batch's time, shared equally among its images.
+        """
         return self.latency.percentile(share) / self.setting.batch
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them, with the figures that follow from the rounds beside them."""
+        """Return the values as JSON knows them, with the figures that follow from the rounds beside them."""
         followed = {
             name: getattr(self, name).summary() for name in ("latency", "network", "cold_start")
         }

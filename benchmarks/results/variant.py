@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from segdeploy.backends.base import Backend, Batch, NetworkAnswer
+from segdeploy.backends.base import Backend, Batch, NetworkOutput
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class Variant:
     """What to run, and how.
 
     Attributes:
@@ -20,7 +20,7 @@ class Way:
         backend: Kind of runtime, or "auto".
         device: Device asked for, or "auto".
         threads: Threads of the network; None for as many as there are cores.
-        batch: How many pictures the network is given at once.
+        batch: How many images the network is given at once.
         size: Height and width of the network's input, in pixels; None for the artifact's own.
         peer: Whose loop runs it; "" for ours.
     """
@@ -39,9 +39,11 @@ class Way:
         return cls(
             **{
                 **values,
-                "size": None
-                if values["size"] is None
-                else (int(values["size"][0]), int(values["size"][1])),
+                "size": (
+                    None
+                    if values["size"] is None
+                    else (int(values["size"][0]), int(values["size"][1]))
+                ),
             }
         )
 
@@ -58,7 +60,9 @@ class Way:
         )
 
     def load_for_video(self, threads: int | None, *, callers: int) -> Backend:
-        """Load the artifact as a pipeline does: idle threads leave their core to the other stages, and several threads call it.
+        """Load the artifact as a pipeline does.
+
+        Idle threads leave their core to the other stages, and several threads call it.
 
         Raises:
             SegdeployError: It cannot be used, or not at that size.
@@ -75,7 +79,7 @@ class Way:
         return self.sized(loaded)
 
     def sized(self, backend: Backend) -> Backend:
-        """Give a backend whose usual size is the one that was asked for.
+        """Return a backend whose usual size is the one that was asked for.
 
         Raises:
             ConfigError: The artifact has another, fixed size, or the size does not fit its stride.
@@ -102,7 +106,7 @@ class Resized:
         """Wrap a backend.
 
         Args:
-            backend: It answers pictures of any size that its stride divides.
+            backend: It answers images of any size that its stride divides.
             size: Height and width, in pixels.
         """
         self._backend = backend
@@ -120,6 +124,6 @@ class Resized:
         """What runs it."""
         return self._backend.device
 
-    def run(self, batch: Batch) -> NetworkAnswer:
+    def run(self, batch: Batch) -> NetworkOutput:
         """Answer a batch."""
         return self._backend.run(batch)

@@ -1,7 +1,7 @@
 """Mask and overlay kernels against torch, OpenCV, numpy.
 
-Timed is the way from a 1080p frame and the class of each pixel to the overlay with palette, blend and legend. Not timed are the network,
-and decoding and encoding.
+Timed is the way from a 1080p frame and the class of each pixel to the overlay with palette, blend
+and legend. Not timed are the network, and decoding and encoding.
 
 Timed is the way from logits in memory to labels. Not timed is the network.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from segdeploy.arrays import Logits, Mask, Picture
+from segdeploy.arrays import Image, Logits, Mask
 from segdeploy.card import LabelClass
 from segdeploy.cli.main import invoke
 from segdeploy.datasets.registry import load
@@ -27,23 +27,23 @@ from segdeploy.system.machine import cores
 
 FRAME_HEIGHT, FRAME_WIDTH = 1080, 1920
 
-Draw = Callable[[Picture, Mask], Picture]
+Draw = Callable[[Image, Mask], Image]
 
 
 def by_numpy(classes: tuple[LabelClass, ...]) -> Draw:
-    """Give the usual way: the palette by an index array, the blend in floating point, the same prepared legend."""
+    """Return the usual way: the palette by an index array, the blend in floating point, the same prepared legend."""
     colors = palette(classes)[:, 0]
     legend = draw_legend(classes, FRAME_HEIGHT, width=FRAME_WIDTH)
 
-    def draw(picture: Picture, mask: Mask) -> Picture:
-        painted: Picture = (0.5 * picture + 0.5 * colors[mask]).astype(np.uint8)
+    def draw(picture: Image, mask: Mask) -> Image:
+        painted: Image = (0.5 * picture + 0.5 * colors[mask]).astype(np.uint8)
         painted[: legend.shape[0], : legend.shape[1]] = legend
         return painted
 
     return draw
 
 
-def milliseconds(draw: Draw, picture: Picture, mask: Mask) -> float:
+def milliseconds(draw: Draw, picture: Image, mask: Mask) -> float:
     """Time one call."""
     start = time.perf_counter()
     draw(picture, mask)
@@ -88,12 +88,15 @@ HEIGHT, WIDTH, CLASSES = 1024, 2048, 19
 # Height and width of noise's logits, and of its mask: whole ratios, and one that is none.
 NOISE = ((128, 256, 1024, 2048), (256, 512, 1024, 2048), (128, 256, 1080, 1920))
 
-Way = Callable[[Logits, int, int], Mask]
+Variant = Callable[[Logits, int, int], Mask]
 """From logits (1, K, h, w) to a mask of the given height and width."""
 
 
 def scene(stride: int, index: int) -> Logits:
-    """Make logits such as a trained network gives: a drawn street's classes with soft edges and a little noise, (1, 19, h, w)."""
+    """Make logits such as a trained network gives.
+
+    A drawn street's classes with soft edges and a little noise, (1, 19, h, w).
+    """
     height, width = HEIGHT // stride, WIDTH // stride
     mask = cv2.resize(
         load("streets", None, "val")[index].mask, (width, height), interpolation=cv2.INTER_NEAREST
@@ -106,7 +109,10 @@ def scene(stride: int, index: int) -> Logits:
 
 
 def noise(height: int, width: int) -> Logits:
-    """Make logits of a network that knows nothing, (1, 19, height, width): every class may win anywhere."""
+    """Make logits of a network that knows nothing, (1, 19, height, width).
+
+    Every class may win anywhere.
+    """
     return np.random.default_rng(0).standard_normal((1, CLASSES, height, width)).astype(np.float32)
 
 
@@ -134,7 +140,7 @@ def by_opencv(logits: Logits, height: int, width: int) -> Mask:
     return labels
 
 
-def seconds(act: Way, logits: Logits, height: int, width: int) -> float:
+def seconds(act: Variant, logits: Logits, height: int, width: int) -> float:
     """Time one call."""
     start = time.perf_counter()
     act(logits, height, width)
@@ -143,7 +149,7 @@ def seconds(act: Way, logits: Logits, height: int, width: int) -> float:
 
 def compare(name: str, logits: Logits, *, height: int, width: int, rounds: int) -> str:
     """Measure the three ways by turns, and say what came of it."""
-    ways: dict[str, Way] = {"torch": by_torch, "OpenCV": by_opencv, "to_mask": to_mask}
+    ways: dict[str, Variant] = {"torch": by_torch, "OpenCV": by_opencv, "to_mask": to_mask}
     different = int(
         np.count_nonzero(by_torch(logits, height, width) != to_mask(logits, height, width))
     )
@@ -153,7 +159,10 @@ def compare(name: str, logits: Logits, *, height: int, width: int, rounds: int) 
     ]
     spent = ", ".join(f"{way} {1000 * median(one[way] for one in times):.1f} ms" for way in ways)
     ratios = [median(one[way] / one["to_mask"] for one in times) for way in ("torch", "OpenCV")]
-    return f"{name}: {spent}; {ratios[0]:.0f} and {ratios[1]:.2f} times as fast; {different} labels of {height * width} differ from torch's"
+    return (
+        f"{name}: {spent}; {ratios[0]:.0f} and {ratios[1]:.2f} times as fast; {different} labels of"
+        f" {height * width} differ from torch's"
+    )
 
 
 @click.command()

@@ -1,7 +1,8 @@
 """Latency of all networks, with random weights.
 
-Each has random weights, which change no time, is exported to ONNX with its proof by the command itself, and is timed with
-ONNX Runtime from a batch to logits, in processes of its own, in rounds by turns. Making masks of the logits is left out.
+Each has random weights, which change no time, is exported to ONNX with its proof by the command
+itself, and is timed with ONNX Runtime from a batch to logits, in processes of its own, in rounds by
+turns. Making masks of the logits is left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,10 +35,13 @@ SEED = 0
 
 
 def work(order: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Time an artifact's answers to a picture of noise: what a picture shows changes no convolution's time.
+    """Time an artifact's answers to an image of noise.
+
+    What an image shows changes no convolution's time.
 
     Args:
-        order: `artifact`, a path; `threads`, None for as many as there are cores; `runs` and `warm_up`.
+        order: `artifact`, a path; `threads`, None for as many as there are cores; `runs` and
+            `warm_up`.
     """
     backend = load_backend(Path(order["artifact"]), device="cpu", threads=order["threads"])
     spec = backend.card.input
@@ -72,7 +76,7 @@ class Candidate:
         )
 
 
-def settled(candidate: Candidate, folder: Path, size: tuple[int, int]) -> Path:
+def randomly_initialized(candidate: Candidate, folder: Path, size: tuple[int, int]) -> Path:
     """Build a network for Streets' classes with random weights, and write its checkpoint.
 
     Args:
@@ -84,7 +88,8 @@ def settled(candidate: Candidate, folder: Path, size: tuple[int, int]) -> Path:
     classes = datasets.load("streets", None, "val").classes
     torch.manual_seed(0)
     network = models.build(candidate.network, len(classes), **candidate.arguments)
-    # Norms that never saw a picture let the logits grow until rounding decides the labels, and a proof fails.
+    # Norms that never saw an image let the logits grow until rounding decides the labels, and a
+    # proof fails.
     with torch.no_grad():
         network.train()(torch.randn(4, 3, 128, 128))
     stride = network.stride
@@ -124,8 +129,8 @@ def exported(candidate: Candidate, folder: Path, size: tuple[int, int]) -> Path:
     Raises:
         SegdeployError: The command failed; the message is its own.
     """
-    checkpoint = settled(candidate, folder, size)
-    call(["segdeploy", "export", str(checkpoint), "--dataset", "streets", "--proof-pictures", "2"])
+    checkpoint = randomly_initialized(candidate, folder, size)
+    call(["segdeploy", "export", str(checkpoint), "--dataset", "streets", "--proof-images", "2"])
     return checkpoint.with_suffix(".onnx")
 
 
@@ -163,7 +168,10 @@ def in_markdown(costs: Mapping[str, Cost], latencies: Mapping[str, Latency]) -> 
     ]
     for name, latency in sorted(latencies.items(), key=lambda item: item[1].median):
         cost = costs[name]
-        figures = f"{cost.parameters / 1e6:.2f} M | {cost.gflops:.1f} | {latency.median:.1f} | {latency.percentile(95):.1f}"
+        figures = (
+            f"{cost.parameters / 1e6:.2f} M | {cost.gflops:.1f} | {latency.median:.1f} |"
+            f" {latency.percentile(95):.1f}"
+        )
         lines.append(f"| {name} | {figures} |")
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """Everything around the network: one image, drawing, memory.
 
-From uint8 pixels in memory to a uint8 mask of the same size, through an ONNX file in float32 and `Predictor`, and as PyTorch does it
+From uint8 pixels in memory to a uint8 mask of the same size, through an ONNX file in float32 and
+`Predictor`, and as PyTorch does it
 best: the same weights on the same drawn street, by turns, each round in a process of its own.
 """
 
@@ -19,13 +20,13 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.backends.loading import load_backend
 from segdeploy.cli.main import invoke
 from segdeploy.cli.options import ImageSize
 from segdeploy.datasets.synthetic.dataset import Streets
 from segdeploy.errors import SegdeployError
-from segdeploy.imaging.io import read_ids, read_picture, write_picture
+from segdeploy.imaging.io import read_ids, read_image, write_image
 from segdeploy.imaging.overlay import Drawing, Painter
 from segdeploy.imaging.postprocess import answer_mask
 from segdeploy.imaging.preprocess import resize, to_batch
@@ -35,15 +36,15 @@ from segdeploy.system.machine import held_memory, survey
 from segdeploy.video.frames import Frame, Outputs
 from segdeploy.video.pipeline import segment_all
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.schedule import Pace
+from segdeploy.video.schedule import Schedule
 
 from ..measure.process import apart
 from ..measure.rounds import in_turns
 from ..measure.subcommands import Call, call
 from ..results.latency import measure
 
-PICTURES = 8
-"""How many frames of the video take turns: how long the labels take depends on the picture."""
+IMAGES = 8
+"""How many frames of the video take turns: how long the labels take depends on the image."""
 
 RUNS = 24
 FIRST = 200
@@ -55,57 +56,56 @@ class Repeated:
 
     losses: tuple[str, ...] = ()
 
-    def __init__(self, pictures: list[Picture], count: int) -> None:
+    def __init__(self, images: list[Image], count: int) -> None:
         """Prepare so many frames."""
-        self._pictures = pictures
+        self._images = images
         self.frames = count
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, picture in enumerate(islice(cycle(self._pictures), self.frames)):
+        for index, picture in enumerate(islice(cycle(self._images), self.frames)):
             yield Frame(image=picture, index=index, seconds=index / 25)
 
 
-def frames_of(video: Path) -> list[Picture]:
+def frames_of(video: Path) -> list[Image]:
     """Read frames at even distances."""
     with VideoSource(video) as source:
-        every = max(1, (source.frames or PICTURES) // PICTURES)
-        return [frame.image for frame in islice(source, 0, every * PICTURES, every)]
+        every = max(1, (source.frames or IMAGES) // IMAGES)
+        return [frame.image for frame in islice(source, 0, every * IMAGES, every)]
 
 
 def drawing(order: Mapping[str, Any]) -> Mapping[str, float]:
-    """Time labels and overlay of a frame, from logits in memory, in one thread; and the overlay as numpy alone draws it."""
-    Pace(threads=1, serial=True).share_cores()
+    """Time labels and overlay of a frame, from logits in memory, in one thread.
+
+    And the overlay as numpy alone draws it.
+    """
+    Schedule(threads=1, serial=True).share_cores()
     backend = load_backend(Path(order["artifact"]), device="cpu")
-    spec, pictures = backend.card.input, frames_of(Path(order["video"]))
-    answers = [backend.run(to_batch([picture], spec)) for picture in pictures]
-    height, width = pictures[0].shape[:2]
+    spec, images = backend.card.input, frames_of(Path(order["video"]))
+    answers = [backend.run(to_batch([picture], spec)) for picture in images]
+    height, width = images[0].shape[:2]
     masks = [answer_mask(answer, spec, height=height, width=width) for answer in answers]
     painter = Painter(backend.card.classes)
     palette = np.array([entry.color[::-1] for entry in backend.card.classes], np.float32)
 
-    def naive(picture: Picture, mask: Mask) -> Picture:
+    def naive(picture: Image, mask: Mask) -> Image:
         return (picture * 0.5 + palette[mask] * 0.5).astype(np.uint8)
 
     acts = {
         "labels": lambda run: answer_mask(
             answers[run % len(answers)], spec, height=height, width=width
         ),
-        "overlay": lambda run: painter.paint(
-            pictures[run % len(pictures)], masks[run % len(masks)]
-        ),
-        "numpy overlay": lambda run: naive(pictures[run % len(pictures)], masks[run % len(masks)]),
+        "overlay": lambda run: painter.paint(images[run % len(images)], masks[run % len(masks)]),
+        "numpy overlay": lambda run: naive(images[run % len(images)], masks[run % len(masks)]),
     }
-    return {
-        name: measure(act, runs=RUNS, warm_up=len(pictures)).median for name, act in acts.items()
-    }
+    return {name: measure(act, runs=RUNS, warm_up=len(images)).median for name, act in acts.items()}
 
 
 def picture(order: Mapping[str, Any]) -> Mapping[str, float]:
-    """Time one picture through `Predictor`, as it is and at the network's own size, and the network's own call on it, by turns."""
+    """Time one image through `Predictor`, as it is and at the network's own size, and the network's own call on it, by turns."""
     backend = load_backend(Path(order["artifact"]), device="cpu")
     predictor, spec = Predictor(backend), backend.card.input
     spans: dict[str, list[float]] = {"whole": [], "fitted": [], "network": []}
-    # By turns and picture by picture, so that a machine that slows down slows all alike.
+    # By turns and image by image, so that a machine that slows down slows all alike.
     for one in frames_of(Path(order["video"])):
         acts = {
             "whole": partial(_call, predictor.mask, one),
@@ -124,15 +124,15 @@ def _call(
 
 
 def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
-    """Tell by how many megabytes the process grows after its 200th frame, or the first half of a short run."""
-    pace = Pace()
-    pace.share_cores()
+    """Report by how many megabytes the process grows after its 200th frame, or the first half of a short run."""
+    schedule = Schedule()
+    schedule.share_cores()
     backend = load_backend(
         Path(order["artifact"]),
         device="cpu",
-        threads=pace.network_threads,
+        threads=schedule.network_threads,
         spinning=False,
-        callers=pace.workers,
+        callers=schedule.workers,
     )
     held: list[int] = []
 
@@ -147,7 +147,7 @@ def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
         outputs,
         backend=backend,
         drawing=Drawing(backend.card.classes),
-        workers=pace.workers,
+        workers=schedule.workers,
     )
     first = min(FIRST, len(held) // 2)
     return {
@@ -159,7 +159,7 @@ def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
 
 
 def ours(order: Mapping[str, Any]) -> Mapping[str, float]:
-    """Time a picture of the network's size to its mask through an ONNX file, and keep the mask."""
+    """Time an image of the network's size to its mask through an ONNX file, and keep the mask."""
     return timed_mask(order, Predictor(load_backend(Path(order["artifact"]), device="cpu")).mask)
 
 
@@ -174,10 +174,10 @@ def theirs(order: Mapping[str, Any]) -> Mapping[str, float]:
     )
 
 
-def timed_mask(order: Mapping[str, Any], to_mask: Callable[[Picture], Mask]) -> Mapping[str, float]:
-    """Time a way from a picture to its mask."""
-    one = read_picture(Path(order["picture"]))
-    write_picture(Path(order["mask"]), to_mask(one))
+def timed_mask(order: Mapping[str, Any], to_mask: Callable[[Image], Mask]) -> Mapping[str, float]:
+    """Time a way from an image to its mask."""
+    one = read_image(Path(order["picture"]))
+    write_image(Path(order["mask"]), to_mask(one))
     return {"median": measure(lambda _: to_mask(one), runs=RUNS, warm_up=3).median}
 
 
@@ -190,13 +190,16 @@ def serve_moment(order: Mapping[str, Any]) -> Mapping[str, float]:
 
 
 WAYS = ("torch", "onnx")
-"""Names of `moments` that answer one picture."""
+"""Names of `moments` that answer one image."""
 
 
 def prepare(
     checkpoint: Path, folder: Path, size: tuple[int, int], run: Call = call
 ) -> Mapping[str, str]:
-    """Make the same network for a size, as a checkpoint and as an ONNX file, and a picture; their paths are the order of a round."""
+    """Make the same network for a size, as a checkpoint and as an ONNX file, and an image.
+
+    Their paths are the order of a round.
+    """
     found = load_checkpoint(checkpoint)
     height, width = size
     sized = replace(
@@ -211,7 +214,7 @@ def prepare(
     }
     save_checkpoint(paths["checkpoint"], sized)
     run(["segdeploy.export.unproven", str(paths["checkpoint"]), str(paths["artifact"]), "fp32"])
-    write_picture(
+    write_image(
         paths["picture"], Streets(split="val", count=1, height=height, width=width)[0].image
     )
     return {name: str(path) for name, path in paths.items()}
@@ -246,7 +249,10 @@ def sentence(spans: Mapping[str, Sequence[float]], differing: int, size: tuple[i
     ratio = median(
         theirs / ours for theirs, ours in zip(spans["torch"], spans["onnx"], strict=True)
     )
-    times = f"PyTorch {median(spans['torch']):.1f} ms, ONNX and Predictor {median(spans['onnx']):.1f} ms: {ratio:.2f} times as fast"
+    times = (
+        f"PyTorch {median(spans['torch']):.1f} ms, ONNX and Predictor {median(spans['onnx']):.1f}"
+        f" ms: {ratio:.2f} times as fast"
+    )
     return f"{height}x{width}: {times}; {differing} of {height * width} labels differ"
 
 
@@ -257,7 +263,7 @@ def sentence(spans: Mapping[str, Sequence[float]], differing: int, size: tuple[i
     type=ImageSize(),
     default="512,1024",
     show_default=True,
-    help="Height,width of picture and network.",
+    help="Height,width of image and network.",
 )
 @click.option(
     "--rounds",
@@ -267,11 +273,12 @@ def sentence(spans: Mapping[str, Sequence[float]], differing: int, size: tuple[i
     help="Processes of each way.",
 )
 def main(checkpoint: Path, imgsz: tuple[int, int], rounds: int) -> None:
-    """Time CHECKPOINT from a picture to its mask."""
+    """Time CHECKPOINT from an image to its mask."""
     with TemporaryDirectory(prefix="segdeploy-") as folder:
         spans, differing = compare(prepare(checkpoint, Path(folder), imgsz), rounds=rounds)
     click.echo(
-        f"{load_checkpoint(checkpoint).card.architecture}, {sentence(spans, differing, imgsz)} ({survey().processor})"
+        f"{load_checkpoint(checkpoint).card.architecture}, {sentence(spans, differing, imgsz)}"
+        f" ({survey().processor})"
     )
 
 

@@ -1,4 +1,6 @@
-"""Write docs/performance.md from what was measured: `python -m segdeploy.benchmarks.studies.performance_page REPORT.json FIGURES.txt -o PAGE`.
+"""Write docs/performance.md from what was measured.
+
+`python -m segdeploy.benchmarks.studies.performance_page REPORT.json FIGURES.txt -o PAGE`.
 
 `make performance` measures and then calls it; nothing in that page is written by hand.
 """
@@ -15,14 +17,17 @@ from ..report.tables import body
 from ..results.report import Report, read_report
 
 INTRODUCTION = (
-    "# Performance\n\nPut together by `python -m segdeploy.benchmarks.studies.performance_page`, as `make performance` does; no figure here was typed. "
-    "[benchmarks.md](benchmarks.md) says how it is measured. "
-    "Ratios hold elsewhere, times do not."
+    "# Performance\n\nPut together by `python -m segdeploy.benchmarks.studies.performance_page`, as"
+    " `make performance` does; no figure here was typed. [benchmarks.md](benchmarks.md) says how it"
+    " is measured. Ratios hold elsewhere, times do not."
 )
 
 
 def to_page(measured: Sequence[tuple[str, Report | str]]) -> str:
-    """Put what was measured below each other, each with a title: a report's tables and machine, or what a command printed."""
+    """Put what was measured below each other, each with a title.
+
+    A report's tables and machine, or what a command printed.
+    """
     parts = [INTRODUCTION]
     for title, found in measured:
         parts += [
@@ -33,7 +38,10 @@ def to_page(measured: Sequence[tuple[str, Report | str]]) -> str:
 
 
 def read_measured(path: Path) -> tuple[str, Report | str]:
-    """Give a title and what was measured: a report has its folder's name, a text its own, without the number that sorts it."""
+    """Return a title and what was measured.
+
+    A report has its folder's name, a text its own, without the number that sorts it.
+    """
     name, found = (
         (path.stem, path.read_text(encoding="utf-8"))
         if path.suffix == ".txt"
@@ -57,7 +65,10 @@ def read_measured(path: Path) -> tuple[str, Report | str]:
     help="The page.",
 )
 def main(measured: Sequence[Path], output: Path) -> None:
-    """Write a page of Markdown from what was MEASURED: reports (.json), titled by their folders' names, and texts of commands (.txt)."""
+    """Write a page of Markdown from what was MEASURED.
+
+    Reports (.json), titled by their folders' names, and texts of commands (.txt).
+    """
     write_text(output, to_page([read_measured(path) for path in measured]))
     click.echo(output)
 

@@ -1,7 +1,10 @@
-"""How much faster than PyTorch a network is in each format and precision: `python -m segdeploy.benchmarks.studies.precisions`.
+"""How much faster than PyTorch a network is in each format and precision.
 
-Each network has random weights, which change no time. Each file is timed from a batch to logits, in processes of its own, and a network's
-files take turns. Beside them stands the checkpoint, as PyTorch runs it: float32, channels last. Making masks of the logits is left out.
+`python -m segdeploy.benchmarks.studies.precisions`.
+
+Each network has random weights, which change no time. Each file is timed from a batch to logits, in
+processes of its own, and a network's files take turns. Beside them stands the checkpoint, as
+PyTorch runs it: float32, channels last. Making masks of the logits is left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +22,7 @@ from segdeploy.cli.options import ImageSize
 
 from ..measure.subcommands import Call, call
 from ..results.latency import SEED, Latency
-from .networks import Candidate, conditions, settled, timed
+from .networks import Candidate, conditions, randomly_initialized, timed
 
 USUAL = ("fastscnn", "lightfpn", "ddrnet23slim", "unet", "deeplabv3plus")
 
@@ -37,7 +40,7 @@ FILES = {
 
 
 def files_here(*, openvino: bool) -> list[str]:
-    """Give the rows that can be measured with and without the extra openvino."""
+    """Return the rows that can be measured with and without the extra openvino."""
     return [name for name in FILES if openvino or not name.startswith("OpenVINO")]
 
 
@@ -63,7 +66,7 @@ def make(checkpoint: Path, names: Sequence[str], run: Call = call) -> dict[str, 
 
 
 def times_as_fast(latency: Latency, reference: Latency) -> tuple[float, float, float]:
-    """Give how many times as fast as a reference something is, by the medians, and bounds that hold it with 95% confidence."""
+    """Return how many times as fast as a reference something is, by the medians, and bounds that hold it with 95% confidence."""
     samples = reference.resampled(50) / latency.resampled(50, seed=SEED + 1)
     low, high = np.percentile(samples, (2.5, 97.5))
     return reference.median / latency.median, float(low), float(high)
@@ -120,7 +123,7 @@ def main(
     names = files_here(openvino=find_spec("openvino") is not None and find_spec("nncf") is not None)
     for network in only or USUAL:
         with TemporaryDirectory(prefix="segdeploy-") as folder:
-            made = make(settled(Candidate(network), Path(folder), imgsz), names)
+            made = make(randomly_initialized(Candidate(network), Path(folder), imgsz), names)
             latencies = timed(made, rounds=rounds, runs=runs, threads=threads)
         rows.append(in_markdown(network, latencies))
         measured.update({f"{network}, {name}": latency for name, latency in latencies.items()})

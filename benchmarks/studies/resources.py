@@ -1,8 +1,10 @@
 """Time and memory of an export and of a huge image.
 
-Timed is `segdeploy export` in a process of its own, from its start to its end, on random weights; not the making of the checkpoint.
+Timed is `segdeploy export` in a process of its own, from its start to its end, on random weights;
+not the making of the checkpoint.
 
-Timed is `segdeploy run --tile` from the picture's file to the mask's, in a process of its own. Not timed is the drawing of the picture.
+Timed is `segdeploy run --tile` from the image's file to the mask's, in a process of its own. Not
+timed is the drawing of the image.
 """
 
 from pathlib import Path
@@ -13,14 +15,14 @@ import numpy as np
 
 from segdeploy import models
 from segdeploy.cli.main import invoke
-from segdeploy.cli.options import ImageSize
+from segdeploy.cli.options import ImageSize, RenamedOption
 from segdeploy.datasets.registry import load
-from segdeploy.imaging.large import growing_picture
+from segdeploy.imaging.large import growing_image
 from segdeploy.imaging.preprocess import resize
 from segdeploy.system.machine import survey
 
 from ..measure.process import spend
-from .networks import Candidate, settled
+from .networks import Candidate, randomly_initialized
 
 
 @click.command()
@@ -42,12 +44,18 @@ from .networks import Candidate, settled
     "--format", "formats", default="onnx", show_default=True, help="Format, or several with commas."
 )
 @click.option(
-    "--pictures", default=20, show_default=True, type=click.IntRange(min=1), help="Of the proof."
+    "--images",
+    cls=RenamedOption,
+    older=("--pictures",),
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Of the proof.",
 )
-def export_cost(network: str, imgsz: tuple[int, int], formats: str, pictures: int) -> None:
+def export_cost(network: str, imgsz: tuple[int, int], formats: str, images: int) -> None:
     """Export a network of random weights, and print the time and the most memory that was held at once."""
     with TemporaryDirectory(prefix="segdeploy-") as folder:
-        checkpoint = settled(Candidate(network), Path(folder), imgsz)
+        checkpoint = randomly_initialized(Candidate(network), Path(folder), imgsz)
         found = spend(
             [
                 "export",
@@ -56,21 +64,22 @@ def export_cost(network: str, imgsz: tuple[int, int], formats: str, pictures: in
                 formats,
                 "--dataset",
                 "streets",
-                "--proof-pictures",
-                str(pictures),
+                "--proof-images",
+                str(images),
             ]
         )
-    asked = "{} at {}x{} to {}, proven on {} pictures".format(network, *imgsz, formats, pictures)
+    asked = "{} at {}x{} to {}, proven on {} images".format(network, *imgsz, formats, images)
     click.echo(
-        f"{asked}: {found.seconds:.0f} s, {found.memory / 2**30:.2f} GiB at most, on {survey().cores} cores"
+        f"{asked}: {found.seconds:.0f} s, {found.memory / 2**30:.2f} GiB at most, on"
+        f" {survey().cores} cores"
     )
 
 
 def draw(path: Path, *, height: int, width: int) -> None:
-    """Write a picture that repeats a drawn street, in TIFF's tiles."""
+    """Write an image that repeats a drawn street, in TIFF's tiles."""
     street = resize(load("streets", None, "val")[3].image, 500, width=750)
     band = np.tile(street, (1, -(-width // 750), 1))[:, :width]
-    with growing_picture(path, height, width=width, bands=3) as add:
+    with growing_image(path, height, width=width, bands=3) as add:
         for start in range(0, height, 500):
             add(band[: height - start])
 
@@ -84,14 +93,14 @@ def draw(path: Path, *, height: int, width: int) -> None:
     default=20_000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Of the picture, in pixels.",
+    help="Of the image, in pixels.",
 )
 @click.option(
     "--width",
     default=30_000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Of the picture, in pixels.",
+    help="Of the image, in pixels.",
 )
 @click.option("--tile", default="512", show_default=True, help="Windows, as in segdeploy run.")
 @click.option(
@@ -102,7 +111,7 @@ def draw(path: Path, *, height: int, width: int) -> None:
     help="Pixels in which they blend.",
 )
 def large_image(model: Path, height: int, width: int, tile: str, overlap: int) -> None:
-    """Draw a picture, segment it, and print the time and the most memory that was held at once."""
+    """Draw an image, segment it, and print the time and the most memory that was held at once."""
     with TemporaryDirectory() as folder:
         picture = Path(folder) / "large.tif"
         draw(picture, height=height, width=width)

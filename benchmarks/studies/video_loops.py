@@ -1,7 +1,8 @@
 """`run` against the usual video loops.
 
-Every figure comes from fresh processes that take turns; medians, and the median of the rounds' ratios, are printed. The clip is a drawn
-street in 1920x1080; nothing but the loops themselves, from a loaded network to a closed file, is timed.
+Every figure comes from fresh processes that take turns; medians, and the median of the rounds'
+ratios, are printed. The clip is a drawn street in 1920x1080; nothing but the loops themselves, from
+a loaded network to a closed file, is timed.
 """
 
 import os
@@ -21,28 +22,29 @@ import click
 from segdeploy.backends.loading import load_backend
 from segdeploy.cli.main import invoke
 from segdeploy.errors import SegdeployError
-from segdeploy.imaging.io import write_picture
+from segdeploy.imaging.io import write_image
 from segdeploy.imaging.overlay import Drawing
 from segdeploy.system.machine import POOLS, cores
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.outputs import video_outputs
 from segdeploy.video.pipeline import segment_all
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.schedule import Pace
+from segdeploy.video.schedule import Schedule
 from segdeploy.video.synthetic_clip import film
 
 from ..measure.process import apart
 from ..measure.rounds import in_turns
 
-PACES = {
-    "run": Pace(),
-    "latency": Pace(throughput=False),
-    "serial": Pace(serial=True),
-    # What the stages cost when nothing runs beside them: their processor time is the bound for all other ways.
-    "alone": Pace(serial=True, threads=1),
+SCHEDULES = {
+    "run": Schedule(),
+    "latency": Schedule(throughput=False),
+    "serial": Schedule(serial=True),
+    # What the stages cost when nothing runs beside them: their processor time is the bound for all
+    # other ways.
+    "alone": Schedule(serial=True, threads=1),
 }
 PEERS = ("torch loop", "onnx loop")
-LOOPS = (*PACES, *PEERS)
+LOOPS = (*SCHEDULES, *PEERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class Span:
 
     Attributes:
         frames: How many frames were written.
-        wall: Seconds by the clock on the wall.
+        wall: Seconds (wall time).
         busy: Seconds of processor time of the process.
     """
 
@@ -80,13 +82,13 @@ class Span:
 
     @property
     def rate(self) -> float:
-        """Frames a second by the clock on the wall."""
+        """Frames a second (wall time)."""
         return self.frames / self.wall
 
 
 def run_loop(loop: Loop) -> Span:
     """Run one loop over the video; reading the network is not timed."""
-    act = ready_ours(loop) if loop.name in PACES else ready_peer(loop)
+    act = ready_ours(loop) if loop.name in SCHEDULES else ready_peer(loop)
     wall, busy = time.perf_counter(), time.process_time()
     frames = act()
     return Span(frames=frames, wall=time.perf_counter() - wall, busy=time.process_time() - busy)
@@ -94,14 +96,14 @@ def run_loop(loop: Loop) -> Span:
 
 def ready_ours(loop: Loop) -> Callable[[], int]:
     """Load the network for `segdeploy run`'s own way over a video."""
-    pace = PACES[loop.name]
-    pace.share_cores()
+    schedule = SCHEDULES[loop.name]
+    schedule.share_cores()
     backend = load_backend(
         Path(loop.artifact),
         device="cpu",
-        threads=pace.network_threads,
+        threads=schedule.network_threads,
         spinning=loop.name == "serial",
-        callers=pace.workers,
+        callers=schedule.workers,
     )
     drawing = Drawing(backend.card.classes)
 
@@ -113,8 +115,8 @@ def ready_ours(loop: Loop) -> Callable[[], int]:
                 outputs,
                 backend=backend,
                 drawing=drawing,
-                serial=pace.serial,
-                workers=pace.workers,
+                serial=schedule.serial,
+                workers=schedule.workers,
             ).times.frames
 
     return act
@@ -147,14 +149,14 @@ import sys
 import cv2
 import numpy as np
 import onnxruntime
-picture = cv2.imread(sys.argv[1])
+image = cv2.imread(sys.argv[1])
 session = onnxruntime.InferenceSession(sys.argv[2])
 _, height, width, _ = session.get_inputs()[0].shape
-batch = cv2.cvtColor(cv2.resize(picture, (width, height)), cv2.COLOR_BGR2RGB)[None]
+batch = cv2.cvtColor(cv2.resize(image, (width, height)), cv2.COLOR_BGR2RGB)[None]
 mask = session.run(None, {"image": np.ascontiguousarray(batch)})[0][0].argmax(0).astype(np.uint8)
 cv2.imwrite(sys.argv[3], mask)
 """
-"""The shortest script from a picture to a mask in a file."""
+"""The shortest script from an image to a mask in a file."""
 
 
 def asked(module: str, order: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -193,17 +195,19 @@ def show_loops(spans: Mapping[str, list[Span]]) -> None:
     for name, others in spans.items():
         ratio = median(one.rate / other.rate for one, other in zip(ours, others, strict=True))
         click.echo(
-            f"{name:12} {median(span.rate for span in others):7.2f} fps; run is {ratio:.2f} times as fast"
+            f"{name:12} {median(span.rate for span in others):7.2f} fps; run is {ratio:.2f} times"
+            " as fast"
         )
     bounds = [cores() * span.frames / span.busy for span in spans["alone"]]
     share = median(one.rate / bound for one, bound in zip(ours, bounds, strict=True))
     click.echo(
-        f"the stages' processor time allows {median(bounds):.2f} fps on {cores()} cores; run reaches {share:.2f} of it"
+        f"the stages' processor time allows {median(bounds):.2f} fps on {cores()} cores; run"
+        f" reaches {share:.2f} of it"
     )
 
 
 def start_times(artifact: Path, picture: Path, folder: Path, *, rounds: int) -> tuple[float, float]:
-    """Time, by turns, `segdeploy run` on one picture and a bare script, from nothing to a mask in a file; medians in seconds."""
+    """Time, by turns, `segdeploy run` on one image and a bare script, from nothing to a mask in a file; medians in seconds."""
     ours = [
         "-m",
         "segdeploy",
@@ -280,7 +284,7 @@ def main(
             )
         with VideoSource(video) as source:
             picture = next(iter(source)).image
-        write_picture(folder / "picture.png", picture)
+        write_image(folder / "picture.png", picture)
         order = {"artifact": str(artifact), "video": str(video), "frames": frames}
         show_loops(run_loops(artifact, checkpoint, video, folder, rounds=rounds))
         drawn = [
@@ -291,7 +295,8 @@ def main(
             median(one[key] for one in drawn) for key in ("labels", "overlay", "numpy overlay")
         )
         click.echo(
-            f"labels {labels:.2f} ms and overlay {overlay:.2f} ms: {labels + overlay:.2f} ms a frame; numpy's overlay {naive:.2f} ms"
+            f"labels {labels:.2f} ms and overlay {overlay:.2f} ms: {labels + overlay:.2f} ms a"
+            f" frame; numpy's overlay {naive:.2f} ms"
         )
         singles = [
             asked("studies.overhead:serve_moment", {**order, "moment": "picture"})
@@ -301,17 +306,20 @@ def main(
             median(one[size] / one["network"] for one in singles) - 1
             for size in ("whole", "fitted")
         )
-        own = f"one picture: the network {median(one['network'] for one in singles):.2f} ms"
+        own = f"one image: the network {median(one['network'] for one in singles):.2f} ms"
         click.echo(
-            f"{own}, everything else {beside:+.1%} at the video's size, {fitted:+.1%} at the network's own"
+            f"{own}, everything else {beside:+.1%} at the video's size, {fitted:+.1%} at the"
+            " network's own"
         )
         started, bare = start_times(artifact, folder / "picture.png", folder, rounds=max(5, rounds))
         click.echo(
-            f"one picture from nothing: {started:.2f} s, a bare script {bare:.2f} s: {started / bare:.2f} times"
+            f"one image from nothing: {started:.2f} s, a bare script {bare:.2f} s:"
+            f" {started / bare:.2f} times"
         )
         grown = asked("studies.overhead:serve_moment", {**order, "moment": "memory"})
         click.echo(
-            f"memory: {grown['growth']:+.1f} MB from frame {grown['first']} to {grown['frames']}, {grown['held']:.0f} MB held at most"
+            f"memory: {grown['growth']:+.1f} MB from frame {grown['first']} to {grown['frames']},"
+            f" {grown['held']:.0f} MB held at most"
         )
 
 

@@ -8,18 +8,19 @@ from segdeploy.errors import ModelError
 FLOAT, EIGHT_BITS = "street", "street-int8"
 
 FILES: Mapping[str, str] = {FLOAT: "street.onnx", EIGHT_BITS: "street-int8.onnx"}
-"""Files in the box, by the names that stand for them wherever a command takes the path of an artifact."""
+"""Files in the box, by the names that stand for them wherever a command takes the path of an
+artifact."""
 
 TERMS = "its weights were trained on CamVid and IDD-Lite and are not for commercial use"
 
 
 def folder() -> Path:
-    """Give the folder of the package's own files."""
+    """Return the folder of the package's own files."""
     return Path(__file__).parent
 
 
 def find(name: str, place: Path) -> Path:
-    """Give the file in the box that a name stands for.
+    """Return the file in the box that a name stands for.
 
     Args:
         name: One of `FILES`.
@@ -30,13 +31,16 @@ def find(name: str, place: Path) -> Path:
     """
     path = place / FILES[name]
     if not path.is_file():
-        msg = f"this copy of segdeploy carries no network ({path} is missing); name a file of your own, as in --model best.onnx"
+        msg = (
+            f"this copy of segdeploy carries no network ({path} is missing); name a file of your"
+            " own, as in --model best.onnx"
+        )
         raise ModelError(msg)
     return path
 
 
 def locate(artifact: Path | str) -> Path:
-    """Give the path of an artifact: a text may be the name of one in the box.
+    """Return the path of an artifact: a text may be the name of one in the box.
 
     Raises:
         ModelError: It is, and this copy of the package carries none.
@@ -49,17 +53,23 @@ def locate(artifact: Path | str) -> Path:
 
 
 def name_of(artifact: Path) -> str:
-    """Give what a command takes for an artifact, in short: the name of one in the box, the path of any other."""
+    """Return what a command takes for an artifact, in short.
+
+    The name of one in the box, the path of any other.
+    """
     return next(
         (name for name, file in FILES.items() if artifact == folder() / file), str(artifact)
     )
 
 
 def suited(*, on_processor: bool, has_avx2: bool) -> str:
-    """Choose the name of the file to run where nobody named one: the faster one, as far as it was measured.
+    """Choose the name of the file to run where nobody named one.
 
-    That is 8 bits on processors with AVX2, and more so on those that have VNNI beside it; MODEL_CARD.md has the times, and what the masks
-    lose. Other processors and devices were not measured, and get the file that is exact.
+    The faster one, as far as it was measured.
+
+    That is 8 bits on processors with AVX2, and more so on those that have VNNI beside it;
+    MODEL_CARD.md has the times, and what the masks lose. Other processors and devices were not
+    measured, and get the file that is exact.
 
     Args:
         on_processor: Whether the processor will run it.

@@ -16,8 +16,9 @@ Logits = npt.NDArray[np.float32]
 """(N, K, h, w) float32, at the network's own stride."""
 
 
-NetworkAnswer = Logits | npt.NDArray[np.uint8]
-"""Logits; or what the card's output says: probabilities, (N, K, H, W) float32, or classes, (N, H, W) uint8, of the batch's size."""
+NetworkOutput = Logits | npt.NDArray[np.uint8]
+"""Logits; or what the card's output says: probabilities, (N, K, H, W) float32, or classes, (N, H,
+W) uint8, of the batch's size."""
 
 
 class Backend(Protocol):
@@ -33,8 +34,8 @@ class Backend(Protocol):
         """What runs it, as it was granted, for example "onnxruntime CPUExecutionProvider"."""
         ...
 
-    def run(self, batch: Batch) -> NetworkAnswer:
-        """Answer (N, H, W, 3) uint8 RGB pictures of the network's size with (N, K, h, w) float32 logits, or what the card says.
+    def run(self, batch: Batch) -> NetworkOutput:
+        """Answer (N, H, W, 3) uint8 RGB images of the network's size with (N, K, h, w) float32 logits, or what the card says.
 
         As many threads may call it at once as it was loaded for (`callers`).
 
@@ -64,7 +65,10 @@ def check_batch(batch: Batch, card: ModelCard) -> None:
         if sides_fit or (height, width) == (spec.height, spec.width):
             return
     sides = f"multiples of {spec.stride}" if spec.dynamic else f"{spec.height}x{spec.width}"
-    msg = f"a batch of shape {batch.shape} was given; the network takes (N, H, W, 3) with H and W {sides}"
+    msg = (
+        f"a batch of shape {batch.shape} was given; the network takes (N, H, W, 3) with H and W"
+        f" {sides}"
+    )
     raise ConfigError(msg)
 
 

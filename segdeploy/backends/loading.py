@@ -1,4 +1,7 @@
-"""From a path to a loaded network: the file's ending tells the runtime, which is imported only then."""
+"""From a path to a loaded network.
+
+The file's ending tells the runtime, which is imported only then.
+"""
 
 import importlib
 from collections.abc import Mapping
@@ -18,12 +21,15 @@ class Kind:
 
     Attributes:
         name: Name of the runtime, as `--backend` spells it.
-        runner: "MODULE:FUNCTION" of this folder, called as `load(path, device, threads, spinning, callers)`.
-        reader: "MODULE:FUNCTION" of this folder, called as `read_texts(path)`, which needs the runtime only where
-            the format does; the module of an exported file has `checksum(path, leave_out)` too.
+        runner: "MODULE:FUNCTION" of this folder, called as `load(path, device, threads, spinning,
+            callers)`.
+        reader: "MODULE:FUNCTION" of this folder, called as `read_texts(path)`, which needs the
+            runtime only where the format does; the module of an exported file has `checksum(path,
+            leave_out)` too.
         library: What the runtime is imported as.
         extra: Extra that installs it; "" where the package itself does.
-        companion: Ending of a second file beside each, without which it is nothing; "" where there is none.
+        companion: Ending of a second file beside each, without which it is nothing; "" where there
+            is none.
     """
 
     name: str
@@ -34,14 +40,16 @@ class Kind:
     companion: str = ""
 
     def companions(self, path: Path) -> list[Path]:
-        """Give the second file of an artifact, also of one that still has a temporary name."""
+        """Return the second file of an artifact, also of one that still has a temporary name."""
         if not self.companion:
             return []
         part = path.suffix == PART
         return [
-            path.with_suffix("").with_suffix(f"{self.companion}{PART}")
-            if part
-            else path.with_suffix(self.companion)
+            (
+                path.with_suffix("").with_suffix(f"{self.companion}{PART}")
+                if part
+                else path.with_suffix(self.companion)
+            )
         ]
 
     def load(
@@ -67,7 +75,7 @@ class Kind:
         return texts
 
     def checksum(self, path: Path) -> str:
-        """Give the SHA-256 over an exported file of this kind, but for the place where the checksum itself stands."""
+        """Return the SHA-256 over an exported file of this kind, but for the place where the checksum itself stands."""
         digest: str = self._import(self.reader.partition(":")[0]).checksum(
             path, leave_out=CHECKSUM_KEY
         )
@@ -153,7 +161,10 @@ def load_backend(
     """
     kind = kind_of(path)
     if backend not in ("auto", kind.name):
-        msg = f"{path} is run by {kind.name}, not by {backend!r}; leave --backend out, or name a file of that kind"
+        msg = (
+            f"{path} is run by {kind.name}, not by {backend!r}; leave --backend out, or name a file"
+            " of that kind"
+        )
         raise ConfigError(msg)
     return kind.load(path, device=device, threads=threads, spinning=spinning, callers=callers)
 
@@ -169,13 +180,16 @@ def read_card(path: Path) -> ModelCard:
 
 
 def kind_of(path: Path) -> Kind:
-    """Tell what kind of artifact a file is, by its ending.
+    """Return what kind of artifact a file is, by its ending.
 
     Raises:
         ModelError: The file is missing, or has an unknown ending.
     """
     if not path.is_file():
-        msg = f"there is no file {path}; name a file that 'segdeploy train' or 'segdeploy export' wrote"
+        msg = (
+            f"there is no file {path}; name a file that 'segdeploy train' or 'segdeploy export'"
+            " wrote"
+        )
         raise ModelError(msg)
     if path.suffix not in KINDS:
         msg = f"{path} ends with {path.suffix!r}; an artifact ends with {', '.join(KINDS)}"

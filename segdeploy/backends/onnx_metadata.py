@@ -1,6 +1,7 @@
 """What an ONNX file carries, read without any library: the bytes of its protobuf message.
 
-Field numbers are those of onnx.proto; the wire format is https://protobuf.dev/programming-guides/encoding.
+Field numbers are those of onnx.proto; the wire format is
+https://protobuf.dev/programming-guides/encoding.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ _WITHIN: Mapping[str, Mapping[int, str]] = {
 
 
 def read_texts(path: Path) -> Mapping[str, str]:
-    """Give the texts that a file carries by their keys (card, answer, checksum), once the file is found harmless.
+    """Return the texts that a file carries by their keys (card, answer, checksum), once the file is found harmless.
 
     Raises:
         ModelError: The file is missing, no ONNX file, or points to data outside its own folder.
@@ -45,7 +46,8 @@ def read_texts(path: Path) -> Mapping[str, str]:
         whole = _read(path)
         content = memoryview(whole)
         texts = _metadata(content)
-        # To walk over all tensors takes twenty times as long as to see that the word stands nowhere.
+        # To walk over all tensors takes twenty times as long as to see that the word stands
+        # nowhere.
         tensors = _tensors(content, "model", MAX_DEPTH) if LOCATION.encode() in whole else ()
         locations = [location for tensor in tensors for location in _locations(tensor)]
     except _DamagedError as error:
@@ -54,13 +56,16 @@ def read_texts(path: Path) -> Mapping[str, str]:
     folder = path.parent.resolve()
     for location in locations:
         if not (folder / location).resolve().is_relative_to(folder):
-            msg = f"{path} points to data outside its folder ({location[:100]!r}) and was not loaded; use only files that you trust"
+            msg = (
+                f"{path} points to data outside its folder ({location[:100]!r}) and was not loaded;"
+                " use only files that you trust"
+            )
             raise ModelError(msg)
     return texts
 
 
 def checksum(path: Path, *, leave_out: str) -> str:
-    """Give the SHA-256 over the graph, the weights and the texts, as hexadecimal text.
+    """Return the SHA-256 over the graph, the weights and the texts, as hexadecimal text.
 
     Args:
         path: The file.
@@ -92,7 +97,10 @@ def _read(path: Path) -> bytes:
         msg = f"there is no file {path}; name a file that 'segdeploy export' wrote"
         raise ModelError(msg)
     if path.stat().st_size > MAX_BYTES:
-        msg = f"{path} has {path.stat().st_size} bytes, more than the {MAX_BYTES} of an ONNX file; export it again"
+        msg = (
+            f"{path} has {path.stat().st_size} bytes, more than the {MAX_BYTES} of an ONNX file;"
+            " export it again"
+        )
         raise ModelError(msg)
     return path.read_bytes()
 
@@ -164,7 +172,7 @@ def _tensors(message: memoryview, kind: str, depth: int) -> Iterator[memoryview]
 
 
 def _locations(tensor: memoryview) -> list[str]:
-    """Give where a tensor's numbers lie outside the file; nothing where they lie within."""
+    """Return where a tensor's numbers lie outside the file; nothing where they lie within."""
     pairs = (
         dict(_fields(value))
         for number, value in _fields(tensor)

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
-from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
+from segdeploy.backends.base import Batch, NetworkOutput, card_of, check_batch
 from segdeploy.backends.onnx_metadata import read_texts
 from segdeploy.card import ModelCard
 from segdeploy.errors import DeviceError, ModelError
@@ -86,7 +86,8 @@ PROVIDERS: Mapping[str, Provider] = {
 """Providers by the names that `--device` takes, best first for who leaves the choice."""
 
 AUTOMATIC = ("cuda",)
-"""What `auto` asks for before the processor; what takes minutes to build an engine, or rounds in its own way, is taken by name only."""
+"""What `auto` asks for before the processor; what takes minutes to build an engine, or rounds in
+its own way, is taken by name only."""
 
 Request = list[str | tuple[str, Mapping[str, str]]]
 
@@ -95,7 +96,8 @@ def request(device: str) -> Request:
     """Name what to ask ONNX Runtime for, best first.
 
     Args:
-        device: "auto", "cpu", or a name of `PROVIDERS`, with ":n" behind it where there may be several.
+        device: "auto", "cpu", or a name of `PROVIDERS`, with ":n" behind it where there may be
+            several.
 
     Raises:
         DeviceError: There is no device of that name, or this ONNX Runtime was built without it.
@@ -108,7 +110,10 @@ def request(device: str) -> Request:
     kind, colon, number = device.partition(":")
     provider = PROVIDERS.get(kind)
     if provider is None or (colon and not (provider.numbered and number.isdecimal())):
-        msg = f"there is no device {device!r}; choose auto, cpu, {', '.join(PROVIDERS)}, and cuda:1 for the second one"
+        msg = (
+            f"there is no device {device!r}; choose auto, cpu, {', '.join(PROVIDERS)}, and cuda:1"
+            " for the second one"
+        )
         raise DeviceError(msg)
     if provider.name not in available:
         lacks = f"the device {device!r} was asked for and this ONNX Runtime has no {provider.name}"
@@ -118,7 +123,7 @@ def request(device: str) -> Request:
 
 
 def asked(kind: str, number: str) -> tuple[str, Mapping[str, str]]:
-    """Give a provider's name with its options."""
+    """Return a provider's name with its options."""
     provider = PROVIDERS[kind]
     return provider.name, {
         **provider.options,
@@ -138,7 +143,10 @@ def check_granted(device: str, granted: Sequence[str]) -> None:
     """
     provider = PROVIDERS.get(device.partition(":")[0])
     if provider is not None and provider.name not in granted:
-        msg = f"the device {device!r} was asked for and ONNX Runtime granted {granted[0]}; it needs {provider.needs}; see 'segdeploy doctor'"
+        msg = (
+            f"the device {device!r} was asked for and ONNX Runtime granted {granted[0]}; it needs"
+            f" {provider.needs}; see 'segdeploy doctor'"
+        )
         raise DeviceError(msg)
 
 
@@ -163,7 +171,8 @@ FAILURES = (
     failures.RuntimeException,
     UnicodeDecodeError,
 )
-"""What a session raises on a file that it cannot use; the last where a damaged name stands in its message."""
+"""What a session raises on a file that it cannot use; the last where a damaged name stands in its
+message."""
 
 
 class OnnxBackend:
@@ -175,9 +184,11 @@ class OnnxBackend:
         """Wrap a session.
 
         Args:
-            session: Its input and output are those of the contract: `image`, and what the card's output says.
+            session: Its input and output are those of the contract: `image`, and what the card's
+                output says.
             card: What it is.
-            place: A device's memory, in which pictures and answers are kept from call to call; None where the session takes them from ours.
+            place: A device's memory, in which images and answers are kept from call to call; None
+                where the session takes them from ours.
         """
         self._session = session
         self._card = card
@@ -195,42 +206,38 @@ class OnnxBackend:
         """For example "onnxruntime CPUExecutionProvider": the first provider that was granted."""
         return f"onnxruntime {self._session.get_providers()[0]}"
 
-    def run(self, batch: Batch) -> NetworkAnswer:
-        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
+    def run(self, batch: Batch) -> NetworkOutput:
+        """Answer (N, H, W, 3) uint8 RGB images with (N, K, h, w) float32 logits, or what the card says."""
         check_batch(batch, self._card)
-        pictures = np.ascontiguousarray(batch)
-        # An adopted file may take one picture at a time only.
-        parts = (
-            np.split(pictures, len(pictures))
-            if self._one_by_one and len(pictures) > 1
-            else [pictures]
-        )
+        images = np.ascontiguousarray(batch)
+        # An adopted file may take one image at a time only.
+        parts = np.split(images, len(images)) if self._one_by_one and len(images) > 1 else [images]
         answers: list[Any] = [
             self._answer(part) if self._place is None else self._answer_bound(part, self._place)
             for part in parts
         ]
-        answer: NetworkAnswer = answers[0] if len(answers) == 1 else np.concatenate(answers)
+        answer: NetworkOutput = answers[0] if len(answers) == 1 else np.concatenate(answers)
         return answer
 
-    def _answer(self, pictures: Batch) -> NetworkAnswer:
-        answer: NetworkAnswer = self._session.run([self._card.output], {INPUT: pictures})[0]
+    def _answer(self, images: Batch) -> NetworkOutput:
+        answer: NetworkOutput = self._session.run([self._card.output], {INPUT: images})[0]
         return answer
 
-    def _answer_bound(self, pictures: Batch, place: Place) -> NetworkAnswer:
+    def _answer_bound(self, images: Batch, place: Place) -> NetworkOutput:
         """Answer by way of tensors on the device, which each thread has of its own, for as long as the batch's shape is the same."""
         own = self._own
-        if getattr(own, "shape", None) != pictures.shape:
-            own.pictures = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-                pictures.shape, np.uint8, *place
+        if getattr(own, "shape", None) != images.shape:
+            own.images = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+                images.shape, np.uint8, *place
             )
             own.binding = self._session.io_binding()
-            own.binding.bind_ortvalue_input(INPUT, own.pictures)
+            own.binding.bind_ortvalue_input(INPUT, own.images)
             own.binding.bind_output(self._card.output, *place)
-            own.shape = pictures.shape
-        own.pictures.update_inplace(pictures)
+            own.shape = images.shape
+        own.images.update_inplace(images)
         self._session.run_with_iobinding(own.binding)
         # Ours for good: what the binding holds is written over by the next call.
-        answer: NetworkAnswer = np.array(own.binding.copy_outputs_to_cpu()[0])
+        answer: NetworkOutput = np.array(own.binding.copy_outputs_to_cpu()[0])
         return answer
 
 
@@ -248,11 +255,13 @@ def load(
         path: What `segdeploy export --format onnx` wrote.
         device: "auto", "cpu", or one of `PROVIDERS` with its number, as in "cuda:1".
         threads: Threads of one operation; all allowed cores where None.
-        spinning: Whether idle threads keep their core busy: quicker alone, slower as soon as others need the cores.
+        spinning: Whether idle threads keep their core busy: quicker alone, slower as soon as others
+            need the cores.
         callers: How many threads will call `run` at the same time, each with `threads` of its own.
 
     Raises:
-        ModelError: The file is missing, damaged, no ONNX file, or not one that answers what its card says.
+        ModelError: The file is missing, damaged, no ONNX file, or not one that answers what its
+            card says.
         CardError: It carries no usable card.
         DeviceError: The device was asked for and not granted.
     """
@@ -263,10 +272,16 @@ def load(
     except FAILURES as error:
         reason = " ".join(str(error).split())[:200]
         if device != "cpu" and _runs_on_processor(path):
-            msg = f"the device {device!r} cannot run {path} ({reason}); see 'segdeploy doctor', or choose cpu"
+            msg = (
+                f"the device {device!r} cannot run {path} ({reason}); see 'segdeploy doctor', or"
+                " choose cpu"
+            )
             raise DeviceError(msg) from error
         version = onnxruntime.__version__
-        msg = f"{path} is nothing that ONNX Runtime {version} runs ({reason}); export it again, with an older --opset if need be"
+        msg = (
+            f"{path} is nothing that ONNX Runtime {version} runs ({reason}); export it again, with"
+            " an older --opset if need be"
+        )
         raise ModelError(msg) from error
     session.disable_fallback()
     check_granted(device, session.get_providers())
@@ -275,7 +290,9 @@ def load(
 
 
 def place_of(granted: Mapping[str, Mapping[str, str]]) -> Place | None:
-    """Give the memory of NVIDIA's device where a session runs on one: each copy in or out would otherwise find itself new memory there.
+    """Return the memory of NVIDIA's device where a session runs on one.
+
+    Each copy in or out would otherwise find itself new memory there.
 
     Args:
         granted: Options of the session's providers by their names, the first one first.
@@ -285,7 +302,7 @@ def place_of(granted: Mapping[str, Mapping[str, str]]) -> Place | None:
 
 
 def _runs_on_processor(path: Path) -> bool:
-    """Tell whether it is the device, and not the file, of which a session cannot be made."""
+    """Return whether it is the device, and not the file, of which a session cannot be made."""
     try:
         onnxruntime.InferenceSession(str(path), _options(1, spinning=False), providers=[CPU])
     except FAILURES:
@@ -314,21 +331,28 @@ def _check_session(session: onnxruntime.InferenceSession, card: ModelCard, path:
         (value.name, value.type, value.shape[1] if len(value.shape) == 4 else None)
         for value in session.get_outputs()
     ]
-    takes = [[(INPUT, "tensor(uint8)", [pictures, height, width, 3])] for pictures in (None, 1)]
+    takes = [[(INPUT, "tensor(uint8)", [images, height, width, 3])] for images in (None, 1)]
     if taken not in takes or given != _outputs(card):
-        msg = f"{path} takes {taken} and answers {given}, and its card tells otherwise; export it again"
+        msg = (
+            f"{path} takes {taken} and answers {given}, and its card tells otherwise; export it"
+            " again"
+        )
         raise ModelError(msg)
 
 
 def _outputs(card: ModelCard) -> list[tuple[str, str, int | None]]:
-    """Give name, type and number of planes of each output of a file with this card; classes have no planes."""
+    """Return name, type and number of planes of each output of a file with this card.
+
+    Classes have no planes.
+    """
     if card.output != "classes":
         return [(card.output, "tensor(float)", len(card.classes))]
     names = ["classes", CONFIDENCE] if card.confidence else ["classes"]
     return [(name, "tensor(uint8)", None) for name in names]
 
 
-# One Identity from x to y, both float32 of shape [1]: fields as in onnx.proto, each with its number, kind and length, written by hand.
+# One Identity from x to y, both float32 of shape [1]: fields as in onnx.proto, each with its
+# number, kind and length, written by hand.
 _VALUE = b"\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01"
 _GRAPH = (
     b"\x0a\x10\x0a\x01x\x12\x01y\x22\x08Identity\x12\x01g\x5a\x0f\x0a\x01x"
@@ -342,7 +366,8 @@ _IDENTITY = b"\x08\x08\x42\x02\x10\x11\x3a\x37" + _GRAPH
 def granted_providers() -> Mapping[str, bool]:
     """Ask a session on a tiny model for each provider of this build, best first, and tell which it grants.
 
-    What a build holds says little: without its driver's libraries a provider is listed, and not granted.
+    What a build holds says little: without its driver's libraries a provider is listed, and not
+    granted.
     """
     found = {}
     for provider in onnxruntime.get_available_providers():

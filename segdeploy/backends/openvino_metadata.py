@@ -1,4 +1,7 @@
-"""What an OpenVINO file carries, read without OpenVINO: a graph in XML, and a second file beside it with the weights."""
+"""What an OpenVINO file carries, read without OpenVINO.
+
+A graph in XML, and a second file beside it with the weights.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,18 +16,19 @@ MAX_BYTES = 256 * 1024 * 1024
 
 WEIGHTS = ".bin"
 OURS = "segdeploy"
-"""Element below the model's notes that holds our texts: the key `segdeploy.card` is the element `segdeploy/card`."""
+"""Element below the model's notes that holds our texts: the key `segdeploy.card` is the element
+`segdeploy/card`."""
 
 
 def weights_of(path: Path) -> Path:
-    """Give the file with the weights, also beside a graph that still has a temporary name."""
+    """Return the file with the weights, also beside a graph that still has a temporary name."""
     if path.suffix == PART:
         return path.with_suffix("").with_suffix(f"{WEIGHTS}{PART}")
     return path.with_suffix(WEIGHTS)
 
 
 def read_texts(path: Path) -> Mapping[str, str]:
-    """Give the texts that a file carries by their keys (card, answer, checksum).
+    """Return the texts that a file carries by their keys (card, answer, checksum).
 
     Raises:
         ModelError: The file or the one with its weights is missing, or it is no OpenVINO file.
@@ -36,7 +40,7 @@ def read_texts(path: Path) -> Mapping[str, str]:
 
 
 def checksum(path: Path, *, leave_out: str) -> str:
-    """Give the SHA-256 over the graph, the weights and the texts, as hexadecimal text.
+    """Return the SHA-256 over the graph, the weights and the texts, as hexadecimal text.
 
     Args:
         path: The file.
@@ -59,12 +63,18 @@ def checksum(path: Path, *, leave_out: str) -> str:
 def _read(path: Path) -> ET.Element:
     for one in (path, weights_of(path)):
         if not one.is_file():
-            msg = f"there is no file {one}; an OpenVINO file is a pair of {path.name} and {weights_of(path).name}, keep them together"
+            msg = (
+                f"there is no file {one}; an OpenVINO file is a pair of {path.name} and"
+                f" {weights_of(path).name}, keep them together"
+            )
             raise ModelError(msg)
     content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
     # Entities could make a small file large; OpenVINO declares none.
     if b"<!" in content:
-        msg = f"{path} declares entities or types, which no OpenVINO file does, and was not read; use only files that you trust"
+        msg = (
+            f"{path} declares entities or types, which no OpenVINO file does, and was not read; use"
+            " only files that you trust"
+        )
         raise ModelError(msg)
     try:
         root = ET.fromstring(content)  # noqa: S314 - without declarations there is nothing to expand

@@ -6,7 +6,7 @@ from threading import local
 import numpy as np
 import openvino
 
-from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
+from segdeploy.backends.base import Batch, NetworkOutput, card_of, check_batch
 from segdeploy.backends.openvino_metadata import read_texts, weights_of
 from segdeploy.card import ModelCard
 from segdeploy.errors import DeviceError, ModelError
@@ -16,7 +16,8 @@ INPUT = "image"
 CONFIDENCE = "confidence"
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "bf16"}
-"""Kind of numbers that the runtime is asked for, by the file's precision; of int8, for what is not in 8 bits. Without it, it takes f32."""
+"""Kind of numbers that the runtime is asked for, by the file's precision; of int8, for what is not
+in 8 bits. Without it, it takes f32."""
 
 
 class OpenVinoBackend:
@@ -44,15 +45,18 @@ class OpenVinoBackend:
     @property
     def device(self) -> str:
         """For example "openvino CPU f32": the device, and the kind of numbers that it granted."""
-        return f"openvino {self._device} {self._compiled.get_property('INFERENCE_PRECISION_HINT').to_string()}"
+        return (
+            f"openvino {self._device}"
+            f" {self._compiled.get_property('INFERENCE_PRECISION_HINT').to_string()}"
+        )
 
-    def run(self, batch: Batch) -> NetworkAnswer:
-        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
+    def run(self, batch: Batch) -> NetworkOutput:
+        """Answer (N, H, W, 3) uint8 RGB images with (N, K, h, w) float32 logits, or what the card says."""
         check_batch(batch, self._card)
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
         answers = self._own.request.infer({INPUT: np.ascontiguousarray(batch)})
-        answer: NetworkAnswer = np.ascontiguousarray(answers[self._card.output])
+        answer: NetworkOutput = np.ascontiguousarray(answers[self._card.output])
         return answer
 
 
@@ -74,7 +78,8 @@ def load(
         callers: How many threads will call `run` at the same time, each with `threads` of its own.
 
     Raises:
-        ModelError: The file is missing, damaged, no OpenVINO file, or not one that answers what its card says.
+        ModelError: The file is missing, damaged, no OpenVINO file, or not one that answers what its
+            card says.
         CardError: It carries no usable card.
         DeviceError: The device is not there.
     """
@@ -89,14 +94,18 @@ def load(
         settings["INFERENCE_NUM_THREADS"] = str((threads or cores()) * callers)
         settings["NUM_STREAMS"] = str(callers)
     try:
-        # As bytes: of a path OpenVINO wants the ending .xml, which a file has only once it is proven.
+        # As bytes: of a path OpenVINO wants the ending .xml, which a file has only once it is
+        # proven.
         model = core.read_model(model=path.read_bytes(), weights=weights_of(path).read_bytes())
         _check_model(model, card, path)
         compiled = core.compile_model(model, chosen, settings)
     # OpenVINO raises RuntimeError for all that its C++ refuses.
     except RuntimeError as error:
         reason = " ".join(str(error).split())[-200:]
-        msg = f"{path} is nothing that OpenVINO {openvino.__version__} runs ({reason}); export it again"
+        msg = (
+            f"{path} is nothing that OpenVINO {openvino.__version__} runs ({reason}); export it"
+            " again"
+        )
         raise ModelError(msg) from error
     return OpenVinoBackend(compiled, card, device=chosen)
 
@@ -110,7 +119,10 @@ def _device(core: openvino.Core, name: str) -> str:
     wanted = "CPU" if name == "auto" else name.upper()
     known = core.available_devices
     if wanted not in known and not (wanted == "GPU" and "GPU.0" in known):
-        msg = f"the device {name!r} was asked for and OpenVINO has {', '.join(known).lower()}; choose another, or auto"
+        msg = (
+            f"the device {name!r} was asked for and OpenVINO has {', '.join(known).lower()}; choose"
+            " another, or auto"
+        )
         raise DeviceError(msg)
     return wanted
 
@@ -127,18 +139,21 @@ def _check_model(model: openvino.Model, card: ModelCard, path: Path) -> None:
         (name, kind) for name, kind, _ in given
     ] == _outputs(card)
     if not fits or (card.output != "classes" and given[0][2][1:2] != [len(card.classes)]):
-        msg = f"{path} takes {taken} and answers {given}, and its card tells otherwise; export it again"
+        msg = (
+            f"{path} takes {taken} and answers {given}, and its card tells otherwise; export it"
+            " again"
+        )
         raise ModelError(msg)
 
 
 def _described(port: openvino.Output) -> tuple[str, str, list[int]]:
-    """Give name, type and sides of an input or output; a free side is -1."""
+    """Return name, type and sides of an input or output; a free side is -1."""
     sides = [side.get_length() if side.is_static else -1 for side in port.get_partial_shape()]
     return port.get_any_name(), port.get_element_type().get_type_name(), sides
 
 
 def _outputs(card: ModelCard) -> list[tuple[str, str]]:
-    """Give name and type of each output of a file with this card."""
+    """Return name and type of each output of a file with this card."""
     if card.output != "classes":
         return [(card.output, "f32")]
     return [("classes", "u8"), (CONFIDENCE, "u8")] if card.confidence else [("classes", "u8")]

@@ -1,7 +1,8 @@
 """PyTorch eager, TorchScript, exported programs.
 
-It stays because it is what many programs in C++ and many phones still load, and because a file of it runs
-with PyTorch alone, without our code. This file and `to_torchscript.py` are the only ones that touch it.
+It stays because it is what many programs in C++ and many phones still load, and because a file of
+it runs with PyTorch alone, without our code. This file and `to_torchscript.py` are the only ones
+that touch it.
 """
 
 import logging
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch.export.passes import move_to_device_pass
 
-from segdeploy.backends.base import Batch, NetworkAnswer, card_of, check_batch
+from segdeploy.backends.base import Batch, NetworkOutput, card_of, check_batch
 from segdeploy.backends.torch_device import (
     Lanes,
     choose_device,
@@ -58,8 +59,8 @@ class ModuleBackend:
         """For example "torch cpu"."""
         return f"{self.name} {device_name(self._device)}"
 
-    def run(self, batch: Batch) -> NetworkAnswer:
-        """Answer (N, H, W, 3) uint8 RGB pictures with (N, K, h, w) float32 logits, or what the card says."""
+    def run(self, batch: Batch) -> NetworkOutput:
+        """Answer (N, H, W, 3) uint8 RGB images with (N, K, h, w) float32 logits, or what the card says."""
         check_batch(batch, self._card)
         with torch.inference_mode(), self._lanes.take():
             answer = self._module(self._lanes.send(to_tensor(batch)))
@@ -79,7 +80,8 @@ class EagerBackend(ModuleBackend):
             card: What it is.
             device: Where it runs.
         """
-        # Convolutions are faster on channels_last, which a batch of pictures is before it is permuted.
+        # Convolutions are faster on channels_last, which a batch of images is before it is
+        # permuted.
         moved = network.to(torch.device(device)).to(memory_format=torch.channels_last)
         super().__init__(moved, card, device=torch.device(device))
         self._precision: torch.dtype | None = None
@@ -91,7 +93,7 @@ class EagerBackend(ModuleBackend):
         precision = f", {str(self._precision).removeprefix('torch.')}" if self._precision else ""
         return f"{super().device}{precision}{', compiled' if self._compiled else ''}"
 
-    def run(self, batch: Batch) -> NetworkAnswer:
+    def run(self, batch: Batch) -> NetworkOutput:
         """Answer as any module does; never in training mode, where norms would follow the batch."""
         assert not self._module.training
         with torch.autocast(
@@ -113,7 +115,10 @@ class EagerBackend(ModuleBackend):
         if autocast:
             self._precision = half_precision(self._device)
             if self._precision is None:
-                msg = f"{super().device} has no half precision that it is fast with; leave --autocast out"
+                msg = (
+                    f"{super().device} has no half precision that it is fast with; leave"
+                    " --autocast out"
+                )
                 raise ConfigError(msg)
         if compiled:
             self._module.compile()
@@ -151,19 +156,21 @@ def load_eager(
 
 
 def read_checkpoint_texts(path: Path) -> Mapping[str, str]:
-    """Give the texts that a checkpoint carries by their keys: its card."""
+    """Return the texts that a checkpoint carries by their keys: its card."""
     return {CARD_KEY: load_checkpoint(path).card.to_json()}
 
 
 def to_tensor(batch: Batch) -> torch.Tensor:
-    """Give a batch as a tensor, copying it only where it is read-only or strided."""
+    """Return a batch as a tensor, copying it only where it is read-only or strided."""
     return torch.from_numpy(np.require(batch, requirements=["C", "W"]))
 
 
 def to_array(
     answer: torch.Tensor | Sequence[torch.Tensor], card: ModelCard, lanes: Lanes
-) -> NetworkAnswer:
-    """Give an answer as a contiguous array in the processor's memory: classes as uint8, all else as float32.
+) -> NetworkOutput:
+    """Return an answer as a contiguous array in the processor's memory.
+
+    Classes as uint8, all else as float32.
 
     Args:
         answer: What a network gave; first of all what the card's output says.
@@ -171,7 +178,7 @@ def to_array(
         lanes: The way back from the device.
     """
     first = answer if isinstance(answer, torch.Tensor) else answer[0]
-    array: NetworkAnswer = (
+    array: NetworkOutput = (
         lanes.fetch(first if card.output == "classes" else first.float()).contiguous().numpy()
     )
     return array
@@ -182,8 +189,10 @@ class ExportedProgramBackend(ModuleBackend):
 
     name = "pt2"
 
-    def run(self, batch: Batch) -> NetworkAnswer:
-        """Answer as any module does; a file of free sizes answers down to the smallest that it was proven at.
+    def run(self, batch: Batch) -> NetworkOutput:
+        """Answer as any module does.
+
+        A file of free sizes answers down to the smallest that it was proven at.
 
         Raises:
             ConfigError: The batch is smaller, or none that the card allows.
@@ -193,7 +202,10 @@ class ExportedProgramBackend(ModuleBackend):
         except RuntimeError as error:
             if "Expected input at" not in str(error):
                 raise
-            msg = f"a batch of shape {batch.shape} was given, and this exported program takes larger ones ({error}); or export it as ONNX"
+            msg = (
+                f"a batch of shape {batch.shape} was given, and this exported program takes larger"
+                f" ones ({error}); or export it as ONNX"
+            )
             raise ConfigError(msg) from error
 
 
@@ -215,7 +227,8 @@ def load_exported_program(
         callers: How many threads will call `run` at the same time, each with `threads` of its own.
 
     Raises:
-        ModelError: The file is missing, damaged, no exported program, or holds what could be executed.
+        ModelError: The file is missing, damaged, no exported program, or holds what could be
+            executed.
         CardError: It carries no usable card.
         DeviceError: The device is not there.
     """
@@ -238,13 +251,17 @@ def load_program(path: Path) -> torch.export.ExportedProgram:
     # PyTorch logs a traceback of its own before it raises.
     logging.disable(logging.CRITICAL)
     try:
-        # An open file: of a path PyTorch wants the ending .pt2, which a file has only once it is proven.
+        # An open file: of a path PyTorch wants the ending .pt2, which a file has only once it is
+        # proven.
         with path.open("rb") as file:
             return torch.export.load(file)
     # Whatever a damaged graph makes PyTorch's reader stumble over; nothing of it was executed.
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        msg = f"{path} is no exported program that PyTorch {torch.__version__} reads, or a damaged one ({reason}); export it again"
+        msg = (
+            f"{path} is no exported program that PyTorch {torch.__version__} reads, or a damaged"
+            f" one ({reason}); export it again"
+        )
         raise ModelError(msg) from error
     finally:
         logging.disable(before)
@@ -286,6 +303,9 @@ def load_torchscript(
             warnings.filterwarnings("ignore", message=r".*torch\.jit")
             module = torch.jit.load(path, map_location=chosen)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
-        msg = f"{path} is no TorchScript file or a damaged one ({type(error).__name__}); export it again"
+        msg = (
+            f"{path} is no TorchScript file or a damaged one ({type(error).__name__}); export it"
+            " again"
+        )
         raise ModelError(msg) from error
     return TorchScriptBackend(module, card, device=chosen)

@@ -24,7 +24,7 @@ class Lanes:
         self._own = threading.local()
 
     def take(self) -> AbstractContextManager[object]:
-        """Give the present thread's way, within which `send`, the network and `fetch` follow each other."""
+        """Return the present thread's way, within which `send`, the network and `fetch` follow each other."""
         if self._device.type != "cuda":
             return nullcontext()
         if not hasattr(self._own, "stream"):
@@ -32,7 +32,7 @@ class Lanes:
         return torch.cuda.stream(self._own.stream)
 
     def send(self, batch: Tensor) -> Tensor:
-        """Give a batch of the processor's memory on the device, which copies it from pinned memory by itself."""
+        """Return a batch of the processor's memory on the device, which copies it from pinned memory by itself."""
         return (
             batch
             if self._device.type != "cuda"
@@ -40,7 +40,7 @@ class Lanes:
         )
 
     def fetch(self, answer: Tensor) -> Tensor:
-        """Give an answer in the processor's memory, once it is whole."""
+        """Return an answer in the processor's memory, once it is whole."""
         if self._device.type != "cuda":
             return answer
         fetched = torch.empty(answer.shape, dtype=answer.dtype, pin_memory=True)
@@ -66,16 +66,20 @@ def compiling(network: str) -> Iterator[None]:
         yield
     except TorchDynamoException as error:
         reason = str(error).partition("\n")[0]
-        msg = f"PyTorch cannot compile {network} here ({reason}); install a C++ compiler if that is missing, or leave --compile out"
+        msg = (
+            f"PyTorch cannot compile {network} here ({reason}); install a C++ compiler if that is"
+            " missing, or leave --compile out"
+        )
         raise SegdeployError(msg) from error
 
 
 BF16 = {"amx_bf16", "avx512_bf16", "bf16"}
-"""Features of processors that multiply bfloat16 by themselves: Intel, AMD, and Arm. Others compute it by single precision, and slower."""
+"""Features of processors that multiply bfloat16 by themselves: Intel, AMD, and Arm. Others compute
+it by single precision, and slower."""
 
 
 def half_precision(device: torch.device) -> torch.dtype | None:
-    """Give the half precision that a device is fast with; None where it has none."""
+    """Return the half precision that a device is fast with; None where it has none."""
     if device.type != "cuda":
         return torch.bfloat16 if has_bf16(features(CPU)) else None
     return (
@@ -84,7 +88,7 @@ def half_precision(device: torch.device) -> torch.dtype | None:
 
 
 def has_bf16(features: tuple[str, ...]) -> bool:
-    """Tell by a processor's features, as segdeploy.system.machine names them, whether it multiplies bfloat16 by itself."""
+    """Report by a processor's features, as segdeploy.system.machine names them, whether it multiplies bfloat16 by itself."""
     return not BF16.isdisjoint(features)
 
 
@@ -105,7 +109,10 @@ def choose_device(name: str) -> torch.device:
     if device.type not in {"cpu", "cuda"} or (
         device.type == "cuda" and (device.index or 0) >= count
     ):
-        msg = f"the device {name!r} was asked for and PyTorch has the CPU and {count} CUDA devices; choose another, or auto"
+        msg = (
+            f"the device {name!r} was asked for and PyTorch has the CPU and {count} CUDA devices;"
+            " choose another, or auto"
+        )
         raise DeviceError(msg)
     return device
 

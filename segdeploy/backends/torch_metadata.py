@@ -1,7 +1,8 @@
 """The same of TorchScript and .pt2 archives, and that they are harmless.
 
-PyTorch's own reader unpickles what an archive marks as pickled, looks functions up by any name below `torch`, and evaluates sizes and
-guards as Python. A file that `segdeploy export` wrote needs none of that: tensors are plain bytes, functions are operators, sizes are sums.
+PyTorch's own reader unpickles what an archive marks as pickled, looks functions up by any name
+below `torch`, and evaluates sizes and guards as Python. A file that `segdeploy export` wrote needs
+none of that: tensors are plain bytes, functions are operators, sizes are sums.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ MAX_BYTES = 8 * 1024**3
 
 
 def read_texts(path: Path) -> Mapping[str, str]:
-    """Give the texts that a file carries by their keys (card, answer, checksum).
+    """Return the texts that a file carries by their keys (card, answer, checksum).
 
     Raises:
         ModelError: The file is missing, or no archive of PyTorch.
@@ -36,15 +37,15 @@ def read_texts(path: Path) -> Mapping[str, str]:
             if PurePosixPath(entry.filename).parent.name == "extra"
         ]
         return {
-            PurePosixPath(entry.filename).name: read_entry(archive, entry, path, MAX_TEXT).decode(
-                errors="replace"
+            PurePosixPath(entry.filename).name: (
+                read_entry(archive, entry, path, MAX_TEXT).decode(errors="replace")
             )
             for entry in entries
         }
 
 
 def checksum(path: Path, *, leave_out: str) -> str:
-    """Give the SHA-256 over every entry's name and content, as hexadecimal text.
+    """Return the SHA-256 over every entry's name and content, as hexadecimal text.
 
     Args:
         path: The file.
@@ -79,7 +80,10 @@ def open_archive(path: Path) -> zipfile.ZipFile:
         raise ModelError(msg) from error
     if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
         archive.close()
-        msg = f"{path} unpacks to more than {MAX_BYTES} bytes; use a file that 'segdeploy export' wrote"
+        msg = (
+            f"{path} unpacks to more than {MAX_BYTES} bytes; use a file that 'segdeploy export'"
+            " wrote"
+        )
         raise ModelError(msg)
     return archive
 
@@ -91,7 +95,10 @@ def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, lim
         ModelError: It has more bytes than the limit, or it is damaged.
     """
     if entry.file_size > limit:
-        msg = f"{path} carries {entry.filename} of {entry.file_size} bytes, more than {limit}; export it again"
+        msg = (
+            f"{path} carries {entry.filename} of {entry.file_size} bytes, more than {limit}; export"
+            " it again"
+        )
         raise ModelError(msg)
     try:
         return archive.read(entry)
@@ -134,7 +141,7 @@ KNOWN = re.compile(
 
 
 def read_program_texts(path: Path) -> Mapping[str, str]:
-    """Give the texts that a file carries by their keys (card, answer, checksum), once the file is found harmless.
+    """Return the texts that a file carries by their keys (card, answer, checksum), once the file is found harmless.
 
     Raises:
         ModelError: The file is missing, no archive of PyTorch, or holds what could be executed.
@@ -206,5 +213,6 @@ def _pairs(value: object) -> Iterator[tuple[str, Any]]:
 
 def _sly(path: Path, what: str) -> ModelError:
     return ModelError(
-        f"{path} holds {what}, which PyTorch might execute, and was not loaded; use only files that 'segdeploy export' wrote"
+        f"{path} holds {what}, which PyTorch might execute, and was not loaded; use only files that"
+        " 'segdeploy export' wrote"
     )

@@ -1,11 +1,14 @@
-"""One network asked several times about the same picture, seen in several ways: test-time augmentation."""
+"""One network asked several times about the same image, seen in several ways.
+
+Test-time augmentation.
+"""
 
 from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 
-from segdeploy.backends.base import Backend, Batch, NetworkAnswer
+from segdeploy.backends.base import Backend, Batch, NetworkOutput
 from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.preprocess import resize
@@ -14,17 +17,18 @@ from segdeploy.imaging.upsample import Floats
 FLIP = "flip"
 SCALES = "scales"
 VIEWS = (FLIP, SCALES)
-"""A picture may also be looked at in a mirror, and smaller and larger."""
+"""An image may also be looked at in a mirror, and smaller and larger."""
 
 FACTORS = (0.75, 1.25)
 """Sizes beside the network's own."""
 
 
 class ViewsBackend:
-    """A backend whose answer is the mean over several views of each picture.
+    """A backend whose answer is the mean over several views of each image.
 
-    The mean is that of the answers as they are. Of logits it is, but for a constant, the logarithm of the probabilities' geometric
-    mean; to enlarge it is to average what is enlarged, so that masks stay exact, and it costs no softmax.
+    The mean is that of the answers as they are. Of logits it is, but for a constant, the logarithm
+    of the probabilities' geometric mean; to enlarge it is to average what is enlarged, so that
+    masks stay exact, and it costs no softmax.
     """
 
     def __init__(self, backend: Backend, views: Sequence[str]) -> None:
@@ -32,17 +36,24 @@ class ViewsBackend:
 
         Args:
             backend: What answers each view.
-            views: Which of `VIEWS` are taken beside the picture itself; each size is seen in the mirror too.
+            views: Which of `VIEWS` are taken beside the image itself; each size is seen in the
+                mirror too.
 
         Raises:
             ConfigError: The network cannot answer these views, or not with what can be averaged.
         """
         spec = backend.card.input
         if views and backend.card.output == "classes":
-            msg = "this file answers classes, of which there is no mean; export it with --output logits, or leave out --tta"
+            msg = (
+                "this file answers classes, of which there is no mean; export it with --output"
+                " logits, or leave out --tta"
+            )
             raise ConfigError(msg)
         if SCALES in views and not spec.dynamic:
-            msg = f"the network takes pictures of {spec.height}x{spec.width} only; export it with --dynamic, or take --tta {FLIP}"
+            msg = (
+                f"the network takes images of {spec.height}x{spec.width} only; export it with"
+                f" --dynamic, or take --tta {FLIP}"
+            )
             raise ConfigError(msg)
         self._backend = backend
         self._flips = (False, True) if FLIP in views else (False,)
@@ -58,7 +69,7 @@ class ViewsBackend:
         """What runs it, as it was granted."""
         return self._backend.device
 
-    def run(self, batch: Batch) -> NetworkAnswer:
+    def run(self, batch: Batch) -> NetworkOutput:
         """Answer a batch with the mean over its views, at the size of the largest answer."""
         answers = list(self._answers(batch))
         if len(answers) == 1:
@@ -69,7 +80,7 @@ class ViewsBackend:
             dtype=np.float32,
         )
 
-    def _answers(self, batch: Batch) -> Iterator[NetworkAnswer]:
+    def _answers(self, batch: Batch) -> Iterator[NetworkOutput]:
         stride = self.card.input.stride
         for factor in self._factors:
             height, width = (
@@ -78,7 +89,7 @@ class ViewsBackend:
             sized = (
                 batch
                 if factor == 1
-                else np.stack([resize(picture, height, width=width) for picture in batch])
+                else np.stack([resize(image, height, width=width) for image in batch])
             )
             for flip in self._flips:
                 answer = self._backend.run(
@@ -87,7 +98,7 @@ class ViewsBackend:
                 yield answer[..., ::-1] if flip else answer
 
 
-def _brought(answer: NetworkAnswer, height: int, width: int) -> Floats:
+def _brought(answer: NetworkOutput, height: int, width: int) -> Floats:
     """Bring an answer, (N, K, h, w), to another size, bilinearly."""
     if answer.shape[2:] == (height, width):
         return np.asarray(answer, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The model card: what a network is, how a picture is fed to it, how it was trained and proven."""
+"""The model card: what a network is, how an image is fed to it, how it was trained and proven."""
 
 import json
 from collections.abc import Mapping
@@ -39,16 +39,18 @@ class LabelClass:
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """How a picture becomes the network's input.
+    """How an image becomes the network's input.
 
     Attributes:
         height: Height of the network's input, in pixels.
         width: Width of the network's input, in pixels.
         mean: Mean of red, green, blue in [0, 1], which the graph itself subtracts.
         std: Deviation of red, green, blue in [0, 1], by which the graph itself divides.
-        fit: "stretch" to the size, or "pad" at the right and the bottom to keep the picture's shape.
+        fit: "stretch" to the size, or "pad" at the right and the bottom to keep the image's
+            shape.
         stride: Height and width must be multiples of it.
-        dynamic: Whether the file answers any multiple of the stride; height and width are the usual size then.
+        dynamic: Whether the file answers any multiple of the stride; height and width are the usual
+            size then.
     """
 
     height: int
@@ -65,14 +67,15 @@ class Training:
     """Where the weights come from.
 
     Attributes:
-        dataset: Name of the data set.
-        data_hash: SHA-256 over the names of the pictures of each split.
+        dataset: Name of the dataset.
+        data_hash: SHA-256 over the names of the images of each split.
         recipe: The values of the recipe.
         versions: Version of each library that took part.
         seed: Seed of all random numbers.
         epochs: How many epochs were done.
         commit: Commit of the code, or "" where there is none.
-        split: How the data set was split, with seed and share where it was drawn by lot; "" where nobody wrote it down.
+        split: How the dataset was split, with seed and share where it was drawn by lot; "" where
+            nobody wrote it down.
     """
 
     dataset: str
@@ -93,11 +96,13 @@ class ModelCard:
         architecture: Name of a registered network.
         arguments: Arguments that the network was built with.
         classes: Classes in the order of the logits' channels.
-        input: How a picture becomes the network's input.
+        input: How an image becomes the network's input.
         output: What the file answers; a checkpoint answers logits.
-        confidence: Whether a file that answers classes gives the probability of each pixel's class beside it.
+        confidence: Whether a file that answers classes gives the probability of each pixel's class
+            beside it.
         precision: Kind of numbers that the file computes with: "fp32", "fp16", "bf16" or "int8".
-        conversion: How an exported file was made, for example its calibration and what was left in float32; empty where that is all said.
+        conversion: How an exported file was made, for example its calibration and what was left in
+            float32; empty where that is all said.
         training: Where the weights come from; None for a network that was never trained.
         scores: Scores on the validation split.
         parity: How an exported file was proven; None in a checkpoint.
@@ -125,14 +130,23 @@ class ModelCard:
         spec = self.input
         for side in (spec.height, spec.width):
             if spec.stride < 1 or not 1 <= side <= MAX_SIDE or side % spec.stride:
-                msg = f"the card's input is {spec.height}x{spec.width}; each side must be a multiple of {spec.stride} up to {MAX_SIDE}"
+                msg = (
+                    f"the card's input is {spec.height}x{spec.width}; each side must be a multiple"
+                    f" of {spec.stride} up to {MAX_SIDE}"
+                )
                 raise CardError(msg)
         if self.confidence and self.output != "classes":
-            msg = f"the card tells of a confidence beside {self.output}, which hold it already; only classes have one beside them"
+            msg = (
+                f"the card tells of a confidence beside {self.output}, which hold it already; only"
+                " classes have one beside them"
+            )
             raise CardError(msg)
         for name, values in (("mean", spec.mean), ("std", spec.std)):
             if len(values) != 3 or not all(map(isfinite, values)):
-                msg = f"the card's {name} is {values}; it must be three numbers, for red, green and blue"
+                msg = (
+                    f"the card's {name} is {values}; it must be three numbers, for red, green and"
+                    " blue"
+                )
                 raise CardError(msg)
         if min(spec.std) <= 0:
             msg = f"the card's std is {spec.std}; each value must be more than 0"
@@ -154,16 +168,25 @@ class ModelCard:
             CardError: It is no card, a damaged one, or one of a newer schema.
         """
         if len(text) > MAX_BYTES:
-            msg = f"{source} carries a card of {len(text)} bytes, more than {MAX_BYTES}; export the file again"
+            msg = (
+                f"{source} carries a card of {len(text)} bytes, more than {MAX_BYTES}; export the"
+                " file again"
+            )
             raise CardError(msg)
         try:
             values = json.loads(text)
             newer = _positive(values["schema"]) > SCHEMA
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            msg = f"{source} carries a damaged card ({type(error).__name__}: {error}); export the file again"
+            msg = (
+                f"{source} carries a damaged card ({type(error).__name__}: {error}); export the"
+                " file again"
+            )
             raise CardError(msg) from error
         if newer:
-            msg = f"{source} carries a card of schema {values['schema']} and this version reads up to {SCHEMA}; upgrade segdeploy"
+            msg = (
+                f"{source} carries a card of schema {values['schema']} and this version reads up to"
+                f" {SCHEMA}; upgrade segdeploy"
+            )
             raise CardError(msg)
         try:
             return cls(**_typed(values))
@@ -176,7 +199,10 @@ class ModelCard:
             AttributeError,
             RecursionError,
         ) as error:
-            msg = f"{source} carries a damaged card ({type(error).__name__}: {error}); export the file again"
+            msg = (
+                f"{source} carries a damaged card ({type(error).__name__}: {error}); export the"
+                " file again"
+            )
             raise CardError(msg) from error
 
 
@@ -240,7 +266,10 @@ def _kind(value: object, kind: type[T]) -> T:
 
 
 def _name(value: object) -> str:
-    """Take a text that is shown to people: control characters of a foreign file have no business on a terminal."""
+    """Take a text that is shown to people.
+
+    Control characters of a foreign file have no business on a terminal.
+    """
     text = _kind(value, str)
     if not text or not text.isprintable():
         msg = f"{text[:40]!r} is no printable name"

@@ -10,11 +10,11 @@ import click
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import ModelCard
 from segdeploy.cli.console import next_step, note, progress
-from segdeploy.cli.options import Artifact, plugin_option
+from segdeploy.cli.options import Artifact, RenamedOption, plugin_option
 from segdeploy.datasets.dataset import spread
 from segdeploy.datasets.registry import open_for
 from segdeploy.errors import ConfigError, GateError
-from segdeploy.imaging.io import list_pictures, read_picture
+from segdeploy.imaging.io import list_images, read_image
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.comparison import Asked, Disagreement
 from segdeploy.metrics.comparison import compare as ask_both
@@ -27,24 +27,26 @@ from segdeploy.system.runs import result_folder
 @click.argument("first", type=Artifact())
 @click.argument("second", type=Artifact())
 @click.option(
-    "--dataset", help="Name of the data set.  [default: the one of the first one's training]"
+    "--dataset", help="Name of the dataset.  [default: the one of the first one's training]"
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder of the data set.  [default: the one of the training]",
+    help="Folder of the dataset.  [default: the one of the training]",
 )
 @click.option("--split", default="val", show_default=True, help="Which split.")
 @click.option(
     "--image",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A picture or a folder of pictures instead of a data set.",
+    help="An image or a folder of images instead of a dataset.",
 )
 @click.option(
-    "--pictures",
+    "--images",
+    cls=RenamedOption,
+    older=("--pictures",),
     type=click.IntRange(min=1),
-    help="On how many pictures at most, evenly spread.  [default: all]",
+    help="On how many images at most, evenly spread.  [default: all]",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
 @click.option(
@@ -70,28 +72,27 @@ def compare(
     data: Path | None,
     split: str,
     image: Sequence[Path],
-    pictures: int | None,
+    images: int | None,
     device: str,
     max_disagreement: float | None,
     name: str | None,
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Show where two artifacts, of any kind, give other labels to the same pictures.
+    """Show where two artifacts, of any kind, give other labels to the same images.
 
-    FIRST counts as right. The page has the share of different labels by class and by picture, and heat maps.
+    FIRST counts as right. The page has the share of different labels by class and by image, and
+    heat maps.
     """
     one, other = load_backend(first, device=device), load_backend(second, device=device)
     check_classes(one.card, other.card)
     if image and (dataset or data):
-        msg = "pictures and a data set are named; give --image, or --dataset and --data"
+        msg = "images and a dataset are named; give --image, or --dataset and --data"
         raise ConfigError(msg)
     source, count, asked = (
-        from_files(image, pictures)
-        if image
-        else from_dataset(one.card, dataset, data, split, pictures)
+        from_files(image, images) if image else from_dataset(one.card, dataset, data, split, images)
     )
-    note(f"{first} on {one.device}, {second} on {other.device}, {count} pictures of {source}")
+    note(f"{first} on {one.device}, {second} on {other.device}, {count} images of {source}")
     with result_folder("compare", name or f"{first.stem}-{second.stem}", output=output) as folder:
         with progress("compare", count) as step:
             found = ask_both(
@@ -108,7 +109,10 @@ def compare(
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else in_words(found, one.card))
     next_step("open", folder / "report.html")
     if max_disagreement is not None and not 100 * found.differing <= max_disagreement:
-        msg = f"{second} differs from {first} on {found.differing:.3%} of the pixels, and at most {max_disagreement:g}% may; see {folder}"
+        msg = (
+            f"{second} differs from {first} on {found.differing:.3%} of the pixels, and at most"
+            f" {max_disagreement:g}% may; see {folder}"
+        )
         raise GateError(msg)
 
 
@@ -122,25 +126,34 @@ def check_classes(first: ModelCard, second: ModelCard) -> None:
     if names[0] != names[1]:
         pairs = zip_longest(*names, fillvalue="none")
         one, other = next((one, other) for one, other in pairs if one != other)
-        msg = f"the two networks know other classes ({one!r} and {other!r} in the same place); compare networks with the same classes"
+        msg = (
+            f"the two networks know other classes ({one!r} and {other!r} in the same place);"
+            " compare networks with the same classes"
+        )
         raise ConfigError(msg)
 
 
 def from_files(paths: Sequence[Path], most: int | None) -> tuple[str, int, Iterator[Asked]]:
-    """Give pictures without truth: what they are, how many, and they themselves, read one at a time."""
-    found = list_pictures(paths)
+    """Return images without truth.
+
+    What they are, how many, and they themselves, read one at a time.
+    """
+    found = list_images(paths)
     chosen = [found[index] for index in spread(len(found), most)]
     return (
         " ".join(map(str, paths)),
         len(chosen),
-        (Asked(name=path.name, picture=read_picture(path), truth=None) for path in chosen),
+        (Asked(name=path.name, image=read_image(path), truth=None) for path in chosen),
     )
 
 
 def from_dataset(
     card: ModelCard, name: str | None, data: Path | None, split: str, most: int | None
 ) -> tuple[str, int, Iterator[Asked]]:
-    """Give pictures of a data set, with truth where its classes are the network's; see `from_files`."""
+    """Return images of a dataset, with truth where its classes are the network's.
+
+    See `from_files`.
+    """
     opened, samples = open_for(card, name, data=data, split=split)
     known = [label.name for label in samples.classes] == [label.name for label in card.classes]
     indices = spread(len(samples), most)
@@ -148,15 +161,13 @@ def from_dataset(
     def read() -> Iterator[Asked]:
         for index in indices:
             sample = samples[index]
-            yield Asked(
-                name=sample.name, picture=sample.image, truth=sample.mask if known else None
-            )
+            yield Asked(name=sample.name, image=sample.image, truth=sample.mask if known else None)
 
     return f"{opened} {split}", len(indices), read()
 
 
 def in_words(found: Disagreement, card: ModelCard) -> str:
-    """Tell how two networks differ, in a few lines."""
+    """Return how two networks differ, in a few lines."""
     lines = [
         f"different labels  {found.differing:.4%}, near boundaries {found.near_boundaries:.4%}"
     ]
@@ -167,7 +178,7 @@ def in_words(found: Disagreement, card: ModelCard) -> str:
     )
     lines.append(f"most of a class   {worst[0]:.4%}, {worst[1]}")
     lines.append(
-        "most of a picture {1:.4%}, {0}".format(*max(found.by_picture, key=lambda pair: pair[1]))
+        "most of an image {1:.4%}, {0}".format(*max(found.by_image, key=lambda pair: pair[1]))
     )
     if found.scores is not None:
         lines.append(f"mIoU              {found.scores[0].miou:.2%} and {found.scores[1].miou:.2%}")

@@ -10,12 +10,15 @@ import click
 
 
 def note(text: str) -> None:
-    """Tell something beside the result, on stderr."""
+    """Report something beside the result, on stderr."""
     click.echo(text, err=True)
 
 
 def next_step(*words: str | Path) -> None:
-    """Tell the next sensible command, word by word, on stderr; a shell takes it as it stands, whatever a path holds."""
+    """Report the next sensible command, word by word, on stderr.
+
+    A shell takes it as it stands, whatever a path holds.
+    """
     note(f"next: {shlex.join(map(str, words))}")
 
 
@@ -33,7 +36,8 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[str], No
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    # Where nobody looks at a bar, the first answer need not wait for this import, a tenth of its time.
+    # Where nobody looks at a bar, the first answer need not wait for this import, a tenth of its
+    # time.
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -49,7 +53,8 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[str], No
         TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[beside]}")
     )
     columns = (before, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), beside)
-    # Unless both are the same terminal, rich would send to stderr what is printed to stdout meanwhile.
+    # Unless both are the same terminal, rich would send to stderr what is printed to stdout
+    # meanwhile.
     shared = sys.stdout.isatty()
     with Progress(
         *columns,

@@ -18,7 +18,7 @@ from segdeploy.datasets.checks.detect import open_splits, recognize
 from segdeploy.datasets.checks.finding import Finding
 from segdeploy.datasets.checks.split import measure, survey_all
 from segdeploy.datasets.checks.statistics import Figures
-from segdeploy.datasets.index import Survey, listed
+from segdeploy.datasets.index import DatasetIndex, listed
 from segdeploy.datasets.registry import layout
 from segdeploy.datasets.synthetic.dataset import COUNTS, HEIGHT, WIDTH, Streets, save
 from segdeploy.datasets.synthetic.lighting import WEATHERS
@@ -41,7 +41,7 @@ def splits_table(figures: Mapping[str, Figures]) -> Table:
         labelled = f"{found.labelled:.1%}" if found.masks else ""
         table.add_row(
             split,
-            str(found.pictures),
+            str(found.images),
             str(found.masks),
             labelled,
             _sizes(found),
@@ -65,7 +65,10 @@ def _triple(values: Sequence[float]) -> str:
 
 
 def classes_table(figures: Mapping[str, Figures]) -> Table:
-    """Lay out the classes, a row each: their share of the labelled pixels of each split, and weights that follow from the first split."""
+    """Lay out the classes, a row each.
+
+    Their share of the labeled pixels of each split, and weights that follow from the first split.
+    """
     table = Table("class", box=None, pad_edge=False)
     labelled = {split: found for split, found in figures.items() if found.masks}
     for split in labelled:
@@ -74,7 +77,7 @@ def classes_table(figures: Mapping[str, Figures]) -> Table:
     for title in ("weight, ENet", "weight, median"):
         table.add_column(title, justify="right")
     for entries in zip(*(found.classes for found in labelled.values()), strict=True):
-        shares = [cell for entry in entries for cell in (f"{entry.share:.2%}", str(entry.pictures))]
+        shares = [cell for entry in entries for cell in (f"{entry.share:.2%}", str(entry.images))]
         weights = [
             "" if weight is None else f"{weight:.2f}"
             for weight in (entries[0].weight, entries[0].median_weight)
@@ -88,22 +91,22 @@ STYLES = {"error": "bold red", "warning": "yellow"}
 
 @click.command("check")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--dataset", help="Name of the data set.  [default: what lies in DATA]")
+@click.option("--dataset", help="Name of the dataset.  [default: what lies in DATA]")
 @click.option(
     "--quick",
     is_flag=True,
-    help="Look at names, sizes and a few pictures only, as training does at its start.",
+    help="Look at names, sizes and a few images only, as training does at its start.",
 )
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print findings and figures as JSON.")
 def check_data(*, data: Path, dataset: str | None, quick: bool, as_json: bool) -> None:
-    """Look for what would spoil a training in the data set that lies in DATA.
+    """Look for what would spoil a training in the dataset that lies in DATA.
 
     Every file is read once. Exit code 3 says that something would spoil it; warnings alone do not.
     """
     chosen = layout(dataset) if dataset else recognize(data)
     surveys, missing = survey_all(chosen, data)
-    note(f"{data} holds {_count(surveys)} pictures of {chosen.name} ({', '.join(surveys)})")
+    note(f"{data} holds {_count(surveys)} images of {chosen.name} ({', '.join(surveys)})")
     report = Report(findings=tuple(quick_check(surveys)), figures={}) if quick else _check(surveys)
     report = replace(report, findings=(*missing, *report.findings))
     if as_json:
@@ -121,11 +124,11 @@ def check_data(*, data: Path, dataset: str | None, quick: bool, as_json: bool) -
     next_step("segdeploy", "train", *same_plugins(), "--dataset", chosen.name, "--data", data)
 
 
-def _count(surveys: Mapping[str, Survey]) -> int:
+def _count(surveys: Mapping[str, DatasetIndex]) -> int:
     return sum(len(survey.pairs) for survey in surveys.values())
 
 
-def _check(surveys: Mapping[str, Survey]) -> Report:
+def _check(surveys: Mapping[str, DatasetIndex]) -> Report:
     with progress("check", _count(surveys)) as on_step:
         return check(surveys, on_step=on_step)
 
@@ -297,7 +300,7 @@ def render(
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--dataset",
-    help="Name of the data set; `streets` needs no folder.  [default: what lies in DATA]",
+    help="Name of the dataset; `streets` needs no folder.  [default: what lies in DATA]",
 )
 @click.option(
     "--chart",
@@ -307,7 +310,10 @@ def render(
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def stats(*, data: Path | None, dataset: str | None, chart: Path | None, as_json: bool) -> None:
-    """Count pictures, sizes and classes of a data set; give mean, deviation, and weights for the classes."""
+    """Count images, sizes and classes of a dataset.
+
+    Give mean, deviation, and weights for the classes.
+    """
     name, splits = open_splits(dataset, data)
     with progress("stats", sum(map(len, splits.values()))) as on_step:
         figures = {split: measure(samples, on_step=on_step) for split, samples in splits.items()}

@@ -16,7 +16,8 @@ from segdeploy.system.machine import POOLS, survey
 from segdeploy.system.runs import RUNS
 
 NEEDED = ("numpy", "cv2", "PIL", "av", "onnxruntime")
-"""What a mask needs; an installed library can still miss one of the system's, as OpenCV does without libGL."""
+"""What a mask needs; an installed library can still miss one of the system's, as OpenCV does
+without libGL."""
 
 ENCODER = "libx264"
 
@@ -42,7 +43,10 @@ def doctor(*, ask_torch: bool, as_json: bool) -> None:
         found["torch"] = torch_devices()
     click.echo(json.dumps(found, indent=2) if as_json else as_text(describe(found)))
     if found["broken"]:
-        msg = f"cannot import {', '.join(found['broken'])}; mend the installation: pip install --force-reinstall segdeploy"
+        msg = (
+            f"cannot import {', '.join(found['broken'])}; mend the installation: pip install"
+            " --force-reinstall segdeploy"
+        )
         raise SegdeployError(msg)
     next_step("segdeploy", "train", "streets-demo")
 
@@ -73,21 +77,24 @@ def broken_imports(names: Sequence[str]) -> dict[str, str]:
 
 
 def providers() -> Mapping[str, bool]:
-    """Tell which of ONNX Runtime's providers are granted; only asked where it can be imported."""
+    """Return which of ONNX Runtime's providers are granted; only asked where it can be imported."""
     from segdeploy.backends.onnx_runtime import granted_providers
 
     return granted_providers()
 
 
 def has_encoder(name: str) -> bool:
-    """Tell whether PyAV carries an encoder; only asked where it can be imported."""
+    """Return whether PyAV carries an encoder; only asked where it can be imported."""
     import av
 
     return name in av.codecs_available
 
 
 def torch_devices() -> dict[str, Any]:
-    """Ask PyTorch for its devices, in a process of its own: a broken installation is an answer too."""
+    """Ask PyTorch for its devices, in a process of its own.
+
+    A broken installation is an answer too.
+    """
     asked = subprocess.run(
         [sys.executable, "-P", "-c", ASK_TORCH], capture_output=True, text=True, check=False
     )  # noqa: S603 - a text of ours
@@ -116,21 +123,28 @@ def describe(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     load = "not told" if machine["load"] is None else f"{machine['load']:.2f}"
     broken = {"cannot be imported": found["broken"]} if found["broken"] else {}
     return {
-        "versions": versions
-        | {
-            "torch": versions.get(
-                "torch",
-                "not installed; needed to train and export: pip install 'segdeploy[export]'",
-            )
-        },
+        "versions": (
+            versions
+            | {
+                "torch": versions.get(
+                    "torch",
+                    "not installed; needed to train and export: pip install 'segdeploy[export]'",
+                )
+            }
+        ),
         **broken,
         "machine": {
             "processor": machine["processor"],
             "system": machine["system"],
-            "cores": f"{machine['cores']} of {machine['host_cores']} may be used; a network takes as many threads",
-            "multiplies": f"with {', '.join(machine['features'])}"
-            if machine["features"]
-            else "not told by the system",
+            "cores": (
+                f"{machine['cores']} of {machine['host_cores']} may be used; a network takes as"
+                " many threads"
+            ),
+            "multiplies": (
+                f"with {', '.join(machine['features'])}"
+                if machine["features"]
+                else "not told by the system"
+            ),
             "memory": memory,
             "load": load,
         },
@@ -144,9 +158,11 @@ def describe(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         },
         "PyTorch": _torch(found.get("torch"), installed="torch" in versions),
         "video": {
-            "H.264": f"written by {ENCODER}"
-            if found["h264"]
-            else f"cannot be written: this PyAV has no {ENCODER}"
+            "H.264": (
+                f"written by {ENCODER}"
+                if found["h264"]
+                else f"cannot be written: this PyAV has no {ENCODER}"
+            )
         },
         "output": {"folder": found["runs"]},
     }
@@ -155,9 +171,9 @@ def describe(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 def _torch(found: Mapping[str, Any] | None, *, installed: bool) -> dict[str, str]:
     if found is None:
         return {
-            "devices": "not asked; --torch asks it, which takes seconds"
-            if installed
-            else "not installed"
+            "devices": (
+                "not asked; --torch asks it, which takes seconds" if installed else "not installed"
+            )
         }
     if "error" in found:
         return {"devices": f"it does not start: {found['error']}"}

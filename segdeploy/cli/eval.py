@@ -24,11 +24,11 @@ from segdeploy.metrics.segmentation import Scores
 
 @click.command("eval")
 @click.argument("model", type=Artifact())
-@click.option("--dataset", help="Name of the data set.  [default: the one of the training]")
+@click.option("--dataset", help="Name of the dataset.  [default: the one of the training]")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder of the data set.  [default: the one of the training]",
+    help="Folder of the dataset.  [default: the one of the training]",
 )
 @click.option("--split", default="val", show_default=True, help="Which split.")
 @click.option(
@@ -40,13 +40,13 @@ from segdeploy.metrics.segmentation import Scores
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
 @click.option(
-    "--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Pictures at once."
+    "--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Images at once."
 )
 @tta_option
 @click.option(
     "--save-ids",
     type=click.Path(path_type=Path),
-    help="Folder for the answers with the ids that the data set's server reads.",
+    help="Folder for the answers with the ids that the dataset's server reads.",
 )
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON, each in [0, 1].")
@@ -63,35 +63,39 @@ def evaluate(
     save_ids: Path | None,
     as_json: bool,
 ) -> None:
-    """Score a MODEL (.pt, .onnx or .torchscript) on a data set, at the pictures' own size."""
+    """Score a MODEL (.pt, .onnx or .torchscript) on a dataset, at the images' own size."""
     loaded = load_backend(model, backend=backend, device=device)
-    name, pictures = open_for(loaded.card, dataset, data=data, split=split)
+    name, images = open_for(loaded.card, dataset, data=data, split=split)
     save = ids_writer(name, save_ids) if save_ids else None
-    note(f"{model} on {loaded.device}, {len(pictures)} pictures of {name} {split}")
+    note(f"{model} on {loaded.device}, {len(images)} images of {name} {split}")
     known, given = (
-        [one.name for one in classes] for classes in (loaded.card.classes, pictures.classes)
+        [one.name for one in classes] for classes in (loaded.card.classes, images.classes)
     )
     if known != given and len(known) == len(given):
         one, other = next(
             (one, other) for one, other in zip(known, given, strict=True) if one != other
         )
         note(
-            f"careful: the network's {one!r} is compared with the data's {other!r}; the scores tell only if both mean the same"
+            f"careful: the network's {one!r} is compared with the data's {other!r}; the scores tell"
+            " only if both mean the same"
         )
-    with progress("eval", len(pictures)) as step:
+    with progress("eval", len(images)) as step:
         scores = score(
             Predictor(ViewsBackend(loaded, views)),
-            pictures,
+            images,
             batch=batch,
             on_step=step,
             on_mask=save,
         )
     if save_ids:
-        note(f"wrote {len(pictures)} masks to {save_ids}")
+        note(f"wrote {len(images)} masks to {save_ids}")
     if save_ids and not scores.pixels:
         note(f"{name} {split} has no truth, so there are no scores")
     elif not scores.pixels:
-        msg = f"{name} {split} has no labelled pixel, so there is nothing to score; keep the answers with --save-ids FOLDER"
+        msg = (
+            f"{name} {split} has no labeled pixel, so there is nothing to score; keep the answers"
+            " with --save-ids FOLDER"
+        )
         raise DataError(msg)
     elif as_json:
         iou = {
@@ -102,7 +106,7 @@ def evaluate(
             "device": loaded.device,
             "dataset": name,
             "split": split,
-            "pictures": len(pictures),
+            "pictures": len(images),
             "tta": list(views),
         }
         click.echo(json.dumps({**values, "scores": scores.to_dict(), "classes": iou}, indent=2))
@@ -113,7 +117,7 @@ def evaluate(
         *(
             ("export", model)
             if model.suffix == ".pt"
-            else ("run", "--model", name_of(model), "--image", "PICTURE")
+            else ("run", "--model", name_of(model), "--image", "IMAGE")
         ),
     )
 

@@ -53,7 +53,7 @@ def describe(card: ModelCard) -> Iterator[tuple[str, Text]]:
     yield "network", Text(f"{card.architecture} ({arguments})" if arguments else card.architecture)
     yield (
         "input",
-        Text(f"{sides}, pictures are {'padded' if spec.fit == 'pad' else 'stretched'} to it"),
+        Text(f"{sides}, images are {'padded' if spec.fit == 'pad' else 'stretched'} to it"),
     )
     yield (
         "output",
@@ -72,11 +72,15 @@ def describe(card: ModelCard) -> Iterator[tuple[str, Text]]:
         ),
     )
     if card.training is not None:
-        made_by = f"torch {card.training.versions.get('torch', 'unknown')}, segdeploy {card.training.versions.get('segdeploy', 'unknown')}"
+        made_by = (
+            f"torch {card.training.versions.get('torch', 'unknown')}, segdeploy"
+            f" {card.training.versions.get('segdeploy', 'unknown')}"
+        )
         yield (
             "training",
             Text(
-                f"{card.training.epochs} epochs on {card.training.dataset}, seed {card.training.seed}, {made_by}"
+                f"{card.training.epochs} epochs on {card.training.dataset}, seed"
+                f" {card.training.seed}, {made_by}"
             ),
         )
         if card.training.split:
@@ -85,11 +89,12 @@ def describe(card: ModelCard) -> Iterator[tuple[str, Text]]:
         yield (
             "scores",
             Text(
-                f"mIoU {card.scores.miou:.2%}, pixel accuracy {card.scores.pixel_accuracy:.2%}, Dice {card.scores.dice:.2%}"
+                f"mIoU {card.scores.miou:.2%}, pixel accuracy {card.scores.pixel_accuracy:.2%},"
+                f" Dice {card.scores.dice:.2%}"
             ),
         )
     if card.parity is not None:
         parity = card.parity
         answered = f", answered by {parity.device}" if parity.device else ""
         equal = f"{parity.agreement:.4%} of the labels equal to {parity.reference}"
-        yield "proof", Text(f"{equal} on {parity.pictures} pictures of {parity.source}{answered}")
+        yield "proof", Text(f"{equal} on {parity.images} images of {parity.source}{answered}")

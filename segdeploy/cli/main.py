@@ -43,11 +43,11 @@ Table = Mapping[str, tuple[str, str, str]]
 """Name of a command: its module, the attribute there, and the first line of its help."""
 
 COMMANDS: Table = {
-    "train": ("segdeploy.train.command", "train", "Train a network on pictures with truth."),
+    "train": ("segdeploy.train.command", "train", "Train a network on images with truth."),
     "eval": (
         "segdeploy.cli.eval",
         "evaluate",
-        "Score any artifact on a data set, at the pictures' own size.",
+        "Score any artifact on a dataset, at the images' own size.",
     ),
     "export": (
         "segdeploy.export.command",
@@ -59,7 +59,7 @@ COMMANDS: Table = {
         "adopt",
         "Give a foreign ONNX file, or foreign weights, a card.",
     ),
-    "run": ("segdeploy.cli.run", "run", "Segment pictures or a video."),
+    "run": ("segdeploy.cli.run", "run", "Segment images or a video."),
     "benchmark": (
         "segdeploy.benchmarks.command",
         "benchmark",
@@ -77,7 +77,7 @@ COMMANDS: Table = {
         "Check that an artifact still answers as it was exported.",
     ),
     "models": ("segdeploy.cli.models", "models", "List the networks."),
-    "data": ("segdeploy.cli.main", "data", "Look at data sets, or draw one."),
+    "data": ("segdeploy.cli.main", "data", "Look at datasets, or draw one."),
     "doctor": (
         "segdeploy.cli.doctor",
         "doctor",
@@ -88,11 +88,11 @@ COMMANDS: Table = {
 DATA_COMMANDS: Table = {
     "init": ("segdeploy.cli.data", "init", "Describe your own masks: write classes.toml."),
     "check": ("segdeploy.cli.data", "check_data", "Look for what would spoil a training."),
-    "stats": ("segdeploy.cli.data", "stats", "Count pictures, sizes and classes."),
+    "stats": ("segdeploy.cli.data", "stats", "Count images, sizes and classes."),
     "preview": (
         "segdeploy.train.preview",
         "preview",
-        "Draw pictures with their truth on one sheet.",
+        "Draw images with their truth on one sheet.",
     ),
     "speed": (
         "segdeploy.train.loading_speed",
@@ -147,7 +147,7 @@ def cli() -> None:
 
 @click.group(cls=DataGroup)
 def data() -> None:
-    """Look at data sets, or draw one."""
+    """Look at datasets, or draw one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

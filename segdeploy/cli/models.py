@@ -26,7 +26,7 @@ WIDTH = 1024
 def models(*, as_json: bool) -> None:
     """List the networks: parameters, GFLOPs at 512x1024 with 19 classes, and stride.
 
-    The stride is the number of which a picture's sides must be multiples.
+    The stride is the number of which an image's sides must be multiples.
     """
     from segdeploy.models.complexity import measure_complexity
     from segdeploy.models.registry import names

@@ -7,21 +7,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import cv2
 
 from segdeploy import assets as box
 from segdeploy.cli.console import note
 from segdeploy.system.plugins import LOADED, load_plugin
 
 AVX2 = 11
-"""Of OpenCV's `CpuFeatures`, which Python is given without their names; it knows the processor on every system."""
+"""Of OpenCV's `CpuFeatures`, which Python is given without their names; it knows the processor on
+every system."""
+
+
+class RenamedOption(click.Option):
+    """An option that had other names: they are still understood, and no longer shown.
+
+    Give them as `older=("--pictures",)` to `click.option(..., cls=RenamedOption)`.
+    """
+
+    def __init__(self, *arguments: Any, older: Sequence[str], **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments, **settings)
+        self._older = list(older)
+
+    def add_to_parser(self, parser: "click.parser._OptionParser", ctx: click.Context) -> None:
+        """Let the parser know all names."""
+        shown = self.opts
+        self.opts = [*shown, *self._older]
+        super().add_to_parser(parser, ctx)
+        self.opts = shown
 
 
 class Artifact(click.Path):
     """The path of an artifact; a name of `box.FILES` stands for the file that the package carries."""
 
     def __init__(self) -> None:
-        """Take paths, whether or not there is a file: whoever opens it says more than that it is missing."""
+        """Take paths, whether or not there is a file.
+
+        Whoever opens it says more than that it is missing.
+        """
         super().__init__(path_type=Path)
 
     def convert(
@@ -41,7 +62,7 @@ class Artifact(click.Path):
 
 
 def boxed(device: str) -> Path:
-    """Give the network in the box that suits a device, and say which it is and on what terms.
+    """Return the network in the box that suits a device, and say which it is and on what terms.
 
     Args:
         device: As `--device` has it.
@@ -51,6 +72,8 @@ def boxed(device: str) -> Path:
         DeviceError: There is no such device.
     """
     # It imports ONNX Runtime, which nobody needs who named a checkpoint.
+    import cv2
+
     from segdeploy.backends.onnx_runtime import CPU, request
 
     name = box.suited(
@@ -58,7 +81,8 @@ def boxed(device: str) -> Path:
     )
     path = box.find(name, box.folder())
     note(
-        f"no --model, so {name}, which the package carries: {box.TERMS}; see segdeploy inspect {name}"
+        f"no --model, so {name}, which the package carries: {box.TERMS}; see segdeploy inspect"
+        f" {name}"
     )
     return path
 
@@ -69,11 +93,12 @@ Function = Callable[..., Any]
 def grouped(
     name: str, make: Callable[..., object], *options: Callable[[Function], Function]
 ) -> Callable[[Function], Function]:
-    """Give a decorator that adds options to a command, which receives them as one value.
+    """Return a decorator that adds options to a command, which receives them as one value.
 
     Args:
         name: Under which the command takes the value.
-        make: Makes the value of what was typed, by the options' own names; its SegdeployError is the command's.
+        make: Makes the value of what was typed, by the options' own names; its SegdeployError is
+            the command's.
         options: What `click.option` gave.
     """
 
@@ -109,12 +134,12 @@ def load_all(_context: click.Context, _option: click.Parameter, names: Sequence[
 
 
 def same_plugins() -> list[str]:
-    """Give the options by which a further command loads what this one has loaded."""
+    """Return the options by which a further command loads what this one has loaded."""
     return [word for name in LOADED for word in ("--plugin", name)]
 
 
 def plugin_option(command: F) -> F:
-    """Give a command the option `--plugin MODULE`; its function learns nothing of it."""
+    """Return a command the option `--plugin MODULE`; its function learns nothing of it."""
     option = click.option(
         "--plugin",
         multiple=True,
@@ -122,7 +147,10 @@ def plugin_option(command: F) -> F:
         expose_value=False,
         is_eager=True,
         callback=load_all,
-        help="Module, or .py file, that registers networks or data sets of your own; may be given more than once.",
+        help=(
+            "Module, or .py file, that registers networks or datasets of your own; may be given"
+            " more than once."
+        ),
     )
     return option(command)
 
@@ -148,7 +176,8 @@ class ImageSize(Pair):
         sides = [int(side) if side.strip().isdecimal() else 0 for side in str(value).split(",")]
         if len(sides) not in {1, 2} or min(sides) < 1:
             self.fail(
-                f"{value!r} is no size; write height,width in pixels, for example 360,480, or one number for both",
+                f"{value!r} is no size; write height,width in pixels, for example 360,480, or one"
+                " number for both",
                 param,
                 ctx,
             )

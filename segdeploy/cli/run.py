@@ -11,29 +11,32 @@ from segdeploy.backends.tta import ViewsBackend
 from segdeploy.cli.console import next_step, note, progress
 from segdeploy.cli.options import Artifact, boxed, plugin_option
 from segdeploy.cli.run_inputs import (
-    Haste,
-    Wanted,
-    haste_options,
+    InputOptions,
+    TorchOptions,
     make_steadying,
-    pace_options,
+    scheduling_options,
     smooth_option,
     source_options,
+    torch_options,
     tta_option,
 )
-from segdeploy.cli.run_outputs import Destination, destination_options, encoding_options
-from segdeploy.cli.run_overlay import Tiling, Wish, drawing_options, tiling_options
+from segdeploy.cli.run_outputs import OutputOptions, encoding_options, output_options
+from segdeploy.cli.run_overlay import RenderOptions, Tiling, drawing_options, tiling_options
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.system.signals import stoppable
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.pipeline import Done, segment_all
-from segdeploy.video.schedule import Pace
+from segdeploy.video.schedule import Schedule
 
 
 @click.command()
 @click.option(
     "--model",
     type=Artifact(),
-    help=f"An .onnx, .torchscript or .pt file, or {' or '.join(FILES)}, which the package carries.  [default: what suits the machine]",
+    help=(
+        f"An .onnx, .torchscript or .pt file, or {' or '.join(FILES)}, which the package carries. "
+        " [default: what suits the machine]"
+    ),
 )
 @source_options
 @click.option(
@@ -49,14 +52,14 @@ from segdeploy.video.schedule import Pace
     show_default=True,
     help="auto, cpu, cuda, cuda:1; of ONNX files also tensorrt, openvino, coreml, directml.",
 )
-@haste_options
-@pace_options
+@torch_options
+@scheduling_options
 @tiling_options
 @tta_option
 @smooth_option
 @drawing_options
 @encoding_options
-@destination_options
+@output_options
 @plugin_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the results as JSON, times in seconds."
@@ -64,47 +67,48 @@ from segdeploy.video.schedule import Pace
 def run(
     *,
     model: Path | None,
-    wanted: Wanted,
+    wanted: InputOptions,
     backend: str,
     device: str,
-    haste: Haste,
-    pace: Pace,
+    haste: TorchOptions,
+    schedule: Schedule,
     tiling: Tiling,
     views: tuple[str, ...],
     smooth: str | None,
-    wish: Wish,
+    wish: RenderOptions,
     encoding: Encoding,
-    place: Destination,
+    place: OutputOptions,
     as_json: bool,
 ) -> None:
-    """Segment pictures, a video or a camera.
+    """Segment images, a video or a camera.
 
-    For example: segdeploy run --video dashcam.mp4, or segdeploy run --model best.onnx --image a.jpg b.png FOLDER
+    For example: segdeploy run --video dashcam.mp4, or segdeploy run --model best.onnx --image a.jpg
+    b.png FOLDER
     """
     with stoppable() as stop, wanted.open(lambda: not stop.asked) as opened:
         source, film = opened.source, opened.film
         is_boxed = model is None
         model = boxed(device) if model is None else model
-        pace = pace if tiling.tile else pace.fitted(source.frames)
-        pace.share_cores()
+        schedule = schedule if tiling.tile else schedule.fitted(source.frames)
+        schedule.share_cores()
         network = load_backend(
             model,
             backend=backend,
             device=device,
-            threads=pace.network_threads,
-            spinning=pace.serial,
-            callers=pace.workers,
+            threads=schedule.network_threads,
+            spinning=schedule.serial,
+            callers=schedule.workers,
         )
         haste.apply(network, model)
         loaded = ViewsBackend(network, views) if views else network
         note(f"{name_of(model)} on {loaded.device}")
         if tiling.tile:
             written = tiling.run(
-                opened.pictures,
+                opened.images,
                 backend=loaded,
                 wish=wish,
                 place=place,
-                workers=pace.workers,
+                workers=schedule.workers,
                 go_on=lambda: not stop.asked,
             )
             told = {
@@ -117,7 +121,10 @@ def run(
         drawing = wish.drawing(loaded.card.classes)
         steadying = make_steadying(smooth, loaded.card, is_film=film is not None)
         if steadying and place.resume:
-            msg = "--smooth looks back at the frames before, which --resume does not make again; leave one of them out"
+            msg = (
+                "--smooth looks back at the frames before, which --resume does not make again;"
+                " leave one of them out"
+            )
             raise ConfigError(msg)
         with (
             place.open(opened, drawing, encoding=encoding, stop=stop.ask) as (
@@ -132,9 +139,9 @@ def run(
                 outputs,
                 backend=loaded,
                 drawing=drawing,
-                serial=pace.serial,
-                workers=pace.workers,
-                batch=pace.batch_for(loaded),
+                serial=schedule.serial,
+                workers=schedule.workers,
+                batch=schedule.batch_for(loaded),
                 live=opened.live is not None,
                 steadying=steadying,
                 before=before,
@@ -165,7 +172,9 @@ def run(
         *(("export", model) if model.suffix == ".pt" else ("benchmark", name_of(model), *shown)),
     )
     if source.losses and not film:
-        msg = f"{len(source.losses)} of {source.frames} pictures could not be read; the others are done"
+        msg = (
+            f"{len(source.losses)} of {source.frames} images could not be read; the others are done"
+        )
         raise DataError(msg)
 
 
@@ -174,13 +183,18 @@ def show(done: Done, *, err: bool) -> None:
     times = done.times
     for path in done.paths:
         click.echo(path, err=err)
-    rate = f"{times.frames} frames in {times.wall:.1f} s: {times.rate:.1f} fps by the clock on the wall"
+    rate = (
+        f"{times.frames} frames in {times.wall:.1f} s: {times.rate:.1f} fps by the clock on the"
+        " wall"
+    )
     click.echo(
-        f"{rate}; {times.verdict}\n{'stage':8} {'median ms':>10} {'p95 ms':>10} {'share of the time':>18}",
+        f"{rate}; {times.verdict}\n{'stage':8} {'median ms':>10} {'p95 ms':>10}"
+        f" {'share of the time':>18}",
         err=err,
     )
     for stage, spent in times.stages.items():
         click.echo(
-            f"{stage:8} {spent.p50 * 1000:10.2f} {spent.p95 * 1000:10.2f} {spent.total / times.wall:18.0%}",
+            f"{stage:8} {spent.p50 * 1000:10.2f} {spent.p95 * 1000:10.2f}"
+            f" {spent.total / times.wall:18.0%}",
             err=err,
         )

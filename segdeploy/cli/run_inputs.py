@@ -14,13 +14,13 @@ from segdeploy.cli.options import grouped
 from segdeploy.cli.run_overlay import split
 from segdeploy.errors import ConfigError
 from segdeploy.video.frames import Selection
-from segdeploy.video.schedule import Pace
-from segdeploy.video.smoothing import SMOOTHERS, Steadying, make_smoother
-from segdeploy.video.sources import Opened, open_any, open_camera, open_pictures, open_video
+from segdeploy.video.schedule import Schedule
+from segdeploy.video.smoothing import SMOOTHERS, TemporalSmoother, make_smoother
+from segdeploy.video.sources import Opened, open_any, open_camera, open_images, open_video
 
 
 @dataclass(frozen=True, kw_only=True)
-class Haste:
+class TorchOptions:
     """What PyTorch shall do to run faster.
 
     Attributes:
@@ -35,13 +35,17 @@ class Haste:
         """Make a loaded network faster.
 
         Raises:
-            ConfigError: It is no checkpoint, or the device has no half precision that it is fast with.
+            ConfigError: It is no checkpoint, or the device has no half precision that it is fast
+                with.
             SegdeployError: It cannot be compiled.
         """
         if not (self.autocast or self.compiled):
             return
         if model.suffix != ".pt":
-            msg = f"{model} is no checkpoint, and what is exported has its precision; leave --autocast and --compile out"
+            msg = (
+                f"{model} is no checkpoint, and what is exported has its precision; leave"
+                " --autocast and --compile out"
+            )
             raise ConfigError(msg)
         from segdeploy.backends.pytorch import EagerBackend
 
@@ -49,13 +53,16 @@ class Haste:
         network.hasten(autocast=self.autocast, compiled=self.compiled)
 
 
-haste_options = grouped(
+torch_options = grouped(
     "haste",
-    Haste,
+    TorchOptions,
     click.option(
         "--autocast",
         is_flag=True,
-        help="Of a checkpoint: half precision where it is safe; a label in thousands may be another one.",
+        help=(
+            "Of a checkpoint: half precision where it is safe; a label in thousands may be another"
+            " one."
+        ),
     ),
     click.option(
         "--compile",
@@ -76,14 +83,17 @@ def read_batch(_context: click.Context, _option: click.Parameter, text: str) -> 
     return int(text)
 
 
-pace_options = grouped(
+scheduling_options = grouped(
     "pace",
-    Pace,
+    Schedule,
     click.option(
         "--throughput/--latency",
         default=True,
         show_default=True,
-        help="A frame a core, in parallel: the most frames a second; or all cores on one frame: its answer soonest.",
+        help=(
+            "A frame a core, in parallel: the most frames a second; or all cores on one frame: its"
+            " answer soonest."
+        ),
     ),
     click.option(
         "--threads",
@@ -95,7 +105,10 @@ pace_options = grouped(
         default="auto",
         show_default=True,
         callback=read_batch,
-        help="Frames that the network is given at once; auto tries what a device gains by, and takes 1 on a processor.",
+        help=(
+            "Frames that the network is given at once; auto tries what a device gains by, and takes"
+            " 1 on a processor."
+        ),
     ),
     click.option(
         "--serial",
@@ -112,13 +125,15 @@ def read_views(
     views = split(text or "")
     unknown = [view for view in views if view not in VIEWS]
     if unknown:
-        msg = f"{unknown[0]!r} is no way to look at a picture; choose from {','.join(VIEWS)}"
+        msg = f"{unknown[0]!r} is no way to look at an image; choose from {','.join(VIEWS)}"
         raise click.BadParameter(msg)
     return views
 
 
-def make_steadying(smooth: str | None, card: ModelCard, *, is_film: bool) -> Steadying | None:
-    """Give what steadies the answers of a film, or None where nobody asked for it.
+def make_steadying(
+    smooth: str | None, card: ModelCard, *, is_film: bool
+) -> TemporalSmoother | None:
+    """Return what steadies the answers of a film, or None where nobody asked for it.
 
     Raises:
         ConfigError: The source is no film, or the network's answers cannot be weighed.
@@ -126,9 +141,12 @@ def make_steadying(smooth: str | None, card: ModelCard, *, is_film: bool) -> Ste
     if smooth is None:
         return None
     if not is_film:
-        msg = f"pictures do not follow each other in time; leave out --smooth {smooth}, which is for videos and cameras"
+        msg = (
+            f"images do not follow each other in time; leave out --smooth {smooth}, which is for"
+            " videos and cameras"
+        )
         raise ConfigError(msg)
-    return Steadying(make_smoother(smooth, card))
+    return TemporalSmoother(make_smoother(smooth, card))
 
 
 tta_option = click.option(
@@ -136,13 +154,19 @@ tta_option = click.option(
     "views",
     callback=read_views,
     metavar=",".join(VIEWS),
-    help=f"Average over more views of each picture: in the mirror, and at {' and '.join(map(str, FACTORS))} of the size.",
+    help=(
+        "Average over more views of each image: in the mirror, and at"
+        f" {' and '.join(map(str, FACTORS))} of the size."
+    ),
 )
 
 smooth_option = click.option(
     "--smooth",
     type=click.Choice(SMOOTHERS),
-    help="Against flicker in films: a moving average of the answers, or a lead for the class that a place has. How much it helps is told.",
+    help=(
+        "Against flicker in films: a moving average of the answers, or a lead for the class that a"
+        " place has. How much it helps is told."
+    ),
 )
 
 
@@ -151,12 +175,12 @@ DECODERS = ("cpu", "auto", "cuda", "videotoolbox", "d3d11va", "vaapi", "qsv")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What to read: exactly one of pictures, a video, a camera and any source.
+class InputOptions:
+    """What to read: exactly one of images, a video, a camera and any source.
 
     Attributes:
-        more: Pictures that follow the first one.
-        image: Pictures, folders and patterns.
+        more: Images that follow the first one.
+        image: Images, folders and patterns.
         video: A video file.
         camera: Number of a camera.
         source: Any of them, an address, a list, or "-" for standard input.
@@ -199,7 +223,10 @@ class Wanted:
                 if given
                 else ""
             )
-            msg = f"name pictures (--image a.jpg b.png FOLDER), one --video clip.mp4, one --camera 0 or one --source{both}"
+            msg = (
+                "name images (--image a.jpg b.png FOLDER), one --video clip.mp4, one --camera 0"
+                f" or one --source{both}"
+            )
             raise click.UsageError(msg)
         if self.decoder != "cpu" and self.video is None:
             msg = f"--decoder {self.decoder} is for a --video; leave it out"
@@ -228,18 +255,21 @@ class Wanted:
             return open_any(
                 self.source, selection=selection, raw=self.raw, pipe=sys.stdin.buffer, go_on=go_on
             )
-        return open_pictures((*self.image, *self.more), selection=selection)
+        return open_images((*self.image, *self.more), selection=selection)
 
 
 source_options = grouped(
     "wanted",
-    Wanted,
-    click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[PICTURE...]"),
+    InputOptions,
+    click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[IMAGE...]"),
     click.option(
         "--image",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="A picture, a folder or a pattern; more may follow. One that cannot be read is told and left out; the exit code is 3 then.",
+        help=(
+            "An image, a folder or a pattern; more may follow. One that cannot be read is told and"
+            " left out; the exit code is 3 then."
+        ),
     ),
     click.option(
         "--video",
@@ -251,7 +281,10 @@ source_options = grouped(
     ),
     click.option(
         "--source",
-        help="Any of these, an address (RTSP, HTTP), a list of paths (.txt), or - for frames on standard input.",
+        help=(
+            "Any of these, an address (RTSP, HTTP), a list of paths (.txt), or - for frames on"
+            " standard input."
+        ),
     ),
     click.option(
         "--raw",

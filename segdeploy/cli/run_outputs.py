@@ -13,11 +13,11 @@ from segdeploy.errors import ConfigError
 from segdeploy.imaging.overlay import MASK, OVERLAY, Drawing
 from segdeploy.system.runs import newest_run, result_folder
 from segdeploy.video.codecs import CODECS, Encoding
-from segdeploy.video.frames import Film, Outputs, Segmented
+from segdeploy.video.frames import Outputs, Segmented, VideoInfo
 from segdeploy.video.outputs import (
     RECORDS,
-    picture_outputs,
-    picture_paths,
+    image_outputs,
+    image_paths,
     video_outputs,
     video_paths,
 )
@@ -29,12 +29,13 @@ PIPES = ("y4m", "raw")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Destination:
+class OutputOptions:
     """Where results go.
 
     Attributes:
-        name: Name of the run's folder; the film's, or "pictures", where None.
-        output: The folder itself, or "-" for standard output; a fresh one below runs/run where None.
+        name: Name of the run's folder; the film's, or "images", where None.
+        output: The folder itself, or "-" for standard output; a fresh one below runs/run where
+            None.
         form: What goes through standard output.
         shown: Whether the overlay is shown in a window meanwhile.
         resume: Whether an interrupted run goes on.
@@ -77,7 +78,8 @@ class Destination:
             stop: Called when the window is closed.
 
         Yields:
-            What keeps the results, what looks at each of them, and how many frames an interrupted run did before.
+            What keeps the results, what looks at each of them, and how many frames an interrupted
+            run did before.
 
         Raises:
             ConfigError: What is kept does not fit the place.
@@ -109,8 +111,8 @@ class Destination:
                     look,
                     before,
                 )
-            elif opened.pictures:
-                yield picture_outputs(opened.pictures.paths, folder, drawing=drawing), look, before
+            elif opened.images:
+                yield image_outputs(opened.images.paths, folder, drawing=drawing), look, before
 
 
 def go_on_with(opened: Opened, folder: Path, drawing: Drawing) -> int:
@@ -120,16 +122,19 @@ def go_on_with(opened: Opened, folder: Path, drawing: Drawing) -> int:
         ConfigError: What is kept, or the source, cannot be gone on with.
     """
     if records := [kind for kind in drawing.kinds if kind in RECORDS]:
-        msg = f"{','.join(records)} cannot be gone on with, since it is one file about all frames; leave it out, or leave out --resume"
+        msg = (
+            f"{','.join(records)} cannot be gone on with, since it is one file about all frames;"
+            " leave it out, or leave out --resume"
+        )
         raise ConfigError(msg)
-    if opened.pictures:
+    if opened.images:
         targets = zip(
-            *picture_paths(opened.pictures.paths, folder, drawing=drawing).values(), strict=True
+            *image_paths(opened.images.paths, folder, drawing=drawing).values(), strict=True
         )
         done = [
             index for index, files in enumerate(targets) if all(file.exists() for file in files)
         ]
-        opened.pictures.skip(done)
+        opened.images.skip(done)
         return len(done)
     if opened.video is None:
         msg = "what a live source showed is gone; leave out --resume"
@@ -143,17 +148,23 @@ def go_on_with(opened: Opened, folder: Path, drawing: Drawing) -> int:
     return count
 
 
-def _film(opened: Opened, drawing: Drawing) -> Film:
-    """Give the film that can go through a pipe.
+def _film(opened: Opened, drawing: Drawing) -> VideoInfo:
+    """Return the film that can go through a pipe.
 
     Raises:
-        ConfigError: There is none, or what is kept of it is no single stream of pictures.
+        ConfigError: There is none, or what is kept of it is no single stream of images.
     """
     if opened.film is None:
-        msg = "pictures have sizes of their own and cannot go through a pipe; name a folder: --output FOLDER"
+        msg = (
+            "images have sizes of their own and cannot go through a pipe; name a folder: --output"
+            " FOLDER"
+        )
         raise ConfigError(msg)
     if len(drawing.kinds) != 1 or drawing.kinds[0] not in {OVERLAY, MASK}:
-        msg = f"{','.join(drawing.kinds)} cannot go through a pipe; keep one of them: --save {OVERLAY}, or --save {MASK}"
+        msg = (
+            f"{','.join(drawing.kinds)} cannot go through a pipe; keep one of them: --save"
+            f" {OVERLAY}, or --save {MASK}"
+        )
         raise ConfigError(msg)
     return opened.film
 
@@ -173,14 +184,17 @@ def _looking(
         window.close()
 
 
-destination_options = grouped(
+output_options = grouped(
     "place",
-    Destination,
-    click.option("--name", help="Name of the run's folder.  [default: the video's, or pictures]"),
+    OutputOptions,
+    click.option("--name", help="Name of the run's folder.  [default: the video's, or images]"),
     click.option(
         "--output",
         type=click.Path(file_okay=False, allow_dash=True, path_type=Path),
-        help="Folder for the results, or - to send frames through standard output.  [default: runs/run/NAME]",
+        help=(
+            "Folder for the results, or - to send frames through standard output.  [default:"
+            " runs/run/NAME]"
+        ),
     ),
     click.option(
         "--pipe",
@@ -193,7 +207,9 @@ destination_options = grouped(
     click.option(
         "--resume",
         is_flag=True,
-        help="Go on with an interrupted run, with the same options: what is done is not done again.",
+        help=(
+            "Go on with an interrupted run, with the same options: what is done is not done again."
+        ),
     ),
     click.option(
         "--show",
@@ -226,6 +242,9 @@ encoding_options = grouped(
     ),
     click.option(
         "--preset",
-        help=f"Slower ones make the video smaller: ultrafast to veryslow, or a number.  [default: {scale('preset')}]",
+        help=(
+            "Slower ones make the video smaller: ultrafast to veryslow, or a number.  [default:"
+            f" {scale('preset')}]"
+        ),
     ),
 )

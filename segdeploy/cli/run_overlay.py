@@ -7,24 +7,24 @@ from pathlib import Path
 import click
 import numpy as np
 
-from segdeploy.arrays import Picture
+from segdeploy.arrays import Image
 from segdeploy.backends.base import Backend
 from segdeploy.card import LabelClass
 from segdeploy.cli.console import progress
 from segdeploy.cli.options import ImageSize, grouped
-from segdeploy.cli.run_outputs import Destination
+from segdeploy.cli.run_outputs import OutputOptions
 from segdeploy.errors import ConfigError
-from segdeploy.imaging.io import read_picture
+from segdeploy.imaging.io import read_image
 from segdeploy.imaging.overlay import CUTOUT, KINDS, OVERLAY, Drawing
 from segdeploy.imaging.palettes import PALETTES, recolored
 from segdeploy.inference.tiling import Tiler
 from segdeploy.system.runs import result_folder
 from segdeploy.video.outputs import unique_names
-from segdeploy.video.sources import PictureSource
+from segdeploy.video.sources import ImageSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class RenderOptions:
     """What was asked for, before the network's classes are known.
 
     Attributes:
@@ -34,7 +34,7 @@ class Wish:
         contours: Whether the regions' edges are drawn in the full colors.
         names: Classes that are kept; all where there is none.
         palette: Name or file of other colors; None for the network's own.
-        background: What is behind a cutout, as a picture or as one pixel; transparent where None.
+        background: What is behind a cutout, as an image or as one pixel; transparent where None.
     """
 
     kinds: tuple[str, ...]
@@ -43,7 +43,7 @@ class Wish:
     contours: bool
     names: tuple[str, ...]
     palette: str | None
-    background: Picture | None
+    background: Image | None
 
     def __post_init__(self) -> None:
         if CUTOUT in self.kinds and not self.names:
@@ -54,14 +54,20 @@ class Wish:
             raise ConfigError(msg)
 
     def drawing(self, classes: Sequence[LabelClass]) -> Drawing:
-        """Give what draws a network's classes; raises ConfigError where they are others than those asked for."""
+        """Return what draws a network's classes.
+
+        Raises ConfigError where they are others than those asked for.
+        """
         # Capital letters make a difference only where two classes differ in nothing else.
         exact = {entry.name: index for index, entry in enumerate(classes)}
         known = {name.casefold(): index for name, index in exact.items()} | exact
         places = [known.get(name, known.get(name.casefold())) for name in self.names]
         if None in places:
             names = ", ".join(entry.name for entry in classes)
-            msg = f"{self.names[places.index(None)]!r} in --classes is no class of the network; its classes are {names}"
+            msg = (
+                f"{self.names[places.index(None)]!r} in --classes is no class of the network; its"
+                f" classes are {names}"
+            )
             raise ConfigError(msg)
         return Drawing(
             recolored(classes, self.palette) if self.palette else classes,
@@ -98,8 +104,8 @@ def split(text: str) -> tuple[str, ...]:
 
 def read_background(
     _context: click.Context, _option: click.Parameter, text: str | None
-) -> Picture | None:
-    """Read a color, as one pixel, or a picture."""
+) -> Image | None:
+    """Read a color, as one pixel, or an image."""
     if text is None:
         return None
     digits = text.removeprefix("#")
@@ -109,12 +115,12 @@ def read_background(
         and not Path(text).exists()
     ):
         return np.array([[tuple(bytes.fromhex(digits))[::-1]]], np.uint8)
-    return read_picture(Path(text))
+    return read_image(Path(text))
 
 
 drawing_options = grouped(
     "wish",
-    Wish,
+    RenderOptions,
     click.option(
         "--save",
         "kinds",
@@ -147,23 +153,26 @@ drawing_options = grouped(
     ),
     click.option(
         "--palette",
-        help=f'Other colors: {", ".join(PALETTES)}, or a TOML file with lines such as road = "#804080".',
+        help=(
+            f"Other colors: {', '.join(PALETTES)}, or a TOML file with lines such as road ="
+            ' "#804080".'
+        ),
     ),
     click.option(
         "--background",
         callback=read_background,
-        help="Behind a cutout: a color such as 00ff00, or a picture.  [default: nothing]",
+        help="Behind a cutout: a color such as 00ff00, or an image.  [default: nothing]",
     ),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """How large pictures are cut.
+    """How large images are cut.
 
     Attributes:
-        tile: Height and width of a window, in pixels of the picture; None for pictures as they are.
-        overlap: Pixels in which neighbours blend.
+        tile: Height and width of a window, in pixels of the image; None for images as they are.
+        overlap: Pixels in which neighbors blend.
         ending: What is written: "tif" or "png".
     """
 
@@ -173,26 +182,31 @@ class Tiling:
 
     def run(
         self,
-        pictures: PictureSource | None,
+        images: ImageSource | None,
         *,
         backend: Backend,
-        wish: Wish,
-        place: Destination,
+        wish: RenderOptions,
+        place: OutputOptions,
         workers: int,
         go_on: Callable[[], bool],
     ) -> list[Path]:
-        """Segment pictures one after the other, and give the files that were written; None, no pictures, is refused.
+        """Segment images one after the other, and give the files that were written.
+
+        None, no images, is refused.
 
         Raises:
-            ConfigError: What is wanted cannot be had of large pictures.
+            ConfigError: What is wanted cannot be had of large images.
         """
         from segdeploy.inference.tiling import KINDS, segment_large
 
         if unknown := [kind for kind in wish.kinds if kind not in KINDS]:
-            msg = f"{unknown[0]} cannot be kept of pictures in tiles; choose from {','.join(KINDS)}"
+            msg = f"{unknown[0]} cannot be kept of images in tiles; choose from {','.join(KINDS)}"
             raise ConfigError(msg)
-        if pictures is None or place.is_pipe or place.shown or place.resume:
-            msg = "--tile is for pictures in files, whose results go to files at once; leave it out, or name pictures with --image alone"
+        if images is None or place.is_pipe or place.shown or place.resume:
+            msg = (
+                "--tile is for images in files, whose results go to files at once; leave it out,"
+                " or name images with --image alone"
+            )
             raise ConfigError(msg)
         assert self.tile is not None
         height, width = self.tile
@@ -203,7 +217,7 @@ class Tiling:
             result_folder("run", place.name or "pictures", output=place.output) as folder,
             progress("tiles", None) as step,
         ):
-            for path, name in zip(pictures.paths, unique_names(pictures.paths), strict=True):
+            for path, name in zip(images.paths, unique_names(images.paths), strict=True):
                 targets = {kind: folder / kind / f"{name}.{self.ending}" for kind in wish.kinds}
                 told = _teller(step, path)
                 segment_large(
@@ -223,7 +237,7 @@ tiling_options = grouped(
     click.option(
         "--tile",
         type=ImageSize(),
-        help="Cut pictures of any size into such windows, and never hold a whole one in memory.",
+        help="Cut images of any size into such windows, and never hold a whole one in memory.",
     ),
     click.option(
         "--overlap",

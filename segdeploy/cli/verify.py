@@ -17,7 +17,10 @@ from segdeploy.inference.self_test import verify as check
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def verify(*, file: Path, device: str, as_json: bool) -> None:
-    """Check that an exported file still is, and still answers, what was exported; needs no data set."""
+    """Check that an exported file still is, and still answers, what was exported.
+
+    Needs no dataset.
+    """
     found = check(file, kind_of(file), device=device)
     met = found.met
     if as_json:
@@ -29,12 +32,14 @@ def verify(*, file: Path, device: str, as_json: bool) -> None:
         )
     else:
         click.echo(
-            f"checksum  as it was exported\ncard      schema {found.card.schema}, {found.card.architecture}"
+            f"checksum  as it was exported\ncard      schema {found.card.schema},"
+            f" {found.card.architecture}"
         )
         logits = (
             "" if met.difference is None else f", logits within {met.difference:.1e} of the largest"
         )
         click.echo(
-            f"answer    to the built-in picture on {found.device}: {met.agreement:.2%} of the labels{logits}"
+            f"answer    to the built-in image on {found.device}: {met.agreement:.2%} of the"
+            f" labels{logits}"
         )
-    next_step("segdeploy", "run", "--model", name_of(file), "--image", "PICTURE")
+    next_step("segdeploy", "run", "--model", name_of(file), "--image", "IMAGE")

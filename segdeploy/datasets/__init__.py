@@ -1,7 +1,7 @@
 """Where images and their masks come from: one file a format, one registry."""
 
-from segdeploy.arrays import Picture
+from segdeploy.arrays import Image
 from segdeploy.datasets.dataset import Dataset, Sample, fingerprint
 from segdeploy.datasets.registry import layout, load, names, register
 
-__all__ = ["Dataset", "Picture", "Sample", "fingerprint", "layout", "load", "names", "register"]
+__all__ = ["Dataset", "Image", "Sample", "fingerprint", "layout", "load", "names", "register"]

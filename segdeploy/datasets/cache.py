@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Dataset, Sample
 from segdeploy.system.files import hold, make_scratch
@@ -21,16 +21,18 @@ LINE = 64
 
 SIDE = 1 << 16
 MOST = 1 << 31
-"""What fits into one number of the table: a height, a width and a place, so that no process ever sees half of an entry."""
+"""What fits into one number of the table: a height, a width and a place, so that no process ever
+sees half of an entry."""
 
 
 class Cached:
-    """A data set that reads each sample once, and again only those for which there was no room.
+    """A dataset that reads each sample once, and again only those for which there was no room.
 
-    The pixels lie in a file in the system's folder for temporary files, so in the memory that the system has to spare; it goes with
-    this object, and that of a killed process when the next one is made. Nothing is ever forgotten: where every sample is asked for once
-    an epoch, dropping one for another gains nothing. A process that is given this object, by fork or by pickle, shares what all of them
-    read.
+    The pixels lie in a file in the system's folder for temporary files, so in the memory that the
+    system has to spare; it goes with this object, and that of a killed process when the next one is
+    made. Nothing is ever forgotten: where every sample is asked for once an epoch, dropping one for
+    another gains nothing. A process that is given this object, by fork or by pickle, shares what
+    all of them read.
     """
 
     def __init__(self, samples: Dataset, room: float, *, folder: Path | None = None) -> None:
@@ -38,8 +40,9 @@ class Cached:
 
         Args:
             samples: Where the samples come from.
-            room: Bytes of pictures and masks that may be kept by all processes together.
-            folder: Where the files' own folder is made; None for the system's place for temporary files.
+            room: Bytes of images and masks that may be kept by all processes together.
+            folder: Where the files' own folder is made; None for the system's place for temporary
+                files.
         """
         self._samples = samples
         self._names = tuple(samples.names)
@@ -47,16 +50,17 @@ class Cached:
         self._shelf: Shelf | None = None
         self._folder, held = make_scratch(folder)
         weakref.finalize(self, _remove, self._folder, os.getpid(), held)
-        # Written, not only reserved: a page of a map for which the disk has no room would end the process.
+        # Written, not only reserved: a page of a map for which the disk has no room would end the
+        # process.
         np.zeros(len(samples), np.int64).tofile(self._folder / "table")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what another process needs; it opens the files itself."""
+        """Return what another process needs; it opens the files itself."""
         return {**self.__dict__, "_shelf": None}
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:
-        """Classes of the data set."""
+        """Classes of the dataset."""
         return self._samples.classes
 
     @property
@@ -73,7 +77,10 @@ class Cached:
         return len(self._names)
 
     def __getitem__(self, index: int) -> Sample:
-        """Give a sample, whose arrays may be read only; raises DataError where it cannot be used."""
+        """Return a sample, whose arrays may be read only.
+
+        Raises DataError where it cannot be used.
+        """
         if self._shelf is None or self._shelf.process != os.getpid():
             self._shelf = Shelf(self._folder, self._room)
         kept = self._shelf.find(index)
@@ -102,8 +109,8 @@ class Shelf:
         self._file = folder / "pixels"
         self._pixels: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
 
-    def find(self, index: int) -> tuple[Picture, Mask] | None:
-        """Give picture and mask of a sample, or None where it is not kept."""
+    def find(self, index: int) -> tuple[Image, Mask] | None:
+        """Return image and mask of a sample, or None where it is not kept."""
         entry = int(self._table[index])
         if not entry:
             return None
@@ -115,13 +122,14 @@ class Shelf:
             middle:end
         ].reshape(height, width)
 
-    def keep(self, index: int, image: Picture, mask: Mask) -> None:
+    def keep(self, index: int, image: Image, mask: Mask) -> None:
         """Keep a sample if there is room for it, and on the disk too."""
         height, width = mask.shape
         content = b"".join((image.tobytes(), mask.tobytes(), bytes(-4 * height * width % LINE)))
         if max(height, width) >= SIDE:
             return
-        # A file opened for appending takes every write at its end, whichever process writes, and leaves its position behind it.
+        # A file opened for appending takes every write at its end, whichever process writes, and
+        # leaves its position behind it.
         with self._file.open("ab", buffering=0) as file:
             if file.tell() + len(content) > self._room or not _written(file, content):
                 return

@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from segdeploy.arrays import IGNORED
+from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.card import LabelClass
 from segdeploy.datasets.index import Truth
 from segdeploy.datasets.mask_formats import Colors, Ids, table
@@ -22,14 +22,15 @@ KEYS = {"name", "color", "id", "mask_color", "label"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Legend:
+class ClassMap:
     """Classes, and what stands for each in masks or in polygons.
 
     Attributes:
         classes: Classes in the order of the file.
-        ids: Class by number in a mask, 255 for what is not labelled; empty where colors stand for classes.
-        colors: Color in a mask and class, 255 for what is not labelled.
-        labels: Class by label of a polygon, 255 for what is not labelled.
+        ids: Class by number in a mask, 255 for what is not labeled; empty where colors stand for
+            classes.
+        colors: Color in a mask and class, 255 for what is not labeled.
+        labels: Class by label of a polygon, 255 for what is not labeled.
         reach: How far a color may be from the nearest one that is named.
     """
 
@@ -40,13 +41,13 @@ class Legend:
     reach: int
 
     def truth(self) -> Truth:
-        """Give what reads such masks."""
+        """Return what reads such masks."""
         if self.colors:
             return Colors(table=self.colors, reach=self.reach, strict=not self.reach)
         return Ids(table=table(self.ids, ignored=()))
 
 
-def read_legend(path: Path) -> Legend:
+def read_class_map(path: Path) -> ClassMap:
     """Read classes.toml.
 
     Raises:
@@ -57,19 +58,28 @@ def read_legend(path: Path) -> Legend:
         text = path.read_bytes()[: MAX_BYTES + 1].decode("utf-8-sig")
         values = tomllib.loads(text)
     except FileNotFoundError as error:
-        msg = f"there is no {path}, which names the classes; run: segdeploy data init {quote(str(path.parent))}"
+        msg = (
+            f"there is no {path}, which names the classes; run: segdeploy data init"
+            f" {quote(str(path.parent))}"
+        )
         raise AbsentError(msg) from error
     except (OSError, ValueError, RecursionError) as error:
-        msg = f"{path} is no TOML ({error}); mend it, or write it anew: segdeploy data init --force {quote(str(path.parent))}"
+        msg = (
+            f"{path} is no TOML ({error}); mend it, or write it anew: segdeploy data init --force"
+            f" {quote(str(path.parent))}"
+        )
         raise DataError(msg) from error
     try:
         return _legend(values)
     except (TypeError, ValueError, KeyError) as error:
-        msg = f"{path} says what cannot be: {error.args[0] if error.args else error}; see docs/datasets.md"
+        msg = (
+            f"{path} says what cannot be: {error.args[0] if error.args else error}; see"
+            " docs/datasets.md"
+        )
         raise DataError(msg) from error
 
 
-def _legend(values: Mapping[str, Any]) -> Legend:
+def _legend(values: Mapping[str, Any]) -> ClassMap:
     """Check foreign values; a TypeError or ValueError tells what is wrong with them."""
     _refuse_unknown(values, {"classes", "ignore", "reach"}, "the file")
     entries = _some(values.get("classes", []), dict, "classes")
@@ -80,14 +90,17 @@ def _legend(values: Mapping[str, Any]) -> Legend:
     for number, entry in enumerate(entries):
         _check_class(entry, number)
         if colored and "id" in entry and "mask_color" not in entry:
-            msg = f"the class {entry['name']!r} has an id and others have a mask_color; use one of the two in the whole file"
+            msg = (
+                f"the class {entry['name']!r} has an id and others have a mask_color; use one of"
+                " the two in the whole file"
+            )
             raise ValueError(msg)
     ignored = values.get("ignore", [])
     if strange := [value for value in _as_list(ignored) if not isinstance(value, int | list | str)]:
         msg = f"ignore holds {str(strange[0])[:60]!r}, and must hold ids, colors or labels"
         raise ValueError(msg)
     ids = {} if colored else _ids(entries, ignored)
-    legend = Legend(
+    legend = ClassMap(
         classes=tuple(_label_class(entry, index) for index, entry in enumerate(entries)),
         ids=ids,
         colors=tuple(_colors(entries, ignored).items()) if colored else (),
@@ -125,7 +138,10 @@ def _label_class(entry: Mapping[str, Any], index: int) -> LabelClass:
 
 
 def _ids(entries: list[dict[str, Any]], ignored: object) -> dict[int, int]:
-    """Give the class of each number; where no class names any, its place in the file is its number."""
+    """Return the class of each number.
+
+    Where no class names any, its place in the file is its number.
+    """
     numbered = any("id" in entry for entry in entries)
     claims = [
         (_number(value, "id"), index)
@@ -135,10 +151,12 @@ def _ids(entries: list[dict[str, Any]], ignored: object) -> dict[int, int]:
         )
     ]
     claims += [
-        (_number(value, "ignore"), IGNORED) for value in _as_list(ignored) if isinstance(value, int)
+        (_number(value, "ignore"), IGNORE_INDEX)
+        for value in _as_list(ignored)
+        if isinstance(value, int)
     ]
     known = _once(claims)
-    return known if IGNORED in known else {**known, IGNORED: IGNORED}
+    return known if IGNORE_INDEX in known else {**known, IGNORE_INDEX: IGNORE_INDEX}
 
 
 def _colors(entries: list[dict[str, Any]], ignored: object) -> dict[Color, int]:
@@ -150,7 +168,7 @@ def _colors(entries: list[dict[str, Any]], ignored: object) -> dict[Color, int]:
     return _once(
         claims
         + [
-            (color, IGNORED)
+            (color, IGNORE_INDEX)
             for color in _color_list(
                 [part for part in _as_list(ignored) if isinstance(part, list)], "ignore"
             )
@@ -164,14 +182,19 @@ def _labels(entries: list[dict[str, Any]], ignored: object) -> dict[str, int]:
         for index, entry in enumerate(entries)
         for text in _some(entry.get("label", entry.get("name")), str, "label")
     ]
-    return _once(claims + [(text, IGNORED) for text in _as_list(ignored) if isinstance(text, str)])
+    return _once(
+        claims + [(text, IGNORE_INDEX) for text in _as_list(ignored) if isinstance(text, str)]
+    )
 
 
 def _once(claims: list[tuple[Any, int]]) -> dict[Any, int]:
     known: dict[Any, int] = {}
     for key, index in claims:
         if known.setdefault(key, index) != index:
-            msg = f"{key!r} stands for {'a class and is ignored' if IGNORED in {known[key], index} else 'two classes'}"
+            msg = (
+                f"{key!r} stands for"
+                f" {'a class and is ignored' if IGNORE_INDEX in {known[key], index} else 'two classes'}"
+            )
             raise ValueError(msg)
     return known
 

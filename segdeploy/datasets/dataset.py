@@ -1,31 +1,31 @@
-"""What a data set gives: a picture and its truth."""
+"""What a dataset gives: an image and its truth."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.card import LabelClass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One picture and its truth.
+    """One image and its truth.
 
     Attributes:
         image: (H, W, 3) uint8, blue-green-red.
-        mask: (H, W) uint8, the index of a class each; 255 is not labelled.
-        name: Name of the picture within its split, without folder and ending.
+        mask: (H, W) uint8, the index of a class each; 255 is not labeled.
+        name: Name of the image within its split, without folder and ending.
     """
 
-    image: Picture
+    image: Image
     mask: Mask
     name: str
 
 
 class Dataset(Protocol):
-    """One split of a data set; it is a plain value that a worker process can be given."""
+    """One split of a dataset; it is a plain value that a worker process can be given."""
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:
@@ -52,7 +52,7 @@ class Dataset(Protocol):
 
 
 def fingerprint(**splits: Dataset) -> str:
-    """Give the SHA-256 over the names of the pictures of each split, as hexadecimal text."""
+    """Return the SHA-256 over the names of the images of each split, as hexadecimal text."""
     lines = [f"{split}/{name}" for split in sorted(splits) for name in splits[split].names]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -9,11 +9,11 @@ from typing import Protocol
 
 import numpy as np
 
-from segdeploy.arrays import IGNORED, Mask, Picture
+from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Sample
 from segdeploy.errors import AbsentError, ConfigError, DataError
-from segdeploy.imaging.io import ENDINGS, read_picture
+from segdeploy.imaging.io import ENDINGS, read_image
 
 AS_IT_LIES = "as the folders say"
 """How the splits came to be where their makers divided the files."""
@@ -24,12 +24,13 @@ NAMED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A picture and where its truth lies.
+    """An image and where its truth lies.
 
     Attributes:
-        name: Name of the picture within its split, without folder and ending; no two are alike.
-        image: File of the picture.
-        mask: File of its truth, which may be the picture's own or one for many pictures; None where a split has no truth.
+        name: Name of the image within its split, without folder and ending; no two are alike.
+        image: File of the image.
+        mask: File of its truth, which may be the image's own or one for many images; None where
+            a split has no truth.
     """
 
     name: str
@@ -41,7 +42,10 @@ class Truth(Protocol):
     """How the truth of a layout is read; a plain value that a worker process can be given."""
 
     def read(self, pair: Pair) -> Mask:
-        """Give (H, W) uint8 class indices, 255 = not labelled; raises DataError with the file and the value that is wrong."""
+        """Return (H, W) uint8 class indices, 255 = not labeled.
+
+        Raises DataError with the file and the value that is wrong.
+        """
         ...
 
 
@@ -51,53 +55,53 @@ class Files:
 
     Attributes:
         classes: Classes in the order of the masks' indices.
-        pairs: Pictures and their truth, in order.
+        pairs: Images and their truth, in order.
         truth: Reads the truth.
-        read_image: Reads a picture.
+        read: Reads an image.
         rule: How the split came to be, in words.
     """
 
     classes: tuple[LabelClass, ...]
     pairs: tuple[Pair, ...]
     truth: Truth
-    read_image: Callable[[Path], Picture] = read_picture
+    read: Callable[[Path], Image] = read_image
     rule: str = AS_IT_LIES
 
     @property
     def names(self) -> Sequence[str]:
-        """Name of each picture."""
+        """Name of each image."""
         return [pair.name for pair in self.pairs]
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one picture and its truth; without truth all is 255.
+        """Read one image and its truth; without truth all is 255.
 
         Raises:
             DataError: A file cannot be read, the sizes differ, or the truth holds what is no class.
         """
         pair = self.pairs[index]
-        image = self.read_image(pair.image)
+        image = self.read(pair.image)
         size = image.shape[:2]
-        mask = np.full(size, IGNORED, np.uint8) if pair.mask is None else self.truth.read(pair)
+        mask = np.full(size, IGNORE_INDEX, np.uint8) if pair.mask is None else self.truth.read(pair)
         if mask.shape != size:
             found, wanted = (f"{shape[1]}x{shape[0]}" for shape in (mask.shape, size))
-            msg = f"{pair.mask} is {found} but its picture is {wanted}; make both the same size"
+            msg = f"{pair.mask} is {found} but its image is {wanted}; make both the same size"
             raise DataError(msg)
         return Sample(image=image, mask=mask, name=pair.name)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
+class DatasetIndex:
     """What lies in a split, its faults included; nothing is read yet but names.
 
     Attributes:
         classes: Classes in the order of the masks' indices.
-        pairs: Pictures that have what they need, sorted by name.
-        lonely: Pictures without truth and truths without picture, sorted.
+        pairs: Images that have what they need, sorted by name.
+        lonely: Images without truth and truths without image, sorted.
         truth: Reads the truth.
-        read_image: Reads a picture.
+        read: Reads an image.
         rule: How the split came to be, in words, with seed and share where it was drawn by lot.
     """
 
@@ -105,24 +109,27 @@ class Survey:
     pairs: tuple[Pair, ...]
     lonely: tuple[Path, ...]
     truth: Truth
-    read_image: Callable[[Path], Picture] = read_picture
+    read: Callable[[Path], Image] = read_image
     rule: str = AS_IT_LIES
 
     def dataset(self) -> Files:
-        """Give the split for use.
+        """Return the split for use.
 
         Raises:
             DataError: A file has no counterpart.
         """
         if self.lonely:
             others = f" (nor have {listed(self.lonely[1:])})" if len(self.lonely) > 1 else ""
-            msg = f"{self.lonely[0]} has no counterpart of its name{others}; add it or remove the file"
+            msg = (
+                f"{self.lonely[0]} has no counterpart of its name{others}; add it or remove the"
+                " file"
+            )
             raise DataError(msg)
         return Files(
             classes=self.classes,
             pairs=self.pairs,
             truth=self.truth,
-            read_image=self.read_image,
+            read=self.read,
             rule=self.rule,
         )
 
@@ -134,7 +141,7 @@ def listed(paths: Sequence[Path]) -> str:
 
 
 class Layout(Protocol):
-    """A way to lay a data set into folders."""
+    """A way to lay a dataset into folders."""
 
     @property
     def name(self) -> str:
@@ -143,10 +150,10 @@ class Layout(Protocol):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits that such a data set may have."""
+        """Names of the splits that such a dataset may have."""
         ...
 
-    def survey(self, data: Path, split: str) -> Survey:
+    def survey(self, data: Path, split: str) -> DatasetIndex:
         """Find the files of a split.
 
         Raises:
@@ -159,13 +166,16 @@ class Layout(Protocol):
 def check_split(layout: Layout, split: str) -> None:
     """Refuse a split that a layout does not have, with a ConfigError."""
     if split not in layout.splits:
-        msg = f"the data set {layout.name!r} has no split {split!r}; choose one of {', '.join(layout.splits)}"
+        msg = (
+            f"the dataset {layout.name!r} has no split {split!r}; choose one of"
+            f" {', '.join(layout.splits)}"
+        )
         raise ConfigError(msg)
 
 
 SEED = 0
 HELD_OUT = 0.2
-"""Share of a data set that becomes its validation split where its makers chose none."""
+"""Share of a dataset that becomes its validation split where its makers chose none."""
 
 
 def find_files(folder: Path, endings: Collection[str] = ENDINGS, *, needs: str) -> dict[str, Path]:
@@ -173,7 +183,8 @@ def find_files(folder: Path, endings: Collection[str] = ENDINGS, *, needs: str) 
 
     Args:
         folder: Where to look; folders in it are not entered, and hidden files are left out.
-        endings: How a name may end, in small letters, for example "_mask.gif"; large letters are taken for small ones.
+        endings: How a name may end, in small letters, for example "_mask.gif"; large letters are
+            taken for small ones.
         needs: What the layout needs, to be told where it is missing.
 
     Returns:
@@ -190,7 +201,10 @@ def find_files(folder: Path, endings: Collection[str] = ENDINGS, *, needs: str) 
 
 
 def find_folders(folder: Path, *, needs: str) -> list[Path]:
-    """Name the folders in a folder, sorted; raises AbsentError where there is no such folder or none in it."""
+    """Name the folders in a folder, sorted.
+
+    Raises AbsentError where there is no such folder or none in it.
+    """
     try:
         with os.scandir(folder) as entries:
             names = sorted(
@@ -254,7 +268,7 @@ def _nothing(folder: Path, endings: Collection[str], *, needs: str) -> AbsentErr
 def match(
     images: Mapping[str, Path], masks: Mapping[str, Path]
 ) -> tuple[tuple[Pair, ...], tuple[Path, ...]]:
-    """Pair pictures and masks by their keys; a slash in a key becomes an underscore in the name.
+    """Pair images and masks by their keys; a slash in a key becomes an underscore in the name.
 
     Returns:
         The pairs, sorted by key, and the files whose key the other side lacks, sorted.
@@ -273,7 +287,7 @@ def match(
 
 
 def without_truth(images: Mapping[str, Path]) -> tuple[Pair, ...]:
-    """Make pairs of pictures whose truth nobody has."""
+    """Make pairs of images whose truth nobody has."""
     return tuple(
         Pair(name=key.replace("/", "_"), image=images[key], mask=None) for key in sorted(images)
     )
@@ -282,13 +296,17 @@ def without_truth(images: Mapping[str, Path]) -> tuple[Pair, ...]:
 def held_out(groups: Collection[str]) -> frozenset[str]:
     """Draw the groups that become the validation split: a fifth of them, at least one, never all.
 
-    The lot of a group is the SHA-256 of the seed and its name, so that the draw is the same on every machine.
+    The lot of a group is the SHA-256 of the seed and its name, so that the draw is the same on
+    every machine.
 
     Raises:
         DataError: There is only one group.
     """
     if len(set(groups)) < 2:
-        msg = f"only {next(iter(groups), 'nothing')} is there to be split into train and val; at least two are needed"
+        msg = (
+            f"only {next(iter(groups), 'nothing')} is there to be split into train and val; at"
+            " least two are needed"
+        )
         raise DataError(msg)
     lots = sorted(
         set(groups), key=lambda group: hashlib.sha256(f"{SEED}/{group}".encode()).digest()
@@ -299,7 +317,7 @@ def held_out(groups: Collection[str]) -> frozenset[str]:
 def draw_split(
     pairs: Sequence[Pair], split: str, *, group: Callable[[Pair], str], of: str
 ) -> tuple[tuple[Pair, ...], str]:
-    """Keep the pairs of one split, "train" or "val", where all pictures of a group fall on one side.
+    """Keep the pairs of one split, "train" or "val", where all images of a group fall on one side.
 
     Args:
         pairs: All pairs.

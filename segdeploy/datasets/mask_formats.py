@@ -1,4 +1,7 @@
-"""The ways in which files keep truth: numbers, colors, one channel, black and white, or beside the picture."""
+"""The ways in which files keep truth.
+
+Numbers, colors, one channel, black and white, or beside the image.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,40 +12,41 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import IGNORED, Mask, Picture
+from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.datasets.index import Pair
 from segdeploy.errors import DataError
-from segdeploy.imaging.io import read_ids, read_picture
+from segdeploy.imaging.io import read_ids, read_image
 from segdeploy.imaging.palettes import Color
 
 Table = tuple[int, ...]
-"""For each number in 0 ... 255 the class that it means, 255 for what is not labelled, or `FOREIGN`."""
+"""For each number in 0 ... 255 the class that it means, 255 for what is not labeled, or
+`FOREIGN`."""
 
 FOREIGN = -1
 
 FLAT = 16
 MOST_FOREIGN = 0.5
-"""Share of truth beside a picture that may lie farther than `FLAT` from every class's color.
+"""Share of truth beside an image that may lie farther than `FLAT` from every class's color.
 
-Measured on right halves: of painted truth at 256x256 9 to 34%, as JPEG of quality 95 to 30; of photographs of streets and cars 60% and
-more in 99 of 100.
+Measured on right halves: of painted truth at 256x256 9 to 34%, as JPEG of quality 95 to 30; of
+photographs of streets and cars 60% and more in 99 of 100.
 """
 
 
-def table(classes: Mapping[int, int], *, ignored: Iterable[int] = (IGNORED,)) -> Table:
+def table(classes: Mapping[int, int], *, ignored: Iterable[int] = (IGNORE_INDEX,)) -> Table:
     """Make a table of what each number in a file means.
 
     Args:
         classes: Class by number.
-        ignored: Numbers that are not labelled; every number that is in neither is foreign.
+        ignored: Numbers that are not labeled; every number that is in neither is foreign.
     """
-    meant = {**dict.fromkeys(ignored, IGNORED), **classes}
+    meant = {**dict.fromkeys(ignored, IGNORE_INDEX), **classes}
     return tuple(meant.get(number, FOREIGN) for number in range(256))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ids:
-    """Numbers in a grey or palette picture.
+    """Numbers in a gray or palette image.
 
     Attributes:
         table: What each number means.
@@ -51,14 +55,14 @@ class Ids:
     table: Table
 
     def read(self, pair: Pair) -> Mask:
-        """Give the classes of the numbers; raises DataError where a number means none."""
+        """Return the classes of the numbers; raises DataError where a number means none."""
         path = _mask_of(pair)
         return look_up(read_ids(path), self.table, path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RedChannel:
-    """Numbers in the red channel of a color picture.
+    """Numbers in the red channel of a color image.
 
     Attributes:
         table: What each number means.
@@ -67,34 +71,38 @@ class RedChannel:
     table: Table
 
     def read(self, pair: Pair) -> Mask:
-        """Give the classes of the numbers; raises DataError where a number means none."""
+        """Return the classes of the numbers; raises DataError where a number means none."""
         path = _mask_of(pair)
-        return look_up(np.ascontiguousarray(read_picture(path)[:, :, 2]), self.table, path)
+        return look_up(np.ascontiguousarray(read_image(path)[:, :, 2]), self.table, path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Binary:
-    """Background and one thing: 0 and 1, or 0 and 255, in whatever kind of picture."""
+    """Background and one thing: 0 and 1, or 0 and 255, in whatever kind of image."""
 
     def read(self, pair: Pair) -> Mask:
-        """Give 0 and 1; raises DataError where there is a third number or the picture is colored."""
+        """Return 0 and 1; raises DataError where there is a third number or the image is colored."""
         path = _mask_of(pair)
         numbers = _grey(path)
         highest = int(numbers.max())
         if highest not in {0, 1, 255}:
-            msg = f"{path} holds the number {highest}; a mask of two classes holds 0 and 1, or 0 and 255"
+            msg = (
+                f"{path} holds the number {highest}; a mask of two classes holds 0 and 1, or 0"
+                " and 255"
+            )
             raise DataError(msg)
         return look_up(numbers, table({0: 0, highest: int(highest > 0)}, ignored=()), path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Colors:
-    """Colors in a picture.
+    """Colors in an image.
 
     Attributes:
-        table: Color and class, 255 for what is not labelled.
-        reach: How far a color may be from the nearest one of the table, as the root of the squared differences.
-        strict: Whether a color that is too far from all is an error, instead of not labelled.
+        table: Color and class, 255 for what is not labeled.
+        reach: How far a color may be from the nearest one of the table, as the root of the squared
+            differences.
+        strict: Whether a color that is too far from all is an error, instead of not labeled.
     """
 
     table: tuple[tuple[Color, int], ...]
@@ -102,31 +110,34 @@ class Colors:
     strict: bool = False
 
     def read(self, pair: Pair) -> Mask:
-        """Give the classes of the colors; raises DataError where one means none and that is an error."""
-        path = _mask_of(pair)
-        return self.classify(read_picture(path), path)
+        """Return the classes of the colors.
 
-    def classify(self, picture: Picture, path: Path) -> Mask:
-        """Give the classes of the colors of a picture that was read from `path`."""
-        mask = _nearest(picture, self.table, self.reach)
+        Raises DataError where one means none and that is an error.
+        """
+        path = _mask_of(pair)
+        return self.classify(read_image(path), path)
+
+    def classify(self, image: Image, path: Path) -> Mask:
+        """Return the classes of the colors of an image that was read from `path`."""
+        mask = _nearest(image, self.table, self.reach)
         if self.strict and (foreign := mask == _UNKNOWN).any():
-            blue, green, red = picture[foreign][0]
+            blue, green, red = image[foreign][0]
             msg = (
-                f"{path} holds the color ({red}, {green}, {blue}), which is no class's, on {foreign.sum()} pixels; "
-                "name it in classes.toml, and save masks as PNG"
+                f"{path} holds the color ({red}, {green}, {blue}), which is no class's, on"
+                f" {foreign.sum()} pixels; name it in classes.toml, and save masks as PNG"
             )
             raise DataError(msg)
-        mask[mask == _UNKNOWN] = IGNORED
+        mask[mask == _UNKNOWN] = IGNORE_INDEX
         return mask
 
-    def foreign(self, picture: Picture, *, reach: int) -> float:
-        """Give the share of a picture's pixels whose color is farther than `reach` from every one of the table, in [0, 1]."""
-        return float((_nearest(picture, self.table, reach) == _UNKNOWN).mean())
+    def foreign(self, image: Image, *, reach: int) -> float:
+        """Return the share of an image's pixels whose color is farther than `reach` from every one of the table, in [0, 1]."""
+        return float((_nearest(image, self.table, reach) == _UNKNOWN).mean())
 
 
 @dataclass(frozen=True, kw_only=True)
 class RightHalf:
-    """Colors in the right half of a file whose left half is the picture.
+    """Colors in the right half of a file whose left half is the image.
 
     Attributes:
         colors: Reads the half.
@@ -135,43 +146,59 @@ class RightHalf:
     colors: Colors
 
     def read(self, pair: Pair) -> Mask:
-        """Give the classes of the colors of the right half; raises DataError where it is a photograph."""
+        """Return the classes of the colors of the right half.
+
+        Raises DataError where it is a photograph.
+        """
         path = _mask_of(pair)
         right = halves(path)[1]
-        # A sixteenth of the pixels tells as much; those in the middle of JPEG's cells of 8 are the least mixed.
+        # A sixteenth of the pixels tells as much; those in the middle of JPEG's cells of 8 are the
+        # least mixed.
         some = np.ascontiguousarray(right[2::4, 2::4]) if min(right.shape[:2]) > 2 else right
         if (share := self.colors.foreign(some, reach=FLAT)) > MOST_FOREIGN:
             msg = (
-                f"{share:.0%} of the right half of {path} has no class's color, so that it is a photograph and no truth; "
-                "choose the data set that lies there with --dataset"
+                f"{share:.0%} of the right half of {path} has no class's color, so that it is a"
+                " photograph and no truth; choose the dataset that lies there with --dataset"
             )
             raise DataError(msg)
         return self.colors.classify(right, path)
 
 
-def read_left_half(path: Path) -> Picture:
-    """Read the picture of a file that holds picture and truth side by side."""
+def read_left_half(path: Path) -> Image:
+    """Read the image of a file that holds image and truth side by side."""
     return halves(path)[0]
 
 
-def halves(path: Path) -> tuple[Picture, Picture]:
-    """Read a file that holds two pictures of one size side by side; raises DataError where its width is odd."""
-    both = read_picture(path)
+def halves(path: Path) -> tuple[Image, Image]:
+    """Read a file that holds two images of one size side by side.
+
+    Raises DataError where its width is odd.
+    """
+    both = read_image(path)
     half, rest = divmod(both.shape[1], 2)
     if rest:
-        msg = f"{path} is {both.shape[1]} pixels wide; picture and truth side by side make an even number"
+        msg = (
+            f"{path} is {both.shape[1]} pixels wide; image and truth side by side make an even"
+            " number"
+        )
         raise DataError(msg)
     return np.ascontiguousarray(both[:, :half]), np.ascontiguousarray(both[:, half:])
 
 
 def look_up(numbers: Mask, meaning: Table, path: Path) -> Mask:
-    """Replace each number by the class that it means; raises DataError, with the number, where it means none."""
+    """Replace each number by the class that it means.
+
+    Raises DataError, with the number, where it means none.
+    """
     classes = np.array(meaning, dtype=np.int16)
     # To look up twice takes a fifth of the time of counting the numbers.
     foreign = np.asarray(cv2.LUT(numbers, (classes == FOREIGN).astype(np.uint8)))
     if cv2.countNonZero(foreign):
         allowed = ", ".join(map(str, np.flatnonzero(classes != FOREIGN)[:40]))
-        msg = f"{path} holds the id {numbers[foreign > 0].min()}, which is no class; ids are {allowed}"
+        msg = (
+            f"{path} holds the id {numbers[foreign > 0].min()}, which is no class; ids are"
+            f" {allowed}"
+        )
         raise DataError(msg)
     return np.asarray(cv2.LUT(numbers, classes.astype(np.uint8)), dtype=np.uint8)
 
@@ -180,20 +207,21 @@ _UNKNOWN = 254
 """Stands for a color that is no class's; a card has up to 254 classes where colors are truth."""
 
 
-def _nearest(picture: Picture, colors: tuple[tuple[Color, int], ...], reach: int) -> Mask:
-    """Give the class of the nearest color at each pixel, `_UNKNOWN` where all are farther than `reach`."""
-    codes = (cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA).view(np.uint32)[:, :, 0] & 0xFFFFFF).astype(
+def _nearest(image: Image, colors: tuple[tuple[Color, int], ...], reach: int) -> Mask:
+    """Return the class of the nearest color at each pixel, `_UNKNOWN` where all are farther than `reach`."""
+    codes = (cv2.cvtColor(image, cv2.COLOR_BGR2BGRA).view(np.uint32)[:, :, 0] & 0xFFFFFF).astype(
         np.int32
     )
     return np.asarray(_color_cube(colors, reach)[codes], dtype=np.uint8)
 
 
-# Two data sets that are learned from together, of which each may ask for two.
+# Two datasets that are learned from together, of which each may ask for two.
 @lru_cache(maxsize=4)
 def _color_cube(colors: tuple[tuple[Color, int], ...], reach: int) -> npt.NDArray[np.uint8]:
-    """Give the class of every color at its number red * 65536 + green * 256 + blue, (16777216,) uint8.
+    """Return the class of every color at its number red * 65536 + green * 256 + blue, (16777216,) uint8.
 
-    Only the surroundings of each color are visited, so that it takes a quarter of a second once and nothing a picture.
+    Only the surroundings of each color are visited, so that it takes a quarter of a second once and
+    nothing an image.
     """
     cube = np.full((256, 256, 256), _UNKNOWN, np.uint8)
     nearest = np.full(cube.shape if reach else (), reach * reach + 1, np.uint32)
@@ -215,14 +243,14 @@ def _color_cube(colors: tuple[tuple[Color, int], ...], reach: int) -> npt.NDArra
 
 
 def _grey(path: Path) -> Mask:
-    """Read numbers from a grey, palette or colorless color picture."""
+    """Read numbers from a gray, palette or colorless color image."""
     try:
         return read_ids(path)
     except DataError:
-        picture = read_picture(path)
-        if (picture != picture[:, :, :1]).any():
+        image = read_image(path)
+        if (image != image[:, :, :1]).any():
             raise
-        return np.ascontiguousarray(picture[:, :, 0])
+        return np.ascontiguousarray(image[:, :, 0])
 
 
 def _mask_of(pair: Pair) -> Path:

@@ -27,14 +27,15 @@ BUILT_IN: Mapping[str, str] = {
     "labelme": "formats.labelme",
     "streets": "synthetic.dataset",
 }
-"""Names of the package's own datasets, and the module in `segdeploy.datasets` that registers each."""
+"""Names of the package's own datasets, and the module in `segdeploy.datasets` that registers
+each."""
 
 _builders: dict[str, Builder] = {}
 _layouts: dict[str, Layout] = {}
 
 
 def register(name: str) -> Callable[[B], B]:
-    """Give a builder a name: it takes the folder (None where none was named) and the split, "train" or "val"."""
+    """Return a builder a name: it takes the folder (None where none was named) and the split, "train" or "val"."""
 
     def keep(builder: B) -> B:
         _claim(name, builder.__module__)
@@ -49,12 +50,12 @@ def register_layout(layout: Layout) -> None:
 
     def open_split(data: Path | None, split: str) -> Dataset:
         if data is None:
-            msg = f"the data set {layout.name!r} lies in a folder; name it with --data"
+            msg = f"the dataset {layout.name!r} lies in a folder; name it with --data"
             raise ConfigError(msg)
         check_split(layout, split)
         files = layout.survey(data, split).dataset()
         if not files.pairs:
-            msg = f"the split {split!r} of {data} holds no picture; add some"
+            msg = f"the split {split!r} of {data} holds no image; add some"
             raise DataError(msg)
         return files
 
@@ -66,7 +67,7 @@ def register_layout(layout: Layout) -> None:
 def _claim(name: str, module: str) -> None:
     """Refuse a name that is taken, also by a built-in dataset that was not imported yet."""
     if name in _builders or (name in BUILT_IN and module != f"{DATASETS}.{BUILT_IN[name]}"):
-        msg = f"the data set {name!r} is registered twice; choose another name"
+        msg = f"the dataset {name!r} is registered twice; choose another name"
         raise ConfigError(msg)
 
 
@@ -77,51 +78,54 @@ def _import(name: str) -> None:
 
 
 def layout(name: str) -> Layout:
-    """Give the way in which a data set lies in files.
+    """Return the way in which a dataset lies in files.
 
     Raises:
-        ConfigError: There is no data set of that name, or it lies in no files.
+        ConfigError: There is no dataset of that name, or it lies in no files.
     """
     _import(name)
     if name not in _layouts:
-        msg = f"there is no data set {name!r} that lies in files; choose one of {', '.join(sorted(one.name for one in layouts()))}"
+        msg = (
+            f"there is no dataset {name!r} that lies in files; choose one of"
+            f" {', '.join(sorted(one.name for one in layouts()))}"
+        )
         raise ConfigError(msg)
     return _layouts[name]
 
 
 def has_builder_alone(name: str) -> bool:
-    """Tell whether a data set is known and its layout is not, as of one that is drawn, or that a plugin reads in its own way."""
+    """Return whether a dataset is known and its layout is not, as of one that is drawn, or that a plugin reads in its own way."""
     _import(name)
     return name in _builders and name not in _layouts
 
 
 def layouts() -> list[Layout]:
-    """All ways in which a data set may lie in files, sorted by name."""
+    """All ways in which a dataset may lie in files, sorted by name."""
     for name in BUILT_IN:
         _import(name)
     return [_layouts[name] for name in sorted(_layouts)]
 
 
 def names() -> list[str]:
-    """Names of all registered data sets, sorted."""
+    """Names of all registered datasets, sorted."""
     return sorted({*BUILT_IN, *_builders})
 
 
 def load(name: str, data: Path | None, split: str) -> Dataset:
-    """Open one split of a data set.
+    """Open one split of a dataset.
 
     Args:
         name: Registered name, for example "camvid".
-        data: Folder of the data set; None for one that needs none.
+        data: Folder of the dataset; None for one that needs none.
         split: "train" or "val".
 
     Raises:
-        ConfigError: There is no data set of that name.
+        ConfigError: There is no dataset of that name.
         DataError: The folder does not hold what the layout needs.
     """
     _import(name)
     if name not in _builders:
-        msg = f"there is no data set {name!r}; choose one of {', '.join(names())}"
+        msg = f"there is no dataset {name!r}; choose one of {', '.join(names())}"
         raise ConfigError(msg)
     return _builders[name](data, split)
 
@@ -129,10 +133,11 @@ def load(name: str, data: Path | None, split: str) -> Dataset:
 def open_for(
     card: ModelCard, name: str | None, *, data: Path | None, split: str
 ) -> tuple[str, Dataset]:
-    """Open a split of the data set of `place_for`, and give its name with it.
+    """Open a split of the dataset of `place_for`, and give its name with it.
 
     Raises:
-        ConfigError: Nothing was named and the card names nothing, or there is no data set or split of that name.
+        ConfigError: Nothing was named and the card names nothing, or there is no dataset or split
+            of that name.
         DataError: The folder does not hold what the layout needs.
     """
     chosen, folder = place_for(card, name, data=data)
@@ -140,19 +145,20 @@ def open_for(
 
 
 def place_for(card: ModelCard, name: str | None, *, data: Path | None) -> tuple[str, Path | None]:
-    """Give the name of a data set, and its folder, None where it needs none.
+    """Return the name of a dataset, and its folder, None where it needs none.
 
     Args:
         card: The network's card.
-        name: Name of a data set; the one of the training where None.
-        data: Folder of the data set; where None, the one of the training if the data set is the same.
+        name: Name of a dataset; the one of the training where None.
+        data: Folder of the dataset; where None, the one of the training if the dataset is the
+            same.
 
     Raises:
         ConfigError: Nothing was named and the card names nothing.
     """
     training = card.training
     if name is None and training is None:
-        msg = "the card names no data set that the network was trained on; name one with --dataset"
+        msg = "the card names no dataset that the network was trained on; name one with --dataset"
         raise ConfigError(msg)
     chosen = name or (training.dataset if training is not None else "")
     if (

@@ -1,4 +1,4 @@
-"""Pictures and masks in files."""
+"""Images and masks in files."""
 
 import io
 import struct
@@ -8,18 +8,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image as PillowImage
+from PIL import ImageOps, UnidentifiedImageError
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.system.files import write_bytes
 
 ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""Endings by which a picture is found in a folder."""
+"""Endings by which an image is found in a folder."""
 
-# What a damaged file makes Pillow's readers raise; a warning of theirs too, where the user has made errors of warnings.
+# What a damaged file makes Pillow's readers raise; a warning of theirs too, where the user has made
+# errors of warnings.
 DAMAGE = (
-    Image.DecompressionBombError,
+    PillowImage.DecompressionBombError,
     OSError,
     ValueError,
     SyntaxError,
@@ -34,30 +36,35 @@ DAMAGE = (
 )
 
 PNG_EXTRAS = frozenset({"default_image", "exif", "transparency"})
-"""What Pillow tells of a PNG that OpenCV takes in its own way: animation, orientation, a color that is transparent."""
+"""What Pillow tells of a PNG that OpenCV takes in its own way: animation, orientation, a color that
+is transparent."""
 
 
-def read_picture(path: Path) -> Picture:
-    """Read a picture, (H, W, 3) uint8 blue-green-red, upright as its EXIF orientation says.
+def read_image(path: Path) -> Image:
+    """Read an image, (H, W, 3) uint8 blue-green-red, upright as its EXIF orientation says.
 
-    Grey becomes three equal channels, a palette its colors, 16 bits their upper 8, CMYK its red, green and blue. Transparency is
-    dropped and the colors under it are kept, as OpenCV and torchvision do. Of an animation the first picture is read.
+    Gray becomes three equal channels, a palette its colors, 16 bits their upper 8, CMYK its red,
+    green and blue. Transparency is dropped and the colors under it are kept, as OpenCV and
+    torchvision do. Of an animation the first image is read.
 
     Raises:
-        DataError: There is no such file, it is no picture, it is cut short, or it has more pixels than Pillow allows (179 million).
+        DataError: There is no such file, it is no image, it is cut short, or it has more pixels
+            than Pillow allows (179 million).
     """
     content = _content(path)
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with PillowImage.open(io.BytesIO(content)) as image:
             if _is_plain_jpeg(image, content) or _is_plain_png(image, content, "RGB"):
                 return _decode_plain(path, content, cv2.IMREAD_COLOR)
-            return _to_picture(image)
+            return _to_image(image)
     except DAMAGE as error:
         raise _damaged(path, error) from error
 
 
-def check_picture(picture: Picture) -> None:
-    """Make sure that what a caller gives is a picture: whatever else an array may hold, it would be answered, and wrongly.
+def check_image(picture: Image) -> None:
+    """Make sure that what a caller gives is an image.
+
+    Whatever else an array may hold, it would be answered, and wrongly.
 
     Raises:
         DataError: It is no array (H, W, 3) of uint8, or an empty one.
@@ -75,19 +82,22 @@ def check_picture(picture: Picture) -> None:
         if isinstance(picture, np.ndarray)
         else f"a {type(picture).__name__}"
     )
-    msg = f"the picture is {found}; give (H, W, 3) uint8, blue-green-red as cv2.imread reads it"
+    msg = f"the image is {found}; give (H, W, 3) uint8, blue-green-red as cv2.imread reads it"
     raise DataError(msg)
 
 
 def read_ids(path: Path) -> Mask:
-    """Read a mask, (H, W) uint8, from a grey or palette picture: the stored numbers, whatever colors a palette gives them.
+    """Read a mask, (H, W) uint8, from a gray or palette image.
+
+    The stored numbers, whatever colors a palette gives them.
 
     Raises:
-        DataError: There is no such file, it is cut short, or its pixels are no single numbers in 0 ... 255.
+        DataError: There is no such file, it is cut short, or its pixels are no single numbers in 0
+            ... 255.
     """
     content = _content(path)
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with PillowImage.open(io.BytesIO(content)) as image:
             if _is_plain_png(image, content, "L"):
                 return _decode_plain(path, content, cv2.IMREAD_GRAYSCALE)
             mode = image.mode
@@ -95,17 +105,20 @@ def read_ids(path: Path) -> Mask:
     except DAMAGE as error:
         raise _damaged(path, error) from error
     if numbers.ndim != 2 or mode == "F" or numbers.min() < 0 or numbers.max() > 255:
-        msg = f"{path} holds colors or numbers outside 0 to 255 (Pillow's mode {mode}); store one class index a pixel"
+        msg = (
+            f"{path} holds colors or numbers outside 0 to 255 (Pillow's mode {mode}); store one"
+            " class index a pixel"
+        )
         raise DataError(msg)
     return (numbers // _spread(content)).astype(np.uint8)
 
 
-def write_picture(path: Path, picture: Picture | Mask) -> None:
-    """Write a picture, or a mask as grey numbers, whole or not at all; the ending names the format.
+def write_image(path: Path, picture: Image | Mask) -> None:
+    """Write an image, or a mask as gray numbers, whole or not at all; the ending names the format.
 
     Args:
         path: Name of the file; .png keeps every number, .jpg does not and so takes no mask.
-        picture: (H, W, 3) uint8 blue-green-red, (H, W, 4) with opacity behind it, or (H, W) uint8.
+        image: (H, W, 3) uint8 blue-green-red, (H, W, 4) with opacity behind it, or (H, W) uint8.
 
     Raises:
         ConfigError: The ending is of no format that can be written.
@@ -122,7 +135,9 @@ def write_picture(path: Path, picture: Picture | Mask) -> None:
 
 
 def write_indexed(path: Path, mask: Mask, colors: Sequence[tuple[int, int, int]]) -> None:
-    """Write a mask as PNG with a palette: the stored numbers are the mask's, and what shows it gives them colors.
+    """Write a mask as PNG with a palette.
+
+    The stored numbers are the mask's, and what shows it gives them colors.
 
     Args:
         path: Name of the file, which ends in .png.
@@ -132,7 +147,7 @@ def write_indexed(path: Path, mask: Mask, colors: Sequence[tuple[int, int, int]]
     Raises:
         OutputError: The file cannot be written.
     """
-    image = Image.fromarray(mask)
+    image = PillowImage.fromarray(mask)
     image.putpalette(
         [channel for color in colors for channel in color] + [0, 0, 0] * (256 - len(colors))
     )
@@ -141,20 +156,23 @@ def write_indexed(path: Path, mask: Mask, colors: Sequence[tuple[int, int, int]]
     write_bytes(path, content.getvalue())
 
 
-def list_pictures(paths: Sequence[Path]) -> list[Path]:
-    """Name every picture: files as they are given, and those in a folder, sorted by name.
+def list_images(paths: Sequence[Path]) -> list[Path]:
+    """Name every image: files as they are given, and those in a folder, sorted by name.
 
     Raises:
-        DataError: A path does not exist, or no picture is found.
+        DataError: A path does not exist, or no image is found.
     """
     found: list[Path] = []
     for path in paths:
         if not path.exists():
-            msg = f"there is no {path}; name a picture or a folder of pictures"
+            msg = f"there is no {path}; name an image or a folder of images"
             raise DataError(msg)
         found += _in_folder(path) if path.is_dir() else [path]
     if not found:
-        msg = f"no picture lies in {', '.join(map(str, paths)) or 'an empty list'}; known endings are {', '.join(sorted(ENDINGS))}"
+        msg = (
+            f"no image lies in {', '.join(map(str, paths)) or 'an empty list'}; known endings are"
+            f" {', '.join(sorted(ENDINGS))}"
+        )
         raise DataError(msg)
     return found
 
@@ -181,23 +199,29 @@ def _content(path: Path) -> bytes:
 def _damaged(path: Path, error: BaseException) -> DataError:
     if isinstance(error, UnidentifiedImageError):
         return DataError(
-            f"{path} is no picture of a known format; known endings are {', '.join(sorted(ENDINGS))}"
+            f"{path} is no image of a known format; known endings are {', '.join(sorted(ENDINGS))}"
         )
-    if isinstance(error, Image.DecompressionBombError):
+    if isinstance(error, PillowImage.DecompressionBombError):
         return DataError(f"{path} has more pixels than are read ({error}); make it smaller")
     reason = " ".join(str(error).split())
     return DataError(
-        f"{path} is a damaged picture ({type(error).__name__}: {reason}); take a whole copy of it"
+        f"{path} is a damaged image ({type(error).__name__}: {reason}); take a whole copy of it"
     )
 
 
-def _is_plain_jpeg(image: Image.Image, content: bytes) -> bool:
-    """Tell whether OpenCV may decode it: twice as fast, the same pixels, but a file cut short gives it grey instead of an error."""
+def _is_plain_jpeg(image: PillowImage.Image, content: bytes) -> bool:
+    """Return whether OpenCV may decode it.
+
+    Twice as fast, the same pixels, but a file cut short gives it gray instead of an error.
+    """
     return image.format == "JPEG" and image.mode == "RGB" and content.endswith(b"\xff\xd9")
 
 
-def _is_plain_png(image: Image.Image, content: bytes, mode: str) -> bool:
-    """Tell whether OpenCV may decode it: a third faster, the same pixels, but of a damaged one libpng writes its own words to stderr."""
+def _is_plain_png(image: PillowImage.Image, content: bytes, mode: str) -> bool:
+    """Return whether OpenCV may decode it.
+
+    A third faster, the same pixels, but of a damaged one libpng writes its own words to stderr.
+    """
     eight_bits = content[24] == 8  # The depth of a channel, in the header.
     return (
         image.format == "PNG"
@@ -209,7 +233,7 @@ def _is_plain_png(image: Image.Image, content: bytes, mode: str) -> bool:
 
 
 def _is_whole_png(content: bytes) -> bool:
-    """Tell whether every chunk up to the last has the checksum that it should have."""
+    """Return whether every chunk up to the last has the checksum that it should have."""
     place = 8
     while place + 12 <= len(content):
         size = int.from_bytes(content[place : place + 4])
@@ -224,21 +248,21 @@ def _is_whole_png(content: bytes) -> bool:
     return False
 
 
-def _decode_plain(path: Path, content: bytes, how: int) -> Picture:
+def _decode_plain(path: Path, content: bytes, how: int) -> Image:
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), how)
     if picture is None:
-        msg = f"{path} is a damaged picture; take a whole copy of it"
+        msg = f"{path} is a damaged image; take a whole copy of it"
         raise DataError(msg)
     return np.asarray(picture, dtype=np.uint8)
 
 
-def _to_picture(image: Image.Image) -> Picture:
+def _to_image(image: PillowImage.Image) -> Image:
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I;16", "I")):
-        grey = (np.clip(np.asarray(upright), 0, 65535) >> 8).astype(np.uint8)
-        return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
+        gray = (np.clip(np.asarray(upright), 0, 65535) >> 8).astype(np.uint8)
+        return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     if upright.mode == "F":
-        msg = "its numbers are floating point, and no picture's"
+        msg = "its numbers are floating point, and no image's"
         raise ValueError(msg)
     return np.asarray(
         cv2.cvtColor(np.asarray(upright.convert("RGB")), cv2.COLOR_RGB2BGR), dtype=np.uint8
@@ -246,6 +270,9 @@ def _to_picture(image: Image.Image) -> Picture:
 
 
 def _spread(content: bytes) -> int:
-    """Give the factor by which Pillow spreads grey PNG numbers of 2 or 4 bits over 0 ... 255; 1 for all else."""
+    """Return the factor by which Pillow spreads gray PNG numbers of 2 or 4 bits over 0 ... 255.
+
+    1 for all else.
+    """
     is_grey_png = content.startswith(b"\x89PNG") and content[25] == 0
     return {2: 85, 4: 17}.get(content[24], 1) if is_grey_png else 1

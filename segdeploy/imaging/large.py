@@ -1,4 +1,4 @@
-"""Pictures too large for memory: read from the top by rows, written as tiles. Wraps libvips."""
+"""Images too large for memory: read from the top by rows, written as tiles. Wraps libvips."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.errors import DataError, MissingExtraError, OutputError
 from segdeploy.system.files import replacing
 
@@ -18,7 +18,8 @@ except (ImportError, OSError) as error:
 
 MAX_SIDE = 1_000_000
 MAX_PIXELS = 20_000_000_000
-"""Larger pictures are taken for decompression bombs; the bound for all other reading, Pillow's, is a hundredth of it."""
+"""Larger images are taken for decompression bombs; the bound for all other reading, Pillow's, is
+a hundredth of it."""
 
 TILE = 256
 """Side of a tile in a written TIFF, in pixels."""
@@ -27,8 +28,8 @@ TILE = 256
 pyvips.cache_set_max(0)
 
 
-class LargePicture:
-    """The rows of a picture from the top, each once, upright and blue-green-red.
+class LargeImage:
+    """The rows of an image from the top, each once, upright and blue-green-red.
 
     Attributes:
         height: In pixels, upright.
@@ -39,7 +40,7 @@ class LargePicture:
         """Read the header.
 
         Raises:
-            DataError: There is no such file, it is no picture, or it has too many pixels.
+            DataError: There is no such file, it is no image, or it has too many pixels.
         """
         if not path.is_file():
             msg = f"there is no {path}; check the name"
@@ -58,15 +59,18 @@ class LargePicture:
                 max(upright.width, upright.height) > MAX_SIDE
                 or upright.width * upright.height > MAX_PIXELS
             ):
-                msg = f"{path} has {upright.width} x {upright.height} pixels, more than {MAX_PIXELS:,} or {MAX_SIDE:,} along a side; cut it"
+                msg = (
+                    f"{path} has {upright.width} x {upright.height} pixels, more than"
+                    f" {MAX_PIXELS:,} or {MAX_SIDE:,} along a side; cut it"
+                )
                 raise DataError(msg)
             colored = upright.colourspace("srgb").extract_band(0, n=3).cast("uchar")
         self.height, self.width = colored.height, colored.width
         self._region = pyvips.Region.new(colored)
         self._next = 0
 
-    def read(self, count: int) -> Picture:
-        """Give the next rows, (count, width, 3) uint8.
+    def read(self, count: int) -> Image:
+        """Return the next rows, (count, width, 3) uint8.
 
         Raises:
             DataError: The file is damaged.
@@ -83,20 +87,22 @@ class LargePicture:
             yield
         except pyvips.Error as error:
             reason = " ".join(str(error).split())
-            msg = f"{self._path} is no picture that can be read ({reason}); take a whole copy of it"
+            msg = f"{self._path} is no image that can be read ({reason}); take a whole copy of it"
             raise DataError(msg) from error
 
 
 @contextmanager
-def growing_picture(
+def growing_image(
     path: Path, height: int, *, width: int, bands: int
-) -> Iterator[Callable[[Picture | Mask], None]]:
-    """Give a function that adds rows to a picture, which is written when the block ends well.
+) -> Iterator[Callable[[Image | Mask], None]]:
+    """Return a function that adds rows to an image, which is written when the block ends well.
 
-    The rows wait in a file beside it, as many bytes as the picture has numbers, for a TIFF's tiles are none of rows.
+    The rows wait in a file beside it, as many bytes as the image has numbers, for a TIFF's tiles
+    are none of rows.
 
     Args:
-        path: Name of the file, which ends in .tif (in tiles, with smaller copies for viewers) or .png.
+        path: Name of the file, which ends in .tif (in tiles, with smaller copies for viewers) or
+            .png.
         height: In pixels.
         width: In pixels.
         bands: 3 for blue-green-red, 1 for a mask.
@@ -109,7 +115,7 @@ def growing_picture(
         with replacing(path) as part:
             with rows.open("wb") as file:
 
-                def add(strip: Picture | Mask) -> None:
+                def add(strip: Image | Mask) -> None:
                     ordered = cv2.cvtColor(strip, cv2.COLOR_BGR2RGB) if bands == 3 else strip
                     file.write(np.ascontiguousarray(ordered).data)
 
@@ -119,7 +125,10 @@ def growing_picture(
                 image.copy(interpretation="srgb" if bands == 3 else "b-w"), part, ending=path.suffix
             )
     except pyvips.Error as error:
-        msg = f"cannot write {path}: {' '.join(str(error).split())}; free some space or choose another folder"
+        msg = (
+            f"cannot write {path}: {' '.join(str(error).split())}; free some space or choose"
+            " another folder"
+        )
         raise OutputError(msg) from error
     finally:
         with suppress(OSError):

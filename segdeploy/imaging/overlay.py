@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
 
-from segdeploy.arrays import IGNORED, Mask, Picture
+from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.card import LabelClass
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.preprocess import resize
@@ -18,8 +19,11 @@ BAND = 64
 """Rows worked on at once: few enough to stay in a core's cache."""
 
 
-def palette(classes: Sequence[LabelClass]) -> Picture:
-    """Give the color of each value of a mask, (256, 1, 3) blue-green-red; what is no class is black."""
+def palette(classes: Sequence[LabelClass]) -> Image:
+    """Return the color of each value of a mask, (256, 1, 3) blue-green-red.
+
+    What is no class is black.
+    """
     colors = np.zeros((256, 1, 3), np.uint8)
     for index, entry in enumerate(classes):
         colors[index, 0] = entry.color[::-1]
@@ -27,30 +31,39 @@ def palette(classes: Sequence[LabelClass]) -> Picture:
 
 
 def table(values: Collection[int]) -> Mask:
-    """Give a table for `cv2.LUT`, (256,) uint8: 255 for these values of a mask and 0 for all others."""
+    """Return a table for `cv2.LUT`, (256,) uint8.
+
+    255 for these values of a mask and 0 for all others.
+    """
     chosen = np.zeros(256, np.uint8)
     chosen[list(values)] = 255
     return chosen
 
 
-def colorize(mask: Mask, classes: Sequence[LabelClass]) -> Picture:
-    """Give each pixel the color of its class, (H, W, 3) uint8 blue-green-red; what is not labelled is black."""
+def colorize(mask: Mask, classes: Sequence[LabelClass]) -> Image:
+    """Return each pixel the color of its class, (H, W, 3) uint8 blue-green-red.
+
+    What is not labeled is black.
+    """
     return np.asarray(cv2.applyColorMap(mask, palette(classes)), dtype=np.uint8)
 
 
-def side_by_side(*pictures: Picture) -> Picture:
-    """Put pictures beside each other, each brought to the first one's height."""
-    height = len(pictures[0])
+def side_by_side(*images: Image) -> Image:
+    """Put images beside each other, each brought to the first one's height."""
+    height = len(images[0])
     return np.hstack(
         [
             resize(one, height, width=max(1, round(one.shape[1] * height / len(one))))
-            for one in pictures
+            for one in images
         ]
     )
 
 
 class Painter:
-    """Lays the classes' colors over pictures, with a legend in the corner; several threads may use one."""
+    """Lays the classes' colors over images, with a legend in the corner.
+
+    Several threads may use one.
+    """
 
     def __init__(
         self,
@@ -65,10 +78,11 @@ class Painter:
 
         Args:
             classes: Classes in the order of the masks' indices.
-            opacity: Share of the color, in [0, 1]: 0 gives the picture, 1 the colors alone.
+            opacity: Share of the color, in [0, 1]: 0 gives the image, 1 the colors alone.
             legend: Whether the classes' names stand in the top left corner.
             contours: Whether the regions' edges are drawn in the full colors.
-            only: Classes that are painted; where others are, and where nothing is labelled, the picture stays as it is. None for all.
+            only: Classes that are painted; where others are, and where nothing is labeled, the
+                image stays as it is. None for all.
 
         Raises:
             ConfigError: The opacity is outside [0, 1].
@@ -87,20 +101,24 @@ class Painter:
         self._hidden = (
             None if only is None else table([index for index in range(256) if index not in only])
         )
-        self._patches: dict[tuple[int, int], Picture] = {}
+        self._patches: dict[tuple[int, int], Image] = {}
 
-    def paint(self, picture: Picture, mask: Mask) -> Picture:
-        """Give a new picture with the colors laid over it.
+    def paint(self, picture: Image, mask: Mask) -> Image:
+        """Return a new image with the colors laid over it.
 
         Args:
-            picture: (H, W, 3) uint8 blue-green-red.
-            mask: Classes, (H, W) uint8; what is not labelled is darkened, unless only some classes are painted.
+            image: (H, W, 3) uint8 blue-green-red.
+            mask: Classes, (H, W) uint8; what is not labeled is darkened, unless only some classes
+                are painted.
 
         Raises:
-            DataError: The mask has another size than the picture.
+            DataError: The mask has another size than the image.
         """
         if mask.shape != picture.shape[:2]:
-            msg = f"the mask is {mask.shape} and its picture {picture.shape[:2]}; both must have one size"
+            msg = (
+                f"the mask is {mask.shape} and its image {picture.shape[:2]}; both must have one"
+                " size"
+            )
             raise DataError(msg)
         painted = self._blend(picture, mask)
         hidden = None if self._hidden is None else cv2.LUT(mask, self._hidden)
@@ -115,35 +133,37 @@ class Painter:
             painted[: patch.shape[0], : patch.shape[1]] = patch
         return painted
 
-    def _blend(self, picture: Picture, mask: Mask) -> Picture:
+    def _blend(self, picture: Image, mask: Mask) -> Image:
         if self._opacity != 0.5:
             colors = cv2.applyColorMap(mask, self._palette)
             return np.asarray(
                 cv2.addWeighted(picture, 1 - self._opacity, colors, self._opacity, 0, dst=colors),
                 dtype=np.uint8,
             )
-        # Half of the one and half of the other, to the nearest: a fifth less time than to weigh them.
+        # Half of the one and half of the other, to the nearest: a fifth less time than to weigh
+        # them.
         painted = cv2.applyColorMap(mask, self._halves)
         for start in range(0, len(painted), BAND):
             band = painted[start : start + BAND]
             cv2.add(band, np.right_shift(picture[start : start + BAND], np.uint8(1)), dst=band)
         return np.asarray(painted, dtype=np.uint8)
 
-    def _patch(self, height: int, width: int) -> Picture:
-        """Give the legend for pictures of one size, drawn once."""
+    def _patch(self, height: int, width: int) -> Image:
+        """Return the legend for images of one size, drawn once."""
         if (height, width) not in self._patches:
             self._patches = {(height, width): draw_legend(self._classes, height, width=width)}
         return self._patches[height, width]
 
 
-def draw_legend(classes: Sequence[LabelClass], height: int, *, width: int) -> Picture:
-    """Draw the names and colors of the classes, in as many columns as they need within half of the picture's width.
+def draw_legend(classes: Sequence[LabelClass], height: int, *, width: int) -> Image:
+    """Draw the names and colors of the classes, in as many columns as they need within half of the image's width.
 
-    Letters are a 45th of the picture's height, at least 10 pixels. Where there is no room for all classes, the last line says how
-    many are left out; where there is none for a single line, there is no legend.
+    Letters are a 45th of the image's height, at least 10 pixels. Where there is no room for all
+    classes, the last line says how many are left out; where there is none for a single line, there
+    is no legend.
 
     Returns:
-        (h, w, 3) uint8 blue-green-red, no larger than the picture.
+        (h, w, 3) uint8 blue-green-red, no larger than the image.
     """
     letters = max(10, height // 45)
     font = ImageFont.load_default(letters)
@@ -158,7 +178,7 @@ def draw_legend(classes: Sequence[LabelClass], height: int, *, width: int) -> Pi
         entries[shown:] = [(f"+ {len(entries) - shown}", BACKGROUND)]
     columns = -(-len(entries) // rows)
     rows = -(-len(entries) // columns)
-    image = Image.new("RGB", (columns * column + margin, rows * line + margin), BACKGROUND)
+    image = PillowImage.new("RGB", (columns * column + margin, rows * line + margin), BACKGROUND)
     draw = ImageDraw.Draw(image)
     for index, (name, color) in enumerate(entries):
         x, y = margin + index // rows * column, (margin + line) // 2 + index % rows * line
@@ -199,7 +219,7 @@ class Drawing:
         legend: bool = True,
         contours: bool = False,
         only: Collection[int] | None = None,
-        background: Picture | None = None,
+        background: Image | None = None,
     ) -> None:
         """Prepare the colors.
 
@@ -209,7 +229,7 @@ class Drawing:
             opacity: Share of the color in the overlay, in [0, 1].
             legend: Whether the classes' names stand in the overlay.
             contours: Whether the regions' edges are drawn in the full colors.
-            only: Classes that are kept; all others count as not labelled. None for all.
+            only: Classes that are kept; all others count as not labeled. None for all.
             background: What is behind a cutout, stretched to its size; transparent where None.
 
         Raises:
@@ -222,7 +242,9 @@ class Drawing:
             classes, opacity=opacity, legend=legend, contours=contours, only=only
         )
         kept = np.arange(256, dtype=np.uint8)
-        kept[[index for index in range(256) if only is not None and index not in only]] = IGNORED
+        kept[[index for index in range(256) if only is not None and index not in only]] = (
+            IGNORE_INDEX
+        )
         self._kept = kept if only is not None else None
         self._opaque = table(range(len(self.classes)))
         self._background = background
@@ -239,21 +261,22 @@ class Drawing:
         return self._overlay or CUTOUT in self.kinds
 
     def select(self, mask: Mask) -> Mask:
-        """Give the mask with those classes alone that are kept; all others become not labelled."""
+        """Return the mask with those classes alone that are kept; all others become not labeled."""
         return mask if self._kept is None else np.asarray(cv2.LUT(mask, self._kept), dtype=np.uint8)
 
-    def draw(self, picture: Picture, mask: Mask) -> Mapping[str, Picture]:
+    def draw(self, picture: Image, mask: Mask) -> Mapping[str, Image]:
         """Draw what is wanted, by kind.
 
         Args:
-            picture: (H, W, 3) uint8 blue-green-red.
+            image: (H, W, 3) uint8 blue-green-red.
             mask: Classes that are kept, (H, W) uint8.
 
         Returns:
-            For `OVERLAY` (H, W, 3), for `SIDE` the picture and its overlay beside it, (H, 2 W, 3), for `CUTOUT` the kept classes alone,
-            (H, W, 4) with opacity or (H, W, 3) before the background.
+            For `OVERLAY` (H, W, 3), for `SIDE` the image and its overlay beside it, (H, 2 W, 3),
+            for `CUTOUT` the kept classes alone, (H, W, 4) with opacity or (H, W, 3) before the
+            background.
         """
-        drawn: dict[str, Picture] = {}
+        drawn: dict[str, Image] = {}
         if self._overlay:
             drawn[OVERLAY] = self._painter.paint(picture, mask)
         if SIDE in self.kinds:
@@ -262,7 +285,7 @@ class Drawing:
             drawn[CUTOUT] = self._cut_out(picture, mask)
         return drawn
 
-    def _cut_out(self, picture: Picture, mask: Mask) -> Picture:
+    def _cut_out(self, picture: Image, mask: Mask) -> Image:
         opaque = cv2.LUT(mask, self._opaque)
         if self._background is None:
             return np.dstack([picture, opaque])

@@ -23,12 +23,12 @@ MAX_BYTES = 1024 * 1024
 
 
 def recolored(classes: Sequence[LabelClass], name: str) -> tuple[LabelClass, ...]:
-    """Give the classes in the colors of a palette.
+    """Return the classes in the colors of a palette.
 
     Args:
         classes: Classes in the order of the masks' indices.
-        name: One of `PALETTES`, or a TOML file with lines such as `road = "#804080"` or `road = [128, 64, 128]`; a class that it does not
-            name keeps its color.
+        name: One of `PALETTES`, or a TOML file with lines such as `road = "#804080"` or `road =
+            [128, 64, 128]`; a class that it does not name keeps its color.
 
     Raises:
         ConfigError: There is no such palette or file, or it does not fit the classes.
@@ -38,7 +38,7 @@ def recolored(classes: Sequence[LabelClass], name: str) -> tuple[LabelClass, ...
 
 
 def _distinct(count: int) -> list[Color]:
-    """Turn the hue by the golden angle, so that neighbours are unlike, and change lightness and depth with it."""
+    """Turn the hue by the golden angle, so that neighbors are unlike, and change lightness and depth with it."""
     turns = [
         ((0.1 + index * 0.381966) % 1, 0.9 - 0.35 * (index % 3 == 1), 1 - 0.25 * (index % 2))
         for index in range(count)
@@ -57,7 +57,10 @@ def _turbo(count: int) -> list[Color]:
 
 def _okabe_ito(count: int) -> list[Color]:
     if count > len(OKABE_ITO):
-        msg = f"the palette okabe-ito has {len(OKABE_ITO)} colors and there are {count} classes; take distinct"
+        msg = (
+            f"the palette okabe-ito has {len(OKABE_ITO)} colors and there are {count} classes; take"
+            " distinct"
+        )
         raise ConfigError(msg)
     return [_color(text) for text in OKABE_ITO[:count]]
 
@@ -80,7 +83,10 @@ def _read(path: Path, classes: Sequence[LabelClass]) -> list[Color]:
         msg = f'{path} is no palette ({error}); write lines such as: road = "#804080"'
         raise ConfigError(msg) from error
     if unknown := values.keys() - {entry.name for entry in classes}:
-        msg = f"{path} names {min(unknown)!r}, which is no class; classes are {', '.join(entry.name for entry in classes)}"
+        msg = (
+            f"{path} names {min(unknown)!r}, which is no class; classes are"
+            f" {', '.join(entry.name for entry in classes)}"
+        )
         raise ConfigError(msg)
     try:
         return [
@@ -110,7 +116,10 @@ def _rounded(red: float, green: float, blue: float) -> Color:
 
 
 def distinct_color(index: int) -> Color:
-    """Give a color that is unlike those of the indices near it: the hue turns by the golden angle."""
+    """Return a color that is unlike those of the indices near it.
+
+    The hue turns by the golden angle.
+    """
     red, green, blue = colorsys.hsv_to_rgb(
         (0.1 + index * 0.381966) % 1, 0.9 - 0.35 * (index % 3 == 1), 1 - 0.25 * (index % 2)
     )

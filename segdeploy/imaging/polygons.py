@@ -10,14 +10,17 @@ import numpy.typing as npt
 from segdeploy.arrays import Mask
 
 Ring = npt.NDArray[np.float64]
-"""Corners of a closed outline, (n, 2), x and y in pixels; the first pixel's centre is at 0.5, 0.5."""
+"""Corners of a closed outline, (n, 2), x and y in pixels; the first pixel's center is at 0.5,
+0.5."""
 
 
 def fill_ring(mask: Mask, ring: Ring, value: int) -> None:
-    """Write a value into every pixel whose centre lies inside an outline; where it crosses itself, twice inside is outside.
+    """Write a value into every pixel whose center lies inside an outline.
 
-    OpenCV's fillPoly paints the pixels under the outline too: a square of 10 by 10 pixels gets 121 of them. Here each row is cut
-    at the outline, and between the cuts lies what is inside.
+    Where it crosses itself, twice inside is outside.
+
+    OpenCV's fillPoly paints the pixels under the outline too: a square of 10 by 10 pixels gets 121
+    of them. Here each row is cut at the outline, and between the cuts lies what is inside.
 
     Args:
         mask: (H, W) uint8, written into.
@@ -45,14 +48,15 @@ def fill_ring(mask: Mask, ring: Ring, value: int) -> None:
 
 
 def circle(center: tuple[float, float], edge: tuple[float, float]) -> Ring:
-    """Give the outline of a circle through a point, with corners a pixel apart."""
+    """Return the outline of a circle through a point, with corners a pixel apart."""
     radius = float(np.hypot(edge[0] - center[0], edge[1] - center[1]))
     angles = np.linspace(0, 2 * np.pi, max(16, round(2 * np.pi * radius)), endpoint=False)
     return np.asarray(center) + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 Corners = npt.NDArray[np.int32]
-"""Corners of a closed ring, (n, 2), x and y in pixels from the top left corner of the picture; the last one is not the first again."""
+"""Corners of a closed ring, (n, 2), x and y in pixels from the top left corner of the image; the
+last one is not the first again."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +79,9 @@ class Polygon:
         return round(_area(self.outline) - sum(_area(hole) for hole in self.holes))
 
     def one_ring(self) -> Corners:
-        """Give it as a single ring, for formats without holes: each hole is joined to what is before it by a way there and back.
+        """Return it as a single ring, for formats without holes.
+
+        Each hole is joined to what is before it by a way there and back.
 
         The way goes along rows and columns, so that it encloses nothing.
         """
@@ -105,8 +111,9 @@ def _regions(mask: Mask, index: int) -> Iterator[Polygon]:
     x, y, width, height = cv2.boundingRect(inside)
     if not width:
         return
-    # OpenCV's outlines go through the centres of pixels. Of a mask twice as large they do so a quarter of an old pixel inside the old
-    # pixels' edges, and half of that, rounded up, is the edge.
+    # OpenCV's outlines go through the centres of pixels. Of a mask twice as large they do so a
+    # quarter of an old pixel inside the old pixels' edges, and half of that, rounded up, is the
+    # edge.
     twice = cv2.resize(
         inside[y : y + height, x : x + width],
         None,
@@ -129,7 +136,7 @@ def _regions(mask: Mask, index: int) -> Iterator[Polygon]:
 def _siblings(
     corners: list[Corners], hierarchy: npt.NDArray[np.int32], first: int
 ) -> Iterator[Corners]:
-    """Give the ring of an index and those that OpenCV names after it; -1 is none."""
+    """Return the ring of an index and those that OpenCV names after it; -1 is none."""
     while first >= 0:
         yield corners[first]
         first = int(hierarchy[first, 0])
@@ -146,6 +153,6 @@ def _corners(ring: Corners) -> Corners:
 
 
 def _area(ring: Corners) -> float:
-    """Give the area of a ring, in pixels (the shoelace formula)."""
+    """Return the area of a ring, in pixels (the shoelace formula)."""
     x, y = ring.astype(np.int64).T
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2

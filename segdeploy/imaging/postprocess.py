@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import Logits, Mask, NetworkAnswer
+from segdeploy.arrays import Logits, Mask, NetworkOutput
 from segdeploy.card import InputSpec, Output
 from segdeploy.errors import ModelError
 from segdeploy.imaging.preprocess import fitted, resize_mask
@@ -22,16 +22,17 @@ NEGLECTED = 0.005
 def softmax_confidence(
     planes: Planes, height: int, *, width: int, covered: tuple[float, float]
 ) -> Confidence:
-    """Give the largest of the softmax of the enlarged logits, (height, width).
+    """Return the largest of the softmax of the enlarged logits, (height, width).
 
-    A class is enlarged only in the rows of pixels where it counts: its largest corner of some cell must come near the largest of all
-    classes' smallest corners. Computed in float32: a number that lies within 0.01 of a half may be rounded either way.
+    A class is enlarged only in the rows of pixels where it counts: its largest corner of some cell
+    must come near the largest of all classes' smallest corners. Computed in float32: a number that
+    lies within 0.01 of a half may be rounded either way.
 
     Args:
         planes: (K, h, w) finite logits.
-        height: Height of the picture, in pixels.
-        width: Width of the picture, in pixels.
-        covered: Rows and columns of logits that the picture covers, from the top left corner.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
+        covered: Rows and columns of logits that the image covers, from the top left corner.
     """
     rows = axis(planes.shape[1], covered[0], height)
     leads = _leads(planes)
@@ -57,7 +58,7 @@ def softmax_confidence(
 def largest_probability(
     planes: Planes, height: int, *, width: int, covered: tuple[float, float]
 ) -> Confidence:
-    """Give the largest of the enlarged probabilities, (height, width), of a network that answers (K, h, w) probabilities."""
+    """Return the largest of the enlarged probabilities, (height, width), of a network that answers (K, h, w) probabilities."""
     top = np.zeros((height, width), np.float32)
     for plane in planes:
         cv2.max(top, enlarge_plane(plane, height, width=width, covered=covered), dst=top)
@@ -67,7 +68,8 @@ def largest_probability(
 def _leads(planes: Planes) -> list[Floats]:
     """Give, for each class, how far its largest corner lies above the largest smallest one at best, in each row of cells, (h + 1,)."""
     kernel = np.ones((2, 2), np.uint8)
-    # Beside one more row and column, a window of two by two that ends at a logit is the cell before it.
+    # Beside one more row and column, a window of two by two that ends at a logit is the cell before
+    # it.
     wider = [cv2.copyMakeBorder(plane, 0, 1, 0, 1, cv2.BORDER_REPLICATE) for plane in planes]
     floor = cv2.erode(wider[0], kernel, anchor=(1, 1))
     for plane in wider[1:]:
@@ -79,7 +81,7 @@ def _leads(planes: Planes) -> list[Floats]:
 
 
 def _reached(lead: Floats, least: float, rows: Axis) -> slice:
-    """Give the rows of pixels from the first cell to the last one where a class leads by at least so much; empty where none does."""
+    """Return the rows of pixels from the first cell to the last one where a class leads by at least so much; empty where none does."""
     cells = np.flatnonzero(lead >= least)
     if not len(cells):
         return slice(0, 0)
@@ -92,11 +94,12 @@ def _reached(lead: Floats, least: float, rows: Axis) -> slice:
 def to_mask(logits: Logits, height: int, width: int) -> Mask:
     """Turn the network's answer into a mask of another size, bilinearly, the first of equally good classes.
 
-    The logits are enlarged before the best class is taken: taking it first would leave stairs along every edge. The labels are those of
-    torch's `interpolate(logits, (height, width), mode="bilinear", align_corners=False).argmax(1)`, but for ties within float32.
+    The logits are enlarged before the best class is taken: taking it first would leave stairs along
+    every edge. The labels are those of torch's `interpolate(logits, (height, width),
+    mode="bilinear", align_corners=False).argmax(1)`, but for ties within float32.
 
     Args:
-        logits: Answer for one picture, (1, K, h, w) float32, K classes.
+        logits: Answer for one image, (1, K, h, w) float32, K classes.
         height: Height of the mask, in pixels.
         width: Width of the mask, in pixels.
 
@@ -114,8 +117,8 @@ def to_mask_and_confidence(logits: Logits, height: int, width: int) -> tuple[Mas
     """Turn the network's answer into a mask as `to_mask` does, and tell how sure it is of each pixel.
 
     Returns:
-        The mask; and the probability of the class that won each pixel, softmax of its enlarged logits, (height, width) uint8: 255 times
-        the probability to the nearest whole number.
+        The mask; and the probability of the class that won each pixel, softmax of its enlarged
+        logits, (height, width) uint8: 255 times the probability to the nearest whole number.
 
     Raises:
         ModelError: The logits hold NaN or infinity.
@@ -126,16 +129,18 @@ def to_mask_and_confidence(logits: Logits, height: int, width: int) -> tuple[Mas
     return mask, softmax_confidence(planes, height, width=width, covered=covered)
 
 
-def answer_mask(answer: NetworkAnswer, spec: InputSpec, *, height: int, width: int) -> Mask:
-    """Turn the network's answer to one picture into a mask of that picture's size, undoing how it was fitted.
+def answer_mask(answer: NetworkOutput, spec: InputSpec, *, height: int, width: int) -> Mask:
+    """Turn the network's answer to one image into a mask of that image's size, undoing how it was fitted.
 
-    Logits and probabilities are enlarged before the best class is taken. Classes can only be repeated or left out.
+    Logits and probabilities are enlarged before the best class is taken. Classes can only be
+    repeated or left out.
 
     Args:
-        answer: Answer for one picture: (1, K, h, w) float32, K classes, or classes, (1, H, W) uint8 of the network's input.
-        spec: How the picture was fitted into the network's input.
-        height: Height of the picture, in pixels.
-        width: Width of the picture, in pixels.
+        answer: Answer for one image: (1, K, h, w) float32, K classes, or classes, (1, H, W) uint8
+            of the network's input.
+        spec: How the image was fitted into the network's input.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
 
     Raises:
         ModelError: The answer holds NaN or infinity.
@@ -150,16 +155,16 @@ def answer_mask(answer: NetworkAnswer, spec: InputSpec, *, height: int, width: i
 
 
 def answer_confidence(
-    answer: NetworkAnswer, spec: InputSpec, *, output: Output, height: int, width: int
+    answer: NetworkOutput, spec: InputSpec, *, output: Output, height: int, width: int
 ) -> Confidence:
-    """Tell how sure the network is of the class of each pixel of one picture, (height, width) uint8: 255 times its probability.
+    """Return how sure the network is of the class of each pixel of one image, (height, width) uint8: 255 times its probability.
 
     Args:
-        answer: Answer for one picture, (1, K, h, w) float32.
-        spec: How the picture was fitted into the network's input.
+        answer: Answer for one image, (1, K, h, w) float32.
+        spec: How the image was fitted into the network's input.
         output: What the network answers, as its card says.
-        height: Height of the picture, in pixels.
-        width: Width of the picture, in pixels.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
 
     Raises:
         ModelError: The answer holds NaN or infinity, or classes alone.
@@ -173,21 +178,25 @@ def answer_confidence(
 
 
 def _covered(planes: Planes, spec: InputSpec, height: int, width: int) -> tuple[float, float]:
-    """Give how many rows and columns of an answer are a picture's own, and no padding's."""
+    """Return how many rows and columns of an answer are an image's own, and no padding's."""
     rows, columns = fitted(spec, height, width=width)
     return planes.shape[1] * rows / spec.height, planes.shape[2] * columns / spec.width
 
 
 def checked_planes(logits: Logits) -> Planes:
-    """Give the planes of one answer, (K, h, w), of which each number is finite.
+    """Return the planes of one answer, (K, h, w), of which each number is finite.
 
     Raises:
         ModelError: One is not.
     """
-    # The sum is finite only if all are, and costs a fraction of looking at each; only a sum that overflows needs the second look.
+    # The sum is finite only if all are, and costs a fraction of looking at each; only a sum that
+    # overflows needs the second look.
     with np.errstate(all="ignore"):
         suspicious = not np.isfinite(logits.sum())
     if suspicious and not np.isfinite(logits).all():
-        msg = "the network answered with NaN or infinity; try another precision or device, or train it again"
+        msg = (
+            "the network answered with NaN or infinity; try another precision or device, or train"
+            " it again"
+        )
         raise ModelError(msg)
     return np.ascontiguousarray(logits[0], dtype=np.float32)

@@ -1,4 +1,7 @@
-"""Masks as run lengths, as COCO stores them (Lin et al., ECCV 2014): down the columns, outside and inside by turns."""
+"""Masks as run lengths, as COCO stores them (Lin et al., ECCV 2014).
+
+Down the columns, outside and inside by turns.
+"""
 
 from dataclasses import dataclass
 
@@ -10,7 +13,9 @@ from segdeploy.arrays import Mask
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Runs:
-    """Where one mask has which value: runs of one value down the columns, from the left to the right.
+    """Where one mask has which value.
+
+    Runs of one value down the columns, from the left to the right.
 
     Attributes:
         height: Height of the mask, in pixels.
@@ -25,7 +30,10 @@ class Runs:
     values: Mask
 
     def lengths(self, value: int) -> list[int]:
-        """Give the lengths of the runs outside, inside, outside ... of one value; they add up to all pixels."""
+        """Return the lengths of the runs outside, inside, outside ... of one value.
+
+        They add up to all pixels.
+        """
         ends = np.append(self.starts[1:], self.height * self.width)
         inside = self.values == value
         edges = np.stack([self.starts[inside], ends[inside]], axis=1).ravel()
@@ -47,7 +55,8 @@ def find_runs(mask: Mask) -> Runs:
 def pack(lengths: list[int]) -> str:
     """Pack run lengths into text as pycocotools does.
 
-    Letters are groups of five bits, from "0" on; from the fourth length on only the change against the last but one is packed.
+    Letters are groups of five bits, from "0" on; from the fourth length on only the change against
+    the last but one is packed.
     """
     letters: list[str] = []
     for place, length in enumerate(lengths):
@@ -63,7 +72,9 @@ def pack(lengths: list[int]) -> str:
 
 
 def run_lengths(text: str) -> list[int]:
-    """Unpack the run lengths that pycocotools packs into text: groups of five bits from 48, each the change against the last but one.
+    """Unpack the run lengths that pycocotools packs into text.
+
+    Groups of five bits from 48, each the change against the last but one.
 
     Raises:
         ValueError: It is no such text.

@@ -1,11 +1,14 @@
 """The best class of every pixel from logits at the network's own size, exactly, without building the enlarged planes.
 
-Between four neighbouring logits each bilinearly enlarged value is a convex combination of these four corners. So a class that is best
-at all four is best in the whole cell between them, and in a mixed cell a class can be best only if its largest corner reaches
-the largest of all classes' smallest corners: nearly always two classes are left, and only they are enlarged, in those cells only.
-Where the logits lie far apart, each cell is cut into parts first, whose corners bound the values in the same way and more closely.
+Between four neighboring logits each bilinearly enlarged value is a convex combination of these
+four corners. So a class that is best at all four is best in the whole cell between them, and in a
+mixed cell a class can be best only if its largest corner reaches the largest of all classes'
+smallest corners: nearly always two classes are left, and only they are enlarged, in those cells
+only. Where the logits lie far apart, each cell is cut into parts first, whose corners bound the
+values in the same way and more closely.
 
-The numbers are those of torch.nn.functional.interpolate(mode="bilinear", align_corners=False): half-pixel centres in float32.
+The numbers are those of torch.nn.functional.interpolate(mode="bilinear", align_corners=False):
+half-pixel centres in float32.
 """
 
 from collections.abc import Iterator
@@ -26,13 +29,15 @@ Flags = npt.NDArray[np.bool_]
 
 # Logits of one class looked at at once: few enough to stay in a core's cache.
 BLOCK = 1 << 15
-# Pixels of mixed cells enlarged at once: so many that numpy's calls do not count, which they did up to an eighth of it.
+# Pixels of mixed cells enlarged at once: so many that numpy's calls do not count, which they did up
+# to an eighth of it.
 PORTION = 1 << 19
-# Measured on 2 AVX2 cores, in units of one class enlarged in one pixel by OpenCV: one class in one pixel of a mixed cell, and to look
-# at one class in the corners of a mixed cell.
+# Measured on 2 AVX2 cores, in units of one class enlarged in one pixel by OpenCV: one class in one
+# pixel of a mixed cell, and to look at one class in the corners of a mixed cell.
 CONTENDER_COST = 10
 CORNERS_COST = 25
-# Pixels along a side of a part, about: fewer make more corners to look at, more make more pixels to enlarge. Measured as above.
+# Pixels along a side of a part, about: fewer make more corners to look at, more make more pixels to
+# enlarge. Measured as above.
 PART = 16
 # Cells looked at along each side to tell noise.
 SAMPLED_CELLS = 16
@@ -42,9 +47,10 @@ SAMPLED_CELLS = 16
 class Axis:
     """How the pixels along one side lie between the logits along it.
 
-    A cell lies between two logits, or is one of several equal parts of that; before the first and behind the last logit there is only that
-    one. The ends of all parts are a row of points, logits and those between them. Every cell is given the same number of slots, and its
-    pixels take as many of them as there are.
+    A cell lies between two logits, or is one of several equal parts of that; before the first and
+    behind the last logit there is only that one. The ends of all parts are a row of points, logits
+    and those between them. Every cell is given the same number of slots, and its pixels take as
+    many of them as there are.
 
     Attributes:
         margin: Cells before the first logit, and as many behind the last.
@@ -89,7 +95,8 @@ def axis(size: int, covered: float, pixels: int, parts: int = 1) -> Axis:
 
     Args:
         size: Number of logits along the side.
-        covered: How many of them, from the first, the pixels cover; all of them but for a padded picture.
+        covered: How many of them, from the first, the pixels cover; all of them but for a padded
+            image.
         pixels: Number of pixels along the side.
         parts: Cells from one logit to the next.
     """
@@ -110,7 +117,8 @@ def axis(size: int, covered: float, pixels: int, parts: int = 1) -> Axis:
     counts = np.bincount(cell, minlength=last + 2 * margin)
     slots = int(counts.max())
     slot = np.arange(pixels) - (np.cumsum(counts) - counts)[cell]
-    # The first cell is cut off at its near side: at whole ratios all pixels' slots follow each other then.
+    # The first cell is cut off at its near side: at whole ratios all pixels' slots follow each
+    # other then.
     slot[cell == cell[0]] += slots - counts[cell[0]]
     weights = np.zeros((slots, len(counts)), np.float32)
     weights[slot, cell] = weight
@@ -133,7 +141,7 @@ def axis(size: int, covered: float, pixels: int, parts: int = 1) -> Axis:
 
 
 def best_class(planes: Planes) -> Mask:
-    """Give the index of the largest of (K, h, w) numbers, the first one of equals, as (h, w) uint8."""
+    """Return the index of the largest of (K, h, w) numbers, the first one of equals, as (h, w) uint8."""
     flat = planes.reshape(len(planes), -1)
     labels = np.zeros(flat.shape[1], np.uint8)
     for start in range(0, len(labels), BLOCK):
@@ -151,13 +159,14 @@ def best_class(planes: Planes) -> Mask:
 
 
 def enlarged_mask(planes: Planes, height: int, *, width: int, covered: tuple[float, float]) -> Mask:
-    """Give the best class of every pixel, (height, width) uint8.
+    """Return the best class of every pixel, (height, width) uint8.
 
     Args:
         planes: (K, h, w) finite logits, K at most 255.
         height: Height of the mask, in pixels.
         width: Width of the mask, in pixels.
-        covered: Rows and columns of logits that the mask covers, from the top left corner; (h, w) covers all of them.
+        covered: Rows and columns of logits that the mask covers, from the top left corner; (h, w)
+            covers all of them.
     """
     _, h, w = planes.shape
     if (h, w) == (height, width) and covered[0] == h and covered[1] == w:
@@ -185,7 +194,7 @@ def enlarged_mask(planes: Planes, height: int, *, width: int, covered: tuple[flo
 
 
 def _points(planes: Planes, down: int, across: int) -> Planes:
-    """Give the values at the corners of all cells, which have so many parts from one logit to the next: (K, points, points)."""
+    """Return the values at the corners of all cells, which have so many parts from one logit to the next: (K, points, points)."""
     k, h, w = planes.shape
     if across > 1:
         left, right = planes[:, :, :-1, None], planes[:, :, 1:, None]
@@ -203,7 +212,7 @@ def _points(planes: Planes, down: int, across: int) -> Planes:
 
 
 def _is_noise(points: Planes, rows: Axis, columns: Axis) -> bool:
-    """Tell whether so many classes contend in so many cells that to enlarge all planes is less work; some cells speak for all."""
+    """Return whether so many classes contend in so many cells that to enlarge all planes is less work; some cells speak for all."""
     down, across = (np.flatnonzero(one.used) for one in (rows, columns))
     down, across = (
         down[:: max(1, len(down) // SAMPLED_CELLS)],
@@ -216,7 +225,7 @@ def _is_noise(points: Planes, rows: Axis, columns: Axis) -> bool:
 
 
 def _corners(planes: Planes, cells: Indices, rows: Axis, columns: Axis) -> Planes:
-    """Give the logits around n cells, (K, 4, n): top left, top right, bottom left, bottom right."""
+    """Return the logits around n cells, (K, 4, n): top left, top right, bottom left, bottom right."""
     down, across = np.divmod(cells, columns.cells)
     return _taken(
         planes,
@@ -226,7 +235,7 @@ def _corners(planes: Planes, cells: Indices, rows: Axis, columns: Axis) -> Plane
 
 
 def _bounds(points: Planes, cells: Indices, rows: Axis, columns: Axis) -> Planes:
-    """Give the values at the corners of n cells, between which all values in a cell lie, (K, 4, n)."""
+    """Return the values at the corners of n cells, between which all values in a cell lie, (K, 4, n)."""
     down, across = np.divmod(cells, columns.cells)
     return _taken(
         points, (rows.near[down], rows.far[down]), (columns.near[across], columns.far[across])
@@ -241,7 +250,10 @@ def _taken(
 
 
 def _contenders(corners: Planes) -> Flags:
-    """Tell which classes can be best somewhere in each cell, (K, n): their largest corner reaches the largest smallest one."""
+    """Return which classes can be best somewhere in each cell, (K, n).
+
+    Their largest corner reaches the largest smallest one.
+    """
     return np.asarray(corners.max(1) >= corners.min(1).max(0))
 
 
@@ -254,8 +266,8 @@ def _settle(
         planes: (K, h, w) logits.
         points: Values at the corners of all cells.
         cells: Flat indices of the mixed cells.
-        rows: How pixels lie down the picture.
-        columns: How pixels lie across the picture.
+        rows: How pixels lie down the image.
+        columns: How pixels lie across the image.
         slots: (cells down, slots down, cells across, slots across) uint8, written to.
     """
     # A cell's slots in one row move as one number, which is many times faster than byte by byte.
@@ -285,7 +297,8 @@ def _run_type(length: int) -> np.dtype[np.generic]:
 def _contest(corners: Planes, contenders: Flags, down: Floats, across: Floats) -> Mask:
     """Find the best class in every slot of n cells.
 
-    Each contender is enlarged as its lead over the cell's first one, so that two contenders cost one enlargement.
+    Each contender is enlarged as its lead over the cell's first one, so that two contenders cost
+    one enlargement.
 
     Args:
         corners: Logits at the cells' corners, (K, 4, n).
@@ -314,7 +327,7 @@ def _contest(corners: Planes, contenders: Flags, down: Floats, across: Floats) -
 
 
 def _rounds(contenders: Flags) -> Iterator[Indices]:
-    """Give the first contender of each cell, then the second of those cells that have one, and so on, each time by rising class."""
+    """Return the first contender of each cell, then the second of those cells that have one, and so on, each time by rising class."""
     counts = np.count_nonzero(contenders, axis=0)
     classes = np.nonzero(contenders.T)[1]
     starts = np.cumsum(counts) - counts
@@ -323,7 +336,10 @@ def _rounds(contenders: Flags) -> Iterator[Indices]:
 
 
 def _enlarge(corners: Floats, down: Floats, across: Floats) -> Floats:
-    """Interpolate between corners (4, n): the value in every slot, (slots down, slots across, n)."""
+    """Interpolate between corners (4, n).
+
+    The value in every slot, (slots down, slots across, n).
+    """
     top_left, top_right, bottom_left, bottom_right = corners
     top = top_left + (top_right - top_left) * across
     bottom = bottom_left + (bottom_right - bottom_left) * across
@@ -333,9 +349,12 @@ def _enlarge(corners: Floats, down: Floats, across: Floats) -> Floats:
 
 
 def mask_by_class(planes: Planes, height: int, *, width: int, covered: tuple[float, float]) -> Mask:
-    """Give what `enlarged_mask` gives by enlarging every plane with OpenCV: for answers that look like noise.
+    """Return what `enlarged_mask` gives by enlarging every plane with OpenCV.
 
-    OpenCV finds a pixel's place between the logits in double precision and torch in single; two classes are tied where that decides.
+    For answers that look like noise.
+
+    OpenCV finds a pixel's place between the logits in double precision and torch in single; two
+    classes are tied where that decides.
     """
     best = enlarge_plane(planes[0], height, width=width, covered=covered)
     plane, labels, better = (
@@ -373,7 +392,8 @@ def enlarge_plane(
             cv2.resize(plane, (width, height), dst=into, interpolation=cv2.INTER_LINEAR),
             dtype=np.float32,
         )
-    # Pixels of the last logits that are covered at all look at one more; what lies farther would be enlarged for nothing.
+    # Pixels of the last logits that are covered at all look at one more; what lies farther would be
+    # enlarged for nothing.
     near = plane[: ceil(covered[0] + 0.5), : ceil(covered[1] + 0.5)]
     down, across = height / covered[0], width / covered[1]
     if (round(near.shape[0] * down), round(near.shape[1] * across)) == near.shape:

@@ -9,7 +9,7 @@ from segdeploy.datasets.dataset import Dataset
 from segdeploy.datasets.formats.ade20k import to_original_ids as ade20k_ids
 from segdeploy.datasets.formats.cityscapes import to_original_ids as cityscapes_ids
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.imaging.io import write_picture
+from segdeploy.imaging.io import write_image
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
 
@@ -17,19 +17,22 @@ SERVERS: Mapping[str, Callable[[Mask], Mask]] = {"ade20k": ade20k_ids, "cityscap
 
 
 def ids_writer(name: str, folder: Path) -> Callable[[str, Mask], None]:
-    """Give a function that writes the mask of a picture as `NAME.png` into a folder.
+    """Return a function that writes the mask of an image as `NAME.png` into a folder.
 
     Args:
-        name: Name of a data set that has an evaluation server.
+        name: Name of a dataset that has an evaluation server.
         folder: Where the files are written; it is made if it is missing.
 
     Raises:
-        ConfigError: The data set has no evaluation server.
+        ConfigError: The dataset has no evaluation server.
     """
     if name not in SERVERS:
-        msg = f"the data set {name!r} has no ids for an evaluation server; --save-ids knows {', '.join(SERVERS)}"
+        msg = (
+            f"the dataset {name!r} has no ids for an evaluation server; --save-ids knows"
+            f" {', '.join(SERVERS)}"
+        )
         raise ConfigError(msg)
-    return lambda picture, mask: write_picture(folder / f"{picture}.png", SERVERS[name](mask))
+    return lambda picture, mask: write_image(folder / f"{picture}.png", SERVERS[name](mask))
 
 
 def evaluate(
@@ -40,17 +43,19 @@ def evaluate(
     on_step: Callable[[str], None],
     on_mask: Callable[[str, Mask], None] | None = None,
 ) -> Scores:
-    """Score every picture of a data set at its own size.
+    """Score every image of a dataset at its own size.
 
     Args:
         predictor: What answers.
-        dataset: Pictures and their truth.
-        batch: How many pictures the network is given at once.
-        on_step: Called after each picture, with its name.
-        on_mask: Called with the name of each picture and its mask, (H, W) uint8, at the picture's own size.
+        dataset: Images and their truth.
+        batch: How many images the network is given at once.
+        on_step: Called after each image, with its name.
+        on_mask: Called with the name of each image and its mask, (H, W) uint8, at the image's
+            own size.
 
     Raises:
-        DataError: The data set is empty, has another number of classes than the network, or holds a sample that cannot be used.
+        DataError: The dataset is empty, has another number of classes than the network, or holds a
+            sample that cannot be used.
     """
     return count(
         predictor, dataset, range(len(dataset)), batch=batch, on_step=on_step, on_mask=on_mask
@@ -66,15 +71,18 @@ def count(
     on_step: Callable[[str], None],
     on_mask: Callable[[str, Mask], None] | None = None,
 ) -> ConfusionMatrix:
-    """Count what the network makes of some pictures of a data set: the counts of several parts may be added to those of the whole.
+    """Count what the network makes of some images of a dataset.
+
+    The counts of several parts may be added to those of the whole.
 
     Args:
         predictor: What answers.
-        dataset: Pictures and their truth.
-        indices: Which of its pictures.
-        batch: How many pictures the network is given at once.
-        on_step: Called after each picture, with its name.
-        on_mask: Called with the name of each picture and its mask, (H, W) uint8, at the picture's own size.
+        dataset: Images and their truth.
+        indices: Which of its images.
+        batch: How many images the network is given at once.
+        on_step: Called after each image, with its name.
+        on_mask: Called with the name of each image and its mask, (H, W) uint8, at the image's
+            own size.
 
     Raises:
         DataError: As `evaluate` does.
@@ -97,22 +105,28 @@ def count(
 
 
 def check_classes(predictor: Predictor, dataset: Dataset) -> None:
-    """Refuse a data set that the network was not made for.
+    """Refuse a dataset that the network was not made for.
 
     Raises:
-        DataError: The data set is empty or has another number of classes than the network.
+        DataError: The dataset is empty or has another number of classes than the network.
     """
     known, given = len(predictor.card.classes), len(dataset.classes)
     if known != given:
-        msg = f"the network knows {known} classes and the data set has {given}; evaluate on data with the network's classes"
+        msg = (
+            f"the network knows {known} classes and the dataset has {given}; evaluate on data with"
+            " the network's classes"
+        )
         raise DataError(msg)
     if not len(dataset):
-        msg = "the data set holds no picture; check the split and the folder"
+        msg = "the dataset holds no image; check the split and the folder"
         raise DataError(msg)
 
 
 def other_name(known: Sequence[LabelClass], given: Sequence[LabelClass]) -> str:
-    """Say which of a network's classes is the first to be compared with one of another name; "" where none is, or the counts differ."""
+    """Say which of a network's classes is the first to be compared with one of another name.
+
+    "" where none is, or the counts differ.
+    """
     pairs = [
         (one.name, other.name)
         for one, other in zip(known, given, strict=False)
@@ -120,4 +134,7 @@ def other_name(known: Sequence[LabelClass], given: Sequence[LabelClass]) -> str:
     ]
     if not pairs or len(known) != len(given):
         return ""
-    return f"the network's {pairs[0][0]!r} is compared with the data's {pairs[0][1]!r}; the scores tell only if both mean the same"
+    return (
+        f"the network's {pairs[0][0]!r} is compared with the data's {pairs[0][1]!r}; the scores"
+        " tell only if both mean the same"
+    )

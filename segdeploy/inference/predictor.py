@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.assets import locate
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import LabelClass, ModelCard
-from segdeploy.imaging.io import check_picture, read_picture, write_picture
+from segdeploy.imaging.io import check_image, read_image, write_image
 from segdeploy.imaging.overlay import Painter
 from segdeploy.imaging.polygons import Polygon, polygons
 from segdeploy.imaging.postprocess import answer_mask
@@ -17,13 +17,13 @@ from segdeploy.imaging.preprocess import to_batch
 
 
 class Predictor:
-    """A loaded network together with the way of a picture into it and of its mask out of it."""
+    """A loaded network together with the way of an image into it and of its mask out of it."""
 
     def __init__(self, backend: Backend) -> None:
         """Wrap a loaded network.
 
         Args:
-            backend: What answers batches of pictures.
+            backend: What answers batches of images.
         """
         self._backend = backend
 
@@ -32,26 +32,26 @@ class Predictor:
         """The card of the network."""
         return self._backend.card
 
-    def mask(self, picture: Picture) -> Mask:
-        """Give the class of every pixel of one picture, (H, W) uint8, at the picture's own size; see `masks`."""
+    def mask(self, picture: Image) -> Mask:
+        """Return the class of every pixel of one image, (H, W) uint8, at the image's own size; see `masks`."""
         return self.masks([picture])[0]
 
-    def masks(self, pictures: Sequence[Picture]) -> list[Mask]:
-        """Give the masks of pictures of any sizes, each at its picture's own size, with one call of the network.
+    def masks(self, images: Sequence[Image]) -> list[Mask]:
+        """Return the masks of images of any sizes, each at its image's own size, with one call of the network.
 
         Args:
-            pictures: (H, W, 3) uint8 each, blue-green-red.
+            images: (H, W, 3) uint8 each, blue-green-red.
 
         Raises:
             DataError: One is something else.
         """
-        if not pictures:
+        if not images:
             return []
-        for picture in pictures:
-            check_picture(picture)
+        for picture in images:
+            check_image(picture)
         spec = self.card.input
-        answers = self._backend.run(to_batch(pictures, spec))
-        sizes = [picture.shape[:2] for picture in pictures]
+        answers = self._backend.run(to_batch(images, spec))
+        sizes = [picture.shape[:2] for picture in images]
         return [
             answer_mask(answers[n : n + 1], spec, height=height, width=width)
             for n, (height, width) in enumerate(sizes)
@@ -60,20 +60,20 @@ class Predictor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """A picture and its mask.
+    """An image and its mask.
 
     Attributes:
-        picture: (H, W, 3) uint8, blue-green-red.
+        image: (H, W, 3) uint8, blue-green-red.
         mask: Class of every pixel, (H, W) uint8.
         classes: What the mask's indices mean.
     """
 
-    picture: Picture
+    picture: Image
     mask: Mask
     classes: tuple[LabelClass, ...]
 
-    def overlay(self, *, opacity: float = 0.5, legend: bool = True) -> Picture:
-        """Give the picture with the classes' colors over it, (H, W, 3) uint8 blue-green-red.
+    def overlay(self, *, opacity: float = 0.5, legend: bool = True) -> Image:
+        """Return the image with the classes' colors over it, (H, W, 3) uint8 blue-green-red.
 
         Args:
             opacity: Share of the colors, in [0, 1].
@@ -82,7 +82,7 @@ class Result:
         return Painter(self.classes, opacity=opacity, legend=legend).paint(self.picture, self.mask)
 
     def polygons(self) -> list[Polygon]:
-        """Give the outline of every region, with its class and its holes."""
+        """Return the outline of every region, with its class and its holes."""
         return polygons(self.mask, len(self.classes))
 
     def save(self, path: Path | str) -> None:
@@ -91,19 +91,19 @@ class Result:
         Raises:
             OutputError: It cannot be written.
         """
-        write_picture(Path(path), self.overlay())
+        write_image(Path(path), self.overlay())
 
     def save_mask(self, path: Path | str) -> None:
-        """Write the mask as grey values, the index of a class each; .png keeps them.
+        """Write the mask as gray values, the index of a class each; .png keeps them.
 
         Raises:
             OutputError: It cannot be written.
         """
-        write_picture(Path(path), self.mask)
+        write_image(Path(path), self.mask)
 
 
 class Network:
-    """A loaded network that is called with pictures."""
+    """A loaded network that is called with images."""
 
     def __init__(self, predictor: Predictor, device: str) -> None:
         """Wrap a predictor.
@@ -120,16 +120,16 @@ class Network:
         """What the network is: classes, input, training, proof."""
         return self._predictor.card
 
-    def __call__(self, image: Picture | Path | str) -> Result:
-        """Segment one picture at its own size.
+    def __call__(self, image: Image | Path | str) -> Result:
+        """Segment one image at its own size.
 
         Args:
-            image: (H, W, 3) uint8, blue-green-red as OpenCV reads it, or the path of a picture.
+            image: (H, W, 3) uint8, blue-green-red as OpenCV reads it, or the path of an image.
 
         Raises:
-            DataError: The path names no picture, or the array is none.
+            DataError: The path names no image, or the array is none.
         """
-        picture = read_picture(Path(image)) if isinstance(image, Path | str) else image
+        picture = read_image(Path(image)) if isinstance(image, Path | str) else image
         return Result(
             picture=picture, mask=self._predictor.mask(picture), classes=self.card.classes
         )
@@ -139,7 +139,8 @@ def load(path: Path | str, *, device: str = "auto", threads: int | None = None) 
     """Load an artifact of any kind, for example `segdeploy.load("best.onnx")("street.jpg").overlay()`.
 
     Args:
-        path: What `segdeploy train` or `segdeploy export` wrote, or "street" or "street-int8", which the package carries.
+        path: What `segdeploy train` or `segdeploy export` wrote, or "street" or "street-int8",
+            which the package carries.
         device: "auto", "cpu", "cuda" or "cuda:n"; what was granted is in `.device`.
         threads: Threads of one operation; all allowed cores where None.
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import Batch, NetworkAnswer
+from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.backends.base import card_of
 from segdeploy.backends.loading import Kind
 from segdeploy.card import ANSWER_KEY, CHECKSUM_KEY, ModelCard
@@ -28,13 +28,14 @@ AGREEMENT = 0.999
 """Share of the labels that must be met."""
 
 TOLERANCE = 0.01
-"""Largest difference of a logit, as a share of the largest logit: convolutions in TF32 on a GPU stay under half of it."""
+"""Largest difference of a logit, as a share of the largest logit: convolutions in TF32 on a GPU
+stay under half of it."""
 
 MAX_BYTES = 4 * 1024 * 1024
 
 
-def built_in_picture(height: int, width: int) -> Batch:
-    """Draw the built-in picture: gradients, edges in all directions, discs, and grain.
+def built_in_image(height: int, width: int) -> Batch:
+    """Draw the built-in image: gradients, edges in all directions, discs, and grain.
 
     It is made of whole numbers only, so that every machine draws the same.
 
@@ -46,20 +47,21 @@ def built_in_picture(height: int, width: int) -> Batch:
     red = x * 255 // max(1, width - 1)
     green = y * 255 // max(1, height - 1)
     blue = (x // cell + y // cell) % 2 * 160 + (x + y) // cell % 3 * 40
-    picture: npt.NDArray[np.int32] = np.stack([red, green, blue], axis=-1)
+    image: npt.NDArray[np.int32] = np.stack([red, green, blue], axis=-1)
     away = (x % (4 * cell) - 2 * cell) ** 2 + (y % (4 * cell) - 2 * cell) ** 2
-    picture = np.where((away < cell * cell)[..., None], 255 - picture, picture)
+    image = np.where((away < cell * cell)[..., None], 255 - image, image)
     grain = ((x * 7919) ^ (y * 104729)) // 64 % 32 - 16
-    picture = np.clip(picture + grain[..., None], 0, 255)
-    return np.asarray(picture[None], dtype=np.uint8)
+    image = np.clip(image + grain[..., None], 0, 255)
+    return np.asarray(image[None], dtype=np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Met:
+class SelfTestResult:
     """How well an answer meets the expected one.
 
     Attributes:
-        difference: Largest difference of a logit or probability, as a share of the largest; None of classes alone.
+        difference: Largest difference of a logit or probability, as a share of the largest; None of
+            classes alone.
         agreement: Share of equal labels, in [0, 1].
     """
 
@@ -69,11 +71,13 @@ class Met:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a network answers to the built-in picture.
+    """What a network answers to the built-in image.
 
     Attributes:
-        shape: Channels, height and width of the logits or probabilities; height and width of classes.
-        logits: Logits or probabilities at a grid of at most 16x16 points of every channel: float32, little endian, base64; "" of classes.
+        shape: Channels, height and width of the logits or probabilities; height and width of
+            classes.
+        logits: Logits or probabilities at a grid of at most 16x16 points of every channel: float32,
+            little endian, base64; "" of classes.
         labels: Best class at a grid of at most 96x96 points: uint8, compressed by zlib, base64.
         tolerance: Largest difference of a logit that passes, as a share of the largest logit.
         agreement: Smallest share of equal labels that passes.
@@ -87,13 +91,14 @@ class Answer:
 
     @classmethod
     def of(
-        cls, answer: NetworkAnswer, *, tolerance: float = TOLERANCE, agreement: float = AGREEMENT
+        cls, answer: NetworkOutput, *, tolerance: float = TOLERANCE, agreement: float = AGREEMENT
     ) -> Self:
-        """Keep an answer to the built-in picture of the network's size.
+        """Keep an answer to the built-in image of the network's size.
 
         Args:
             answer: (1, K, h, w) float32, or classes, (1, H, W) uint8.
-            tolerance: Largest difference of a logit that shall pass, as a share of the largest logit.
+            tolerance: Largest difference of a logit that shall pass, as a share of the largest
+                logit.
             agreement: Smallest share of equal labels that shall pass.
         """
         values, labels = _sampled(answer)
@@ -105,8 +110,8 @@ class Answer:
             agreement=agreement,
         )
 
-    def check(self, answer: NetworkAnswer, *, source: str) -> Met:
-        """Compare another answer to the same picture with this one.
+    def check(self, answer: NetworkOutput, *, source: str) -> SelfTestResult:
+        """Compare another answer to the same image with this one.
 
         Args:
             answer: (1, K, h, w) float32, or classes, (1, H, W) uint8.
@@ -117,7 +122,10 @@ class Answer:
             ModelError: This answer is damaged.
         """
         if answer.shape != (1, *self.shape):
-            msg = f"{source} answers the built-in picture with an array of shape {answer.shape}, not {(1, *self.shape)}; export it again"
+            msg = (
+                f"{source} answers the built-in image with an array of shape {answer.shape}, not"
+                f" {(1, *self.shape)}; export it again"
+            )
             raise GateError(msg)
         values, labels = _sampled(answer)
         expected, expected_labels = self._decode(values.shape, labels.shape, source)
@@ -131,9 +139,12 @@ class Answer:
                 else f" and the logits differ by {difference:.2%} of the largest"
             )
             found = f"{same:.2%} of the labels are equal{beside}"
-            msg = f"{source} answers the built-in picture otherwise than it was exported: {found}; export it again"
+            msg = (
+                f"{source} answers the built-in image otherwise than it was exported: {found};"
+                " export it again"
+            )
             raise GateError(msg)
-        return Met(difference=difference, agreement=same)
+        return SelfTestResult(difference=difference, agreement=same)
 
     def _decode(
         self, points: tuple[int, ...], labels: tuple[int, ...], source: str
@@ -166,12 +177,18 @@ class Answer:
             ModelError: It is no answer, or a damaged one.
         """
         if len(text) > MAX_BYTES:
-            msg = f"{source} carries an answer of {len(text)} bytes, more than {MAX_BYTES}; export it again"
+            msg = (
+                f"{source} carries an answer of {len(text)} bytes, more than {MAX_BYTES}; export it"
+                " again"
+            )
             raise ModelError(msg)
         try:
             return cls(**_typed(json.loads(text)))
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-            msg = f"{source} carries a damaged answer ({type(error).__name__}: {error}); export it again"
+            msg = (
+                f"{source} carries a damaged answer ({type(error).__name__}: {error}); export it"
+                " again"
+            )
             raise ModelError(msg) from error
 
 
@@ -186,8 +203,8 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sampled(answer: NetworkAnswer) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Give the values at a grid of few points, none of classes, and the labels at a grid of more."""
+def _sampled(answer: NetworkOutput) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Return the values at a grid of few points, none of classes, and the labels at a grid of more."""
     if answer.ndim == 3:
         return np.empty(0, np.float32), at_grid(np.asarray(answer, np.uint8), LABELS)
     return at_grid(answer[0], POINTS).astype(np.float32), at_grid(answer.argmax(1), LABELS).astype(
@@ -196,7 +213,7 @@ def _sampled(answer: NetworkAnswer) -> tuple[npt.NDArray[np.float32], npt.NDArra
 
 
 def _relative(values: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
-    """Give the largest difference, as a share of the largest expected value."""
+    """Return the largest difference, as a share of the largest expected value."""
     return float(
         np.abs(values - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny)
     )
@@ -225,11 +242,13 @@ class Verified:
 
     card: ModelCard
     device: str
-    met: Met
+    met: SelfTestResult
 
 
 def verify(path: Path, kind: Kind, *, device: str = "auto") -> Verified:
-    """Check an exported file by what it carries: its checksum, its card, and its answer to the built-in picture.
+    """Check an exported file by what it carries.
+
+    Its checksum, its card, and its answer to the built-in image.
 
     Args:
         path: The file.
@@ -244,12 +263,15 @@ def verify(path: Path, kind: Kind, *, device: str = "auto") -> Verified:
     texts = kind.read_texts(path)
     card = card_of(texts, source=str(path))
     if not {ANSWER_KEY, CHECKSUM_KEY} <= texts.keys():
-        msg = f"{path} carries no answer and checksum to verify; verify what 'segdeploy export' wrote, or use 'segdeploy eval'"
+        msg = (
+            f"{path} carries no answer and checksum to verify; verify what 'segdeploy export'"
+            " wrote, or use 'segdeploy eval'"
+        )
         raise ModelError(msg)
     if kind.checksum(path) != texts[CHECKSUM_KEY]:
         msg = f"{path} was changed after it was exported: its checksum is another; export it again"
         raise GateError(msg)
     answer = Answer.from_json(texts[ANSWER_KEY], source=str(path))
     backend = kind.load(path, device=device)
-    given = backend.run(built_in_picture(card.input.height, card.input.width))
+    given = backend.run(built_in_image(card.input.height, card.input.width))
     return Verified(card=card, device=backend.device, met=answer.check(given, source=str(path)))

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.backends.base import Backend
 from segdeploy.card import InputSpec
 from segdeploy.errors import ConfigError, InterruptedRun
-from segdeploy.imaging.large import LargePicture, growing_picture
+from segdeploy.imaging.large import LargeImage, growing_image
 from segdeploy.imaging.overlay import COLOR, MASK, OVERLAY, Drawing, colorize
 from segdeploy.imaging.postprocess import checked_planes
 from segdeploy.imaging.preprocess import fitted, to_batch
@@ -43,14 +43,19 @@ class Span:
     last: int
 
     def weights(self) -> Floats:
-        """Give the window's say in each pixel from `first` to `last`, in [0, 1]; with its neighbours' it adds up to 1."""
+        """Return the window's say in each pixel from `first` to `last`, in [0, 1].
+
+        With its neighbors' it adds up to 1.
+        """
         rise = (np.arange(self.sure - self.first) + 0.5) / max(1, self.sure - self.first)
         fall = (np.arange(self.last - self.fade) + 0.5) / max(1, self.last - self.fade)
         return np.concatenate([rise, np.ones(self.fade - self.sure), 1 - fall]).astype(np.float32)
 
 
 def spans(size: int, tile: int, *, overlap: int) -> list[Span]:
-    """Lay as few windows as can be evenly along a side; neighbours blend in the middle of what both see.
+    """Lay as few windows as can be evenly along a side.
+
+    Neighbors blend in the middle of what both see.
 
     Args:
         size: Length of the side, in pixels.
@@ -61,7 +66,10 @@ def spans(size: int, tile: int, *, overlap: int) -> list[Span]:
         ConfigError: The overlap is more than a third of the window: three windows would meet.
     """
     if not 0 <= 3 * overlap <= tile:
-        msg = f"an overlap of {overlap} pixels is too much for tiles of {tile}; take at most a third, {tile // 3}"
+        msg = (
+            f"an overlap of {overlap} pixels is too much for tiles of {tile}; take at most a third,"
+            f" {tile // 3}"
+        )
         raise ConfigError(msg)
     if size <= tile:
         return [Span(start=0, stop=size, first=0, sure=0, fade=size, last=size)]
@@ -82,7 +90,7 @@ def spans(size: int, tile: int, *, overlap: int) -> list[Span]:
 
 
 class Tiler:
-    """A network that answers pictures of any size, from the top to the bottom."""
+    """A network that answers images of any size, from the top to the bottom."""
 
     def __init__(
         self, backend: Backend, *, height: int, width: int, overlap: int, workers: int = 1
@@ -91,16 +99,20 @@ class Tiler:
 
         Args:
             backend: What answers each window.
-            height: Height of a window, in pixels of the picture.
-            width: Width of a window, in pixels of the picture.
-            overlap: Pixels in which neighbours blend, at most a third of a window.
+            height: Height of a window, in pixels of the image.
+            width: Width of a window, in pixels of the image.
+            overlap: Pixels in which neighbors blend, at most a third of a window.
             workers: How many windows are answered at the same time.
 
         Raises:
-            ConfigError: The network answers classes, which cannot be blended, or the overlap is too large.
+            ConfigError: The network answers classes, which cannot be blended, or the overlap is too
+                large.
         """
         if backend.card.output == "classes":
-            msg = "this file answers classes, which cannot be blended where tiles overlap; export it with --output logits"
+            msg = (
+                "this file answers classes, which cannot be blended where tiles overlap; export it"
+                " with --output logits"
+            )
             raise ConfigError(msg)
         spans(2 * min(height, width), min(height, width), overlap=overlap)
         self._backend = backend
@@ -110,17 +122,18 @@ class Tiler:
         self._workers = workers
 
     def strips(
-        self, height: int, *, width: int, read: Callable[[int], Picture]
-    ) -> Iterator[tuple[Picture, Mask]]:
-        """Answer a picture.
+        self, height: int, *, width: int, read: Callable[[int], Image]
+    ) -> Iterator[tuple[Image, Mask]]:
+        """Answer an image.
 
         Args:
-            height: Height of the picture, in pixels.
-            width: Width of the picture, in pixels.
+            height: Height of the image, in pixels.
+            width: Width of the image, in pixels.
             read: Gives the next so many rows, (n, width, 3) uint8 blue-green-red.
 
         Yields:
-            The next rows of the picture and the class of each of their pixels; together they are the whole picture.
+            The next rows of the image and the class of each of their pixels; together they are
+            the whole image.
 
         Raises:
             ModelError: An answer holds NaN or infinity.
@@ -138,18 +151,19 @@ class Tiler:
             done += len(mask)
 
     def _row(
-        self, seen: Picture, row: Span, columns: list[Span], above: Planes | None
+        self, seen: Image, row: Span, columns: list[Span], above: Planes | None
     ) -> tuple[Mask, Planes]:
         """Answer one row of windows.
 
         Args:
             seen: The pixels that they see.
-            row: Which rows of the picture these are.
+            row: Which rows of the image these are.
             columns: The windows.
             above: What the windows above say of the rows in which they fade, (K, n, width).
 
         Returns:
-            The classes of the rows that no later window has a say in; and what these windows say of the rows in which they fade.
+            The classes of the rows that no later window has a say in; and what these windows say of
+            the rows in which they fade.
         """
         settled = row.fade - row.first
         mask = np.empty((settled, columns[-1].last), np.uint8)
@@ -172,8 +186,8 @@ class Tiler:
             below[:, :, place] = planes[:, settled:]
         return mask, below
 
-    def _answer(self, seen: Picture, row: Span, column: Span) -> Planes:
-        """Give what one window says of its pixels, by its say, (K, rows, columns) from the first to the last that it has a say in."""
+    def _answer(self, seen: Image, row: Span, column: Span) -> Planes:
+        """Return what one window says of its pixels, by its say, (K, rows, columns) from the first to the last that it has a say in."""
         window = seen[:, column.start : column.stop]
         height, width = window.shape[:2]
         planes = checked_planes(
@@ -211,7 +225,7 @@ def _spec_for(spec: InputSpec, height: int, width: int) -> InputSpec:
 
 
 KINDS = (OVERLAY, MASK, COLOR)
-"""What can be kept of a large picture."""
+"""What can be kept of a large image."""
 
 
 def segment_large(
@@ -223,10 +237,10 @@ def segment_large(
     go_on: Callable[[], bool] = lambda: True,
     on_step: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
-    """Segment a picture that need not fit into memory; a result is written only once it is whole.
+    """Segment an image that need not fit into memory; a result is written only once it is whole.
 
     Args:
-        path: The picture.
+        path: The image.
         targets: Name of the result of each of `KINDS` that is kept.
         tiler: What answers it.
         drawing: How it is drawn, without a legend, which every strip would have.
@@ -234,28 +248,31 @@ def segment_large(
         on_step: Called after each row of windows with the rows of pixels that are done, and all.
 
     Raises:
-        ConfigError: A result would take the place of the picture.
-        DataError: The picture cannot be read.
+        ConfigError: A result would take the place of the image.
+        DataError: The image cannot be read.
         OutputError: A result cannot be written.
         InterruptedRun: `go_on` said no.
     """
     if path.resolve() in {target.resolve() for target in targets.values()}:
         msg = f"a result would take the place of {path}; choose another --output"
         raise ConfigError(msg)
-    picture = LargePicture(path)
+    image = LargeImage(path)
     done = 0
     with ExitStack() as stack:
         add = {
             kind: stack.enter_context(
-                growing_picture(
-                    target, picture.height, width=picture.width, bands=1 if kind == MASK else 3
+                growing_image(
+                    target, image.height, width=image.width, bands=1 if kind == MASK else 3
                 )
             )
             for kind, target in targets.items()
         }
-        for strip, answered in tiler.strips(picture.height, width=picture.width, read=picture.read):
+        for strip, answered in tiler.strips(image.height, width=image.width, read=image.read):
             if not go_on():
-                msg = f"interrupted after {done} of {picture.height} rows of {path}; nothing of it is kept"
+                msg = (
+                    f"interrupted after {done} of {image.height} rows of {path}; nothing of it is"
+                    " kept"
+                )
                 raise InterruptedRun(msg)
             mask = drawing.select(answered)
             if MASK in add:
@@ -265,4 +282,4 @@ def segment_large(
             if OVERLAY in add:
                 add[OVERLAY](drawing.draw(strip, mask)[OVERLAY])
             done += len(mask)
-            on_step(done, picture.height)
+            on_step(done, image.height)

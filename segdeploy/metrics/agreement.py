@@ -1,4 +1,4 @@
-"""How far two ways of answering the same pictures agree, label by label."""
+"""How far two ways of answering the same images agree, label by label."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -25,18 +25,20 @@ class Parity:
     Attributes:
         agreement: Share of the pixels with the same label, in [0, 1].
         boundary_agreement: The same, within 3 pixels of a boundary of the reference's mask.
-        class_agreement: The same, for the pixels of each class of the reference, in channel order; None where it never occurs.
-        largest_difference: Largest difference between two logits or probabilities; None of a file that gives classes alone.
+        class_agreement: The same, for the pixels of each class of the reference, in channel order;
+            None where it never occurs.
+        largest_difference: Largest difference between two logits or probabilities; None of a file
+            that gives classes alone.
         miou: mIoU of the file where there is truth, in [0, 1].
-        reference_miou: mIoU of the reference on the same pictures.
-        pictures: How many pictures were answered.
-        source: Where the pictures came from, for example "camvid val".
+        reference_miou: mIoU of the reference on the same images.
+        images: How many images were answered.
+        source: Where the images came from, for example "camvid val".
         reference: What the file was compared with, for example "torch 2.9.0 cpu float32".
         gate: The smallest agreement that passes, in [0, 1].
-        max_miou_drop: How much lower than the reference's the mIoU may be, in [0, 1], where that is the gate instead, beside
-            LEAST_AGREEMENT; else None.
-        device: What answered for the file, where it tells with the kind of numbers that it computed in, for example "openvino CPU f32"; ""
-            where nobody wrote it down.
+        max_miou_drop: How much lower than the reference's the mIoU may be, in [0, 1], where that is
+            the gate instead, beside LEAST_AGREEMENT; else None.
+        device: What answered for the file, where it tells with the kind of numbers that it computed
+            in, for example "openvino CPU f32"; "" where nobody wrote it down.
     """
 
     agreement: float
@@ -45,7 +47,7 @@ class Parity:
     largest_difference: float | None
     miou: float | None
     reference_miou: float | None
-    pictures: int
+    images: int
     source: str
     reference: str
     gate: float
@@ -54,7 +56,10 @@ class Parity:
 
     @property
     def against(self) -> str:
-        """What the file was compared with, in a word or two: PyTorch, or the foreign file that was adopted."""
+        """What the file was compared with, in a word or two.
+
+        PyTorch, or the foreign file that was adopted.
+        """
         return "PyTorch" if self.reference.startswith("torch") else "the original"
 
     @property
@@ -68,12 +73,15 @@ class Parity:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
+        """Return the values as JSON knows them."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave; a missing or unknown key, or what is no number, is a KeyError, TypeError or ValueError."""
+        """Read what `to_dict` gave.
+
+        A missing or unknown key, or what is no number, is a KeyError, TypeError or ValueError.
+        """
         numbers = {
             name: float(values[name]) for name in ("agreement", "boundary_agreement", "gate")
         }
@@ -118,13 +126,13 @@ class Agreement:
         self._near_seen = 0
 
     def add(self, answer: Mask, reference: Mask) -> float:
-        """Count one picture and give the share of its pixels that agree.
+        """Count one image and give the share of its pixels that agree.
 
         Args:
             answer: Labels to judge, (H, W) uint8.
             reference: Labels to be met, of the same size.
         """
-        assert answer.shape == reference.shape, "both answer the same picture"
+        assert answer.shape == reference.shape, "both answer the same image"
         same = answer == reference
         classes = len(self._seen)
         self._seen += np.bincount(reference.ravel(), minlength=classes)
@@ -152,11 +160,11 @@ class Agreement:
 
 
 def share(part: int, whole: int) -> float:
-    """Give part / whole, and 1 for nothing of nothing."""
+    """Return part / whole, and 1 for nothing of nothing."""
     return part / whole if whole else 1.0
 
 
 def near_boundary(mask: Mask) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Tell which pixels have another class within 3 pixels: (H, W) bool."""
+    """Return which pixels have another class within 3 pixels: (H, W) bool."""
     window = np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8)
     return np.asarray(cv2.dilate(mask, window) != cv2.erode(mask, window))

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import IGNORED, Mask
+from segdeploy.arrays import IGNORE_INDEX, Mask
 from segdeploy.errors import DataError
 
 
@@ -19,10 +19,10 @@ class Scores:
 
     Attributes:
         miou: Mean over the classes that occur (in truth or answer) of intersection over union.
-        pixel_accuracy: Share of the labelled pixels that are right.
+        pixel_accuracy: Share of the labeled pixels that are right.
         dice: Mean over the same classes of twice the intersection over the sum (F1).
         iou: Intersection over union of each class, in channel order.
-        pixels: How many labelled pixels were counted.
+        pixels: How many labeled pixels were counted.
     """
 
     miou: float
@@ -32,12 +32,15 @@ class Scores:
     pixels: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the scores as values that JSON knows."""
+        """Return the scores as values that JSON knows."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave; a missing or unknown key, or what is no number, is a KeyError, TypeError or ValueError."""
+        """Read what `to_dict` gave.
+
+        A missing or unknown key, or what is no number, is a KeyError, TypeError or ValueError.
+        """
         numbers = {name: float(values[name]) for name in ("miou", "pixel_accuracy", "dice")}
         return cls(
             **{
@@ -55,7 +58,7 @@ def optional_floats(values: Iterable[float | None]) -> tuple[float | None, ...]:
 
 
 class ConfusionMatrix:
-    """Counts of labelled pixels, truth by row and answer by column."""
+    """Counts of labeled pixels, truth by row and answer by column."""
 
     def __init__(self, classes: int) -> None:
         """Start with no pixel counted.
@@ -73,21 +76,29 @@ class ConfusionMatrix:
             truth: True classes of the same size; 255 is left out.
 
         Raises:
-            DataError: The sizes differ, or a labelled pixel's class or answer is not below K; nothing is counted then.
+            DataError: The sizes differ, or a labeled pixel's class or answer is not below K;
+                nothing is counted then.
         """
         if answer.shape != truth.shape:
-            msg = f"the answer is {answer.shape} and the truth {truth.shape}; both must have the picture's size"
+            msg = (
+                f"the answer is {answer.shape} and the truth {truth.shape}; both must have the"
+                " image's size"
+            )
             raise DataError(msg)
-        # Counted over all that 8 bits can say, so that a class too large is seen instead of falling into another one's cell.
+        # Counted over all that 8 bits can say, so that a class too large is seen instead of falling
+        # into another one's cell.
         pairs = np.bincount(
             (truth.astype(np.intp) << 8 | answer).ravel(), minlength=256 * 256
         ).reshape(256, 256)
-        pairs[IGNORED] = 0
+        pairs[IGNORE_INDEX] = 0
         classes = len(self.counts)
         for name, found in (("truth", pairs.any(1)), ("answer", pairs.any(0))):
             largest = int(np.flatnonzero(found)[-1]) if found.any() else 0
             if largest >= classes:
-                msg = f"the {name} holds class {largest} and there are classes 0 to {classes - 1}; check the list of classes"
+                msg = (
+                    f"the {name} holds class {largest} and there are classes 0 to {classes - 1};"
+                    " check the list of classes"
+                )
                 raise DataError(msg)
         self.counts += pairs[:classes, :classes]
 
@@ -111,7 +122,8 @@ class ConfusionMatrix:
 
 
 RATIO = 0.02
-"""Width of the band along a boundary, as a share of the picture's diagonal (Cheng et al. 2021, section 5)."""
+"""Width of the band along a boundary, as a share of the image's diagonal (Cheng et al. 2021,
+section 5)."""
 
 Edges = npt.NDArray[np.bool_]
 
@@ -119,8 +131,9 @@ Edges = npt.NDArray[np.bool_]
 class BoundaryMatrix:
     """Counts the pixels near the boundaries of each class (Cheng et al. 2021, Boundary IoU, section 4).
 
-    The band of a class holds its own pixels that lie within 2% of the picture's diagonal of a pixel that is not of it; the picture's
-    border is such a pixel too, as in the authors' code. The score is the bands' intersection over their union.
+    The band of a class holds its own pixels that lie within 2% of the image's diagonal of a pixel
+    that is not of it; the image's border is such a pixel too, as in the authors' code. The score
+    is the bands' intersection over their union.
     """
 
     def __init__(self, classes: int) -> None:
@@ -139,10 +152,11 @@ class BoundaryMatrix:
             answer: Predicted classes, (H, W) uint8, each below K.
             truth: True classes of the same size; 255 is left out.
         """
-        # What is not labelled lies between the same classes in both, so that its edges are the same.
-        answer = np.where(truth == IGNORED, truth, answer)
+        # What is not labeled lies between the same classes in both, so that its edges are the
+        # same.
+        answer = np.where(truth == IGNORE_INDEX, truth, answer)
         classes = len(self._both)
-        bands = [band(mask, reach(mask)) & (mask != IGNORED) for mask in (answer, truth)]
+        bands = [band(mask, reach(mask)) & (mask != IGNORE_INDEX) for mask in (answer, truth)]
         both = np.bincount(truth[bands[0] & bands[1] & (answer == truth)], minlength=classes)
         self._both += both
         self._either += (
@@ -159,16 +173,17 @@ class BoundaryMatrix:
 
 
 def reach(mask: Mask) -> int:
-    """Give the width of the band for masks of this size, in pixels, at least one."""
+    """Return the width of the band for masks of this size, in pixels, at least one."""
     return max(1, round(RATIO * math.hypot(*mask.shape)))
 
 
 def band(mask: Mask, reach: int) -> Edges:
-    """Tell which pixels have another class, or the picture's border, within so many pixels (in a square around them): (H, W) bool.
+    """Return which pixels have another class, or the image's border, within so many pixels (in a square around them): (H, W) bool.
 
-    All classes are found at once: a window holds several classes where its largest index is not its smallest.
+    All classes are found at once: a window holds several classes where its largest index is not its
+    smallest.
     """
     window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    # Nothing labelled has the border's value, and OpenCV leaves out what lies beyond it.
-    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(IGNORED,))
+    # Nothing labeled has the border's value, and OpenCV leaves out what lies beyond it.
+    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(IGNORE_INDEX,))
     return np.asarray(cv2.dilate(framed, window) != cv2.erode(framed, window))[1:-1, 1:-1]

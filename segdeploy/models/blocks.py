@@ -22,7 +22,9 @@ def conv_norm(
     dilation: int = 1,
     groups: int = 1,
 ) -> nn.Sequential:
-    """Build a convolution and batch norm; the answer's size is that of the input divided by the stride, rounded up.
+    """Build a convolution and batch norm.
+
+    The answer's size is that of the input divided by the stride, rounded up.
 
     The convolution has no bias: the norm takes the mean away and adds a shift of its own.
 
@@ -89,8 +91,9 @@ def head_without_activation(channels: int, middle: int, classes: int) -> nn.Sequ
 def enlarge(coarse: Tensor, fine: Tensor, *, factor: int) -> Tensor:
     """Enlarge features by a whole factor, bilinearly, and cut them to the size of finer ones.
 
-    Halving rounds up, so that there is always enough to cut; no pixel moves at any size. To enlarge straight to the
-    finer size would stretch by 45 / 23 instead of 2, and shift the far end by a pixel.
+    Halving rounds up, so that there is always enough to cut; no pixel moves at any size. To enlarge
+    straight to the finer size would stretch by 45 / 23 instead of 2, and shift the far end by a
+    pixel.
 
     Args:
         coarse: Features (N, C, ceil(H / factor), ceil(W / factor)).
@@ -146,11 +149,12 @@ class WindowMeans(nn.Module):
         self.whole = norm_relu_conv(channels, width)
 
     def forward(self, features: Tensor) -> list[Tensor]:
-        """Give (N, width, H, W) for each scale, from a pixel itself to everything."""
+        """Return (N, width, H, W) for each scale, from a pixel itself to everything."""
         scales = [self.here(features)]
         for window, step in zip(self.windows, self.steps, strict=True):
             scales.append(enlarge(window(features), features, factor=step))
-        # The mean of everything is the same everywhere: it is left 1x1 and broadcast where it is added.
+        # The mean of everything is the same everywhere: it is left 1x1 and broadcast where it is
+        # added.
         scales.append(self.whole(features.mean((2, 3), keepdim=True)))
         return scales
 
@@ -185,7 +189,10 @@ class DeepAggregation(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """Means over a grid of 1, 2, 3 and 6 cells a side: PSPNet (Zhao et al., CVPR 2017), section 3.2."""
+    """Means over a grid of 1, 2, 3 and 6 cells a side.
+
+    PSPNet (Zhao et al., CVPR 2017), section 3.2.
+    """
 
     def __init__(self, channels: int, out_channels: int) -> None:
         """Build the module.
@@ -217,10 +224,10 @@ class PyramidPooling(nn.Module):
 
 
 def grid_means(features: Tensor, grid: int) -> Tensor:
-    """Give the mean of each cell of a grid: adaptive average pooling as two products of matrices.
+    """Return the mean of each cell of a grid: adaptive average pooling as two products of matrices.
 
-    Exporters turn adaptive pooling into windows of the size that they happened to see; these matrices are computed
-    from the size, and are constants where it is fixed.
+    Exporters turn adaptive pooling into windows of the size that they happened to see; these
+    matrices are computed from the size, and are constants where it is fixed.
 
     Args:
         features: (N, C, H, W).
@@ -235,10 +242,14 @@ def grid_means(features: Tensor, grid: int) -> Tensor:
 
 
 def cells(features: Tensor, side: int, grid: int) -> Tensor:
-    """Give the weight of each of `side` pixels in the mean of each cell, (grid, side); cells overlap where the grid does not fit."""
+    """Return the weight of each of `side` pixels in the mean of each cell, (grid, side).
+
+    Cells overlap where the grid does not fit.
+    """
     cell = torch.arange(grid, device=features.device)[:, None]
     pixel = torch.arange(side, device=features.device)[None]
-    # From floor(cell * side / grid) to ceil((cell + 1) * side / grid), as PyTorch's adaptive pooling has them; without a division.
+    # From floor(cell * side / grid) to ceil((cell + 1) * side / grid), as PyTorch's adaptive
+    # pooling has them; without a division.
     inside = ((pixel + 1) * grid > cell * side) & (pixel * grid < (cell + 1) * side)
     weights = inside.to(features.dtype)
     return weights / weights.sum(1, keepdim=True)

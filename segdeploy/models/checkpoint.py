@@ -26,7 +26,8 @@ class Checkpoint:
     Attributes:
         card: What the network is.
         weights: State of the network itself, without `Deployed` around it.
-        state: What training needs to go on (optimizer, schedule, random states); empty in a finished file.
+        state: What training needs to go on (optimizer, schedule, random states); empty in a
+            finished file.
     """
 
     card: ModelCard
@@ -37,12 +38,16 @@ class Checkpoint:
         """Build the network with these weights, ready to answer.
 
         Raises:
-            ModelError: The card's network cannot be built, or the weights do not fit it to the last key.
+            ModelError: The card's network cannot be built, or the weights do not fit it to the last
+                key.
         """
         spec = self.card.input
         name = self.card.architecture
         if name not in models.names():
-            msg = f"the card's network {name!r} cannot be built, for it is none of ours; give --plugin and the module of its training"
+            msg = (
+                f"the card's network {name!r} cannot be built, for it is none of ours; give"
+                " --plugin and the module of its training"
+            )
             raise ModelError(msg)
         # Built without memory first: a damaged card may ask for a network that no machine can hold.
         with torch.device("meta"):
@@ -65,7 +70,10 @@ class Checkpoint:
             OverflowError,
             MemoryError,
         ) as error:
-            msg = f"the card's network cannot be built ({' '.join(str(error).split())[:300]}); was the file made by another version?"
+            msg = (
+                f"the card's network cannot be built ({' '.join(str(error).split())[:300]}); was"
+                " the file made by another version?"
+            )
             raise ModelError(msg) from error
 
     def _check(self, network: nn.Module) -> None:
@@ -75,8 +83,9 @@ class Checkpoint:
         for key in sorted(expected.keys() | given.keys()):
             if expected.get(key) != given.get(key):
                 msg = (
-                    f"the weights do not fit {self.card.architecture}: {key} is {given.get(key, 'missing')} in the file "
-                    f"and {expected.get(key, 'unknown')} in the network; was the file made by another version?"
+                    f"the weights do not fit {self.card.architecture}: {key} is"
+                    f" {given.get(key, 'missing')} in the file and {expected.get(key, 'unknown')}"
+                    " in the network; was the file made by another version?"
                 )
                 raise ModelError(msg)
 
@@ -117,7 +126,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _check_container(path: Path) -> None:
-    """Refuse what is no ZIP file, or one that would grow when it is read: PyTorch stores tensors as they are."""
+    """Refuse what is no ZIP file, or one that would grow when it is read.
+
+    PyTorch stores tensors as they are.
+    """
     try:
         with zipfile.ZipFile(path) as container:
             size = sum(entry.file_size for entry in container.infolist())
@@ -125,12 +137,15 @@ def _check_container(path: Path) -> None:
         msg = f"{path} is no checkpoint or a damaged one ({error}); train again or use another file"
         raise ModelError(msg) from error
     if size > path.stat().st_size:
-        msg = f"{path} would grow to {size} bytes when it is read and was not loaded; use only checkpoints that 'segdeploy train' wrote"
+        msg = (
+            f"{path} would grow to {size} bytes when it is read and was not loaded; use only"
+            " checkpoints that 'segdeploy train' wrote"
+        )
         raise ModelError(msg)
 
 
 def _are_weights(values: object) -> bool:
-    """Tell whether this is a table of named tensors."""
+    """Return whether this is a table of named tensors."""
     return isinstance(values, dict) and all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in values.items()
     )

@@ -16,14 +16,14 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a network costs for one picture.
+    """What a network costs for one image.
 
     Attributes:
         parameters: How many numbers are learned, without auxiliary heads, which only training has.
         gflops: Thousands of millions of multiplications and additions, each counted as one.
-        height: Height of the picture, in pixels.
-        width: Width of the picture, in pixels.
-        stride: Number of which a picture's sides must be multiples.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
+        stride: Number of which an image's sides must be multiples.
     """
 
     parameters: int

@@ -1,4 +1,7 @@
-"""The one place where a picture becomes floating point: inside the trained, the exported and the running network alike."""
+"""The one place where an image becomes floating point.
+
+Inside the trained, the exported and the running network alike.
+"""
 
 from collections.abc import Sequence
 
@@ -7,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Deployed(nn.Module):
-    """A network that takes pictures as they are: uint8, red-green-blue, channels last."""
+    """A network that takes images as they are: uint8, red-green-blue, channels last."""
 
     scale: Tensor
     shift: Tensor
@@ -31,7 +34,7 @@ class Deployed(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Answer (N, H, W, 3) uint8 red-green-blue pictures with (N, K, h, w) logits.
+        """Answer (N, H, W, 3) uint8 red-green-blue images with (N, K, h, w) logits.
 
         While it trains, a network with auxiliary heads answers a tuple, the main answer first.
         """

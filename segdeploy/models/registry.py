@@ -23,20 +23,22 @@ BUILT_IN: Mapping[str, str] = {
     "regseg": "regseg",
     "unet": "unet",
 }
-"""Names of the package's own networks, and the module in `segdeploy.models.networks` that registers each."""
+"""Names of the package's own networks, and the module in `segdeploy.models.networks` that registers
+each."""
 
 _builders: dict[str, Builder] = {}
 
 
 def register(name: str) -> Callable[[B], B]:
-    """Give a builder a name: it takes the number of classes, K, and keyword arguments of its own.
+    """Return a builder a name: it takes the number of classes, K, and keyword arguments of its own.
 
-    The network that it builds takes (N, 3, H, W) float32, normalized red-green-blue, and answers logits
-    (N, K, h, w) at a size of its own, where h and w are H and W divided by a whole number. Its attribute `stride` is
-    the number of which H and W must be multiples. No branch of its `forward` depends on a size, since an export would
-    freeze that branch. Where it has auxiliary heads, they lie in its attribute `auxiliary`, and while it trains it
-    answers a tuple of logits, the main ones first. Where it norms features of the whole picture, its attribute
-    `least_batch` is 2, since of one picture alone there is one value to take a mean of.
+    The network that it builds takes (N, 3, H, W) float32, normalized red-green-blue, and answers
+    logits (N, K, h, w) at a size of its own, where h and w are H and W divided by a whole number.
+    Its attribute `stride` is the number of which H and W must be multiples. No branch of its
+    `forward` depends on a size, since an export would freeze that branch. Where it has auxiliary
+    heads, they lie in its attribute `auxiliary`, and while it trains it answers a tuple of logits,
+    the main ones first. Where it norms features of the whole image, its attribute `least_batch`
+    is 2, since of one image alone there is one value to take a mean of.
     """
 
     def keep(builder: B) -> B:
@@ -69,7 +71,10 @@ def build(name: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: ANN4
     if name in BUILT_IN:
         import_module(f"{NETWORKS}.{BUILT_IN[name]}")
     if name not in _builders:
-        msg = f"there is no network {name!r}; choose one of {', '.join(names())}, or name the module that registers it: --plugin MODULE"
+        msg = (
+            f"there is no network {name!r}; choose one of {', '.join(names())}, or name the module"
+            " that registers it: --plugin MODULE"
+        )
         raise ConfigError(msg)
     try:
         return _builders[name](classes, **arguments)

@@ -10,7 +10,9 @@ from segdeploy.errors import ModelError
 
 
 def read_plain(path: Path, *, advice: str) -> object:
-    """Read what torch.save wrote, or a file of safetensors; only tensors and plain values are ever built from it.
+    """Read what torch.save wrote, or a file of safetensors.
+
+    Only tensors and plain values are ever built from it.
 
     Args:
         path: The file.
@@ -24,7 +26,8 @@ def read_plain(path: Path, *, advice: str) -> object:
         raise ModelError(msg)
     try:
         with warnings.catch_warnings():
-            # PyTorch wonders about the pickles of others before it refuses them; our sentence says it all.
+            # PyTorch wonders about the pickles of others before it refuses them; our sentence says
+            # it all.
             warnings.simplefilter("ignore")
             return (
                 _read_safetensors(path)
@@ -32,7 +35,10 @@ def read_plain(path: Path, *, advice: str) -> object:
                 else torch.load(path, map_location="cpu", weights_only=True)
             )
     except pickle.UnpicklingError as error:
-        msg = f"{path} holds something else than tensors and plain values and was not loaded; {advice}"
+        msg = (
+            f"{path} holds something else than tensors and plain values and was not loaded;"
+            f" {advice}"
+        )
         raise ModelError(msg) from error
     except (
         OSError,

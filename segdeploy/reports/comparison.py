@@ -7,14 +7,14 @@ from html import escape
 import cv2
 import numpy as np
 
-from segdeploy.arrays import Picture
+from segdeploy.arrays import Image
 from segdeploy.card import LabelClass
 from segdeploy.imaging.overlay import Painter
 from segdeploy.imaging.preprocess import resize
 from segdeploy.metrics.comparison import Disagreement, Shown, heat_of, paint_heat
 
 WIDTH = 480
-"""Width of a picture on the page at most, in pixels."""
+"""Width of an image on the page at most, in pixels."""
 
 PAIRS = 10
 """How many exchanges of two classes are listed."""
@@ -61,21 +61,21 @@ def to_html(
         found: How the two differ.
         first: Name of the one that counts as right.
         second: Name of the other one.
-        source: What the pictures are, for example "camvid val".
+        source: What the images are, for example "camvid val".
         classes: Classes in channel order.
     """
     title = f"{second} differs from {first} on {found.differing:.3%} of the pixels"
     near = f"{found.near_boundaries:.3%} within 3 pixels of a boundary"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{len(found.by_picture)} pictures of {escape(source)} · {near}{_scores(found)}</p>",
+        f"<p>{len(found.by_image)} images of {escape(source)} · {near}{_scores(found)}</p>",
     ]
     parts += [
         _classes(found, classes),
         _exchanges(found, classes),
         _places(found),
         _worst(found, classes),
-        _pictures(found),
+        _images(found),
     ]
     return PAGE.format(
         title=escape(title), style=STYLE, body="\n".join(part for part in parts if part)
@@ -124,7 +124,7 @@ def _places(found: Disagreement) -> str:
     if not hottest:
         return ""
     image = _image(paint_heat(found.places, hottest=hottest))
-    hint = f"All pictures on each other; the brightest place differs on {hottest:.2%} of them."
+    hint = f"All images on each other; the brightest place differs on {hottest:.2%} of them."
     return f'<h2>Where</h2><p>{hint}</p><div class="map">{image}</div>'
 
 
@@ -138,22 +138,24 @@ def _worst(found: Disagreement, classes: Sequence[LabelClass]) -> str:
 def _figure(shown: Shown, painter: Painter) -> str:
     heat = heat_of(shown.first, shown.second)
     glowing = cv2.addWeighted(
-        shown.asked.picture, 0.35, paint_heat(heat, hottest=float(heat.max())), 0.9, 0
+        shown.asked.image, 0.35, paint_heat(heat, hottest=float(heat.max())), 0.9, 0
     )
-    masks = [painter.paint(shown.asked.picture, mask) for mask in (shown.first, shown.second)]
+    masks = [painter.paint(shown.asked.image, mask) for mask in (shown.first, shown.second)]
     images = "".join(
-        _image(picture)
-        for picture in (shown.asked.picture, *masks, np.asarray(glowing, dtype=np.uint8))
+        _image(image) for image in (shown.asked.image, *masks, np.asarray(glowing, dtype=np.uint8))
     )
-    caption = f"{escape(shown.asked.name)}: {shown.differing:.3%}; the picture, the first one, the second one, where they differ"
+    caption = (
+        f"{escape(shown.asked.name)}: {shown.differing:.3%}; the image, the first one, the second"
+        " one, where they differ"
+    )
     return f'<figure><div class="four">{images}</div><figcaption>{caption}</figcaption></figure>'
 
 
-def _pictures(found: Disagreement) -> str:
-    most = max(share for _, share in found.by_picture)
-    ordered = sorted(found.by_picture, key=lambda pair: -pair[1])
+def _images(found: Disagreement) -> str:
+    most = max(share for _, share in found.by_image)
+    ordered = sorted(found.by_image, key=lambda pair: -pair[1])
     return _table(
-        "By picture",
+        "By image",
         "",
         ("picture", "differs"),
         [(escape(name), _share(share, most)) for name, share in ordered],
@@ -170,18 +172,21 @@ def _table(title: str, hint: str, heads: Sequence[str], rows: Sequence[Sequence[
 
 
 def _share(share: float, most: float) -> str:
-    return f'<span class="bar" style="width:{round(120 * share / most) if most else 0}px"></span> {share:.3%}'
+    return (
+        f'<span class="bar" style="width:{round(120 * share / most) if most else 0}px"></span>'
+        f" {share:.3%}"
+    )
 
 
 def _dot(label: LabelClass) -> str:
     return f'<span class="dot" style="background:rgb{label.color}"></span>{escape(label.name)}'
 
 
-def _image(picture: Picture) -> str:
-    """Put a picture into the page itself."""
-    height, width = picture.shape[:2]
+def _image(image: Image) -> str:
+    """Put an image into the page itself."""
+    height, width = image.shape[:2]
     shown = min(WIDTH, width)
-    small = resize(picture, max(1, round(height * shown / width)), width=shown)
+    small = resize(image, max(1, round(height * shown / width)), width=shown)
     _, content = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])
     return (
         f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}">'

@@ -44,7 +44,10 @@ def page(title: str, parts: Iterable[str]) -> str:
 def header(over: str, title: str, facts: Sequence[str]) -> str:
     """Write what the page says, large, and on what."""
     line = escape(" · ".join(facts))
-    return f'<header>\n<p class="over">{escape(over)}</p>\n<h1>{escape(title)}</h1>\n<p class="facts">{line}</p>\n</header>'
+    return (
+        f'<header>\n<p class="over">{escape(over)}</p>\n<h1>{escape(title)}</h1>\n<p'
+        f' class="facts">{line}</p>\n</header>'
+    )
 
 
 def notes(kind: str, lines: Iterable[str]) -> str:
@@ -65,16 +68,19 @@ def table(first: str, titles: Sequence[str], rows: Iterable[tuple[str, Sequence[
     Args:
         first: Title of the first column.
         titles: Titles of the others.
-        rows: The first column's cell as HTML, and the others' as text; an interval in brackets behind a figure stands under it.
+        rows: The first column's cell as HTML, and the others' as text; an interval in brackets
+            behind a figure stands under it.
     """
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     lines = (
-        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{with_interval(cell)}</td>" for cell in cells)}</tr>'
+        "<tr><th"
+        f' scope="row">{name}</th>{"".join(f"<td>{with_interval(cell)}</td>" for cell in cells)}</tr>'
         for name, cells in rows
     )
     body = "\n".join(lines)
     return (
-        f'<div class="scroll">\n<table>\n<thead><tr><th scope="col">{escape(first)}</th>{head}</tr></thead>\n'
+        '<div class="scroll">\n<table>\n<thead><tr><th'
+        f' scope="col">{escape(first)}</th>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 

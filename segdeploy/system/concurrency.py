@@ -1,4 +1,7 @@
-"""Thread pool that keeps order, bounded queue, prefetch and background writer; set-up of reader processes."""
+"""Thread pool that keeps order, bounded queue, prefetch and background writer.
+
+Set-up of reader processes.
+"""
 
 import ctypes
 import os
@@ -17,18 +20,21 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of the two bounds in glibc's malloc.h."""
 
 LARGEST = 32 << 20
-"""Bytes of the largest block that is kept: a picture of 3840x2160 pixels fits, and every glibc of 64 bits takes this bound."""
+"""Bytes of the largest block that is kept: an image of 3840x2160 pixels fits, and every glibc of
+64 bits takes this bound."""
 
 KEPT = 256 << 20
-"""Bytes of freed memory at its end that the heap keeps, which is all that this can cost a process."""
+"""Bytes of freed memory at its end that the heap keeps, which is all that this can cost a
+process."""
 
 
 def keep_freed_memory() -> bool:
     """Let this process keep freed blocks of up to 32 MiB, 256 MiB together, and tell whether its C library can.
 
-    glibc gives large blocks back to the system when they are freed. The system clears every page before it gives it out again, and
-    the faults that ask for them were measured to cost an eighth of the time in which a sample of 360x480 is read and augmented.
-    Other C libraries are left as they are.
+    glibc gives large blocks back to the system when they are freed. The system clears every page
+    before it gives it out again, and the faults that ask for them were measured to cost an eighth
+    of the time in which a sample of 360x480 is read and augmented. Other C libraries are left as
+    they are.
     """
     if "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}):
         return False
@@ -37,7 +43,8 @@ def keep_freed_memory() -> bool:
 
 
 AHEAD = 2
-"""Things for each core that may be begun before their turn: so many are in memory, however many there are."""
+"""Things for each core that may be begun before their turn: so many are in memory, however many
+there are."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -52,7 +59,8 @@ def in_threads(
 ) -> Iterator[R]:
     """Do something with each thing, and give the results in the things' order.
 
-    Threads are enough where the work is done in libraries that leave Python's lock alone, as decoders do.
+    Threads are enough where the work is done in libraries that leave Python's lock alone, as
+    decoders do.
 
     Args:
         act: Called in several threads at once.
@@ -123,7 +131,10 @@ class Channel(Generic[T]):
 
 
 class ReadAhead(Generic[T]):
-    """The items of an iterable, in order, taken from it by a thread; a context manager, whose end stops the thread."""
+    """The items of an iterable, in order, taken from it by a thread.
+
+    A context manager, whose end stops the thread.
+    """
 
     def __init__(self, items: Iterable[T], *, depth: int) -> None:
         """Prepare the thread; it starts with the block.
@@ -142,7 +153,7 @@ class ReadAhead(Generic[T]):
         return self
 
     def __iter__(self) -> Iterator[T]:
-        """Give the items; what the iterable raised is raised after the last item before it."""
+        """Return the items; what the iterable raised is raised after the last item before it."""
         yield from self._channel
         if self._error is not None:
             raise self._error
@@ -163,7 +174,10 @@ class ReadAhead(Generic[T]):
 
 
 class WriteBehind(Generic[T]):
-    """Hands items, in order, to a function in a thread; a context manager, at whose end all of them are written."""
+    """Hands items, in order, to a function in a thread.
+
+    A context manager, at whose end all of them are written.
+    """
 
     def __init__(self, write: Callable[[T], None], *, depth: int) -> None:
         """Prepare the thread; it starts with the block.
@@ -211,6 +225,6 @@ class WriteBehind(Generic[T]):
 
 
 def settle_reader() -> None:
-    """Keep OpenCV to one thread, since those that read share the cores, and freed memory for the next picture."""
+    """Keep OpenCV to one thread, since those that read share the cores, and freed memory for the next image."""
     cv2.setNumThreads(1)
     keep_freed_memory()

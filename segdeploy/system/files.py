@@ -21,10 +21,10 @@ PART = ".part"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and rename it to `path` if the block ends well.
+    """Return a temporary path beside `path`, and rename it to `path` if the block ends well.
 
-    The bytes are synced to the disk before the rename, so that a crash leaves either the old file or
-    the new one. When the block fails, the temporary file is removed.
+    The bytes are synced to the disk before the rename, so that a crash leaves either the old file
+    or the new one. When the block fails, the temporary file is removed.
 
     Args:
         path: Name that the finished file gets; its folder is made if it is missing.
@@ -44,16 +44,23 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if not _is_about(error, path, part):
             raise
-        msg = f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
+        msg = (
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another"
+            " folder"
+        )
         raise OutputError(msg) from error
     finally:
-        # Where the folder itself could not be made, the reason for that must not be hidden by a second error.
+        # Where the folder itself could not be made, the reason for that must not be hidden by a
+        # second error.
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
 def _is_about(error: OSError, path: Path, part: Path) -> bool:
-    """Tell an error of this file from one of something else that the block did: a full disk names no file, but has a number."""
+    """Report an error of this file from one of something else that the block did.
+
+    A full disk names no file, but has a number.
+    """
     if error.filename is None:
         return error.errno is not None
     return error.filename in {str(name) for name in (part, path, *path.parents)}
@@ -68,7 +75,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Give a folder for files that nobody needs once the block ends.
+    """Return a folder for files that nobody needs once the block ends.
 
     Raises:
         OutputError: The block ran out of room there.
@@ -83,7 +90,10 @@ def temporary_folder() -> Iterator[Path]:
             errno.EFBIG,
         }:
             raise
-        msg = f"cannot write temporary files to {gettempdir()}: {error.strerror}; free some space, or name another folder with TMPDIR"
+        msg = (
+            f"cannot write temporary files to {gettempdir()}: {error.strerror}; free some space, or"
+            " name another folder with TMPDIR"
+        )
         raise OutputError(msg) from error
 
 
@@ -100,7 +110,8 @@ def write_text(path: Path, content: str) -> None:
 
 PREFIX = "segdeploy-"
 LOCK = "lock"
-"""File in such a folder on which every process that uses it holds a shared lock; the system lets go of it however the process ends."""
+"""File in such a folder on which every process that uses it holds a shared lock; the system lets go
+of it however the process ends."""
 
 CAN_LOCK = find_spec("fcntl") is not None
 """Windows has no such locks; there what was left behind stays."""
@@ -113,7 +124,8 @@ def make_scratch(place: Path | None) -> tuple[Path, int | None]:
         place: Where it is made; None for the system's place for temporary files.
 
     Returns:
-        The folder, and the descriptor of the file that holds it, to be closed when it is removed; None where there are no locks.
+        The folder, and the descriptor of the file that holds it, to be closed when it is removed;
+        None where there are no locks.
     """
     parent = place or Path(tempfile.gettempdir())
     remove_abandoned(parent)
@@ -129,7 +141,10 @@ def make_scratch(place: Path | None) -> tuple[Path, int | None]:
 
 
 def hold(folder: Path) -> int | None:
-    """Hold a folder for one more process, and give the descriptor to close; None where there are no locks."""
+    """Hold a folder for one more process, and give the descriptor to close.
+
+    None where there are no locks.
+    """
     try:
         held = os.open(folder / LOCK, os.O_RDWR)
     except FileNotFoundError:
@@ -139,7 +154,10 @@ def hold(folder: Path) -> int | None:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders that `make_scratch` made here and no process holds; those of other users and without a lock are left alone."""
+    """Remove the folders that `make_scratch` made here and no process holds.
+
+    Those of other users and without a lock are left alone.
+    """
     if not CAN_LOCK:
         return
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
@@ -165,7 +183,10 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 
 def _is_locked(descriptor: int, *, shared: bool) -> bool:
-    """Try to lock a file, shared or alone, and tell whether that went; some network file systems have no locks."""
+    """Try to lock a file, shared or alone, and tell whether that went.
+
+    Some network file systems have no locks.
+    """
     import fcntl
 
     try:

@@ -29,7 +29,8 @@ FEATURES = (
 """What decides a network's speed, as Linux names it: how wide a processor adds, and whether it multiplies bytes (VNNI, AMX, dot products)
 and bfloat16 by itself."""
 POOLS = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""Set before numpy is imported: its BLAS reads them then, and a second pool of threads beside a runtime's own costs a factor of two."""
+"""Set before numpy is imported: its BLAS reads them then, and a second pool of threads beside a
+runtime's own costs a factor of two."""
 
 LIBRARIES = (
     "av",
@@ -56,8 +57,10 @@ class Machine:
         cores: How many cores this process may use.
         host_cores: How many cores the machine has.
         memory: How much memory this process may use, in bytes; None where nobody tells.
-        governor: How the system sets the clock's rate, for example "performance"; "" where nobody tells.
-        load: How many processes wanted a core, as a mean over the last minute; None where nobody tells.
+        governor: How the system sets the clock's rate, for example "performance"; "" where nobody
+            tells.
+        load: How many processes wanted a core, as a mean over the last minute; None where nobody
+            tells.
         versions: Version of Python and of each library.
         features: Which of FEATURES the processor has; none where nobody tells.
     """
@@ -74,11 +77,14 @@ class Machine:
 
     @property
     def kind(self) -> str:
-        """The processor with what it multiplies, as in "AMD EPYC (avx2)": a name alone tells little of a virtual one."""
+        """The processor with what it multiplies, as in "AMD EPYC (avx2)".
+
+        A name alone tells little of a virtual one.
+        """
         return f"{self.processor} ({', '.join(self.features)})" if self.features else self.processor
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
+        """Return the values as JSON knows them."""
         return asdict(self)
 
     @classmethod
@@ -103,7 +109,10 @@ def survey() -> Machine:
 
 
 def cores() -> int:
-    """Give how many cores this process may use: affinity and the container's quota, not the host's count."""
+    """Return how many cores this process may use.
+
+    Affinity and the container's quota, not the host's count.
+    """
     allowed = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -112,7 +121,10 @@ def cores() -> int:
 
 
 def memory_limit() -> int | None:
-    """Give how many bytes of memory this process may use: what the machine has, or what the container grants."""
+    """Return how many bytes of memory this process may use.
+
+    What the machine has, or what the container grants.
+    """
     total = (
         [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")] if hasattr(os, "sysconf") else []
     )
@@ -121,12 +133,15 @@ def memory_limit() -> int | None:
 
 
 def peak_memory() -> int | None:
-    """Give the most memory in bytes that this process ever held at once; None where the system does not tell."""
+    """Return the most memory in bytes that this process ever held at once.
+
+    None where the system does not tell.
+    """
     return _status("VmHWM")
 
 
 def held_memory() -> int | None:
-    """Give how much memory in bytes this process holds now; None where the system does not tell."""
+    """Return how much memory in bytes this process holds now; None where the system does not tell."""
     return _status("VmRSS")
 
 
@@ -141,7 +156,9 @@ def _status(key: str) -> int | None:
 
 
 def cgroup_quota(root: Path, membership: str) -> float | None:
-    """Read how many cores' time a container grants (cgroup v1 and v2); None where there is no bound.
+    """Read how many cores' time a container grants (cgroup v1 and v2).
+
+    None where there is no bound.
 
     Args:
         root: Where cgroups are mounted, usually /sys/fs/cgroup.
@@ -160,7 +177,10 @@ def cgroup_quota(root: Path, membership: str) -> float | None:
 
 
 def cgroup_memory(root: Path, membership: str) -> int | None:
-    """Read how many bytes of memory a container grants (cgroup v1 and v2); None where there is no bound."""
+    """Read how many bytes of memory a container grants (cgroup v1 and v2).
+
+    None where there is no bound.
+    """
     limits = []
     for folder in _groups(root, membership, "memory"):
         limit = (_text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes")).strip()
@@ -170,7 +190,10 @@ def cgroup_memory(root: Path, membership: str) -> int | None:
 
 
 def _groups(root: Path, membership: str, controller: str) -> Iterator[Path]:
-    """Give the folders of the groups that this process is in, its own first: each of them may hold a bound."""
+    """Return the folders of the groups that this process is in, its own first.
+
+    Each of them may hold a bound.
+    """
     for line in membership.splitlines():
         _, controllers, path = line.split(":", 2)
         top = root / controller if controller in controllers.split(",") else root
@@ -190,7 +213,10 @@ def processor() -> str:
 
 
 def features(flags: Path) -> tuple[str, ...]:
-    """Read which of FEATURES a processor has in Linux's list of its flags; none where there is no list."""
+    """Read which of FEATURES a processor has in Linux's list of its flags.
+
+    None where there is no list.
+    """
     lines = (line.partition(":") for line in _text(flags).splitlines())
     found = {
         flag
@@ -202,7 +228,7 @@ def features(flags: Path) -> tuple[str, ...]:
 
 
 def versions() -> Mapping[str, str]:
-    """Give the version of Python and of each library of ours that is installed, without importing any."""
+    """Return the version of Python and of each library of ours that is installed, without importing any."""
     found = {"python": platform.python_version(), "segdeploy": _version("segdeploy")}
     found.update({name: _version(name) for name in LIBRARIES})
     return {name: version for name, version in found.items() if version}

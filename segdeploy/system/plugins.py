@@ -1,4 +1,4 @@
-"""Code of the user's own, named on the command line, that registers networks or data sets."""
+"""Code of the user's own, named on the command line, that registers networks or datasets."""
 
 import importlib
 import sys
@@ -8,11 +8,14 @@ from pathlib import Path
 from segdeploy.errors import ConfigError, SegdeployError
 
 LOADED: dict[str, None] = {}
-"""Plugins of this process, in order, under names by which a process that it starts in the same folder can load them."""
+"""Plugins of this process, in order, under names by which a process that it starts in the same
+folder can load them."""
 
 
 def load_plugin(name: str) -> None:
-    """Import a module, so that what it registers is known; one that is imported already stays as it is.
+    """Import a module, so that what it registers is known.
+
+    One that is imported already stays as it is.
 
     Args:
         name: Dotted name of a module, which may lie in the current folder, or path of a .py file.
@@ -25,24 +28,34 @@ def load_plugin(name: str) -> None:
         msg = f"there is no plugin {name}; name a .py file, or a module by its dotted name"
         raise ConfigError(msg)
     folder, module = (Path.cwd(), name) if place is None else (place.parent, place.stem)
-    # For good, and not for this import alone: processes that read pictures import it by its name again.
+    # For good, and not for this import alone: processes that read images import it by its name
+    # again.
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     found = import_module(module, shown=name)
     if place is not None and Path(found or "").resolve() != place:
-        msg = f"the plugin {name} is hidden by the module {module!r} of {found or 'Python itself'}; give the file another name"
+        msg = (
+            f"the plugin {name} is hidden by the module {module!r} of {found or 'Python itself'};"
+            " give the file another name"
+        )
         raise ConfigError(msg)
     LOADED[str(place or name)] = None
 
 
 def import_module(module: str, *, shown: str) -> str | None:
-    """Import a module and give the path of its file; whatever its code raises becomes one sentence."""
+    """Import a module and give the path of its file.
+
+    Whatever its code raises becomes one sentence.
+    """
     try:
         return importlib.import_module(module).__file__
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise ConfigError(in_words(shown, error)) from error
-        msg = f"there is no plugin {shown}; name a module that can be imported from here, or a .py file"
+        msg = (
+            f"there is no plugin {shown}; name a module that can be imported from here, or a .py"
+            " file"
+        )
         raise ConfigError(msg) from error
     except SegdeployError as error:
         msg = f"the plugin {shown} cannot be used: {error}"
@@ -59,4 +72,7 @@ def in_words(name: str, error: Exception) -> str:
         if isinstance(error, SyntaxError)
         else f"{last.filename}, line {last.lineno}"
     )
-    return f"the plugin {name} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())[:200]} ({place})"
+    return (
+        f"the plugin {name} cannot be imported: {type(error).__name__}:"
+        f" {' '.join(str(error).split())[:200]} ({place})"
+    )

@@ -33,7 +33,7 @@ def new_run(command: str, name: str) -> Path:
 
 @contextmanager
 def result_folder(command: str, name: str, *, output: Path | None) -> Iterator[Path]:
-    """Give the folder for a command's results, and take it away again where nothing came into it.
+    """Return the folder for a command's results, and take it away again where nothing came into it.
 
     Args:
         command: Name of the command.

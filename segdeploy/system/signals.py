@@ -46,7 +46,9 @@ class StopRequest:
 
 @contextmanager
 def stoppable() -> Iterator[StopRequest]:
-    """Let Ctrl-C and SIGTERM ask the block for its end instead of breaking it off; a second one does break it off.
+    """Let Ctrl-C and SIGTERM ask the block for its end instead of breaking it off.
+
+    A second one does break it off.
 
     Outside the main thread, where Python lets nobody handle signals, nothing changes.
 

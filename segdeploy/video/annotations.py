@@ -24,10 +24,10 @@ Name = Callable[[int], str]
 
 @contextmanager
 def growing(path: Path) -> Iterator[Callable[[str], None]]:
-    """Give a function that writes text behind what is there, into `NAME.part`, which gets its name in the end.
+    """Return a function that writes text behind what is there, into `NAME.part`, which gets its name in the end.
 
-    When the block fails or is interrupted, the file gets its name with what it has: what was done stays. Nothing is left where nothing
-    was written, or the file itself failed.
+    When the block fails or is interrupted, the file gets its name with what it has: what was done
+    stays. Nothing is left where nothing was written, or the file itself failed.
 
     Raises:
         OutputError: The file cannot be written, for example because the disk is full.
@@ -91,7 +91,10 @@ def json_lines(path: Path, classes: Sequence[LabelClass], name: Name) -> Iterato
 
 
 def shares(mask: Mask, classes: Sequence[LabelClass]) -> Mapping[str, float]:
-    """Give the share of a mask's pixels that each class has, in [0, 1]; what is not labelled is the rest to 1."""
+    """Return the share of a mask's pixels that each class has, in [0, 1].
+
+    What is not labeled is the rest to 1.
+    """
     counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
     return {
         entry.name: round(float(counts[index]) / mask.size, 6)
@@ -105,13 +108,13 @@ def coco_file(
 ) -> Iterator[Write]:
     """Keep COCO's JSON: an annotation for each region as a polygon, or for each class of a frame as run lengths.
 
-    A class's id is its index and one more, as many tools take 0 for the background. Images stand behind the annotations, so that only
-    their names are held until the end.
+    A class's id is its index and one more, as many tools take 0 for the background. Images stand
+    behind the annotations, so that only their names are held until the end.
 
     Args:
         path: Name of the file.
         classes: Classes in the order of the masks' indices.
-        name: Gives the name of a frame's picture.
+        name: Gives the name of a frame's image.
         runs: Whether regions are kept as run lengths.
     """
     annotate = _as_runs if runs else _as_polygons
@@ -126,7 +129,8 @@ def coco_file(
         def add(result: Segmented) -> None:
             if not images:
                 write(
-                    f'{{"categories": {json.dumps(categories, ensure_ascii=False)}, "annotations": ['
+                    f'{{"categories": {json.dumps(categories, ensure_ascii=False)},'
+                    ' "annotations": ['
                 )
             height, width = result.mask.shape
             for annotation in annotate(result.mask, len(classes)):
@@ -175,13 +179,16 @@ def _as_runs(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
 
 
 def _box(ring: Corners) -> list[int]:
-    """Give x, y, width and height of what a ring encloses."""
+    """Return x, y, width and height of what a ring encloses."""
     low, high = ring.min(axis=0), ring.max(axis=0)
     return [*low.tolist(), *(high - low).tolist()]
 
 
 def geojson(mask: Mask, classes: Sequence[LabelClass]) -> str:
-    """Give the regions of a mask as a GeoJSON FeatureCollection (RFC 7946): polygons with holes, in pixels from the top left corner."""
+    """Return the regions of a mask as a GeoJSON FeatureCollection (RFC 7946).
+
+    Polygons with holes, in pixels from the top left corner.
+    """
     features = [
         {
             "type": "Feature",
@@ -201,5 +208,5 @@ def geojson(mask: Mask, classes: Sequence[LabelClass]) -> str:
 
 
 def _closed(ring: Corners) -> list[list[int]]:
-    """Give the corners with the first one again behind the last one."""
+    """Return the corners with the first one again behind the last one."""
     return [*ring.tolist(), ring[0].tolist()]

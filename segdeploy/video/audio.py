@@ -1,4 +1,4 @@
-"""The sound of one file, carried into another beside the new pictures."""
+"""The sound of one file, carried into another beside the new images."""
 
 import math
 from collections.abc import Iterator
@@ -28,7 +28,9 @@ class Sound:
     def __init__(
         self, path: Path, output: OutputContainer, *, start: float = 0.0, shift: int = 0
     ) -> None:
-        """Open a file and give the output a stream for its sound; a file without sound stays silent.
+        """Open a file and give the output a stream for its sound.
+
+        A file without sound stays silent.
 
         Args:
             path: Video or sound file.
@@ -42,7 +44,10 @@ class Sound:
         try:
             self._input = av.open(str(path))
         except (av.FFmpegError, OSError) as error:
-            msg = f"the sound of {path} cannot be read ({error.strerror}); name a file with sound, or none"
+            msg = (
+                f"the sound of {path} cannot be read ({error.strerror}); name a file with sound, or"
+                " none"
+            )
             raise DataError(msg) from error
         assert isinstance(self._input, InputContainer)
         self._output = output
@@ -65,7 +70,7 @@ class Sound:
 
 
 def start_time(container: InputContainer) -> float:
-    """Tell when a file begins by its own clock, in seconds: a recording may begin at any time."""
+    """Report when a file begins by its own clock, in seconds: a recording may begin at any time."""
     return (container.start_time or 0) / av.time_base
 
 
@@ -85,7 +90,7 @@ def _packets(
 
 
 def _copied(stream: AudioStream, output: AudioStream, clock: "_Clock") -> Iterator[SoundPacket]:
-    """Give the packets of a stream for another one, from time 0 on, leaving out those that go back in time."""
+    """Return the packets of a stream for another one, from time 0 on, leaving out those that go back in time."""
     last: int | None = None
     for packet in _read(stream):
         time = packet.pts if packet.pts is not None else packet.dts
@@ -116,7 +121,7 @@ def _encoded(stream: AudioStream, output: AudioStream, clock: "_Clock") -> Itera
 
 
 def _read(stream: AudioStream) -> Iterator[SoundPacket]:
-    """Give the packets that can be read; where a file is cut off, its sound ends."""
+    """Return the packets that can be read; where a file is cut off, its sound ends."""
     assert isinstance(stream.container, InputContainer)
     packets = stream.container.demux(stream)
     while True:
@@ -137,11 +142,11 @@ class _Clock:
         self._first = shift if start else -math.inf
 
     def set(self, time: int, base: Fraction) -> int:
-        """Give the output's time, in ticks of the same base."""
+        """Return the output's time, in ticks of the same base."""
         return time + round(self._late / base)
 
     def is_early(self, time: int, base: Fraction) -> bool:
-        """Tell whether a time of the output lies before its beginning."""
+        """Return whether a time of the output lies before its beginning."""
         return time * base < self._first
 
 

@@ -19,7 +19,8 @@ X_PRESETS = (
 )
 
 
-# SVT-AV1 would write its settings to stderr; it asks the environment alone, when its first encoder is made.
+# SVT-AV1 would write its settings to stderr; it asks the environment alone, when its first encoder
+# is made.
 os.environ.setdefault("SVT_LOG", "1")
 
 
@@ -36,7 +37,8 @@ class Codec:
         preset_option: What the encoder calls it.
         tag: Four letters that name it in the file; "" for the container's choice.
         others: More options of the encoder.
-        threads_option: Option that bounds its threads where it does not listen to FFmpeg's, with `{}` for their number; else "".
+        threads_option: Option that bounds its threads where it does not listen to FFmpeg's, with
+            `{}` for their number; else "".
         threads_value: Value of that option.
     """
 
@@ -73,7 +75,7 @@ CODECS: Mapping[str, Codec] = {
         tag="hvc1",
         others={},
         threads_option="x265-params",
-        # Closed groups of pictures, as the other encoders make, can be cut and gone on with.
+        # Closed groups of images, as the other encoders make, can be cut and gone on with.
         threads_value="log-level=none:open-gop=0:pools={}",
     ),
     "av1": Codec(
@@ -94,7 +96,8 @@ CODECS: Mapping[str, Codec] = {
         preset="8",
         presets=tuple(map(str, range(8, -1, -1))),
         preset_option="cpu-used",
-        # Without a bit rate of 0 libvpx takes crf for a bound, and only in this mode are the presets above 5 any faster.
+        # Without a bit rate of 0 libvpx takes crf for a bound, and only in this mode are the
+        # presets above 5 any faster.
         others={"b:v": "0", "deadline": "realtime", "row-mt": "1"},
     ),
 }
@@ -126,10 +129,16 @@ class Encoding:
             raise ConfigError(msg)
         codec = CODECS[self.codec]
         if self.crf is not None and not 0 <= self.crf <= codec.worst:
-            msg = f"the crf is {self.crf}; that of {self.codec} is within 0 and {codec.worst}, {codec.crf} where nothing is said"
+            msg = (
+                f"the crf is {self.crf}; that of {self.codec} is within 0 and {codec.worst},"
+                f" {codec.crf} where nothing is said"
+            )
             raise ConfigError(msg)
         if self.preset is not None and self.preset not in codec.presets:
-            msg = f"{self.codec} knows no preset {self.preset!r}; choose from {', '.join(codec.presets)}, the fastest first"
+            msg = (
+                f"{self.codec} knows no preset {self.preset!r}; choose from"
+                f" {', '.join(codec.presets)}, the fastest first"
+            )
             raise ConfigError(msg)
 
     @property
@@ -138,7 +147,7 @@ class Encoding:
         return CODECS[self.codec]
 
     def options(self, threads: int) -> dict[str, str]:
-        """Give the options of FFmpeg's encoder.
+        """Return the options of FFmpeg's encoder.
 
         Args:
             threads: How many threads it may use; 0 lets it choose.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from av.filter import Graph
 from av.video.reformatter import Colorspace, VideoReformatter
 
-from segdeploy.arrays import Picture
+from segdeploy.arrays import Image
 
 Colors = npt.NDArray[np.float64]
 """(..., 3), red-green-blue."""
@@ -20,10 +20,11 @@ NODES = 33
 """Places along each side of the table; between them it is interpolated."""
 
 WHITE = 203.0
-"""Candelas a square metre of a white sheet in a picture of high dynamic range (ITU-R BT.2408, table 1), an ordinary one's brightest."""
+"""Candelas a square metre of a white sheet in an image of high dynamic range (ITU-R BT.2408, table
+1), an ordinary one's brightest."""
 
 PEAK = 1000.0
-"""Candelas a square metre of the brightest that such pictures are usually graded for."""
+"""Candelas a square metre of the brightest that such images are usually graded for."""
 
 BT2020_TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]
@@ -37,7 +38,7 @@ M1, M2, C1, C2, C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 12
 
 
 def pq_to_light(signal: Colors) -> Colors:
-    """Give the candelas a square metre that a PQ signal in [0, 1] stands for."""
+    """Return the candelas a square metre that a PQ signal in [0, 1] stands for."""
     power = signal ** (1 / M2)
     return np.asarray(
         10000 * (np.maximum(power - C1, 0) / (C2 - C3 * power)) ** (1 / M1), dtype=np.float64
@@ -45,13 +46,13 @@ def pq_to_light(signal: Colors) -> Colors:
 
 
 def light_to_pq(light: Colors) -> Colors:
-    """Give the PQ signal in [0, 1] of candelas a square metre."""
+    """Return the PQ signal in [0, 1] of candelas a square metre."""
     power = (light / 10000) ** M1
     return np.asarray(((C1 + C2 * power) / (1 + C3 * power)) ** M2, dtype=np.float64)
 
 
 def hlg_to_light(signal: Colors) -> Colors:
-    """Give the candelas a square metre that an HLG signal in [0, 1] stands for on a screen of 1000 (ITU-R BT.2100, table 5)."""
+    """Return the candelas a square metre that an HLG signal in [0, 1] stands for on a screen of 1000 (ITU-R BT.2100, table 5)."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
     luminance = scene @ BT2020_LUMINANCE
@@ -59,7 +60,7 @@ def hlg_to_light(signal: Colors) -> Colors:
 
 
 def screen_to_light(signal: Colors) -> Colors:
-    """Give the candelas a square metre of an ordinary signal in [0, 1] (ITU-R BT.1886)."""
+    """Return the candelas a square metre of an ordinary signal in [0, 1] (ITU-R BT.1886)."""
     return np.asarray(WHITE * signal**2.4, dtype=np.float64)
 
 
@@ -69,11 +70,15 @@ LIGHT: Mapping[int, tuple[str, Callable[[Colors], Colors]]] = {
     16: ("high dynamic range (PQ)", pq_to_light),
     18: ("high dynamic range (HLG)", hlg_to_light),
 }
-"""By the transfer characteristics' number (ITU-T H.273, table 3): what it is called, and how a signal becomes light."""
+"""By the transfer characteristics' number (ITU-T H.273, table 3): what it is called, and how a
+signal becomes light."""
 
 
 def roll_off(light: Colors) -> Colors:
-    """Press light of up to `PEAK` into that of up to `WHITE`: dark tones stay, bright ones bend (ITU-R BT.2390-10, section 5.4.1)."""
+    """Press light of up to `PEAK` into that of up to `WHITE`.
+
+    Dark tones stay, bright ones bend (ITU-R BT.2390-10, section 5.4.1).
+    """
     peak = float(light_to_pq(np.float64(PEAK)))  # type: ignore[arg-type]
     signal = np.minimum(light_to_pq(light) / peak, 1)
     most = float(light_to_pq(np.float64(WHITE))) / peak  # type: ignore[arg-type]
@@ -90,7 +95,8 @@ def roll_off(light: Colors) -> Colors:
 def to_screen(signal: Colors, transfer: int) -> Colors:
     """Turn a signal of the wide primaries into one of BT.709, both in [0, 1].
 
-    The brightest of the three channels is pressed, and the others with it, so that hues stay; what is outside the gamut is cut off.
+    The brightest of the three channels is pressed, and the others with it, so that hues stay; what
+    is outside the gamut is cut off.
 
     Args:
         signal: (..., 3), red-green-blue.
@@ -115,20 +121,21 @@ def write_table(path: Path, transfer: int) -> None:
 
 UNSPECIFIED = 2
 HIGH = 720
-"""Rows from which on a video that does not tell its colors has those of BT.709, as players take it."""
+"""Rows from which on a video that does not tell its colors has those of BT.709, as players take
+it."""
 
 WIDE = 9
 """Number of the primaries of BT.2020 (ITU-T H.273, table 2)."""
 
 
-class Developer:
-    """Makes pictures of frames, all of one size, and remembers what it had to change."""
+class FrameConverter:
+    """Makes images of frames, all of one size, and remembers what it had to change."""
 
     def __init__(self, first: av.VideoFrame) -> None:
         """Look at the first frame.
 
         Args:
-            first: The size of all pictures is its own.
+            first: The size of all images is its own.
         """
         self._width, self._height = first.width, first.height
         self._reformatter = VideoReformatter()
@@ -138,15 +145,20 @@ class Developer:
         kinds = [LIGHT[first.color_trc][0]] if _is_wide(first) else []
         kinds += [f"{depth} bits a channel"] if depth > 8 else []
         self.kind = " and ".join(kinds)
-        """What the first frame has that a picture of 8 bits has not, for example "high dynamic range (PQ) and 10 bits a channel"; or ""."""
+        """What the first frame has that an image of 8 bits has not, for example "high dynamic
+        range (PQ) and 10 bits a channel"; or ""."""
 
-    def develop(self, frame: av.VideoFrame) -> Picture:
-        """Give a frame as (height, width, 3) uint8, blue-green-red, as it is stored: turning it upright is another's work."""
+    def develop(self, frame: av.VideoFrame) -> Image:
+        """Return a frame as (height, width, 3) uint8, blue-green-red, as it is stored.
+
+        Turning it upright is another's work.
+        """
         same = (frame.width, frame.height) == (self._width, self._height)
         self.resized += not same
         if _is_wide(frame):
             frame = self._toned(frame)
-        # A file that says nothing is taken as players take it; FFmpeg would take the colors of old television.
+        # A file that says nothing is taken as players take it; FFmpeg would take the colors of old
+        # television.
         unknown = (
             frame.colorspace == UNSPECIFIED and frame.height >= HIGH and not frame.format.is_rgb
         )
@@ -161,7 +173,7 @@ class Developer:
         return np.asarray(image.to_ndarray(), dtype=np.uint8)
 
     def _toned(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """Give a frame of a wide gamut as blue-green-red of BT.709."""
+        """Return a frame of a wide gamut as blue-green-red of BT.709."""
         key = (
             frame.width,
             frame.height,

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
-from segdeploy.arrays import Mask, NetworkAnswer, Picture
+from segdeploy.arrays import Image, Mask, NetworkOutput
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.postprocess import Confidence
 
@@ -43,16 +43,19 @@ class Selection:
             ConfigError: The end is no later than the start.
         """
         if self.end is not None and self.end <= self.start:
-            msg = f"the end, {self.end:g} s, is no later than the start, {self.start:g} s; give an end behind it"
+            msg = (
+                f"the end, {self.end:g} s, is no later than the start, {self.start:g} s; give an"
+                " end behind it"
+            )
             raise ConfigError(msg)
 
     @property
     def is_timed(self) -> bool:
-        """Whether it asks for the time of a frame, which pictures in files have not."""
+        """Whether it asks for the time of a frame, which images in files have not."""
         return self.start > 0 or self.end is not None
 
     def judge(self, passed: int, seconds: float, *, taken: int) -> Verdict:
-        """Tell whether a frame is wanted.
+        """Return whether a frame is wanted.
 
         Args:
             passed: How many frames came since the start, before this one.
@@ -68,7 +71,7 @@ class Selection:
         return Verdict.TAKE
 
     def count(self, frames: int | None, rate: float) -> int | None:
-        """Give about how many of so many frames will be taken; None where nobody knows.
+        """Return about how many of so many frames will be taken; None where nobody knows.
 
         Args:
             frames: How many the source has.
@@ -85,15 +88,16 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     Attributes:
         image: (H, W, 3) uint8, blue-green-red, upright.
         index: Place in the source, from 0.
-        seconds: When it is shown, from the beginning of the file; 0 for a picture that is no video's.
+        seconds: When it is shown, from the beginning of the file; 0 for an image that is no
+            video's.
     """
 
-    image: Picture
+    image: Image
     index: int
     seconds: float
 
@@ -105,26 +109,28 @@ class Segmented:
     Attributes:
         frame: What was answered.
         mask: Class of each pixel, (H, W) uint8, of the frame's size.
-        confidence: Probability of the best class of each pixel, (H, W) uint8, 255 for 1; None where nobody asked for it.
+        confidence: Probability of the best class of each pixel, (H, W) uint8, 255 for 1; None where
+            nobody asked for it.
         drawn: What is drawn of it, by kind.
         spent: Seconds that each stage took until here, by stage.
-        answer: What the network answered, (1, K, h, w), while the frames before it have a say in it; None once it is settled.
+        answer: What the network answered, (1, K, h, w), while the frames before it have a say in
+            it; None once it is settled.
     """
 
     frame: Frame
     mask: Mask
     confidence: Confidence | None
-    drawn: Mapping[str, Picture]
+    drawn: Mapping[str, Image]
     spent: Mapping[str, float]
-    answer: NetworkAnswer | None = None
+    answer: NetworkOutput | None = None
 
     @property
-    def overlay(self) -> Picture | None:
+    def overlay(self) -> Image | None:
         """The frame with the classes' colors laid over it; None where nobody asked for it."""
         return self.drawn.get("overlay")
 
 
-class Film(Protocol):
+class VideoInfo(Protocol):
     """What is known of a source's frames before they are read, where all of them belong to one film."""
 
     @property

@@ -12,29 +12,30 @@ import cv2
 import numpy as np
 from av.container import InputContainer
 
-from segdeploy.arrays import Picture
+from segdeploy.arrays import Image
 from segdeploy.errors import DataError
 from segdeploy.imaging.preprocess import resize
 from segdeploy.video.frames import Frame, Selection
 from segdeploy.video.reader import USUAL_RATE, VideoSource
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0, 30.0)
-"""Seconds before each further try to connect again; after three minutes without a frame the source has ended."""
+"""Seconds before each further try to connect again; after three minutes without a frame the source
+has ended."""
 
 GLANCE = 0.2
 """Seconds after which a source that gives nothing looks whether the user still waits for it."""
 
 
 class Feed(Protocol):
-    """One connection to what gives pictures, each as soon as it is there."""
+    """One connection to what gives images, each as soon as it is there."""
 
     @property
     def rate(self) -> Fraction:
-        """Usual number of pictures a second."""
+        """Usual number of images a second."""
         ...
 
-    def __iter__(self) -> Iterator[Picture]:
-        """Give pictures, (H, W, 3) uint8 blue-green-red, until the connection ends or is lost."""
+    def __iter__(self) -> Iterator[Image]:
+        """Return images, (H, W, 3) uint8 blue-green-red, until the connection ends or is lost."""
         ...
 
     def close(self) -> None:
@@ -45,7 +46,8 @@ class Feed(Protocol):
 class LiveSource:
     """The newest frame, whenever one is asked for; a context manager, whose end stops reading.
 
-    A frame's index counts those that came, also those that were left out because a newer one came before they were asked for.
+    A frame's index counts those that came, also those that were left out because a newer one came
+    before they were asked for.
 
     Attributes:
         name: What its results are called after.
@@ -92,8 +94,8 @@ class LiveSource:
         self.left_out = self.lost = 0
         self._connect, self._go_on, self._clock, self._pauses = connect, go_on, clock, pauses
         self._feed = connect()
-        self._pictures = iter(self._feed)
-        first = next(self._pictures, None)
+        self._images = iter(self._feed)
+        first = next(self._images, None)
         if first is None:
             self._feed.close()
             msg = f"{name} gave no frame; check that nothing else uses it"
@@ -118,7 +120,7 @@ class LiveSource:
         self._thread.join()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Give the newest frame each time, and wait where there is none that was not given yet."""
+        """Return the newest frame each time, and wait where there is none that was not given yet."""
         taken = 0
         while self.selection.most is None or taken < self.selection.most:
             frame = self._next()
@@ -135,7 +137,8 @@ class LiveSource:
         times = "once" if self.lost == 1 else f"{self.lost} times"
         return (
             [
-                f"the connection to {self.name} was lost {times}{' and did not come back' * self._ended}"
+                f"the connection to {self.name} was lost"
+                f" {times}{' and did not come back' * self._ended}"
             ]
             if self.lost
             else []
@@ -146,7 +149,8 @@ class LiveSource:
         """How many frames were left out, in a sentence."""
         return (
             [
-                f"{self.left_out} frames of {self.name} came while others were worked on, and were left out"
+                f"{self.left_out} frames of {self.name} came while others were worked on, and were"
+                " left out"
             ]
             if self.left_out
             else []
@@ -162,7 +166,7 @@ class LiveSource:
     def _watch(self) -> None:
         """Read until the end, connecting again where the connection is lost."""
         while True:
-            for picture in self._pictures:
+            for picture in self._images:
                 if self._stopping.is_set():
                     break
                 self._take(picture)
@@ -174,7 +178,7 @@ class LiveSource:
             self._changed.notify_all()
 
     def _reconnect(self) -> bool:
-        """Try to connect until a picture comes, ever more slowly; tell whether one came."""
+        """Try to connect until an image comes, ever more slowly; tell whether one came."""
         self.lost += 1
         for pause in self._pauses:
             if self._stopping.wait(pause):
@@ -183,15 +187,15 @@ class LiveSource:
                 self._feed = self._connect()
             except DataError:
                 continue
-            self._pictures = iter(self._feed)
-            picture = next(self._pictures, None)
+            self._images = iter(self._feed)
+            picture = next(self._images, None)
             if picture is not None:
                 self._take(picture)
                 return True
             self._feed.close()
         return False
 
-    def _take(self, picture: Picture) -> None:
+    def _take(self, picture: Image) -> None:
         seconds = self._clock() - self._start
         if picture.shape[:2] != (self.height, self.width):
             picture = resize(picture, self.height, width=self.width)
@@ -208,7 +212,7 @@ PATIENCE = (10.0, 10.0)
 
 
 class CameraFeed:
-    """The pictures of a camera of this machine."""
+    """The images of a camera of this machine."""
 
     def __init__(self, number: int) -> None:
         """Open a camera.
@@ -225,14 +229,17 @@ class CameraFeed:
         self._camera = cv2.VideoCapture(number)
         cv2.utils.logging.setLogLevel(level)
         if not self._camera.isOpened():
-            msg = f"there is no camera {number} that can be used; close other programs that use it, or choose another number"
+            msg = (
+                f"there is no camera {number} that can be used; close other programs that use it,"
+                " or choose another number"
+            )
             raise DataError(msg)
-        # One picture may wait in the driver: what is older is of no use.
+        # One image may wait in the driver: what is older is of no use.
         self._camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         rate = self._camera.get(cv2.CAP_PROP_FPS)
         self.rate = Fraction(rate).limit_denominator(1001) if rate > 0 else USUAL_RATE
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[Image]:
         while True:
             found, picture = self._camera.read()
             if not found:
@@ -245,7 +252,7 @@ class CameraFeed:
 
 
 class AddressFeed:
-    """The pictures that come from an address."""
+    """The images that come from an address."""
 
     def __init__(self, address: str, container: InputContainer) -> None:
         """Wait for the first frame.
@@ -255,12 +262,12 @@ class AddressFeed:
             container: What `connect` gave.
 
         Raises:
-            DataError: It sends no pictures.
+            DataError: It sends no images.
         """
         self._source = VideoSource(Path(address), opened=container, prompt=True)
         self.rate = self._source.rate
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[Image]:
         return (frame.image for frame in self._source)
 
     def close(self) -> None:
@@ -289,6 +296,6 @@ def connect_feed(address: str) -> AddressFeed:
     """Connect to an address that is live.
 
     Raises:
-        DataError: As `connect`, or it sends no pictures.
+        DataError: As `connect`, or it sends no images.
     """
     return AddressFeed(address, connect(address))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segdeploy.errors import ConfigError
-from segdeploy.imaging.io import write_indexed, write_picture
+from segdeploy.imaging.io import write_image, write_indexed
 from segdeploy.imaging.overlay import (
     COCO,
     COLOR,
@@ -25,7 +25,7 @@ from segdeploy.system.files import write_text
 from segdeploy.system.machine import cores
 from segdeploy.video.annotations import Name, coco_file, geojson, json_lines
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.frames import Film, Outputs, Segmented, Write
+from segdeploy.video.frames import Outputs, Segmented, VideoInfo, Write
 
 if TYPE_CHECKING:
     from segdeploy.video.writer import VideoSink
@@ -46,7 +46,7 @@ RECORDS = {JSONL: "frames.jsonl", COCO: "coco.json", RLE: "rle.json"}
 """What is one file, whatever the source, and its name, or the end of it."""
 
 
-def video_paths(source: Film, folder: Path, *, drawing: Drawing) -> dict[str, Path]:
+def video_paths(source: VideoInfo, folder: Path, *, drawing: Drawing) -> dict[str, Path]:
     """Name the file or the folder of each kind that is kept of a film."""
     ends = {
         kind: f"{kind}.mp4" if kind in drawing.films else RECORDS.get(kind, kind)
@@ -55,10 +55,8 @@ def video_paths(source: Film, folder: Path, *, drawing: Drawing) -> dict[str, Pa
     return {kind: folder / f"{source.name}-{end}" for kind, end in ends.items()}
 
 
-def picture_paths(
-    paths: Sequence[Path], folder: Path, *, drawing: Drawing
-) -> dict[str, list[Path]]:
-    """Name the files of each kind that has one for each picture, by the pictures' index."""
+def image_paths(paths: Sequence[Path], folder: Path, *, drawing: Drawing) -> dict[str, list[Path]]:
+    """Name the files of each kind that has one for each image, by the images' index."""
     names = unique_names(paths)
     return {
         kind: [folder / kind / f"{name}{ENDINGS[kind]}" for name in names]
@@ -69,9 +67,9 @@ def picture_paths(
 
 @contextmanager
 def video_outputs(
-    source: Film, folder: Path, *, drawing: Drawing, encoding: Encoding, kept: int = 0
+    source: VideoInfo, folder: Path, *, drawing: Drawing, encoding: Encoding, kept: int = 0
 ) -> Iterator[Outputs]:
-    """Keep films as `STEM-overlay.mp4` with the source's sound, pictures as `STEM-mask/000000.png`, and records as `STEM-coco.json`.
+    """Keep films as `STEM-overlay.mp4` with the source's sound, images as `STEM-mask/000000.png`, and records as `STEM-coco.json`.
 
     Args:
         source: The film that is segmented.
@@ -96,22 +94,22 @@ def video_outputs(
 
 
 @contextmanager
-def picture_outputs(paths: Sequence[Path], folder: Path, *, drawing: Drawing) -> Iterator[Outputs]:
+def image_outputs(paths: Sequence[Path], folder: Path, *, drawing: Drawing) -> Iterator[Outputs]:
     """Keep overlays as `overlay/STEM.jpg`, masks as `mask/STEM.png` and so on, and records as `coco.json`.
 
     Args:
-        paths: The pictures that are segmented, by their frames' index.
+        paths: The images that are segmented, by their frames' index.
         folder: Where the results go.
         drawing: What is kept.
 
     Raises:
-        ConfigError: A result would take the place of one of the pictures.
+        ConfigError: A result would take the place of one of the images.
     """
-    targets = picture_paths(paths, folder, drawing=drawing)
+    targets = image_paths(paths, folder, drawing=drawing)
     given = {path.resolve() for path in paths}
     for target in (target for some in targets.values() for target in some):
         if target.resolve() in given:
-            msg = f"the result {target} would take the place of a picture; choose another --output"
+            msg = f"the result {target} would take the place of an image; choose another --output"
             raise ConfigError(msg)
     writers: dict[Path, Write] = {}
     with ExitStack() as stack:
@@ -139,27 +137,27 @@ def numbered(folder: Path, ending: str, index: int) -> Path:
 
 
 def to_files(kind: str, drawing: Drawing, name: Callable[[int], Path]) -> Write:
-    """Give a function that writes what is kept of a result to the file that `name` gives for the frame's index."""
+    """Return a function that writes what is kept of a result to the file that `name` gives for the frame's index."""
 
     def write(result: Segmented) -> None:
         path = name(result.frame.index)
         if kind == MASK:
-            write_picture(path, result.mask)
+            write_image(path, result.mask)
         elif kind == COLOR:
             write_indexed(path, result.mask, [entry.color for entry in drawing.classes])
         elif kind == CONFIDENCE:
             assert result.confidence is not None
-            write_picture(path, result.confidence)
+            write_image(path, result.confidence)
         elif kind == GEOJSON:
             write_text(path, geojson(result.mask, drawing.classes))
         else:
-            write_picture(path, result.drawn[kind])
+            write_image(path, result.drawn[kind])
 
     return write
 
 
 def to_film(kind: str, sink: "VideoSink") -> Write:
-    """Give a function that writes what is drawn of a result into a video."""
+    """Return a function that writes what is drawn of a result into a video."""
 
     def write(result: Segmented) -> None:
         sink.write(result.drawn[kind], seconds=result.frame.seconds)
@@ -167,7 +165,9 @@ def to_film(kind: str, sink: "VideoSink") -> Write:
     return write
 
 
-def _film(source: Film, path: Path, *, wide: bool, encoding: Encoding, kept: int) -> "VideoSink":
+def _film(
+    source: VideoInfo, path: Path, *, wide: bool, encoding: Encoding, kept: int
+) -> "VideoSink":
     """Open a film as long as the source and as large, or twice as wide."""
     from segdeploy.video.writer import VideoSink
 
@@ -187,7 +187,9 @@ def _film(source: Film, path: Path, *, wide: bool, encoding: Encoding, kept: int
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Name the results of pictures by their stems; where two are alike, the later one gets -2, -3 ... behind it.
+    """Name the results of images by their stems.
+
+    Where two are alike, the later one gets -2, -3 ... behind it.
 
     Capital letters make no difference, since the file names of some systems know none.
     """

@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from segdeploy.arrays import Mask, NetworkAnswer, Picture
+from segdeploy.arrays import Image, Mask, NetworkOutput
 from segdeploy.backends.base import Backend
 from segdeploy.errors import DataError, InterruptedRun, SegdeployError
 from segdeploy.imaging.overlay import Drawing
@@ -17,13 +17,14 @@ from segdeploy.imaging.preprocess import to_batch
 from segdeploy.system.concurrency import ReadAhead, WriteBehind, in_threads
 from segdeploy.video.frames import Frame, Outputs, Segmented
 from segdeploy.video.profiler import StageClock, StageTimes
-from segdeploy.video.smoothing import Steadying
+from segdeploy.video.smoothing import TemporalSmoother
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 DEPTH = 3
-"""Items that wait between two threads: enough to even out slow ones, few enough for large pictures."""
+"""Items that wait between two threads: enough to even out slow ones, few enough for large
+images."""
 
 
 def run_threaded(
@@ -38,17 +39,20 @@ def run_threaded(
 ) -> None:
     """Read, work and write at the same time, in order.
 
-    Whatever fails stops the rest: the items before the one that failed are written, the threads end, and the error is raised.
+    Whatever fails stops the rest: the items before the one that failed are written, the threads
+    end, and the error is raised.
 
     Args:
         items: Source, read in a thread of its own.
         work: Called in this thread, or in several threads at once.
         write: Called in a thread of its own, in the items' order.
-        go_on: Asked before each item is worked on; when it says no, what was worked on is written, and that is all.
+        go_on: Asked before each item is worked on; when it says no, what was worked on is written,
+            and that is all.
         workers: How many items are worked on at the same time.
-        depth: Items that wait between two threads. With 0 the source is read in this thread: a live one, of which only the newest
-            item counts, reads in a thread of its own.
-        settle: Called in this thread with each result, in the items' order; what it gives is written.
+        depth: Items that wait between two threads. With 0 the source is read in this thread: a live
+            one, of which only the newest item counts, reads in a thread of its own.
+        settle: Called in this thread with each result, in the items' order; what it gives is
+            written.
     """
     with ExitStack() as stack:
         ahead = stack.enter_context(ReadAhead(items, depth=depth)) if depth else items
@@ -74,7 +78,10 @@ def run_serial(
 
 
 def in_batches(items: Iterable[S], size: int) -> Iterator[list[S]]:
-    """Give items by so many at a time, in order; before an error of the source come the items before it."""
+    """Return items by so many at a time, in order.
+
+    Before an error of the source come the items before it.
+    """
     batch: list[S] = []
     try:
         for item in items:
@@ -102,7 +109,10 @@ def _worked_on(work: Callable[[S], T], items: Iterable[S], workers: int) -> Gene
 
 
 def _until_failure(items: Iterable[S], failures: list[Exception]) -> Iterator[S]:
-    """Give items as if a source that fails had ended, so that those before are finished; the failure is kept."""
+    """Return items as if a source that fails had ended, so that those before are finished.
+
+    The failure is kept.
+    """
     try:
         yield from items
     except Exception as error:  # noqa: BLE001 - it is raised after the items before it
@@ -141,7 +151,7 @@ class Done:
 
 
 class Segmenter:
-    """A loaded network that answers frames as `Predictor` answers pictures, and draws what is wanted of them."""
+    """A loaded network that answers frames as `Predictor` answers images, and draws what is wanted of them."""
 
     def __init__(
         self,
@@ -149,7 +159,7 @@ class Segmenter:
         *,
         drawing: Drawing,
         clock: StageClock,
-        steadying: Steadying | None = None,
+        steadying: TemporalSmoother | None = None,
     ) -> None:
         """Put the stages together.
 
@@ -170,14 +180,20 @@ class Segmenter:
         self._draw = clock.timed("draw", drawing.draw)
 
     def segment(self, frames: Sequence[Frame]) -> list[Segmented]:
-        """Answer frames with one call of the network; several threads may do so at once. What is to be steadied is not drawn yet."""
+        """Answer frames with one call of the network.
+
+        Several threads may do so at once. What is to be steadied is not drawn yet.
+        """
         self._clock.lap()
         answers = self._infer(self._prepare([frame.image for frame in frames]))
         spent = self._clock.lap()
         return [self._finish(frame, answers[n : n + 1], spent) for n, frame in enumerate(frames)]
 
     def settle(self, result: Segmented) -> Segmented:
-        """Steady what was answered by the frames before it, in their order, and draw it; the confidence stays the network's own."""
+        """Steady what was answered by the frames before it, in their order, and draw it.
+
+        The confidence stays the network's own.
+        """
         if self._steadying is None or result.answer is None:
             return result
         self._clock.lap()
@@ -191,8 +207,8 @@ class Segmenter:
             result, mask=mask, drawn=drawn, spent={**result.spent, **self._clock.lap()}, answer=None
         )
 
-    def _finish(self, frame: Frame, answer: NetworkAnswer, spent: Mapping[str, float]) -> Segmented:
-        """Give the class of each pixel of a frame, at the frame's own size, and what is drawn of it."""
+    def _finish(self, frame: Frame, answer: NetworkOutput, spent: Mapping[str, float]) -> Segmented:
+        """Return the class of each pixel of a frame, at the frame's own size, and what is drawn of it."""
         mask, confidence = self._mask(frame, answer, sure=self._drawing.with_confidence)
         if self._steadying is not None:
             return Segmented(
@@ -212,13 +228,13 @@ class Segmenter:
             spent={**spent, **self._clock.lap()},
         )
 
-    def _drawn(self, frame: Frame, mask: Mask) -> Mapping[str, Picture]:
+    def _drawn(self, frame: Frame, mask: Mask) -> Mapping[str, Image]:
         return self._draw(frame.image, mask) if self._drawing.draws else {}
 
     def _make_mask(
-        self, frame: Frame, answer: NetworkAnswer, *, sure: bool
+        self, frame: Frame, answer: NetworkOutput, *, sure: bool
     ) -> tuple[Mask, Confidence | None]:
-        """Give the classes that are kept, and how sure the network is of each pixel if that is asked."""
+        """Return the classes that are kept, and how sure the network is of each pixel if that is asked."""
         height, width = frame.image.shape[:2]
         mask = self._drawing.select(answer_mask(answer, self._spec, height=height, width=width))
         if not sure:
@@ -238,7 +254,7 @@ def segment_all(
     workers: int = 1,
     batch: int = 1,
     live: bool = False,
-    steadying: Steadying | None = None,
+    steadying: TemporalSmoother | None = None,
     before: int = 0,
     seen: Callable[[Segmented], None] = lambda _: None,
     go_on: Callable[[], bool] = lambda: True,
@@ -248,17 +264,21 @@ def segment_all(
 
     Args:
         source: Where the frames come from; it stays open.
-        outputs: What is kept; it is entered and left, so that files are whole when this returns, or raises.
+        outputs: What is kept; it is entered and left, so that files are whole when this returns, or
+            raises.
         backend: The network.
         drawing: What is wanted of each frame.
-        serial: Whether one frame follows the other, instead of reading, working and writing at the same time.
+        serial: Whether one frame follows the other, instead of reading, working and writing at the
+            same time.
         workers: How many batches are worked on at the same time; unless `serial`.
         batch: How many frames the network is given at once.
-        live: Whether the source does not wait; each result is then made of its newest frame, and no other waits before or after it.
+        live: Whether the source does not wait; each result is then made of its newest frame, and no
+            other waits before or after it.
         steadying: What steadies the answers from frame to frame; None for nothing.
         before: How many frames an interrupted run did before.
         seen: Called with each result in this thread, in order.
-        go_on: Asked before each batch; once it says no, the outputs are finished with the frames that are done.
+        go_on: Asked before each batch; once it says no, the outputs are finished with the frames
+            that are done.
         on_step: Called after each written frame with the frames a second so far.
 
     Raises:
@@ -305,6 +325,9 @@ def segment_all(
             msg = f"interrupted after {before + count} of {of} frames; {kept}"
             raise InterruptedRun(msg)
     if not count + before:
-        msg = f"no picture could be read: {'; '.join(source.losses) or 'none lies where --start and --end, or --stride, look'}"
+        msg = (
+            "no image could be read:"
+            f" {'; '.join(source.losses) or 'none lies where --start and --end, or --stride, look'}"
+        )
         raise DataError(msg)
     return Done(paths=opened.paths, times=clock.read(count, workers=0 if serial else workers))

@@ -39,14 +39,17 @@ class StageTime:
 
 @dataclass(frozen=True, kw_only=True)
 class StageTimes:
-    """How long each stage took by the clock on the wall; stages of different threads run at the same time.
+    """How long each stage took (wall time).
+
+    Stages of different threads run at the same time.
 
     Attributes:
         frames: How many frames were written.
         wall: Seconds from the first frame's decoding until the last one was written.
         busy: Seconds of processor time that the process took meanwhile, on all cores together.
         cores: How many cores it may use.
-        workers: How many threads prepare, infer, mask and draw; 0 where one stage follows the other.
+        workers: How many threads prepare, infer, mask and draw; 0 where one stage follows the
+            other.
         decode: Reading a frame, upright and in blue-green-red.
         prepare: Bringing it to the network's size and order.
         infer: The network.
@@ -69,7 +72,7 @@ class StageTimes:
 
     @property
     def rate(self) -> float:
-        """Frames a second by the clock on the wall, everything counted."""
+        """Frames a second (wall time), everything counted."""
         return self.frames / self.wall
 
     @property
@@ -102,7 +105,7 @@ class StageTimes:
         return f"{name} holds it back: its thread{'s' * (count > 1)} worked {share:.0%} of the time"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the times in seconds, as values that JSON knows, with the rate and the slowest stage beside them."""
+        """Return the times in seconds, as values that JSON knows, with the rate and the slowest stage beside them."""
         return {**asdict(self), "rate": self.rate, "slowest": self.slowest}
 
     @classmethod
@@ -122,7 +125,8 @@ def slowest_stage(totals: Mapping[str, float], *, workers: int) -> str:
 
     Args:
         totals: Seconds of each stage, all frames together.
-        workers: How many threads share the stages in the middle; 0 where all stages share the same cores: the longest one counts.
+        workers: How many threads share the stages in the middle; 0 where all stages share the same
+            cores: the longest one counts.
     """
     shares = [1.0, max(1, workers), 1.0]
     busiest = max(
@@ -167,7 +171,7 @@ class StageClock:
         return slowest_stage(self._totals, workers=workers)
 
     def timed(self, stage: str, function: Callable[P, R]) -> Callable[P, R]:
-        """Give a function that does the same and measures each call."""
+        """Return a function that does the same and measures each call."""
 
         def measured(*args: P.args, **kwargs: P.kwargs) -> R:
             start = self._clock()
@@ -178,7 +182,7 @@ class StageClock:
         return measured
 
     def timed_batch(self, stage: str, function: Callable[[B], R]) -> Callable[[B], R]:
-        """Give a function that does the same for a batch of frames and measures each call, shared equally among them."""
+        """Return a function that does the same for a batch of frames and measures each call, shared equally among them."""
 
         def measured(batch: B) -> R:
             start = self._clock()
@@ -189,7 +193,7 @@ class StageClock:
         return measured
 
     def timed_items(self, stage: str, items: Iterable[R]) -> Iterator[R]:
-        """Give the same items and measure how long each takes to come."""
+        """Return the same items and measure how long each takes to come."""
         following = self.timed(stage, iter(items).__next__)
         while True:
             try:
@@ -199,7 +203,7 @@ class StageClock:
             yield item
 
     def read(self, frames: int, *, workers: int = 1) -> StageTimes:
-        """Give the times until now of so many frames; `workers` as in `StageTimes`."""
+        """Return the times until now of so many frames; `workers` as in `StageTimes`."""
         spans: dict[str, Any] = {stage: _summary(values) for stage, values in self._spans.items()}
         busy = self._processor() - self._start_busy
         return StageTimes(
@@ -207,7 +211,7 @@ class StageClock:
         )
 
     def lap(self) -> dict[str, float]:
-        """Give the seconds a frame of each stage that this thread measured since it last asked."""
+        """Return the seconds a frame of each stage that this thread measured since it last asked."""
         lap = vars(self._laps).copy()
         vars(self._laps).clear()
         return lap

@@ -13,17 +13,18 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from segdeploy.arrays import Picture
+from segdeploy.arrays import Image
 from segdeploy.errors import DataError, DeviceError
 from segdeploy.system.machine import cores
 from segdeploy.video.audio import start_time
-from segdeploy.video.color import Developer
+from segdeploy.video.color import FrameConverter
 from segdeploy.video.frames import Frame, Selection, Verdict
 
 HARDWARE = ("cuda", "videotoolbox", "d3d11va", "vaapi", "qsv")
 """Devices by FFmpeg's names: NVIDIA's, Apple's, Windows', Linux' and Intel's, in the order in which `auto` tries them.
 
-H.264, HEVC, AV1 and VP9 leave no choice to a decoder, so the frames are those of the processor, bit for bit.
+H.264, HEVC, AV1 and VP9 leave no choice to a decoder, so the frames are those of the processor, bit
+for bit.
 """
 
 
@@ -32,7 +33,8 @@ def open_video_file(path: Path, decoder: str) -> InputContainer:
 
     Args:
         path: Video in any format that FFmpeg reads.
-        decoder: One of `DECODERS`; "auto" takes the first device that decodes this file, else the processor.
+        decoder: One of `DECODERS`; "auto" takes the first device that decodes this file, else the
+            processor.
 
     Raises:
         DataError: The file is missing or no video.
@@ -44,7 +46,10 @@ def open_video_file(path: Path, decoder: str) -> InputContainer:
     if decoder in HARDWARE:
         container = _on_device(path, decoder)
         if container is None:
-            msg = f"the decoder {decoder!r} was asked for and does not decode {path}; choose another, auto or cpu"
+            msg = (
+                f"the decoder {decoder!r} was asked for and does not decode {path}; choose another,"
+                " auto or cpu"
+            )
             raise DeviceError(msg)
         return container
     found = (_on_device(path, device) for device in HARDWARE if decoder == "auto")
@@ -60,7 +65,10 @@ def _on_processor(path: Path) -> InputContainer:
 
 
 def _on_device(path: Path, device: str) -> InputContainer | None:
-    """Open a file for a device; None where it is not there, or one frame shows that it does not decode this file."""
+    """Open a file for a device.
+
+    None where it is not there, or one frame shows that it does not decode this file.
+    """
     # A file that nobody can read is told as such, and by no device's words.
     _on_processor(path).close()
     try:
@@ -81,23 +89,29 @@ USUAL_RATE = Fraction(25)
 """Frames a second of a video that does not tell."""
 
 Turn = tuple[bool, bool, bool]
-"""How stored pictures become upright: whether rows and columns change places, then whether columns and rows are reversed."""
+"""How stored images become upright: whether rows and columns change places, then whether columns
+and rows are reversed."""
 
 
 class VideoSource:
-    """The frames of one video, upright, each with its own time; it is a context manager, and is read once.
+    """The frames of one video, upright, each with its own time.
+
+    It is a context manager, and is read once.
 
     Attributes:
         path: The file, or what a stream is called.
         name: What its results are called after: the file's name without its ending.
-        sound: File that the sound is copied from; None for a stream, of which every piece comes once.
+        sound: File that the sound is copied from; None for a stream, of which every piece comes
+            once.
         selection: Which frames are wanted.
         width: Width of each frame, in pixels, upright.
         height: Height of each frame, in pixels, upright.
         rate: Usual number of frames a second, of those that are wanted.
         aspect: Width of a pixel over its height, upright; 1 but for old television.
-        frames: How many frames are wanted of those that the file says it has, or has by its duration; None where nobody knows.
-        skipped: How many frames were lost so far to damage, or to a file that is cut off; told by the end of reading.
+        frames: How many frames are wanted of those that the file says it has, or has by its
+            duration; None where nobody knows.
+        skipped: How many frames were lost so far to damage, or to a file that is cut off; told by
+            the end of reading.
     """
 
     def __init__(
@@ -116,7 +130,8 @@ class VideoSource:
             selection: Which frames are wanted; all where None.
             decoder: What decodes it, see `open_video_file`.
             opened: What is already open, of which `path` is but the name: a pipe, or an address.
-            prompt: Whether each frame must come out as soon as it came in: threads then share a frame instead of having one each.
+            prompt: Whether each frame must come out as soon as it came in: threads then share a
+                frame instead of having one each.
 
         Raises:
             DataError: The file is missing, is no video, or none of its frames can be decoded.
@@ -139,7 +154,7 @@ class VideoSource:
             msg = f"no frame of {path} can be decoded; take a whole copy of it"
             raise DataError(msg)
         self._first = first
-        self._developer = Developer(first)
+        self._developer = FrameConverter(first)
         self._turn = _turn(first)
         self.width, self.height = (
             (first.height, first.width) if self._turn[0] else (first.width, first.height)
@@ -172,7 +187,10 @@ class VideoSource:
                 yield Frame(image=self._upright(decoded), index=index, seconds=seconds)
 
     def _timed(self) -> Iterator[tuple[av.VideoFrame, float]]:
-        """Give all frames with their seconds from the beginning; at the end it is known how many are missing."""
+        """Return all frames with their seconds from the beginning.
+
+        At the end it is known how many are missing.
+        """
         start = start_time(self._container)
         seconds = 0.0
         for index, decoded in enumerate(chain([self._first], self._decoded)):
@@ -185,7 +203,10 @@ class VideoSource:
         self.skipped = self._missing(index + 1, end=seconds + float(1 / self._own_rate))
 
     def skip(self, count: int) -> None:
-        """Leave out the first so many of the frames that are wanted: an interrupted run has done them."""
+        """Leave out the first so many of the frames that are wanted.
+
+        An interrupted run has done them.
+        """
         self._before = count
         self.frames = None if self.frames is None else max(0, self.frames - count)
 
@@ -205,12 +226,16 @@ class VideoSource:
         kind, resized = self._developer.kind, self._developer.resized
         told = (
             [
-                f"{self.path} has {kind}; it is brought to the 8 bits and the colors of an ordinary screen (BT.709)"
+                f"{self.path} has {kind}; it is brought to the 8 bits and the colors of an ordinary"
+                " screen (BT.709)"
             ]
             if kind
             else []
         )
-        again = f"{resized} frames of {self.path} have another size than its first, and were brought to that of {self.width}x{self.height}"
+        again = (
+            f"{resized} frames of {self.path} have another size than its first, and were brought to"
+            f" that of {self.width}x{self.height}"
+        )
         return [*told, *([again] if resized else [])]
 
     def close(self) -> None:
@@ -223,7 +248,8 @@ class VideoSource:
             try:
                 packet = next(packets)
                 if packet.is_corrupt:
-                    # The last one of a file that is cut off: it would take good frames with it out of the decoder's threads.
+                    # The last one of a file that is cut off: it would take good frames with it out
+                    # of the decoder's threads.
                     self.skipped += 1
                     continue
                 decoded = packet.decode()
@@ -236,10 +262,11 @@ class VideoSource:
             yield from decoded
 
     def _missing(self, count: int, end: float) -> int:
-        """Tell how many frames are lost after `count` were read and the last one ended at `end`, in seconds.
+        """Return how many frames are lost after `count` were read and the last one ended at `end`, in seconds.
 
-        The index of an MP4 file has each frame, also those that were cut off or whose damage the decoder kept to itself. A file with
-        pictures alone tells by its duration. Else what was skipped is all that is known.
+        The index of an MP4 file has each frame, also those that were cut off or whose damage the
+        decoder kept to itself. A file with images alone tells by its duration. Else what was
+        skipped is all that is known.
         """
         if "mp4" in self._container.format.name:
             return max(0, len(self._stream.index_entries) - self._discarded - count)
@@ -248,7 +275,7 @@ class VideoSource:
         missing = round((self._container.duration / av.time_base - end) * self._own_rate)
         return missing if missing > 1 else 0
 
-    def _upright(self, decoded: av.VideoFrame) -> Picture:
+    def _upright(self, decoded: av.VideoFrame) -> Image:
         image = self._developer.develop(decoded)
         swapped, left_right, top_bottom = self._turn
         if swapped:
@@ -273,18 +300,22 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream):
         container.close()
-        msg = f"{path} holds no pictures; name a video"
+        msg = f"{path} holds no images; name a video"
         raise DataError(msg)
     stream.codec_context.thread_count = cores()
     return stream
 
 
 def _turn(frame: av.VideoFrame) -> Turn:
-    """Read the display matrix of a frame: phones store every picture as the sensor sees it, and how to hold it."""
+    """Read the display matrix of a frame.
+
+    Phones store every image as the sensor sees it, and how to hold it.
+    """
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if not isinstance(matrix, Buffer):
         return False, False, False
-    # (x, y) is shown at (a x + c y, b x + d y): numbers 0, 1, 3 and 4 of the nine, in 16.16 fixed point.
+    # (x, y) is shown at (a x + c y, b x + d y): numbers 0, 1, 3 and 4 of the nine, in 16.16 fixed
+    # point.
     numbers = np.frombuffer(bytes(matrix), np.int32).astype(np.int64)
     a, b, c, d = (int(numbers[place]) for place in (0, 1, 3, 4))
     swapped = abs(b) > abs(a)

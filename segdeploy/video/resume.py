@@ -18,14 +18,16 @@ from segdeploy.system.files import sync
 GROWING = "nut"
 """FFmpeg's own container: every codec, any clock to the tick, and no head or index without which the rest is worth nothing.
 
-MP4 in fragments loses frames of VP9 and refuses sound from transport streams; Matroska rounds times to milliseconds.
+MP4 in fragments loses frames of VP9 and refuses sound from transport streams; Matroska rounds times
+to milliseconds.
 """
 
 AT_ONCE = {"flush_packets": "1"}
 """Each packet goes to the system as it comes: what waits in a buffer dies with the process."""
 
 SHIFT = 16
-"""Seconds that all times in a growing video are late: it can hold no negative ones, with which encoders begin."""
+"""Seconds that all times in a growing video are late: it can hold no negative ones, with which
+encoders begin."""
 
 WHOLE = "+faststart"
 
@@ -77,7 +79,8 @@ def _copy(grown: InputContainer, output: OutputContainer, tag: str) -> None:
         # The last one of each stream is empty, and only flushes decoders.
         if packet.size:
             index = packet.stream.index
-            # NUT keeps no durations, and MP4 would leave out the last piece of a sound that has none.
+            # NUT keeps no durations, and MP4 would leave out the last piece of a sound that has
+            # none.
             if packet.dts is not None:
                 packet.duration = packet.duration or packet.dts - before.get(index, packet.dts)
                 before[index] = packet.dts
@@ -105,12 +108,14 @@ def kept_of(path: Path) -> Path:
 
 
 def count_kept(films: Sequence[Path], folders: Sequence[Path]) -> int:
-    """Tell how many frames of an interrupted run need not be made again, and put the begun films aside.
+    """Return how many frames of an interrupted run need not be made again, and put the begun films aside.
 
-    A film can be cut where a group of pictures ends, and at its end where it was finished. Files of frames are whole, or not there.
+    A film can be cut where a group of images ends, and at its end where it was finished. Files of
+    frames are whole, or not there.
 
     Args:
-        films: Names of the films; each may have been finished when the user stopped the run, or been left as pieces when it was killed.
+        films: Names of the films; each may have been finished when the user stopped the run, or
+            been left as pieces when it was killed.
         folders: Folders with one file a frame.
     """
     cuts = [_best_of(path) for path in films]
@@ -127,7 +132,7 @@ def count_kept(films: Sequence[Path], folders: Sequence[Path]) -> int:
 def kept_packets(
     path: Path, count: int, extradata: bytes | None
 ) -> "Iterator[Packet[VideoStream]]":
-    """Give the packets of the first frames of a begun film, by the clock of a growing one.
+    """Return the packets of the first frames of a begun film, by the clock of a growing one.
 
     Args:
         path: Name of the film.
@@ -141,7 +146,10 @@ def kept_packets(
     with _open(begun) as container:
         stream = container.streams.video[0]
         if not _fits(stream.codec_context.extradata or b"", extradata or b""):
-            msg = f"{path} was begun with other options or versions; say the same ones as then, or leave out --resume"
+            msg = (
+                f"{path} was begun with other options or versions; say the same ones as then, or"
+                " leave out --resume"
+            )
             raise ConfigError(msg)
         for packet in islice(_decodable(_as_encoded(stream)), count):
             if begun == path:
@@ -150,7 +158,10 @@ def kept_packets(
 
 
 def _as_encoded(stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
-    """Give a stream's packets as the encoder gave them: MP4 puts the length of each part before it, where a mark was."""
+    """Return a stream's packets as the encoder gave them.
+
+    MP4 puts the length of each part before it, where a mark was.
+    """
     assert isinstance(stream.container, InputContainer)
     packets = (packet for packet in stream.container.demux(stream) if packet.size)
     name = MARKS.get(stream.codec_context.name)
@@ -163,7 +174,10 @@ def _as_encoded(stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
 
 
 def _decodable(packets: "Iterator[Packet[VideoStream]]") -> "Iterator[Packet[VideoStream]]":
-    """Give packets with decoding times: a growing video tells none for the first ones, which are decoded before the time 0."""
+    """Return packets with decoding times.
+
+    A growing video tells none for the first ones, which are decoded before the time 0.
+    """
     first: list[Packet[VideoStream]] = []
     for packet in packets:
         if packet.dts is None:
@@ -181,13 +195,13 @@ def _decodable(packets: "Iterator[Packet[VideoStream]]") -> "Iterator[Packet[Vid
 
 
 def _fits(begun: bytes, encoder: bytes) -> bool:
-    """Tell whether the parameters of the encoder that goes on are those in the head of a begun film, however that arranges them."""
+    """Return whether the parameters of the encoder that goes on are those in the head of a begun film, however that arranges them."""
     parts = [part for part in encoder.replace(MARK[1:], MARK).split(MARK) if part.strip(b"\0")]
     return all(part.strip(b"\0") in begun for part in parts if part[0] not in REMARKS)
 
 
 def _best_of(path: Path) -> set[int]:
-    """Give the numbers of frames after which a begun film can be cut, of the file that has most; it is put aside if it is but pieces."""
+    """Return the numbers of frames after which a begun film can be cut, of the file that has most; it is put aside if it is but pieces."""
     part, kept = part_of(path), kept_of(path)
     found = {
         begun: _cuts(begun, whole=begun == path) for begun in (path, part, kept) if begun.is_file()

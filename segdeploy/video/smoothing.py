@@ -1,4 +1,7 @@
-"""Against flicker: what the network answers, steadied by what it answered before; and how much the classes flicker."""
+"""Against flicker: what the network answers, steadied by what it answered before.
+
+And how much the classes flicker.
+"""
 
 from collections.abc import Mapping
 from math import exp
@@ -7,35 +10,43 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from segdeploy.arrays import Mask, NetworkAnswer
+from segdeploy.arrays import Mask, NetworkOutput
 from segdeploy.card import ModelCard, Output
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.upsample import Floats, best_class
 
 NEWEST = 0.5
-"""Share of the newest answer in the moving average: what a frame says has faded to a sixteenth four frames later."""
+"""Share of the newest answer in the moving average: what a frame says has faded to a sixteenth four
+frames later."""
 
 MARGIN = 1.0
-"""By how much the logit of a new class must lead: it must be e times as probable as the class that a place has."""
+"""By how much the logit of a new class must lead: it must be e times as probable as the class that
+a place has."""
 
 
 class Smoother(Protocol):
     """Steadies answers; it is given them in the frames' order."""
 
-    def smooth(self, answer: NetworkAnswer) -> Floats:
-        """Give the steadied answer to one frame, (1, K, h, w); one of another size than that before begins anew."""
+    def smooth(self, answer: NetworkOutput) -> Floats:
+        """Return the steadied answer to one frame, (1, K, h, w).
+
+        One of another size than that before begins anew.
+        """
         ...
 
 
 class MovingAverage:
-    """The exponential moving average of the answers: steady everywhere, and late where things move."""
+    """The exponential moving average of the answers.
+
+    Steady everywhere, and late where things move.
+    """
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self._mean: Floats | None = None
 
-    def smooth(self, answer: NetworkAnswer) -> Floats:
-        """Give the average until this answer."""
+    def smooth(self, answer: NetworkOutput) -> Floats:
+        """Return the average until this answer."""
         if self._mean is None or self._mean.shape != answer.shape:
             self._mean = np.array(answer, np.float32)
         else:
@@ -44,7 +55,10 @@ class MovingAverage:
 
 
 class Hysteresis:
-    """A place keeps its class until another one leads clearly: nothing is late where the network is sure."""
+    """A place keeps its class until another one leads clearly.
+
+    Nothing is late where the network is sure.
+    """
 
     def __init__(self, output: Output) -> None:
         """Begin with nothing.
@@ -55,8 +69,8 @@ class Hysteresis:
         self._output = output
         self._held: Mask | None = None
 
-    def smooth(self, answer: NetworkAnswer) -> Floats:
-        """Give the answer with the lead that the held classes are granted."""
+    def smooth(self, answer: NetworkOutput) -> Floats:
+        """Return the answer with the lead that the held classes are granted."""
         planes = np.array(answer[0], np.float32)
         if self._held is not None and self._held.shape == planes.shape[1:]:
             held = self._held[None].astype(np.intp)
@@ -76,13 +90,16 @@ SMOOTHERS = ("ema", "hysteresis")
 
 
 def make_smoother(name: str, card: ModelCard) -> Smoother:
-    """Give one of `SMOOTHERS` for a network's answers.
+    """Return one of `SMOOTHERS` for a network's answers.
 
     Raises:
         ConfigError: The network answers classes, between which there is nothing to weigh.
     """
     if card.output == "classes":
-        msg = f"this file answers classes, which --smooth {name} cannot weigh; export it with --output logits"
+        msg = (
+            f"this file answers classes, which --smooth {name} cannot weigh; export it with"
+            " --output logits"
+        )
         raise ConfigError(msg)
     return MovingAverage() if name == "ema" else Hysteresis(card.output)
 
@@ -115,7 +132,7 @@ class Flicker:
         return self._back / self._pixels if self._pixels else 0.0
 
 
-class Steadying:
+class TemporalSmoother:
     """A smoother, and the flicker before it and after it."""
 
     def __init__(self, smoother: Smoother) -> None:
@@ -128,8 +145,11 @@ class Steadying:
     def sentence(self) -> str:
         """What came of it."""
         before, after = self.before.share, self.after.share
-        return f"{before:.2%} of the pixels changed their class and changed it back with the next frame; steadied, {after:.2%} do"
+        return (
+            f"{before:.2%} of the pixels changed their class and changed it back with the next"
+            f" frame; steadied, {after:.2%} do"
+        )
 
     def to_dict(self) -> Mapping[str, float]:
-        """Give both shares, as values that JSON knows."""
+        """Return both shares, as values that JSON knows."""
         return {"before": round(self.before.share, 6), "after": round(self.after.share, 6)}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.imaging.io import ENDINGS, list_pictures, read_picture
-from segdeploy.video.frames import Film, Frame, Selection
+from segdeploy.imaging.io import ENDINGS, list_images, read_image
+from segdeploy.video.frames import Frame, Selection, VideoInfo
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from segdeploy.video.reader import VideoSource
 
 
-class PictureSource:
-    """Pictures one after the other, each of its own size; a frame's index is the place of its path.
+class ImageSource:
+    """Images one after the other, each of its own size; a frame's index is the place of its path.
 
     Attributes:
-        paths: Every picture: files as they were given, and those in folders, sorted by name.
+        paths: Every image: files as they were given, and those in folders, sorted by name.
         frames: How many will be read.
-        losses: Why pictures were left out so far, a sentence each, with the file's name.
-        notes: What was changed so far, a sentence each; of pictures, nothing.
+        losses: Why images were left out so far, a sentence each, with the file's name.
+        notes: What was changed so far, a sentence each; of images, nothing.
     """
 
     def __init__(self, paths: Sequence[Path], *, selection: Selection | None = None) -> None:
-        """Look for the pictures.
+        """Look for the images.
 
         Args:
-            paths: Files, and folders of which every picture is taken.
+            paths: Files, and folders of which every image is taken.
             selection: Which of them are wanted, by stride and number; all where None.
 
         Raises:
-            DataError: A path does not exist, or there is no picture.
+            DataError: A path does not exist, or there is no image.
         """
         chosen = selection or Selection()
-        self.paths = list_pictures(paths)[:: chosen.stride][: chosen.most]
+        self.paths = list_images(paths)[:: chosen.stride][: chosen.most]
         self.frames = len(self.paths)
         self._done: frozenset[int] = frozenset()
         self.losses: list[str] = []
@@ -50,7 +50,7 @@ class PictureSource:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is open between two pictures."""
+        """Nothing is open between two images."""
 
     def skip(self, indices: Collection[int]) -> None:
         """Leave out these: an interrupted run has done them."""
@@ -62,7 +62,7 @@ class PictureSource:
             if index in self._done:
                 continue
             try:
-                image = read_picture(path)
+                image = read_image(path)
             except DataError as error:
                 self.losses.append(str(error))
                 continue
@@ -80,31 +80,31 @@ class Opened:
     """A source that is ready to be read, one of three; a context manager, whose end closes it.
 
     Attributes:
-        pictures: Pictures of their own.
+        images: Images of their own.
         video: A film that was recorded.
         live: What does not wait.
     """
 
-    pictures: PictureSource | None = None
+    images: ImageSource | None = None
     video: "VideoSource | None" = None
     live: "LiveSource | None" = None
 
     @property
-    def source(self) -> "PictureSource | VideoSource | LiveSource":
+    def source(self) -> "ImageSource | VideoSource | LiveSource":
         """Whichever it is."""
-        source = self.pictures or self.video or self.live
+        source = self.images or self.video or self.live
         assert source is not None
         return source
 
     @property
-    def film(self) -> Film | None:
+    def film(self) -> VideoInfo | None:
         """The source where its frames belong to one film."""
         return self.video or self.live
 
     @property
     def paths(self) -> Sequence[Path]:
-        """The pictures by their frames' index; none of a film."""
-        return self.pictures.paths if self.pictures else ()
+        """The images by their frames' index; none of a film."""
+        return self.images.paths if self.images else ()
 
     def __enter__(self) -> Self:
         self.source.__enter__()
@@ -114,20 +114,21 @@ class Opened:
         self.source.__exit__()
 
 
-def open_pictures(paths: Sequence[Path], *, selection: Selection) -> Opened:
-    """Open pictures, folders of pictures, and patterns as in "day/*.jpg".
+def open_images(paths: Sequence[Path], *, selection: Selection) -> Opened:
+    """Open images, folders of images, and patterns as in "day/*.jpg".
 
     Raises:
-        ConfigError: The selection asks for times, which pictures have not.
-        DataError: There is no picture.
+        ConfigError: The selection asks for times, which images have not.
+        DataError: There is no image.
     """
     if selection.is_timed:
-        msg = "pictures have no time; leave out --start and --end, which are for videos, and take --stride or --max-frames"
+        msg = (
+            "images have no time; leave out --start and --end, which are for videos, and take"
+            " --stride or --max-frames"
+        )
         raise ConfigError(msg)
-    source = PictureSource(
-        [match for path in paths for match in _matches(path)], selection=selection
-    )
-    return Opened(pictures=source)
+    source = ImageSource([match for path in paths for match in _matches(path)], selection=selection)
+    return Opened(images=source)
 
 
 def open_video(path: Path, *, selection: Selection, decoder: str = "cpu") -> Opened:
@@ -151,9 +152,11 @@ def open_any(
     """Open whatever a text names.
 
     Args:
-        text: "-" for the pipe, an address, a camera's number, a folder, a pattern, a list of paths (.txt), a picture or a video.
+        text: "-" for the pipe, an address, a camera's number, a folder, a pattern, a list of paths
+            (.txt), an image or a video.
         selection: Which frames are wanted.
-        raw: What frames without any header are, as in "1920x1080:bgr24@30"; None where a header tells.
+        raw: What frames without any header are, as in "1920x1080:bgr24@30"; None where a header
+            tells.
         pipe: What "-" reads: standard input.
         go_on: Asked while a live source gives nothing.
     """
@@ -170,18 +173,20 @@ def open_any(
     if text.isdecimal() and not path.exists():
         return open_camera(int(text), selection=selection, go_on=go_on)
     if path.suffix.lower() == ".txt":
-        return open_pictures(_listed(path), selection=selection)
+        return open_images(_listed(path), selection=selection)
     if (
         path.is_dir()
         or path.suffix.lower() in ENDINGS
         or (PATTERN.search(text) and not path.exists())
     ):
-        return open_pictures([path], selection=selection)
+        return open_images([path], selection=selection)
     return open_video(path, selection=selection)
 
 
 def open_address(address: str, *, selection: Selection, go_on: Callable[[], bool]) -> Opened:
-    """Open an address: one that tells how long it is is a film, of which every frame is wanted; else it is live.
+    """Open an address: one that tells how long it is is a film, of which every frame is wanted.
+
+    Else it is live.
 
     Raises:
         DataError: Nothing answers there, or nothing that is a video.
@@ -208,13 +213,19 @@ def _live(
 
 
 def _short(address: str) -> str:
-    """Make a plain name of a file: of an address its last part, without what follows a question mark."""
+    """Make a plain name of a file.
+
+    Of an address its last part, without what follows a question mark.
+    """
     last = address.partition("?")[0].rstrip("/").rpartition("/")[2]
     return re.sub(r"[^\w.-]", "-", last) or "address"
 
 
 def _matches(path: Path) -> list[Path]:
-    """Give the files of a pattern, by name; a path that exists is what it is, whatever letters it has."""
+    """Return the files of a pattern, by name.
+
+    A path that exists is what it is, whatever letters it has.
+    """
     if path.exists() or not PATTERN.search(str(path)):
         return [path]
     found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute pattern
@@ -237,7 +248,9 @@ def _listed(path: Path) -> list[Path]:
 
 
 def _open_pipe(pipe: BinaryIO, raw: str | None) -> "InputContainer":
-    """Open frames that come through a pipe: whatever FFmpeg knows by its header, or frames without one.
+    """Open frames that come through a pipe.
+
+    Whatever FFmpeg knows by its header, or frames without one.
 
     Raises:
         ConfigError: The text that says what raw frames are says it in another way.
@@ -249,14 +262,20 @@ def _open_pipe(pipe: BinaryIO, raw: str | None) -> "InputContainer":
     try:
         return av.open(pipe, "r", format=form, options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
-        msg = f"what comes through standard input is no video ({error}); send Y4M or MJPEG, or say what it is: --raw 1920x1080:bgr24@30"
+        msg = (
+            f"what comes through standard input is no video ({error}); send Y4M or MJPEG, or say"
+            " what it is: --raw 1920x1080:bgr24@30"
+        )
         raise DataError(msg) from error
 
 
 def _raw_options(raw: str) -> dict[str, str]:
     found = RAW.fullmatch(raw)
     if found is None or not _is_format(found[3]):
-        msg = f"{raw!r} does not say what raw frames are; write width, height, FFmpeg's pixel format and rate, as in 1920x1080:bgr24@30"
+        msg = (
+            f"{raw!r} does not say what raw frames are; write width, height, FFmpeg's pixel format"
+            " and rate, as in 1920x1080:bgr24@30"
+        )
         raise ConfigError(msg)
     return {
         "video_size": f"{found[1]}x{found[2]}",

@@ -8,26 +8,29 @@ from typing import Protocol
 
 import cv2
 
-from segdeploy.arrays import Picture
+from segdeploy.arrays import Image
 from segdeploy.errors import OutputError
-from segdeploy.imaging.io import write_picture
+from segdeploy.imaging.io import write_image
 from segdeploy.imaging.overlay import OVERLAY
 from segdeploy.video.frames import Segmented
 
 TITLE = "segdeploy"
 WAIT = 50
-"""Milliseconds between two looks at the keys while the picture stands still."""
+"""Milliseconds between two looks at the keys while the image stands still."""
 
 
 class Window(Protocol):
-    """What shows pictures and knows which key was pressed."""
+    """What shows images and knows which key was pressed."""
 
-    def show(self, picture: Picture) -> None:
-        """Show a picture in place of the one before."""
+    def show(self, image: Image) -> None:
+        """Show an image in place of the one before."""
         ...
 
     def key(self, wait: int) -> str:
-        """Give the key that was pressed within so many milliseconds; "" for none, "q" where the window was closed."""
+        """Return the key that was pressed within so many milliseconds.
+
+        "" for none, "q" where the window was closed.
+        """
         ...
 
     def close(self) -> None:
@@ -51,16 +54,19 @@ class ScreenWindow:
             check=False,
         )  # noqa: S603 - this Python
         if tried.returncode:
-            msg = "no window can be opened; there is no screen, or this is opencv-python-headless: leave out --show"
+            msg = (
+                "no window can be opened; there is no screen, or this is opencv-python-headless:"
+                " leave out --show"
+            )
             raise OutputError(msg)
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
 
-    def show(self, picture: Picture) -> None:
-        """Show a picture."""
-        cv2.imshow(TITLE, picture)
+    def show(self, image: Image) -> None:
+        """Show an image."""
+        cv2.imshow(TITLE, image)
 
     def key(self, wait: int) -> str:
-        """Give the key that was pressed."""
+        """Return the key that was pressed."""
         code = cv2.waitKey(wait)
         if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
             return "q"
@@ -78,7 +84,7 @@ class Viewer:
         """Put the parts together.
 
         Args:
-            window: What shows the pictures.
+            window: What shows the images.
             folder: Where "s" saves them.
             stop: Called on "q".
         """
@@ -96,7 +102,7 @@ class Viewer:
                 self._stop()
                 return
             if key == "s":
-                write_picture(
+                write_image(
                     self._folder / f"shown-{result.frame.index:06d}.png", result.drawn[OVERLAY]
                 )
             halted ^= key == " "

@@ -15,12 +15,12 @@ from av.packet import Packet
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 from segdeploy.errors import DataError, OutputError, SegdeployError
 from segdeploy.imaging.overlay import MASK, OVERLAY
 from segdeploy.video.audio import Sound
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.frames import Film, Outputs, Segmented
+from segdeploy.video.frames import Outputs, Segmented, VideoInfo
 from segdeploy.video.resume import (
     AT_ONCE,
     GROWING,
@@ -33,63 +33,67 @@ from segdeploy.video.resume import (
 
 
 @contextmanager
-def pipe_outputs(film: Film, pipe: BinaryIO, *, kind: str, form: str) -> Iterator[Outputs]:
+def pipe_outputs(film: VideoInfo, pipe: BinaryIO, *, kind: str, form: str) -> Iterator[Outputs]:
     """Send one kind of results into a pipe.
 
     Args:
         film: What is segmented.
         pipe: Usually standard output.
         kind: The overlay or the mask.
-        form: "y4m", YUV4MPEG2, which tells its size and rate; or "raw", bare rows: blue-green-red of an overlay, a byte a pixel of a mask.
+        form: "y4m", YUV4MPEG2, which tells its size and rate; or "raw", bare rows: blue-green-red
+            of an overlay, a byte a pixel of a mask.
 
     Raises:
         OutputError: Whoever read from the pipe has closed it.
     """
-    see: Callable[[Segmented], Picture | Mask] = {
+    see: Callable[[Segmented], Image | Mask] = {
         OVERLAY: lambda result: result.drawn[OVERLAY],
         MASK: lambda result: result.mask,
     }[kind]
-    send = _rows_into(pipe) if form == "raw" else _y4m_into(pipe, film, grey=kind == MASK)
+    send = _rows_into(pipe) if form == "raw" else _y4m_into(pipe, film, gray=kind == MASK)
 
     def write(result: Segmented) -> None:
         try:
             send(see(result))
             pipe.flush()
         except (OSError, av.FFmpegError) as error:
-            msg = f"nobody reads from the pipe any more ({error.strerror or error}); what was sent is all that there is"
+            msg = (
+                f"nobody reads from the pipe any more ({error.strerror or error}); what was sent is"
+                " all that there is"
+            )
             raise OutputError(msg) from error
 
     yield Outputs(writers=(write,), paths=())
 
 
-def _rows_into(pipe: BinaryIO) -> Callable[[Picture | Mask], None]:
-    def send(picture: Picture | Mask) -> None:
+def _rows_into(pipe: BinaryIO) -> Callable[[Image | Mask], None]:
+    def send(picture: Image | Mask) -> None:
         pipe.write(np.ascontiguousarray(picture).data)
 
     return send
 
 
-def _y4m_into(pipe: BinaryIO, film: Film, *, grey: bool) -> Callable[[Picture | Mask], None]:
-    """Give a function that sends pictures as Y4M; the header goes before the first one."""
+def _y4m_into(pipe: BinaryIO, film: VideoInfo, *, gray: bool) -> Callable[[Image | Mask], None]:
+    """Return a function that sends images as Y4M; the header goes before the first one."""
     container = av.open(_Unseekable(pipe), "w", format="yuv4mpegpipe")
     stream = container.add_stream("wrapped_avframe", rate=film.rate)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt = (
         film.width,
         film.height,
-        "gray" if grey else "yuv420p",
+        "gray" if gray else "yuv420p",
     )
     stream.codec_context.sample_aspect_ratio = film.aspect
     stream.codec_context.time_base = Fraction(1, 1) / film.rate
     reformatter = VideoReformatter()
     sent = 0
 
-    def send(picture: Picture | Mask) -> None:
+    def send(picture: Image | Mask) -> None:
         nonlocal sent
         frame = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(picture), format="gray" if grey else "bgr24"
+            np.ascontiguousarray(picture), format="gray" if gray else "bgr24"
         )
-        if not grey:
+        if not gray:
             frame = reformatter.reformat(
                 frame,
                 format="yuv420p",
@@ -116,26 +120,31 @@ class _Unseekable:
 
 
 TICKS = 90000
-"""The least number of clock ticks in a second; a multiple of the rate, so that each usual frame falls on a whole tick."""
+"""The least number of clock ticks in a second; a multiple of the rate, so that each usual frame
+falls on a whole tick."""
 
 HELD_BACK = 300
 """Frames between the decoding of one and its showing are always fewer."""
 
 BT709 = 1
 LIMITED = 1
-"""Matrix and range by ITU-T H.273, written into the file, so that a player decodes the colors that were meant."""
+"""Matrix and range by ITU-T H.273, written into the file, so that a player decodes the colors that
+were meant."""
 
 
 class VideoSink:
     """An MP4 file, written as `NAME.part` and named when it is whole.
 
-    `NAME.part` is no MP4 yet: what a killed process leaves of it can be gone on with (see `kept`), and FFmpeg reads it. At the end it is
-    copied into the form that begins to play before all of it has come.
+    `NAME.part` is no MP4 yet: what a killed process leaves of it can be gone on with (see `kept`),
+    and FFmpeg reads it. At the end it is copied into the form that begins to play before all of it
+    has come.
 
-    It is a context manager. When its block fails or is interrupted, the file is finished with the frames that it has, is
-    playable, and gets its name: what was done stays. Nothing is left where no frame was written, or the file itself failed.
+    It is a context manager. When its block fails or is interrupted, the file is finished with the
+    frames that it has, is playable, and gets its name: what was done stays. Nothing is left where
+    no frame was written, or the file itself failed.
 
-    Video as browsers play it (4:2:0) has even sides only: of a picture with an odd side, the last row or column is doubled.
+    Video as browsers play it (4:2:0) has even sides only: of an image with an odd side, the last
+    row or column is doubled.
     """
 
     def __init__(
@@ -157,12 +166,12 @@ class VideoSink:
 
         Args:
             path: Name of the finished file, ending in .mp4; its folder is made if it is missing.
-            width: Width of each picture, in pixels.
-            height: Height of each picture, in pixels.
+            width: Width of each image, in pixels.
+            height: Height of each image, in pixels.
             rate: Usual number of frames a second; the time of each frame is its own.
             aspect: Width of a pixel over its height; 1 but for old television.
             sound: File whose sound is kept; one without sound is fine.
-            start: Seconds of the sound's and the pictures' clock at which the file begins.
+            start: Seconds of the sound's and the images' clock at which the file begins.
             end: Seconds of that clock behind which no sound is kept; None for all of it.
             encoding: How it is compressed; H.264 of its usual quality where None.
             threads: Threads of the encoder; 0 lets it choose.
@@ -202,23 +211,28 @@ class VideoSink:
     def __enter__(self) -> Self:
         return self
 
-    def write(self, image: Picture, *, seconds: float) -> None:
-        """Write one picture.
+    def write(self, image: Image, *, seconds: float) -> None:
+        """Write one image.
 
         Args:
             image: (height, width, 3) uint8, blue-green-red.
-            seconds: When it is shown, by a clock that tells `start` at the beginning of the file; later than the picture before it.
+            seconds: When it is shown, by a clock that tells `start` at the beginning of the file;
+                later than the image before it.
 
         Raises:
-            DataError: The picture has another size than the video.
+            DataError: The image has another size than the video.
             OutputError: The file cannot be written, for example because the disk is full.
         """
         if image.shape[:2] != self._size:
             height, width = self._size
-            msg = f"a picture of {image.shape[1]}x{image.shape[0]} does not fit {self._path} of {width}x{height}; resize it"
+            msg = (
+                f"an image of {image.shape[1]}x{image.shape[0]} does not fit {self._path} of"
+                f" {width}x{height}; resize it"
+            )
             raise DataError(msg)
         frame = self._frame(image)
-        # The encoder refuses times that stand still or go back: one tick later is the smallest change.
+        # The encoder refuses times that stand still or go back: one tick later is the smallest
+        # change.
         time = round(Fraction(seconds - self._start) / self._tick)
         self._last = time if self._last is None else max(time, self._last + 1)
         frame.pts, frame.time_base, frame.duration = self._last, self._tick, self._duration
@@ -240,9 +254,11 @@ class VideoSink:
         try:
             with self._refusing():
                 self._flush(
-                    end=self._end - self._start
-                    if error is None
-                    else float((self._last + self._duration) * self._tick)
+                    end=(
+                        self._end - self._start
+                        if error is None
+                        else float((self._last + self._duration) * self._tick)
+                    )
                 )
                 name_whole(self._part, self._path, tag=self._tag)
                 kept_of(self._path).unlink(missing_ok=True)
@@ -263,7 +279,7 @@ class VideoSink:
         codec.colorspace = codec.color_primaries = codec.color_trc = BT709
         return stream
 
-    def _frame(self, image: Picture) -> av.VideoFrame:
+    def _frame(self, image: Image) -> av.VideoFrame:
         height, width = self._size
         if height % 2 or width % 2:
             image = np.asarray(
@@ -281,7 +297,8 @@ class VideoSink:
 
     def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
         for packet in packets:
-            # Of a clip with fewer frames than it holds back, libx265 gives decoding times that it never set; no frame goes back there.
+            # Of a clip with fewer frames than it holds back, libx265 gives decoding times that it
+            # never set; no frame goes back there.
             if packet.pts is not None and (
                 packet.dts is None or abs(packet.pts - packet.dts) > HELD_BACK * self._duration
             ):
@@ -333,5 +350,8 @@ class VideoSink:
             yield
         except (av.FFmpegError, OSError) as error:
             self._broken = True
-            msg = f"cannot write {self._path}: {error.strerror or error}; free some space or choose another folder"
+            msg = (
+                f"cannot write {self._path}: {error.strerror or error}; free some space or choose"
+                " another folder"
+            )
             raise OutputError(msg) from error

@@ -1,1 +1,1 @@
-"""Recipes for networks and data sets, as TOML."""
+"""Recipes for networks and datasets, as TOML."""

@@ -23,7 +23,7 @@ OPACITIES = (1.0, 0.5, 0.25)
 
 
 def draw_classes(path: Path, figures: Mapping[str, Figures], classes: Sequence[LabelClass]) -> None:
-    """Draw for each class its share of the labelled pixels, and the share of the masks in which it occurs, as PNG.
+    """Draw for each class its share of the labeled pixels, and the share of the masks in which it occurs, as PNG.
 
     Args:
         path: Where to.
@@ -53,13 +53,13 @@ def draw_classes(path: Path, figures: Mapping[str, Figures], classes: Sequence[L
         _label(
             masks,
             masks.barh(
-                places, [100 * entry.pictures / found.masks for entry in found.classes], **style
+                places, [100 * entry.images / found.masks for entry in found.classes], **style
             ),
             "{:.0f}",
         )
     pixels.set_yticks(range(len(classes)), [entry.name for entry in classes])
     pixels.set_ylim(len(classes) - 0.4, -0.6)
-    pixels.set_title("share of the labelled pixels, %", loc="left", fontsize=10)
+    pixels.set_title("share of the labeled pixels, %", loc="left", fontsize=10)
     masks.set_title("share of the masks with the class, %", loc="left", fontsize=10)
     for axes in (pixels, masks):
         _bare(axes)

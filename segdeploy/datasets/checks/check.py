@@ -9,19 +9,19 @@ from typing import Any
 
 from segdeploy.datasets.checks.finding import Finding, error, merged
 from segdeploy.datasets.checks.mask import other_size, read_header, turned
-from segdeploy.datasets.checks.sample import Portrait, look_at
+from segdeploy.datasets.checks.sample import ImageSummary, look_at
 from segdeploy.datasets.checks.split import edgeless, imbalance, leaks, tally, unpaired
 from segdeploy.datasets.checks.statistics import Figures
-from segdeploy.datasets.index import Pair, Survey
+from segdeploy.datasets.index import DatasetIndex, Pair
 from segdeploy.errors import DataError
-from segdeploy.imaging.io import ENDINGS, read_picture
+from segdeploy.imaging.io import ENDINGS, read_image
 from segdeploy.system.concurrency import in_threads
 
 SAMPLE = 16
-"""Pictures of each split that are read."""
+"""Images of each split that are read."""
 
 
-def quick_check(surveys: Mapping[str, Survey]) -> list[Finding]:
+def quick_check(surveys: Mapping[str, DatasetIndex]) -> list[Finding]:
     """Find what can be found in a second or two.
 
     Args:
@@ -48,12 +48,12 @@ def spread(pairs: Sequence[Pair]) -> list[Pair]:
     return [pairs[number * len(pairs) // taken] for number in range(taken)]
 
 
-def sizes(survey: Survey) -> Iterator[Finding]:
-    """Find pictures and masks whose headers tell different sizes, or that are no pictures at all.
+def sizes(survey: DatasetIndex) -> Iterator[Finding]:
+    """Find images and masks whose headers tell different sizes, or that are no images at all.
 
-    Where picture and truth share a file, or truth lies in a text, headers say nothing of it.
+    Where image and truth share a file, or truth lies in a text, headers say nothing of it.
     """
-    if survey.read_image is not read_picture:
+    if survey.read is not read_image:
         return
     for found in in_threads(_compare, survey.pairs):
         yield from found
@@ -79,7 +79,7 @@ def _compare(pair: Pair) -> list[Finding]:
 def _unreadable(path: Path) -> list[Finding]:
     """Let the reader say what is wrong with a file whose header says nothing."""
     try:
-        read_picture(path)
+        read_image(path)
     except DataError as fault:
         return [error("unreadable", path, str(fault))]
     return []
@@ -103,7 +103,7 @@ class Report:
         return [finding for finding in self.findings if finding.severity == "error"]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
+        """Return the values as JSON knows them."""
         return {
             "errors": len(self.errors),
             "warnings": len(self.findings) - len(self.errors),
@@ -112,16 +112,16 @@ class Report:
         }
 
 
-def check(surveys: Mapping[str, Survey], *, on_step: Callable[[str], None]) -> Report:
-    """Check every file of a data set, once.
+def check(surveys: Mapping[str, DatasetIndex], *, on_step: Callable[[str], None]) -> Report:
+    """Check every file of a dataset, once.
 
     Args:
         surveys: The files of each split.
-        on_step: Called after each picture, with its name.
+        on_step: Called after each image, with its name.
     """
     findings: list[Finding] = []
     figures: dict[str, Figures] = {}
-    portraits: dict[str, Sequence[Portrait]] = {}
+    portraits: dict[str, Sequence[ImageSummary]] = {}
     for split, survey in surveys.items():
         found, portraits[split] = _look_through(survey, on_step)
         figures[split] = tally(survey, portraits[split])
@@ -133,10 +133,10 @@ def check(surveys: Mapping[str, Survey], *, on_step: Callable[[str], None]) -> R
 
 
 def _look_through(
-    survey: Survey, on_step: Callable[[str], None]
-) -> tuple[list[Finding], list[Portrait]]:
+    survey: DatasetIndex, on_step: Callable[[str], None]
+) -> tuple[list[Finding], list[ImageSummary]]:
     findings: list[Finding] = []
-    portraits: list[Portrait] = []
+    portraits: list[ImageSummary] = []
     for pair, look in zip(
         survey.pairs, in_threads(partial(look_at, survey), survey.pairs), strict=True
     ):

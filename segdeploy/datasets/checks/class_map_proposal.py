@@ -10,26 +10,28 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image as PillowImage
 
-from segdeploy.arrays import IGNORED, Mask, Picture
+from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.datasets.annotations import BACKGROUND, read_json
 from segdeploy.datasets.class_map import MAX_CLASSES
-from segdeploy.datasets.formats.coco import find_place, legend_of, unusable
+from segdeploy.datasets.formats.coco import class_map_of, find_place, unusable
 from segdeploy.datasets.index import find_files
 from segdeploy.errors import AbsentError, DataError
-from segdeploy.imaging.io import read_ids, read_picture
+from segdeploy.imaging.io import read_ids, read_image
 from segdeploy.imaging.palettes import Color, distinct_color
 from segdeploy.system.files import lines
 
 PURE = 0.25
-"""Share of a class's pixels that have no other value around them; of a mixture, which lies along an edge, hardly one has."""
+"""Share of a class's pixels that have no other value around them; of a mixture, which lies along an
+edge, hardly one has."""
 
 EVEN = 0.5
 """Share of the pixels of masks that have no other value around them."""
 
 SPAN = 100
-"""Greys between which others are mixtures lie farther apart than ids, which are counted from 0, do."""
+"""Grays between which others are mixtures lie farther apart than ids, which are counted from 0,
+do."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,14 @@ class Values:
     """What masks hold.
 
     Attributes:
-        pixels: How many pixels have each value, a color, red, green and blue, or a grey thrice.
+        pixels: How many pixels have each value, a color, red, green and blue, or a gray thrice.
         even: How many of them have no other value around them; a mixture at an edge has none.
     """
 
     pixels: Counter[Color] = field(default_factory=Counter)
     even: Counter[Color] = field(default_factory=Counter)
 
-    def add(self, mask: Mask | Picture) -> None:
+    def add(self, mask: Mask | Image) -> None:
         """Count a mask, (H, W) of numbers or (H, W, 3) blue-green-red."""
         edges = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
         if mask.ndim == 2:
@@ -58,11 +60,14 @@ class Values:
         _count_colors(self.even, codes[~edges.any(axis=2)])
 
     def are_even(self) -> bool:
-        """Tell whether there are areas, as in masks, and no shades all over, as in photographs."""
+        """Return whether there are areas, as in masks, and no shades all over, as in photographs."""
         return self.even.total() >= EVEN * self.pixels.total()
 
     def without_mixtures(self) -> list[Color] | None:
-        """Give the values that stand for classes, sorted; None where the others do not look like mixtures of them."""
+        """Return the values that stand for classes, sorted.
+
+        None where the others do not look like mixtures of them.
+        """
         pure = sorted(
             value for value, count in self.pixels.items() if self.even[value] >= PURE * count
         )
@@ -76,7 +81,7 @@ class Values:
 
 
 def reach_between(greys: Iterable[int]) -> int:
-    """Give the distance in which every grey between the least and the greatest of these has one of them, as three equal channels."""
+    """Return the distance in which every gray between the least and the greatest of these has one of them, as three equal channels."""
     ordered = sorted(greys)
     gap = max(high - low for low, high in pairwise(ordered))
     return ceil(sqrt(3) * gap / 2)
@@ -85,8 +90,8 @@ def reach_between(greys: Iterable[int]) -> int:
 def _count_greys(counter: Counter[Color], numbers: Mask) -> None:
     counter.update(
         {
-            (grey, grey, grey): count
-            for grey, count in enumerate(np.bincount(numbers).tolist())
+            (gray, gray, gray): count
+            for gray, count in enumerate(np.bincount(numbers).tolist())
             if count
         }
     )
@@ -115,20 +120,24 @@ MANY = 64
 
 MASKS = ("masks", "masks/train", "train/masks")
 LABELS = ("train", ".")
-NEEDS = f"there are no masks in {', '.join(MASKS)}, no COCO file and no labelme files; put masks into masks/ under their pictures' names"
+NEEDS = (
+    f"there are no masks in {', '.join(MASKS)}, no COCO file and no labelme files; put masks into"
+    " masks/ under their images' names"
+)
 
 
 def propose(data: Path) -> str:
     """Look at the masks, the COCO file or the labelme files of a folder and write what classes.toml may be.
 
     Args:
-        data: Folder of the data set.
+        data: Folder of the dataset.
 
     Returns:
         TOML text whose names are to be changed; it can be used as it is.
 
     Raises:
-        DataError: There is nothing to look at, a file cannot be read, or the masks hold more colors than classes can be.
+        DataError: There is nothing to look at, a file cannot be read, or the masks hold more colors
+            than classes can be.
     """
     for name in MASKS:
         if (data / name).is_dir() and any(path.is_file() for path in (data / name).iterdir()):
@@ -138,7 +147,7 @@ def propose(data: Path) -> str:
     except AbsentError:
         return _of_labels(data)
     try:
-        legend = legend_of(read_json(annotations))
+        legend = class_map_of(read_json(annotations))
     except ValueError as error:
         raise unusable(annotations, error) from error
     return _text(
@@ -164,32 +173,35 @@ def _of_masks(paths: Sequence[Path]) -> str:
     if not palette and (pure := values.without_mixtures()):
         return _of_mixtures(pure, origin)
     _refuse_photographs(values, origin)
-    return _of_numbers(sorted(grey for grey, _, _ in values.pixels), palette, origin)
+    return _of_numbers(sorted(gray for gray, _, _ in values.pixels), palette, origin)
 
 
 def _refuse_deep(path: Path) -> None:
-    """Tell of numbers of 16 bits and more, in which there are no colors to look for."""
-    with Image.open(path) as image:
+    """Report of numbers of 16 bits and more, in which there are no colors to look for."""
+    with PillowImage.open(path) as image:
         if not image.mode.startswith(("I", "F")):
             return
         numbers = np.asarray(image)
     found = f"{path} holds numbers from {numbers.min()} to {numbers.max()}"
-    msg = f"{found}, and the id of a class is within 0 and 255; save the ids as 8-bit grey PNG"
+    msg = f"{found}, and the id of a class is within 0 and 255; save the ids as 8-bit gray PNG"
     raise DataError(msg)
 
 
 def _refuse_photographs(values: Values, origin: str) -> None:
-    """Tell of masks whose values are many and whose areas are not even."""
+    """Report of masks whose values are many and whose areas are not even."""
     if len(values.pixels) > MANY and not values.are_even():
-        msg = f"{origin} hold {len(values.pixels)} values and hardly an even area, as photographs do; save one class id a pixel as 8-bit PNG"
+        msg = (
+            f"{origin} hold {len(values.pixels)} values and hardly an even area, as photographs do;"
+            " save one class id a pixel as 8-bit PNG"
+        )
         raise DataError(msg)
 
 
 def _of_numbers(numbers: Sequence[int], palette: Mapping[int, Color], origin: str) -> str:
-    binary = len(numbers) == 2 and numbers[0] == 0 and numbers[1] in {1, IGNORED}
-    kept = [number for number in numbers if binary or number != IGNORED]
+    binary = len(numbers) == 2 and numbers[0] == 0 and numbers[1] in {1, IGNORE_INDEX}
+    kept = [number for number in numbers if binary or number != IGNORE_INDEX]
     if not kept:
-        msg = f"all {origin} hold nothing but {IGNORED}, which is not labelled"
+        msg = f"all {origin} hold nothing but {IGNORE_INDEX}, which is not labeled"
         raise DataError(msg)
     names = [BACKGROUND, "foreground"] if binary else [f"class_{number}" for number in kept]
     colors = [palette.get(number, distinct_color(index)) for index, number in enumerate(kept)]
@@ -198,7 +210,9 @@ def _of_numbers(numbers: Sequence[int], palette: Mapping[int, Color], origin: st
         for name, color, number in zip(names, colors, kept, strict=True)
     ]
     return _text(
-        f"the numbers in {origin}", entries, ignore=[IGNORED] if IGNORED not in kept else []
+        f"the numbers in {origin}",
+        entries,
+        ignore=[IGNORE_INDEX] if IGNORE_INDEX not in kept else [],
     )
 
 
@@ -206,22 +220,28 @@ def _of_colors(values: Values, origin: str) -> str:
     if pure := values.without_mixtures():
         return _of_mixtures(pure, origin)
     if len(values.pixels) > MAX_CLASSES:
-        msg = f"{origin} hold {len(values.pixels)} colors, which is more than classes can be; are these masks, and were they never JPEG?"
+        msg = (
+            f"{origin} hold {len(values.pixels)} colors, which is more than classes can be; are"
+            " these masks, and were they never JPEG?"
+        )
         raise DataError(msg)
     _refuse_photographs(values, origin)
     return _text(f"the colors in {origin}", _color_entries(sorted(values.pixels)))
 
 
 def _of_mixtures(pure: Sequence[Color], origin: str) -> str:
-    """Take the colors of even areas; each mixture at an edge becomes the nearest grey, or is not labelled where it is far from all."""
-    grey = all(len(set(color)) == 1 for color in pure)
-    reach = reach_between(color[0] for color in pure) if grey else REACH
+    """Take the colors of even areas.
+
+    Each mixture at an edge becomes the nearest gray, or is not labeled where it is far from all.
+    """
+    gray = all(len(set(color)) == 1 for color in pure)
+    reach = reach_between(color[0] for color in pure) if gray else REACH
     head = f"the colors in {origin}, whose edges are smoothed: save masks without smoothing"
     return _text(head, _color_entries(pure), reach=reach)
 
 
 def _of_noise(counts: Counter[Color], origin: str) -> str:
-    """Take the frequent colors that are no neighbours of a more frequent one."""
+    """Take the frequent colors that are no neighbors of a more frequent one."""
     centers: list[Color] = []
     for color, count in counts.most_common():
         if count < RARE * counts.total() or len(centers) == MAX_CLASSES:
@@ -284,13 +304,13 @@ def _spread(paths: Sequence[Path]) -> list[Path]:
 def _colors_of(paths: Iterable[Path]) -> Values:
     values = Values()
     for path in paths:
-        values.add(read_picture(path))
+        values.add(read_image(path))
     return values
 
 
 def _palette(path: Path) -> dict[int, Color]:
-    """Give the colors of a palette picture; none where it has only grey ones."""
-    with Image.open(path) as image:
+    """Return the colors of a palette image; none where it has only gray ones."""
+    with PillowImage.open(path) as image:
         values = image.getpalette("RGB") or []
     colors = {
         number: (values[at], values[at + 1], values[at + 2])

@@ -1,4 +1,4 @@
-"""Which data set a folder holds where nobody says it, and the splits that are there."""
+"""Which dataset a folder holds where nobody says it, and the splits that are there."""
 
 from pathlib import Path
 from shlex import quote
@@ -13,11 +13,12 @@ from segdeploy.errors import AbsentError, ConfigError, DataError
 
 
 def recognize(data: Path) -> Layout:
-    """Find the layout in which a folder holds pictures to train with.
+    """Find the layout in which a folder holds images to train with.
 
     Raises:
         ConfigError: No layout fits, or more than one does.
-        DataError: There is no such folder, or what it holds is meant for one layout and cannot be used.
+        DataError: There is no such folder, or what it holds is meant for one layout and cannot be
+            used.
     """
     if not data.is_dir():
         msg = f"there is no folder {data}; check the name"
@@ -35,7 +36,10 @@ def recognize(data: Path) -> Layout:
         return layout(_meant_by_legend(data))
     known = ", ".join(one.name for one in layouts())
     describe = f"segdeploy data init {quote(str(data))}"
-    msg = f"no known data set lies in {data}; name one of {known} with --dataset, or describe your own: {describe}"
+    msg = (
+        f"no known dataset lies in {data}; name one of {known} with --dataset, or describe your"
+        f" own: {describe}"
+    )
     raise ConfigError(msg)
 
 
@@ -54,7 +58,8 @@ def _try_all(data: Path) -> tuple[list[Layout], list[Layout], DataError | None]:
             continue
         if not survey.pairs and survey.lonely:
             unmatched.append(one)
-        # Any folder looks as if picture and truth lay side by side in each file, so that proves nothing.
+        # Any folder looks as if image and truth lay side by side in each file, so that proves
+        # nothing.
         elif any(pair.mask != pair.image for pair in survey.pairs[:1]):
             matched.append(one)
     return matched, unmatched, fault
@@ -73,11 +78,11 @@ def open_splits(dataset: str | None, data: Path | None) -> tuple[str, dict[str, 
     """Open every split that is there.
 
     Args:
-        dataset: Name of the data set; None to find out.
+        dataset: Name of the dataset; None to find out.
         data: Its folder; None for one that is drawn.
 
     Returns:
-        The data set's name, and its splits by their names.
+        The dataset's name, and its splits by their names.
 
     Raises:
         ConfigError: Neither is given, or they do not fit each other.
@@ -85,7 +90,7 @@ def open_splits(dataset: str | None, data: Path | None) -> tuple[str, dict[str, 
     """
     if data is None:
         if dataset is None:
-            msg = "no data set is named; name a folder, or one that is drawn with --dataset streets"
+            msg = "no dataset is named; name a folder, or one that is drawn with --dataset streets"
             raise ConfigError(msg)
         return dataset, {split: load(dataset, None, split) for split in ("train", "val")}
     if dataset is not None and has_builder_alone(dataset):

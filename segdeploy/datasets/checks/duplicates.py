@@ -1,4 +1,7 @@
-"""How alike pictures are, by 256 bits each: copies, near-duplicates, and frames of one drive on both sides of a split."""
+"""How alike images are, by 256 bits each.
+
+Copies, near-duplicates, and frames of one drive on both sides of a split.
+"""
 
 import re
 from collections.abc import Sequence
@@ -8,10 +11,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import Picture
+from segdeploy.arrays import Image
 
 Bits = npt.NDArray[np.uint64]
-"""(4,) uint64: 256 bits of one picture."""
+"""(4,) uint64: 256 bits of one image."""
 
 THUMBNAIL = 64
 FREQUENCIES = 16
@@ -19,38 +22,43 @@ FREQUENCIES = 16
 NEAR = 40
 """Bits of 256 in which near-duplicates differ at most.
 
-Measured: a picture saved again as JPEG, halved or lightened differs in 0 to 32, the next frame of a video at 25 a second in 3 to 32;
-different cars in one studio (Carvana) differ in 48 and more, different drawn streets in 62, different drives (CamVid, IDD) in 84.
+Measured: an image saved again as JPEG, halved or lightened differs in 0 to 32, the next frame of a
+    video at 25 a second in 3 to 32;
+different cars in one studio (Carvana) differ in 48 and more, different drawn streets in 62,
+different drives (CamVid, IDD) in 84.
 """
 
 BY_CHANCE = 0.001
-"""How improbable it must be by chance that pictures of one sequence find each other, before they are taken for one drive."""
+"""How improbable it must be by chance that images of one sequence find each other, before they
+are taken for one drive."""
 
 FEW = 256
-"""Pictures that are compared with all others at a time: 10,000 of them need 10 MB."""
+"""Images that are compared with all others at a time: 10,000 of them need 10 MB."""
 
 
-def perceptual_hash(picture: Picture) -> Bits:
-    """Give 256 bits that hardly change when a picture is saved again, resized or lightened.
+def perceptual_hash(image: Image) -> Bits:
+    """Return 256 bits that hardly change when an image is saved again, resized or lightened.
 
-    Each bit tells whether one of the 16x16 lowest frequencies of the grey thumbnail's cosine transform is above their median (pHash,
-    Zauner 2010, section 3.2.1, with more frequencies: 64 bits do not tell two cars in one studio apart).
+    Each bit tells whether one of the 16x16 lowest frequencies of the gray thumbnail's cosine
+    transform is above their median (pHash, Zauner 2010, section 3.2.1, with more frequencies: 64
+    bits do not tell two cars in one studio apart).
     """
-    small = cv2.resize(picture, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    low = cv2.dct(grey)[:FREQUENCIES, :FREQUENCIES]
+    small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    low = cv2.dct(gray)[:FREQUENCIES, :FREQUENCIES]
     return np.packbits(low > np.median(low)).view(np.uint64)
 
 
 def nearest(
     hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
-    """Find for each picture the one of the others that is most like it.
+    """Find for each image the one of the others that is most like it.
 
-    Every pair is compared: 10,000 pictures with 10,000 take about a second, and no index finds more.
+    Every pair is compared: 10,000 images with 10,000 take about a second, and no index finds
+    more.
 
     Args:
-        hashes: (N, 4) bits of the pictures.
+        hashes: (N, 4) bits of the images.
         others: (M, 4) bits of the others, M more than 0.
 
     Returns:
@@ -69,7 +77,10 @@ def nearest(
 
 
 def sequence(name: str) -> str:
-    """Give what stands before the last number of a name, which counts the frames of a drive: "0016E5_" of "0016E5_07959"."""
+    """Return what stands before the last number of a name, which counts the frames of a drive.
+
+    "0016E5_" of "0016E5_07959".
+    """
     found = re.match(r"(.*?)\d+\D*$", name)
     return found.group(1) if found else name
 
@@ -77,15 +88,16 @@ def sequence(name: str) -> str:
 def shared_sequences(
     names: Sequence[str], others: Sequence[str], nearest_other: npt.NDArray[np.intp]
 ) -> list[str]:
-    """Name the sequences that lie on both sides of a split, and whose pictures find each other.
+    """Name the sequences that lie on both sides of a split, and whose images find each other.
 
-    A name alone proves nothing ("img_001" here and "img_101" there), nor does likeness alone (any two streets are somewhat alike). So the
-    pictures of a sequence must find their nearest on the other side within the same sequence more often than chance explains.
+    A name alone proves nothing ("img_001" here and "img_101" there), nor does likeness alone (any
+    two streets are somewhat alike). So the images of a sequence must find their nearest on the
+    other side within the same sequence more often than chance explains.
 
     Args:
-        names: Names of the pictures of one side.
-        others: Names of the pictures of the other side.
-        nearest_other: For each picture of one side the index of the nearest on the other.
+        names: Names of the images of one side.
+        others: Names of the images of the other side.
+        nearest_other: For each image of one side the index of the nearest on the other.
     """
     ours = [sequence(name) for name in names]
     theirs = [sequence(name) for name in others]
@@ -103,7 +115,9 @@ def shared_sequences(
 
 
 def at_least(hits: int, *, of: int, chance: float) -> float:
-    """Give the probability of at least so many hits in `of` independent trials: the upper tail of the binomial distribution.
+    """Return the probability of at least so many hits in `of` independent trials.
+
+    The upper tail of the binomial distribution.
 
     Args:
         hits: How many hits.

@@ -11,14 +11,16 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is wrong with a data set.
+    """One thing that is wrong with a dataset.
 
     Attributes:
-        kind: What it is, in a word or two that stay the same from version to version, for example "out of range".
+        kind: What it is, in a word or two that stay the same from version to version, for example
+            "out of range".
         severity: "error" where it would spoil training, else "warning".
         sentence: What is wrong, with the value, and what to do.
         files: The files that it is about; none where it is about a whole split.
-        split: Where it was found, for example "train", or "train, val" where it lies between two; "" while only a file is known.
+        split: Where it was found, for example "train", or "train, val" where it lies between two;
+            "" while only a file is known.
     """
 
     kind: str
@@ -28,7 +30,7 @@ class Finding:
     split: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the values as JSON knows them."""
+        """Return the values as JSON knows them."""
         return {
             "kind": self.kind,
             "severity": self.severity,

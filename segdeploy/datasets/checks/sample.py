@@ -5,25 +5,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segdeploy.arrays import Picture
+from segdeploy.arrays import Image
 from segdeploy.datasets.checks.duplicates import Bits, perceptual_hash
 from segdeploy.datasets.checks.finding import Finding, error
 from segdeploy.datasets.checks.mask import mask_faults, why_unread
 from segdeploy.datasets.checks.statistics import Counts, Moments, count, moments
-from segdeploy.datasets.index import Pair, Survey
+from segdeploy.datasets.index import DatasetIndex, Pair
 from segdeploy.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Portrait:
-    """What is kept of a picture.
+class ImageSummary:
+    """What is kept of an image.
 
     Attributes:
         pair: Its files.
         size: Its height and width, in pixels.
         moments: Sums over its pixels.
         bits: Its perceptual hash.
-        digest: Alike where two pictures have the very same pixels.
+        digest: Alike where two images have the very same pixels.
         counts: How many pixels of its mask have each value; None without a mask that can be read.
     """
 
@@ -40,22 +40,22 @@ class Look:
     """What one look gave.
 
     Attributes:
-        findings: What is wrong with the picture or its truth.
-        portrait: None where the picture cannot be read.
+        findings: What is wrong with the image or its truth.
+        portrait: None where the image cannot be read.
     """
 
     findings: tuple[Finding, ...]
-    portrait: Portrait | None
+    portrait: ImageSummary | None
 
 
-def look_at(survey: Survey, pair: Pair) -> Look:
-    """Read a picture of a split and its truth, once."""
+def look_at(survey: DatasetIndex, pair: Pair) -> Look:
+    """Read an image of a split and its truth, once."""
     try:
-        picture = survey.read_image(pair.image)
+        picture = survey.read(pair.image)
     except DataError as fault:
         return Look(findings=(error("unreadable", pair.image, str(fault)),), portrait=None)
     counts, findings = _look_at_truth(survey, pair, picture)
-    portrait = Portrait(
+    portrait = ImageSummary(
         pair=pair,
         size=(picture.shape[0], picture.shape[1]),
         moments=moments(picture),
@@ -67,7 +67,7 @@ def look_at(survey: Survey, pair: Pair) -> Look:
 
 
 def _look_at_truth(
-    survey: Survey, pair: Pair, picture: Picture
+    survey: DatasetIndex, pair: Pair, picture: Image
 ) -> tuple[Counts | None, tuple[Finding, ...]]:
     if pair.mask is None:
         return None, ()

@@ -5,21 +5,21 @@ from pathlib import Path
 
 import numpy as np
 
-from segdeploy.arrays import IGNORED
+from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.datasets.checks.duplicates import NEAR, nearest, shared_sequences
 from segdeploy.datasets.checks.finding import Finding, error
-from segdeploy.datasets.checks.sample import Portrait
+from segdeploy.datasets.checks.sample import ImageSummary
 from segdeploy.datasets.checks.statistics import Counts, Figures, Moments, Tally, count, moments
 from segdeploy.datasets.dataset import Dataset
-from segdeploy.datasets.index import Layout, Survey
+from segdeploy.datasets.index import DatasetIndex, Layout
 from segdeploy.errors import AbsentError, DataError
 from segdeploy.system.concurrency import in_threads
 
 SHOWN_NAMES = 5
 
 
-def leaks(portraits: Sequence[Portrait], others: Sequence[Portrait]) -> list[Finding]:
-    """Compare the pictures of two splits, of which one is judged by the other."""
+def leaks(portraits: Sequence[ImageSummary], others: Sequence[ImageSummary]) -> list[Finding]:
+    """Compare the images of two splits, of which one is judged by the other."""
     if not portraits or not others:
         return []
     index, bits = nearest(
@@ -39,17 +39,23 @@ def leaks(portraits: Sequence[Portrait], others: Sequence[Portrait]) -> list[Fin
     return [*_copies(copies), *_near(near), *_drives(shared)]
 
 
-def _copies(found: Sequence[tuple[Portrait, Portrait]]) -> list[Finding]:
+def _copies(found: Sequence[tuple[ImageSummary, ImageSummary]]) -> list[Finding]:
     if not found:
         return []
-    sentence = f"{_both(found[0])} are the same picture in two splits; remove one, for learned pictures prove nothing"
+    sentence = (
+        f"{_both(found[0])} are the same image in two splits; remove one, for learned images"
+        " prove nothing"
+    )
     return [Finding(kind="copy", severity="error", sentence=sentence, files=_files(found))]
 
 
-def _near(found: Sequence[tuple[Portrait, Portrait]]) -> list[Finding]:
+def _near(found: Sequence[tuple[ImageSummary, ImageSummary]]) -> list[Finding]:
     if not found:
         return []
-    sentence = f"{_both(found[0])} are nearly the same picture in two splits; keep such pictures in one split, or the scores flatter"
+    sentence = (
+        f"{_both(found[0])} are nearly the same image in two splits; keep such images in one"
+        " split, or the scores flatter"
+    )
     return [
         Finding(kind="near-duplicate", severity="warning", sentence=sentence, files=_files(found))
     ]
@@ -60,15 +66,18 @@ def _drives(shared: Sequence[str]) -> list[Finding]:
         return []
     rest = f" and {len(shared) - SHOWN} more" if len(shared) > SHOWN_NAMES else ""
     names = ", ".join(f"{prefix}*" for prefix in shared[:SHOWN_NAMES])
-    sentence = f"frames of one drive or series ({names}{rest}) lie in two splits and are alike; split by drive, or the scores flatter"
+    sentence = (
+        f"frames of one drive or series ({names}{rest}) lie in two splits and are alike; split by"
+        " drive, or the scores flatter"
+    )
     return [Finding(kind="shared drive", severity="warning", sentence=sentence)]
 
 
-def _both(pair: tuple[Portrait, Portrait]) -> str:
+def _both(pair: tuple[ImageSummary, ImageSummary]) -> str:
     return f"{pair[0].pair.image} and {pair[1].pair.image}"
 
 
-def _files(found: Sequence[tuple[Portrait, Portrait]]) -> tuple[Path, ...]:
+def _files(found: Sequence[tuple[ImageSummary, ImageSummary]]) -> tuple[Path, ...]:
     return tuple(path for one, other in found for path in (one.pair.image, other.pair.image))
 
 
@@ -77,7 +86,7 @@ ENOUGH = 8
 """Masks from which on it is no chance that each holds one class alone."""
 
 
-def survey_all(layout: Layout, data: Path) -> tuple[dict[str, Survey], list[Finding]]:
+def survey_all(layout: Layout, data: Path) -> tuple[dict[str, DatasetIndex], list[Finding]]:
     """Find the files of every split.
 
     Returns:
@@ -94,7 +103,10 @@ def survey_all(layout: Layout, data: Path) -> tuple[dict[str, Survey], list[Find
         except AbsentError as fault:
             # Further splits are nobody's need; without "val" nobody can train.
             if split == "val":
-                sentence = f"there is no split 'val', without which no training begins: move a fifth of the pictures and masks there ({fault})"
+                sentence = (
+                    "there is no split 'val', without which no training begins: move a fifth of"
+                    f" the images and masks there ({fault})"
+                )
                 findings.append(
                     Finding(kind="no split", severity="error", sentence=sentence, split=split)
                 )
@@ -105,7 +117,7 @@ def survey_all(layout: Layout, data: Path) -> tuple[dict[str, Survey], list[Find
     return surveys, findings
 
 
-def unpaired(survey: Survey) -> list[Finding]:
+def unpaired(survey: DatasetIndex) -> list[Finding]:
     """Find files without counterpart."""
     return [
         error("unpaired", path, f"{path} has no counterpart of its name; add it or remove the file")
@@ -113,18 +125,18 @@ def unpaired(survey: Survey) -> list[Finding]:
     ]
 
 
-def tally(survey: Survey, portraits: Sequence[Portrait]) -> Figures:
-    """Give the figures of a split."""
+def tally(survey: DatasetIndex, portraits: Sequence[ImageSummary]) -> Figures:
+    """Return the figures of a split."""
     total = Tally(survey.classes)
     for portrait in portraits:
-        total.add_picture(portrait.size, portrait.moments)
+        total.add_image(portrait.size, portrait.moments)
         if portrait.counts is not None:
             total.add_mask(portrait.counts)
     return total.figures()
 
 
 def measure(samples: Dataset, *, on_step: Callable[[str], None]) -> Figures:
-    """Read all samples of any data set, on all cores, and give their figures.
+    """Read all samples of any dataset, on all cores, and give their figures.
 
     Args:
         samples: One split.
@@ -146,7 +158,7 @@ def measure(samples: Dataset, *, on_step: Callable[[str], None]) -> Figures:
     for name, (size, sums, counts) in zip(
         samples.names, in_threads(read, range(len(samples))), strict=True
     ):
-        total.add_picture(size, sums)
+        total.add_image(size, sums)
         total.add_mask(counts)
         on_step(name)
     return total.figures()
@@ -160,12 +172,15 @@ def imbalance(figures: Figures) -> Iterator[Finding]:
         return
     if len(names) == len(figures.classes):
         yield Finding(
-            kind="nothing labelled",
+            kind="nothing labeled",
             severity="error",
-            sentence="no pixel of any mask is labelled; look at the ids that the masks hold",
+            sentence="no pixel of any mask is labeled; look at the ids that the masks hold",
         )
     elif len(present) == 1:
-        what = f"every labelled pixel is {present[0]!r}, so that there is nothing to tell apart{_hint(figures)}"
+        what = (
+            f"every labeled pixel is {present[0]!r}, so that there is nothing to tell"
+            f" apart{_hint(figures)}"
+        )
         yield Finding(
             kind="one class",
             severity="error",
@@ -173,14 +188,17 @@ def imbalance(figures: Figures) -> Iterator[Finding]:
         )
     elif names:
         rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        sentence = f"no pixel is labelled {', '.join(names[:SHOWN])}{rest}; such a class is neither learned nor scored{_hint(figures)}"
+        sentence = (
+            f"no pixel is labeled {', '.join(names[:SHOWN])}{rest}; such a class is neither"
+            f" learned nor scored{_hint(figures)}"
+        )
         yield Finding(kind="absent class", severity="warning", sentence=sentence)
 
 
-def edgeless(portraits: Sequence[Portrait]) -> Iterator[Finding]:
-    """Find out whether each mask holds one class alone while the split holds several, as labels of whole pictures would."""
+def edgeless(portraits: Sequence[ImageSummary]) -> Iterator[Finding]:
+    """Find out whether each mask holds one class alone while the split holds several, as labels of whole images would."""
     kinds = [
-        frozenset(np.flatnonzero(one.counts[:IGNORED]).tolist())
+        frozenset(np.flatnonzero(one.counts[:IGNORE_INDEX]).tolist())
         for one in portraits
         if one.counts is not None
     ]
@@ -190,13 +208,16 @@ def edgeless(portraits: Sequence[Portrait]) -> Iterator[Finding]:
         and all(len(kind) == 1 for kind in labelled)
         and len(set(labelled)) > 1
     ):
-        sentence = f"each of the {len(labelled)} masks holds one class alone; outlines are learned from masks that hold two at least"
+        sentence = (
+            f"each of the {len(labelled)} masks holds one class alone; outlines are learned from"
+            " masks that hold two at least"
+        )
         yield Finding(
             kind="no edges", severity="error", sentence=f"{sentence}: label what lies around"
         )
 
 
 def _hint(figures: Figures) -> str:
-    """Tell of the value 255 where it may be meant for a class: masks of 0 and 255 are common."""
+    """Report of the value 255 where it may be meant for a class: masks of 0 and 255 are common."""
     share = 1 - figures.labelled
-    return f" ({share:.0%} of the pixels are 255, which means not labelled)" if share > 0 else ""
+    return f" ({share:.0%} of the pixels are 255, which means not labeled)" if share > 0 else ""

@@ -11,17 +11,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import IGNORED, Mask, Picture
+from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.card import LabelClass
 
 Counts = npt.NDArray[np.int64]
 """(256,): how many pixels of a mask have each value."""
 
 Moments = npt.NDArray[np.float64]
-"""(3, 3): for red, green, blue in [0, 1] the number of pixels, the sum and the sum of the squares."""
+"""(3, 3): for red, green, blue in [0, 1] the number of pixels, the sum and the sum of the
+squares."""
 
 ENET = 1.02
-"""Is added to a class's share before its logarithm is taken, so that weights stay within 1.4 and 50 (ENet, Paszke 2016, section 5.2)."""
+"""Is added to a class's share before its logarithm is taken, so that weights stay within 1.4 and 50
+(ENet, Paszke 2016, section 5.2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +32,20 @@ class ClassFigures:
 
     Attributes:
         name: Its name.
-        pixels: How many pixels are labelled with it.
-        share: Share of the labelled pixels, in [0, 1].
-        pictures: In how many pictures it occurs.
-        weight: What its loss may be multiplied with: 1 / ln(1.02 + share); None where it never occurs.
-        median_weight: Another choice: the median of all classes' frequencies by its own (Eigen 2015, section 6.3.2); a frequency is the
-            share among the labelled pixels of the pictures in which the class occurs.
+        pixels: How many pixels are labeled with it.
+        share: Share of the labeled pixels, in [0, 1].
+        images: In how many images it occurs.
+        weight: What its loss may be multiplied with: 1 / ln(1.02 + share); None where it never
+            occurs.
+        median_weight: Another choice: the median of all classes' frequencies by its own (Eigen
+            2015, section 6.3.2); a frequency is the share among the labeled pixels of the images
+            in which the class occurs.
     """
 
     name: str
     pixels: int
     share: float
-    pictures: int
+    images: int
     weight: float | None
     median_weight: float | None
 
@@ -51,16 +55,17 @@ class Figures:
     """Figures of one split.
 
     Attributes:
-        pictures: How many pictures could be read.
+        images: How many images could be read.
         masks: How many of them have a mask that could be read.
-        sizes: How many pictures have each size, as "WIDTHxHEIGHT" in pixels, the most frequent first.
+        sizes: How many images have each size, as "WIDTHxHEIGHT" in pixels, the most frequent
+            first.
         classes: Figures of each class, in channel order.
-        labelled: Share of the pixels of all masks that are labelled, in [0, 1].
+        labeled: Share of the pixels of all masks that are labeled, in [0, 1].
         mean: Mean of red, green, blue in [0, 1].
         std: Deviation of red, green, blue in [0, 1].
     """
 
-    pictures: int
+    images: int
     masks: int
     sizes: Mapping[str, int]
     classes: tuple[ClassFigures, ...]
@@ -69,12 +74,12 @@ class Figures:
     std: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the figures as JSON knows them."""
+        """Return the figures as JSON knows them."""
         return asdict(self)
 
 
 class Tally:
-    """Counts that grow picture by picture, and the figures that follow from them."""
+    """Counts that grow image by image, and the figures that follow from them."""
 
     def __init__(self, classes: tuple[LabelClass, ...]) -> None:
         """Start with nothing counted.
@@ -87,11 +92,11 @@ class Tally:
         self._sizes: Counter[str] = Counter()
         self._moments: Moments = np.zeros((3, 3))
         self._pixels = np.zeros(256, np.int64)
-        self._pictures = np.zeros(256, np.int64)
+        self._images = np.zeros(256, np.int64)
         self._around = np.zeros(256, np.int64)
 
-    def add_picture(self, size: tuple[int, int], moments: Moments) -> None:
-        """Count a picture by its height and width in pixels, and its moments."""
+    def add_image(self, size: tuple[int, int], moments: Moments) -> None:
+        """Count an image by its height and width in pixels, and its moments."""
         self._sizes[f"{size[1]}x{size[0]}"] += 1
         self._moments = self._moments + moments
 
@@ -99,26 +104,26 @@ class Tally:
         """Count a mask by how many pixels have each value."""
         self._masks += 1
         self._pixels += counts
-        self._pictures += counts > 0
-        self._around += np.where(counts > 0, counts[:IGNORED].sum(), 0)
+        self._images += counts > 0
+        self._around += np.where(counts > 0, counts[:IGNORE_INDEX].sum(), 0)
 
     def figures(self) -> Figures:
-        """Give what follows from the counts; with nothing counted all is 0."""
+        """Return what follows from the counts; with nothing counted all is 0."""
         pixels = np.maximum(self._moments[0], 1)
         mean = self._moments[1] / pixels
         std = np.sqrt(np.maximum(self._moments[2] / pixels - mean**2, 0))
         return Figures(
-            pictures=self._sizes.total(),
+            images=self._sizes.total(),
             masks=self._masks,
             sizes=dict(self._sizes.most_common()),
             classes=self._class_figures(),
-            labelled=float(self._pixels[:IGNORED].sum() / max(self._pixels.sum(), 1)),
+            labelled=float(self._pixels[:IGNORE_INDEX].sum() / max(self._pixels.sum(), 1)),
             mean=tuple(mean.tolist()),
             std=tuple(std.tolist()),
         )
 
     def _class_figures(self) -> tuple[ClassFigures, ...]:
-        total = max(int(self._pixels[:IGNORED].sum()), 1)
+        total = max(int(self._pixels[:IGNORE_INDEX].sum()), 1)
         frequencies = self._pixels / np.maximum(self._around, 1)
         middle = median(
             [float(value) for value in frequencies[: len(self._classes)] if value > 0] or [0.0]
@@ -128,7 +133,7 @@ class Tally:
                 name=entry.name,
                 pixels=pixels,
                 share=pixels / total,
-                pictures=int(self._pictures[index]),
+                images=int(self._images[index]),
                 weight=inverse_log(pixels / total) if pixels else None,
                 median_weight=middle / float(frequencies[index]) if pixels else None,
             )
@@ -137,10 +142,10 @@ class Tally:
         )
 
 
-def moments(picture: Picture) -> Moments:
-    """Sum up a picture's colors: (3, 3) as `Moments` says."""
-    mean, deviation = (values.ravel()[::-1] / 255 for values in cv2.meanStdDev(picture))
-    pixels = picture.shape[0] * picture.shape[1]
+def moments(image: Image) -> Moments:
+    """Sum up an image's colors: (3, 3) as `Moments` says."""
+    mean, deviation = (values.ravel()[::-1] / 255 for values in cv2.meanStdDev(image))
+    pixels = image.shape[0] * image.shape[1]
     return np.stack([np.full(3, float(pixels)), pixels * mean, pixels * (deviation**2 + mean**2)])
 
 
@@ -150,5 +155,5 @@ def count(mask: Mask) -> Counts:
 
 
 def inverse_log(share: float) -> float:
-    """Weigh a class by its share of the labelled pixels, in [0, 1], as ENet does (Paszke et al. 2016, section 5.2)."""
+    """Weigh a class by its share of the labeled pixels, in [0, 1], as ENet does (Paszke et al. 2016, section 5.2)."""
     return 1 / log(ENET + share)

@@ -6,7 +6,7 @@ import numpy as np
 
 from segdeploy.arrays import Mask
 from segdeploy.card import LabelClass
-from segdeploy.datasets.index import Survey, find_files, match
+from segdeploy.datasets.index import DatasetIndex, find_files, match
 from segdeploy.datasets.mask_formats import Ids, table
 from segdeploy.datasets.registry import register_layout
 
@@ -42,16 +42,19 @@ def _label_class(entry: str) -> LabelClass:
 
 CLASSES = tuple(map(_label_class, _CLASSES.split(",")))
 FOLDERS = {"train": "training", "val": "validation"}
-NEEDS = "the layout is images/training, annotations/training, images/validation and annotations/validation inside the folder named by --data"
+NEEDS = (
+    "the layout is images/training, annotations/training, images/validation and"
+    " annotations/validation inside the folder named by --data"
+)
 
 
 class Ade20k:
-    """Pictures and ids of one name; id 0 is not labelled."""
+    """Images and ids of one name; id 0 is not labeled."""
 
     name = "ade20k"
     splits = tuple(FOLDERS)
 
-    def survey(self, data: Path, split: str) -> Survey:
+    def survey(self, data: Path, split: str) -> DatasetIndex:
         """Find the two folders of a split."""
         pairs, lonely = match(
             *(
@@ -60,11 +63,14 @@ class Ade20k:
             )
         )
         truth = Ids(table=table({index + 1: index for index in range(len(CLASSES))}, ignored=(0,)))
-        return Survey(classes=CLASSES, pairs=pairs, lonely=lonely, truth=truth)
+        return DatasetIndex(classes=CLASSES, pairs=pairs, lonely=lonely, truth=truth)
 
 
 def to_original_ids(mask: Mask) -> Mask:
-    """Turn a mask of the 150 classes into the ids that the benchmark's evaluation reads: 1 to 150, and 0 for what is no class."""
+    """Turn a mask of the 150 classes into the ids that the benchmark's evaluation reads.
+
+    1 to 150, and 0 for what is no class.
+    """
     return mask + np.uint8(1)
 
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.index import HELD_OUT, Pair, Survey, find_files, match
+from segdeploy.datasets.index import HELD_OUT, DatasetIndex, Pair, find_files, match
 from segdeploy.datasets.mask_formats import RedChannel, table
 from segdeploy.datasets.registry import register_layout
 from segdeploy.errors import AbsentError
 
-# The sky has the first id, so it is a class and not left out. Colors as CARLA's own palette of Cityscapes.
+# The sky has the first id, so it is a class and not left out. Colors as CARLA's own palette of
+# Cityscapes.
 CLASSES = (
     LabelClass(name="none", color=(0, 0, 0)),
     LabelClass(name="building", color=(70, 70, 70)),
@@ -25,23 +26,29 @@ CLASSES = (
     LabelClass(name="traffic sign", color=(220, 220, 0)),
 )
 TRUTH = RedChannel(table=table({index: index for index in range(len(CLASSES))}))
-PICTURES, MASKS = "CameraRGB", "CameraSeg"
-NEEDS = f"the layout is {PICTURES}/NAME.png and {MASKS}/NAME.png, in the folder named by --data or in one or two folders below it for each part"
+IMAGES, MASKS = "CameraRGB", "CameraSeg"
+NEEDS = (
+    f"the layout is {IMAGES}/NAME.png and {MASKS}/NAME.png, in the folder named by --data or in"
+    " one or two folders below it for each part"
+)
 
 
 class Carla:
-    """Parts with pictures and ids in the red channel; the last fifth of each part is val, since frames that follow each other are alike."""
+    """Parts with images and ids in the red channel.
+
+    The last fifth of each part is val, since frames that follow each other are alike.
+    """
 
     name = "carla"
     splits = ("train", "val")
 
-    def survey(self, data: Path, split: str) -> Survey:
+    def survey(self, data: Path, split: str) -> DatasetIndex:
         """Find the parts, and in each the frames of a split."""
         parts = _find_parts(data)
         kept: list[Pair] = []
         lonely: list[Path] = []
         for part in parts:
-            images, masks = (find_files(part / folder, needs=NEEDS) for folder in (PICTURES, MASKS))
+            images, masks = (find_files(part / folder, needs=NEEDS) for folder in (IMAGES, MASKS))
             prefix = "" if part == data else f"{part.relative_to(data).as_posix()}/"
             pairs, alone = match(
                 *(
@@ -53,21 +60,24 @@ class Carla:
             kept += pairs[first:] if split == "val" else pairs[: max(0, first)]
             lonely += alone
         rule = f"the last {HELD_OUT:.0%} of each part, by name, are val"
-        return Survey(
+        return DatasetIndex(
             classes=CLASSES, pairs=tuple(kept), lonely=tuple(lonely), truth=TRUTH, rule=rule
         )
 
 
 def _find_parts(data: Path) -> list[Path]:
-    """Find the folders that hold both of a part's folders; Kaggle's archive has dataA/dataA, dataB/dataB ..."""
+    """Find the folders that hold both of a part's folders.
+
+    Kaggle's archive has dataA/dataA, dataB/dataB ...
+    """
     found = sorted(
         path.parent
         for pattern in ("", "*/", "*/*/")
-        for path in data.glob(f"{pattern}{PICTURES}")
+        for path in data.glob(f"{pattern}{IMAGES}")
         if path.is_dir()
     )
     if not found:
-        msg = f"there is no folder {PICTURES} in {data} nor in the folders below it; {NEEDS}"
+        msg = f"there is no folder {IMAGES} in {data} nor in the folders below it; {NEEDS}"
         raise AbsentError(msg)
     return found
 

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from segdeploy.arrays import IGNORED, Mask
+from segdeploy.arrays import IGNORE_INDEX, Mask
 from segdeploy.card import LabelClass
-from segdeploy.datasets.index import Survey, find_below, find_files, match, without_truth
+from segdeploy.datasets.index import DatasetIndex, find_below, find_files, match, without_truth
 from segdeploy.datasets.mask_formats import Colors, Ids, RightHalf, read_left_half, table
 from segdeploy.datasets.registry import register_layout
 from segdeploy.errors import AbsentError
 from segdeploy.imaging.palettes import Color
 
-# Name, original id and color of the classes that are trained, in the order of their train ids; from cityscapesscripts' labels.py.
+# Name, original id and color of the classes that are trained, in the order of their train ids; from
+# cityscapesscripts' labels.py.
 _CLASSES: tuple[tuple[str, int, Color], ...] = (
     ("road", 7, (128, 64, 128)),
     ("sidewalk", 8, (244, 35, 232)),
@@ -54,31 +55,34 @@ ORIGINAL = tuple(identity for _, identity, _ in _CLASSES)
 LABEL_IDS = Ids(
     table=table(
         {identity: index for index, identity in enumerate(ORIGINAL)},
-        ignored=set(range(34)) | {IGNORED},
+        ignored=set(range(34)) | {IGNORE_INDEX},
     )
 )
 TRAIN_IDS = Ids(table=table({index: index for index in range(len(CLASSES))}))
 REACH = 48
-"""JPEG moves a flat color by less at the quality of the Kaggle pairs; farther off lie the mixtures at the edges of things."""
+"""JPEG moves a flat color by less at the quality of the Kaggle pairs; farther off lie the mixtures
+at the edges of things."""
 
 COLORS = Colors(
     table=tuple((color, index) for index, (_, _, color) in enumerate(_CLASSES))
-    + tuple((color, IGNORED) for color in _VOID),
+    + tuple((color, IGNORE_INDEX) for color in _VOID),
     reach=REACH,
 )
 NEEDS = (
-    "the layout is leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png and gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png (or labelTrainIds), "
-    "SPLIT/img/ and SPLIT/label/ (in colors), or SPLIT/NAME.jpg with picture and colors side by side, inside the folder named by --data"
+    "the layout is leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png and"
+    " gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png (or labelTrainIds), SPLIT/img/ and SPLIT/label/"
+    " (in colors), or SPLIT/NAME.jpg with image and colors side by side, inside the folder named"
+    " by --data"
 )
 
 
 class Cityscapes:
-    """Pictures and truth in any of three layouts; the official test split has no truth."""
+    """Images and truth in any of three layouts; the official test split has no truth."""
 
     name = "cityscapes"
     splits = ("train", "val", "test")
 
-    def survey(self, data: Path, split: str) -> Survey:
+    def survey(self, data: Path, split: str) -> DatasetIndex:
         """Find a split in whichever layout the folder has."""
         if (data / "leftImg8bit").is_dir():
             return _official(data, split)
@@ -86,30 +90,32 @@ class Cityscapes:
             pairs, lonely = match(
                 *(find_files(data / split / side, needs=NEEDS) for side in ("img", "label"))
             )
-            return Survey(classes=CLASSES, pairs=pairs, lonely=lonely, truth=COLORS)
+            return DatasetIndex(classes=CLASSES, pairs=pairs, lonely=lonely, truth=COLORS)
         both = find_files(data / split, (".jpg", ".jpeg", ".png"), needs=NEEDS)
         pairs, lonely = match(both, both)
-        return Survey(
+        return DatasetIndex(
             classes=CLASSES,
             pairs=pairs,
             lonely=lonely,
             truth=RightHalf(colors=COLORS),
-            read_image=read_left_half,
+            read=read_left_half,
         )
 
 
-def _official(data: Path, split: str) -> Survey:
+def _official(data: Path, split: str) -> DatasetIndex:
     images = _by_frame(find_below(data / "leftImg8bit" / split, ("_leftimg8bit.png",), needs=NEEDS))
     if split == "test":
         # What lies in gtFine/test is a placeholder.
-        return Survey(classes=CLASSES, pairs=without_truth(images), lonely=(), truth=LABEL_IDS)
+        return DatasetIndex(
+            classes=CLASSES, pairs=without_truth(images), lonely=(), truth=LABEL_IDS
+        )
     labels = data / "gtFine" / split
     try:
         masks, truth = find_below(labels, ("_gtfine_labelids.png",), needs=NEEDS), LABEL_IDS
     except AbsentError:
         masks, truth = find_below(labels, ("_gtfine_labeltrainids.png",), needs=NEEDS), TRAIN_IDS
     pairs, lonely = match(images, _by_frame(masks))
-    return Survey(classes=CLASSES, pairs=pairs, lonely=lonely, truth=truth)
+    return DatasetIndex(classes=CLASSES, pairs=pairs, lonely=lonely, truth=truth)
 
 
 def _by_frame(found: dict[str, Path]) -> dict[str, Path]:
@@ -118,7 +124,10 @@ def _by_frame(found: dict[str, Path]) -> dict[str, Path]:
 
 
 def to_original_ids(mask: Mask) -> Mask:
-    """Turn a mask of the 19 classes into the ids that Cityscapes' evaluation server reads; what is no class becomes 0, unlabeled."""
+    """Turn a mask of the 19 classes into the ids that Cityscapes' evaluation server reads.
+
+    What is no class becomes 0, unlabeled.
+    """
     ids = np.zeros(256, np.uint8)
     ids[: len(ORIGINAL)] = ORIGINAL
     return ids[mask]

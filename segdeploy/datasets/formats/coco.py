@@ -22,8 +22,8 @@ from segdeploy.datasets.annotations import (
     rows,
     size_of,
 )
-from segdeploy.datasets.class_map import LEGEND, MAX_CLASSES, Legend, read_legend
-from segdeploy.datasets.index import AS_IT_LIES, Pair, Survey, draw_split, find_files
+from segdeploy.datasets.class_map import LEGEND, MAX_CLASSES, ClassMap, read_class_map
+from segdeploy.datasets.index import AS_IT_LIES, DatasetIndex, Pair, draw_split, find_files
 from segdeploy.datasets.registry import register_layout
 from segdeploy.errors import AbsentError, DataError
 from segdeploy.imaging.io import ENDINGS
@@ -35,7 +35,8 @@ K = TypeVar("K")
 R = TypeVar("R")
 
 UNDIVIDED = "annotations.json"
-# Annotations and folder of pictures of a split, the first that is there: COCO's own, usual ones, Roboflow's.
+# Annotations and folder of images of a split, the first that is there: COCO's own, usual ones,
+# Roboflow's.
 PLACES = (
     ("annotations/instances_{split}2017.json", "{split}2017"),
     ("annotations/instances_{split}.json", "images/{split}"),
@@ -46,8 +47,9 @@ PLACES = (
     (UNDIVIDED, "images"),
 )
 NEEDS = (
-    "the layout is annotations/instances_SPLIT.json and images/SPLIT/, annotations/instances_SPLIT2017.json and SPLIT2017/, "
-    f"SPLIT/_annotations.coco.json, or {UNDIVIDED} and images/ (of which a fifth becomes val), inside the folder named by --data"
+    "the layout is annotations/instances_SPLIT.json and images/SPLIT/,"
+    " annotations/instances_SPLIT2017.json and SPLIT2017/, SPLIT/_annotations.coco.json, or"
+    f" {UNDIVIDED} and images/ (of which a fifth becomes val), inside the folder named by --data"
 )
 
 
@@ -68,11 +70,11 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What one picture shows.
+    """What one image shows.
 
     Attributes:
-        height: Height of the picture, in pixels.
-        width: Width of the picture, in pixels.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
         shapes: Things in the order in which they are drawn, larger ones first.
     """
 
@@ -86,7 +88,7 @@ class Drawn:
     """Truth that is drawn from shapes.
 
     Attributes:
-        scenes: What each picture shows, by the name of its pair.
+        scenes: What each image shows, by the name of its pair.
         ground: Value of a pixel that no shape covers.
     """
 
@@ -94,7 +96,7 @@ class Drawn:
     ground: int
 
     def read(self, pair: Pair) -> Mask:
-        """Draw the mask of one picture; raises DataError where run lengths do not fit it."""
+        """Draw the mask of one image; raises DataError where run lengths do not fit it."""
         scene = self.scenes[pair.name]
         mask = np.full((scene.height, scene.width), self.ground, np.uint8)
         for shape in scene.shapes:
@@ -104,23 +106,28 @@ class Drawn:
                 try:
                     fill_runs(mask, list(shape.runs), shape.index)
                 except ValueError as error:
-                    msg = f"{pair.mask} is damaged at the picture {pair.image.name}: {error}"
+                    msg = f"{pair.mask} is damaged at the image {pair.image.name}: {error}"
                     raise DataError(msg) from error
         return mask
 
 
 class Coco:
-    """Pictures, and one JSON for each split or for all; classes are the file's categories unless classes.toml says otherwise."""
+    """Images, and one JSON for each split or for all.
+
+    Classes are the file's categories unless classes.toml says otherwise.
+    """
 
     name = "coco"
     splits = ("train", "val", "test")
 
-    def survey(self, data: Path, split: str) -> Survey:
+    def survey(self, data: Path, split: str) -> DatasetIndex:
         """Find a split, and read all of its annotations."""
         annotations, folder = find_place(data, split)
         content = read_json(annotations)
         try:
-            legend = read_legend(data / LEGEND) if (data / LEGEND).exists() else legend_of(content)
+            legend = (
+                read_class_map(data / LEGEND) if (data / LEGEND).exists() else class_map_of(content)
+            )
             scenes = _scenes(content, legend)
         except ValueError as error:
             raise unusable(annotations, error) from error
@@ -136,11 +143,16 @@ class Coco:
         truth = Drawn(
             scenes={pair.name: scenes[pair.image.name] for pair in pairs}, ground=ground(legend)
         )
-        return Survey(classes=legend.classes, pairs=pairs, lonely=lonely, truth=truth, rule=rule)
+        return DatasetIndex(
+            classes=legend.classes, pairs=pairs, lonely=lonely, truth=truth, rule=rule
+        )
 
 
 def find_place(data: Path, split: str) -> tuple[Path, Path]:
-    """Give the annotations and the folder of pictures of a split; raises AbsentError where there are none."""
+    """Return the annotations and the folder of images of a split.
+
+    Raises AbsentError where there are none.
+    """
     valid = "valid" if split == "val" else split
     for annotations, folder in PLACES:
         if annotations == UNDIVIDED and split == "test":
@@ -156,14 +168,17 @@ def find_place(data: Path, split: str) -> tuple[Path, Path]:
 
 
 def unusable(annotations: Path, error: ValueError) -> DataError:
-    """Tell what is wrong with a COCO file."""
+    """Return what is wrong with a COCO file."""
     return DataError(
         f"{annotations} is no COCO file that can be used: {error}; mend it or export it again"
     )
 
 
-def legend_of(content: Mapping[str, Any]) -> Legend:
-    """Make classes of COCO's categories, in the order of their ids, after the background; raises ValueError where they are none."""
+def class_map_of(content: Mapping[str, Any]) -> ClassMap:
+    """Make classes of COCO's categories, in the order of their ids, after the background.
+
+    Raises ValueError where they are none.
+    """
     found = _each(
         content, "categories", lambda category: (int(category["id"]), str(category["name"]))
     )
@@ -171,18 +186,24 @@ def legend_of(content: Mapping[str, Any]) -> Legend:
         name for name in dict.fromkeys(name for _, name in sorted(found)) if name != BACKGROUND
     ]
     if len(names) >= MAX_CLASSES:
-        msg = f"there are {len(names)} categories, more than {MAX_CLASSES - 1}; group them in {LEGEND}"
+        msg = (
+            f"there are {len(names)} categories, more than {MAX_CLASSES - 1}; group them in"
+            f" {LEGEND}"
+        )
         raise ValueError(msg)
     classes = (
         BLACK,
         *(LabelClass(name=name, color=distinct_color(index)) for index, name in enumerate(names)),
     )
     labels = {entry.name: index for index, entry in enumerate(classes)}
-    return Legend(classes=classes, ids={}, colors=(), labels=labels, reach=0)
+    return ClassMap(classes=classes, ids={}, colors=(), labels=labels, reach=0)
 
 
-def _scenes(content: Mapping[str, Any], legend: Legend) -> dict[str, Scene]:
-    """Give what each picture shows, by the name of its file; raises ValueError where the JSON is foreign."""
+def _scenes(content: Mapping[str, Any], legend: ClassMap) -> dict[str, Scene]:
+    """Return what each image shows, by the name of its file.
+
+    Raises ValueError where the JSON is foreign.
+    """
     found = _each(
         content,
         "categories",
@@ -202,11 +223,14 @@ def _scenes(content: Mapping[str, Any], legend: Legend) -> dict[str, Scene]:
             height=height, width=width, shapes=tuple(shape for _, shape in larger_first)
         )
 
-    return _once(_each(content, "images", scene), "pictures are named")
+    return _once(_each(content, "images", scene), "images are named")
 
 
 def _each(content: Any, key: str, act: Callable[[dict[str, Any]], R]) -> list[R]:  # noqa: ANN401 - foreign JSON
-    """Do something with each object of a list; raises ValueError that tells which of them is foreign."""
+    """Do something with each object of a list.
+
+    Raises ValueError that tells which of them is foreign.
+    """
     made = []
     for number, row in enumerate(rows(content, key)):
         try:
@@ -231,7 +255,7 @@ def _once(pairs: Iterable[tuple[K, R]], what: str) -> dict[K, R]:
 def _thing(
     annotation: Mapping[str, Any], categories: Mapping[int | str, int]
 ) -> tuple[int | str, float, Shape]:
-    """Give the id of a thing's picture, its area and its shape."""
+    """Return the id of a thing's image, its area and its shape."""
     category = _id(annotation["category_id"])
     if category not in categories:
         msg = f"category_id is {str(category)[:20]}, which is no category's id"

@@ -1,4 +1,4 @@
-"""Outlines in labelme's JSON files, one beside each picture, drawn as masks."""
+"""Outlines in labelme's JSON files, one beside each image, drawn as masks."""
 
 import base64
 import struct
@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from segdeploy.arrays import IGNORED, Mask
+from segdeploy.arrays import IGNORE_INDEX, Mask
 from segdeploy.datasets.annotations import (
     BACKGROUND,
     FOREIGN,
@@ -22,24 +22,24 @@ from segdeploy.datasets.annotations import (
     rows,
     size_of,
 )
-from segdeploy.datasets.class_map import LEGEND, read_legend
-from segdeploy.datasets.index import Pair, Survey, draw_split, find_files, match
+from segdeploy.datasets.class_map import LEGEND, read_class_map
+from segdeploy.datasets.index import DatasetIndex, Pair, draw_split, find_files, match
 from segdeploy.datasets.registry import register_layout
 from segdeploy.errors import DataError
 from segdeploy.imaging.polygons import Ring, circle, fill_ring
 
 NEEDS = (
-    f"the layout is {LEGEND}, with NAME.jpg and NAME.json in train/ and val/, or all together (of which a fifth becomes val), "
-    "inside the folder named by --data"
+    f"the layout is {LEGEND}, with NAME.jpg and NAME.json in train/ and val/, or all together (of"
+    " which a fifth becomes val), inside the folder named by --data"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlines:
-    """Truth that is drawn from one JSON file a picture, in the order of the file, so that a later shape covers an earlier one.
+    """Truth that is drawn from one JSON file an image, in the order of the file, so that a later shape covers an earlier one.
 
     Attributes:
-        labels: Class by label, 255 for what is not labelled.
+        labels: Class by label, 255 for what is not labeled.
         ground: Value of a pixel that no shape covers.
     """
 
@@ -47,7 +47,10 @@ class Outlines:
     ground: int
 
     def read(self, pair: Pair) -> Mask:
-        """Draw the mask of one picture; raises DataError where the JSON is no labelme file or has an unknown label."""
+        """Draw the mask of one image.
+
+        Raises DataError where the JSON is no labelme file or has an unknown label.
+        """
         assert pair.mask is not None, "a pair without truth is not read"
         content = read_json(pair.mask)
         try:
@@ -57,23 +60,26 @@ class Outlines:
             for number, shape in enumerate(rows(content, "shapes")):
                 _draw_one(mask, number, shape, self.labels)
         except FOREIGN as error:
-            msg = f"{pair.mask} is no labelme file that can be used: {in_words(error)}; mend it or export it again"
+            msg = (
+                f"{pair.mask} is no labelme file that can be used: {in_words(error)}; mend it or"
+                " export it again"
+            )
             raise DataError(msg) from error
         return mask
 
 
 class Labelme:
-    """Pictures and JSON files of one name, in one folder or in one for each split."""
+    """Images and JSON files of one name, in one folder or in one for each split."""
 
     name = "labelme"
     splits = ("train", "val", "test")
 
-    def survey(self, data: Path, split: str) -> Survey:
+    def survey(self, data: Path, split: str) -> DatasetIndex:
         """Find a split; the JSON files are read when their masks are drawn."""
-        legend = read_legend(data / LEGEND)
+        legend = read_class_map(data / LEGEND)
         # labelme's own converters know these two labels.
         labels = {
-            "__ignore__": IGNORED,
+            "__ignore__": IGNORE_INDEX,
             "_background_": ground(legend),
             BACKGROUND: ground(legend),
             **legend.labels,
@@ -86,9 +92,11 @@ class Labelme:
             find_files(folder, needs=NEEDS), find_files(folder, (".json",), needs=NEEDS)
         )
         if divided:
-            return Survey(classes=legend.classes, pairs=pairs, lonely=lonely, truth=truth)
+            return DatasetIndex(classes=legend.classes, pairs=pairs, lonely=lonely, truth=truth)
         kept, rule = draw_split(pairs, split, group=lambda pair: pair.name, of="pictures")
-        return Survey(classes=legend.classes, pairs=kept, lonely=lonely, truth=truth, rule=rule)
+        return DatasetIndex(
+            classes=legend.classes, pairs=kept, lonely=lonely, truth=truth, rule=rule
+        )
 
 
 def _draw_one(mask: Mask, number: int, shape: Mapping[str, Any], labels: Mapping[str, int]) -> None:
@@ -144,7 +152,7 @@ def _stamp(mask: Mask, points: Any, content: bytes, value: int) -> None:  # noqa
         or right >= mask.shape[1]
         or bottom >= mask.shape[0]
     ):
-        msg = "a mask has another size than its points say, or leaves the picture"
+        msg = "a mask has another size than its points say, or leaves the image"
         raise ValueError(msg)
     stamp = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
     if stamp is None:

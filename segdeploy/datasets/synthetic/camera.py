@@ -29,13 +29,14 @@ class Bend:
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """Where the camera stands, and how the world falls onto the picture.
+    """Where the camera stands, and how the world falls onto the image.
 
-    The world's x runs to the right of the middle of the street, y up from the ground, z along the street.
+    The world's x runs to the right of the middle of the street, y up from the ground, z along the
+    street.
 
     Attributes:
-        height: Height of the picture, in pixels.
-        width: Width of the picture, in pixels.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
         x: Place across the street, in meters.
         z: Place along the street, in meters.
         eye: Height over the ground, in meters.
@@ -66,7 +67,7 @@ class Camera:
         return math.sin(angle), math.cos(angle)
 
     def middle(self, z: float) -> float:
-        """Tell how far right of the camera's own direction the middle of the street lies at a place, in meters."""
+        """Return how far right of the camera's own direction the middle of the street lies at a place, in meters."""
         height, slope = self._course
         bend = self.bend
         return bend.reach * (
@@ -74,7 +75,7 @@ class Camera:
         )
 
     def middles(self, z: Floats) -> Floats:
-        """Tell the same of many places."""
+        """Report the same of many places."""
         height, slope = self._course
         bend = self.bend
         return np.asarray(
@@ -87,15 +88,16 @@ class Camera:
         return self.focal / max(z - self.z, NEAR)
 
     def spot(self, x: float, y: float, z: float) -> tuple[float, float]:
-        """Give the pixel, as column and row, of one point in meters."""
+        """Return the pixel, as column and row, of one point in meters."""
         ahead = max(z - self.z, NEAR)
         across = x + self.middle(z) - self.x
-        return self.width / 2 + self.focal * across / ahead, self.horizon + self.focal * (
-            self.eye - y
-        ) / ahead
+        return (
+            self.width / 2 + self.focal * across / ahead,
+            self.horizon + self.focal * (self.eye - y) / ahead,
+        )
 
     def project(self, points: npt.ArrayLike) -> Floats:
-        """Give the pixels, (n, 2) as column and row, of points (n, 3) as x, y, z in meters."""
+        """Return the pixels, (n, 2) as column and row, of points (n, 3) as x, y, z in meters."""
         x, y, z = np.asarray(points, dtype=np.float64).T
         ahead = np.maximum(z - self.z, NEAR)
         across = x + self.middles(z) - self.x
@@ -108,11 +110,11 @@ class Camera:
         )
 
     def ground(self) -> tuple[int, Floats, Floats, Floats]:
-        """Find the ground under every row of the picture.
+        """Find the ground under every row of the image.
 
         Returns:
-            First row of ground; for each row from there: how far ahead it is, which x its left edge shows, and how
-            far it is from one pixel to the next, all in meters.
+            First row of ground; for each row from there: how far ahead it is, which x its left edge
+            shows, and how far it is from one pixel to the next, all in meters.
         """
         first = math.floor(self.horizon) + 1
         ahead = np.asarray(

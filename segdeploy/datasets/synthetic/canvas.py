@@ -1,7 +1,8 @@
-"""A picture and its mask, painted together by one geometry.
+"""An image and its mask, painted together by one geometry.
 
-Everything is painted as a coverage in 0 ... 255 of each pixel. The picture takes that share of the new
-color; the mask takes the class where at least half of the pixel is covered. So both have the same edge.
+Everything is painted as a coverage in 0 ... 255 of each pixel. The image takes that share of the
+new color; the mask takes the class where at least half of the pixel is covered. So both have the
+same edge.
 """
 
 import math
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import Mask, Picture
+from segdeploy.arrays import Image, Mask
 
 Patch = npt.NDArray[np.uint8]
 """(h, w, 4) uint8: blue, green, red, each times the coverage, then the coverage."""
@@ -30,7 +31,10 @@ RAMP = np.arange(256, dtype=np.float32)[:, None]
 
 
 def tables(tone: Matrix) -> tuple[Patch, Patch]:
-    """Turn a tone of `Light.tone` into cv2's tables, (1, 256, 3) each: what becomes of a color, and what the air adds to a coverage."""
+    """Turn a tone of `Light.tone` into cv2's tables, (1, 256, 3) each.
+
+    What becomes of a color, and what the air adds to a coverage.
+    """
     lit = np.minimum(RAMP * tone.diagonal() + 0.5, 255).astype(np.uint8)
     return lit[None], np.minimum(RAMP * tone[:, 3] + 0.5, 255).astype(np.uint8)[None]
 
@@ -71,14 +75,14 @@ class Sprite:
         return bool(cv2.minMaxLoc(cv2.extractChannel(self.patch, 3))[0] == 255)
 
     def level(self, scale: float) -> Patch:
-        """Give the smallest patch that is still as fine as `scale`, in pixels per meter."""
+        """Return the smallest patch that is still as fine as `scale`, in pixels per meter."""
         halvings = int(np.log2(max(self.density / scale, 1.0)) + 0.2)
         return self.levels[min(halvings, len(self.levels) - 1)]
 
 
 @dataclass(frozen=True)
 class Box:
-    """A part of the picture, in whole pixels."""
+    """A part of the image, in whole pixels."""
 
     left: int
     top: int
@@ -95,17 +99,17 @@ class Canvas:
     """What is painted on."""
 
     def __init__(self, height: int, width: int) -> None:
-        """Start with black and nothing labelled.
+        """Start with black and nothing labeled.
 
         Args:
             height: In pixels.
             width: In pixels.
         """
-        self.picture: Picture = np.zeros((height, width, 3), np.uint8)
+        self.image: Image = np.zeros((height, width, 3), np.uint8)
         self.mask: Mask = np.full((height, width), 255, np.uint8)
 
     def around(self, left: float, top: float, right: float, bottom: float) -> Box | None:
-        """Give the whole pixels of a part of the picture; None where that is nothing."""
+        """Return the whole pixels of a part of the image; None where that is nothing."""
         height, width = self.mask.shape
         box = Box(
             max(math.floor(left), 0),
@@ -116,7 +120,7 @@ class Canvas:
         return box if box.left < box.right and box.top < box.bottom else None
 
     def box(self, points: Floats) -> Box | None:
-        """Give the part of the picture around points (n, 2); None where that is nothing."""
+        """Return the part of the image around points (n, 2); None where that is nothing."""
         columns, rows = points.T.tolist()
         return self.around(min(columns), min(rows), max(columns), max(rows))
 
@@ -131,7 +135,7 @@ class Canvas:
         tone: Matrix,
         mirrored: bool = False,
     ) -> None:
-        """Show a sprite upright, the middle of its lower edge at a point of the picture.
+        """Show a sprite upright, the middle of its lower edge at a point of the image.
 
         Args:
             sprite: What to show.
@@ -158,9 +162,9 @@ class Canvas:
         self.blend(seen, box, label=label, tone=tone)
 
     def blend(self, patch: Patch, box: Box, *, label: int, tone: Matrix) -> None:
-        """Lay a patch of the box's size over the picture, and its class over the mask."""
+        """Lay a patch of the box's size over the image, and its class over the mask."""
         coverage = cv2.extractChannel(patch, 3)
-        part = self.picture[box.top : box.bottom, box.left : box.right]
+        part = self.image[box.top : box.bottom, box.left : box.right]
         left = cv2.multiply(
             part, cv2.cvtColor(cv2.bitwise_not(coverage), cv2.COLOR_GRAY2BGR), scale=1 / 255
         )
@@ -188,7 +192,8 @@ class Canvas:
             corners: Upper left, upper right, lower right, lower left, (4, 2) in pixels.
             label: Class of the mask.
             tone: From `Light.tone`.
-            span: Which part of the sprite's width, in [0, 1], lies between the left and the right corners.
+            span: Which part of the sprite's width, in [0, 1], lies between the left and the right
+                corners.
             opacity: How much it hides of what is behind, in [0, 1].
         """
         box = self.box(corners)
@@ -221,7 +226,7 @@ class Canvas:
             self.blend(cut, box, label=label, tone=tone)
             return
         share = coverage.astype(np.float32) * np.float32(1 / 255)
-        part = self.picture[box.top : box.bottom, box.left : box.right]
+        part = self.image[box.top : box.bottom, box.left : box.right]
         lit, air = tables(tone)
         part[:] = cv2.blendLinear(
             cv2.LUT(
@@ -242,7 +247,7 @@ class Canvas:
         coverage = np.zeros(box.size[::-1], np.uint8)
         cv2.fillPoly(coverage, [points_of(points - (box.left, box.top))], 255, cv2.LINE_AA, SHIFT)
         share = coverage.astype(np.float32) * np.float32(1 / 255)
-        part = self.picture[box.top : box.bottom, box.left : box.right]
+        part = self.image[box.top : box.bottom, box.left : box.right]
         part[:] = cv2.blendLinear(np.full_like(part, color), part, share, 1 - share)
         self.mask[box.top : box.bottom, box.left : box.right][coverage >= HALF] = label
 
@@ -255,12 +260,15 @@ class Canvas:
         up: float,
         color: tuple[float, float, float],
     ) -> None:
-        """Add a soft light of two radii in pixels to the picture; the mask stays, since light is no thing."""
+        """Add a soft light of two radii in pixels to the image.
+
+        The mask stays, since light is no thing.
+        """
         box = self.around(column - across, row - up, column + across, row + up)
         if box is None or across < 1:
             return
         columns = (np.arange(box.left, box.right, dtype=np.float32) + 0.5 - column) / across
         rows = (np.arange(box.top, box.bottom, dtype=np.float32) + 0.5 - row) / up
         share = np.maximum(1 - rows[:, None] ** 2 - columns[None] ** 2, 0) ** 3
-        part = self.picture[box.top : box.bottom, box.left : box.right]
+        part = self.image[box.top : box.bottom, box.left : box.right]
         cv2.add(part, (share[..., None] * np.array(color, np.float32)).astype(np.uint8), dst=part)

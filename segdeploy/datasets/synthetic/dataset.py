@@ -1,4 +1,4 @@
-"""Streets: a data set that is drawn, not downloaded."""
+"""Streets: a dataset that is drawn, not downloaded."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from segdeploy.datasets.synthetic.lighting import WEATHERS
 from segdeploy.datasets.synthetic.renderer import paint
 from segdeploy.datasets.synthetic.world import World
 from segdeploy.errors import ConfigError
-from segdeploy.imaging.io import write_picture
+from segdeploy.imaging.io import write_image
 
 HEIGHT = 240
 WIDTH = 320
@@ -30,9 +30,10 @@ class Streets:
     Attributes:
         split: "train" or "val".
         count: Number of scenes; the first ones of a longer split are the scenes of a shorter one.
-        height: Height of each picture, in pixels.
-        width: Width of each picture, in pixels.
-        weather: The light of all scenes, one of `WEATHERS`; where None, each scene's own. The streets are the same.
+        height: Height of each image, in pixels.
+        width: Width of each image, in pixels.
+        weather: The light of all scenes, one of `WEATHERS`; where None, each scene's own. The
+            streets are the same.
     """
 
     split: str
@@ -43,7 +44,10 @@ class Streets:
 
     def __post_init__(self) -> None:
         if self.split not in STREAMS:
-            msg = f"the data set 'streets' has no split {self.split!r}; choose one of {', '.join(STREAMS)}"
+            msg = (
+                f"the dataset 'streets' has no split {self.split!r}; choose one of"
+                f" {', '.join(STREAMS)}"
+            )
             raise ConfigError(msg)
         if self.count < 1:
             msg = f"the count of scenes is {self.count}; it must be 1 or more"
@@ -74,7 +78,7 @@ class Streets:
         if not 0 <= index < self.count:
             raise IndexError(index)
         canvas = paint(World((STREAMS[self.split], index), self.weather), self.height, self.width)
-        return Sample(image=canvas.picture, mask=canvas.mask, name=f"{index:06d}")
+        return Sample(image=canvas.image, mask=canvas.mask, name=f"{index:06d}")
 
 
 def drive(
@@ -97,12 +101,12 @@ def drive(
     index = 0
     while True:
         canvas = paint(world, height, width, time=float(index / rate))
-        yield Sample(image=canvas.picture, mask=canvas.mask, name=f"{index:06d}")
+        yield Sample(image=canvas.image, mask=canvas.mask, name=f"{index:06d}")
         index += 1
 
 
 def drive_world(seed: int, weather: str | None = None) -> World:
-    """Give the street that a drive of this seed goes through, in a weather of `WEATHERS` or its own.
+    """Return the street that a drive of this seed goes through, in a weather of `WEATHERS` or its own.
 
     Raises:
         ConfigError: There is no such weather.
@@ -125,7 +129,7 @@ def _check_weather(weather: str | None) -> None:
 
 
 def save(scenes: Streets, folder: Path, *, on_step: Callable[[str], None]) -> None:
-    """Write scenes as CamVid lays them out: pictures in `<split>`, ids in `<split>annot`.
+    """Write scenes as CamVid lays them out: images in `<split>`, ids in `<split>annot`.
 
     Args:
         scenes: What to write.
@@ -137,8 +141,8 @@ def save(scenes: Streets, folder: Path, *, on_step: Callable[[str], None]) -> No
     """
     for index in range(len(scenes)):
         sample = scenes[index]
-        write_picture(folder / scenes.split / f"{sample.name}.png", sample.image)
-        write_picture(folder / f"{scenes.split}annot" / f"{sample.name}.png", sample.mask)
+        write_image(folder / scenes.split / f"{sample.name}.png", sample.image)
+        write_image(folder / f"{scenes.split}annot" / f"{sample.name}.png", sample.mask)
         on_step(sample.name)
 
 
@@ -150,6 +154,6 @@ def open_streets(data: Path | None, split: str) -> Streets:
         ConfigError: A folder was named, or there is no such split.
     """
     if data is not None:
-        msg = f"the data set 'streets' is drawn and reads no folder; leave out --data {data}"
+        msg = f"the dataset 'streets' is drawn and reads no folder; leave out --data {data}"
         raise ConfigError(msg)
     return Streets(split=split, count=COUNTS.get(split, 1))

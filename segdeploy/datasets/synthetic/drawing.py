@@ -103,7 +103,7 @@ class Sketch:
 def fractal(
     height: int, width: int, *, random: np.random.Generator, octaves: int = 4
 ) -> np.ndarray:
-    """Give clouds of noise, (height, width) float32 around 0 with a deviation of about 1."""
+    """Return clouds of noise, (height, width) float32 around 0 with a deviation of about 1."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         cells = 2 ** (octave + 2)

@@ -22,7 +22,7 @@ DROPS = 170
 
 
 def paint_air(canvas: Canvas, camera: Camera, light: Light, *, random: np.random.Generator) -> None:
-    """Change the picture as the light's weather does; the mask stays."""
+    """Change the image as the light's weather does; the mask stays."""
     if light.wet:
         _mirror(canvas, camera, light)
     if light.rain:
@@ -34,7 +34,7 @@ def paint_air(canvas: Canvas, camera: Camera, light: Light, *, random: np.random
 def _mirror(canvas: Canvas, camera: Camera, light: Light) -> None:
     first = int(np.floor(camera.horizon)) + 1
     rows = camera.height - first
-    above = canvas.picture[max(first - rows, 0) : first][::-1]
+    above = canvas.image[max(first - rows, 0) : first][::-1]
     if len(above) < rows:
         above = np.asarray(
             cv2.copyMakeBorder(above, 0, rows - len(above), 0, 0, cv2.BORDER_REPLICATE), np.uint8
@@ -45,7 +45,7 @@ def _mirror(canvas: Canvas, camera: Camera, light: Light) -> None:
     blurred = cv2.resize(
         cv2.blur(small, (3, 3)), (camera.width, rows), interpolation=cv2.INTER_LINEAR
     )
-    part = canvas.picture[first:]
+    part = canvas.image[first:]
     wet = cv2.addWeighted(part, 1 - 0.55 * light.wet, blurred, light.wet, 0)
     cv2.copyTo(wet, (canvas.mask[first:] == ROAD).astype(np.uint8), part)
 
@@ -59,7 +59,7 @@ def _rain(canvas: Canvas, light: Light, random: np.random.Generator) -> None:
     lines = np.stack([starts, ends], axis=1).astype(np.int32)
     cv2.polylines(streaks, list(lines), False, 255 * light.rain, max(height // 480, 1), cv2.LINE_AA)  # noqa: FBT003
     cv2.addWeighted(
-        canvas.picture, 1.0, cv2.cvtColor(streaks, cv2.COLOR_GRAY2BGR), 0.16, 0, dst=canvas.picture
+        canvas.image, 1.0, cv2.cvtColor(streaks, cv2.COLOR_GRAY2BGR), 0.16, 0, dst=canvas.image
     )
 
 
@@ -73,9 +73,9 @@ def _dazzle(canvas: Canvas, camera: Camera, light: Light) -> None:
     glow = light.glare * (70 * np.exp(-2.2 * apart) + 130 * np.exp(-((apart / 0.12) ** 2)))
     veil = (glow[..., None] * np.array([0.72, 0.9, 1.0], np.float32)).clip(0, 255).astype(np.uint8)
     cv2.add(
-        canvas.picture,
+        canvas.image,
         cv2.resize(veil, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR),
-        dst=canvas.picture,
+        dst=canvas.image,
     )
 
 
@@ -93,7 +93,10 @@ Spot = tuple[float, float]
 
 
 def paint_shade(canvas: Canvas, camera: Camera, light: Light, things: Iterable[Thing]) -> None:
-    """Darken the ground where things keep light away; the mask stays, since a shadow is no thing."""
+    """Darken the ground where things keep light away.
+
+    The mask stays, since a shadow is no thing.
+    """
     first = int(np.floor(camera.horizon)) + 1
     shade: Mask = np.full((camera.height - first, camera.width), 255, np.uint8)
     near = [thing for thing in things if thing.z < camera.z + FAR]
@@ -111,7 +114,7 @@ def paint_shade(canvas: Canvas, camera: Camera, light: Light, things: Iterable[T
     )
     soft = 2 * (camera.height // 160) + 1
     shade = np.asarray(cv2.blur(shade, (soft, soft)), np.uint8)
-    part = canvas.picture[first:]
+    part = canvas.image[first:]
     cv2.multiply(part, cv2.cvtColor(shade, cv2.COLOR_GRAY2BGR), dst=part, scale=1 / 255)
 
 
@@ -136,7 +139,7 @@ def _fill(
 def _strip(
     thing: Thing, height: float, width: float, across: float, along: float
 ) -> list[Sequence[Spot]]:
-    """Give the shadow of something upright and slim."""
+    """Return the shadow of something upright and slim."""
     x, z, half = thing.x, thing.z, width / 2
     return [
         [
@@ -154,7 +157,7 @@ def _round(x: float, z: float, across: float, along: float) -> Sequence[Spot]:
 
 @singledispatch
 def cast(thing: Thing, across: float, along: float) -> list[Sequence[Spot]]:  # noqa: ARG001 - what has none of its own casts none
-    """Give the shapes on the ground from which a thing keeps the sun away.
+    """Return the shapes on the ground from which a thing keeps the sun away.
 
     Args:
         thing: What stands there.
@@ -232,8 +235,10 @@ def _(thing: street.Vehicle, across: float, along: float) -> list[Sequence[Spot]
 
 
 @singledispatch
-def stand(thing: Thing) -> list[Sequence[Spot]]:  # noqa: ARG001 - what has none of its own darkens nothing
-    """Give the shapes on the ground that are dark in any light, since a thing stands there."""
+def stand(
+    thing: Thing,
+) -> list[Sequence[Spot]]:  # noqa: ARG001 - what has none of its own darkens nothing
+    """Return the shapes on the ground that are dark in any light, since a thing stands there."""
     return []
 
 

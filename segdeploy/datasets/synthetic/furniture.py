@@ -129,7 +129,7 @@ def traffic_light(state: int) -> Sprite:
 def fence(look: int) -> tuple[Sprite, float]:
     """Draw `FENCE_LENGTH` meters of a fence, and tell its height in meters.
 
-    No gap between boards or bars is open: what a person calls the fence is what covers the picture.
+    No gap between boards or bars is open: what a person calls the fence is what covers the image.
     """
     random = np.random.default_rng([6, look])
     height = (2.0, 1.8, 2.2, 1.9)[look % FENCES]

@@ -180,11 +180,12 @@ def _paving(height: int, width: int, random: np.random.Generator) -> np.ndarray:
 def paint_ground(canvas: Canvas, camera: Camera, light: Light, layout: Layout) -> None:
     """Paint everything under the horizon."""
     first, ahead, left, step = camera.ground()
-    canvas.picture[:first] = light.horizon
+    canvas.image[:first] = light.horizon
     _label(canvas.mask[first:], layout, left, step)
     levels = strip(layout)
     detail = np.clip(np.log2(np.maximum(ACROSS * step, 1.0)), 0, len(levels) - 1.001)
-    # The rows nearest to the camera want the finest level alone; each of the others lies between two levels.
+    # The rows nearest to the camera want the finest level alone; each of the others lies between
+    # two levels.
     bands = np.where(detail > 0, detail.astype(int), -1)
     pixels = np.arange(camera.width, dtype=np.float32) + np.float32(0.5)
     for band in np.unique(bands):
@@ -199,7 +200,7 @@ def paint_ground(canvas: Canvas, camera: Camera, light: Light, layout: Layout) -
             seen = np.asarray(
                 cv2.blendLinear(_look(levels[band + 1], x, z), seen, share, 1 - share), np.uint8
             )
-        canvas.picture[first + rows[0] : first + rows[-1] + 1] = _haze(seen, ahead[rows], light)
+        canvas.image[first + rows[0] : first + rows[-1] + 1] = _haze(seen, ahead[rows], light)
 
 
 def _label(mask: Mask, layout: Layout, left: Floats, step: Floats) -> None:
@@ -215,7 +216,10 @@ def _label(mask: Mask, layout: Layout, left: Floats, step: Floats) -> None:
 
 
 def _look(level: Mask, x: npt.NDArray[np.float32], z: Floats) -> Mask:
-    """Look at the strip from above at x (rows, W) and z (rows,), in meters; beyond its sides its edge goes on."""
+    """Look at the strip from above at x (rows, W) and z (rows,), in meters.
+
+    Beyond its sides its edge goes on.
+    """
     # A row is doubled at both ends of the strip, so that its end passes into its start.
     height, width = level.shape[0] - 2, level.shape[1]
     columns = (x + np.float32(REACH)) * np.float32(width / (2 * REACH)) - np.float32(0.5)
@@ -227,7 +231,7 @@ def _look(level: Mask, x: npt.NDArray[np.float32], z: Floats) -> Mask:
 
 def _haze(seen: Mask, ahead: Floats, light: Light) -> Mask:
     clear = np.asarray(cv2.LUT(seen, tables(light.tone(0.0))[0]), np.uint8)
-    # Nobody sees so little haze, and it would have to be worked out for most of the picture.
+    # Nobody sees so little haze, and it would have to be worked out for most of the image.
     air = np.maximum(1.0 - np.exp(-ahead / light.haze) - UNSEEN, 0.0)
     rows = int(np.count_nonzero(air))
     if rows:

@@ -30,7 +30,7 @@ class Light:
         haze: Distance in meters at which the air has taken 63% of a color.
         night: How much the windows and lamps shine, in [0, 1].
         wet: How much the road mirrors, in [0, 1].
-        rain: How much rain falls through the picture, in [0, 1].
+        rain: How much rain falls through the image, in [0, 1].
         azimuth: Direction of the sun, in radians to the right of straight ahead.
         elevation: Height of the sun over the horizon, in radians.
         glare: How much the sun dazzles the camera, in [0, 1].
@@ -52,7 +52,7 @@ class Light:
     glare: float = 0.0
 
     def tone(self, distance: float, *, tint: Color = (1.0, 1.0, 1.0)) -> npt.NDArray[np.float32]:
-        """Give the matrix that turns a surface's color into what the camera sees of it.
+        """Return the matrix that turns a surface's color into what the camera sees of it.
 
         Args:
             distance: From the camera, in meters.
@@ -69,7 +69,7 @@ class Light:
         )
 
     def seen(self, color: Color, *, distance: float = 0.0) -> Color:
-        """Give one color as the camera sees it at a distance in meters."""
+        """Return one color as the camera sees it at a distance in meters."""
         blue, green, red = (self.tone(distance) @ np.array([*color, 255.0])).clip(0, 255)
         return float(blue), float(green), float(red)
 
@@ -131,7 +131,9 @@ def draw_light(random: np.random.Generator, weather: str | None = None) -> Light
         light,
         gain=(blue * brightness, green * brightness, red * brightness),
         cover=float(np.clip(light.cover + random.uniform(-0.15, 0.15), 0.05, 1)),
-        azimuth=light.azimuth + random.uniform(-0.15, 0.15)
-        if light.glare
-        else float(random.uniform(-2.6, 2.6)),
+        azimuth=(
+            light.azimuth + random.uniform(-0.15, 0.15)
+            if light.glare
+            else float(random.uniform(-2.6, 2.6))
+        ),
     )

@@ -10,7 +10,7 @@ from segdeploy.datasets.synthetic.lighting import Color
 
 PEOPLE = 40
 PHASES = 12
-"""In how many pictures a step is cut."""
+"""In how many images a step is cut."""
 JACKETS: tuple[Color, ...] = (
     (40, 40, 190), (170, 70, 40), (60, 50, 50), (70, 120, 60), (120, 60, 130),
     (60, 150, 210), (210, 210, 206), (90, 60, 30), (110, 110, 150), (30, 110, 220),

@@ -1,4 +1,7 @@
-"""Paint a street as the camera sees it: sky, ground, shadows, things from far to near, then the air between."""
+"""Paint a street as the camera sees it.
+
+Sky, ground, shadows, things from far to near, then the air between.
+"""
 
 import math
 from collections.abc import Sequence
@@ -43,7 +46,7 @@ from segdeploy.datasets.synthetic.vehicles import BODIES, PAINTS, Body, lamps, p
 from segdeploy.datasets.synthetic.world import Thing, World, vehicle_look
 
 FULL = 240
-"""Rows of a picture from which on a larger one shows more."""
+"""Rows of an image from which on a larger one shows more."""
 END = 10.0
 """Length of a house away from the street, in meters."""
 EAVES = 1.3
@@ -64,9 +67,11 @@ class Stage:
     light: Light
 
     def too_small(self, z: float, size: float, *, pixels: float) -> bool:
-        """Tell whether something of `size` meters would take too few pixels to be named: it is left out of picture and mask.
+        """Return whether something of `size` meters would take too few pixels to be named.
 
-        A picture of fewer than 240 rows shows what one of 240 shows, only coarser.
+        It is left out of image and mask.
+
+        An image of fewer than 240 rows shows what one of 240 shows, only coarser.
         """
         return size * self.camera.scale(z) < pixels * min(1.0, self.camera.height / FULL)
 
@@ -123,7 +128,7 @@ def paint_thing(thing: Thing, stage: Stage) -> None:
 def _wall(
     stage: Stage, x: float, near: float, far: float, height: float
 ) -> tuple[np.ndarray, tuple[float, float]] | None:
-    """Give the corners of an upright surface along the street, and which part of it is not behind the camera."""
+    """Return the corners of an upright surface along the street, and which part of it is not behind the camera."""
     start = max(near, stage.camera.z + NEAR)
     if start >= far:
         return None

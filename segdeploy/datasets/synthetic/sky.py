@@ -11,7 +11,7 @@ from segdeploy.datasets.synthetic.drawing import BUILDING, SKY, TREE, Sketch, fr
 from segdeploy.datasets.synthetic.lighting import Light
 
 COARSER = 3
-"""The sky is soft: it is painted so many times coarser than the picture."""
+"""The sky is soft: it is painted so many times coarser than the image."""
 SKYLINE_WIDTH = 1200.0
 SKYLINE_HEIGHT = 44.0
 SKYLINE_DISTANCE = 330.0
@@ -41,7 +41,7 @@ def paint_sky(canvas: Canvas, camera: Camera, light: Light, *, time: float) -> N
     fine = cv2.resize(
         sky.clip(0, 255).astype(np.uint8), (camera.width, rows), interpolation=cv2.INTER_LINEAR
     )
-    canvas.picture[:rows] = fine
+    canvas.image[:rows] = fine
     canvas.mask[:rows] = SKY
     if light.night == 1.0:
         _add_stars(canvas, rows)
@@ -83,7 +83,7 @@ def _add_stars(canvas: Canvas, rows: int) -> None:
         random.uniform(50, 170, 60),
         strict=True,
     ):
-        pixel = canvas.picture[int(row * rows), int(column * width)]
+        pixel = canvas.image[int(row * rows), int(column * width)]
         pixel[:] = np.maximum(pixel, np.uint8(bright))
 
 

@@ -59,7 +59,7 @@ def _engine(time: Floats, random: np.random.Generator) -> Floats:
 
 
 def _noise(count: int, random: np.random.Generator, *, low: float, high: float) -> Floats:
-    """Give noise of a deviation of 1 between two frequencies in hertz, falling with the frequency."""
+    """Return noise of a deviation of 1 between two frequencies in hertz, falling with the frequency."""
     spectrum = np.fft.rfft(random.standard_normal(count))
     frequencies = np.fft.rfftfreq(count, 1 / RATE)
     weight = (

@@ -22,7 +22,7 @@ TYRE: Color = (34, 33, 32)
 NEAREST = 1.2
 """A vehicle whose far end is closer to the camera than this, in meters, is out of sight."""
 SMOOTH = 90
-"""Up to this height in pixels a vehicle is drawn four times finer than the picture, else twice."""
+"""Up to this height in pixels a vehicle is drawn four times finer than the image, else twice."""
 
 Point = tuple[float, float, float]
 """Across from the middle, up from the ground, along from the rear, in meters of the vehicle."""
@@ -33,8 +33,9 @@ class Body:
     """The outline of a vehicle from the side, from the lower rear over the roof to the lower front.
 
     Attributes:
-        outline: Ten points as meters from the rear and meters over the ground; the fourth and fifth are the
-            foot and top of the rear window, the sixth and seventh the top and foot of the windscreen.
+        outline: Ten points as meters from the rear and meters over the ground; the fourth and fifth
+            are the foot and top of the rear window, the sixth and seventh the top and foot of the
+            windscreen.
         half: Half of the width of the body, in meters.
         roof: Half of the width of the roof, in meters.
         wheel: Radius of the wheels, in meters.
@@ -198,7 +199,8 @@ def faces(body: Body, side: int, heading: int, *, night: bool) -> tuple[list[Fac
     if heading > 0:
         strips.reverse()
     else:
-        # The vehicle is not turned but mirrored along the street, and so are the corners of its faces.
+        # The vehicle is not turned but mirrored along the street, and so are the corners of its
+        # faces.
         strips = [replace(face, points=face.points[::-1]) for face in strips]
     built = [*_underside(body, heading), *strips]
     built += _end(body, rear=heading > 0, night=night)
@@ -213,7 +215,7 @@ def _across(
     *,
     upper: float | None = None,
 ) -> list[Point]:
-    """Give a face over the width, its lower and upper edges as (along, up)."""
+    """Return a face over the width, its lower and upper edges as (along, up)."""
     other = half if upper is None else upper
     return [
         (-half, bottom[1], bottom[0]),
@@ -247,7 +249,7 @@ def _underside(body: Body, heading: int) -> list[Face]:
 
 
 def _strip(body: Body, number: int) -> list[Face]:
-    """Give the part over the width between two points of the outline, and its window, topmost last for both directions."""
+    """Return the part over the width between two points of the outline, and its window, topmost last for both directions."""
     bottom, top = body.outline[number], body.outline[number + 1]
     first, second = body.width_at(number), body.width_at(number + 1)
     slope = abs(top[0] - bottom[0]) / float(np.hypot(top[0] - bottom[0], top[1] - bottom[1]))
@@ -265,7 +267,8 @@ def _strip(body: Body, number: int) -> list[Face]:
     )
     shine = shine if number == 3 else shine[::-1]
     gleam = Face(points=_points(shine), color=times(GLASS, 1.45 + 0.5 * slope), hidden=True)
-    # Strips are painted from the far end to the near one: the list is turned around where the camera sees the rear.
+    # Strips are painted from the far end to the near one: the list is turned around where the
+    # camera sees the rear.
     return [gleam, glass, shell] if number == 3 else [shell, glass, gleam]
 
 
@@ -395,7 +398,7 @@ def _cabin(body: Body, side: int, half: float) -> list[Face]:
 
 
 def _place(points: Floats, camera: Camera, body: Body, pose: Pose) -> Floats:
-    """Turn points of the vehicle, (n, 3), into pixels of the picture, (n, 2)."""
+    """Turn points of the vehicle, (n, 3), into pixels of the image, (n, 2)."""
     z = pose.z + pose.heading * (points[:, 2] - body.length / 2)
     return camera.project(np.stack([pose.x + points[:, 0], points[:, 1], z], axis=1))
 
@@ -403,7 +406,7 @@ def _place(points: Floats, camera: Camera, body: Body, pose: Pose) -> Floats:
 def paint_vehicle(
     canvas: Canvas, camera: Camera, light: Light, *, body: Body, paint: Color, pose: Pose
 ) -> None:
-    """Paint one vehicle; what of it lies behind the camera falls out of the picture."""
+    """Paint one vehicle; what of it lies behind the camera falls out of the image."""
     if pose.z + body.length / 2 < camera.z + NEAREST:
         return
     middle = camera.x - camera.middle(pose.z)
@@ -433,13 +436,16 @@ def _draw(built: list[Face], pixels: Floats, paint: Color, box: Box, *, finer: i
 
 
 def _turned_away(quad: np.ndarray) -> bool:
-    """Tell whether the corners of a face run the wrong way around: it is its back that the camera would see."""
+    """Return whether the corners of a face run the wrong way around.
+
+    It is its back that the camera would see.
+    """
     (a, b), (c, d), (e, f), (g, h) = quad.tolist()
     return bool((e - a) * (h - d) - (g - c) * (f - b) >= 0)
 
 
 def lamps(camera: Camera, *, body: Body, pose: Pose) -> Floats:
-    """Give the pixels (2, 2) of the left and right lamp that the camera sees."""
+    """Return the pixels (2, 2) of the left and right lamp that the camera sees."""
     along, up = body.outline[1] if pose.heading > 0 else body.outline[8]
     return _place(
         np.array([(side * body.half * 0.75, up - 0.04, along) for side in (-1, 1)]),

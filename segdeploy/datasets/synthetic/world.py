@@ -20,7 +20,7 @@ BLOCK = LENGTH
 SIGHT = 120.0
 """Nothing further away is drawn, in meters."""
 BEHIND = 6.0
-"""What stands so far behind the camera, in meters, may still reach into the picture."""
+"""What stands so far behind the camera, in meters, may still reach into the image."""
 SPEED = 8.0
 """Of the camera in a drive, in meters a second."""
 ONCOMING, ONCOMING_COUNT = 14, 3
@@ -46,7 +46,10 @@ class Thing:
 
 @dataclass(frozen=True, kw_only=True)
 class House(Thing):
-    """A house; `z` is its far end, `near` the other; `exposed` is whether its wall there can be seen."""
+    """A house; `z` is its far end, `near` the other.
+
+    `exposed` is whether its wall there can be seen.
+    """
 
     near: float
     exposed: bool
@@ -139,7 +142,7 @@ class World:
         return np.random.default_rng([*self.seed, *(number & 0xFFFFFFFF for number in purpose)])
 
     def random_at(self, time: float) -> np.random.Generator:
-        """Give random numbers for what changes from frame to frame, such as drops of rain."""
+        """Return random numbers for what changes from frame to frame, such as drops of rain."""
         return self._random(16, round(1000 * time))
 
     @cached_property
@@ -171,7 +174,10 @@ class World:
 
     @property
     def course(self) -> float:
-        """Where the camera drives, in meters: nearer to the middle than others, so that it clears the riders."""
+        """Where the camera drives, in meters.
+
+        Nearer to the middle than others, so that it clears the riders.
+        """
         return 0.72 * self.lane
 
     def camera(self, height: int, width: int, *, time: float) -> Camera:
@@ -188,7 +194,7 @@ class World:
         )
 
     def things(self, time: float) -> list[Thing]:
-        """Give everything in sight after `time` seconds, the farthest first."""
+        """Return everything in sight after `time` seconds, the farthest first."""
         place = self.start + SPEED * time
         found: list[Thing] = []
         for block in range(
@@ -214,7 +220,7 @@ class World:
                 yield TrafficLight(x=x, z=block * BLOCK + CROSSING - 0.6, look=0, state=state)
 
     def _kerb(self, start: float, side: int, random: np.random.Generator) -> Iterator[Thing]:
-        """Give what stands along one kerb of a block."""
+        """Return what stands along one kerb of a block."""
         kerb, look = side * self.layout.road, self.layout.look
         shifts = random.random((3, 8)).tolist()
         looks = random.integers(1 << 30, size=(3, 8)).tolist()
@@ -296,7 +302,7 @@ class World:
     def _slots(
         self, purpose: int, *, count: int, period: float, speed: float, time: float
     ) -> Iterator[tuple[float, list[float]]]:
-        """Give places of things that move, evenly spread, and four numbers in [0, 1) that say how each looks.
+        """Return places of things that move, evenly spread, and four numbers in [0, 1) that say how each looks.
 
         Whoever falls behind comes again ahead as another.
         """
@@ -314,7 +320,7 @@ class World:
     def travelled(
         self, purpose: int, *, count: int, period: float, speed: float, time: Floats
     ) -> Floats:
-        """Tell how far ahead of the camera each of `count` things is, (count, times) in meters, not yet folded into the period."""
+        """Return how far ahead of the camera each of `count` things is, (count, times) in meters, not yet folded into the period."""
         offsets = (np.arange(count) + self._random(purpose).uniform(0, 0.7, count)) * period / count
         return np.asarray(offsets[:, None] + (speed - SPEED) * time[None])
 

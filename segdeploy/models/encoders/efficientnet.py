@@ -88,7 +88,7 @@ class EfficientNetLite0(Encoder):
         initialize(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Give the features at the end of each stage."""
+        """Return the features at the end of each stage."""
         features, given = self.stem(image), []
         for number, step in enumerate(self.blocks, start=1):
             features = step(features)
@@ -107,7 +107,7 @@ class EfficientNetLite0(Encoder):
         return weights
 
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Give the names of the package's file those that they have here, and leave out what only classifies."""
+        """Return the names of the package's file those that they have here, and leave out what only classifies."""
         return {
             rename(key): value
             for key, value in weights.items()
@@ -142,8 +142,9 @@ class ConvNormReLU6(nn.Module):
         """
         super().__init__()
         before = (kernel - stride) // 2 * dilation
-        # TensorFlow pads even sides with one pixel more at the far end than at the near one. One more still rounds odd
-        # sides up, and is never reached by even ones: so no branch asks which it is.
+        # TensorFlow pads even sides with one pixel more at the far end than at the near one. One
+        # more still rounds odd sides up, and is never reached by even ones: so no branch asks which
+        # it is.
         far = before + 2 * (stride - 1)
         self.pad = nn.ZeroPad2d((before, far, before, far)) if stride > 1 else nn.Identity()
         padding = 0 if stride > 1 else before
@@ -197,7 +198,7 @@ def block(channels: int, row: Row, *, halving: Halving, residual: bool) -> nn.Mo
 
 
 def unhalved(dilation: int) -> Halving:
-    """Give a block that never halves."""
+    """Return a block that never halves."""
     return Halving(stride=1, before=dilation, after=dilation)
 
 

@@ -12,16 +12,16 @@ from segdeploy.errors import ConfigError, ModelError
 from segdeploy.models.weights import read_plain
 
 HALVINGS = 5
-"""How often an encoder halves the picture, to a 32nd, where nothing is dilated instead."""
+"""How often an encoder halves the image, to a 32nd, where nothing is dilated instead."""
 
 
 class Encoder(nn.Module, ABC):
-    """Gives features of a picture from fine to coarse.
+    """Returns features of an image from fine to coarse.
 
     Attributes:
         channels: Channels of each of the features.
-        strides: How much smaller than the picture each of them is; the sides are rounded up.
-        multiple: Number of which the picture's sides must be multiples.
+        strides: How much smaller than the image each of them is; the sides are rounded up.
+        multiple: Number of which the image's sides must be multiples.
         mean: Mean of red, green, blue in [0, 1] with which its published weights were learned.
         std: Deviation of the same.
     """
@@ -32,11 +32,14 @@ class Encoder(nn.Module, ABC):
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
-    __jit_ignored_attributes__ = ["channels", "strides"]  # noqa: RUF012 - TorchScript, which knows no tuple of any length, asks for a list
+    __jit_ignored_attributes__ = [
+        "channels",
+        "strides",
+    ]  # noqa: RUF012 - TorchScript, which knows no tuple of any length, asks for a list
 
     @abstractmethod
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Give the features (N, C, ceil(H / stride), ceil(W / stride)) of (N, 3, H, W) normalized pictures."""
+        """Return the features (N, C, ceil(H / stride), ceil(W / stride)) of (N, 3, H, W) normalized images."""
 
     @abstractmethod
     def published(self) -> Mapping[str, Tensor]:
@@ -48,12 +51,12 @@ class Encoder(nn.Module, ABC):
         """
 
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Give published weights the names that they have here, and leave out what only classifies."""
+        """Return published weights the names that they have here, and leave out what only classifies."""
         return dict(weights)
 
 
 def strides_at(output_stride: int) -> tuple[int, ...]:
-    """Give the strides of the five features where none is coarser than this."""
+    """Return the strides of the five features where none is coarser than this."""
     return tuple(min(2 ** (halving + 1), output_stride) for halving in range(HALVINGS))
 
 
@@ -80,7 +83,8 @@ def build_encoder(name: str, *, output_stride: int) -> Encoder:
 
     Args:
         name: One of NAMES, or "timm:" and the name of an encoder of timm.
-        output_stride: Stride of the coarsest features: 8, 16 or 32. What would halve further is dilated instead.
+        output_stride: Stride of the coarsest features: 8, 16 or 32. What would halve further is
+            dilated instead.
 
     Raises:
         ConfigError: There is none of that name, or it cannot have that stride.
@@ -115,7 +119,10 @@ class Halving:
 
 
 def halvings(output_stride: int) -> list[Halving]:
-    """Give the five stages of an encoder whose coarsest features have this stride: each that must not halve doubles the dilation."""
+    """Return the five stages of an encoder whose coarsest features have this stride.
+
+    Each that must not halve doubles the dilation.
+    """
     stages = []
     for number in range(HALVINGS):
         before = max(1, 2**number // output_stride)
@@ -144,11 +151,12 @@ IMAGENET = "imagenet"
 
 
 def load_backbone(network: nn.Module, source: str) -> None:
-    """Give a network's backbone weights that were learned elsewhere; every name and size must fit.
+    """Return a network's backbone weights that were learned elsewhere; every name and size must fit.
 
     Args:
         network: Has an encoder as its attribute `backbone`.
-        source: "imagenet", or a file with a table of tensors, under their publisher's names or ours.
+        source: "imagenet", or a file with a table of tensors, under their publisher's names or
+            ours.
 
     Raises:
         ConfigError: The network has no backbone.
@@ -157,7 +165,10 @@ def load_backbone(network: nn.Module, source: str) -> None:
     """
     encoder = getattr(network, "backbone", None)
     if not isinstance(encoder, Encoder):
-        msg = f"{type(network).__name__} has no backbone to begin with {source}; leave --weights-backbone out"
+        msg = (
+            f"{type(network).__name__} has no backbone to begin with {source}; leave"
+            " --weights-backbone out"
+        )
         raise ConfigError(msg)
     given = encoder.published() if source == IMAGENET else read_tensors(Path(source))
     expected = shapes(encoder.state_dict())
@@ -166,8 +177,9 @@ def load_backbone(network: nn.Module, source: str) -> None:
     for key in sorted(expected.keys() | found.keys()):
         if expected.get(key) != found.get(key):
             msg = (
-                f"the weights of {source} do not fit the backbone: {key} is {found.get(key, 'missing')} there "
-                f"and {expected.get(key, 'unknown')} in the network; use weights of this backbone"
+                f"the weights of {source} do not fit the backbone: {key} is"
+                f" {found.get(key, 'missing')} there and {expected.get(key, 'unknown')} in the"
+                " network; use weights of this backbone"
             )
             raise ModelError(msg)
     encoder.load_state_dict(weights)
@@ -183,11 +195,14 @@ def read_tensors(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping) or not all(
         isinstance(value, Tensor) for value in content.values()
     ):
-        msg = f"{path} holds something else than a table of tensors; give the state_dict of a backbone"
+        msg = (
+            f"{path} holds something else than a table of tensors; give the state_dict of a"
+            " backbone"
+        )
         raise ModelError(msg)
     return content
 
 
 def shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Give the shape of each tensor."""
+    """Return the shape of each tensor."""
     return {key: tuple(value.shape) for key, value in weights.items()}

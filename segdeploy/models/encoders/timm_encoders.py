@@ -43,7 +43,10 @@ class OfTimm(Encoder):
             KeyError,
         ) as error:
             reason = " ".join(str(error).split())[:200]
-            msg = f"timm builds no {name!r} with features of stride {output_stride} ({reason}); choose another, or output_stride 32"
+            msg = (
+                f"timm builds no {name!r} with features of stride {output_stride} ({reason});"
+                " choose another, or output_stride 32"
+            )
             raise ConfigError(msg) from error
         self.channels = tuple(self.body.feature_info.channels())
         self.strides = tuple(self.body.feature_info.reduction())
@@ -55,7 +58,7 @@ class OfTimm(Encoder):
         self.multiple = self.strides[-1]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Give the features that timm names, from fine to coarse."""
+        """Return the features that timm names, from fine to coarse."""
         return list(self.body(image))
 
     def published(self) -> Mapping[str, Tensor]:
@@ -65,7 +68,10 @@ class OfTimm(Encoder):
         # What the hub's client raises without a network is no public type.
         except (OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            msg = f"timm cannot fetch its weights of {self._name} ({reason}); give a file of them: --weights-backbone FILE"
+            msg = (
+                f"timm cannot fetch its weights of {self._name} ({reason}); give a file of them:"
+                " --weights-backbone FILE"
+            )
             raise ModelError(msg) from error
         return weights
 

@@ -16,7 +16,8 @@ except ImportError as error:
     raise MissingExtraError(error.name or "torchvision", "train") from error
 
 MOBILENET_STAGES = (0, 2, 4, 7, 13, 17)
-"""Where the blocks of MobileNetV3-Large begin that halve the picture, and where they end; table 1 of its paper."""
+"""Where the blocks of MobileNetV3-Large begin that halve the image, and where they end; table 1
+of its paper."""
 
 
 class OfTorchvision(Encoder):
@@ -42,7 +43,10 @@ class OfTorchvision(Encoder):
                 progress=False, check_hash=True
             )
         except (OSError, RuntimeError) as error:
-            msg = f"torchvision cannot fetch its weights of {self._name} ({error}); give a file of them: --weights-backbone FILE"
+            msg = (
+                f"torchvision cannot fetch its weights of {self._name} ({error}); give a file of"
+                " them: --weights-backbone FILE"
+            )
             raise ModelError(msg) from error
         return weights
 
@@ -74,7 +78,7 @@ class ResNet(OfTorchvision):
             dilate(stage, halving)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Give the features after the first convolution and after each of the four stages."""
+        """Return the features after the first convolution and after each of the four stages."""
         body = self.body
         features = [body.relu(body.bn1(body.conv1(image)))]
         features.append(body.layer1(body.maxpool(features[-1])))
@@ -102,7 +106,8 @@ class MobileNet(OfTorchvision):
         """Build the network; see `build_encoder`."""
         super().__init__(name)
         self.strides = strides_at(output_stride)
-        # Adaptive pooling to one value is exported as gathering every pixel by its index, and then a mean.
+        # Adaptive pooling to one value is exported as gathering every pixel by its index, and then
+        # a mean.
         for module in self.body.modules():
             if isinstance(module, SqueezeExcitation):
                 module.avgpool = Whole()
@@ -113,7 +118,7 @@ class MobileNet(OfTorchvision):
         self._ends = list(MOBILENET_STAGES[1:])
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Give the features at the end of each stage."""
+        """Return the features at the end of each stage."""
         features, given = image, []
         for number, block in enumerate(self.body.features, start=1):
             features = block(features)

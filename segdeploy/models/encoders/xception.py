@@ -1,4 +1,8 @@
-"""Modified aligned Xception: Chen et al., "Encoder-Decoder with Atrous Separable Convolution", ECCV 2018, section 3.2 and figure 4."""
+"""Modified aligned Xception.
+
+Chen et al., "Encoder-Decoder with Atrous Separable Convolution", ECCV 2018, section 3.2 and figure
+4.
+"""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -14,7 +18,10 @@ MIDDLE = 16
 
 
 class Xception(Encoder):
-    """Separable convolutions in blocks of three; what halves is a separable convolution too, so that it can be dilated."""
+    """Separable convolutions in blocks of three.
+
+    What halves is a separable convolution too, so that it can be dilated.
+    """
 
     channels = (64, 128, 256, 728, 2048)
 
@@ -41,7 +48,7 @@ class Xception(Encoder):
         initialize(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Give the features at the end of each stage."""
+        """Return the features at the end of each stage."""
         features = [image]
         for stage in self.stages:
             features.append(stage(features[-1]))
@@ -49,12 +56,18 @@ class Xception(Encoder):
 
     def published(self) -> Mapping[str, Tensor]:
         """Say that nobody publishes weights under these names."""
-        msg = "there are no ImageNet weights of xception; leave --weights-backbone out, give a file of your own, or train timm:xception65"
+        msg = (
+            "there are no ImageNet weights of xception; leave --weights-backbone out, give a file"
+            " of your own, or train timm:xception65"
+        )
         raise ModelError(msg)
 
 
 class Block(nn.Module):
-    """Three separable convolutions beside a shortcut, each with ReLU before it; the last one halves."""
+    """Three separable convolutions beside a shortcut, each with ReLU before it.
+
+    The last one halves.
+    """
 
     def __init__(self, widths: tuple[int, int, int, int], *, halving: Halving) -> None:
         """Build the block.
@@ -94,7 +107,7 @@ def separable(channels: int, out_channels: int, *, dilation: int, stride: int = 
 
 
 def unhalved(dilation: int) -> Halving:
-    """Give a block that never halves."""
+    """Return a block that never halves."""
     return Halving(stride=1, before=dilation, after=dilation)
 
 

@@ -8,7 +8,8 @@ from segdeploy.models.blocks import Answer, conv_norm, conv_norm_relu, enlarge, 
 from segdeploy.models.registry import register
 
 HEAD = 1024
-"""Channels of the head's 3x3 convolution. The paper leaves the number open; reimplementations that reach its scores have this one."""
+"""Channels of the head's 3x3 convolution. The paper leaves the number open; reimplementations that
+reach its scores have this one."""
 
 BOOSTER = 128
 """Channels of the auxiliary heads' 3x3 convolution, which the paper leaves open too."""
@@ -20,7 +21,8 @@ DROPOUT = 0.1
 class BiSeNetV2(nn.Module):
     """A shallow, wide branch for detail, a deep, narrow one for meaning, and a gate of each for the other.
 
-    The logits have an eighth of the picture's size; while it trains, there are auxiliary ones of a quarter to a 32nd.
+    The logits have an eighth of the image's size; while it trains, there are auxiliary ones of a
+    quarter to a 32nd.
     """
 
     stride = 8
@@ -43,7 +45,7 @@ class BiSeNetV2(nn.Module):
                 conv_norm_relu(128, 128),
             ),
         )
-        # Right column: at a quarter, an eighth, a sixteenth and a 32nd of the picture's size.
+        # Right column: at a quarter, an eighth, a sixteenth and a 32nd of the image's size.
         self.semantic = nn.ModuleList(
             [
                 Stem(16),
@@ -61,7 +63,7 @@ class BiSeNetV2(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Answer:
-        """Answer (N, 3, H, W) normalized pictures with (N, K, H / 8, W / 8) logits."""
+        """Answer (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
         features = [image]
         for stage in self.semantic:
             features.append(stage(features[-1]))
@@ -77,7 +79,7 @@ class Stem(nn.Module):
     """Two ways to halve, side by side; figure 4a."""
 
     def __init__(self, channels: int) -> None:
-        """Build the block; it takes pictures and gives this many channels."""
+        """Build the block; it takes images and gives this many channels."""
         super().__init__()
         self.first = conv_norm_relu(3, channels, stride=2)
         self.filter = nn.Sequential(
@@ -95,7 +97,10 @@ class Stem(nn.Module):
 
 
 class Gather(nn.Module):
-    """Gather and expand, figure 5b: a block that expands six times in a 3x3 convolution channel by channel."""
+    """Gather and expand, figure 5b.
+
+    A block that expands six times in a 3x3 convolution channel by channel.
+    """
 
     def __init__(self, channels: int) -> None:
         """Build the block; its channels stay."""
@@ -112,7 +117,10 @@ class Gather(nn.Module):
 
 
 class Halve(nn.Module):
-    """Gather and expand, figure 5c: as `Gather`, with two steps channel by channel, the first of which halves."""
+    """Gather and expand, figure 5c.
+
+    As `Gather`, with two steps channel by channel, the first of which halves.
+    """
 
     def __init__(self, channels: int, out_channels: int) -> None:
         """Build the block.
@@ -140,7 +148,7 @@ class Halve(nn.Module):
 
 
 class Context(nn.Module):
-    """Context embedding, figure 4b: the mean of the whole picture, added everywhere."""
+    """Context embedding, figure 4b: the mean of the whole image, added everywhere."""
 
     def __init__(self, channels: int) -> None:
         """Build the block; its channels stay."""
@@ -157,7 +165,10 @@ class Context(nn.Module):
 
 
 class Aggregate(nn.Module):
-    """Bilateral guided aggregation, figure 6: each branch opens and shuts the other, at both sizes."""
+    """Bilateral guided aggregation, figure 6.
+
+    Each branch opens and shuts the other, at both sizes.
+    """
 
     def __init__(self, channels: int) -> None:
         """Build the layer; both branches have this many channels, and so has the answer."""

@@ -26,9 +26,10 @@ CONTEXT = 128
 
 @register("ddrnet23slim")
 class DDRNet(nn.Module):
-    """A branch that stays at an eighth of the picture's size beside one that halves on, and exchanges between them.
+    """A branch that stays at an eighth of the image's size beside one that halves on, and exchanges between them.
 
-    The logits have an eighth of the picture's size; while it trains, so have those of the auxiliary head.
+    The logits have an eighth of the image's size; while it trains, so have those of the auxiliary
+    head.
     """
 
     stride = 8
@@ -39,7 +40,8 @@ class DDRNet(nn.Module):
 
         Args:
             classes: Number of classes, K.
-            width: Channels at a quarter of the picture's size; 32 is DDRNet-23-slim, 64 is DDRNet-23.
+            width: Channels at a quarter of the image's size; 32 is DDRNet-23-slim, 64 is
+                DDRNet-23.
 
         Raises:
             ConfigError: The width cannot be.
@@ -75,7 +77,7 @@ class DDRNet(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Answer:
-        """Answer (N, 3, H, W) normalized pictures with (N, K, H / 8, W / 8) logits."""
+        """Answer (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
         fine = coarse = self.stem(image)
         exchanged = []
         for fine_stage, coarse_stage, exchange in zip(
@@ -113,7 +115,7 @@ class Exchange(nn.Module):
         self.factor = 2 ** len(widths)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """Give both branches, each with what the other knows."""
+        """Return both branches, each with what the other knows."""
         return fine + enlarge(
             self.up(functional.relu(coarse)), fine, factor=self.factor
         ), coarse + self.down(fine)

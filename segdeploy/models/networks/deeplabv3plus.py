@@ -15,16 +15,17 @@ BRIDGE = 48
 """Channels of the encoder's fine features in the decoder; section 4.1, table 1."""
 
 RATES = (6, 12, 18)
-"""Dilations at a sixteenth of the picture's size; at an eighth they are doubled, at a 32nd halved."""
+"""Dilations at a sixteenth of the image's size; at an eighth they are doubled, at a 32nd
+halved."""
 
 DROPOUT = 0.1
 
 
 @register("deeplabv3plus")
 class DeepLabV3Plus(nn.Module):
-    """An encoder, context of several reaches, and a decoder that takes edges from a quarter of the picture's size.
+    """An encoder, context of several reaches, and a decoder that takes edges from a quarter of the image's size.
 
-    The logits have a quarter of the picture's size.
+    The logits have a quarter of the image's size.
     """
 
     least_batch = 2
@@ -37,16 +38,21 @@ class DeepLabV3Plus(nn.Module):
         Args:
             classes: Number of classes, K.
             backbone: Name of an encoder.
-            output_stride: How much smaller than the picture the encoder's coarsest features are: 8, 16 or 32.
+            output_stride: How much smaller than the image the encoder's coarsest features are: 8,
+                16 or 32.
 
         Raises:
-            ConfigError: There is no such encoder, or it gives no features of a quarter of the picture's size.
+            ConfigError: There is no such encoder, or it gives no features of a quarter of the
+                image's size.
         """
         super().__init__()
         self.backbone = build_encoder(backbone, output_stride=output_stride)
         strides, channels = self.backbone.strides, self.backbone.channels
         if 4 not in strides:
-            msg = f"the backbone {backbone!r} gives features of strides {strides} and none of 4; choose another"
+            msg = (
+                f"the backbone {backbone!r} gives features of strides {strides} and none of 4;"
+                " choose another"
+            )
             raise ConfigError(msg)
         self.stride = max(4, self.backbone.multiple)
         self._fine = strides.index(4)
@@ -61,7 +67,7 @@ class DeepLabV3Plus(nn.Module):
             initialize(part)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Answer (N, 3, H, W) normalized pictures with (N, K, H / 4, W / 4) logits."""
+        """Answer (N, 3, H, W) normalized images with (N, K, H / 4, W / 4) logits."""
         features = self.backbone(image)
         fine = self.bridge(features[self._fine])
         context = enlarge(self.context(features[-1]), fine, factor=self._factor)
@@ -86,8 +92,8 @@ class SpatialPyramid(nn.Module):
             [here, *(separable(channels, width, dilation=rate) for rate in rates)]
         )
         self.whole = conv_norm_relu(channels, width, kernel=1)
-        # One 1x1 convolution over all branches, in two parts: that of the whole picture is the same for every pixel,
-        # and is computed once and broadcast instead of enlarged first.
+        # One 1x1 convolution over all branches, in two parts: that of the whole image is the same
+        # for every pixel, and is computed once and broadcast instead of enlarged first.
         self.join = nn.Conv2d(len(self.branches) * width, width, 1, bias=False)
         self.join_whole = nn.Conv2d(width, width, 1, bias=False)
         self.end = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Dropout(DROPOUT))
@@ -101,6 +107,9 @@ class SpatialPyramid(nn.Module):
 
 
 def separable(channels: int, out_channels: int, *, dilation: int = 1) -> nn.Sequential:
-    """Build the paper's atrous separable convolution: 3x3 channel by channel, then 1x1, each with norm and ReLU."""
+    """Build the paper's atrous separable convolution.
+
+    3x3 channel by channel, then 1x1, each with norm and ReLU.
+    """
     filtered = conv_norm_relu(channels, channels, dilation=dilation, groups=channels)
     return nn.Sequential(filtered, conv_norm_relu(channels, out_channels, kernel=1))

@@ -16,14 +16,16 @@ from segdeploy.models.blocks import (
 from segdeploy.models.registry import register
 
 DROPOUT = 0.1
-"""Share of features left out before the last layer; the paper has dropout there and does not tell how much."""
+"""Share of features left out before the last layer; the paper has dropout there and does not tell
+how much."""
 
 
 @register("fastscnn")
 class FastSCNN(nn.Module):
     """Three convolutions that both branches share, a branch that goes on, and their sum.
 
-    The logits have an eighth of the picture's size; while it trains, there are auxiliary ones of an eighth and of a 32nd.
+    The logits have an eighth of the image's size; while it trains, there are auxiliary ones of an
+    eighth and of a 32nd.
     """
 
     stride = 8
@@ -59,7 +61,7 @@ class FastSCNN(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Answer:
-        """Answer (N, 3, H, W) normalized pictures with (N, K, H / 8, W / 8) logits."""
+        """Answer (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
         shared = self.shared(image)
         context = self.context(shared)
         logits: Tensor = self.head(self.fuse(shared, context))
@@ -94,7 +96,10 @@ class Fuse(nn.Module):
 
 
 class Inverted(nn.Module):
-    """MobileNetV2's block, table 2: expanded six times, filtered channel by channel, and brought down without an activation."""
+    """MobileNetV2's block, table 2.
+
+    Expanded six times, filtered channel by channel, and brought down without an activation.
+    """
 
     def __init__(self, channels: int, out_channels: int, *, stride: int) -> None:
         """Build the block.

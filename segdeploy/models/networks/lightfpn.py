@@ -1,4 +1,7 @@
-"""A light decoder on an encoder: a feature pyramid (Lin et al., CVPR 2017) of few channels, with the whole picture in view."""
+"""A light decoder on an encoder.
+
+A feature pyramid (Lin et al., CVPR 2017) of few channels, with the whole image in view.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +28,8 @@ AUXILIARY = 16
 class LightFPN(nn.Module):
     """The encoder's features from coarse to fine, each added to the enlarged sum of the coarser ones.
 
-    The logits are `finest` times smaller than the picture; while it trains, there are auxiliary ones of a sixteenth.
+    The logits are `finest` times smaller than the image; while it trains, there are auxiliary
+    ones of a sixteenth.
     """
 
     least_batch = 2
@@ -53,7 +57,10 @@ class LightFPN(nn.Module):
         self.backbone = build_encoder(backbone, output_stride=32)
         strides = self.backbone.strides
         if width < 1 or finest not in (4, 8) or not {finest, 8, AUXILIARY, 32} <= set(strides):
-            msg = f"lightfpn has a width of 1 or more, finest 4 or 8, and features of strides 4 to 32; not {width}, {finest}, {strides}"
+            msg = (
+                "lightfpn has a width of 1 or more, finest 4 or 8, and features of strides 4 to"
+                f" 32; not {width}, {finest}, {strides}"
+            )
             raise ConfigError(msg)
         self.stride = max(finest, self.backbone.multiple)
         *fines, self._coarsest = [
@@ -78,7 +85,7 @@ class LightFPN(nn.Module):
             initialize(part)
 
     def forward(self, image: Tensor) -> Answer:
-        """Answer (N, 3, H, W) normalized pictures with (N, K, H / finest, W / finest) logits."""
+        """Answer (N, 3, H, W) normalized images with (N, K, H / finest, W / finest) logits."""
         features = self.backbone(image)
         bridged = []
         for index, bridge in zip(self._fines, self.bridges, strict=True):

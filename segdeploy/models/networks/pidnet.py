@@ -20,7 +20,7 @@ from segdeploy.models.blocks import (
 from segdeploy.models.registry import register
 
 WIDTH = 32
-"""Channels at a quarter of the picture's size; the S of PIDNet-S."""
+"""Channels at a quarter of the image's size; the S of PIDNet-S."""
 
 CONTEXT = 96
 """Channels of each scale of the context."""
@@ -34,10 +34,12 @@ FACTORS = (2, 4)
 
 @register("pidnet_s")
 class PIDNet(nn.Module):
-    """Three branches: detail, context and boundaries; the boundaries decide where detail counts more than context.
+    """Three branches: detail, context and boundaries.
 
-    The logits have an eighth of the picture's size; while it trains, there are auxiliary ones of the same size: of the
-    detail branch, and (N, 1, H / 8, W / 8) of where classes meet.
+    The boundaries decide where detail counts more than context.
+
+    The logits have an eighth of the image's size; while it trains, there are auxiliary ones of
+    the same size: of the detail branch, and (N, 1, H / 8, W / 8) of where classes meet.
     """
 
     stride = 8
@@ -59,7 +61,8 @@ class PIDNet(nn.Module):
             stage(WIDTH, fine, blocks=2, stride=2),
             nn.ReLU(),
         )
-        # P, the proportional branch, keeps detail; I integrates context; D differentiates, which finds boundaries.
+        # P, the proportional branch, keeps detail; I integrates context; D differentiates, which
+        # finds boundaries.
         self.context = nn.ModuleList(
             [stage(fine, quarter, blocks=3, stride=2), stage(quarter, half, blocks=3, stride=2)]
         )
@@ -90,7 +93,7 @@ class PIDNet(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Answer:
-        """Answer (N, 3, H, W) normalized pictures with (N, K, H / 8, W / 8) logits."""
+        """Answer (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
         detail = boundary = context = self.stem(image)
         details = []
         to_context = zip(self.context, self.detail, self.guides, strict=True)

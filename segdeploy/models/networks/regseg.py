@@ -7,7 +7,8 @@ from segdeploy.models.blocks import conv_norm, conv_norm_relu, enlarge, initiali
 from segdeploy.models.registry import register
 
 DILATIONS = (((1,), (1, 2)), 4 * ((1, 4),), 7 * ((1, 14),))
-"""Dilations of the two halves of each block at a sixteenth of the picture's size: the paper's RegSeg backbone."""
+"""Dilations of the two halves of each block at a sixteenth of the image's size: the paper's
+RegSeg backbone."""
 
 GROUP = 16
 """Channels of one group of a 3x3 convolution."""
@@ -15,9 +16,9 @@ GROUP = 16
 
 @register("regseg")
 class RegSeg(nn.Module):
-    """Halving ends at a sixteenth of the picture's size; from there on, dilation widens the view.
+    """Halving ends at a sixteenth of the image's size; from there on, dilation widens the view.
 
-    The logits have a quarter of the picture's size.
+    The logits have a quarter of the image's size.
     """
 
     stride = 4
@@ -46,7 +47,7 @@ class RegSeg(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Answer (N, 3, H, W) normalized pictures with (N, K, H / 4, W / 4) logits."""
+        """Answer (N, 3, H, W) normalized images with (N, K, H / 4, W / 4) logits."""
         quarter = self.quarter(image)
         eighth = self.eighth(quarter)
         sixteenth = self.from_sixteenth(self.sixteenth(eighth))

@@ -17,8 +17,9 @@ MAX_DEPTH = 8
 class UNet(nn.Module):
     """An encoder that halves, a decoder that doubles, and a bridge at every size between them.
 
-    Where the paper's convolutions shrink the picture, these are padded, so that the answer has the picture's size.
-    Halving rounds up and doubling is exact and then cropped, so that no pixel moves at any size, 1x1 included.
+    Where the paper's convolutions shrink the image, these are padded, so that the answer has the
+    image's size. Halving rounds up and doubling is exact and then cropped, so that no pixel moves
+    at any size, 1x1 included.
     """
 
     stride = 1
@@ -28,14 +29,17 @@ class UNet(nn.Module):
 
         Args:
             classes: Number of classes, K.
-            width: Channels at the picture's own size; each halving doubles them. The paper has 64.
-            depth: How often the picture is halved. The paper has 4.
+            width: Channels at the image's own size; each halving doubles them. The paper has 64.
+            depth: How often the image is halved. The paper has 4.
 
         Raises:
             ConfigError: The width or the depth cannot be.
         """
         if width < 1 or not 1 <= depth <= MAX_DEPTH:
-            msg = f"a U-Net of width {width} and depth {depth} cannot be; the width is 1 or more and the depth 1 to {MAX_DEPTH}"
+            msg = (
+                f"a U-Net of width {width} and depth {depth} cannot be; the width is 1 or more and"
+                f" the depth 1 to {MAX_DEPTH}"
+            )
             raise ConfigError(msg)
         super().__init__()
         widths = [width << level for level in range(depth + 1)]
@@ -48,7 +52,7 @@ class UNet(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Answer (N, 3, H, W) normalized pictures with (N, K, H, W) logits."""
+        """Answer (N, 3, H, W) normalized images with (N, K, H, W) logits."""
         features = [self.stem(image)]
         for halved in self.encoder:
             features.append(halved(functional.max_pool2d(features[-1], 2, ceil_mode=True)))
@@ -70,9 +74,10 @@ class Join(nn.Module):
             fine: Channels of the encoder's features, and of the answer.
         """
         super().__init__()
-        # The paper doubles by a transposed convolution. A 1x1 convolution and bilinear doubling need a quarter of its
-        # multiplications, leave no checkerboard, and quantize in every runtime. Their order is free (both are linear
-        # and bilinear weights sum to 1), so that the convolution runs on the quarter of the pixels.
+        # The paper doubles by a transposed convolution. A 1x1 convolution and bilinear doubling
+        # need a quarter of its multiplications, leave no checkerboard, and quantize in every
+        # runtime. Their order is free (both are linear and bilinear weights sum to 1), so that the
+        # convolution runs on the quarter of the pixels.
         self.reduce = nn.Conv2d(coarse, fine, 1)
         self.refine = twice(2 * fine, fine)
 

@@ -1,0 +1,214 @@
+"""The network that the package carries."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import segdeploy
+from segdeploy import assets as box
+from segdeploy.backends.loading import kind_of, read_card
+from segdeploy.errors import ModelError
+from segdeploy.imaging.io import read_ids, write_image
+from segdeploy.inference.self_test import verify
+
+ROOT = Path(__file__).parents[2]
+MIB = 2**20
+
+
+@pytest.fixture(scope="session")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a copy of the package whose box is empty."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(
+        ROOT / "segdeploy",
+        folder / "segdeploy",
+        ignore=shutil.ignore_patterns("__pycache__", "*.onnx"),
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def filled(copy: Path, tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Path:
+    """Folder with a copy of the package that carries a narrow U-Net, under both names."""
+    folder = tmp_path_factory.mktemp("filled")
+    shutil.copytree(copy, folder, dirs_exist_ok=True)
+    for name in box.FILES.values():
+        shutil.copy(artifacts / "best.onnx", folder / "segdeploy" / "assets" / name)
+    return folder
+
+
+def call(package: Path, place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Type a command in a folder, with a copy of the package that has no PyTorch to import."""
+    code = (
+        "import sys; sys.modules['torch'] = None; from segdeploy.cli.main import main;"
+        f" main({list(arguments)!r})"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=place,
+        env=environment,
+    )
+
+
+def draw(path: Path) -> None:
+    write_image(path, np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8))
+
+
+@pytest.mark.slow
+def test_runs_with_nothing_but_a_picture(filled: Path, tmp_path: Path) -> None:
+    """The first command that a person types works, says what answers and on what terms, and needs
+    no PyTorch.
+    """
+    draw(tmp_path / "street.png")
+
+    done = call(filled, tmp_path, "run", "--image", "street.png", "--save", "mask")
+
+    assert done.returncode == 0, done.stderr
+    assert read_ids(tmp_path / "runs/run/pictures/mask/street.png").shape == (45, 60)
+    named = [line for line in done.stderr.splitlines() if line.startswith("no --model, so street")]
+    assert len(named) == 1
+    assert "not for commercial use" in named[0]
+
+
+@pytest.mark.slow
+def test_a_model_that_is_named_comes_first(filled: Path, artifacts: Path, tmp_path: Path) -> None:
+    """Nothing is said of the box then."""
+    draw(tmp_path / "street.png")
+
+    done = call(
+        filled,
+        tmp_path,
+        "run",
+        "--model",
+        str(artifacts / "best.onnx"),
+        "--image",
+        "street.png",
+        "--save",
+        "mask",
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "no --model" not in done.stderr
+
+
+@pytest.mark.slow
+def test_names_stand_for_the_files_everywhere(filled: Path, tmp_path: Path) -> None:
+    """Who wants to look at what answered need not know where the package lies."""
+    looked = call(filled, tmp_path, "inspect", "street-int8", "--json")
+    assert Path(json.loads(looked.stdout)["path"]) == filled / "segdeploy/assets/street-int8.onnx"
+    assert call(filled, tmp_path, "verify", "street", "--device", "cpu").returncode == 0
+    compared = call(
+        filled,
+        tmp_path,
+        "compare",
+        "street",
+        "street-int8",
+        "--dataset",
+        "streets",
+        "--pictures",
+        "1",
+        "--json",
+    )
+    assert json.loads(compared.stdout)["differing"] == 0
+
+
+@pytest.mark.slow
+def test_without_a_box_one_sentence_says_what_to_do(copy: Path, tmp_path: Path) -> None:
+    """A copy of the code alone is no reason for a traceback, and nothing is left behind."""
+    draw(tmp_path / "street.png")
+
+    done = call(copy, tmp_path, "run", "--image", "street.png")
+
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[-1].startswith(
+        "segdeploy: this copy of segdeploy carries no network ("
+    )
+    assert "--model best.onnx" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["street.png"]
+
+
+def test_a_name_is_found_in_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "street.onnx").touch()
+
+    assert box.find("street", tmp_path) == tmp_path / "street.onnx"
+    with pytest.raises(ModelError, match=r"street-int8\.onnx is missing"):
+        box.find("street-int8", tmp_path)
+
+
+def test_a_path_is_no_name() -> None:
+    """A file of the user's own may be called as it likes: as a path it is never mistaken."""
+    assert box.locate(Path("street")) == Path("street")
+    assert box.locate("./street") == Path("street")
+
+
+def test_a_file_in_the_box_is_called_by_its_name() -> None:
+    """What a command prints to go on with is short, and holds on another machine."""
+    assert box.name_of(box.folder() / "street-int8.onnx") == "street-int8"
+    assert box.name_of(Path("runs/street.onnx")) == "runs/street.onnx"
+
+
+@pytest.mark.parametrize(
+    ("on_processor", "has_avx2", "name"),
+    [(True, True, "street-int8"), (True, False, "street"), (False, True, "street")],
+)
+def test_the_file_suits_the_machine(*, on_processor: bool, has_avx2: bool, name: str) -> None:
+    """8 bits where they were measured to be faster."""
+    assert box.suited(on_processor=on_processor, has_avx2=has_avx2) == name
+
+
+# --- the files themselves ---
+
+
+@pytest.mark.parametrize("name", box.FILES)
+def test_the_file_is_what_was_proven(name: str) -> None:
+    """Its bytes, its card and its answer are those of the export."""
+    path = box.find(name, box.folder())
+
+    assert verify(path, kind_of(path), device="cpu").met.agreement > 0.95
+    card = read_card(path)
+    assert card.precision == ("int8" if name.endswith("int8") else "fp32")
+    assert card.parity is not None
+    assert card.parity.passed
+
+
+def test_the_box_is_small() -> None:
+    """It travels with every installation."""
+    files = {name: box.find(name, box.folder()).stat().st_size for name in box.FILES}
+
+    assert files["street-int8"] <= 5 * MIB
+    assert sum(path.stat().st_size for path in box.folder().iterdir() if path.is_file()) <= 16 * MIB
+
+
+def test_the_box_says_where_it_comes_from() -> None:
+    """Data and their terms, and nobody's own folders."""
+    card = read_card(box.find("street", box.folder()))
+
+    assert card.training is not None
+    assert card.training.dataset == "camvid"
+    assert not card.training.recipe["data"]
+    assert "CC BY-NC" in (box.folder() / "LICENSE").read_text()
+    assert "segdeploy train model-in-the-box" in (box.folder() / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_box_knows_a_street() -> None:
+    """Streets are drawn, and the network saw none of them.
+
+    What it is sure of there, a photograph will show too.
+    """
+    from segdeploy import datasets
+
+    sample = datasets.load("streets", None, "val")[0]
+    mask = segdeploy.load("street", device="cpu")(sample.image).mask
+
+    assert (mask == sample.mask).mean() > 0.5

@@ -1,0 +1,64 @@
+"""Classes that mean something else are refused, and those that are called otherwise are told."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from segdeploy.benchmarks.command import benchmark
+from segdeploy.benchmarks.measure.accuracy import check_classes, other_names
+from segdeploy.card import LabelClass
+from segdeploy.errors import ModelError
+from segdeploy.models.checkpoint import load_checkpoint, save_checkpoint
+
+
+@pytest.fixture
+def turned(artifacts: Path, tmp_path: Path) -> Path:
+    """The checkpoint with its classes in the reverse order."""
+    checkpoint = load_checkpoint(artifacts / "best.pt")
+    path = tmp_path / "turned.pt"
+    save_checkpoint(
+        path,
+        replace(checkpoint, card=replace(checkpoint.card, classes=checkpoint.card.classes[::-1])),
+    )
+    return path
+
+
+def test_other_classes_than_the_references_are_refused(
+    artifacts: Path, turned: Path, tmp_path: Path
+) -> None:
+    """As many classes in another order would be told as a network that went wrong.
+
+    A damaged file is a row that fails later.
+    """
+    (tmp_path / "broken.onnx").write_bytes(b"no protobuf")
+    files = [str(artifacts / "best.onnx"), str(turned), str(tmp_path / "broken.onnx")]
+
+    result = CliRunner().invoke(
+        benchmark, [*files, "--dataset", "streets", "--output", str(tmp_path / "out")]
+    )
+
+    assert isinstance(result.exception, ModelError)
+    assert "best.onnx knows Sky, " in str(result.exception)
+    assert f"{turned} Bicyclist, " in str(result.exception)
+    check_classes([artifacts / "best.onnx", turned], None)
+    check_classes(
+        [artifacts / "best.onnx", artifacts / "best.pt", tmp_path / "broken.onnx"],
+        artifacts / "best.pt",
+    )
+
+
+def test_other_names_than_the_datas_are_told(artifacts: Path, turned: Path) -> None:
+    """An adopted network may spell its classes in its own way, so they are measured all the same."""
+    classes = load_checkpoint(artifacts / "best.pt").card.classes
+    spelled = (LabelClass(name="sky", color=(0, 0, 0)), *classes[1:])
+
+    assert other_names([artifacts / "best.pt"], classes) == ()
+    assert other_names([artifacts / "best.pt", artifacts / "best.onnx"], spelled) == (
+        (
+            "best.pt, best.onnx: the network's 'Sky' is compared with the data's 'sky'; the scores"
+            " tell only if both mean the same."
+        ),
+    )
+    assert "'Bicyclist' is compared with the data's 'Sky'" in other_names([turned], classes)[0]

@@ -1,0 +1,53 @@
+"""Energy: counters that begin again, machines that tell nothing."""
+
+from pathlib import Path
+
+from segdeploy.benchmarks.measure.energy import Meter, card_counter, meter_of, processor_counters
+
+
+def rapl(root: Path, name: str, energy: int, most: int = 1_000_000) -> Path:
+    """A counter as Linux shows it."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "energy_uj").write_text(f"{energy}\n")
+    (folder / "max_energy_range_uj").write_text(f"{most}\n")
+    return folder / "energy_uj"
+
+
+def test_counts_whole_processors_and_not_their_parts(tmp_path: Path) -> None:
+    """intel-rapl:0:0 is within intel-rapl:0; counted both, the cores would be paid twice."""
+    first = rapl(tmp_path, "intel-rapl:0", 100_000)
+    part = rapl(tmp_path, "intel-rapl:0:0", 0)
+    second = rapl(tmp_path, "intel-rapl:1", 900_000)
+    meter = Meter({"processor": processor_counters(tmp_path), "card": []})
+
+    first.write_text("400000")
+    part.write_text("999999")
+    # It began again: 100,000 to its end and 100,000 from its beginning.
+    second.write_text("100000")
+
+    # 0.3 J and 0.2 J for ten images.
+    assert meter.spent(10) == {"processor": 0.05}
+
+
+def test_machine_that_tells_nothing_is_left_out(tmp_path: Path) -> None:
+    """No guess stands in for a figure; a counter that is no number is none."""
+    rapl(tmp_path, "intel-rapl:0", 0).write_text("secret")
+
+    assert processor_counters(tmp_path) == []
+    assert processor_counters(tmp_path / "nowhere") == []
+    assert Meter({"processor": [], "card": []}).spent(3) == {}
+
+
+def test_counter_that_stands_still_adds_nothing(tmp_path: Path) -> None:
+    """A short run may end before the counter moves."""
+    rapl(tmp_path, "amd-rapl:0", 5)
+    meter = Meter({"processor": processor_counters(tmp_path)})
+
+    assert meter.spent(1) == {"processor": 0.0}
+
+
+def test_card_is_asked_for_only_where_one_is_used() -> None:
+    """A processor's row does not pay for a card that idles beside it."""
+    assert "card" not in meter_of("onnxruntime CPUExecutionProvider").spent(1)
+    assert all(counter() >= 0 for counter in card_counter(0))

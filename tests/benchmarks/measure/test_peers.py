@@ -1,0 +1,90 @@
+"""The loops that others write.
+
+The same network's masks are ours, and every mask has its image's size.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segdeploy import datasets
+from segdeploy.benchmarks.command import peers_for
+from segdeploy.benchmarks.measure.peers import PEERS, installed, peer, small
+from segdeploy.benchmarks.measure.subject import subject_of
+from segdeploy.benchmarks.plan import Plan, ways_of
+from segdeploy.benchmarks.results.variant import Variant
+from segdeploy.errors import MissingExtraError
+from segdeploy.imaging.preprocess import resize
+
+SAME_NETWORK = ("torch loop", "torch.compile", "onnxruntime loop", "openvino loop")
+
+
+def way_of(name: str, artifacts: Path) -> Variant:
+    """The loop on the first kind of artifact that it takes; skips where its library is missing."""
+    if name not in installed(set(PEERS[name].endings))[0]:
+        pytest.skip(f"{PEERS[name].library} is not installed")
+    return Variant(artifact=str(artifacts / f"best{PEERS[name].endings[0]}"), threads=1, peer=name)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [name for name in PEERS if name != "torch.compile"])
+def test_loop_answers_with_a_mask_of_the_pictures_size(artifacts: Path, name: str) -> None:
+    """The work is the same from image to mask; the same network's labels are ours."""
+    sample = datasets.load("streets", None, "val")[0]
+    way = way_of(name, artifacts)
+
+    subject = subject_of(way)
+    (mask,) = subject.masks([sample.image])
+    # Of the network's own size, so that nobody's way of making it small matters.
+    picture = resize(sample.image, 45, width=60)
+
+    assert (mask.shape, mask.dtype) == (sample.mask.shape, np.uint8)
+    assert subject.setting.threads == 1
+    assert (subject.card is not None) == (name in SAME_NETWORK)
+    if name in SAME_NETWORK:
+        (ours,) = subject_of(Variant(artifact=way.artifact, threads=1)).masks([picture])
+        assert (subject.masks([picture])[0] == ours).mean() > 0.99
+
+
+def test_peers_stand_beside_ours_on_the_first_file_that_fits(tmp_path: Path) -> None:
+    """Each is one row, called as people call it."""
+    for name in ("a.onnx", "b.onnx", "c.pt"):
+        (tmp_path / name).write_bytes(b"x")
+    plan = Plan(
+        artifacts=(tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path / "c.pt"), threads=(2,), peers=("torch loop", "onnxruntime loop"),
+        dataset="streets", data=None, split="val", images=1, runs=1, warm_up=0, rounds=1,
+    )  # fmt: skip
+
+    ways = ways_of(plan)
+
+    assert list(ways) == ["a.onnx", "b.onnx", "c.pt", "torch loop", "onnxruntime loop"]
+    assert ways["torch loop"] == Variant(
+        artifact=str(tmp_path / "c.pt"), threads=2, peer="torch loop"
+    )
+    assert ways["onnxruntime loop"].artifact == str(tmp_path / "a.onnx")
+
+
+def test_library_that_is_not_installed_is_left_out_and_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A row that fails for that would fail everybody's benchmark."""
+    here, missing = installed({".onnx"})
+
+    assert "onnxruntime loop" in here
+    assert "torch loop" not in here + missing
+    assert peers_for([Path("a.onnx")]) == tuple(here)
+    told = capsys.readouterr().err
+    assert all(name in told for name in missing)
+    for name in missing:
+        with pytest.raises(MissingExtraError, match=r"segdeploy\[peers\]"):
+            peer(Variant(artifact="a.onnx", peer=name))
+
+
+def test_picture_is_made_small_in_red_green_blue() -> None:
+    """A pure blue image in OpenCV's order has its blue last."""
+    picture = np.zeros((4, 8, 3), np.uint8)
+    picture[..., 0] = 200
+
+    assert small(picture, 2, 4).tolist() == [[[[0, 0, 200]] * 4] * 2]

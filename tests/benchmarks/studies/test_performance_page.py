@@ -1,0 +1,63 @@
+"""docs/performance.md comes from reports."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from segdeploy.benchmarks.studies.performance_page import main
+from segdeploy.errors import DataError
+from tests.benchmarks.results.test_report import REPORT
+
+
+def test_page_is_made_of_reports(tmp_path: Path) -> None:
+    """A folder's name is the title; the figures and their machine stand below it."""
+    place = tmp_path / "threads-and-batches" / "report.json"
+    place.parent.mkdir()
+    place.write_text(REPORT.to_json())
+
+    CliRunner().invoke(
+        main, [str(place), "--output", str(tmp_path / "page.md")], catch_exceptions=False
+    )
+
+    lines = (tmp_path / "page.md").read_text().splitlines()
+    assert [line for line in lines if line.startswith("#")] == [
+        "# Performance", "## Threads and batches", "### Speed", "### Accuracy", "### Artifacts", "### Failed", "### Measured on",
+    ]  # fmt: skip
+    assert "* processor: Zen" in lines
+    assert any(line.startswith("| best.onnx | 40.0 ms") for line in lines)
+
+
+def test_page_quotes_what_commands_printed(tmp_path: Path) -> None:
+    """Not every figure comes from a report.
+
+    The file's name is the title, without the number that sorts it.
+    """
+    (tmp_path / "6-masks.txt").write_text(
+        "$ python -m segdeploy.benchmarks.studies.kernels\n88 times as fast\n"
+    )
+
+    CliRunner().invoke(
+        main,
+        [str(tmp_path / "6-masks.txt"), "--output", str(tmp_path / "page.md")],
+        catch_exceptions=False,
+    )
+
+    page = (tmp_path / "page.md").read_text()
+    assert (
+        "## Masks\n\n```\n$ python -m segdeploy.benchmarks.studies.kernels\n88 times as fast\n```\n"
+        in page
+    )
+
+
+def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
+    """A page of half the figures would be believed."""
+    (tmp_path / "report.json").write_text("{}")
+
+    result = CliRunner().invoke(
+        main, [str(tmp_path / "report.json"), "-o", str(tmp_path / "page.md")]
+    )
+
+    assert isinstance(result.exception, DataError)
+    with pytest.raises(FileNotFoundError):
+        (tmp_path / "page.md").read_text()

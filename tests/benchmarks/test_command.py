@@ -1,0 +1,200 @@
+"""The command from end to end, in processes of its own, and what becomes of one that fails."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from segdeploy.benchmarks.command import benchmark
+from segdeploy.benchmarks.measure.process import apart, death, serve
+from segdeploy.benchmarks.results.report import Report
+from segdeploy.errors import ConfigError, DataError, ModelError, SegdeployError
+
+FEW = [
+    "--dataset",
+    "streets",
+    "--pictures",
+    "2",
+    "--runs",
+    "2",
+    "--warm-up",
+    "1",
+    "--rounds",
+    "1",
+    "--threads",
+    "1",
+    "--device",
+    "cpu",
+]
+
+
+@pytest.mark.slow
+def test_compares_with_the_checkpoint(
+    artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was exported answers as PyTorch, and a damaged file is a row that fails with exit code
+    1.
+    """
+    monkeypatch.chdir(tmp_path)
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no protobuf")
+    named = [str(artifacts / f"best.{ending}") for ending in ("pt", "onnx")]
+
+    result = CliRunner().invoke(benchmark, [*named, str(broken), *FEW, "--json"])
+
+    folder = tmp_path / "runs" / "benchmark" / "best"
+    assert isinstance(result.exception, SegdeployError)
+    assert result.exception.exit_code == 1
+    assert "1 of 3 artifacts failed (broken.onnx: " in str(result.exception)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
+    report = Report.from_json((folder / "report.json").read_text(), source="report.json")
+    assert json.loads(result.stdout) == json.loads((folder / "report.json").read_text())
+    assert report.reference == "best.pt"
+    assert [row.name for row, _ in report.measured] == ["best.pt", "best.onnx"]
+    assert "is no ONNX file" in report.failed[0].error
+    for row, figures in report.measured:
+        assert figures.accuracy is not None
+        assert figures.accuracy.labels is not None
+        assert figures.accuracy.labels.overall >= 0.999, row.name
+        assert len(figures.latency.runs) == 2
+        # Nothing starts in no time, and a network is a part of the way to a mask.
+        assert figures.cold_start.median > 50
+        assert figures.network.median < figures.latency.median * 1.5
+        assert (figures.setting.threads, figures.peak_memory is None) == (1, False)
+
+
+@pytest.mark.slow
+def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
+    """Frames a second (wall time) stand beside the network's own time."""
+    video = real / "video" / "odd_size_vp9.webm"
+    named = str(artifacts / "best.onnx")
+
+    result = CliRunner().invoke(
+        benchmark,
+        [named, *FEW, "--video", str(video), "--output", str(tmp_path / "out")],
+        catch_exceptions=False,
+    )
+
+    report = Report.from_json((tmp_path / "out" / "report.json").read_text(), source="report.json")
+    ((_, figures),) = report.measured
+    assert result.exit_code == 0
+    assert str(tmp_path / "out" / "report.html") in result.stdout
+    assert "best.onnx turns an image into its mask in" in result.stdout
+    assert report.reference is None
+    assert figures.video is not None
+    assert figures.video.times.frames > 1
+    assert figures.video.times.infer.p50 > 0
+    assert 0 <= figures.video.flicker < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["missing.onnx"], ModelError, "there is no file missing.onnx"),
+        (["notes.txt"], ModelError, "an artifact ends with"),
+        (["best.onnx"], ConfigError, "--dataset"),
+        (["best.onnx", "--dataset", "camvid", "--data", "nowhere"], DataError, "nowhere"),
+        (["best.onnx", "--dataset", "streets", "--video", "notes.txt"], DataError, "notes.txt"),
+        (["best.onnx", "./best.onnx", "--dataset", "streets"], ConfigError, "named twice"),
+        (["best.onnx", "--dataset", "streets", "--all"], ConfigError, "name a .pt file too"),
+        (["best.onnx", "--dataset", "streets", "--loader"], ConfigError, "--loader reads a folder"),
+        (
+            ["best.onnx", "--dataset", "streets", "--baseline", "notes.txt"],
+            ConfigError,
+            "belong together",
+        ),
+        (
+            ["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", "p95"],
+            ConfigError,
+            "is no limit",
+        ),
+        (
+            ["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", ""],
+            ConfigError,
+            "'' is no limit",
+        ),
+        (
+            [
+                "best.onnx",
+                "--dataset",
+                "streets",
+                "--baseline",
+                "notes.txt",
+                "--fail-on",
+                "p95=+9%",
+            ],
+            DataError,
+            "is no report",
+        ),
+        (
+            ["best.onnx", "--dataset", "streets", "--baseline", "nowhere", "--fail-on", "p95=+9%"],
+            DataError,
+            "cannot be read",
+        ),
+        (["best.onnx", "--dataset", "streets", "--name", "a/b"], ConfigError, "a/b"),
+        (
+            ["best.onnx", "--dataset", "streets", "--name", "a", "--output", "b"],
+            ConfigError,
+            "--name",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_at_the_door(
+    artifacts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    error: type[SegdeployError],
+    message: str,
+) -> None:
+    """Minutes of measuring must not end with a wrong option; nothing is left behind."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(artifacts / "best.onnx", tmp_path)
+    (tmp_path / "notes.txt").write_text("no video")
+
+    result = CliRunner().invoke(benchmark, arguments)
+
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)
+    assert not list(tmp_path.glob("runs/benchmark/*"))
+
+
+@pytest.mark.parametrize(
+    ("code", "errors", "reason"),
+    [
+        (-9, "", "its process was killed; the machine may have run out of memory"),
+        (-11, "", "its process was ended by signal 11"),
+        (1, "Traceback ...\nValueError: too odd\n", "its process failed: ValueError: too odd"),
+        (3, "", "its process failed: exit code 3"),
+    ],
+)
+def test_death_of_a_process_is_told_in_a_sentence(code: int, errors: str, reason: str) -> None:
+    """A crash of one runtime is a row that fails, not the end of the others."""
+    assert death(code, errors) == reason
+
+
+def test_serve_hands_back_a_result_or_a_reason(tmp_path: Path) -> None:
+    """An error of ours is an answer; anything else is a crash that the other side tells."""
+    order, result = tmp_path / "order.json", tmp_path / "result.json"
+    order.write_text('{"number": 3}')
+
+    def refuse(values: object) -> dict[str, int]:
+        raise ModelError("no card")  # noqa: EM101, TRY003
+
+    serve(lambda values: {"twice": 2 * values["number"]}, [str(order), str(result)])
+    assert json.loads(result.read_text()) == {"twice": 6}
+
+    serve(refuse, [str(order), str(result)])
+    assert json.loads(result.read_text()) == {"error": "no card"}
+
+
+@pytest.mark.slow
+def test_order_that_a_module_does_not_know_is_told() -> None:
+    """The last line of the traceback names what went wrong."""
+    assert apart("measure.worker:serve_round", {"what": 1}) == "its process failed: KeyError: 'way'"

@@ -1,0 +1,459 @@
+"""Rows in rounds by turns, their masks judged, and put together."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segdeploy import datasets
+from segdeploy.arrays import Mask
+from segdeploy.backends.base import Batch, Logits
+from segdeploy.benchmarks.measure.accuracy import judge
+from segdeploy.benchmarks.measure.energy import Meter
+from segdeploy.benchmarks.measure.rounds import (
+    MOST,
+    Outcome,
+    Workers,
+    in_turns,
+    measure_all,
+    repeat_until_stable,
+)
+from segdeploy.benchmarks.measure.subject import SystemUnderTest, ours
+from segdeploy.benchmarks.measure.video_worker import Film
+from segdeploy.benchmarks.measure.worker import (
+    Task,
+    answer_name,
+    batches,
+    chosen,
+    measure_round,
+    write_answers,
+)
+from segdeploy.benchmarks.plan import Plan, artifact_names, compare, reference_of, ways_of
+from segdeploy.benchmarks.results.latency import Latency
+from segdeploy.benchmarks.results.row import Round, Setting, Video
+from segdeploy.benchmarks.results.variant import Variant
+from segdeploy.card import InputSpec, ModelCard
+from segdeploy.datasets.dataset import Dataset
+from segdeploy.errors import ConfigError
+from segdeploy.imaging.io import write_image
+from segdeploy.video.profiler import StageTime, StageTimes
+
+ROAD, CAR, VOID = 3, 8, 255
+WAIT = StageTime(p50=0.01, p95=0.02, total=1.0)
+TIMES = StageTimes(
+    frames=100, wall=2.0, decode=WAIT, prepare=WAIT, infer=WAIT, mask=WAIT, draw=WAIT, encode=WAIT
+)
+VIDEO = Video(times=TIMES, flicker=0.01)
+
+
+class Road:
+    """A backend that sees nothing but road."""
+
+    device = "fake cpu"
+
+    def __init__(self, dataset: Dataset) -> None:
+        spec = InputSpec(height=12, width=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        self.card = ModelCard(architecture="fake", classes=dataset.classes, input=spec)
+
+    def run(self, batch: Batch) -> Logits:
+        logits = np.zeros((len(batch), 11, 6, 8), np.float32)
+        logits[:, ROAD] = 1
+        return logits
+
+
+def task(**changes: object) -> Task:
+    values = {
+        "way": Variant(artifact="a.onnx", threads=2), "dataset": "camvid", "data": None, "split": "val", "pictures": None,
+        "runs": 2, "warm_up": 1, "answers": None, "started": 0.0,
+    }  # fmt: skip
+    return Task(**{**values, **changes})
+
+
+def round_of(milliseconds: float, peak: int | None = 1000) -> Round:
+    latency = Latency(rounds=((milliseconds, milliseconds),))
+    setting = Setting(
+        architecture="fake", precision="fp32", input=(12, 16), device="fake cpu", threads=2
+    )
+    return Round(
+        setting=setting,
+        cold_start=10 * milliseconds,
+        latency=latency,
+        network=latency,
+        peak_memory=peak,
+    )
+
+
+def silent(device: str) -> Meter:
+    """A machine that tells no energy."""
+    return Meter({})
+
+
+def road(dataset: Dataset, batch: int = 1) -> SystemUnderTest:
+    return ours(Road(dataset), Variant(artifact="a.onnx", threads=2, batch=batch))
+
+
+def plan(artifacts: list[Path], data: Path, **changes: object) -> Plan:
+    values = {
+        "artifacts": tuple(artifacts), "threads": (2,), "dataset": "camvid", "data": data,
+        "split": "val", "pictures": None, "runs": 2, "warm_up": 1, "rounds": 2, "video": None,
+    }  # fmt: skip
+    return Plan(**{**values, **changes})
+
+
+def files(folder: Path, *names: str) -> list[Path]:
+    for name in names:
+        (folder / name).write_bytes(b"12345")
+    return [folder / name for name in names]
+
+
+def answering(
+    dataset: Dataset, answer: Callable[[str, Mask], Mask]
+) -> Callable[[Task], Round | str]:
+    """A worker that writes `answer(artifact, truth)` as its masks, and fails on what is called
+    broken.
+    """
+
+    def once(order: Task) -> Round | str:
+        name = Path(order.way.artifact).name
+        if name.startswith("broken"):
+            return "it is broken"
+        if order.answers is not None:
+            for index in range(len(dataset)):
+                write_image(
+                    Path(order.answers) / answer_name(index), answer(name, dataset[index].mask)
+                )
+        return round_of(20.0 if name.endswith(".pt") else 5.0)
+
+    return once
+
+
+def roads(name: str, truth: Mask) -> Mask:
+    return np.full_like(truth, ROAD)
+
+
+def test_rounds_go_there_and_back() -> None:
+    """A machine that slows down steadily slows all rows by the same."""
+    assert in_turns(["a", "b", "c"], 3) == ["a", "b", "c", "c", "b", "a", "a", "b", "c"]
+
+
+def test_row_that_failed_is_left_out_of_later_rounds() -> None:
+    """The others are measured to the end, and only first rounds write masks."""
+    seen: list[tuple[str, str | None]] = []
+
+    def once(order: Task) -> Round | str:
+        seen.append((order.way.artifact, order.answers))
+        return "no such provider" if order.way.artifact == "b" else round_of(1.0)
+
+    told: list[str] = []
+    tasks = {name: task(way=Variant(artifact=name), answers=f"masks-{name}") for name in "ab"}
+    outcomes = measure_all(tasks, rounds=2, once=once, on_round=told.append)
+
+    assert seen == [("a", "masks-a"), ("b", "masks-b"), ("a", None)]
+    assert outcomes["b"].error == "no such provider"
+    assert len(outcomes["a"].rounds) == 2
+    assert told == ["a", "b", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("count", "pictures", "indices"),
+    [(3, None, [0, 1, 2]), (10, 4, [0, 2, 5, 7]), (2, 9, [0, 1]), (0, None, [])],
+)
+def test_pictures_are_chosen_over_the_whole_split(
+    count: int, images: int | None, indices: list[int]
+) -> None:
+    """The first ones of a drive look all the same."""
+    assert list(chosen(count, images)) == indices
+
+
+def test_round_times_each_part_with_one_clock(tiny_camvid: Path) -> None:
+    """Under a clock that ticks once a call every timed run takes one tick, whatever it does."""
+    ticks = iter(range(100))
+    dataset = datasets.load("camvid", tiny_camvid, "val")
+
+    # Reading takes from tick 0 to 1, and the first mask is there at tick 2: of 2 s since the start,
+    # 1 s was reading.
+    found = measure_round(
+        road(dataset), dataset, task(), clock=lambda: float(next(ticks)), meter=silent
+    )
+
+    assert found.cold_start == 1000.0
+    assert found.latency.runs == found.network.runs == (1000.0, 1000.0)
+    assert (found.setting.device, found.setting.threads, found.setting.input, found.energy) == (
+        "fake cpu",
+        2,
+        (12, 16),
+        {},
+    )
+
+
+def test_round_survives_json(tiny_camvid: Path) -> None:
+    """It comes from another process."""
+    found = round_of(3.0)
+
+    assert Round.from_dict(found.to_dict()) == found
+
+
+def test_answers_are_masks_of_the_pictures_own_size(tiny_camvid: Path, tmp_path: Path) -> None:
+    """The network's size is 12x16 and the images' 24x32; scores are of the latter."""
+    dataset = datasets.load("camvid", tiny_camvid, "val")
+    write_answers(road(dataset, batch=2), dataset, tmp_path, images=2)
+
+    found = judge({"road": tmp_path}, dataset, [0, 1], reference=None)
+
+    truth = np.concatenate([dataset[index].mask for index in (0, 1)])
+    scores, labels = found["road"].scores, found["road"].labels
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000.png", "000001.png"]
+    assert scores.pixel_accuracy == pytest.approx((truth == ROAD).sum() / (truth != VOID).sum())
+    assert labels is None
+
+
+def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -> None:
+    """The reference answers the truth, the other road everywhere: what is road is the same."""
+    dataset = datasets.load("camvid", tiny_camvid, "val")
+    masks = [dataset[index].mask for index in range(3)]
+    right = answering(
+        dataset,
+        lambda name, truth: (
+            np.where(truth == VOID, 0, truth).astype(np.uint8)
+            if name.endswith(".pt")
+            else roads(name, truth)
+        ),
+    )
+    (tmp_path / "work").mkdir()
+
+    report, pairs = compare(
+        plan(files(tmp_path, "a.onnx", "b.pt"), tiny_camvid), tmp_path / "work",
+        workers=Workers(once=right, show=lambda film: "not asked for"), on_step=lambda name: None,
+    )  # fmt: skip
+
+    (other, figures), (reference, base) = report.measured
+    assert report.reference == reference.name == "b.pt"
+    assert (other.name, other.size) == ("a.onnx", 5)
+    assert base.accuracy is not None
+    assert figures.accuracy is not None
+    assert base.accuracy.scores.miou == 1.0
+    assert base.accuracy.boundary_iou == 1.0
+    assert base.accuracy.labels is not None
+    assert base.accuracy.labels.overall == 1.0
+    assert figures.accuracy.labels is not None
+    assert figures.accuracy.labels.overall == pytest.approx(
+        np.mean([mask == ROAD for mask in masks])
+    )
+    assert figures.latency.rounds == ((5.0, 5.0), (5.0, 5.0))
+    assert figures.cold_start.runs == (50.0, 50.0)
+    assert report.images == ("0", "1", "2")
+    shares = [float(np.mean(mask == ROAD)) for mask in masks]
+    assert figures.accuracy.worst == tuple(str(index) for index in np.argsort(shares)[:2])
+    assert [(pair.row, pair.against, pair.image) for pair in pairs] == [
+        ("a.onnx", "b.pt", name) for name in figures.accuracy.worst
+    ]
+    assert all(side.startswith(b"\xff\xd8") for pair in pairs for side in (pair.left, pair.right))
+
+
+def test_loops_of_others_are_compared_with_the_first_artifact(
+    tiny_camvid: Path, tmp_path: Path
+) -> None:
+    """Without a base their rows would be bare times.
+
+    A library's own network has no file whose size could be told.
+    """
+    (tmp_path / "work").mkdir()
+    worker = answering(datasets.load("camvid", tiny_camvid, "val"), roads)
+    asked = plan(files(tmp_path, "a.onnx"), tiny_camvid, peers=("onnxruntime loop", "ultralytics"))
+
+    report, _ = compare(
+        asked, tmp_path / "work", workers=Workers(once=worker, show=lambda film: "not asked for"), on_step=lambda name: None
+    )  # fmt: skip
+
+    assert report.reference == "a.onnx"
+    assert [report.speedup(figures) for _, figures in report.measured] == [(1.0, 1.0)] * 3
+    assert [(row.name, row.size) for row in report.rows] == [
+        ("a.onnx", 5),
+        ("onnxruntime loop", 5),
+        ("ultralytics", None),
+    ]
+    assert reference_of(replace(asked, peers=())) is None
+
+
+def test_failed_row_carries_its_reason(tiny_camvid: Path, tmp_path: Path) -> None:
+    """Even where it is the reference: the others keep their absolute figures."""
+    dataset = datasets.load("camvid", tiny_camvid, "val")
+    (tmp_path / "work").mkdir()
+
+    report, _ = compare(
+        plan(files(tmp_path, "broken.pt", "a.onnx"), tiny_camvid), tmp_path / "work",
+        workers=Workers(once=answering(dataset, roads), show=lambda film: "not asked for"), on_step=lambda name: None,
+    )  # fmt: skip
+
+    assert [(row.name, row.error) for row in report.failed] == [("broken.pt", "it is broken")]
+    assert report.base is None
+    ((row, figures),) = report.measured
+    assert row.name == "a.onnx"
+    assert figures.accuracy is not None
+    assert figures.accuracy.labels is None
+
+
+def test_video_is_run_after_the_rounds(tiny_camvid: Path, tmp_path: Path) -> None:
+    """A row that failed before is not run, and one that fails there fails."""
+    dataset = datasets.load("camvid", tiny_camvid, "val")
+    shown: list[str] = []
+
+    def show(film: Film) -> Video | str:
+        shown.append(Path(film.way.artifact).name)
+        return VIDEO if film.way.artifact.endswith(".onnx") else "no frame fits"
+
+    (tmp_path / "work").mkdir()
+    report, _ = compare(
+        plan(files(tmp_path, "broken.pt", "a.onnx", "b.torchscript"), tiny_camvid, video=Path("clip.mp4")), tmp_path / "work",
+        workers=Workers(once=answering(dataset, roads), show=show), on_step=lambda name: None,
+    )  # fmt: skip
+
+    assert shown == ["a.onnx", "b.torchscript"]
+    assert [(row.name, row.error) for row in report.failed] == [
+        ("broken.pt", "it is broken"),
+        ("b.torchscript", "no frame fits"),
+    ]
+    assert report.measured[0][1].video == VIDEO
+
+
+def test_names_tell_files_apart() -> None:
+    """Two runs have a best.onnx each."""
+    assert artifact_names([Path("x/best.onnx"), Path("y/best.onnx"), Path("best.pt")]) == [
+        "x/best.onnx",
+        "y/best.onnx",
+        "best.pt",
+    ]
+
+
+def test_file_that_is_named_twice_is_refused() -> None:
+    """Two rows of one file would need names of their own."""
+    with pytest.raises(ConfigError, match="named twice"):
+        artifact_names([Path("a/best.pt"), Path("a/../a/best.pt")])
+
+
+def test_every_way_is_a_row_that_its_name_tells(tmp_path: Path) -> None:
+    """What all rows share stands in none of their names.
+
+    A runtime that does not run a file's kind is left out for it.
+    """
+    names = files(tmp_path, "a.onnx", "b.pt")
+
+    asked = plan(
+        names,
+        tmp_path,
+        backends=("onnxruntime", "torch"),
+        threads=(1, 2),
+        batches=(4,),
+        sizes=(None, (24, 32)),
+    )
+
+    ways = ways_of(asked)
+    assert list(ways) == [
+        f"{name}, {threads}, {size}"
+        for name in ("a.onnx", "b.pt")
+        for threads in ("1 thread", "2 threads")
+        for size in ("own size", "24x32")
+    ]
+    assert ways["b.pt, 2 threads, 24x32"] == Variant(
+        artifact=str(names[1]), backend="torch", threads=2, batch=4, size=(24, 32)
+    )
+    assert list(ways_of(plan(names, tmp_path, batches=(1, 8)))) == [
+        "a.onnx, batch 1",
+        "a.onnx, batch 8",
+        "b.pt, batch 1",
+        "b.pt, batch 8",
+    ]
+
+
+def test_rounds_are_repeated_until_the_median_is_known() -> None:
+    """A steady row gets no further round, one that never settles ends at twelve, and one that
+    failed is left alone.
+    """
+    done: list[str] = []
+
+    def once(order: Task) -> Round | str:
+        name = order.way.artifact
+        done.append(name)
+        assert order.answers is None
+        return round_of(10.0 if name == "steady" else 10.0 + 5 * (len(done) % 2))
+
+    tasks = {
+        name: task(way=Variant(artifact=name), answers="there")
+        for name in ("steady", "restless", "failed")
+    }
+    begun = {
+        name: Outcome(rounds=(round_of(10.0), round_of(10.0 if name == "steady" else 16.0)))
+        for name in ("steady", "restless")
+    }
+    outcomes = repeat_until_stable(
+        tasks, {**begun, "failed": Outcome(error="no")}, once=once, on_round=lambda name: None
+    )
+
+    assert {name: len(found.rounds) for name, found in outcomes.items()} == {
+        "steady": 2,
+        "restless": MOST,
+        "failed": 0,
+    }
+    assert set(done) == {"restless"}
+
+
+def test_batches_are_of_neighbours_at_even_distances() -> None:
+    """Twenty images give eight batches.
+
+    Three images fill a batch of four by beginning again.
+    """
+    assert [group[0] for group in batches(range(20), 2)] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert batches(range(20), 2)[1] == [2, 3]
+    assert batches([5, 6, 7], 4) == [[5, 6, 7, 5], [6, 7, 5, 6], [7, 5, 6, 7]]
+
+
+def test_batch_is_timed_whole(tiny_camvid: Path) -> None:
+    """Under a clock that ticks once a call a batch of four takes one second, and four images go
+    through in it.
+    """
+    ticks = iter(range(100))
+    dataset = datasets.load("camvid", tiny_camvid, "val")
+
+    found = measure_round(
+        road(dataset, batch=4), dataset, task(), clock=lambda: float(next(ticks)), meter=silent
+    )
+
+    assert found.setting.batch == 4
+    assert found.latency.runs == (1000.0, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "size", "message"),
+    [(False, (24, 32), "export it with --dynamic"), (True, (23, 32), "multiples of 4")],
+)
+def test_size_that_the_file_cannot_have_is_refused(
+    tiny_camvid: Path, *, dynamic: bool, size: tuple[int, int], message: str
+) -> None:
+    """It is a row that says so."""
+    backend = Road(datasets.load("camvid", tiny_camvid, "val"))
+    backend.card = replace(
+        backend.card, input=replace(backend.card.input, dynamic=dynamic, stride=4)
+    )
+
+    with pytest.raises(ConfigError, match=message):
+        Variant(artifact="a.onnx", size=size).sized(backend)
+
+
+def test_dynamic_file_is_fed_the_size_that_was_asked_for(tiny_camvid: Path) -> None:
+    """Batches follow the card, so the card must say the size."""
+    backend = Road(datasets.load("camvid", tiny_camvid, "val"))
+    backend.card = replace(backend.card, input=replace(backend.card.input, dynamic=True))
+
+    sized = Variant(artifact="a.onnx", size=(24, 32)).sized(backend)
+
+    assert ours(sized, Variant(artifact="a.onnx")).prepare(
+        [np.zeros((5, 7, 3), np.uint8)]
+    ).shape == (
+        1,
+        24,
+        32,
+        3,
+    )
+    assert Variant(artifact="a.onnx", size=(12, 16)).sized(backend) is backend

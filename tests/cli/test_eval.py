@@ -1,0 +1,136 @@
+"""`segdeploy eval` on every kind of artifact."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segdeploy import datasets
+from segdeploy.backends.loading import KINDS, load_backend
+from segdeploy.cli.main import main
+from segdeploy.imaging.io import write_image
+from segdeploy.inference.evaluation import evaluate
+from segdeploy.inference.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three small images in CamVid's layout, of which a Sky and a Car are known."""
+    folder = tmp_path_factory.mktemp("camvid")
+    random = np.random.default_rng(0)
+    for name in "abc":
+        ids = np.full((30, 40), 11, np.uint8)
+        ids[:15], ids[20:, :10] = 0, 8
+        write_image(
+            folder / "val" / f"{name}.png", random.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        )
+        write_image(folder / "valannot" / f"{name}.png", ids)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", sorted(KINDS))
+def test_scores_are_those_of_the_evaluation(
+    artifacts: Path, folder: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    """The command adds nothing to the numbers, and every artifact of a network gets the same."""
+    images = datasets.load("camvid", folder, "val")
+    expected = evaluate(
+        Predictor(load_backend(artifacts / "best.pt", device="cpu")),
+        images,
+        on_step=lambda _: None,
+    )
+
+    main(
+        [
+            "eval",
+            str(artifacts / f"best{suffix}"),
+            "--dataset",
+            "camvid",
+            "--data",
+            str(folder),
+            "--device",
+            "cpu",
+            "--batch",
+            "2",
+            "--json",
+        ]
+    )
+
+    found = json.loads(capsys.readouterr().out)
+    assert found["scores"]["miou"] == pytest.approx(expected.miou, abs=1e-3)
+    assert found["scores"]["pixels"] == 3 * (15 * 40 + 10 * 10)
+    assert list(found["classes"]) == [label.name for label in images.classes]
+    assert (found["dataset"], found["split"], found["pictures"]) == ("camvid", "val", 3)
+
+
+def test_prints_a_line_for_each_class(
+    artifacts: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(
+        [
+            "eval",
+            str(artifacts / "best.onnx"),
+            "--dataset",
+            "camvid",
+            "--data",
+            str(folder),
+            "--device",
+            "cpu",
+        ]
+    )
+
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()[1:12]] == [
+        "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
+    ]  # fmt: skip
+    assert [line.rsplit(maxsplit=1)[0].strip() for line in out.splitlines()[12:]] == [
+        "mIoU",
+        "pixel accuracy",
+        "Dice",
+    ]
+    assert "onnxruntime CPUExecutionProvider, 3 images of camvid val" in err
+    assert f"next: segdeploy run --model {artifacts / 'best.onnx'}" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["none.onnx"], 4, "there is no file none.onnx"),
+        (["{artifacts}/best.onnx"], 2, "--dataset"),
+        (["{artifacts}/best.onnx", "--dataset", "nothing"], 2, "nothing"),
+        (["{artifacts}/best.onnx", "--dataset", "streets", "--split", "test"], 2, "test"),
+        (["{artifacts}/best.onnx", "--dataset", "camvid", "--data", "/no/such"], 3, "/no/such"),
+        (
+            ["{artifacts}/best.onnx", "--dataset", "streets", "--backend", "torch"],
+            2,
+            "run by onnxruntime",
+        ),
+        (["{artifacts}/best.onnx", "--dataset", "streets", "--device", "cuda:99"], 1, "cuda:99"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    artifacts: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, text: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["eval", *(argument.format(artifacts=artifacts) for argument in arguments)])
+
+    assert stop.value.code == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert text in err
+    assert err.count("\n") == 1
+
+
+def test_refuses_to_score_without_truth(
+    artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Zeros in a table would look like a bad network."""
+    write_image(tmp_path / "val" / "a.png", np.zeros((30, 40, 3), np.uint8))
+    write_image(tmp_path / "valannot" / "a.png", np.full((30, 40), 11, np.uint8))
+
+    with pytest.raises(SystemExit) as stop:
+        main(["eval", str(artifacts / "best.onnx"), "--dataset", "camvid", "--data", str(tmp_path)])
+
+    assert stop.value.code == 3
+    assert "camvid val has no labeled pixel" in capsys.readouterr().err

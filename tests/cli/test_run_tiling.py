@@ -1,0 +1,145 @@
+"""`segdeploy run --tile`: images of any size, window by window, into tiled files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from segdeploy.backends.loading import load_backend
+from segdeploy.cli.main import main
+from segdeploy.imaging.io import read_ids, read_image
+from segdeploy.imaging.overlay import Painter, colorize
+from segdeploy.inference.tiling import Tiler
+
+pytest.importorskip("pyvips")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results go below the folder where the command is called."""
+    monkeypatch.chdir(tmp_path)
+
+
+def call(*arguments: str | Path) -> int:
+    """Call the command, and give its exit code."""
+    try:
+        main(["run", *map(str, arguments)])
+    except SystemExit as error:
+        return int(error.code or 0)
+    return 0
+
+
+def write_noise(path: Path, height: int, width: int) -> np.ndarray:
+    rough = np.random.default_rng(0).integers(
+        0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8
+    )
+    image = cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(path), image)
+    return image
+
+
+@pytest.mark.parametrize("ending", ["tif", "png"])
+def test_results_are_those_of_the_windows(
+    artifacts: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    """Mask, colors and overlay of the same labels, at the image's own size."""
+    image = write_noise(Path("a.png"), 130, 170)
+    kinds = ("--save", "mask,color,overlay", "--tile-format", ending, "--json")
+
+    assert (
+        call(
+            "--model",
+            artifacts / "best.onnx",
+            "--image",
+            "a.png",
+            "--tile",
+            "45,60",
+            "--overlap",
+            "12",
+            *kinds,
+        )
+        == 0
+    )
+
+    backend = load_backend(artifacts / "best.onnx")
+    tiler = Tiler(backend, height=45, width=60, overlap=12)
+    place = 0
+
+    def read(count: int) -> np.ndarray:
+        nonlocal place
+        place += count
+        return image[place - count : place]
+
+    mask = np.concatenate([strip for _, strip in tiler.strips(130, width=170, read=read)])
+    folder = Path("runs/run/pictures")
+    files = [str(folder / kind / f"a.{ending}") for kind in ("mask", "color", "overlay")]
+    assert json.loads(capsys.readouterr().out)["outputs"] == files
+    np.testing.assert_array_equal(read_ids(Path(files[0])), mask)
+    np.testing.assert_array_equal(read_image(Path(files[1])), colorize(mask, backend.card.classes))
+    np.testing.assert_array_equal(
+        read_image(Path(files[2])),
+        Painter(backend.card.classes, legend=False).paint(image, mask),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--tile", "45,60", "--save", "coco"],
+            "coco cannot be kept of images in tiles; choose from overlay,mask,color",
+        ),
+        (["--tile", "45,60", "--overlap", "20"], "take at most a third, 15"),
+        (["--tile", "0"], "is no size"),
+    ],
+)
+def test_what_tiles_cannot_do_is_told(
+    artifacts: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    """One sentence, and nothing is written."""
+    write_noise(Path("a.png"), 60, 70)
+
+    assert call("--model", artifacts / "best.onnx", "--image", "a.png", *arguments) == 2
+
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+    assert not list(Path().glob("runs/run/*"))
+
+
+BOUNDED = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from segdeploy.imaging.large import growing_picture
+from segdeploy.cli.main import main
+
+height, width = 4000, 6000
+with growing_picture(Path("large.tif"), height, width=width, bands=3) as add:
+    for start in range(0, height, 500):
+        add(np.full((500, width, 3), start // 20, np.uint8))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    main(["run", "--model", sys.argv[1], "--image", "large.tif", "--tile", "400", "--save", "mask", "--latency"])
+except SystemExit as error:
+    assert not error.code
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads how much memory a process took")
+def test_memory_is_bound_by_rows(artifacts: Path) -> None:
+    """An image of 72 MB, whose answers of 11 classes would be 1,056 MB, needs a fraction of that."""
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDED, str(artifacts / "best.onnx")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert read_ids(Path("runs/run/pictures/mask/large.tif")).shape == (4000, 6000)
+    assert float(done.stdout.splitlines()[-1]) < 300

@@ -1,0 +1,162 @@
+"""What was read once is kept, within a bound, for all processes."""
+
+import multiprocessing
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segdeploy.card import LabelClass
+from segdeploy.datasets.cache import Cached
+from segdeploy.datasets.dataset import Sample
+from segdeploy.system.files import CAN_LOCK, make_scratch
+
+
+class Counting:
+    """Samples of two sizes, of 32 and 128 bytes, that count in a file how often they are read."""
+
+    classes = (LabelClass(name="all", color=(1, 2, 3)),)
+    names = ("a", "b", "c")
+    rule = "as it comes"
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Sample:
+        with self.log.open("a") as file:
+            file.write(self.names[index])
+        sides = (4, 2) if index % 2 == 0 else (4, 8)
+        random = np.random.default_rng(index)
+        image = random.integers(0, 256, (*sides, 3), dtype=np.uint8)
+        return Sample(
+            image=image, mask=random.integers(0, 256, sides, dtype=np.uint8), name=self.names[index]
+        )
+
+
+@pytest.fixture
+def source(tmp_path):
+    return Counting(tmp_path / "log")
+
+
+def alike(one, other):
+    return (
+        one.name == other.name
+        and np.array_equal(one.image, other.image)
+        and np.array_equal(one.mask, other.mask)
+    )
+
+
+def test_reads_each_sample_once_whatever_its_size(source):
+    """Decoding costs ten times more than anything else of reading."""
+    cached = Cached(source, room=1000, folder=source.log.parent)
+
+    epochs = [[cached[index] for index in (2, 0, 1)] for _ in range(3)]
+
+    assert source.log.read_text() == "cab"
+    assert all(
+        alike(sample, source[index])
+        for epoch in epochs
+        for sample, index in zip(epoch, (2, 0, 1), strict=True)
+    )
+
+
+def test_reads_again_what_had_no_room(source):
+    """Samples take whole lines of 64 bytes: 64, 128 and 64.
+
+    After the first there is no room for the second, but for the third.
+    """
+    cached = Cached(source, room=150, folder=source.log.parent)
+
+    epochs = [[cached[index] for index in range(3)] for _ in range(3)]
+
+    assert source.log.read_text() == "abc" + "b" * 2
+    assert all(alike(epoch[1], source[1]) for epoch in epochs)
+
+
+def read_all(cached):
+    return [cached[index] for index in range(3)]
+
+
+def test_a_full_disk_costs_the_cache_and_nothing_else(source, tmp_path):
+    """Half of a sample at the end of the file moves all that follows."""
+    cached = Cached(source, room=1000, folder=tmp_path)
+    cached[0]
+    (pixels,) = tmp_path.glob("segdeploy-*/pixels")
+    with pixels.open("ab") as file:
+        file.write(b"half")
+
+    epochs = [[cached[index] for index in range(3)] for _ in range(2)]
+
+    assert all(alike(epoch[index], source[index]) for epoch in epochs for index in range(3))
+    assert source.log.read_text().startswith("a" + "bc" * 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes_share_what_one_of_them_read(source, method):
+    """Eight workers with a memory each would take eight times the room."""
+    cached = Cached(source, room=1000, folder=source.log.parent)
+    cached[0]
+
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        answers = [pool.apply(read_all, (cached,)) for _ in range(4)]
+    own = read_all(cached)
+
+    assert sorted(source.log.read_text()) == ["a", "b", "c"]
+    assert all(
+        alike(sample, wanted)
+        for answer in answers
+        for sample, wanted in zip(answer, own, strict=True)
+    )
+
+
+def test_its_files_go_with_it(source, tmp_path):
+    """A gigabyte left behind by every run fills a disk."""
+    cached = Cached(source, room=1000, folder=source.log.parent)
+    read_all(cached)
+    again = pickle.loads(pickle.dumps(cached))
+    read_all(again)
+    del again
+    before = list(tmp_path.glob("segdeploy-*"))
+
+    del cached
+
+    assert len(before) == 1
+    assert list(tmp_path.glob("segdeploy-*")) == []
+
+
+@pytest.mark.skipif(not CAN_LOCK, reason="this system has no fcntl")
+def test_removes_what_a_killed_run_left(source, tmp_path):
+    """SIGKILL leaves no time to clean up.
+
+    A cache that is in use, here or by what was pickled, is left alone.
+    """
+    first = Cached(source, room=1000, folder=tmp_path)
+    copy = pickle.loads(pickle.dumps(first))
+    read_all(copy)
+    left, held = make_scratch(tmp_path)
+    os.close(held)
+
+    second = Cached(source, room=1000, folder=tmp_path)
+
+    assert not left.exists()
+    assert len(list(tmp_path.glob("segdeploy-*"))) == 2
+    assert read_all(first)
+    assert read_all(second)
+
+
+def test_is_the_data_set_in_all_else(source):
+    """Fingerprint, scores and legend must not notice."""
+    cached = Cached(source, room=0, folder=source.log.parent)
+
+    assert (cached.classes, cached.names, len(cached), cached.rule) == (
+        source.classes,
+        source.names,
+        3,
+        source.rule,
+    )

@@ -1,0 +1,211 @@
+"""Any network of PyTorch becomes a proven file.
+
+Torchvision's, segmentation-models-pytorch's, transformers', and one's own.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import segdeploy
+from segdeploy.backends.loading import load_backend
+from segdeploy.card import InputSpec, LabelClass, ModelCard
+from segdeploy.errors import ConfigError, ExportError, ProofError
+from segdeploy.export import ExportConfig, export_module
+from segdeploy.export.api import logits_of
+from segdeploy.imaging.palettes import distinct_color
+
+SPEC = InputSpec(
+    height=64, width=96, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), stride=32
+)
+CLASSES = tuple(
+    LabelClass(name=f"class {index}", color=distinct_color(index)) for index in range(5)
+)
+ONE_IMAGE = ExportConfig(proof_images=1)
+
+
+def card(architecture: str) -> ModelCard:
+    return ModelCard(architecture=architecture, classes=CLASSES, input=SPEC)
+
+
+def settled(network: nn.Module) -> nn.Module:
+    """Let batch norms see images.
+
+    With fresh ones, values shrink until rounding decides the labels.
+    """
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for _ in range(2):
+            network.train()(torch.randn(4, 3, 64, 96))
+    return network.eval()
+
+
+def deeplab() -> nn.Module:
+    from torchvision.models.segmentation import deeplabv3_resnet50
+
+    return settled(deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=5))
+
+
+def lraspp() -> nn.Module:
+    from torchvision.models.segmentation import lraspp_mobilenet_v3_large
+
+    return settled(lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=5))
+
+
+def smp_unet() -> nn.Module:
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    return settled(smp.Unet("resnet18", encoder_weights=None, classes=5))
+
+
+def segformer() -> nn.Module:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.SegformerConfig(
+        num_labels=5,
+        hidden_sizes=[8, 16, 24, 32],
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 2, 3, 4],
+        decoder_hidden_size=16,
+    )
+    return settled(transformers.SegformerForSemanticSegmentation(config))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("build", "ending"),
+    [(deeplab, "torchscript"), (lraspp, "onnx"), (smp_unet, "pt2"), (segformer, "onnx")],
+)
+def test_networks_of_others_are_exported_and_proven(
+    tmp_path: Path, build: Callable[[], nn.Module], ending: str
+) -> None:
+    """Their answers are wrapped in three ways; their logits have strides of 1 and 4."""
+    network = build()
+    path = tmp_path / f"network.{ending}"
+    batch = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+    numbers = (batch / 255 - np.array(SPEC.mean)) / np.array(SPEC.std)
+
+    made = export_module(network, card(build.__name__), path, proof=ONE_IMAGE)
+
+    with torch.no_grad():
+        expected = logits_of(
+            network(torch.from_numpy(numbers.transpose(0, 3, 1, 2).astype(np.float32)))
+        ).numpy()
+    np.testing.assert_allclose(
+        load_backend(path, device="cpu", threads=1).run(batch),
+        expected,
+        atol=2e-3 * np.abs(expected).max(),
+    )
+    assert made.parity.agreement >= 0.999
+    assert segdeploy.load(path, device="cpu").card == made.card
+
+
+class Own(nn.Module):
+    """A plain network, with its logits where the test puts them."""
+
+    def __init__(self, wrap: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, padding=1)
+        self.wrap = wrap
+
+    def forward(self, image: Tensor) -> object:
+        return self.wrap(self.conv(image))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda logits: logits,
+        lambda logits: {"out": logits},
+        lambda logits: {"logits": logits, "loss": None},
+    ],
+)
+def test_ending_tells_the_format(tmp_path: Path, wrap: Callable[[Tensor], object]) -> None:
+    made = export_module(
+        Own(wrap), card("own"), tmp_path / "own.torchscript", output="classes", proof=ONE_IMAGE
+    )
+
+    assert made.card.output == "classes"
+    assert load_backend(made.path, device="cpu").run(np.zeros((1, 64, 96, 3), np.uint8)).shape == (
+        1,
+        64,
+        96,
+    )
+
+
+def test_unknown_ending_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ends with '\.tflite'; the formats' endings are \.onnx"):
+        export_module(Own(lambda logits: logits), card("own"), tmp_path / "own.tflite")
+    with pytest.raises(ConfigError, match="torchscript cannot be int8"):
+        export_module(
+            Own(lambda logits: logits), card("own"), tmp_path / "own.torchscript", precision="int8"
+        )
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (torch.zeros(2, 5), r"\(2, 5\)"),
+        ({"boxes": torch.zeros(1)}, "dict"),
+        ((torch.zeros(1, 5, 2, 2),), "tuple"),
+    ],
+)
+def test_answer_without_logits_is_told(answer: Tensor | Mapping[str, Tensor], told: str) -> None:
+    """A detector or a classifier gives something else."""
+    with pytest.raises(ExportError, match=f"the network gives {told} and no logits"):
+        logits_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (nn.Conv2d(3, 7, 1), "own gives 7 channels and its card has 5 classes"),
+        (
+            nn.Conv2d(4, 5, 1),
+            r"own fails on an image \(1, 3, 64, 96\) of float32 on the processor: .* channels",
+        ),
+    ],
+)
+def test_network_that_its_card_does_not_describe_is_told(
+    tmp_path: Path, network: nn.Module, told: str
+) -> None:
+    """Channels without a class were exported, and proven equal to themselves."""
+    with pytest.raises(ExportError, match=told):
+        export_module(network, card("own"), tmp_path / "own.torchscript", proof=ONE_IMAGE)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+class Fickle(nn.Module):
+    """A network with the trap: what it does depends on how many images it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.conv(image)
+        return logits if image.shape[0] == 1 else -logits
+
+
+@pytest.mark.slow
+def test_network_that_exports_wrongly_gets_no_file(tmp_path: Path) -> None:
+    """torch.export takes one branch for both, without a word."""
+    with pytest.raises((ProofError, ExportError)):
+        export_module(Fickle(), card("fickle"), tmp_path / "fickle.onnx", proof=ONE_IMAGE)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_imports_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, segdeploy.export; assert 'torch' not in sys.modules; segdeploy.export.Order;"
+        " assert 'torch' not in sys.modules"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

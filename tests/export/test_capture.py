@@ -1,0 +1,147 @@
+"""A file that answers classes, or probabilities, answers what PyTorch and our own exact mask make
+of the logits.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch.nn import functional
+
+from segdeploy.backends.base import Backend
+from segdeploy.backends.loading import load_backend
+from segdeploy.card import CARD_KEY, ModelCard
+from segdeploy.export.capture import with_output
+from segdeploy.export.exporter import convert
+from segdeploy.imaging.postprocess import to_mask
+from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.models.deployed import Deployed
+
+BATCH = np.random.default_rng(0).integers(0, 256, (2, 45, 60, 3), dtype=np.uint8)
+FORMATS = ["onnx", "torchscript"]
+
+
+class Halved(torch.nn.Module):
+    """A network at stride 2 with eleven smooth planes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv2d(3, 11, 5, stride=2, padding=2)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.conv(image)
+        return answer
+
+
+@pytest.fixture(scope="module")
+def card(artifacts: Path) -> ModelCard:
+    return load_checkpoint(artifacts / "best.pt").card
+
+
+@pytest.fixture(scope="module")
+def network(card: ModelCard) -> Deployed:
+    return Deployed(Halved(), card.input.mean, card.input.std).eval()
+
+
+def exported(name: str, network: Deployed, card: ModelCard, folder: Path) -> Path:
+    candidate, _ = convert(name, with_output(network, card), card=card, opset=21)
+    path = folder / f"made.{name}"
+    candidate.write(path, {CARD_KEY: card.to_json()})
+    return path
+
+
+def opened(name: str, network: Deployed, card: ModelCard, folder: Path) -> Backend:
+    return load_backend(exported(name, network, card, folder), device="cpu", threads=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_classes_are_those_of_the_exact_mask(
+    network: Deployed, card: ModelCard, tmp_path: Path, name: str
+) -> None:
+    """Whoever lets the graph enlarge gets, pixel by pixel, what the runtime would have made of the
+    logits.
+    """
+    with torch.no_grad():
+        logits = network(torch.from_numpy(BATCH)).numpy()
+
+    classes = opened(name, network, replace(card, output="classes"), tmp_path).run(BATCH)
+
+    assert logits.shape == (2, 11, 23, 30)
+    assert classes.dtype == np.uint8
+    np.testing.assert_array_equal(classes, [to_mask(one[None], 45, 60) for one in logits])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_probabilities_are_those_of_the_enlarged_logits(
+    network: Deployed, card: ModelCard, tmp_path: Path, name: str
+) -> None:
+    """Enlarging probabilities instead of logits would be another mask."""
+    with torch.no_grad():
+        logits = functional.interpolate(
+            network(torch.from_numpy(BATCH)), (45, 60), mode="bilinear", align_corners=False
+        )
+
+    answer = opened(name, network, replace(card, output="probabilities"), tmp_path).run(BATCH)
+
+    assert answer.dtype == np.float32
+    np.testing.assert_allclose(answer, functional.softmax(logits, dim=1).numpy(), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_confidence_is_the_probability_of_the_class_in_255_steps(
+    network: Deployed, card: ModelCard, tmp_path: Path
+) -> None:
+    """It stands in the file as a second output; our own runtime asks for the classes alone."""
+    sure = replace(card, output="classes", confidence=True)
+    path = exported("onnx", network, sure, tmp_path)
+    with torch.no_grad():
+        logits = functional.interpolate(
+            network(torch.from_numpy(BATCH)), (45, 60), mode="bilinear", align_corners=False
+        )
+    expected = (functional.softmax(logits, dim=1).amax(1) * 255).round().numpy()
+
+    classes, confidence = onnxruntime.InferenceSession(path).run(
+        ["classes", "confidence"], {"image": BATCH}
+    )
+
+    assert confidence.dtype == np.uint8
+    assert np.abs(confidence.astype(np.int16) - expected).max() <= 1
+    np.testing.assert_array_equal(classes, load_backend(path, device="cpu", threads=1).run(BATCH))
+
+
+@pytest.mark.slow
+def test_torchscript_with_a_confidence_gives_the_classes_first(
+    network: Deployed, card: ModelCard, tmp_path: Path
+) -> None:
+    sure = opened(
+        "torchscript", network, replace(card, output="classes", confidence=True), tmp_path
+    )
+    plain = opened("torchscript", network, replace(card, output="classes"), tmp_path)
+
+    np.testing.assert_array_equal(sure.run(BATCH), plain.run(BATCH))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(1, 1), (7, 33), (64, 20)])
+def test_classes_of_a_dynamic_file_have_the_size_of_the_batch(
+    network: Deployed, card: ModelCard, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """The enlargement must not be frozen at the size that was traced."""
+    dynamic = replace(card, output="classes", input=replace(card.input, dynamic=True))
+    batch = np.random.default_rng(1).integers(0, 256, (1, *size, 3), dtype=np.uint8)
+    with torch.no_grad():
+        logits = network(torch.from_numpy(batch)).numpy()
+
+    np.testing.assert_array_equal(
+        opened("onnx", network, dynamic, tmp_path).run(batch)[0], to_mask(logits, *size)
+    )
+
+
+def test_logits_need_no_head(network: Deployed, card: ModelCard) -> None:
+    assert with_output(network, card) is network

@@ -1,0 +1,272 @@
+"""`segdeploy export`, from a checkpoint to proven files."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from segdeploy.backends.loading import read_card
+from segdeploy.cli.main import main
+from segdeploy.errors import ConfigError
+from segdeploy.export.command import name_suffix, name_targets
+from segdeploy.export.config import ExportConfig
+from segdeploy.export.exporter import ordered
+from segdeploy.metrics.segmentation import Scores
+from segdeploy.models.checkpoint import load_checkpoint
+
+QUICK = ["--format", "torchscript", "--proof-pictures", "1"]
+
+
+@pytest.fixture
+def checkpoint(artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the checkpoint, in a working folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copy(artifacts / "best.pt", tmp_path / "best.pt"))
+
+
+@pytest.mark.slow
+def test_writes_several_formats_beside_the_checkpoint(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(
+        [
+            "export",
+            str(checkpoint),
+            "--format",
+            "onnx,torchscript",
+            "--proof-pictures",
+            "2",
+            "--json",
+        ]
+    )
+
+    out, err = capsys.readouterr()
+    made = json.loads(out)
+    assert [Path(entry["path"]).name for entry in made] == ["best.onnx", "best.torchscript"]
+    assert all(
+        entry["parity"]["agreement"] >= 0.999 and entry["parity"]["pictures"] == 2 for entry in made
+    )
+    assert sorted(path.name for path in checkpoint.parent.iterdir()) == [
+        "best.onnx",
+        "best.pt",
+        "best.torchscript",
+    ]
+    assert err == f"next: segdeploy run --model {checkpoint.with_suffix('.onnx')} --image PICTURE\n"
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+from segdeploy.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="only here a file's size can be limited")
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
+def test_full_disk_gets_one_sentence_from_openvino_too(checkpoint: Path) -> None:
+    """Its writer knows no other words than a stream's error, and raises no OSError."""
+    arguments = ["export", str(checkpoint), "--format", "openvino", "--proof-pictures", "1"]
+
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *arguments], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"segdeploy: cannot write {checkpoint.with_suffix('.xml')}: OpenVINO says"
+    )
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_file_that_stands_is_told_where_the_next_one_fails(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    """Its proof took its time, and it is there."""
+    Path("best.triton").write_text("mine")
+
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [
+                "export",
+                str(checkpoint),
+                "--format",
+                "torchscript,triton",
+                "--proof-pictures",
+                "1",
+                *more,
+            ]
+        )
+
+    out, err = capsys.readouterr()
+    assert (stop.value.code, "best.triton is a file" in err) == (1, True)
+    assert "best.torchscript" in out
+    assert Path("best.torchscript").is_file()
+    assert not more or [Path(entry["path"]).name for entry in json.loads(out)] == [
+        "best.torchscript"
+    ]
+
+
+def test_tells_how_the_file_was_proven(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["export", str(checkpoint), *QUICK, "-o", "small.torchscript", "--imgsz", "30,40"])
+
+    assert "labels equal to PyTorch's: 100.0000%" in capsys.readouterr().out
+    spec = read_card(Path("small.torchscript")).input
+    assert (spec.height, spec.width, spec.dynamic) == (30, 40, False)
+
+
+def test_takes_the_newest_run_where_no_checkpoint_is_named(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path("runs/train/first")
+    run.mkdir(parents=True)
+    shutil.move(checkpoint, run / "best.pt")
+
+    main(["export", *QUICK])
+
+    assert (run / "best.torchscript").is_file()
+    assert "exporting runs/train/first/best.pt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["none.pt"], 4, "there is no file none.pt"),
+        ([], 4, "run 'segdeploy train' first"),
+        (["best.pt", "--format", "tflite"], 2, "no format 'tflite'"),
+        (["best.pt", "--format", "onnx,torchscript", "-o", "x.onnx"], 2, "name one format"),
+        (["best.pt", "--imgsz", "big"], 2, "no size"),
+        (["best.pt", "--imgsz", "1,2,3"], 2, "no size"),
+        (["best.pt", "--imgsz", "0"], 2, "no size"),
+        (["best.pt", "--opset", "7"], 2, "opset"),
+        (
+            ["best.pt", "--format", "torchscript", "--precision", "fp16"],
+            2,
+            "torchscript cannot be fp16; choose --precision fp32",
+        ),
+        (["best.pt", "--confidence"], 2, "logits hold it already"),
+        (["best.pt", "--dataset", "camvid", "--data", "nowhere"], 3, "nowhere"),
+        (["best.pt", "--verify", "nowhere"], 3, "nowhere"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, text: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["export", *arguments])
+
+    assert stop.value.code == code
+    assert text in capsys.readouterr().err
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
+
+
+def test_scores_hold_only_at_the_size_that_was_scored(artifacts: Path) -> None:
+    """mIoU at 45x60 says nothing about 90x120."""
+    scores = Scores(miou=0.5, pixel_accuracy=0.5, dice=0.5, iou=(0.5,), pixels=1)
+    card = replace(load_checkpoint(artifacts / "best.pt").card, scores=scores)
+
+    assert ordered(card, ExportConfig(dynamic=True)).scores == scores
+    assert ordered(card, ExportConfig(imgsz=(45, 60))).scores == scores
+    assert ordered(card, ExportConfig(imgsz=(90, 120))).scores is None
+
+
+def test_name_must_end_as_the_format_does() -> None:
+    """The ending tells the runtime."""
+    with pytest.raises(ConfigError, match=r"\.onnx"):
+        name_targets(Path("a.pt"), formats=["onnx"], suffix="", output=Path("model.bin"))
+
+
+def test_files_of_several_kinds_lie_beside_each_other() -> None:
+    """An int8 file must not take the place of the one that it is measured against."""
+    assert name_targets(
+        Path("d/best.pt"), formats=["onnx"], suffix=name_suffix("int8", "classes"), output=None
+    ) == {"onnx": Path("d/best-int8-classes.onnx")}
+    assert name_suffix("fp32", "logits") == ""
+
+
+@pytest.mark.slow
+def test_killed_export_leaves_no_file_under_the_final_name(checkpoint: Path) -> None:
+    """What kill -9 leaves must not look finished."""
+    part = checkpoint.with_name("best.torchscript.part")
+    command = [
+        sys.executable,
+        "-m",
+        "segdeploy",
+        "export",
+        "best.pt",
+        "--format",
+        "torchscript",
+        "--proof-pictures",
+        "60",
+    ]
+    with subprocess.Popen(
+        command, cwd=checkpoint.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while not part.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+
+    assert process.returncode == -9
+    assert not checkpoint.with_suffix(".torchscript").exists()
+
+
+def test_malicious_checkpoint_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pickle that would run code is data that nobody runs."""
+    (tmp_path / "evil.pt").write_bytes(
+        b"cos\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR."
+    )
+
+    with pytest.raises(SystemExit) as stop:
+        main(["export", str(tmp_path / "evil.pt")])
+
+    assert stop.value.code == 4
+    assert not (tmp_path / "owned").exists()
+
+
+def test_help_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom segdeploy.cli.main import main\ntry:\n    main(['export',"
+        " '--help'])\nfinally:\n    assert 'torch' not in sys.modules"
+    )
+
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode
+        == 0
+    )
+
+
+@pytest.mark.slow
+def test_camvid_checkpoint_is_proven_on_its_pictures(real: Path, checkpoint: Path) -> None:
+    """Real images of 480x360, scaled to the network's size and the answer back to theirs."""
+    main(
+        [
+            "export",
+            str(checkpoint),
+            *QUICK[:2],
+            "--dataset",
+            "camvid",
+            "--data",
+            str(real / "data" / "camvid"),
+            "--proof-pictures",
+            "3",
+        ]
+    )
+
+    parity = read_card(checkpoint.with_suffix(".torchscript")).parity
+    assert parity is not None
+    assert parity.source == "camvid val"
+    assert parity.agreement >= 0.999
+    assert parity.miou == pytest.approx(parity.reference_miou, abs=1e-3)

@@ -1,0 +1,160 @@
+"""Every network, exported for any size, answers as PyTorch does at every size."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import fuse_conv_bn_eval
+
+from segdeploy import models
+from segdeploy.arrays import Batch
+from segdeploy.backends.loading import load_backend
+from segdeploy.backends.pytorch import EagerBackend
+from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
+from segdeploy.errors import ConfigError, ExportError
+from segdeploy.export.onnx_format import convert
+from segdeploy.export.torch_formats import to_pt2 as to_pt2
+from segdeploy.models.blocks import DeepAggregation
+from segdeploy.models.deployed import Deployed
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "ddrnet23slim": {"width": 8},
+    "deeplabv3plus": {"backbone": "mobilenet_v3_large"},
+    "lightfpn": {"backbone": "timm:resnet10t"},
+    "unet": {"width": 4},
+}
+"""What makes a network small."""
+
+SHAPES = [(1, 3, 4), (3, 1, 1), (2, 1, 5), (1, 7, 2), (1, 3, 17)]
+"""Images, and rows and columns in strides: the file's own size, one stride alone, flat and
+upright ones, odd ones."""
+
+
+def settled(name: str) -> Deployed:
+    """Build a network of few blocks, and let its norms see images."""
+    torch.manual_seed(0)
+    network = models.build(name, 4, **ARGUMENTS.get(name, {}))
+    if name == "regseg":
+        # What is left has every dilation once.
+        del network.sixteenth[7:-1], network.sixteenth[3:6]
+    return deployed(network, 4 * network.stride + 32)
+
+
+def deployed(network: nn.Module, side: int) -> Deployed:
+    """Let norms see images, and put them into their convolutions.
+
+    None asks for a size, and each costs time.
+    """
+    with torch.no_grad():
+        network.train()(torch.randn(4, 3, side, side))
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            for place, (conv, norm) in enumerate(pairwise(module)):
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    module[place], module[place + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    return Deployed(network, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)).eval()
+
+
+def card_of(name: str, *, stride: int, height: int, width: int) -> ModelCard:
+    spec = InputSpec(
+        height=height, width=width, mean=(0, 0, 0), std=(1, 1, 1), stride=stride, dynamic=True
+    )
+    return ModelCard(
+        architecture=name,
+        classes=tuple(LabelClass(name=letter, color=(0, 0, 0)) for letter in "abcd"),
+        input=spec,
+    )
+
+
+def images(count: int, height: int, width: int) -> Batch:
+    return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", models.names())
+def test_exported_network_answers_as_pytorch_at_every_size(tmp_path: Path, name: str) -> None:
+    """An exporter freezes a branch on a size, or a side of one value, without a word.
+
+    Only other sizes show it.
+    """
+    network = settled(name)
+    stride = network.network.stride
+    assert isinstance(stride, int)
+    card = card_of(name, stride=stride, height=3 * stride, width=4 * stride)
+    candidate = convert(network, card, opset=21)
+    candidate.write(tmp_path / "network.onnx", {CARD_KEY: card.to_json()})
+    file, reference = (
+        load_backend(tmp_path / "network.onnx", device="cpu", threads=1),
+        EagerBackend(network, card),
+    )
+
+    for count, rows, columns in SHAPES:
+        batch = images(count, rows * stride, columns * stride)
+        expected = reference.run(batch)
+        np.testing.assert_allclose(
+            file.run(batch), expected, atol=1e-3 * np.abs(expected).max(), err_msg=str(batch.shape)
+        )
+
+    image, logits = (
+        value.type.tensor_type.shape.dim
+        for value in (candidate.model.graph.input[0], candidate.model.graph.output[0])
+    )
+    assert [side.dim_param or side.dim_value for side in image] == [
+        "N",
+        "H",
+        "W",
+        3,
+    ], "whoever opens the graph reads N, H and W, not s40"
+    assert [side.dim_param or side.dim_value for side in logits][:2] == ["N", 4]
+
+
+@pytest.mark.slow
+def test_exported_program_answers_from_the_smallest_proven_size_on(tmp_path: Path) -> None:
+    """DDRNet's windows are one value below 65 pixels here, which torch.export would refuse.
+
+    Below what was proven, a sentence is better.
+    """
+    torch.manual_seed(0)
+    network = deployed(nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), DeepAggregation(8, 8, 4)), 136)
+    card = card_of("windows", stride=8, height=48, width=64)
+    to_pt2(network, card).write(tmp_path / "network.pt2", {CARD_KEY: card.to_json()})
+    file, reference = (
+        load_backend(tmp_path / "network.pt2", device="cpu", threads=1),
+        EagerBackend(network, card),
+    )
+
+    for batch in (images(1, 48, 64), images(3, 40, 24), images(1, 72, 520)):
+        np.testing.assert_allclose(file.run(batch), reference.run(batch), atol=1e-4)
+    with pytest.raises(ConfigError, match="takes larger ones"):
+        file.run(images(1, 64, 16))
+
+
+class Small(nn.Module):
+    """A network that goes another way with larger images."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image if image.shape[2] < 2000 else -image
+
+
+@pytest.mark.slow
+def test_network_that_was_captured_for_some_sizes_only_is_refused() -> None:
+    """torch.export takes the way of its example; a file would take it at every size."""
+    network, card = (
+        Deployed(Small(), (0, 0, 0), (1, 1, 1)).eval(),
+        card_of("small", stride=1, height=24, width=32),
+    )
+
+    with pytest.raises(
+        ExportError,
+        match=(
+            "small was captured for up to 1999 images or pixels a side only; leave out --dynamic"
+        ),
+    ):
+        convert(network, card, opset=21)

@@ -1,0 +1,155 @@
+"""Images that need not fit into memory are read and written as the others are."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from segdeploy.errors import DataError, OutputError
+from segdeploy.imaging.io import read_ids, read_image
+
+pytest.importorskip("pyvips")
+
+from segdeploy.imaging.large import LargeImage, growing_image
+
+
+def gradient(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x % 256, y % 256, (x + y) // 2 % 256], axis=2).astype(np.uint8)
+
+
+def read(path: Path, step: int = 7) -> np.ndarray:
+    """Read an image by some rows at a time."""
+    picture = LargeImage(path)
+    rows = [
+        picture.read(min(step, picture.height - start)) for start in range(0, picture.height, step)
+    ]
+    return np.concatenate(rows)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_rows_are_those_of_any_other_reader(tmp_path: Path, ending: str) -> None:
+    """Blue-green-red from the top."""
+    path = tmp_path / f"a.{ending}"
+    cv2.imwrite(str(path), gradient(50, 61))
+
+    np.testing.assert_array_equal(read(path), read_image(path))
+
+
+def test_jpeg_is_decoded_alike(tmp_path: Path) -> None:
+    """Two decoders differ in their last bit."""
+    path = tmp_path / "a.jpg"
+    cv2.imwrite(str(path), cv2.GaussianBlur(gradient(64, 64), (9, 9), 0))
+
+    assert np.abs(read(path).astype(int) - read_image(path)).max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16"])
+def test_other_modes_become_colors(tmp_path: Path, mode: str) -> None:
+    """Gray, palettes, transparency and 16 bits, as small images do."""
+    path = tmp_path / "a.png"
+    if mode == "I;16":
+        Image.fromarray((gradient(20, 30)[..., 0].astype(np.uint16) << 8) + 9).save(path)
+    elif mode == "RGBA":
+        Image.fromarray(np.dstack([gradient(20, 30), gradient(20, 30)[..., 0]])).save(path)
+    else:
+        Image.fromarray(gradient(20, 30)).convert(mode).save(path)
+
+    np.testing.assert_array_equal(read(path), read_image(path))
+
+
+def test_pictures_are_upright(tmp_path: Path) -> None:
+    """As their EXIF orientation says."""
+    image = Image.fromarray(gradient(20, 30))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "a.png", exif=exif)
+
+    np.testing.assert_array_equal(read(tmp_path / "a.png"), read_image(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(b"words", "is no image that can be read"), (None, "there is no")]
+)
+def test_what_is_no_picture_is_told(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+    """One sentence with the path."""
+    path = tmp_path / "a.png"
+    if content:
+        path.write_bytes(content)
+
+    with pytest.raises(DataError, match=sentence):
+        LargeImage(path)
+
+
+def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
+    """Nobody has an image of 150,000 by 150,000 pixels in a hundred bytes."""
+    path = tmp_path / "a.png"
+    header = struct.pack(">IIBBBBB", 150_000, 150_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    packed = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+
+    with pytest.raises(DataError, match="150000 x 150000 pixels, more than"):
+        LargeImage(path)
+
+
+@pytest.mark.parametrize("ending", ["tif", "png"])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_written_rows_are_read_again(tmp_path: Path, ending: str, bands: int) -> None:
+    """Masks keep every number, images every color; nothing else is left."""
+    picture = gradient(300, 401) if bands == 3 else gradient(300, 401)[..., 0]
+    path = tmp_path / "out" / f"a.{ending}"
+
+    with growing_image(path, 300, width=401, bands=bands) as add:
+        for start in range(0, 300, 90):
+            add(picture[start : start + 90])
+
+    np.testing.assert_array_equal(read_image(path) if bands == 3 else read_ids(path), picture)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_tiff_is_in_tiles_with_smaller_copies(tmp_path: Path) -> None:
+    """So that a viewer opens a corner at once; a mask's copies have no classes of their own."""
+    mask = np.zeros((600, 600), np.uint8)
+    mask[::2] = 9
+    with growing_image(tmp_path / "a.tif", 600, width=600, bands=1) as add:
+        add(mask)
+
+    with Image.open(tmp_path / "a.tif") as image:
+        assert image.tag_v2[322] == 256
+        image.seek(1)
+        assert image.size == (300, 300)
+        assert set(np.unique(np.asarray(image))) <= {0, 9}
+
+
+def failing(path: Path) -> None:
+    with growing_image(path, 4, width=4, bands=1) as add:
+        add(np.zeros((2, 4), np.uint8))
+        msg = "the network broke"
+        raise ValueError(msg)
+
+
+def test_a_picture_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """Half of an image is none."""
+    with pytest.raises(ValueError, match="the network broke"):
+        failing(tmp_path / "a.tif")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """One sentence with the path."""
+    (tmp_path / "file").write_bytes(b"")
+
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*a\.tif"),
+        growing_image(tmp_path / "file" / "a.tif", 1, width=1, bands=1),
+    ):
+        pass

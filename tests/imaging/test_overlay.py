@@ -1,0 +1,170 @@
+"""What a person sees is what the mask says."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segdeploy.card import LabelClass
+from segdeploy.errors import ConfigError, DataError
+from segdeploy.imaging.overlay import Painter, colorize, draw_legend, side_by_side
+
+CLASSES = (LabelClass(name="road", color=(200, 100, 0)), LabelClass(name="car", color=(0, 0, 255)))
+
+
+def test_a_class_has_its_color():
+    """The card's colors are red-green-blue, an image's are blue-green-red; 255 is not labeled."""
+    mask = np.array([[0, 1, 255]], np.uint8)
+
+    assert colorize(mask, CLASSES).tolist() == [[[0, 100, 200], [255, 0, 0], [0, 0, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("opacity", "expected"),
+    [(0, [10, 20, 30]), (0.25, [8, 40, 72]), (0.5, [5, 60, 115]), (1, [0, 100, 200])],
+)
+def test_opacity_is_the_share_of_the_color(opacity, expected):
+    """By hand: 0.25 x (0, 100, 200) + 0.75 x (10, 20, 30) = (7.5, 40, 72.5).
+
+    Halves go to the even number.
+    """
+    image = np.full((2, 2, 3), (10, 20, 30), np.uint8)
+
+    painted = Painter(CLASSES, opacity=opacity, legend=False).paint(
+        image, np.zeros((2, 2), np.uint8)
+    )
+
+    assert (painted == expected).all()
+
+
+def test_the_picture_stays_as_it_was():
+    """The same frame may also be saved plain."""
+    image = np.full((60, 90, 3), 77, np.uint8)
+    mask = np.zeros((60, 90), np.uint8)
+
+    Painter(CLASSES).paint(image, mask)
+
+    assert (image == 77).all()
+    assert not mask.any()
+
+
+@pytest.mark.parametrize("opacity", [-0.1, 1.1, float("nan")])
+def test_an_opacity_that_cannot_be_is_refused(opacity):
+    """A share lies within 0 and 1."""
+    with pytest.raises(ConfigError, match="it must be within 0 and 1"):
+        Painter(CLASSES, opacity=opacity)
+
+
+def test_a_mask_of_another_size_is_refused():
+    """It would be painted on the wrong things, or not at all."""
+    with pytest.raises(DataError, match="both must have one size"):
+        Painter(CLASSES).paint(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8))
+
+
+def test_the_legend_stands_in_the_corner_and_nowhere_else():
+    """The rest of the image is what it is without a legend."""
+    image = np.full((200, 300, 3), 120, np.uint8)
+    mask = np.ones((200, 300), np.uint8)
+
+    painted, bare = (
+        Painter(CLASSES).paint(image, mask),
+        Painter(CLASSES, legend=False).paint(image, mask),
+    )
+
+    legend = draw_legend(CLASSES, 200, width=300)
+    rows, columns = legend.shape[:2]
+    np.testing.assert_array_equal(painted[:rows, :columns], legend)
+    np.testing.assert_array_equal(painted[rows:], bare[rows:])
+    np.testing.assert_array_equal(painted[:, columns:], bare[:, columns:])
+
+
+def test_every_class_has_a_swatch_and_a_name():
+    """Its exact color is in the legend, and so are bright letters."""
+    legend = draw_legend(CLASSES, 480, width=640)
+
+    pixels = {tuple(pixel) for pixel in legend.reshape(-1, 3).tolist()}
+    assert {(0, 100, 200), (255, 0, 0)} <= pixels
+    assert legend.max(axis=2).max() >= 200
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 700), st.integers(1, 900), st.integers(1, 150))
+def test_the_legend_fits_into_any_picture(height, width, count):
+    """From a thumbnail to a poster, from one class to 150."""
+    classes = [LabelClass(name=f"class {index}", color=(index, 0, 0)) for index in range(count)]
+    image = np.zeros((height, width, 3), np.uint8)
+
+    legend = draw_legend(classes, height, width=width)
+
+    assert legend.shape[0] <= height
+    assert legend.shape[1] <= width
+    assert Painter(classes).paint(image, image[..., 0]).shape == image.shape
+
+
+def test_a_painter_takes_pictures_of_changing_sizes():
+    """A folder holds all kinds."""
+    painter = Painter(CLASSES)
+
+    for height, width in ((100, 200), (50, 60), (100, 200)):
+        assert painter.paint(
+            np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
+        ).shape == (height, width, 3)
+
+
+def test_pictures_stand_beside_each_other():
+    """The second is brought to the first one's height and keeps its shape.
+
+    20 x 40 becomes 10 x 20.
+    """
+    both = side_by_side(np.zeros((10, 5, 3), np.uint8), np.full((20, 40, 3), 9, np.uint8))
+
+    assert both.shape == (10, 25, 3)
+    assert not both[:, :5].any()
+    assert (both[:, 5:] == 9).all()
+
+
+def test_only_some_classes_are_painted():
+    """Elsewhere the image is as it was, also where nothing is labeled.
+
+    The legend has the painted ones alone.
+    """
+    image = np.full((90, 200, 3), 100, np.uint8)
+    mask = np.repeat(np.array([[0, 1, 255]], np.uint8), 90, axis=0).repeat([60, 70, 70], axis=1)
+
+    painted = Painter(CLASSES, legend=False, only=[1]).paint(image, mask)
+
+    assert (painted[:, :60] == 100).all()
+    # Half of 100 and half of blue, (255, 0, 0).
+    assert (painted[:, 60:130] == (178, 50, 50)).all()
+    assert (painted[:, 130:] == 100).all()
+    both, one = (
+        Painter(CLASSES).paint(image, mask),
+        Painter(CLASSES, only=[1]).paint(image, mask),
+    )
+    assert (both[:, :60] == CLASSES[0].color[::-1]).all(axis=2).any()
+    assert not (one[:, :60] == CLASSES[0].color[::-1]).all(axis=2).any()
+
+
+def test_contours_have_the_full_color():
+    """One pixel on either side of the edge; none is drawn where a class is hidden."""
+    image = np.zeros((5, 8, 3), np.uint8)
+    mask = np.zeros((5, 8), np.uint8)
+    mask[:, 4:] = 1
+
+    painted = Painter(CLASSES, opacity=0, legend=False, contours=True).paint(image, mask)
+    alone = Painter(CLASSES, opacity=0, legend=False, contours=True, only=[1]).paint(image, mask)
+
+    assert painted[2].tolist() == [[0, 0, 0]] * 3 + [[0, 100, 200], [255, 0, 0]] + [[0, 0, 0]] * 3
+    assert alone[2].tolist() == [[0, 0, 0]] * 4 + [[255, 0, 0]] + [[0, 0, 0]] * 3
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_halves_are_to_the_nearest(light, color):
+    """The quick way for half of both is off by no more than the half that has no nearest number."""
+    classes = [LabelClass(name="grey", color=(color,) * 3)]
+
+    painted = Painter(classes, legend=False).paint(
+        np.full((1, 1, 3), light, np.uint8), np.zeros((1, 1), np.uint8)
+    )
+
+    assert abs(int(painted[0, 0, 0]) - (light + color) / 2) <= 0.5

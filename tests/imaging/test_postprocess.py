@@ -1,0 +1,237 @@
+"""Images reach the network, and its answer reaches the image, where they belong."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segdeploy.card import InputSpec
+from segdeploy.errors import ModelError
+from segdeploy.imaging.postprocess import (
+    answer_confidence,
+    answer_mask,
+    to_mask,
+    to_mask_and_confidence,
+)
+from segdeploy.imaging.preprocess import fitted, resize, resize_mask, to_batch
+
+
+def spec(height, width, fit="stretch"):
+    return InputSpec(height=height, width=width, mean=(0.5, 0.25, 0.0), std=(1, 1, 1), fit=fit)
+
+
+def test_a_batch_is_red_green_blue():
+    """The one place where the order changes."""
+    image = np.full((4, 4, 3), (1, 2, 3), np.uint8)
+
+    batch = to_batch([image, image], spec(4, 4))
+
+    assert batch.shape == (2, 4, 4, 3)
+    assert (batch == (3, 2, 1)).all()
+
+
+def test_a_padded_picture_keeps_its_shape():
+    """4 x 8 into 6 x 6: 3 x 6 at the top left, and the mean color, 127.5, 63.75 and 0, below."""
+    image = np.full((4, 8, 3), 200, np.uint8)
+
+    batch = to_batch([image], spec(6, 6, "pad"))
+
+    assert (batch[0, :3] == 200).all()
+    assert (batch[0, 3:] == (128, 64, 0)).all()
+
+
+def test_pictures_of_different_sizes_share_a_batch():
+    """A folder holds all kinds."""
+    images = [np.full((4 + n, 9 - n, 3), n, np.uint8) for n in range(3)]
+
+    batch = to_batch(images, spec(5, 7))
+
+    assert [sorted(set(one.ravel().tolist())) for one in batch] == [[0], [1], [2]]
+
+
+def test_a_batch_shares_no_memory_with_a_picture():
+    """Who changes a batch must not change the image."""
+    image = np.zeros((4, 4, 3), np.uint8)
+
+    to_batch([image], spec(4, 4))[:] = 9
+
+    assert not image.any()
+
+
+def test_halves_are_means():
+    """By hand: each pixel of the half is the mean of four."""
+    image = np.repeat(np.array([[0, 10, 20, 30], [4, 14, 24, 34]], np.uint8)[..., None], 3, axis=2)
+
+    assert resize(image, 1, width=2)[..., 0].tolist() == [[7, 27]]
+
+
+def test_fine_stripes_become_grey():
+    """Bilinear alone would skip pixels and turn stripes of 1 pixel into broad ones."""
+    image = np.zeros((360, 480, 3), np.uint8)
+    image[:, ::2] = 200
+
+    for height, width in ((90, 120), (100, 130), (45, 60)):
+        assert np.ptp(resize(image, height, width=width)[2:-2, 2:-2].astype(int)) <= 60
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 70), st.integers(1, 70))
+def test_a_resized_picture_keeps_its_place(height, width, rows, columns):
+    """A slope stays the same slope, seen from half-pixel centres.
+
+    Nothing is shifted, at odd sizes and at even ones.
+    """
+    slope = (np.arange(width) + 0.5) / width * 250
+    image = np.repeat(
+        np.broadcast_to(slope.round().astype(np.uint8), (height, width))[..., None], 3, axis=2
+    )
+
+    small = resize(np.ascontiguousarray(image), rows, width=columns)
+
+    assert small.shape == (rows, columns, 3)
+    expected = ((np.arange(columns) + 0.5) / columns * 250).clip(slope[0], slope[-1])
+    assert np.abs(small[0, :, 0] - expected).max() <= 2.5 + 126 / width
+
+
+def test_a_resized_mask_holds_no_new_class():
+    """Between class 1 and class 3 lies no class 2; pixel centres decide."""
+    mask = np.array([[1, 3, 255]], np.uint8)
+
+    assert resize_mask(mask, 1, width=6).tolist() == [[1, 1, 3, 3, 255, 255]]
+    assert resize_mask(mask, 1, width=1).tolist() == [[3]]
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_a_fitted_picture_lies_within_the_input(height, width):
+    """However long and thin; one side fills the input."""
+    rows, columns = fitted(spec(60, 90, "pad"), height, width=width)
+
+    assert 1 <= rows <= 60
+    assert 1 <= columns <= 90
+    assert rows == 60 or columns == 90
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.integers(1, 120),
+    st.integers(1, 120),
+    st.sampled_from([1, 4, 8]),
+    st.integers(2, 8),
+    st.integers(0, 9),
+)
+def test_padding_is_undone_exactly(height, width, stride, classes, seed):
+    """The labels are those of the logits sampled where each pixel's center went, and none is taken
+    from the padding's share.
+    """
+    given_spec = spec(48, 64, "pad")
+    logits = (
+        np.random.default_rng(seed)
+        .standard_normal((1, classes, 48 // stride, 64 // stride))
+        .astype(np.float32)
+    )
+    rows, columns = fitted(given_spec, height, width=width)
+    y = (2 * (np.arange(height) + 0.5) * rows / height / 48 - 1)[:, None]
+    x = (2 * (np.arange(width) + 0.5) * columns / width / 64 - 1)[None, :]
+    grid = torch.from_numpy(np.stack(np.broadcast_arrays(x, y), axis=-1)[None])
+    values = torch.nn.functional.grid_sample(
+        torch.from_numpy(logits).double(), grid, padding_mode="border", align_corners=False
+    )[0].numpy()
+
+    mask = answer_mask(logits, given_spec, height=height, width=width)
+
+    chosen = np.take_along_axis(values, mask[None].astype(np.intp), axis=0)[0]
+    assert mask.shape == (height, width)
+    assert (values.max(0) - chosen).max() <= 1e-4
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_there_and_back_again(fit):
+    """A network that answers the image's own red and blue finds the red half red, in every fit."""
+    image = np.zeros((45, 80, 3), np.uint8)
+    image[:, :40, 2] = 255
+    image[:, 40:, 0] = 255
+    given_spec = spec(32, 32, fit)
+    batch = to_batch([image], given_spec)
+    logits = batch[..., [0, 2]].transpose(0, 3, 1, 2).astype(np.float32)
+
+    mask = answer_mask(logits, given_spec, height=45, width=80)
+
+    assert not mask[:, :39].any()
+    assert mask[:, 41:].all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_no_number_is_refused(value):
+    """A network whose numbers overflow must not look like one that sees class 0."""
+    logits = np.zeros((1, 3, 4, 4), np.float32)
+    logits[0, 1, 2, 3] = value
+
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        to_mask(logits, 8, 8)
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        answer_mask(logits, spec(8, 8), height=8, width=8)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_huge_numbers_are_numbers():
+    """Their sum overflows, they do not."""
+    logits = np.full((1, 2, 2, 2), 3e38, np.float32)
+    logits[0, 0] = 0
+
+    assert to_mask(logits, 4, 4).all()
+
+
+def test_classes_of_the_network_are_repeated_up_to_the_picture():
+    """Nothing can be interpolated between classes: 2x3 of them become blocks of 2x2."""
+    classes = np.array([[[0, 1, 2], [3, 4, 5]]], np.uint8)
+
+    mask = answer_mask(classes, spec(2, 3), height=4, width=6)
+
+    assert mask.tolist() == [[0, 0, 1, 1, 2, 2]] * 2 + [[3, 3, 4, 4, 5, 5]] * 2
+
+
+def test_classes_beside_a_padded_picture_are_cut_off():
+    """A wide image of 2x8 takes the upper row of an input of 2x4."""
+    classes = np.array([[[1, 2, 3, 4], [9, 9, 9, 9]]], np.uint8)
+
+    mask = answer_mask(classes, spec(2, 4, "pad"), height=2, width=8)
+
+    assert mask.tolist() == [[1, 1, 2, 2, 3, 3, 4, 4]] * 2
+
+
+def test_confidence_comes_with_its_mask():
+    """By hand: 2 against 0 is 1 / (1 + e^-2) = 0.8808, 224.6 of 255.
+
+    Half-way between the two halves both are equal.
+    """
+    logits = np.zeros((1, 2, 1, 2), np.float32)
+    logits[0, 0, 0, 0] = logits[0, 1, 0, 1] = 2
+
+    mask, confidence = to_mask_and_confidence(logits, 2, 9)
+
+    assert mask[0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1]
+    assert confidence[0, [0, 4, 8]].tolist() in ([225, 127, 225], [225, 128, 225])
+
+
+@pytest.mark.parametrize(("output", "expected"), [("logits", 186), ("probabilities", 255)])
+def test_confidence_of_an_answer_is_what_its_card_says(output, expected):
+    """By hand: as logits 1 against 0 is 1 / (1 + e^-1) = 0.731, 186.4 of 255.
+
+    As a probability it is 1.
+    """
+    answer = np.zeros((1, 2, 4, 4), np.float32)
+    answer[0, 1, :2] = 1
+    given_spec = spec(4, 4, "pad")
+
+    assert (
+        answer_confidence(answer, given_spec, output=output, height=2, width=8) == expected
+    ).all()
+
+
+def test_classes_alone_have_no_confidence():
+    """The file kept them only; the sentence says what helps."""
+    with pytest.raises(ModelError, match="--output logits"):
+        answer_confidence(
+            np.zeros((1, 4, 4), np.uint8), spec(4, 4), output="classes", height=4, width=4
+        )

@@ -1,0 +1,116 @@
+"""A file is there whole, or not at all."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from segdeploy.errors import OutputError
+from segdeploy.system.files import replacing, temporary_folder, write_bytes, write_text
+
+
+def write_half(path, error):
+    """A block that fails in the middle."""
+    path.write_text("half")
+    raise error
+
+
+def test_a_file_appears_under_its_name_only(tmp_path):
+    """The folder is made, and nothing temporary stays."""
+    path = tmp_path / "new" / "folder" / "a.txt"
+
+    write_text(path, "grün")
+
+    assert path.read_bytes() == "grün".encode()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failing_block_leaves_the_old_file(tmp_path):
+    """What was there before is worth more than half of something new."""
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    with pytest.raises(ZeroDivisionError), replacing(path) as part:
+        write_half(part, ZeroDivisionError())
+
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path):
+    """The system's error for a full disk names no file."""
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*a\.txt: No space left"),
+        replacing(tmp_path / "a.txt") as part,
+    ):
+        write_half(part, OSError(errno.ENOSPC, "No space left on device"))
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_real_full_disk_is_told(tmp_path):
+    """/dev/full is a disk without a byte of room."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+
+    with (
+        pytest.raises(OutputError, match="cannot write"),
+        replacing(tmp_path / "a.txt"),
+        Path("/dev/full").open("wb", buffering=0) as full,
+    ):
+        full.write(b"x")
+
+
+def test_full_folder_for_temporary_files_is_told():
+    """Whoever has a small /tmp can name another."""
+    with (
+        pytest.raises(OutputError, match=r"temporary files to .*No space left.*with TMPDIR"),
+        temporary_folder() as folder,
+    ):
+        write_half(folder / "a", OSError(errno.ENOSPC, "No space left on device"))
+
+    assert not folder.exists()
+
+
+def test_other_errors_over_temporary_files_stay_what_they_are():
+    """An image that is missing is no matter of room."""
+    with pytest.raises(FileNotFoundError), temporary_folder() as folder:
+        (folder / "a").read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("image file is truncated"),
+        FileNotFoundError(errno.ENOENT, "No such file", "/elsewhere/b.txt"),
+    ],
+)
+def test_an_error_of_another_file_stays_what_it_is(tmp_path, error):
+    """An image that cannot be read while a report is written says nothing about the report."""
+    with (
+        pytest.raises(OSError) as caught,
+        replacing(tmp_path / "a.txt"),
+    ):  # noqa: PT011 - the very object is compared
+        raise error
+
+    assert caught.value is error
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    """A file stands where the folder should be."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(OutputError, match="cannot write"):
+        write_bytes(tmp_path / "file" / "a.txt", b"")
+    with pytest.raises(OutputError, match="cannot write"):
+        write_bytes(tmp_path / "file" / "deeper" / "a.txt", b"")
+
+
+def test_a_name_that_a_folder_has_is_told(tmp_path):
+    """The folder stays as it was."""
+    (tmp_path / "a.txt").mkdir()
+
+    with pytest.raises(OutputError, match="cannot write"):
+        write_bytes(tmp_path / "a.txt", b"")
+
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]

@@ -1,0 +1,169 @@
+"""What a process may use: cgroups of both versions, as files in a folder."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from segdeploy.system.machine import (
+    Machine,
+    cgroup_memory,
+    cgroup_quota,
+    cores,
+    features,
+    memory_limit,
+    peak_memory,
+    survey,
+    versions,
+)
+
+V2 = "0::/user.slice/job.scope\n"
+V1 = "4:memory:/docker/f00\n1:cpu,cpuacct:/docker/f00\n0::/\n"
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "membership", "quota"),
+    [
+        ({}, V2, None),
+        ({"cpu.max": "max 100000"}, "0::/\n", None),
+        ({"cpu.max": "150000 100000"}, "0::/\n", 1.5),
+        ({"user.slice/job.scope/cpu.max": "200000 100000"}, V2, 2.0),
+        # A bound on the slice holds for all within it.
+        (
+            {
+                "user.slice/cpu.max": "100000 100000",
+                "user.slice/job.scope/cpu.max": "400000 100000",
+            },
+            V2,
+            1.0,
+        ),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, V1, None),
+        # A container sees its own group as the root, while /proc names the host's path.
+        ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, V1, 2.5),
+        (
+            {
+                "cpu/docker/f00/cpu.cfs_quota_us": "50000",
+                "cpu/docker/f00/cpu.cfs_period_us": "100000",
+            },
+            V1,
+            0.5,
+        ),
+        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "0"}, V1, None),
+        ({"cpu.max": "100000 100000"}, "", None),
+    ],
+)
+def test_reads_the_quota_of_a_container(
+    tmp_path: Path, files: dict[str, str], membership: str, quota: float | None
+) -> None:
+    """Pools of the host's size in a small container make everything slow (onnxruntime#29510)."""
+    for name, text in files.items():
+        write(tmp_path / name, text)
+
+    assert cgroup_quota(tmp_path, membership) == quota
+
+
+@pytest.mark.parametrize(
+    ("files", "membership", "limit"),
+    [
+        ({}, V2, None),
+        ({"memory.max": "max"}, "0::/\n", None),
+        ({"user.slice/job.scope/memory.max": "1048576", "user.slice/memory.max": "4096"}, V2, 4096),
+        ({"memory/memory.limit_in_bytes": "2097152"}, V1, 2097152),
+        (
+            {
+                "memory/docker/f00/memory.limit_in_bytes": "1024",
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+            },
+            V1,
+            1024,
+        ),
+    ],
+)
+def test_reads_the_memory_of_a_container(
+    tmp_path: Path, files: dict[str, str], membership: str, limit: int | None
+) -> None:
+    """Whoever plans by the host's memory is killed."""
+    for name, text in files.items():
+        write(tmp_path / name, text)
+
+    assert cgroup_memory(tmp_path, membership) == limit
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_cores_follow_affinity() -> None:
+    """`taskset` bounds a process without any cgroup."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_survey_survives_json() -> None:
+    """A report carries the machine."""
+    machine = survey()
+
+    assert Machine.from_dict(json.loads(json.dumps(machine.to_dict()))) == machine
+    assert 1 <= machine.cores <= machine.host_cores
+    assert machine.memory == memory_limit()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell")
+def test_peak_memory_grows_with_what_is_held() -> None:
+    """The peak is kept when the memory is given back."""
+    before = peak_memory()
+    held = bytearray(b"x") * (before or 0)
+    size = len(held)
+    del held
+
+    assert before is not None
+    assert (peak_memory() or 0) > 1.5 * size
+
+
+def test_versions_name_python_and_what_is_installed() -> None:
+    """A library that is missing is left out, not guessed."""
+    found = versions()
+
+    assert found["python"].startswith("3.")
+    assert found["numpy"]
+    assert all(found.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_bf16 avx512_vnni\n",
+            ("avx2", "avx512f", "avx512_vnni", "avx512_bf16"),
+        ),
+        ("Features\t: fp asimd i8mm bf16\n", ("asimd", "i8mm", "bf16")),
+        ("bugs\t\t: bf16\nflags\t\t: fpu avx2_x\n", ()),
+    ],
+)
+def test_reads_what_a_processor_multiplies(
+    tmp_path: Path, text: str, expected: tuple[str, ...]
+) -> None:
+    """Two machines whose processors have one name may differ in it.
+
+    A virtual one shows less than it has.
+    """
+    (tmp_path / "cpuinfo").write_text(text)
+
+    assert features(tmp_path / "cpuinfo") == expected
+    assert features(tmp_path / "nothing") == ()
+
+
+def test_an_older_report_told_no_features() -> None:
+    """It can be read still, and what is read is what was written."""
+    machine = survey()
+    old = {key: value for key, value in machine.to_dict().items() if key != "features"}
+
+    assert Machine.from_dict(old).features == ()
+    assert Machine.from_dict(json.loads(json.dumps(machine.to_dict()))) == machine

@@ -1,0 +1,45 @@
+"""Freed memory stays with the process."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import resource, sys
+from segdeploy.system.concurrency import keep_freed_memory
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+size = 4 << 20
+faults = []
+for _ in range(21):
+    blocks = [b"x" * size for _ in range(4)]
+    del blocks
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[-1] - faults[0])
+"""
+
+
+def faults(how: str) -> int:
+    """Count the pages that a fresh process asks for while it takes and frees 4 blocks of 4 MiB,
+    twenty times after the first.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, how], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are"
+)
+def test_blocks_are_taken_again_without_asking_the_system() -> None:
+    """Each of the twenty rounds would ask for 16 MiB again: 20 * 4096 pages of 4 KiB.
+
+    Huge pages are fewer.
+    """
+    kept = faults("kept")
+
+    assert kept < 500
+    assert kept < faults("given back") / 2

@@ -1,0 +1,204 @@
+"""The command: options beat the recipe, and every foreseen mistake is one sentence."""
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from segdeploy.errors import ConfigError, DataError, ModelError, SegdeployError
+from segdeploy.train.command import find_last, train
+from segdeploy.train.recipe import Recipe
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(train, list(arguments))
+
+
+@pytest.fixture
+def small(
+    tiny_camvid: Path, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A recipe of two quick epochs, in an empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "small.toml"
+    values = {
+        "dataset": "camvid",
+        "data": str(tiny_camvid),
+        "epochs": 5,
+        "imgsz": (24, 32),
+        "batch": 4,
+        "workers": 0,
+        "threads": 1,
+        "device": "cpu",
+    }
+    recipe.write_text(
+        Recipe.from_dict({**values, "arguments": {"width": 2, "depth": 1}}, source="test").to_toml()
+    )
+    return recipe
+
+
+@pytest.mark.slow
+def test_trains_and_says_what_is_next(small: Path) -> None:
+    """A line an epoch on stdout, with what the issue of a run is; notes on stderr."""
+    result = invoke(str(small), "--epochs", "2", "--name", "mine")
+
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("epoch 1/2  loss ")
+    assert all(word in lines[1] for word in ("pixel accuracy", "mIoU", "pictures/s"))
+    assert lines[2].endswith("runs/train/mine/best.pt")
+    assert all(Path(line.strip()).is_file() for line in lines[3:])
+    assert "next: segdeploy export runs/train/mine/best.pt --format onnx" in result.stderr
+    assert "epochs = 2" in Path("runs/train/mine/recipe.toml").read_text()
+    assert 'dataset = "camvid"' in Path("runs/train/mine/recipe.toml").read_text()
+
+
+@pytest.mark.slow
+def test_same_name_gets_a_folder_of_its_own(small: Path) -> None:
+    """No run overwrites another."""
+    for _ in range(2):
+        assert invoke(str(small), "--epochs", "1").exit_code == 0
+
+    assert Path("runs/train/unet-camvid/best.pt").is_file()
+    assert Path("runs/train/unet-camvid-2/best.pt").is_file()
+
+
+def test_nothing_is_left_of_a_run_that_cannot_begin(small: Path) -> None:
+    """The folder is made when data, network and device are there."""
+    result = invoke(str(small), "--data", "/nowhere")
+
+    assert isinstance(result.exception, DataError)
+    assert not Path("runs").exists()
+
+
+def test_looks_at_the_data_first(small: Path, tiny_camvid: Path, tmp_path: Path) -> None:
+    """A mask that spoils the third hour of a training is found in its first second."""
+    data = tmp_path / "spoiled"
+    shutil.copytree(tiny_camvid, data)
+    mask = cv2.imread(str(data / "trainannot/7.png"), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(data / "trainannot/7.png"), mask[1:])
+
+    result = invoke(str(small), "--data", str(data))
+
+    assert isinstance(result.exception, DataError)
+    assert "7.png is 32x23 but its image is 32x24" in str(result.exception)
+    assert f"segdeploy data check {data} --dataset camvid" in str(result.exception)
+    assert not Path("runs").exists()
+
+
+def test_tells_what_is_to_be_known_of_the_data(
+    small: Path, tiny_camvid: Path, tmp_path: Path
+) -> None:
+    """An image without a label spoils nothing."""
+    data = tmp_path / "partly"
+    shutil.copytree(tiny_camvid, data)
+    cv2.imwrite(str(data / "trainannot/7.png"), np.full((24, 32), 11, np.uint8))
+
+    result = invoke(str(small), "--data", str(data), "--epochs", "1")
+
+    assert result.exit_code == 0, result.output
+    assert "7.png labels no pixel" in result.stderr
+
+
+@pytest.mark.slow
+def test_data_alone_is_recognized(small: Path, tiny_camvid: Path) -> None:
+    """Nobody who names a folder of photographs means the drawn streets."""
+    small.write_text(
+        "".join(
+            line
+            for line in small.read_text().splitlines(keepends=True)
+            if not line.startswith(("dataset", "data "))
+        )
+    )
+
+    result = invoke(str(small), "--data", str(tiny_camvid), "--epochs", "1")
+
+    assert result.exit_code == 0, result.output
+    assert f"{tiny_camvid} holds camvid" in result.stderr
+
+
+def test_arguments_of_a_recipe_are_its_own_networks(small: Path) -> None:
+    """`--model` of another network leaves them out; those given beside it stay."""
+    refused = invoke(str(small), "--model", "regseg", "--set", "arguments.nonsense=1")
+
+    assert "nonsense" in str(refused.exception)
+    assert "width" not in str(refused.exception)
+
+
+@pytest.mark.slow
+def test_weights_bring_their_colors_and_arguments(small: Path) -> None:
+    """Named or not, the network goes on as it was; what is given by hand wins."""
+    invoke(str(small), "--epochs", "1", "--name", "first", "--set", "mean=[0.1,0.2,0.3]")
+    plain = [
+        "--dataset",
+        "camvid",
+        "--data",
+        tomllib.loads(small.read_text())["data"],
+        "--imgsz",
+        "24,32",
+        "--epochs",
+        "1",
+        "--threads",
+        "1",
+    ]
+    again = [*plain, "--batch", "4", "--workers", "0", "--weights", "runs/train/first/best.pt"]
+
+    results = [
+        invoke(*again, "--name", "unnamed"),
+        invoke(*again, "--name", "named", "--model", "unet"),
+        invoke(*again, "--name", "given", "--set", "mean=[0.5,0.5,0.5]"),
+    ]
+
+    assert [result.exit_code for result in results] == [0, 0, 0], results[0].output
+    read = [
+        tomllib.loads(Path(f"runs/train/{name}/recipe.toml").read_text())
+        for name in ("unnamed", "named", "given")
+    ]
+    assert [one["mean"] for one in read] == [[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.5, 0.5, 0.5]]
+    assert all(one["arguments"] == {"width": 2, "depth": 1} for one in read)
+    assert isinstance(invoke(*again, "--set", "arguments.width=4").exception, ModelError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("no-such-recipe",), ConfigError),
+        (("--epochs", "0"), ConfigError),
+        (("--model", "vnet", "--dataset", "streets"), ConfigError),
+        (("--resume", "nowhere"), ModelError),
+        (("--resume", "--epochs", "3"), ConfigError),
+        (("--resume", "--name", "x"), ConfigError),
+    ],
+)
+def test_mistakes_are_told(
+    small: Path, arguments: tuple[str, ...], error: type[SegdeployError]
+) -> None:
+    """Each has its own exit code, and none a traceback."""
+    assert isinstance(invoke(*arguments).exception, error)
+
+
+@pytest.mark.slow
+def test_resume_refuses_a_finished_run(small: Path) -> None:
+    """The newest run's last.pt is found; the run has nothing left to do."""
+    invoke(str(small), "--epochs", "1", "--name", "done")
+
+    for argument in ((), ("done",), ("runs/train/done",), ("runs/train/done/last.pt",)):
+        result = invoke("--resume", *argument)
+        assert isinstance(result.exception, ConfigError), result.output
+        assert "ended after 1 epochs" in str(result.exception)
+
+
+def test_newest_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newest by the time of its checkpoint, not by its name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("b", "a"):
+        folder = Path("runs/train") / name
+        folder.mkdir(parents=True)
+        (folder / "last.pt").write_bytes(b"")
+
+    assert find_last("newest") == Path("runs/train/a/last.pt")
+    assert find_last("b") == Path("runs/train/b/last.pt")

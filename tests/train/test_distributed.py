@@ -1,0 +1,137 @@
+"""Several processes train one network, and score as one would."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from segdeploy.errors import DeviceError
+from segdeploy.train.distributed import ALONE, Processes, joined
+
+# A network without batch statistics, which gloo does not share, so that the same images in a step
+# give the same gradient however they are divided. Trains whole, then interrupted in one process in
+# the middle of an epoch, and on from there.
+SCRIPT = """
+import json, os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.errors import InterruptedRun
+from segdeploy.models import register
+from segdeploy.train.distributed import joined
+from segdeploy.train.recipe import Recipe
+from segdeploy.train.trainer import Run
+
+
+@register("plain")
+class Plain(nn.Sequential):
+    stride = 1
+
+    def __init__(self, classes):
+        super().__init__(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, classes, 3, padding=1))
+
+
+def stop(epoch):
+    if epoch.epoch == 1 and os.environ.get("RANK", "0") != "0":
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+recipe = Recipe(model="plain", dataset="camvid", data=sys.argv[1], epochs=5, imgsz=(24, 32), batch=4, lr=0.1, optimizer="sgd",
+                ema=0.9, scale=(1, 1), device="cpu", threads=1, workers=0, memory=0)
+folder = Path(sys.argv[2])
+with joined() as processes:
+    Run(recipe, processes=processes).fit(folder / "whole", report=lambda _: None)
+    told = ""
+    try:
+        Run(recipe, processes=processes).fit(folder / "parts", report=stop)
+    except InterruptedRun as error:
+        told = str(error)
+    processes.gather(None)
+    Run(recipe, load_checkpoint(folder / "parts/last.pt"), processes=processes).fit(folder / "parts", report=lambda _: None)
+    written = sorted(path.name for path in folder.iterdir())
+    if processes.leads:
+        Run(recipe).fit(folder / "alone", report=lambda _: None)
+        (folder / "found.json").write_text(json.dumps({"told": told, "written": written}))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one_does_and_go_on_exactly(
+    tiny_camvid: Path, tmp_path: Path
+) -> None:
+    """The same batches give the same weights but for rounding.
+
+    Three images to validate are counted once each by two processes.
+
+    A signal that reaches one of them stops both at the same step, and what goes on from there ends
+    with the same bits.
+    """
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    folder = tmp_path / "runs"
+    folder.mkdir()
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            str(script),
+            str(tiny_camvid),
+            str(folder),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((folder / "found.json").read_text())
+    assert "after 3 epochs and 1 steps" in found["told"]
+    assert found["written"] == ["parts", "whole"]
+    alone, whole, parts = (
+        torch.load(folder / name / "last.pt", weights_only=True)
+        for name in ("alone", "whole", "parts")
+    )
+    for key, value in alone["weights"].items():
+        torch.testing.assert_close(whole["weights"][key], value, atol=1e-5, rtol=1e-4)
+        assert torch.equal(whole["weights"][key], parts["weights"][key])
+    assert np.sum(alone["state"]["best"]) == np.sum(whole["state"]["best"]) == 3 * 23 * 32
+    assert np.abs(np.subtract(alone["state"]["best"], whole["state"]["best"])).sum() <= 4
+    assert whole["state"]["best"] == parts["state"]["best"]
+
+
+def test_alone_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without torchrun no group is joined, and every sum is one's own."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+
+    with joined() as processes:
+        assert processes == ALONE
+        assert processes.leads
+        np.testing.assert_array_equal(processes.total(np.array([[1, 2]])), [[1, 2]])
+        assert processes.mean(0.25) == 0.25
+        assert processes.any(*[True, False]) == [True, False]
+        assert processes.gather("x") == ["x"]
+        assert processes.device(torch.device("cuda:3")) == torch.device("cuda:3")
+
+
+def test_more_processes_than_devices_are_told() -> None:
+    """Two processes on one device would each be half as fast, and short of memory."""
+    processes = Processes(rank=99, size=100, local=99)
+
+    assert processes.device(torch.device("cpu")) == torch.device("cpu")
+    with pytest.raises(DeviceError, match="process 99 has no device"):
+        processes.device(torch.device("cuda"))

@@ -1,0 +1,184 @@
+"""Batches: shuffled, repeatable, and honest about a sample that cannot be used."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from segdeploy.card import LabelClass
+from segdeploy.datasets.dataset import Sample
+from segdeploy.errors import DataError
+from segdeploy.train.augmentation import Tint, apply_tint
+from segdeploy.train.distributed import Processes
+from segdeploy.train.loader import Augmented, Batch, Loader, Shuffle, choose_workers, stack
+from segdeploy.train.recipe import Recipe
+
+PLAIN = Recipe(imgsz=(4, 4), batch=2, scale=(1.0, 1.0), flip=0.0, color=0.0, workers=0)
+
+
+class Numbered:
+    """Seven images, each of its number; the fifth can be broken."""
+
+    classes = (LabelClass(name="all", color=(1, 2, 3)),)
+    names = tuple("0123456")
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self._broken = broken
+
+    def __len__(self) -> int:
+        return 7
+
+    def __getitem__(self, index: int) -> Sample:
+        if self._broken and index == 5:
+            msg = "5.png is no image; remove it"
+            raise DataError(msg)
+        image = np.zeros((4, 4, 3), np.uint8)
+        image[..., 0] = index
+        return Sample(image=image, mask=np.full((4, 4), index, np.uint8), name=str(index))
+
+
+def numbers(loader: Loader, epoch: int) -> list[int]:
+    return [int(mask[0, 0]) for batch in loader.epoch(epoch) for mask in batch.masks]
+
+
+def test_batches_are_red_green_blue_and_hold_together() -> None:
+    """Blue of the dataset becomes the last channel, for that is what the deployed network takes."""
+    loader = Loader(Numbered(), PLAIN, cuda=False)
+
+    for images, masks, _, _ in loader.epoch(0):
+        assert images.shape == (2, 4, 4, 3)
+        assert images.dtype == masks.dtype == torch.uint8
+        assert torch.equal(images[..., 2], masks)
+        assert not images[..., :2].any()
+
+
+def test_every_epoch_has_its_own_order_which_can_be_repeated() -> None:
+    """The order follows from seed and epoch alone, so that a resumed run sees what it would have
+    seen.
+    """
+    loader = Loader(Numbered(), PLAIN, cuda=False)
+
+    first, second = numbers(loader, 0), numbers(loader, 1)
+
+    assert first != second
+    assert len(set(first)) == 6
+    assert numbers(Loader(Numbered(), PLAIN, cuda=False), 1) == second
+
+
+def test_an_epoch_goes_on_where_it_was_left() -> None:
+    """The batches behind the first two are the same, whether those were read or not."""
+    loader = Loader(Numbered(), PLAIN, cuda=False)
+
+    rest = [int(mask[0, 0]) for batch in loader.epoch(4, first=2) for mask in batch.masks]
+
+    assert len(rest) == 2
+    assert rest == numbers(loader, 4)[4:]
+
+
+def test_processes_share_every_batch() -> None:
+    """Together they see what one alone sees.
+
+    None of them sees what another does, and an odd batch is nobody's fault.
+    """
+    recipe = replace(PLAIN, batch=3)
+    parts = [list(Shuffle(7, recipe, Processes(rank=rank, size=2))) for rank in range(2)]
+
+    for whole, one, other in zip(Shuffle(7, recipe), *parts, strict=True):
+        assert sorted(one + other) == sorted(whole)
+        assert len(one) == 2
+
+
+def test_fewer_pictures_than_processes_are_told() -> None:
+    """A process without an image would wait for ever."""
+    with pytest.raises(DataError, match="8 processes cannot share 7 images"):
+        Loader(Numbered(), PLAIN, cuda=False, processes=Processes(size=8))
+
+
+def test_for_a_device_the_colors_are_left_to_it() -> None:
+    """What is to be done to them goes with the image, and is what a worker would have done."""
+    recipe = replace(PLAIN, color=0.3, hue=0.1)
+    left, done = (
+        stack([Augmented(Numbered(), recipe, tinted=tinted)[0, 6]]) for tinted in (False, True)
+    )
+
+    assert isinstance(left, Batch)
+    assert isinstance(done, Batch)
+    assert not left.images[..., 0].any()
+    assert left.tints.shape == (1, 8)
+    assert done.tints.shape == (1, 0)
+    expected = apply_tint(
+        left.images[0].numpy()[:, :, ::-1].copy(), Tint.of(left.tints[0].tolist())
+    )
+    np.testing.assert_array_equal(done.images[0].numpy()[:, :, ::-1], expected)
+
+
+def test_fewer_samples_than_a_batch_are_a_batch() -> None:
+    """A handful of images can be trained on."""
+    shuffle = Shuffle(3, Recipe(batch=8))
+
+    assert [len(batch) for batch in shuffle] == [3]
+    assert len(shuffle) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_workers_give_what_one_process_gives() -> None:
+    """How many read is a matter of speed alone, over epochs in which workers live on."""
+    recipe = Recipe(imgsz=(8, 8), batch=2, seed=3, workers=2)
+    alone = Loader(Numbered(), Recipe(imgsz=(8, 8), batch=2, seed=3, workers=0), cuda=False)
+    together = Loader(Numbered(), recipe, cuda=False)
+
+    for epoch in range(3):
+        for one, other in zip(alone.epoch(epoch), together.epoch(epoch), strict=True):
+            assert all(torch.equal(part, its) for part, its in zip(one, other, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_sample_keeps_its_sentence(workers: int) -> None:
+    """A worker's traceback is no message for people."""
+    loader = Loader(
+        Numbered(broken=True), Recipe(imgsz=(4, 4), batch=7, workers=workers), cuda=False
+    )
+
+    with pytest.raises(DataError) as caught:
+        list(loader.epoch(0))
+
+    assert str(caught.value) == "5.png is no image; remove it"
+
+
+def test_workers_fit_the_machine() -> None:
+    """A number that is named is taken; else the network keeps its cores."""
+    assert choose_workers(Recipe(workers=3)) == 3
+    assert 0 <= choose_workers(Recipe()) <= 8
+
+
+@pytest.mark.slow
+def test_workers_start_though_opencv_has_threads(tmp_path: Path) -> None:
+    """A forked worker waits for ever on the threads that OpenCV had in its parent.
+
+    So workers are fresh processes.
+    """
+    code = (
+        "import sys; from segdeploy.train import objective as balance, loader, recipe, trainer as"
+        " training; import cv2, numpy as np; cv2.setNumThreads(4)\nif __name__ == '__main__':\n   "
+        " cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (999, 999))\n    from"
+        " segdeploy.datasets.synthetic.dataset import Streets\n    recipe ="
+        " recipe.Recipe(imgsz=(24, 32), batch=2, workers=1)\n    batches ="
+        " loader.Loader(Streets(split='train', count=2, height=24, width=32), recipe,"
+        " cuda=False).epoch(0)\n    print(sum(len(batch.images) for batch in batches))\n"
+    )
+    script = tmp_path / "main.py"
+    script.write_text(code)
+
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert done.stdout.strip() == "2", done.stderr

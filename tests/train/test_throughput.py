@@ -1,0 +1,94 @@
+"""The whole loop beside its limit and beside a plain one."""
+
+import operator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from segdeploy.datasets.registry import layout
+from segdeploy.errors import DataError
+from segdeploy.train.recipe import Recipe
+from segdeploy.train.throughput import LIMIT, OURS, PLAIN, Throughput, measure, ratios, speed
+from segdeploy.train.throughput_loops import Pictures, bare_steps, plain_loop, whole_loop
+
+
+@pytest.fixture
+def recipe(tiny_camvid: Path, one_thread: None) -> Recipe:
+    """Steps of a moment."""
+    return Recipe(
+        arguments={"width": 2, "depth": 1},
+        dataset="camvid",
+        data=str(tiny_camvid),
+        imgsz=(24, 32),
+        batch=4,
+        device="cpu",
+        threads=1,
+        workers=0,
+    )
+
+
+@pytest.mark.slow
+def test_ways_take_turns_in_processes_of_their_own() -> None:
+    """Whatever a way leaves behind, threads and memory, is gone before the next. Ways that import
+    nothing: a recipe is not 1.
+    """
+    order: list[str] = []
+
+    throughputs = measure(
+        Recipe(),
+        {"one": operator.is_not, "two": operator.is_},
+        steps=1,
+        rounds=2,
+        on_step=order.append,
+    )
+
+    assert order == ["one", "two", "one", "two"]
+    assert throughputs == {
+        "one": Throughput(rate=1, rounds=(1, 1)),
+        "two": Throughput(rate=0, rounds=(0, 0)),
+    }
+
+
+def test_ratios_are_those_of_the_medians() -> None:
+    """9 of 10, and 3 times 3."""
+    throughputs = {
+        name: Throughput(rate=rate, rounds=(rate,))
+        for name, rate in ((LIMIT, 10.0), (OURS, 9.0), (PLAIN, 3.0))
+    }
+
+    assert ratios(throughputs) == {LIMIT: 0.9, PLAIN: 3.0}
+
+
+@pytest.mark.slow
+def test_all_three_learn(recipe: Recipe) -> None:
+    """Each gives a rate, over the end of an epoch of three steps and with accumulated gradients."""
+    files = layout("camvid").survey(Path(recipe.data), "train").dataset()
+
+    assert bare_steps(recipe, 2) > 0
+    assert whole_loop(recipe, 4) > 0
+    assert plain_loop(recipe, files, 2, untimed=2, workers=0) > 0
+
+
+def test_plain_loop_sees_what_can_be_learned_from(recipe: Recipe) -> None:
+    """Images as normalized numbers, and classes within range or 255 where a crop reaches beyond
+    the edge.
+    """
+    files = layout("camvid").survey(Path(recipe.data), "train").dataset()
+    image, mask = Pictures(files, recipe)[0]
+
+    assert image.shape == (3, 24, 32)
+    assert image.dtype == torch.float32
+    assert isinstance(mask, Tensor)
+    assert set(mask.unique().tolist()) <= {*range(len(files.classes)), 255}
+
+
+def test_data_without_files_has_no_plain_loop() -> None:
+    """The message says how to go without."""
+    from click.testing import CliRunner
+
+    answer = CliRunner().invoke(speed, ["streets-demo"])
+
+    assert isinstance(answer.exception, DataError)
+    assert "--no-plain" in str(answer.exception)

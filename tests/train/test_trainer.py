@@ -1,0 +1,233 @@
+"""A whole run: what it leaves, and that it goes on exactly."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import torch
+
+from segdeploy import datasets
+from segdeploy.backends.loading import load_backend
+from segdeploy.errors import ConfigError, DataError, DeviceError, InterruptedRun, ModelError
+from segdeploy.inference.evaluation import evaluate
+from segdeploy.inference.predictor import Predictor
+from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.train.history import Epoch
+from segdeploy.train.recipe import Recipe
+from segdeploy.train.trainer import Run
+
+
+@pytest.fixture
+def recipe(tiny_camvid: Path, one_thread: None) -> Recipe:
+    """Four short epochs."""
+    return Recipe(
+        arguments={"width": 4, "depth": 2},
+        dataset="camvid",
+        data=str(tiny_camvid),
+        epochs=4,
+        imgsz=(24, 32),
+        batch=4,
+        lr=0.01,
+        device="cpu",
+        threads=1,
+        workers=0,
+    )
+
+
+def ignore(_: Epoch) -> None:
+    """No line."""
+
+
+def stop_after(epochs: int) -> Callable[[Epoch], None]:
+    """Ask for the end as a scheduler does, once so many epochs were reported.
+
+    The run finishes one step of the next epoch.
+    """
+    return lambda epoch: os.kill(os.getpid(), signal.SIGTERM) if epoch.epoch == epochs else None
+
+
+def test_leaves_everything_that_people_look_at(recipe: Recipe, tmp_path: Path) -> None:
+    """Checkpoints, figures and images, and no half-written file."""
+    epochs: list[Epoch] = []
+
+    Run(recipe).fit(tmp_path, report=epochs.append)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best.pt",
+        "classes.png",
+        "confusion.png",
+        "curves.png",
+        "last.pt",
+        "recipe.toml",
+        "results.csv",
+        "samples.png",
+    ]
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4]
+    for name in ("classes", "confusion", "curves", "samples"):
+        assert cv2.imread(str(tmp_path / f"{name}.png")).shape[2] == 3
+    rows = (tmp_path / "results.csv").read_text().splitlines()
+    assert rows[0] == "epoch,loss,pixel_accuracy,miou,pictures_per_second,lr,seconds"
+    assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4"]
+
+
+def test_card_says_how_the_network_came_to_be(recipe: Recipe, tmp_path: Path) -> None:
+    """Whoever finds the file can make it again."""
+    epochs: list[Epoch] = []
+
+    Run(recipe).fit(tmp_path, report=epochs.append)
+
+    best, last = load_checkpoint(tmp_path / "best.pt"), load_checkpoint(tmp_path / "last.pt")
+    winner = max(epochs, key=lambda epoch: epoch.miou or 0)
+    assert best.card.scores is not None
+    assert best.card.training is not None
+    assert last.card.training is not None
+    assert best.card.scores.miou == winner.miou
+    assert (best.card.training.epochs, last.card.training.epochs) == (winner.epoch, 4)
+    assert Recipe.from_dict(best.card.training.recipe, source="card") == recipe
+    assert best.card.training.versions["torch"] == torch.__version__.partition("+")[0]
+    assert len(best.card.training.data_hash) == 64
+    assert not best.state
+    assert last.state
+
+
+@pytest.mark.slow
+def test_score_in_the_card_is_what_the_file_scores(recipe: Recipe, tmp_path: Path) -> None:
+    """Validation takes the very path that `eval` takes."""
+    Run(recipe).fit(tmp_path, report=ignore)
+
+    backend = load_backend(tmp_path / "best.pt", device="cpu")
+    scores = evaluate(
+        Predictor(backend),
+        datasets.load("camvid", Path(recipe.data), "val"),
+        on_step=lambda _: None,
+    )
+
+    assert backend.card.scores is not None
+    assert scores.miou == pytest.approx(backend.card.scores.miou, abs=1e-6)
+    assert scores.pixels == backend.card.scores.pixels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"ema": 0.9, "schedule": "cosine", "accumulate": 2, "batch": 3},
+        {"optimizer": "sgd", "loss": "0.5*ohem+lovasz", "val_every": 3},
+    ],
+)
+def test_resumed_run_ends_with_the_same_weights(
+    recipe: Recipe, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """Two epochs and one step, an interruption, and the rest are bit for bit four epochs."""
+    recipe = replace(recipe, **changes)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+
+    Run(recipe).fit(whole, report=ignore)
+    with pytest.raises(
+        InterruptedRun,
+        match=r"after 2 epochs and 1 steps; go on with: segdeploy train --resume .*last\.pt",
+    ):
+        Run(recipe).fit(parts, report=stop_after(2))
+    torch.manual_seed(123)
+    Run(recipe, load_checkpoint(parts / "last.pt")).fit(parts, report=ignore)
+
+    for name in ("last.pt", "best.pt"):
+        one, other = load_checkpoint(whole / name), load_checkpoint(parts / name)
+        assert all(torch.equal(one.weights[key], other.weights[key]) for key in one.weights)
+        assert one.card.scores == other.card.scores
+    rows = [
+        [line.split(",")[1:4] for line in (folder / "results.csv").read_text().splitlines()]
+        for folder in (whole, parts)
+    ]
+    assert len(rows[0]) == 5
+    assert rows[0] == rows[1]
+
+
+def test_a_second_signal_ends_a_run_at_once(recipe: Recipe, tmp_path: Path) -> None:
+    """Whoever presses Ctrl-C twice does not want to wait for the end of a step.
+
+    What was kept before is whole.
+    """
+
+    def impatient(_: Epoch) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(InterruptedRun, match=r"interrupted at once; .* --resume .*last\.pt"):
+        Run(recipe).fit(tmp_path, report=impatient)
+
+    assert load_checkpoint(tmp_path / "last.pt").state["loop"]["done"] == 0
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(recipe: Recipe, tmp_path: Path) -> None:
+    """What a scheduler sends must cost nothing that was learned.
+
+    Afterwards the signal is the caller's again.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+
+    with pytest.raises(InterruptedRun, match="after 1 epochs and 1 steps"):
+        Run(recipe).fit(tmp_path, report=stop_after(1))
+
+    last = load_checkpoint(tmp_path / "last.pt")
+    assert last.state["history"][-1]["epoch"] == 1
+    assert last.state["loop"]["step"] == 4
+    assert (tmp_path / "curves.png").is_file()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.slow
+def test_what_cannot_go_on_is_told(recipe: Recipe, tmp_path: Path) -> None:
+    """A finished file, a finished run, and other images."""
+    Run(recipe).fit(tmp_path, report=ignore)
+    last = load_checkpoint(tmp_path / "last.pt")
+    training = last.card.training
+    assert training is not None
+
+    with pytest.raises(ModelError, match=r"name the run's last\.pt"):
+        Run(recipe, load_checkpoint(tmp_path / "best.pt"))
+    with pytest.raises(ConfigError, match="ended after 4 epochs"):
+        Run(recipe, last)
+    with pytest.raises(DataError, match="other images"):
+        Run(
+            recipe,
+            replace(last, card=replace(last.card, training=replace(training, data_hash="0"))),
+        )
+    with pytest.raises(ModelError, match="state does not fit"):
+        Run(recipe, replace(last, state={"loop": {}}))
+
+
+def test_what_cannot_begin_is_told(recipe: Recipe) -> None:
+    """Before a folder is made or an image read."""
+    with pytest.raises(ConfigError, match="no network"):
+        Run(replace(recipe, model="vnet"))
+    with pytest.raises(ConfigError, match="no dataset"):
+        Run(replace(recipe, dataset="moon"))
+    with pytest.raises(DataError):
+        Run(replace(recipe, data="/nowhere"))
+    with pytest.raises(ConfigError, match="imgsz"):
+        Run(replace(recipe, imgsz=(24, 20000)))
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="'cuda' was asked for"):
+            Run(replace(recipe, device="cuda"))
+
+
+@pytest.mark.slow
+def test_learns_what_can_be_learned(recipe: Recipe, tmp_path: Path) -> None:
+    """Sky, road and car have colors of their own.
+
+    A network that does not find them has a mistake in it.
+    """
+    run = Run(replace(recipe, epochs=30, color=0.1))
+
+    run.fit(tmp_path, report=ignore)
+
+    assert max(epoch.miou or 0 for epoch in run.history) > 0.9

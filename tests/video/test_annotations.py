@@ -1,0 +1,139 @@
+"""Records are read again by whoever knows their format, also those of a run that was interrupted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segdeploy.arrays import Mask
+from segdeploy.card import LabelClass
+from segdeploy.datasets.formats.coco import Coco
+from segdeploy.errors import OutputError
+from segdeploy.imaging.io import write_image
+from segdeploy.imaging.polygons import fill_ring
+from segdeploy.video.annotations import coco_file, geojson, growing, json_lines, shares
+from segdeploy.video.frames import Frame, Segmented
+
+CLASSES = (LabelClass(name="road", color=(200, 100, 0)), LabelClass(name="car", color=(0, 0, 255)))
+
+
+def masks() -> list[Mask]:
+    random = np.random.default_rng(0)
+    return [random.choice(np.array([0, 1, 255], np.uint8), size=(12, 17)) for _ in range(3)]
+
+
+def segmented(index: int, mask: Mask) -> Segmented:
+    frame = Frame(image=np.zeros((*mask.shape, 3), np.uint8), index=index, seconds=index / 25)
+    return Segmented(frame=frame, mask=mask, confidence=None, drawn={}, spent={"infer": 0.0125})
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_coco_is_read_again_to_the_pixel(tmp_path: Path, *, runs: bool) -> None:
+    """By the reader of COCO's datasets, with holes and pixels that touch at corners, as polygons
+    and as run lengths.
+    """
+    (tmp_path / "images" / "val").mkdir(parents=True)
+    (tmp_path / "annotations").mkdir()
+    given = masks()
+
+    with coco_file(
+        tmp_path / "annotations" / "val.json", CLASSES, lambda index: f"{index}.png", runs=runs
+    ) as write:
+        for index, mask in enumerate(given):
+            write_image(
+                tmp_path / "images" / "val" / f"{index}.png", np.zeros((*mask.shape, 3), np.uint8)
+            )
+            write(segmented(index, mask))
+
+    survey = Coco().survey(tmp_path, "val")
+    assert [entry.name for entry in survey.classes] == ["background", "road", "car"]
+    for pair, mask in zip(survey.pairs, given, strict=True):
+        np.testing.assert_array_equal(survey.truth.read(pair), (mask + 1).astype(np.uint8))
+
+
+def test_annotations_tell_areas_and_boxes(tmp_path: Path) -> None:
+    """By hand: a car of 2 by 3 pixels with its corner at (4, 1) on a road."""
+    mask = np.zeros((6, 8), np.uint8)
+    mask[1:4, 4:6] = 1
+    for runs in (False, True):
+        with coco_file(tmp_path / "a.json", CLASSES, str, runs=runs) as write:
+            write(segmented(7, mask))
+
+        content = json.loads((tmp_path / "a.json").read_text())
+        road, car = content["annotations"]
+        assert (road["category_id"], road["area"], road["bbox"]) == (1, 42, [0, 0, 8, 6])
+        assert (car["category_id"], car["area"], car["bbox"]) == (2, 6, [4, 1, 2, 3])
+        assert content["images"] == [{"id": 7, "file_name": "7", "height": 6, "width": 8}]
+        assert [entry["name"] for entry in content["categories"]] == ["road", "car"]
+
+
+def test_geojson_is_filled_again_to_the_pixel() -> None:
+    """Closed rings, holes behind the outline, in pixels."""
+    mask = masks()[0]
+    again = np.full(mask.shape, 255, np.uint8)
+
+    for feature in json.loads(geojson(mask, CLASSES))["features"]:
+        region = np.zeros(mask.shape, np.uint8)
+        for value, ring in zip([1, *[0] * 99], feature["geometry"]["coordinates"], strict=False):
+            assert ring[0] == ring[-1]
+            fill_ring(region, np.array(ring[:-1], float), value)
+        assert feature["properties"]["area"] == region.sum()
+        again[region == 1] = [entry.name for entry in CLASSES].index(feature["properties"]["class"])
+
+    np.testing.assert_array_equal(again, mask)
+
+
+def test_a_line_tells_of_a_frame(tmp_path: Path) -> None:
+    """By hand: of eight pixels four are road and one is car."""
+    with json_lines(tmp_path / "a.jsonl", CLASSES, lambda index: f"{index}.jpg") as write:
+        write(segmented(5, np.array([[0, 0, 0, 0], [1, 255, 255, 255]], np.uint8)))
+        write(segmented(6, np.zeros((1, 1), np.uint8)))
+
+    first, second = (json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines())
+    assert first == {
+        "frame": 5,
+        "name": "5.jpg",
+        "seconds": 0.2,
+        "width": 4,
+        "height": 2,
+        "shares": {"road": 0.5, "car": 0.125},
+        "milliseconds": {"infer": 12.5},
+    }
+    assert second["shares"] == {"road": 1, "car": 0}
+
+
+def test_shares_add_up() -> None:
+    """Whatever the size."""
+    mask = np.random.default_rng(0).integers(0, 2, (333, 777)).astype(np.uint8)
+
+    assert sum(shares(mask, CLASSES).values()) == pytest.approx(1, abs=1e-5)
+
+
+def interrupted(path: Path, frames: int) -> None:
+    with coco_file(path, CLASSES, str, runs=True) as write:
+        for index in range(frames):
+            write(segmented(index, np.zeros((2, 2), np.uint8)))
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_file_is_whole(tmp_path: Path) -> None:
+    """What was done stays and can be read; where nothing was done there is no file."""
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path / "two.json", 2)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path / "none.json", 0)
+
+    assert len(json.loads((tmp_path / "two.json").read_text())["images"]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["two.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """One sentence with the path."""
+    (tmp_path / "file").write_bytes(b"")
+
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*a\.jsonl"),
+        growing(tmp_path / "file" / "a.jsonl"),
+    ):
+        pass

@@ -1,0 +1,167 @@
+"""What an interrupted run left is gone on with, to the same count and the same times."""
+
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from segdeploy.arrays import Image
+from segdeploy.errors import ConfigError
+from segdeploy.video.codecs import CODECS, Encoding
+from segdeploy.video.reader import VideoSource
+from segdeploy.video.resume import count_kept, kept_of, part_of
+from segdeploy.video.writer import VideoSink
+
+RATE = Fraction(30000, 1001)
+
+
+def moment(index: int) -> float:
+    """Give the time of a frame.
+
+    29.97 a second, and a third of a second is missing after the hundredth.
+    """
+    return float(index / RATE) + (index >= 100) / 3
+
+
+def picture(index: int) -> Image:
+    image = np.full((48, 64, 3), 60, np.uint8)
+    image[8:24, index % 24 : index % 24 + 40] = 160
+    return image
+
+
+def sink(path: Path, *, kept: int = 0, encoding: Encoding | None = None) -> VideoSink:
+    return VideoSink(path, width=64, height=48, rate=RATE, encoding=encoding, threads=1, kept=kept)
+
+
+def write(opened: VideoSink, indices: range) -> None:
+    for index in indices:
+        opened.write(picture(index), seconds=moment(index))
+
+
+def finish(path: Path, count: int, encoding: Encoding | None = None) -> None:
+    with sink(path, kept=count, encoding=encoding) as opened:
+        write(opened, range(count, 620))
+
+
+def check(path: Path) -> None:
+    """All frames are there, in their places and at their times; nothing else is left."""
+    with VideoSource(path) as source:
+        frames = list(source)
+    assert [frame.seconds for frame in frames] == pytest.approx(
+        [moment(index) for index in range(620)], abs=2e-5
+    )
+    for frame in frames[::31]:
+        np.testing.assert_allclose(
+            frame.image.astype(int), picture(frame.index).astype(int), atol=60
+        )
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("codec", list(CODECS))
+def test_stopped_run_goes_on(tmp_path: Path, codec: str) -> None:
+    """Ctrl-C finished a film of 333 frames; every one of them is kept."""
+    path = tmp_path / "film.mp4"
+    encoding = Encoding(codec=codec, preset=CODECS[codec].presets[0])
+    with sink(path, encoding=encoding) as opened:
+        write(opened, range(333))
+
+    count = count_kept([path], [])
+    finish(path, count, encoding)
+
+    assert count == 333
+    check(path)
+
+
+def kill(path: Path, opened: VideoSink, *, lost: int = 0) -> None:
+    """Leave of a film that is being written what a killed process does."""
+    shutil.copy(part_of(path), path.parent / "left")
+    opened.__exit__(None, None, None)
+    path.unlink()
+    content = (path.parent / "left").read_bytes()
+    part_of(path).write_bytes(content[: len(content) - lost])
+    (path.parent / "left").unlink()
+
+
+@pytest.mark.parametrize("lost", [0, 1, 777])
+def test_killed_run_goes_on_at_a_group_of_pictures(tmp_path: Path, lost: int) -> None:
+    """libx264 makes groups of at most 250.
+
+    Of 600 frames at least 250 are kept, whatever the last bytes are.
+    """
+    path = tmp_path / "film.mp4"
+    opened = sink(path)
+    write(opened, range(600))
+    kill(path, opened, lost=lost)
+
+    count = count_kept([path], [])
+    finish(path, count)
+
+    assert 250 <= count < 600
+    check(path)
+
+
+def test_killed_twice(tmp_path: Path) -> None:
+    """The second run was killed before it came as far as the first one."""
+    path = tmp_path / "film.mp4"
+    opened = sink(path)
+    write(opened, range(600))
+    kill(path, opened)
+    count = count_kept([path], [])
+    assert kept_of(path).exists()
+    shutil.copy(kept_of(path), tmp_path / "again")
+    opened = sink(path, kept=count)
+    kill(path, opened, lost=part_of(path).stat().st_size // 2)
+    (tmp_path / "again").replace(kept_of(path))
+
+    again = count_kept([path], [])
+    finish(path, again)
+
+    assert again == count
+    check(path)
+
+
+def test_nothing_left_is_a_beginning(tmp_path: Path) -> None:
+    """Of a run that was killed at once there may be no file, or one without a head."""
+    assert count_kept([tmp_path / "film.mp4"], []) == 0
+    part_of(tmp_path / "film.mp4").write_bytes(b"nu")
+    assert count_kept([tmp_path / "film.mp4"], []) == 0
+
+
+def test_files_of_frames_bound_the_films(tmp_path: Path) -> None:
+    """A film is cut where all outputs have come to: 600 frames of film, and 412 masks."""
+    path, masks = tmp_path / "film.mp4", tmp_path / "masks"
+    with sink(path) as opened:
+        write(opened, range(600))
+    masks.mkdir()
+    for index in range(412):
+        (masks / f"{index:06d}.png").touch()
+
+    assert 250 <= count_kept([path], [masks]) <= 412
+    assert count_kept([], [masks]) == 412
+    assert count_kept([path], [masks, tmp_path / "none"]) == 0
+
+
+def test_other_options_are_refused(tmp_path: Path) -> None:
+    """Two halves that do not fit are no film."""
+    path = tmp_path / "film.mp4"
+    with sink(path) as opened:
+        write(opened, range(20))
+
+    with pytest.raises(ConfigError, match="was begun with other options"):
+        sink(path, kept=20, encoding=Encoding(codec="hevc"))
+
+    assert len(list(VideoSource(path))) == 20
+
+
+def test_part_that_was_left_is_read_by_ffmpeg(tmp_path: Path) -> None:
+    """Who has no wish to go on can still take what is there."""
+    path = tmp_path / "film.mp4"
+    opened = sink(path)
+    write(opened, range(600))
+    kill(path, opened)
+
+    with av.open(str(part_of(path))) as container:
+        assert sum(1 for _ in container.decode(video=0)) > 400

@@ -1,0 +1,269 @@
+"""What `run` does to frames is what `Predictor` does to images, in threads or one after the
+other.
+"""
+
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from segdeploy.card import InputSpec, LabelClass, ModelCard
+from segdeploy.errors import ConfigError, DataError, InterruptedRun, ModelError
+from segdeploy.imaging.io import read_ids, read_image
+from segdeploy.imaging.overlay import MASK, OVERLAY, Drawing
+from segdeploy.inference.predictor import Predictor
+from segdeploy.video.codecs import Encoding
+from segdeploy.video.outputs import image_outputs, unique_names, video_outputs
+from segdeploy.video.pipeline import Done, segment_all
+from segdeploy.video.reader import VideoSource
+from segdeploy.video.sources import ImageSource
+from segdeploy.video.writer import VideoSink
+
+CLASSES = (
+    LabelClass(name="red", color=(255, 0, 0)),
+    LabelClass(name="green", color=(0, 255, 0)),
+    LabelClass(name="blue", color=(0, 0, 255)),
+)
+
+
+class StrongestColor:
+    """A network of which every answer can be seen in the image.
+
+    A pixel's class is its strongest color.
+    """
+
+    device = "test"
+
+    def __init__(self, *, breaks_after: int = 10**9) -> None:
+        self.card = ModelCard(
+            architecture="strongest",
+            classes=CLASSES,
+            input=InputSpec(height=24, width=32, mean=(0, 0, 0), std=(1, 1, 1), fit="pad"),
+        )
+        self._left = breaks_after
+
+    def run(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        if not self._left:
+            msg = "the network broke"
+            raise ModelError(msg)
+        self._left -= 1
+        return batch.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Twenty frames of 66x50: a red square moves over blue."""
+    path = tmp_path / "clip.mp4"
+    with VideoSink(path, width=66, height=50, rate=Fraction(25), encoding=Encoding(crf=5)) as sink:
+        for index in range(20):
+            image = np.full((50, 66, 3), (220, 30, 30), np.uint8)
+            image[10:30, 2 * index : 2 * index + 20] = (30, 30, 220)
+            sink.write(image, seconds=index / 25)
+    return path
+
+
+def segment_clip(
+    clip: Path,
+    folder: Path,
+    *,
+    serial: bool = False,
+    workers: int = 1,
+    batch: int = 1,
+    backend: StrongestColor | None = None,
+    limit: int = 10**9,
+) -> Done:
+    asked = count()
+    drawing = Drawing(CLASSES, (OVERLAY, MASK), legend=False)
+    with VideoSource(clip) as source:
+        return segment_all(
+            source,
+            video_outputs(source, folder, drawing=drawing, encoding=Encoding()),
+            backend=backend or StrongestColor(),
+            drawing=drawing,
+            serial=serial,
+            workers=workers,
+            batch=batch,
+            go_on=lambda: next(asked) < limit,
+        )
+
+
+def segment_images(
+    paths: list[Path], folder: Path, *, kinds: tuple[str, ...] = (MASK, OVERLAY)
+) -> tuple[Done, ImageSource]:
+    with ImageSource(paths) as source:
+        drawing = Drawing(CLASSES, kinds)
+        keep = image_outputs(source.paths, folder, drawing=drawing)
+        return segment_all(source, keep, backend=StrongestColor(), drawing=drawing), source
+
+
+def test_masks_are_those_of_the_predictor(clip: Path, tmp_path: Path) -> None:
+    """There are not two ways to a mask."""
+    predictor = Predictor(StrongestColor())
+
+    done = segment_clip(clip, tmp_path / "out")
+
+    assert done.paths == (tmp_path / "out" / "clip-overlay.mp4", tmp_path / "out" / "clip-mask")
+    assert sorted(path.name for path in done.paths[1].iterdir()) == [
+        f"{index:06d}.png" for index in range(20)
+    ]
+    with VideoSource(clip) as source:
+        for frame in source:
+            mask = read_ids(done.paths[1] / f"{frame.index:06d}.png")
+            np.testing.assert_array_equal(mask, predictor.mask(frame.image))
+            assert set(np.unique(mask)) == {0, 2}
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(1, 1), (3, 1), (1, 3), (2, 7)])
+def test_threads_and_serial_write_the_same_bytes(
+    clip: Path, tmp_path: Path, workers: int, batch: int
+) -> None:
+    """Speed must not be bought with another result."""
+    threaded = segment_clip(clip, tmp_path / "a", workers=workers, batch=batch)
+    serial = segment_clip(clip, tmp_path / "b", serial=True)
+
+    for one, other in zip(threaded.paths, serial.paths, strict=True):
+        for path in [one] if one.is_file() else sorted(one.iterdir()):
+            assert path.read_bytes() == (other if path == one else other / path.name).read_bytes()
+
+
+def test_overlay_shows_the_colors(clip: Path, tmp_path: Path) -> None:
+    """Half of the frame and half of the class's color.
+
+    (30, 30, 220) and (0, 0, 255) make (15, 15, 238) where red is.
+    """
+    done = segment_clip(clip, tmp_path / "out")
+
+    with VideoSource(done.paths[0]) as source:
+        frames = list(source)
+    assert [frame.seconds for frame in frames] == pytest.approx([index / 25 for index in range(20)])
+    np.testing.assert_allclose(frames[15].image[20, 40], (15, 15, 238), atol=12)
+
+
+def test_every_stage_is_measured(clip: Path, tmp_path: Path) -> None:
+    """The times are of these frames, and together they fill the wall when nothing runs beside."""
+    times = segment_clip(clip, tmp_path / "out", serial=True).times
+
+    assert times.frames == 20
+    assert all(0 < stage.p50 <= stage.p95 <= stage.total for stage in times.stages.values())
+    assert 0.5 * times.wall < sum(stage.total for stage in times.stages.values()) <= times.wall
+
+
+@pytest.mark.parametrize(("serial", "workers"), [(True, 1), (False, 1), (False, 3)])
+def test_interrupted_run_keeps_what_was_done(
+    clip: Path, tmp_path: Path, *, serial: bool, workers: int
+) -> None:
+    """Seven frames are done: the video has seven, plays, and the sentence says where."""
+    with pytest.raises(
+        InterruptedRun,
+        match=r"after 7 of 20 frames; what was done is in .*clip-overlay\.mp4, .*clip-mask",
+    ):
+        segment_clip(clip, tmp_path / "out", serial=serial, workers=workers, limit=7)
+
+    with VideoSource(tmp_path / "out" / "clip-overlay.mp4") as source:
+        assert len(list(source)) == 7
+    assert len(list((tmp_path / "out" / "clip-mask").iterdir())) == 7
+
+
+def test_interrupted_before_the_first_frame_leaves_nothing(clip: Path, tmp_path: Path) -> None:
+    """An empty video would look like a result."""
+    with pytest.raises(
+        InterruptedRun, match="interrupted after 0 of 20 frames; nothing was written"
+    ):
+        segment_clip(clip, tmp_path / "out", limit=0)
+
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_network_that_breaks_keeps_the_frames_before(clip: Path, tmp_path: Path) -> None:
+    """An hour of work is not lost by the last minute."""
+    with pytest.raises(ModelError, match="the network broke"):
+        segment_clip(clip, tmp_path / "out", backend=StrongestColor(breaks_after=5))
+
+    with VideoSource(tmp_path / "out" / "clip-overlay.mp4") as source:
+        assert len(list(source)) == 5
+
+
+def test_pictures_keep_their_names_and_sizes(tmp_path: Path) -> None:
+    """Each image has a size of its own, and its results are found by its name."""
+    for name, color, size in (("a.png", (0, 0, 200), (20, 30)), ("b.bmp", (200, 0, 0), (51, 7))):
+        cv2.imwrite(str(tmp_path / name), np.full((*size, 3), color, np.uint8))
+
+    done, source = segment_images([tmp_path], tmp_path / "out")
+
+    assert done.paths == (tmp_path / "out" / "mask", tmp_path / "out" / "overlay")
+    assert (source.frames, source.losses, done.times.frames) == (2, [], 2)
+    np.testing.assert_array_equal(
+        read_ids(tmp_path / "out" / "mask" / "a.png"), np.zeros((20, 30), np.uint8)
+    )
+    np.testing.assert_array_equal(
+        read_ids(tmp_path / "out" / "mask" / "b.png"), np.full((51, 7), 2, np.uint8)
+    )
+    assert read_image(tmp_path / "out" / "overlay" / "b.jpg").shape == (51, 7, 3)
+
+
+def test_only_what_was_asked_for_is_kept(tmp_path: Path) -> None:
+    """Masks alone need no painting."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+
+    done, _ = segment_images([tmp_path / "a.png"], tmp_path / "out", kinds=(MASK,))
+
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mask"]
+    assert done.times.draw.total == 0
+
+
+def test_bad_picture_is_told_and_left_out(tmp_path: Path) -> None:
+    """One bad file among a thousand must not cost the others."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no image")
+    cv2.imwrite(str(tmp_path / "c.png"), np.zeros((8, 8, 3), np.uint8))
+
+    done, source = segment_images([tmp_path], tmp_path / "out", kinds=(MASK,))
+
+    assert sorted(path.name for path in (tmp_path / "out" / "mask").iterdir()) == ["a.png", "c.png"]
+    assert done.times.frames == 2
+    assert len(source.losses) == 1
+    assert "b.png is no image" in source.losses[0]
+
+
+def test_nothing_but_bad_pictures_is_an_error(tmp_path: Path) -> None:
+    """There is no result, so there is no success."""
+    (tmp_path / "b.png").write_bytes(b"no image")
+
+    with pytest.raises(DataError, match=r"no image could be read: .*b\.png is no image"):
+        segment_images([tmp_path], tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_picture_is_told_at_once(tmp_path: Path) -> None:
+    """A wrong name is no bad file: nothing is done before it is mended."""
+    with pytest.raises(DataError, match=r"there is no .*nowhere\.png"):
+        ImageSource([tmp_path / "nowhere.png"])
+
+
+def test_alike_names_get_numbers() -> None:
+    """The number avoids a name that another image has.
+
+    Capital letters are none to some systems.
+    """
+    paths = [
+        Path(name) for name in ("x/a.jpg", "y/a.png", "a-2.jpg", "z/A.png", "b.png", "z/a-2.jpg")
+    ]
+
+    assert unique_names(paths) == ["a", "a-3", "a-2", "A-4", "b", "a-2-2"]
+
+
+def test_result_never_takes_the_place_of_a_picture(tmp_path: Path) -> None:
+    """Whoever runs in the folder of the images must not lose them."""
+    (tmp_path / "mask").mkdir()
+    picture = tmp_path / "mask" / "a.png"
+    cv2.imwrite(str(picture), np.full((8, 8, 3), 77, np.uint8))
+
+    with pytest.raises(ConfigError, match="would take the place of an image"):
+        segment_images([picture], tmp_path)
+
+    assert read_image(picture)[0, 0, 0] == 77
