@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segdeploy.errors import DeviceError, SegdeployError
-from segdeploy.system.machine import CPU, features
+from segdeploy.system.machine import cpu_features
 
 
 class Lanes:
@@ -81,7 +81,7 @@ it by single precision, and slower."""
 def half_precision(device: torch.device) -> torch.dtype | None:
     """Return the half precision that a device is fast with; None where it has none."""
     if device.type != "cuda":
-        return torch.bfloat16 if has_bf16(features(CPU)) else None
+        return torch.bfloat16 if has_bf16(cpu_features()) else None
     return (
         torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     )

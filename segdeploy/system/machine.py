@@ -12,6 +12,7 @@ CGROUP = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 CPU = Path("/proc/cpuinfo")
+CPU_FEATURES = "SEGDEPLOY_CPU_FEATURES"
 FEATURES = (
     "avx2",
     "avx512f",
@@ -104,7 +105,7 @@ def survey() -> Machine:
         governor=_text(GOVERNOR).strip(),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         versions=versions(),
-        features=features(CPU),
+        features=cpu_features(),
     )
 
 
@@ -210,6 +211,18 @@ def processor() -> str:
         if line.startswith("model name")
     ]
     return named[0] if named else platform.processor() or platform.machine()
+
+
+def cpu_features() -> tuple[str, ...]:
+    """Return which of FEATURES this processor has, or those that SEGDEPLOY_CPU_FEATURES names.
+
+    The variable holds names with commas, or nothing. With it one machine makes the choices of another, for
+    example no bfloat16 in training: SEGDEPLOY_CPU_FEATURES=avx2.
+    """
+    named = os.environ.get(CPU_FEATURES)
+    if named is None:
+        return features(CPU)
+    return tuple(name for name in FEATURES if name in named.replace(" ", "").split(","))
 
 
 def features(flags: Path) -> tuple[str, ...]:

@@ -1,0 +1,37 @@
+"""Networks that compute nothing that a test could not work out by hand."""
+
+import numpy as np
+
+from segdeploy.arrays import Batch, NetworkOutput
+from segdeploy.card import ModelCard
+from tests.helpers.cards import make_card
+
+
+class ChannelBackend:
+    """A backend whose logits are the image's own channels: the class of a pixel is its strongest color.
+
+    Attributes:
+        card: Three classes, red, green and blue, unless another one is given.
+        calls: How many batches were run.
+    """
+
+    device = "test"
+
+    def __init__(self, card: ModelCard | None = None) -> None:
+        self.card = card or make_card(classes=("red", "green", "blue"))
+        self.calls = 0
+
+    def run(self, batch: Batch) -> NetworkOutput:
+        """Return (N, 3, H, W) float32 logits of (N, H, W, 3) uint8 RGB images."""
+        self.calls += 1
+        return batch.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+class ZeroBackend(ChannelBackend):
+    """A backend whose logits are zero, of shape (N, K, h, w) for images of the card's size at a stride of 1."""
+
+    def run(self, batch: Batch) -> NetworkOutput:
+        """Return zeros for each class of the card."""
+        self.calls += 1
+        count, height, width, _ = batch.shape
+        return np.zeros((count, len(self.card.classes), height, width), np.float32)

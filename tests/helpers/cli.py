@@ -1,0 +1,14 @@
+"""Commands as a user types them."""
+
+from pathlib import Path
+
+from segdeploy.cli.main import main
+
+
+def run_cli(*arguments: str | Path) -> int:
+    """Call a command in this process, for example `run_cli("run", "--image", path)`, and return its exit code."""
+    try:
+        main([*map(str, arguments)])
+    except SystemExit as error:
+        return int(error.code or 0)
+    return 0
