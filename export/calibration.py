@@ -21,7 +21,7 @@ from onnxruntime.quantization.registry import QDQRegistry
 from segdeploy.arrays import Batch
 from segdeploy.backends.onnx_runtime import INPUT
 from segdeploy.card import InputSpec, ModelCard
-from segdeploy.datasets.dataset import Dataset, spread
+from segdeploy.datasets.dataset import Dataset, evenly_spaced
 from segdeploy.datasets.registry import open_for
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.preprocess import to_batch
@@ -58,7 +58,7 @@ class Calibration:
 
     def some(self, count: int) -> list[Batch]:
         """Read a few of the images, spread over all."""
-        return [self[index] for index in spread(len(self), count)]
+        return [self[index] for index in evenly_spaced(len(self), count)]
 
 
 def gather_calibration(
@@ -86,7 +86,7 @@ def gather_calibration(
     return Calibration(
         source=f"{name} train",
         dataset=split,
-        indices=tuple(spread(len(split), count)),
+        indices=tuple(evenly_spaced(len(split), count)),
         spec=card.input,
     )
 

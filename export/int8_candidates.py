@@ -8,7 +8,7 @@ from typing import Any
 
 from segdeploy.backends.base import Backend, Batch, NetworkOutput
 from segdeploy.card import ModelCard
-from segdeploy.datasets.dataset import spread
+from segdeploy.datasets.dataset import evenly_spaced
 from segdeploy.metrics.agreement import Parity
 
 from .calibration import Calibration
@@ -104,7 +104,7 @@ class CandidateEvaluator:
         self.calibration = calibration
         self.max_miou_drop = max_miou_drop
         self.on_step = on_step
-        self._evidence = Subset(evidence=evidence, indices=spread(len(evidence), IMAGES))
+        self._evidence = Subset(evidence=evidence, indices=evenly_spaced(len(evidence), IMAGES))
 
     def compare(self, backend: Backend, reference: Backend) -> Parity:
         """Prove a candidate on these images."""

@@ -12,7 +12,7 @@ import torch
 from segdeploy.arrays import Image, Mask
 from segdeploy.backends.base import Backend, Batch, NetworkOutput
 from segdeploy.card import InputSpec, LabelClass, ModelCard
-from segdeploy.datasets.dataset import Dataset, spread
+from segdeploy.datasets.dataset import Dataset, evenly_spaced
 from segdeploy.datasets.registry import open_for
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.io import list_images, read_image, write_image
@@ -141,7 +141,7 @@ def gather(
         paths = list_images(files)
         return ImageFiles(
             source=" ".join(map(str, files)),
-            paths=[paths[index] for index in spread(len(paths), most)],
+            paths=[paths[index] for index in evenly_spaced(len(paths), most)],
         )
     if dataset or data:
         return _split(card, dataset, data, most)
@@ -161,7 +161,7 @@ def _split(
     name, split = open_for(card, dataset, data=data, split="val")
     known = [label.name for label in card.classes] == [label.name for label in split.classes]
     return DatasetSplit(
-        source=f"{name} val", dataset=split, indices=spread(len(split), most), with_truth=known
+        source=f"{name} val", dataset=split, indices=evenly_spaced(len(split), most), with_truth=known
     )
 
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.dataset import Dataset
+from segdeploy.datasets.dataset import Dataset, evenly_spaced
 from segdeploy.imaging.overlay import colorize
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.segmentation import ConfusionMatrix
@@ -71,11 +71,10 @@ def draw_samples(path: Path, predictor: Predictor, samples: Dataset) -> None:
         predictor: What answers the images.
         samples: Usually the validation split.
     """
-    count = min(SAMPLES, len(samples))
-    chosen = [samples[number * len(samples) // count] for number in range(count)]
+    chosen = [samples[index] for index in evenly_spaced(len(samples), SAMPLES)]
     height, width = chosen[0].mask.shape
-    figure = Figure(figsize=(12, count * 4 * height / width + 1), layout="constrained")
-    grid = figure.subplots(count, 3, squeeze=False)
+    figure = Figure(figsize=(12, len(chosen) * 4 * height / width + 1), layout="constrained")
+    grid = figure.subplots(len(chosen), 3, squeeze=False)
     for row, sample in zip(grid, chosen, strict=True):
         answer = predictor.mask(sample.image)
         shown = (

@@ -14,7 +14,7 @@ from segdeploy.card import LabelClass
 from segdeploy.cli.console import next_step, note
 from segdeploy.cli.options import plugin_option, same_plugins
 from segdeploy.datasets.checks.detect import open_splits
-from segdeploy.datasets.dataset import Dataset, Sample
+from segdeploy.datasets.dataset import Dataset, Sample, evenly_spaced
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.io import write_image
 from segdeploy.imaging.overlay import BACKGROUND, Painter
@@ -188,11 +188,11 @@ def preview(
         )
         shown = [
             tile
-            for index in spread(samples, -(-count // columns))
+            for index in evenly_spaced(len(samples), -(-count // columns))
             for tile in epochs(samples, index, values, columns - 1)
         ]
     else:
-        shown = [samples[index] for index in spread(samples, count)]
+        shown = [samples[index] for index in evenly_spaced(len(samples), count)]
     write_image(
         output, contact_sheet(shown, samples.classes, columns=columns, width=width, opacity=opacity)
     )
@@ -201,12 +201,6 @@ def preview(
     next_step(
         "segdeploy", *(["data", "check", data] if data else ["train"]), *named, *same_plugins()
     )
-
-
-def spread(samples: Dataset, count: int) -> list[int]:
-    """Take indices evenly from all."""
-    taken = min(count, len(samples))
-    return [number * len(samples) // taken for number in range(taken)]
 
 
 def epochs(samples: Dataset, index: int, recipe: Recipe, count: int) -> Iterator[Sample]:

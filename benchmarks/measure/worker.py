@@ -61,12 +61,13 @@ class Task:
 
 
 def chosen(count: int, images: int | None) -> Sequence[int]:
-    """Return the indices of the images to answer.
+    """Return the indices of the images to segment, all or `images` of them at even distances.
 
-    All, or some at even distances over the whole split.
+    They begin with the first image, unlike those of `datasets.dataset.evenly_spaced`: a stored
+    baseline names its images, and `--baseline` compares only with a report of the same ones.
     """
-    wanted = count if images is None else min(images, count)
-    return [index * count // wanted for index in range(wanted)]
+    length = count if images is None else min(images, count)
+    return [place * count // length for place in range(length)]
 
 
 def answer_name(index: int) -> str:

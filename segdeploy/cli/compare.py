@@ -11,7 +11,7 @@ from segdeploy.backends.loading import load_backend
 from segdeploy.card import ModelCard
 from segdeploy.cli.console import next_step, note, progress
 from segdeploy.cli.options import Artifact, RenamedOption, plugin_option
-from segdeploy.datasets.dataset import spread
+from segdeploy.datasets.dataset import evenly_spaced
 from segdeploy.datasets.registry import open_for
 from segdeploy.errors import ConfigError, GateError
 from segdeploy.imaging.io import list_images, read_image
@@ -139,7 +139,7 @@ def from_files(paths: Sequence[Path], most: int | None) -> tuple[str, int, Itera
     What they are, how many, and they themselves, read one at a time.
     """
     found = list_images(paths)
-    chosen = [found[index] for index in spread(len(found), most)]
+    chosen = [found[index] for index in evenly_spaced(len(found), most)]
     return (
         " ".join(map(str, paths)),
         len(chosen),
@@ -156,7 +156,7 @@ def from_dataset(
     """
     opened, samples = open_for(card, name, data=data, split=split)
     known = [label.name for label in samples.classes] == [label.name for label in card.classes]
-    indices = spread(len(samples), most)
+    indices = evenly_spaced(len(samples), most)
 
     def read() -> Iterator[Asked]:
         for index in indices:

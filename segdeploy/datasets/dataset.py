@@ -57,7 +57,15 @@ def fingerprint(**splits: Dataset) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def spread(count: int, most: int | None) -> list[int]:
-    """Pick at most `most` of `count` indices, evenly spread; all where it is None."""
-    taken = count if most is None else min(count, most)
-    return [(2 * place + 1) * count // (2 * taken) for place in range(taken)]
+def evenly_spaced(count: int, most: int | None) -> list[int]:
+    """Return at most `most` of the indices 0 ... count - 1, evenly spaced.
+
+    The range is divided into parts of one length and the middle of each is taken: the first and
+    the last frame of a drive are its least typical ones, and a single index is the middle one.
+
+    Args:
+        count: Number of items to choose from.
+        most: Largest number of indices; all where it is None.
+    """
+    chosen = count if most is None else min(count, most)
+    return [(2 * part + 1) * count // (2 * chosen) for part in range(chosen)]

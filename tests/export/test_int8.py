@@ -17,7 +17,7 @@ from segdeploy.backends.base import Batch, NetworkOutput
 from segdeploy.backends.loading import KINDS, read_card
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.cli.main import main
-from segdeploy.datasets.dataset import Sample, spread
+from segdeploy.datasets.dataset import Sample, evenly_spaced
 from segdeploy.datasets.synthetic.dataset import Streets
 from segdeploy.errors import ConfigError, ExportError, SpoiledError
 from segdeploy.export.calibration import (
@@ -88,7 +88,7 @@ def test_calibration_is_spread_over_the_training_split() -> None:
     calibration = gather_calibration(CARD, dataset="streets", data=None, count=64)
 
     assert calibration.source == "streets train"
-    assert calibration.indices == tuple(spread(400, 64))
+    assert calibration.indices == tuple(evenly_spaced(400, 64))
     assert calibration[0].shape == (1, 4, 4, 3)
     assert np.array_equal(calibration.some(1)[0], calibration[32])
 

@@ -8,7 +8,6 @@ import pytest
 
 from segdeploy import datasets
 from segdeploy.card import InputSpec, LabelClass, ModelCard, Training
-from segdeploy.datasets.dataset import spread
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.export.proof import gather
 from segdeploy.imaging.io import write_image
@@ -37,15 +36,6 @@ def camvid(tmp_path: Path) -> Path:
             write_image(tmp_path / split / f"{name}.png", np.zeros((4, 6, 3), np.uint8))
             write_image(tmp_path / f"{split}annot" / f"{name}.png", np.full((4, 6), 3, np.uint8))
     return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("count", "most", "taken"),
-    [(10, 5, [1, 3, 5, 7, 9]), (3, 20, [0, 1, 2]), (100, 1, [50]), (0, 5, [])],
-)
-def test_pictures_are_spread_over_the_set(count: int, most: int, taken: list[int]) -> None:
-    """The first images of a drive look all alike."""
-    assert spread(count, most) == taken
 
 
 def test_split_of_the_training_is_taken_where_it_still_is(camvid: Path) -> None:

@@ -2,13 +2,12 @@
 
 import cv2
 import numpy as np
-import pytest
 from click.testing import CliRunner
 
 from segdeploy import datasets
 from segdeploy.errors import ConfigError
 from segdeploy.train.augmentation import augment
-from segdeploy.train.preview import GAP, LINE, epochs, preview, spread
+from segdeploy.train.preview import GAP, LINE, epochs, preview
 from segdeploy.train.recipe import Recipe
 
 
@@ -70,11 +69,3 @@ def test_an_unknown_split_is_told(tiny_camvid):
 
     assert isinstance(result.exception, ConfigError)
     assert "train, val" in str(result.exception)
-
-
-@pytest.mark.parametrize(
-    ("count", "indices"), [(3, [0, 4, 8]), (12, list(range(12))), (99, list(range(12)))]
-)
-def test_pictures_are_taken_evenly(tiny_camvid, count, indices):
-    """The first images of a drive are all alike."""
-    assert spread(datasets.load("camvid", tiny_camvid, "train"), count) == indices

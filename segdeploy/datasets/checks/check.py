@@ -12,6 +12,7 @@ from segdeploy.datasets.checks.mask import other_size, read_header, turned
 from segdeploy.datasets.checks.sample import ImageSummary, look_at
 from segdeploy.datasets.checks.split import edgeless, imbalance, leaks, tally, unpaired
 from segdeploy.datasets.checks.statistics import Figures
+from segdeploy.datasets.dataset import evenly_spaced
 from segdeploy.datasets.index import DatasetIndex, Pair
 from segdeploy.errors import DataError
 from segdeploy.imaging.io import ENDINGS, read_image
@@ -29,7 +30,7 @@ def quick_check(surveys: Mapping[str, DatasetIndex]) -> list[Finding]:
     """
     findings: list[Finding] = []
     for split, survey in surveys.items():
-        looks = in_threads(partial(look_at, survey), spread(survey.pairs))
+        looks = in_threads(partial(look_at, survey), [survey.pairs[index] for index in evenly_spaced(len(survey.pairs), SAMPLE)])
         found = merged(
             [
                 *unpaired(survey),
@@ -40,12 +41,6 @@ def quick_check(surveys: Mapping[str, DatasetIndex]) -> list[Finding]:
         )
         findings += found
     return findings
-
-
-def spread(pairs: Sequence[Pair]) -> list[Pair]:
-    """Take some pairs evenly from all."""
-    taken = min(SAMPLE, len(pairs))
-    return [pairs[number * len(pairs) // taken] for number in range(taken)]
 
 
 def sizes(survey: DatasetIndex) -> Iterator[Finding]:

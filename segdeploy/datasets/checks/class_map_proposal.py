@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.datasets.annotations import BACKGROUND, read_json
 from segdeploy.datasets.class_map import MAX_CLASSES
+from segdeploy.datasets.dataset import evenly_spaced
 from segdeploy.datasets.formats.coco import class_map_of, find_place, unusable
 from segdeploy.datasets.index import find_files
 from segdeploy.errors import AbsentError, DataError
@@ -157,7 +158,7 @@ def propose(data: Path) -> str:
 
 
 def _of_masks(paths: Sequence[Path]) -> str:
-    seen = _spread(paths)
+    seen = _some_of(paths)
     origin = f"{len(seen)} of {len(paths)} masks"
     if any(path.suffix.lower() in JPEG for path in seen):
         return _of_noise(_colors_of(seen).pixels, origin)
@@ -276,7 +277,7 @@ def _of_labels(data: Path) -> str:
         raise DataError(msg)
     paths = list(find_files(folder, (".json",), needs=NEEDS).values())
     labels: set[str] = set()
-    for path in _spread(paths):
+    for path in _some_of(paths):
         try:
             labels |= {str(shape["label"]) for shape in read_json(path)["shapes"]}
         except (TypeError, KeyError) as error:
@@ -293,12 +294,9 @@ def _of_labels(data: Path) -> str:
     return _text(f"the labels in {min(len(paths), SEEN)} of {len(paths)} labelme files", entries)
 
 
-def _spread(paths: Sequence[Path]) -> list[Path]:
-    """Take up to `SEEN` paths, evenly from the first to the last."""
-    return [
-        paths[index]
-        for index in np.unique(np.linspace(0, len(paths) - 1, min(SEEN, len(paths))).astype(int))
-    ]
+def _some_of(paths: Sequence[Path]) -> list[Path]:
+    """Return up to `SEEN` paths, evenly spaced."""
+    return [paths[index] for index in evenly_spaced(len(paths), SEEN)]
 
 
 def _colors_of(paths: Iterable[Path]) -> Values:
