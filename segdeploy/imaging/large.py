@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from segdeploy.arrays import Image, Mask
-from segdeploy.errors import DataError, MissingExtraError, OutputError
-from segdeploy.system.files import replacing
+from segdeploy.errors import DataError, MissingExtraError
+from segdeploy.system.files import PART, cannot_write, replacing
 
 try:
     import pyvips
@@ -110,7 +110,7 @@ def growing_image(
     Raises:
         OutputError: The file cannot be written, for example because the disk is full.
     """
-    rows = path.with_name(path.name + ".rows.part")
+    rows = path.with_name(path.name + ".rows" + PART)
     try:
         with replacing(path) as part:
             with rows.open("wb") as file:
@@ -125,11 +125,7 @@ def growing_image(
                 image.copy(interpretation="srgb" if bands == 3 else "b-w"), part, ending=path.suffix
             )
     except pyvips.Error as error:
-        msg = (
-            f"cannot write {path}: {' '.join(str(error).split())}; free some space or choose"
-            " another folder"
-        )
-        raise OutputError(msg) from error
+        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             rows.unlink(missing_ok=True)

@@ -44,11 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if not _is_about(error, path, part):
             raise
-        msg = (
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another"
-            " folder"
-        )
-        raise OutputError(msg) from error
+        raise cannot_write(path, error) from error
     finally:
         # Where the folder itself could not be made, the reason for that must not be hidden by a
         # second error.
@@ -64,6 +60,17 @@ def _is_about(error: OSError, path: Path, part: Path) -> bool:
     if error.filename is None:
         return error.errno is not None
     return error.filename in {str(name) for name in (part, path, *path.parents)}
+
+
+def cannot_write(path: Path, reason: Exception | str) -> OutputError:
+    """Return the error of a file that cannot be written.
+
+    Args:
+        path: Name that the finished file would have had.
+        reason: What the operating system or a library reported.
+    """
+    text = getattr(reason, "strerror", None) or " ".join(str(reason).split())
+    return OutputError(f"cannot write {path}: {text}; free some space or choose another folder")
 
 
 def sync(path: Path) -> None:
