@@ -1,200 +1,369 @@
 """The command `segdeploy run`."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from segdeploy.assets import FILES, name_of
+from segdeploy import assets
+from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import BACKENDS, load_backend
-from segdeploy.backends.tta import ViewsBackend
+from segdeploy.backends.tta import AugmentedBackend
+from segdeploy.card import ModelCard
 from segdeploy.cli.console import next_step, note, progress
-from segdeploy.cli.options import Artifact, boxed, plugin_option
+from segdeploy.cli.options import (
+    Artifact,
+    Command,
+    grouped,
+    option,
+    options,
+    plugin_option,
+    section,
+)
 from segdeploy.cli.run_inputs import (
     InputOptions,
     TorchOptions,
-    make_steadying,
+    input_options,
     scheduling_options,
+    selection_options,
     smooth_option,
-    source_options,
     torch_options,
     tta_option,
 )
-from segdeploy.cli.run_outputs import OutputOptions, encoding_options, output_options
-from segdeploy.cli.run_overlay import RenderOptions, Tiling, drawing_options, tiling_options
+from segdeploy.cli.run_outputs import (
+    OutputOptions,
+    RenderOptions,
+    output_options,
+    render_options,
+)
+from segdeploy.cli.run_tiling import TilingOptions, tiling_options
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.system.signals import stoppable
-from segdeploy.video.codecs import Encoding
-from segdeploy.video.pipeline import Done, segment_all
+from segdeploy.system.signals import StopRequest, stoppable
+from segdeploy.video.codecs import CODECS, Encoding
+from segdeploy.video.frames import SegmentedFrame, Selection
+from segdeploy.video.pipeline import JobResult, VideoJob, segment_all
 from segdeploy.video.schedule import Schedule
+from segdeploy.video.smoothing import TemporalSmoother, make_smoother
+from segdeploy.video.sources import OpenedSource
+
+AVX2 = 11
+"""Number of AVX2 in OpenCV's `CpuFeatures`, which has no name in Python."""
 
 
-@click.command()
-@click.option(
-    "--model",
-    type=Artifact(),
-    help=(
-        f"An .onnx, .torchscript or .pt file, or {' or '.join(FILES)}, which the package carries. "
-        " [default: what suits the machine]"
+def list_defaults(attribute: str) -> str:
+    """Return an attribute of each codec as one text, for example "h264 23, hevc 28"."""
+    return ", ".join(f"{name} {getattr(codec, attribute)}" for name, codec in CODECS.items())
+
+
+encoding_options = grouped(
+    "encoding",
+    Encoding,
+    section(
+        "Video encoding",
+        option(
+            "--codec", default="h264", type=click.Choice(list(CODECS)), help="Codec of the video."
+        ),
+        option(
+            "--crf",
+            type=click.IntRange(min=0),
+            show_default=list_defaults("crf"),
+            help=f"Quality: 0 is the best; the worst is {list_defaults('worst')}.",
+        ),
+        option(
+            "--preset",
+            show_default=list_defaults("preset"),
+            help="A slower preset makes a smaller file: ultrafast to veryslow, or a number.",
+        ),
     ),
 )
-@source_options
-@click.option(
-    "--backend",
-    default="auto",
-    show_default=True,
-    type=click.Choice(BACKENDS),
-    help="What must run it.",
-)
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda, cuda:1; of ONNX files also tensorrt, openvino, coreml, directml.",
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of `segdeploy run`.
+
+    Attributes:
+        model: The artifact; None for a bundled model.
+        backend: Name of the runtime, or "auto".
+        device: Device of the runtime.
+        tta: Kinds of test-time augmentation.
+        torch: How PyTorch runs a checkpoint.
+        inputs: What is read.
+        selection: Which frames are read.
+        render: What is saved of each frame.
+        output: Where the results go.
+        encoding: How videos are encoded.
+        smooth: Name of a temporal smoother; None for none.
+        schedule: How many frames are processed at once.
+        tiling: How large images are cut.
+        as_json: Whether the report is printed as JSON.
+    """
+
+    model: Path | None
+    backend: str
+    device: str
+    tta: tuple[str, ...]
+    torch: TorchOptions
+    inputs: InputOptions
+    selection: Selection
+    render: RenderOptions
+    output: OutputOptions
+    encoding: Encoding
+    smooth: str | None
+    schedule: Schedule
+    tiling: TilingOptions
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        """Check that the options go together.
+
+        Raises:
+            ConfigError: A smoothed run is to be resumed.
+        """
+        if self.smooth and self.output.resume:
+            msg = "--smooth needs the frames before, which --resume skips; leave out one of the two"
+            raise ConfigError(msg)
+
+
+@click.command(cls=Command)
+@section(
+    "Model",
+    option(
+        "--model",
+        type=Artifact(),
+        show_default="the bundled model that suits the machine",
+        help=f"An .onnx, .torchscript or .pt file, or a bundled model: {', '.join(assets.FILES)}.",
+    ),
+    option(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda, cuda:N; ONNX files also tensorrt, openvino, coreml, directml.",
+    ),
+    option(
+        "--backend",
+        default="auto",
+        type=click.Choice(BACKENDS),
+        help="Runtime that must run the model.",
+    ),
+    tta_option,
 )
 @torch_options
+@input_options
+@render_options
+@output_options
+@section(
+    "Output",
+    option("--json", "as_json", is_flag=True, help="Print the report as JSON, times in seconds."),
+)
+@selection_options
+@section("Video", smooth_option)
+@encoding_options
 @scheduling_options
 @tiling_options
-@tta_option
-@smooth_option
-@drawing_options
-@encoding_options
-@output_options
 @plugin_option
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the results as JSON, times in seconds."
-)
-def run(
-    *,
-    model: Path | None,
-    wanted: InputOptions,
-    backend: str,
-    device: str,
-    haste: TorchOptions,
-    schedule: Schedule,
-    tiling: Tiling,
-    views: tuple[str, ...],
-    smooth: str | None,
-    wish: RenderOptions,
-    encoding: Encoding,
-    place: OutputOptions,
-    as_json: bool,
-) -> None:
+@options(RunOptions)
+def run(options: RunOptions) -> None:
     """Segment images, a video or a camera.
 
     For example: segdeploy run --video dashcam.mp4, or segdeploy run --model best.onnx --image a.jpg
     b.png FOLDER
     """
-    with stoppable() as stop, wanted.open(lambda: not stop.asked) as opened:
-        source, film = opened.source, opened.film
-        is_boxed = model is None
-        model = boxed(device) if model is None else model
-        schedule = schedule if tiling.tile else schedule.fitted(source.frames)
-        schedule.share_cores()
-        network = load_backend(
-            model,
-            backend=backend,
-            device=device,
-            threads=schedule.network_threads,
-            spinning=schedule.serial,
-            callers=schedule.workers,
-        )
-        haste.apply(network, model)
-        loaded = ViewsBackend(network, views) if views else network
-        note(f"{name_of(model)} on {loaded.device}")
-        if tiling.tile:
-            written = tiling.run(
+    with (
+        stoppable() as stop,
+        options.inputs.open(options.selection, should_stop=lambda: stop.asked) as opened,
+    ):
+        model = options.model or bundled_model(options.device)
+        schedule = options.schedule
+        if not options.tiling.tile:
+            schedule = schedule.for_frames(opened.source.frames)
+        backend = load_model(model, options, schedule)
+        note(f"{assets.name_of(model)} on {backend.device}")
+        if options.tiling.tile:
+            paths = options.tiling.run(
                 opened.images,
-                backend=loaded,
-                wish=wish,
-                place=place,
+                backend=backend,
+                render=options.render,
+                output=options.output,
                 workers=schedule.workers,
-                go_on=lambda: not stop.asked,
+                should_stop=lambda: stop.asked,
             )
-            told = {
-                "model": str(model),
-                "device": loaded.device,
-                "outputs": [str(path) for path in written],
-            }
-            click.echo(json.dumps(told, indent=2) if as_json else "\n".join(map(str, written)))
+            report_tiles(model, backend.device, paths, as_json=options.as_json)
             return
-        drawing = wish.drawing(loaded.card.classes)
-        steadying = make_steadying(smooth, loaded.card, is_film=film is not None)
-        if steadying and place.resume:
-            msg = (
-                "--smooth looks back at the frames before, which --resume does not make again;"
-                " leave one of them out"
-            )
-            raise ConfigError(msg)
-        with (
-            place.open(opened, drawing, encoding=encoding, stop=stop.ask) as (
-                outputs,
-                look,
-                before,
-            ),
-            progress("run", source.frames) as step,
-        ):
-            done = segment_all(
-                source,
-                outputs,
-                backend=loaded,
-                drawing=drawing,
-                serial=schedule.serial,
-                workers=schedule.workers,
-                batch=schedule.batch_for(loaded),
-                live=opened.live is not None,
-                steadying=steadying,
-                before=before,
-                seen=look,
-                go_on=lambda: not stop.asked,
-                on_step=step,
-            )
+        smoother = make_temporal_smoother(options.smooth, backend.card, opened)
+        result = segment(options, opened, backend, schedule, smoother, stop)
+    report(options, model, backend.device, opened, smoother, result)
+
+
+def bundled_model(device: str) -> Path:
+    """Return the bundled model that suits a device, and print its name and terms.
+
+    Args:
+        device: Value of `--device`.
+
+    Raises:
+        ModelError: This installation has no bundled model.
+        DeviceError: There is no such device.
+    """
+    import cv2
+
+    # Only where no model was named: a checkpoint needs no ONNX Runtime.
+    from segdeploy.backends.onnx_runtime import CPU, request_providers
+
+    name = assets.suited(
+        on_processor=request_providers(device) == [CPU], has_avx2=cv2.checkHardwareSupport(AVX2)
+    )
+    path = assets.find(name, assets.folder())
+    note(
+        f"no --model given: using the bundled model {name} ({assets.TERMS}; see segdeploy inspect"
+        f" {name})"
+    )
+    return path
+
+
+def load_model(model: Path, options: RunOptions, schedule: Schedule) -> Backend:
+    """Load the network as the options and the schedule ask for."""
+    schedule.share_cores()
+    network = load_backend(
+        model,
+        backend=options.backend,
+        device=options.device,
+        threads=schedule.network_threads,
+        spinning=schedule.serial,
+        callers=schedule.workers,
+    )
+    options.torch.apply(network, model)
+    return AugmentedBackend(network, options.tta) if options.tta else network
+
+
+def make_temporal_smoother(
+    name: str | None, card: ModelCard, opened: OpenedSource
+) -> TemporalSmoother | None:
+    """Return the temporal smoother of `--smooth`; None without the option.
+
+    Raises:
+        ConfigError: The source is no video, or the network's output cannot be smoothed.
+    """
+    if name is None:
+        return None
+    if opened.info is None:
+        msg = (
+            f"images do not follow each other in time; leave out --smooth {name}, which is for"
+            " videos and cameras"
+        )
+        raise ConfigError(msg)
+    return TemporalSmoother(make_smoother(name, card))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunObserver:
+    """Shows frames and progress of a run, and ends it on a signal.
+
+    Attributes:
+        on_frame: Shows a segmented frame in the window, if there is one.
+        on_progress: Shows the speed so far.
+        should_stop: Returns whether a signal has come, or the window was closed.
+    """
+
+    on_frame: Callable[[SegmentedFrame], None]
+    on_progress: Callable[[str], None]
+    should_stop: Callable[[], bool]
+
+
+def segment(
+    options: RunOptions,
+    opened: OpenedSource,
+    backend: Backend,
+    schedule: Schedule,
+    smoother: TemporalSmoother | None,
+    stop: StopRequest,
+) -> JobResult:
+    """Segment the source and write the results."""
+    drawing = options.render.drawing(backend.card.classes)
+    with (
+        options.output.open(opened, drawing, encoding=options.encoding, stop=stop.ask) as target,
+        progress("run", opened.source.frames) as step,
+    ):
+        job = VideoJob(
+            source=opened.source,
+            backend=backend,
+            outputs=target.outputs,
+            drawing=drawing,
+            schedule=schedule,
+            smoother=smoother,
+            live=opened.live is not None,
+            resumed=target.resumed,
+        )
+        observer = RunObserver(
+            on_frame=target.show, on_progress=step, should_stop=lambda: stop.asked
+        )
+        return segment_all(job, observer)
+
+
+def report(
+    options: RunOptions,
+    model: Path,
+    device: str,
+    opened: OpenedSource,
+    smoother: TemporalSmoother | None,
+    result: JobResult,
+) -> None:
+    """Print what was written, how long it took, and what could not be read.
+
+    Raises:
+        DataError: Some of the images could not be read.
+    """
+    source = opened.source
     for remark in (*source.notes, *source.losses):
         note(remark)
-    if steadying:
-        note(steadying.sentence)
-    paths = [str(path) for path in done.paths]
-    report: dict[str, object] = {
-        "model": str(model),
-        "device": loaded.device,
-        "outputs": paths,
-        "losses": source.losses,
-    }
-    if steadying:
-        report["flicker"] = steadying.to_dict()
-    if as_json:
-        click.echo(json.dumps({**report, **done.times.to_dict()}, indent=2), err=place.is_pipe)
+    if smoother:
+        note(smoother.summary)
+    to_stderr = options.output.is_pipe
+    if options.as_json:
+        values: dict[str, object] = {
+            "model": str(model),
+            "device": device,
+            "outputs": [str(path) for path in result.paths],
+            "losses": source.losses,
+        }
+        if smoother:
+            values["flicker"] = smoother.to_dict()
+        click.echo(json.dumps({**values, **result.times.to_dict()}, indent=2), err=to_stderr)
     else:
-        show(done, err=place.is_pipe)
-    shown = ("--dataset", "streets") if is_boxed else ()
-    next_step(
-        "segdeploy",
-        *(("export", model) if model.suffix == ".pt" else ("benchmark", name_of(model), *shown)),
-    )
-    if source.losses and not film:
+        print_times(result, err=to_stderr)
+    if model.suffix == ".pt":
+        next_step("segdeploy", "export", model)
+    else:
+        dataset = () if options.model else ("--dataset", "streets")
+        next_step("segdeploy", "benchmark", assets.name_of(model), *dataset)
+    if source.losses and opened.images:
         msg = (
             f"{len(source.losses)} of {source.frames} images could not be read; the others are done"
         )
         raise DataError(msg)
 
 
-def show(done: Done, *, err: bool) -> None:
-    """Print where the results are, and where the time went."""
-    times = done.times
-    for path in done.paths:
-        click.echo(path, err=err)
-    rate = (
-        f"{times.frames} frames in {times.wall:.1f} s: {times.rate:.1f} fps by the clock on the"
-        " wall"
-    )
-    click.echo(
-        f"{rate}; {times.verdict}\n{'stage':8} {'median ms':>10} {'p95 ms':>10}"
-        f" {'share of the time':>18}",
-        err=err,
-    )
-    for stage, spent in times.stages.items():
-        click.echo(
-            f"{stage:8} {spent.p50 * 1000:10.2f} {spent.p95 * 1000:10.2f}"
-            f" {spent.total / times.wall:18.0%}",
-            err=err,
-        )
+def report_tiles(model: Path, device: str, paths: list[Path], *, as_json: bool) -> None:
+    """Print which files were written of images in tiles."""
+    outputs = [str(path) for path in paths]
+    values = {"model": str(model), "device": device, "outputs": outputs}
+    click.echo(json.dumps(values, indent=2) if as_json else "\n".join(outputs))
+
+
+def print_times(result: JobResult, *, err: bool) -> None:
+    """Print the output paths, the speed, and a table of the stages' times."""
+    times = result.times
+    frames = f"{times.frames} frame{'' if times.frames == 1 else 's'}"
+    speed = f"{times.rate:.1f} fps (wall time)"
+    lines = [
+        *map(str, result.paths),
+        f"{frames} in {times.wall:.1f} s: {speed}; {times.bottleneck}",
+        f"{'stage':8} {'median ms':>10} {'p95 ms':>10} {'share of time':>14}",
+    ]
+    lines += [
+        f"{name:8} {stage.p50 * 1000:10.2f} {stage.p95 * 1000:10.2f}"
+        f" {stage.total / times.wall:14.0%}"
+        for name, stage in times.stages.items()
+    ]
+    click.echo("\n".join(lines), err=err)

@@ -1,19 +1,24 @@
-"""`run`: encoding and destination options."""
+"""Options of `segdeploy run`: what is saved of each frame, and where."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import numpy as np
 
-from segdeploy.cli.options import grouped
+from segdeploy.arrays import Image
+from segdeploy.card import LabelClass
+from segdeploy.cli.options import NameList, grouped, option, section
 from segdeploy.errors import ConfigError
-from segdeploy.imaging.overlay import MASK, OVERLAY, Drawing
+from segdeploy.imaging.io import read_image
+from segdeploy.imaging.overlay import CUTOUT, KINDS, MASK, OVERLAY, Drawing
+from segdeploy.imaging.palettes import PALETTES, recolored
 from segdeploy.system.runs import newest_run, result_folder
-from segdeploy.video.codecs import CODECS, Encoding
-from segdeploy.video.frames import Outputs, Segmented, VideoInfo
+from segdeploy.video.codecs import Encoding
+from segdeploy.video.frames import Outputs, SegmentedFrame, VideoInfo
 from segdeploy.video.outputs import (
     RECORDS,
     image_outputs,
@@ -21,11 +26,163 @@ from segdeploy.video.outputs import (
     video_outputs,
     video_paths,
 )
-from segdeploy.video.sources import Opened
-from segdeploy.video.viewer import ScreenWindow, Viewer
+from segdeploy.video.sources import OpenedSource
 
 PIPE = Path("-")
 PIPES = ("y4m", "raw")
+
+IMAGES_NAME, OLD_IMAGES_NAME = "images", "pictures"
+"""Name of the folder for a run over images, and the one of earlier versions, which `--resume`
+finds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions:
+    """What is saved of each frame, before the network's classes are known.
+
+    Attributes:
+        kinds: Which of `KINDS` are saved.
+        opacity: Opacity of the colors in the overlay, in [0, 1].
+        legend: Whether the overlay has a legend.
+        contours: Whether the outlines of regions are drawn in opaque colors.
+        names: Classes that are shown; all where there is none.
+        palette: Name or file of other colors; None for the network's own.
+        background: What is behind a cutout: an image, or one pixel of its color; transparent where
+            None.
+    """
+
+    kinds: tuple[str, ...]
+    opacity: float
+    legend: bool
+    contours: bool
+    names: tuple[str, ...]
+    palette: str | None
+    background: Image | None
+
+    def __post_init__(self) -> None:
+        """Check that the options go together.
+
+        Raises:
+            ConfigError: A cutout has no classes, or a background no cutout.
+        """
+        if CUTOUT in self.kinds and not self.names:
+            msg = "a cutout needs its classes; add for example --classes car,person"
+            raise ConfigError(msg)
+        if self.background is not None and CUTOUT not in self.kinds:
+            msg = "--background is for a cutout; add --save cutout"
+            raise ConfigError(msg)
+
+    def drawing(self, classes: Sequence[LabelClass]) -> Drawing:
+        """Return what draws the frames of a network with these classes.
+
+        Raises:
+            ConfigError: The network has none of a name in `names`, or the palette does not fit.
+        """
+        return Drawing(
+            recolored(classes, self.palette) if self.palette else classes,
+            self.kinds,
+            opacity=self.opacity,
+            legend=self.legend,
+            contours=self.contours,
+            only=self._indices(classes) if self.names else None,
+            background=self.background,
+        )
+
+    def _indices(self, classes: Sequence[LabelClass]) -> list[int]:
+        """Return the class index of each name.
+
+        Case matters only where two classes differ in nothing else.
+        """
+        exact = {entry.name: index for index, entry in enumerate(classes)}
+        known = {name.casefold(): index for name, index in exact.items()} | exact
+        indices = []
+        for name in self.names:
+            index = known.get(name, known.get(name.casefold()))
+            if index is None:
+                msg = (
+                    f"{name!r} in --classes is no class of the network; its classes are"
+                    f" {', '.join(entry.name for entry in classes)}"
+                )
+                raise ConfigError(msg)
+            indices.append(index)
+        return indices
+
+
+def read_background(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> Image | None:
+    """Return a color such as "00ff00" as one pixel, or the image of a path."""
+    if text is None:
+        return None
+    digits = text.removeprefix("#")
+    is_hex = len(digits) == 6 and set(digits.lower()) <= set("0123456789abcdef")
+    if is_hex and not Path(text).exists():
+        return np.array([[tuple(bytes.fromhex(digits))[::-1]]], np.uint8)
+    return read_image(Path(text))
+
+
+render_options = grouped(
+    "render",
+    RenderOptions,
+    section(
+        "Output",
+        option(
+            "--save",
+            "kinds",
+            default=OVERLAY,
+            type=NameList(KINDS),
+            help=f"What is saved: {', '.join(KINDS)}; several with commas.",
+        ),
+    ),
+    section(
+        "Drawing",
+        option(
+            "--opacity",
+            default=0.5,
+            type=click.FloatRange(0, 1),
+            help="Opacity of the colors in the overlay.",
+        ),
+        option("--legend/--no-legend", default=True, help="Whether the overlay has a legend."),
+        option(
+            "--contours", is_flag=True, help="Draw the outlines of the regions in opaque colors."
+        ),
+        option(
+            "--classes",
+            "names",
+            default=(),
+            type=NameList(),
+            help="Show these classes only, for example road,car.",
+        ),
+        option(
+            "--palette",
+            help=(
+                f"Other colors: {', '.join(PALETTES)}, or a TOML file with lines such as"
+                ' road = "#804080".'
+            ),
+        ),
+        option(
+            "--background",
+            callback=read_background,
+            show_default="transparent",
+            help="Background of a cutout: a color such as 00ff00, or an image.",
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTarget:
+    """Where the results of a run go.
+
+    Attributes:
+        outputs: What writes the results.
+        show: Shows a result in the window; does nothing where there is none.
+        resumed: How many frames an interrupted run finished.
+    """
+
+    outputs: AbstractContextManager[Outputs]
+    show: Callable[[SegmentedFrame], None]
+    resumed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,28 +190,27 @@ class OutputOptions:
     """Where results go.
 
     Attributes:
-        name: Name of the run's folder; the film's, or "images", where None.
-        output: The folder itself, or "-" for standard output; a fresh one below runs/run where
-            None.
-        form: What goes through standard output.
-        shown: Whether the overlay is shown in a window meanwhile.
-        resume: Whether an interrupted run goes on.
+        name: Name of the run's folder; the video's, or `IMAGES_NAME`, where None.
+        output: The folder itself, or "-" for standard output; a new one below runs/run where None.
+        pipe: Format of standard output, one of `PIPES`.
+        show: Whether the overlay is shown in a window.
+        resume: Whether an interrupted run is continued.
     """
 
     name: str | None
     output: Path | None
-    form: str
-    shown: bool
+    pipe: str
+    show: bool
     resume: bool
 
     def __post_init__(self) -> None:
-        """Refuse two names.
+        """Check that the options go together.
 
         Raises:
-            click.UsageError: A folder and a name are given.
+            click.UsageError: A folder and a name are given, or a pipe is to be resumed.
         """
         if self.resume and self.is_pipe:
-            msg = "what went through a pipe is gone; leave out --resume"
+            msg = "a run into a pipe cannot be resumed; leave out --resume"
             raise click.UsageError(msg)
         if self.name is not None and self.output is not None:
             msg = "--output is the folder itself; leave out --name, which names one below runs/run"
@@ -62,189 +218,168 @@ class OutputOptions:
 
     @property
     def is_pipe(self) -> bool:
-        """Whether standard output carries frames, so that words go to stderr."""
+        """Whether standard output carries frames, so that text goes to stderr."""
         return self.output == PIPE
 
     @contextmanager
     def open(
-        self, opened: Opened, drawing: Drawing, *, encoding: Encoding, stop: Callable[[], None]
-    ) -> Iterator[tuple[AbstractContextManager[Outputs], Callable[[Segmented], None], int]]:
-        """Ready the place.
+        self,
+        opened: OpenedSource,
+        drawing: Drawing,
+        *,
+        encoding: Encoding,
+        stop: Callable[[], None],
+    ) -> Iterator[RunTarget]:
+        """Open the outputs of a run, and its window.
 
         Args:
-            opened: What is segmented.
-            drawing: What is kept of it.
-            encoding: How films are compressed.
+            opened: The source; frames that an interrupted run finished are skipped.
+            drawing: What is saved of each frame.
+            encoding: How videos are encoded.
             stop: Called when the window is closed.
 
         Yields:
-            What keeps the results, what looks at each of them, and how many frames an interrupted
-            run did before.
+            Where the results go. The run's folder is removed where it stays empty.
 
         Raises:
-            ConfigError: What is kept does not fit the place.
+            ConfigError: What is saved does not go there.
         """
-        if self.shown and OVERLAY not in drawing.kinds:
-            msg = "--show shows the overlay; add it: --save overlay"
+        if self.show and OVERLAY not in drawing.kinds:
+            msg = "--show shows the overlay; add --save overlay"
             raise ConfigError(msg)
         if self.is_pipe:
-            from segdeploy.video.writer import pipe_outputs
-
-            outputs = pipe_outputs(
-                _film(opened, drawing), sys.stdout.buffer, kind=drawing.kinds[0], form=self.form
-            )
-            with _looking(Path(), stop=stop, shown=self.shown) as look:
-                yield outputs, look, 0
+            outputs = self._pipe_outputs(opened, drawing)
+            with _window(Path(), stop=stop, is_shown=self.show) as show:
+                yield RunTarget(outputs=outputs, show=show)
             return
-        name = self.name or (opened.film.name if opened.film else "pictures")
-        output = self.output or (newest_run("run", name) if self.resume else None)
+        name, output = self._folder(opened)
         with (
             result_folder("run", name, output=output) as folder,
-            _looking(folder, stop=stop, shown=self.shown) as look,
+            _window(folder, stop=stop, is_shown=self.show) as show,
         ):
-            before = go_on_with(opened, folder, drawing) if self.resume else 0
-            if opened.film:
-                yield (
-                    video_outputs(
-                        opened.film, folder, drawing=drawing, encoding=encoding, kept=before
-                    ),
-                    look,
-                    before,
+            resumed = skip_finished(opened, folder, drawing) if self.resume else 0
+            if opened.info:
+                outputs = video_outputs(
+                    opened.info, folder, drawing=drawing, encoding=encoding, resumed=resumed
                 )
-            elif opened.images:
-                yield image_outputs(opened.images.paths, folder, drawing=drawing), look, before
+            else:
+                outputs = image_outputs(opened.paths, folder, drawing=drawing)
+            yield RunTarget(outputs=outputs, show=show, resumed=resumed)
+
+    def _pipe_outputs(
+        self, opened: OpenedSource, drawing: Drawing
+    ) -> AbstractContextManager[Outputs]:
+        from segdeploy.video.writer import pipe_outputs
+
+        info = check_pipe(opened, drawing)
+        return pipe_outputs(info, sys.stdout.buffer, kind=drawing.kinds[0], form=self.pipe)
+
+    def _folder(self, opened: OpenedSource) -> tuple[str, Path | None]:
+        """Return the name of the run's folder, and its path where it exists already."""
+        name = self.name or (opened.info.name if opened.info else IMAGES_NAME)
+        if self.output or not self.resume:
+            return name, self.output
+        found = newest_run("run", name)
+        if found is None and name == IMAGES_NAME:
+            found = newest_run("run", OLD_IMAGES_NAME)
+        return name, found
 
 
-def go_on_with(opened: Opened, folder: Path, drawing: Drawing) -> int:
-    """Let a source leave out what an interrupted run did, and tell how many frames that is.
+def skip_finished(opened: OpenedSource, folder: Path, drawing: Drawing) -> int:
+    """Let a source skip the frames that an interrupted run finished, and return their number.
 
     Raises:
-        ConfigError: What is kept, or the source, cannot be gone on with.
+        ConfigError: What is saved, or the source, cannot be resumed.
     """
     if records := [kind for kind in drawing.kinds if kind in RECORDS]:
         msg = (
-            f"{','.join(records)} cannot be gone on with, since it is one file about all frames;"
-            " leave it out, or leave out --resume"
+            f"{','.join(records)} cannot be resumed, since it is one file about all frames; leave"
+            " it out, or leave out --resume"
         )
         raise ConfigError(msg)
     if opened.images:
-        targets = zip(
-            *image_paths(opened.images.paths, folder, drawing=drawing).values(), strict=True
-        )
+        targets = image_paths(opened.images.paths, folder, drawing=drawing).values()
         done = [
-            index for index, files in enumerate(targets) if all(file.exists() for file in files)
+            index
+            for index, files in enumerate(zip(*targets, strict=True))
+            if all(file.exists() for file in files)
         ]
         opened.images.skip(done)
         return len(done)
     if opened.video is None:
-        msg = "what a live source showed is gone; leave out --resume"
+        msg = "a live source cannot be resumed; leave out --resume"
         raise ConfigError(msg)
-    from segdeploy.video.resume import count_kept
+    from segdeploy.video.resume import count_resumable
 
     paths = video_paths(opened.video, folder, drawing=drawing)
-    films = [path for kind, path in paths.items() if kind in drawing.films]
-    count = count_kept(films, [path for path in paths.values() if path not in films])
+    videos = [path for kind, path in paths.items() if kind in drawing.films]
+    count = count_resumable(videos, [path for path in paths.values() if path not in videos])
     opened.video.skip(count)
     return count
 
 
-def _film(opened: Opened, drawing: Drawing) -> VideoInfo:
-    """Return the film that can go through a pipe.
+def check_pipe(opened: OpenedSource, drawing: Drawing) -> VideoInfo:
+    """Return the properties of a video that can go through a pipe.
 
     Raises:
-        ConfigError: There is none, or what is kept of it is no single stream of images.
+        ConfigError: The source is no video, or what is saved is no single stream of images.
     """
-    if opened.film is None:
-        msg = (
-            "images have sizes of their own and cannot go through a pipe; name a folder: --output"
-            " FOLDER"
-        )
+    if opened.info is None:
+        msg = "images differ in size and cannot go through a pipe; name a folder: --output FOLDER"
         raise ConfigError(msg)
     if len(drawing.kinds) != 1 or drawing.kinds[0] not in {OVERLAY, MASK}:
         msg = (
-            f"{','.join(drawing.kinds)} cannot go through a pipe; keep one of them: --save"
-            f" {OVERLAY}, or --save {MASK}"
+            f"{','.join(drawing.kinds)} cannot go through a pipe; choose one of them:"
+            f" --save {OVERLAY}, or --save {MASK}"
         )
         raise ConfigError(msg)
-    return opened.film
+    return opened.info
 
 
 @contextmanager
-def _looking(
-    folder: Path, *, stop: Callable[[], None], shown: bool
-) -> Iterator[Callable[[Segmented], None]]:
-    """Open a window, where one is wanted, and give what shows a result."""
-    if not shown:
+def _window(
+    folder: Path, *, stop: Callable[[], None], is_shown: bool
+) -> Iterator[Callable[[SegmentedFrame], None]]:
+    """Open a window if one is to be shown; the block gets the function that shows a result."""
+    if not is_shown:
         yield lambda _: None
         return
+    from segdeploy.video.viewer import ScreenWindow, Viewer
+
     window = ScreenWindow()
     try:
-        yield Viewer(window, folder, stop=stop).look
+        yield Viewer(window, folder, stop=stop).show_result
     finally:
         window.close()
 
 
 output_options = grouped(
-    "place",
+    "output",
     OutputOptions,
-    click.option("--name", help="Name of the run's folder.  [default: the video's, or images]"),
-    click.option(
-        "--output",
-        type=click.Path(file_okay=False, allow_dash=True, path_type=Path),
-        help=(
-            "Folder for the results, or - to send frames through standard output.  [default:"
-            " runs/run/NAME]"
+    section(
+        "Output",
+        option(
+            "--output",
+            type=click.Path(file_okay=False, allow_dash=True, path_type=Path),
+            show_default="runs/run/NAME",
+            help="Folder for the results, or - to send frames to standard output.",
         ),
-    ),
-    click.option(
-        "--pipe",
-        "form",
-        default="y4m",
-        show_default=True,
-        type=click.Choice(PIPES),
-        help="What goes through standard output.",
-    ),
-    click.option(
-        "--resume",
-        is_flag=True,
-        help=(
-            "Go on with an interrupted run, with the same options: what is done is not done again."
+        option(
+            "--name",
+            show_default=f"the video's, or {IMAGES_NAME}",
+            help="Name of the run's folder.",
         ),
-    ),
-    click.option(
-        "--show",
-        "shown",
-        is_flag=True,
-        help="Show the overlay in a window: q ends, space waits, s saves what is shown.",
-    ),
-)
-
-
-def scale(attribute: str) -> str:
-    """List an attribute of each codec, for a line of help."""
-    return ", ".join(f"{name} {getattr(codec, attribute)}" for name, codec in CODECS.items())
-
-
-encoding_options = grouped(
-    "encoding",
-    Encoding,
-    click.option(
-        "--codec",
-        default="h264",
-        show_default=True,
-        type=click.Choice(list(CODECS)),
-        help="How the video is compressed.",
-    ),
-    click.option(
-        "--crf",
-        type=click.IntRange(min=0),
-        help=f"Quality; 0 is the best, the worst is {scale('worst')}.  [default: {scale('crf')}]",
-    ),
-    click.option(
-        "--preset",
-        help=(
-            "Slower ones make the video smaller: ultrafast to veryslow, or a number.  [default:"
-            f" {scale('preset')}]"
+        option("--resume", is_flag=True, help="Continue an interrupted run of the same options."),
+        option(
+            "--show",
+            is_flag=True,
+            help="Show the overlay in a window: q quits, space pauses, s saves the shown frame.",
+        ),
+        option(
+            "--pipe",
+            default="y4m",
+            type=click.Choice(PIPES),
+            help="Format of the frames on standard output.",
         ),
     ),
 )

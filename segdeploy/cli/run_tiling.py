@@ -1,0 +1,131 @@
+"""Options of `segdeploy run` for large images, which are segmented in tiles."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from segdeploy.backends.base import Backend
+from segdeploy.cli.console import progress
+from segdeploy.cli.options import ImageSize, grouped, option, section
+from segdeploy.cli.run_outputs import IMAGES_NAME, OutputOptions, RenderOptions
+from segdeploy.errors import ConfigError
+from segdeploy.system.runs import result_folder
+from segdeploy.video.outputs import unique_names
+from segdeploy.video.sources import ImageSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class TilingOptions:
+    """How large images are cut into tiles.
+
+    Attributes:
+        tile: Height and width of a tile, in pixels of the image; None for no tiling.
+        overlap: Pixels in which neighbors blend.
+        suffix: Format of the results: "tif" or "png".
+    """
+
+    tile: tuple[int, int] | None
+    overlap: int
+    suffix: str
+
+    def run(
+        self,
+        images: ImageSource | None,
+        *,
+        backend: Backend,
+        render: RenderOptions,
+        output: OutputOptions,
+        workers: int,
+        should_stop: Callable[[], bool],
+    ) -> list[Path]:
+        """Segment images one after the other, and return the files that were written.
+
+        Args:
+            images: The images; None, where the input is something else, is refused.
+            backend: The network.
+            render: What is saved of each image.
+            output: Where the results go.
+            workers: How many tiles are segmented at the same time.
+            should_stop: Asked after each row of tiles.
+
+        Raises:
+            ConfigError: An option does not go together with tiles.
+        """
+        from segdeploy.inference.tiling import Tiler, segment_large
+
+        check(images, render, output)
+        assert self.tile is not None
+        assert images is not None
+        height, width = self.tile
+        tiler = Tiler(backend, height=height, width=width, overlap=self.overlap, workers=workers)
+        drawing = replace(render, legend=False).drawing(backend.card.classes)
+        written: list[Path] = []
+        name = output.name or IMAGES_NAME
+        with (
+            result_folder("run", name, output=output.output) as folder,
+            progress("tiles", None) as step,
+        ):
+            for path, stem in zip(images.paths, unique_names(images.paths), strict=True):
+                targets = {kind: folder / kind / f"{stem}.{self.suffix}" for kind in render.kinds}
+                segment_large(
+                    path,
+                    targets,
+                    tiler=tiler,
+                    drawing=drawing,
+                    go_on=lambda: not should_stop(),
+                    on_step=_row_progress(step, path),
+                )
+                written += targets.values()
+        return written
+
+
+def check(images: ImageSource | None, render: RenderOptions, output: OutputOptions) -> None:
+    """Check that the options go together with tiles.
+
+    Raises:
+        ConfigError: One does not.
+    """
+    from segdeploy.inference.tiling import KINDS
+
+    if unknown := [kind for kind in render.kinds if kind not in KINDS]:
+        msg = f"{unknown[0]} cannot be saved of images in tiles; choose from {','.join(KINDS)}"
+        raise ConfigError(msg)
+    if images is None or output.is_pipe or output.show or output.resume:
+        msg = (
+            "--tile is for image files whose results go to a folder; leave out --tile, or use it"
+            " with --image, without --show, --resume and --output -"
+        )
+        raise ConfigError(msg)
+
+
+def _row_progress(step: Callable[[str], None], path: Path) -> Callable[[int, int], None]:
+    return lambda done, height: step(f"{path.name}: {done} of {height} rows")
+
+
+tiling_options = grouped(
+    "tiling",
+    TilingOptions,
+    section(
+        "Large images",
+        option(
+            "--tile",
+            type=ImageSize(),
+            help="Cut images into tiles of this size; no image is held in memory as a whole.",
+        ),
+        option(
+            "--overlap",
+            default=64,
+            type=click.IntRange(min=0),
+            help="Pixels in which neighboring tiles blend.",
+        ),
+        option(
+            "--tile-format",
+            "suffix",
+            default="tif",
+            type=click.Choice(("tif", "png")),
+            help="File format of the results of tiles.",
+        ),
+    ),
+)
