@@ -4,18 +4,19 @@ A card, and uint8 images into the graph.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
 import onnxruntime
+from msgspec import structs
 from onnx import TensorProto, helper
 
-from segdeploy.backends.base import Batch, NetworkOutput
+from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.backends.loading import KINDS
-from segdeploy.backends.onnx_metadata import read_texts
+from segdeploy.backends.onnx_metadata import read_metadata
 from segdeploy.backends.onnx_runtime import FAILURES
 from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError, ModelError
@@ -62,7 +63,7 @@ def read_foreign(path: Path) -> ExternalModel:
         ModelError: It is missing, damaged, points outside its folder, or does not take float
             images in NCHW.
     """
-    read_texts(path)
+    read_metadata(path)
     try:
         model = onnx.load(path)
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
@@ -204,7 +205,7 @@ class Adopted:
         return "the preparation of the image, which is all that was added"
 
 
-def recognize(
+def detect_layout(
     original: OriginalBackend, card: ModelCard, *, path: Path
 ) -> tuple[ModelCard, tuple[int, ...]]:
     """Find out what a foreign file answers, and give its card with that, and the shape of its answer to one image.
@@ -217,9 +218,9 @@ def recognize(
     height, width = answer.shape[-2:] if answer.ndim >= 2 else (0, 0)
     whole = np.issubdtype(answer.dtype, np.integer)
     if whole and answer.size == height * width:
-        return replace(card, output="classes"), answer.shape
+        return structs.replace(card, output="classes"), answer.shape
     if not whole and answer.ndim == 3 and len(answer) == len(card.classes):
-        return replace(card, output="logits"), answer.shape
+        return structs.replace(card, output="logits"), answer.shape
     wanted = f"logits (N, {len(card.classes)}, h, w) or whole numbers (N, h, w)"
     msg = (
         f"{path} answers an image with {answer.dtype} of shape {answer.shape}, and not with"
@@ -249,8 +250,8 @@ def adopt(
         msg = f"{target} is the file to be adopted itself; choose another name with -o"
         raise ConfigError(msg)
     original = OriginalBackend(foreign, card, bgr=bgr)
-    known, answered = recognize(original, card, path=foreign.path)
-    original.card = replace(
+    known, answered = detect_layout(original, card, path=foreign.path)
+    original.card = structs.replace(
         known, precision=foreign.precision, conversion={"adopted_from": foreign.path.name}
     )
     model = wrap_graph(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+from msgspec import structs
 
 from segdeploy.card import Fit, InputSpec, LabelClass, ModelCard
 from segdeploy.cli.console import next_step, progress
@@ -243,7 +244,7 @@ def adopt(
     card = ModelCard(
         architecture=file.stem,
         classes=read_class_map(legend).classes,
-        input=replace(spec, height=sides[0], width=sides[1]),
+        input=structs.replace(spec, height=sides[0], width=sides[1]),
     )
     evidence = gather(card, dataset=dataset, data=data, files=files, most=proof_images)
     with progress(f"proof of {target.name}", questions(card, len(evidence))) as step:
@@ -349,7 +350,7 @@ def adopt_weights(
         architecture=architecture,
         arguments=dict(argument(text) for text in arguments),
         classes=classes,
-        input=replace(spec, height=imgsz[0], width=imgsz[1]),
+        input=structs.replace(spec, height=imgsz[0], width=imgsz[1]),
     )
     checkpoint = Checkpoint(card=card, weights=read_weights(file), state={})
     stride = getattr(checkpoint.network().network, "stride", spec.stride)
@@ -359,7 +360,7 @@ def adopt_weights(
             " choose another size"
         )
         raise ModelError(msg)
-    told = replace(card, input=replace(card.input, stride=stride))
+    told = structs.replace(card, input=structs.replace(card.input, stride=stride))
     save_checkpoint(target, replace(checkpoint, card=told))
 
 

@@ -1,257 +1,283 @@
-"""Checkpoint -> candidates -> proven files."""
+"""Export of a checkpoint, or of any PyTorch network, to proven files."""
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import structs
+from torch import Tensor, nn
 
-from segdeploy.backends.loading import KINDS, Kind
-from segdeploy.card import ModelCard
+from segdeploy.card import ModelCard, Output
 from segdeploy.cli.console import note, progress
-from segdeploy.errors import MissingExtraError
+from segdeploy.errors import ConfigError, ExportError
+from segdeploy.inference.self_test import built_in_image
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
-from segdeploy.system.runs import new_run
 
-from .calibration import gather_calibration
 from .capture import with_output
-from .config import FORMATS, LEAST, ExportConfig
-from .int8_candidates import CandidateEvaluator, Int8Candidate
-from .proof import ProofImages, gather, questions
-from .writer import Artifact, Candidate, Proving, Search, make, make_best
-
-EXTRAS = {"onnx": "export", "onnxscript": "export", "openvino": "openvino", "nncf": "openvino"}
-"""Extra that brings a library which only some formats need."""
-
-
-def convert(name: str, network: Deployed, *, card: ModelCard, opset: int) -> tuple[Candidate, Kind]:
-    """Convert a network to a format by its name, and tell what runs the file.
-
-    Args:
-        name: One of `FORMATS`.
-        network: In evaluation mode, on the processor; it answers what the card says.
-        card: What the file will tell about itself.
-        opset: Version of ONNX's operators.
-
-    Raises:
-        ExportError: The network cannot be converted.
-        MissingExtraError: A library of the format is not installed.
-    """
-    kind = KINDS[FORMATS[name].ending]
-    if name in ("torchscript", "pt2"):
-        return getattr(neighbor("torch_formats"), f"to_{name}")(network, card), kind
-    candidate = neighbor("onnx_format").convert(network, card, opset=opset)
-    if name == "openvino":
-        return neighbor("openvino_format").from_onnx(candidate, precision=card.precision), kind
-    return (
-        neighbor("onnx_format").to_half(candidate) if card.precision == "fp16" else candidate
-    ), kind
+from .plan import (
+    FORMATS,
+    MIN_CALIBRATION_IMAGES,
+    ExportConfig,
+    ExportPlan,
+    Format,
+    choose_formats,
+    import_function,
+)
+from .proof import count_comparisons, open_proof_images
+from .writer import Artifact, Candidates, ExportResult, SingleCandidate, write_proven
 
 
-def search_int8(
-    name: str,
-    network: Deployed,
-    *,
-    card: ModelCard,
-    evidence: ProofImages,
-    order: ExportConfig,
-    on_step: Callable[[str], None],
-) -> tuple[Search, Kind]:
-    """Prepare the search for the best file in 8 bits, and tell what runs it.
-
-    Args:
-        name: "onnx" or "openvino".
-        network: In evaluation mode, on the processor; it answers what the card says.
-        card: What the file will tell about itself.
-        evidence: Images of the proof.
-        order: What the file shall be.
-        on_step: Called after each step of the search.
-
-    Raises:
-        ConfigError: Nothing tells what the network was trained on.
-        DataError: The training split cannot be read.
-        ExportError: The network cannot be converted.
-        MissingExtraError: A library of the format is not installed.
-    """
-    calibration = gather_calibration(
-        card, dataset=order.dataset, data=order.data, count=order.calibration_images
-    )
-    if len(calibration) < LEAST:
-        note(
-            f"{calibration.source} has {len(calibration)} images; a calibration is trusted from"
-            f" {LEAST} on"
-        )
-    candidate, kind = convert(
-        name, network, card=replace(card, precision="fp32"), opset=order.opset
-    )
-    module = neighbor({"onnx": "onnx_int8", "openvino": "openvino_int8"}[name])
-    judge = CandidateEvaluator(
-        calibration=calibration,
-        evidence=evidence,
-        max_miou_drop=order.max_miou_drop,
-        on_step=on_step,
-    )
-    search: Search = module.Search(candidate, card, judge)
-    return search, kind
-
-
-def neighbor(module: str) -> Any:  # noqa: ANN401 - the modules share functions, not a type
-    """Import a module of this workshop that wraps a library, which is imported only for its own format.
-
-    Raises:
-        MissingExtraError: The library is not installed.
-    """
-    try:
-        return importlib.import_module(f".{module}", __package__)
-    except ModuleNotFoundError as error:
-        if error.name not in EXTRAS:
-            raise
-        raise MissingExtraError(error.name, EXTRAS[error.name]) from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportResult:
-    """A proven file, and how it was chosen.
-
-    Attributes:
-        artifact: The file.
-        candidates: Candidates in 8 bits, in the order in which they were tried; empty of other
-            precisions.
-    """
-
-    artifact: Artifact
-    candidates: tuple[Int8Candidate, ...] = ()
-
-    @property
-    def chosen(self) -> Int8Candidate | None:
-        """The candidate that became the file."""
-        return next(
-            (
-                trial
-                for trial in self.candidates
-                if trial.conversion == self.artifact.card.conversion
-            ),
-            None,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON knows them."""
-        return {
-            **self.artifact.to_dict(),
-            "candidates": [trial.to_dict() for trial in self.candidates],
-        }
-
-
-def export_all(
-    checkpoint: Path, targets: Mapping[str, Path], order: ExportConfig
+def export_checkpoint(
+    checkpoint: Path, targets: Mapping[str, Path], config: ExportConfig
 ) -> Iterator[ExportResult]:
-    """Export a checkpoint to several formats, and give each file as soon as it stands.
+    """Export a checkpoint to several formats, and yield each file as soon as it is proven.
 
     Args:
-        checkpoint: What `segdeploy train` wrote.
+        checkpoint: A file that `segdeploy train` wrote.
         targets: Path of the file of each format, by the format's name.
-        order: What the files shall be.
+        config: The options.
 
     Raises:
         ModelError: The checkpoint cannot be used.
+        ConfigError: The options do not fit each other, or int8 has nothing to calibrate on.
+        DataError: The images cannot be used.
         ExportError: The network cannot be converted.
-        GateError: A file does not answer as PyTorch does; a SpoiledError where that is so of every
-            candidate in 8 bits.
+        MissingExtraError: A library of a format is not installed.
+        GateError: A file's output is not PyTorch's; a SpoiledError where no int8 candidate passes.
     """
     loaded = load_checkpoint(checkpoint)
-    card = ordered(loaded.card, order)
-    yield from export_network(with_output(loaded.network(), card), card, targets, order)
+    yield from export_plan(resolve(loaded.network(), loaded.card, config, targets=targets))
 
 
-def export_network(
-    network: Deployed, card: ModelCard, targets: Mapping[str, Path], order: ExportConfig
-) -> Iterator[ExportResult]:
-    """Export a network that answers what its card says; see `export_all`."""
-    most = order.proof_images
-    evidence = gather(card, dataset=order.dataset, data=order.data, files=order.files, most=most)
-    for name, target in targets.items():
-        yield _export(name, target, network, card, evidence, order)
+def resolve(
+    network: Deployed, card: ModelCard, config: ExportConfig, *, targets: Mapping[str, Path]
+) -> ExportPlan:
+    """Return the plan of an export: apply the options, and open the images.
 
+    Args:
+        network: Returns logits; in evaluation mode, on the CPU.
+        card: Its card.
+        config: The options.
+        targets: Path of the file of each format, by the format's name.
 
-def _repository(
-    folder: Path, network: Deployed, card: ModelCard, evidence: ProofImages, order: ExportConfig
-) -> ExportResult:
-    """Export an ONNX file into a repository of Triton, whose clients want classes and not logits."""
-    from . import triton_repository
-
-    served = replace(card, output="classes") if card.output == "logits" else card
-    device = (
-        order.serve_on
-        if order.serve_on != "auto"
-        else "cuda"
-        if torch.cuda.is_available()
-        else "cpu"
-    )
-    made: list[ExportResult] = []
-
-    def write(path: Path) -> None:
-        made.append(_export("onnx", path, with_output(network, served), served, evidence, order))
-
-    size = triton_repository.write_repository(folder, served, device=device, write_model=write)
-    return replace(made[0], artifact=replace(made[0].artifact, path=folder, size=size))
-
-
-def _export(
-    name: str,
-    target: Path,
-    network: Deployed,
-    card: ModelCard,
-    evidence: ProofImages,
-    order: ExportConfig,
-) -> ExportResult:
-    if name == "triton":
-        return _repository(target, network, card, evidence, order)
-    proving = Proving(
-        evidence=evidence,
-        max_miou_drop=order.max_miou_drop,
-        report=partial(new_run, "export", target.name),
-    )
-    if card.precision == "int8":
-        with progress(f"int8 of {target.name}", None) as step:
-            search, kind = search_int8(
-                name, network, card=card, evidence=evidence, order=order, on_step=step
-            )
-            artifact = make_best(
-                target,
-                search,
-                kind=kind,
-                network=network,
-                card=card,
-                proving=replace(proving, on_step=step),
-            )
-        return ExportResult(artifact=artifact, candidates=tuple(search.candidates))
-    candidate, kind = convert(name, network, card=card, opset=order.opset)
-    with progress(f"proof of {target.name}", questions(card, len(evidence))) as step:
-        return ExportResult(
-            artifact=make(
-                target,
-                candidate,
-                kind=kind,
-                network=network,
-                card=card,
-                proving=replace(proving, on_step=step),
-            )
-        )
-
-
-def ordered(card: ModelCard, order: ExportConfig) -> ModelCard:
-    """Return the card of the files.
-
-    Of another size where one is asked for, at which the scores are not known.
+    Raises:
+        ConfigError: The options do not fit each other, or int8 has nothing to calibrate on.
+        DataError: The images cannot be used.
     """
-    height, width = order.imgsz or (card.input.height, card.input.width)
-    same = (height, width) == (card.input.height, card.input.width)
-    spec = replace(card.input, height=height, width=width, dynamic=order.dynamic)
-    told = replace(
-        card, output=order.answer, confidence=order.confidence, precision=order.precision
+    card = configured(card, config)
+    proof_images = open_proof_images(
+        card,
+        dataset=config.dataset,
+        data=config.data,
+        files=config.files,
+        most=config.proof_images,
     )
-    return replace(told, input=spec, scores=card.scores if same else None)
+    calibration = None
+    if config.precision == "int8":
+        calibration = import_function("calibration:open_calibration_images")(
+            card, dataset=config.dataset, data=config.data, count=config.calibration_images
+        )
+        if len(calibration) < MIN_CALIBRATION_IMAGES:
+            note(
+                f"{calibration.source} has {len(calibration)} images; a calibration needs"
+                f" {MIN_CALIBRATION_IMAGES} to be reliable"
+            )
+    return ExportPlan(
+        config=config,
+        card=card,
+        network=with_output(network, card),
+        proof_images=proof_images,
+        calibration=calibration,
+        targets=targets,
+    )
+
+
+def configured(card: ModelCard, config: ExportConfig) -> ModelCard:
+    """Return the card of the files: a checkpoint's, with the options applied.
+
+    At another input size than the checkpoint's the scores are not known, and left out.
+    """
+    usual = (card.input.height, card.input.width)
+    height, width = config.imgsz or usual
+    return structs.replace(
+        card,
+        output=config.output,
+        confidence=config.confidence,
+        precision=config.precision,
+        input=structs.replace(card.input, height=height, width=width, dynamic=config.dynamic),
+        scores=card.scores if (height, width) == usual else None,
+    )
+
+
+def export_plan(plan: ExportPlan) -> Iterator[ExportResult]:
+    """Export to each format of a plan; see `export_checkpoint`."""
+    for name, path in plan.targets.items():
+        file_format = FORMATS[name]
+        format_plan = with_default_output(plan, file_format)
+        # Nobody knows in advance how many candidates int8 takes.
+        steps = count_comparisons(plan.card, len(plan.proof_images))
+        total = None if plan.card.precision == "int8" else steps
+        with progress(f"exporting {path.name}", total) as step:
+            candidates = convert(format_plan, file_format, on_step=step)
+            result = write_proven(
+                path, candidates, format_plan, file_format=file_format, on_step=step
+            )
+        yield result
+
+
+def with_default_output(plan: ExportPlan, file_format: Format) -> ExportPlan:
+    """Return the plan of one format, whose default output takes the place of logits."""
+    if plan.card.output != "logits" or file_format.default_output == "logits":
+        return plan
+    card = structs.replace(plan.card, output=file_format.default_output)
+    return replace(plan, card=card, network=with_output(plan.network, card))
+
+
+def convert(
+    plan: ExportPlan, file_format: Format, *, on_step: Callable[[str], None] = lambda _: None
+) -> Candidates:
+    """Convert the network of a plan to a format.
+
+    Args:
+        plan: The plan.
+        file_format: The format.
+        on_step: Called after each step of the search for int8.
+
+    Returns:
+        The converted network; in int8 the search for the best candidate, which runs while it is
+        iterated over.
+
+    Raises:
+        ExportError: The network cannot be converted.
+        MissingExtraError: The format's library is not installed.
+    """
+    if plan.card.precision == "int8":
+        search: Candidates = import_function(file_format.quantizer)(plan, on_step)
+        return search
+    return SingleCandidate(candidate=import_function(file_format.converter)(plan))
+
+
+def export_module(
+    network: nn.Module,
+    card: ModelCard,
+    path: Path | str,
+    *,
+    precision: str = "fp32",
+    output: Output = "logits",
+    proof: ExportConfig | None = None,
+) -> Artifact:
+    """Export any PyTorch network that returns logits, and prove the file.
+
+    The file takes uint8 images, as every file of segdeploy does: mean and deviation of the card go
+    into the graph.
+
+    Example::
+
+        from segdeploy.card import InputSpec, LabelClass, ModelCard
+        from segdeploy.export import ExportConfig, export_module
+
+        spec = InputSpec(height=256, width=256, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        classes = tuple(LabelClass(name=name, color=(0, 0, 0)) for name in ("sky", "road"))
+        card = ModelCard(architecture="mine", classes=classes, input=spec)
+        artifact = export_module(network, card, "mine.onnx", proof=ExportConfig(proof_images=5))
+        print(artifact.parity.agreement)
+
+    Args:
+        network: Takes (N, 3, H, W) float32, normalized by the card's mean and std, and returns
+            (N, K, h, w) logits: as a tensor, or as the value "out" or "logits" of a mapping, as the
+            networks of torchvision and transformers do. It is put into evaluation mode.
+        card: Its classes in channel order, and its input.
+        path: Name of the file; its ending chooses the format.
+        precision: "fp32", "fp16", "bf16" or "int8", if the format has it.
+        output: What the file returns.
+        proof: Images of the proof and the calibration, and how much mIoU int8 may lose; synthetic
+            streets where None.
+
+    Raises:
+        ConfigError: The ending belongs to no format, or the format does not have the precision.
+        ExportError: The network fails on an image, does not return logits of the card's classes, or
+            cannot be converted.
+        GateError: The file's output is not the network's; no file is left.
+    """
+    path = Path(path)
+    names = {file_format.ending: name for name, file_format in FORMATS.items()}
+    if path.suffix not in names:
+        msg = f"{path} ends with {path.suffix!r}; the formats' endings are {', '.join(names)}"
+        raise ConfigError(msg)
+    name = names[path.suffix]
+    choose_formats(name, precision)
+    config = replace(
+        proof or ExportConfig(), precision=precision, output=output, dynamic=card.input.dynamic
+    )
+    deployed = Deployed(LogitsModule(network.eval()), card.input.mean, card.input.std).eval()
+    check_logits(deployed, configured(card, config))
+    [result] = export_plan(resolve(deployed, card, config, targets={name: path}))
+    return result.artifact
+
+
+def check_logits(network: Deployed, card: ModelCard) -> None:
+    """Run a network on the built-in image, to find a card that does not describe it.
+
+    Args:
+        network: In evaluation mode, on the CPU.
+        card: Its classes, and the size of its input.
+
+    Raises:
+        ExportError: It fails on an image, returns no logits, or those of another number of classes.
+    """
+    height, width = card.input.height, card.input.width
+    try:
+        with torch.no_grad():
+            logits = network(torch.from_numpy(built_in_image(height, width)))
+    # What a network raises where its input has other channels, another size or another device.
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        msg = (
+            f"{card.architecture} fails on a float32 image (1, 3, {height}, {width}) on the CPU:"
+            f" {reason}; correct the network or its card"
+        )
+        raise ExportError(msg) from error
+    if logits.shape[1] != len(card.classes):
+        msg = (
+            f"{card.architecture} returns {logits.shape[1]} channels and its card has"
+            f" {len(card.classes)} classes; name one class for each channel"
+        )
+        raise ExportError(msg)
+
+
+class LogitsModule(nn.Module):
+    """A network that returns its logits as a tensor, whatever they were wrapped in."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """Wrap a network.
+
+        Args:
+            network: Returns logits as a tensor, or in a mapping.
+        """
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return (N, K, h, w) logits of (N, 3, H, W) normalized images."""
+        return find_logits(self.network(image))
+
+
+def find_logits(output: Tensor | Mapping[str, Any]) -> Tensor:
+    """Return the logits in the output of a network.
+
+    Raises:
+        ExportError: There are none.
+    """
+    if isinstance(output, Mapping):
+        output = next((output[key] for key in ("out", "logits") if key in output), output)
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        msg = (
+            f"the network returns {shape} and not logits of shape (N, K, h, w); wrap it in a module"
+            " that does"
+        )
+        raise ExportError(msg)
+    return output

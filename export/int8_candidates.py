@@ -1,45 +1,50 @@
-"""One way to compute a network in 8 bits, and what was found of it."""
+"""Candidates of int8, and how they are measured and ranked."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from segdeploy.backends.base import Backend, Batch, NetworkOutput
-from segdeploy.card import ModelCard
+from msgspec import to_builtins
+
+from segdeploy.arrays import Batch, NetworkOutput
+from segdeploy.backends.base import Backend, WrappedBackend
 from segdeploy.datasets.dataset import evenly_spaced
 from segdeploy.metrics.agreement import Parity
 
-from .calibration import Calibration
-from .proof import ProofImages, Subset, prove
+from .plan import ExportPlan
+from .proof import Subset, prove
+
+if TYPE_CHECKING:
+    from .calibration import CalibrationImages
 
 Clock = Callable[[], float]
 
 IMAGES = 24
-"""Images of the proof that candidates are judged on; the last word has the whole proof."""
+"""Images of the proof that candidates are compared on; the chosen one is proven on all."""
 
-TIMED = 4
-"""Images on which times are measured."""
+TIMED_IMAGES = 4
+"""Images that latency is measured on."""
 
 RUNS = 15
-"""Timed runs of each of two files, taking turns."""
+"""Timed runs of each of two files, in alternation."""
 
 NOISE = 0.05
-"""Speeds within this share of each other are taken for equal."""
+"""Speeds within this share of each other count as equal."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Int8Candidate:
-    """What was found of one candidate on some of the images.
+    """What was measured of a candidate on some of the images.
 
     Attributes:
-        name: How it is computed, in words.
-        parity: How far it is from the network in float32.
-        latency: Time for one image, in milliseconds.
-        float_latency: The same of the file in float32, measured by turns with it.
+        name: How it was calibrated, in words.
+        parity: How far it agrees with the network in float32.
+        latency: Time of one image, in milliseconds.
+        float_latency: The same of the float32 file, measured in alternation with it.
         size: Size of the file, in bytes.
-        conversion: What its card shall tell.
+        conversion: Entries of its card.
     """
 
     name: str
@@ -51,172 +56,164 @@ class Int8Candidate:
 
     @property
     def speed(self) -> float:
-        """How many times as fast as in float32."""
+        """Speed relative to float32; above 1 is faster."""
         return self.float_latency / self.latency
 
     @property
     def score(self) -> float:
-        """What tells the better of two.
-
-        MIoU where there is truth, else the share of equal labels.
-        """
+        """MIoU where there are masks, else the share of equal labels."""
         return self.parity.agreement if self.parity.miou is None else self.parity.miou
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON knows them."""
-        times = {"milliseconds": self.latency, "fp32_milliseconds": self.float_latency}
+        """Return the values for JSON."""
         return {
             "name": self.name,
             "passed": self.parity.passed,
-            **times,
+            "milliseconds": self.latency,
+            "fp32_milliseconds": self.float_latency,
             "bytes": self.size,
-            "parity": self.parity.to_dict(),
+            "parity": to_builtins(self.parity),
         }
 
 
 class CandidateEvaluator:
-    """Finds out what candidates are worth, on some of the images of the proof.
+    """Measures candidates on some of the images of the proof.
 
     Attributes:
-        candidates: What was found so far.
-        calibration: Images of the training split, on which times are measured too.
+        tried: What was measured so far.
+        calibration: Images of the training split; latency is measured on some of them.
         max_miou_drop: How much mIoU may be lost, in [0, 1].
         on_step: Called after each step, with a few words.
     """
 
-    def __init__(
-        self,
-        *,
-        calibration: Calibration,
-        evidence: ProofImages,
-        max_miou_drop: float,
-        on_step: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, plan: ExportPlan, on_step: Callable[[str], None] = lambda _: None) -> None:
         """Choose the images.
 
         Args:
-            calibration: Images of the training split.
-            evidence: Images of the proof.
-            max_miou_drop: How much mIoU may be lost, in [0, 1].
+            plan: The plan of an export in int8.
             on_step: Called after each step, with a few words.
         """
-        self.candidates: list[Int8Candidate] = []
-        self.calibration = calibration
-        self.max_miou_drop = max_miou_drop
+        assert plan.calibration is not None, "a plan in int8 has calibration images"
+        self.tried: list[Int8Candidate] = []
+        self.calibration: CalibrationImages = plan.calibration
+        self.max_miou_drop = plan.config.max_miou_drop
         self.on_step = on_step
-        self._evidence = Subset(evidence=evidence, indices=evenly_spaced(len(evidence), IMAGES))
+        indices = evenly_spaced(len(plan.proof_images), IMAGES)
+        self._images = Subset(images=plan.proof_images, indices=indices)
 
     def compare(self, backend: Backend, reference: Backend) -> Parity:
-        """Prove a candidate on these images."""
+        """Return how far a candidate agrees with its reference on the images."""
         return prove(
             backend,
             reference,
-            evidence=self._evidence,
+            images=self._images,
             max_miou_drop=self.max_miou_drop,
             on_step=self.on_step,
         ).parity
 
-    def judge(
+    def evaluate(
         self,
         name: str,
         backend: Backend,
         *,
-        plain: Backend,
+        float_backend: Backend,
         reference: Backend,
         size: int,
         conversion: Mapping[str, Any],
     ) -> Int8Candidate:
-        """Find out what a candidate is worth, and remember it.
+        """Measure a candidate, and keep the result in `tried`.
 
         Args:
-            name: How it is computed, in words.
+            name: How it was calibrated, in words.
             backend: The candidate.
-            plain: The file in float32, beside which it is timed.
-            reference: What it must answer.
+            float_backend: The file in float32, in alternation with which it is timed.
+            reference: The network that it must agree with.
             size: Size of its file, in bytes.
-            conversion: What its card shall tell, beside the calibration's images.
+            conversion: Entries of its card, beside the calibration's images.
         """
         parity = self.compare(backend, reference)
-        latency, float_latency = by_turns(backend, plain, self.calibration.some(TIMED))
-        source = {
-            "calibration_pictures": len(self.calibration),
-            "calibration_source": self.calibration.source,
-        }
-        told = {**source, **conversion}
+        batches = self.calibration.sample(TIMED_IMAGES)
+        latency, float_latency = measure_alternating(backend, float_backend, batches)
         candidate = Int8Candidate(
             name=name,
             parity=parity,
             latency=latency,
             float_latency=float_latency,
             size=size,
-            conversion=told,
+            conversion={
+                "calibration_pictures": len(self.calibration),
+                "calibration_source": self.calibration.source,
+                **conversion,
+            },
         )
-        self.candidates.append(candidate)
+        self.tried.append(candidate)
         return candidate
 
 
-def preferred(candidates: Iterable[Int8Candidate]) -> list[Int8Candidate]:
-    """Return those that passed, the fastest first; among equally fast ones the best."""
+def rank_passed(candidates: Iterable[Int8Candidate]) -> list[Int8Candidate]:
+    """Return the candidates that passed, the fastest first; of equally fast ones the best."""
     left = sorted(
         (candidate for candidate in candidates if candidate.parity.passed),
         key=lambda candidate: -candidate.speed,
     )
-    ordered = []
+    ranked = []
     while left:
         equal = [candidate for candidate in left if candidate.speed >= left[0].speed * (1 - NOISE)]
-        ordered.append(max(equal, key=lambda candidate: candidate.score))
-        left.remove(ordered[-1])
-    return ordered
+        ranked.append(max(equal, key=lambda candidate: candidate.score))
+        left.remove(ranked[-1])
+    return ranked
 
 
-def by_turns(
+def best_of(candidates: Iterable[Int8Candidate]) -> Int8Candidate:
+    """Return the candidate with the highest score."""
+    return max(candidates, key=lambda candidate: candidate.score)
+
+
+def measure_alternating(
     first: Backend, second: Backend, batches: Sequence[Batch], *, clock: Clock = time.perf_counter
 ) -> tuple[float, float]:
-    """Measure two files by turns, so that whatever else the machine does falls on both, and give the median of each in milliseconds."""
+    """Return the median latency of each of two files in milliseconds, measured in alternation.
 
-    def once(backend: Backend, batch: Batch) -> float:
+    Other load of the machine falls on both alike.
+
+    Args:
+        first: A file.
+        second: Another file.
+        batches: Images to run on, in turn.
+        clock: Returns seconds.
+    """
+
+    def timed(backend: Backend, batch: Batch) -> float:
         start = clock()
         backend.run(batch)
         return 1000 * (clock() - start)
 
-    once(first, batches[0])
-    once(second, batches[0])
-    pairs = [
-        (once(first, batches[run % len(batches)]), once(second, batches[run % len(batches)]))
-        for run in range(RUNS)
-    ]
-    one, other = (median(times) for times in zip(*pairs, strict=True))
-    return one, other
+    # Warm-up.
+    timed(first, batches[0])
+    timed(second, batches[0])
+    pairs = []
+    for run in range(RUNS):
+        batch = batches[run % len(batches)]
+        pairs.append((timed(first, batch), timed(second, batch)))
+    first_times, second_times = zip(*pairs, strict=True)
+    return median(first_times), median(second_times)
 
 
-class CachedBackend:
-    """A backend that answers a batch that it was asked before from memory.
+class CachedBackend(WrappedBackend):
+    """A backend that keeps its output for every batch: the reference of many candidates."""
 
-    The reference of many candidates.
-    """
-
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, inner: Backend) -> None:
         """Wrap a backend.
 
         Args:
-            backend: What answers.
+            inner: Runs the network.
         """
-        self._backend = backend
-        self._answers: dict[tuple[tuple[int, ...], bytes], NetworkOutput] = {}
-
-    @property
-    def card(self) -> ModelCard:
-        """Its card."""
-        return self._backend.card
-
-    @property
-    def device(self) -> str:
-        """What runs it."""
-        return self._backend.device
+        super().__init__(inner)
+        self._outputs: dict[tuple[tuple[int, ...], bytes], NetworkOutput] = {}
 
     def run(self, batch: Batch) -> NetworkOutput:
-        """Answer a batch."""
+        """Return the output of the inner backend, which runs once for equal batches."""
         key = (batch.shape, batch.tobytes())
-        if key not in self._answers:
-            self._answers[key] = self._backend.run(batch)
-        return self._answers[key]
+        if key not in self._outputs:
+            self._outputs[key] = super().run(batch)
+        return self._outputs[key]

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from msgspec import structs
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from segdeploy.arrays import Batch
-from segdeploy.backends.base import Backend
+from segdeploy.backends.base import INPUT, Backend, RuntimeOptions
 from segdeploy.backends.loading import KINDS
-from segdeploy.backends.onnx_runtime import INPUT
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.errors import ExportError
 from segdeploy.system.files import temporary_folder
@@ -273,11 +273,11 @@ class Search:
 
     def _open(self, path: Path, model: onnx.ModelProto, *, precision: str) -> Backend:
         replace(self._candidate, model=model).write(
-            path, {CARD_KEY: replace(self._card, precision=precision).to_json()}
+            path, {CARD_KEY: structs.replace(self._card, precision=precision).to_json()}
         )
         # Threads that wait in one session must not take the cores from the other one that is
         # measured beside it.
-        return KINDS[".onnx"].load(path, device="cpu", spinning=False)
+        return KINDS[".onnx"].load(path, RuntimeOptions(device="cpu", spinning=False))
 
 
 def _best(candidates: Iterable[Int8Candidate]) -> Int8Candidate:

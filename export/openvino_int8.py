@@ -13,10 +13,11 @@ from typing import Any
 
 import nncf
 import openvino
+from msgspec import structs
 
-from segdeploy.backends.base import Backend
+from segdeploy.backends.base import INPUT, Backend, RuntimeOptions
 from segdeploy.backends.loading import KINDS
-from segdeploy.backends.openvino_runtime import INPUT, OpenVinoBackend
+from segdeploy.backends.openvino_runtime import OpenVinoBackend
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.system.files import temporary_folder
 
@@ -125,11 +126,11 @@ class Search:
         return replace(self._candidate, model=model, precision="int8")
 
     def _open(self, path: Path, model: openvino.Model, *, precision: str) -> Backend:
-        card = replace(self._card, precision=precision)
+        card = structs.replace(self._card, precision=precision)
         replace(self._candidate, model=model, precision=precision).write(
             path, {CARD_KEY: card.to_json()}
         )
-        return KINDS[".xml"].load(path, device="cpu")
+        return KINDS[".xml"].load(path, RuntimeOptions(device="cpu"))
 
 
 class _Read:

@@ -1,19 +1,20 @@
-"""Same labels as the reference on real images; the images; the worst drawn."""
+"""Comparison of a file with its reference on real images, and the images of that comparison."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 import torch
+from msgspec import structs
 
-from segdeploy.arrays import Image, Mask
-from segdeploy.backends.base import Backend, Batch, NetworkOutput
+from segdeploy.arrays import Batch, Image, Mask, NetworkOutput
+from segdeploy.backends.base import Backend, WrappedBackend
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
-from segdeploy.datasets.registry import open_for
+from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.io import list_images, read_image, write_image
 from segdeploy.imaging.overlay import Painter, side_by_side
@@ -24,7 +25,7 @@ from segdeploy.metrics.segmentation import ConfusionMatrix
 
 
 class ProofImages(Protocol):
-    """Images, some with truth, read one at a time."""
+    """Images, some with a mask, read one at a time."""
 
     @property
     def source(self) -> str:
@@ -32,47 +33,48 @@ class ProofImages(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         ...
 
     def __getitem__(self, index: int) -> tuple[Image, Mask | None]:
-        """Read one image, and its truth where there is one.
+        """Read an image, and its mask where it has one in the network's classes.
 
-        Raises DataError, with the file's name, where it cannot be used.
+        Raises:
+            DataError: The file cannot be used.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSplit:
-    """Samples of a dataset, evenly spread.
+    """Samples of a dataset, evenly spaced.
 
     Attributes:
         source: Name of the dataset and the split.
         dataset: The split.
-        indices: Which of its samples are taken.
-        with_truth: Whether its classes are the network's, so that its masks can be counted.
+        indices: Indices of the samples.
+        labeled: Whether the masks are used, because their classes are the network's.
     """
 
     source: str
     dataset: Dataset
     indices: Sequence[int]
-    with_truth: bool
+    labeled: bool
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> tuple[Image, Mask | None]:
         sample = self.dataset[self.indices[index]]
-        return sample.image, sample.mask if self.with_truth else None
+        return sample.image, sample.mask if self.labeled else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFiles:
-    """Images without truth.
+    """Images without masks.
 
     Attributes:
-        source: What was named.
+        source: The files and folders that were named.
         paths: Path of each image.
     """
 
@@ -88,29 +90,29 @@ class ImageFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Subset:
-    """A few of other images.
+    """Some of other images.
 
     Attributes:
-        evidence: The images.
-        indices: Which of them are taken.
+        images: All images.
+        indices: Indices of the ones in the subset.
     """
 
-    evidence: ProofImages
+    images: ProofImages
     indices: Sequence[int]
 
     @property
     def source(self) -> str:
         """Where they come from."""
-        return self.evidence.source
+        return self.images.source
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> tuple[Image, Mask | None]:
-        return self.evidence[self.indices[index]]
+        return self.images[self.indices[index]]
 
 
-def gather(
+def open_proof_images(
     card: ModelCard,
     *,
     dataset: str | None,
@@ -118,20 +120,20 @@ def gather(
     files: Sequence[Path],
     most: int | None,
 ) -> ProofImages:
-    """Choose what a file is proven on: what was named.
+    """Open the images that a file is proven on.
 
-    Else the validation split it was trained with; else drawn streets.
+    They are what was named; else the validation split of the training; else synthetic streets.
 
     Args:
         card: The network's card.
-        dataset: Name of a dataset; the one of the training where None.
-        data: Folder of the dataset; the one of the training where None.
-        files: Images, or folders of them, to be taken instead of a dataset.
-        most: Largest number of images, more are thinned evenly; None for all.
+        dataset: Name of a dataset; the training's where None.
+        data: Folder of the dataset; the training's where None.
+        files: Images, or folders of them, in place of a dataset.
+        most: Largest number of images, evenly spaced; all where None.
 
     Raises:
-        ConfigError: Both a dataset and files are named, or a folder for a network of unknown
-            training.
+        ConfigError: Both a dataset and files are named, or a folder without a dataset for a network
+            of unknown training.
         DataError: What was named cannot be used.
     """
     if files and (dataset or data):
@@ -144,48 +146,46 @@ def gather(
             paths=[paths[index] for index in evenly_spaced(len(paths), most)],
         )
     if dataset or data:
-        return _split(card, dataset, data, most)
+        return _open_split(card, dataset, data, most)
     if card.training is not None:
         try:
-            return _split(card, None, None, most)
+            return _open_split(card, None, None, most)
         except (ConfigError, DataError):
-            # The folder is gone, or the dataset was a plugin's: the proof goes on with images
-            # that are always there.
+            # The folder is gone, or a plugin brought the dataset: synthetic streets need neither.
             pass
-    return _split(card, "streets", None, most)
+    return _open_split(card, "streets", None, most)
 
 
-def _split(
+def _open_split(
     card: ModelCard, dataset: str | None, data: Path | None, most: int | None
 ) -> DatasetSplit:
-    name, split = open_for(card, dataset, data=data, split="val")
-    known = [label.name for label in card.classes] == [label.name for label in split.classes]
-    return DatasetSplit(
-        source=f"{name} val", dataset=split, indices=evenly_spaced(len(split), most), with_truth=known
-    )
+    name, split = open_for_card(card, dataset, data=data, split="val")
+    same_classes = [label.name for label in card.classes] == [label.name for label in split.classes]
+    indices = evenly_spaced(len(split), most)
+    return DatasetSplit(source=f"{name} val", dataset=split, indices=indices, labeled=same_classes)
 
 
 GATES = {"fp32": 0.999, "fp16": 0.995, "bf16": 0.99, "int8": 0.98}
-"""Smallest share of equal labels with which a file passes, by its precision; int8 is judged by mIoU
-instead where there is truth."""
+"""Smallest share of equal labels with which a file passes, by its precision; int8 passes by its
+mIoU instead where there are masks."""
 
 WORST = 5
-"""How many of the images with the lowest agreement are kept."""
+"""Number of images with the lowest agreement that are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Differing:
+class DifferingImage:
     """An image on which a file and its reference differ.
 
     Attributes:
-        image: (H, W, 3) uint8, blue-green-red.
+        image: (H, W, 3) uint8, BGR.
         mask: The file's mask, (H, W) uint8.
-        expected: The reference's mask.
+        expected: The reference's mask, (H, W) uint8.
         agreement: Share of equal labels, in [0, 1].
-        batch: The image as the network saw it, (1, H, W, 3) uint8.
+        batch: The image as the network's input, (1, H, W, 3) uint8 RGB.
     """
 
-    picture: Image
+    image: Image
     mask: Mask
     expected: Mask
     agreement: float
@@ -194,40 +194,32 @@ class Differing:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What a proof found.
+    """Result of a comparison.
 
     Attributes:
         parity: How far the file and the reference agree.
-        worst: The images on which they agree least, the worst first; the first one stands for all
-            in the search for the cause.
+        worst: The images on which they agree least, the worst first; the search for the diverging
+            layer runs on the first.
     """
 
     parity: Parity
-    worst: Sequence[Differing]
+    worst: Sequence[DifferingImage]
 
 
-class RecordingBackend:
-    """A backend that keeps its last answer, and may stand for another size of a dynamic file."""
+class RecordingBackend(WrappedBackend):
+    """A backend that keeps its last output.
 
-    def __init__(self, backend: Backend, card: ModelCard) -> None:
-        """Wrap a backend.
+    Its card may name another input size than the inner one's, for a dynamic file.
 
-        Args:
-            backend: What answers.
-            card: Its card, with the size at which it is to be asked.
-        """
-        self._backend = backend
-        self.card = card
-        self.last: NetworkOutput = np.empty((0, 0, 0, 0), np.float32)
+    Attributes:
+        last: The output of the last `run`.
+    """
 
-    @property
-    def device(self) -> str:
-        """What runs it."""
-        return self._backend.device
+    last: NetworkOutput = np.empty((0, 0, 0, 0), np.float32)
 
     def run(self, batch: Batch) -> NetworkOutput:
-        """Answer a batch, and keep the answer."""
-        self.last = self._backend.run(batch)
+        """Return the output of the inner backend, and keep it."""
+        self.last = super().run(batch)
         return self.last
 
 
@@ -235,56 +227,57 @@ def prove(
     backend: Backend,
     reference: Backend,
     *,
-    evidence: ProofImages,
+    images: ProofImages,
     max_miou_drop: float | None = None,
     on_step: Callable[[str], None],
 ) -> Proof:
-    """Ask a file and its reference the same images, each at its own size, and compare label by label.
+    """Run a file and its reference on the same images, and compare the masks at image size.
 
     Args:
         backend: The file, as it will be used.
-        reference: The network as PyTorch runs it, in float32, with the same kind of answer.
-        evidence: Images; a dynamic file is asked each of them at three sizes of the network.
-        max_miou_drop: How much lower the file's mIoU may be, in [0, 1], where that shall be the
-            gate; None for the share of labels.
-        on_step: Called after each comparison, with the share of labels that agree.
+        reference: The network in PyTorch, in float32, with the same kind of output.
+        images: Images; a dynamic file runs on each of them at three input sizes.
+        max_miou_drop: How much lower the file's mIoU may be, in [0, 1], if that is the gate; None
+            for the share of equal labels.
+        on_step: Called after each comparison, with the share of equal labels.
     """
     classes = len(backend.card.classes)
     agreement = Agreement(classes)
-    counts, reference_counts = ConfusionMatrix(classes), ConfusionMatrix(classes)
+    scores, reference_scores = ConfusionMatrix(classes), ConfusionMatrix(classes)
     largest = 0.0
-    worst: list[Differing] = []
-    for card, index in _questions(backend.card, len(evidence)):
-        picture, truth = evidence[index]
-        asked, known = RecordingBackend(backend, card), RecordingBackend(reference, card)
-        mask, expected = Predictor(asked).mask(picture), Predictor(known).mask(picture)
+    worst: list[DifferingImage] = []
+    for card, index in _comparisons(backend.card, len(images)):
+        image, labels = images[index]
+        recorded = RecordingBackend(backend, card=card)
+        recorded_reference = RecordingBackend(reference, card=card)
+        mask = Predictor(recorded).mask(image)
+        expected = Predictor(recorded_reference).mask(image)
         share = agreement.add(mask, expected)
-        # Not max: it would lose a difference that is no number.
-        largest = float(
-            np.maximum(largest, np.abs(np.subtract(asked.last, known.last, dtype=np.float32)).max())
-        )
-        if truth is not None:
-            counts.add(mask, truth)
-            reference_counts.add(expected, truth)
-        found = Differing(
-            picture=picture,
+        difference = np.abs(np.subtract(recorded.last, recorded_reference.last, dtype=np.float32))
+        # numpy's maximum keeps NaN, which max() may drop.
+        largest = float(np.maximum(largest, difference.max()))
+        if labels is not None:
+            scores.add(mask, labels)
+            reference_scores.add(expected, labels)
+        compared = DifferingImage(
+            image=image,
             mask=mask,
             expected=expected,
             agreement=share,
-            batch=to_batch([picture], card.input),
+            batch=to_batch([image], card.input),
         )
-        worst = sorted([*worst, found], key=lambda one: one.agreement)[:WORST]
+        worst = sorted([*worst, compared], key=lambda differing: differing.agreement)[:WORST]
         on_step(f"{share:.3%}")
-    scored = counts.counts.any()
+    scored = scores.counts.any()
     parity = Parity(
         agreement=agreement.overall,
         boundary_agreement=agreement.near,
         class_agreement=agreement.by_class,
         largest_difference=None if backend.card.output == "classes" else largest,
-        miou=counts.scores().miou if scored else None,
-        reference_miou=reference_counts.scores().miou if scored else None,
-        images=len(evidence),
-        source=evidence.source,
+        miou=scores.scores().miou if scored else None,
+        reference_miou=reference_scores.scores().miou if scored else None,
+        images=len(images),
+        source=images.source,
         reference=f"{reference.device.replace('torch', f'torch {torch.__version__}')} float32",
         gate=GATES[backend.card.precision],
         max_miou_drop=max_miou_drop,
@@ -293,64 +286,68 @@ def prove(
     return Proof(parity=parity, worst=worst)
 
 
-def questions(card: ModelCard, images: int) -> int:
-    """How many comparisons a proof takes."""
-    return images * len(sizes(card.input))
+def count_comparisons(card: ModelCard, images: int) -> int:
+    """Return the number of comparisons of a proof."""
+    return images * len(input_sizes(card.input))
 
 
-def _questions(card: ModelCard, images: int) -> Iterator[tuple[ModelCard, int]]:
-    for height, width in sizes(card.input):
-        sized = replace(card, input=replace(card.input, height=height, width=width))
+def _comparisons(card: ModelCard, images: int) -> Iterator[tuple[ModelCard, int]]:
+    for height, width in input_sizes(card.input):
+        spec = structs.replace(card.input, height=height, width=width)
+        sized = structs.replace(card, input=spec)
         yield from ((sized, index) for index in range(images))
 
 
-def sizes(spec: InputSpec) -> list[tuple[int, int]]:
-    """Return the sizes at which a file must answer.
+def input_sizes(spec: InputSpec) -> list[tuple[int, int]]:
+    """Return the (height, width) at which a file is proven.
 
-    The usual one, and where it is dynamic an odd and an upright one.
-
-    An exporter may freeze a branch of the network at the size that it saw, without a word; only
-    other sizes show it.
+    The card's size; for a dynamic file also an odd one and an upright one. An exporter may freeze a
+    branch of the network at the size of its example without a warning, and only other sizes show
+    that.
     """
     usual = (spec.height, spec.width)
     if not spec.dynamic:
         return [usual]
-    odd = (_odd(spec.height * 3 // 4, spec.stride), _odd(spec.width // 2, spec.stride))
-    return list(dict.fromkeys([usual, odd, (spec.width, _odd(spec.height // 2, spec.stride))]))
+    odd = (
+        _odd_multiple(spec.height * 3 // 4, spec.stride),
+        _odd_multiple(spec.width // 2, spec.stride),
+    )
+    upright = (spec.width, _odd_multiple(spec.height // 2, spec.stride))
+    return list(dict.fromkeys([usual, odd, upright]))
 
 
-def _odd(side: int, stride: int) -> int:
+def _odd_multiple(side: int, stride: int) -> int:
     """Return an odd multiple of the stride near a side."""
     return (side // stride | 1) * stride
 
 
-MARK = (255, 0, 255)
-"""Color of a pixel on which they differ, blue-green-red: no usual class has it."""
+DIFFERENCE_COLOR = (255, 0, 255)
+"""Color of a pixel whose labels differ, BGR: no usual palette has it."""
 
 
 def write_worst(
-    folder: Path, worst: Sequence[Differing], classes: Sequence[LabelClass]
+    folder: Path, worst: Sequence[DifferingImage], classes: Sequence[LabelClass]
 ) -> list[Path]:
-    """Write one PNG for each image.
-
-    The image itself, the reference's mask, the file's, and where they differ.
+    """Write a PNG for each image: the image, the reference's mask, the file's, the difference.
 
     Args:
-        folder: Where they go; made if it is missing.
+        folder: Folder of the PNGs; created if it is missing.
         worst: The images, the worst first.
         classes: Classes in the order of the masks' indices.
     """
     painter = Painter(classes, opacity=0.6, legend=False)
     paths = []
-    for number, one in enumerate(worst, start=1):
-        overlays = (painter.paint(one.picture, mask) for mask in (one.expected, one.mask))
+    for number, differing in enumerate(worst, start=1):
+        masks = (differing.expected, differing.mask)
+        overlays = (painter.paint(differing.image, mask) for mask in masks)
         paths.append(folder / f"worst-{number}.png")
-        write_image(paths[-1], side_by_side(one.picture, *overlays, _marked(one)))
+        difference = _draw_difference(differing)
+        write_image(paths[-1], side_by_side(differing.image, *overlays, difference))
     return paths
 
 
-def _marked(one: Differing) -> Image:
-    """Darken the image, and mark each pixel whose labels differ."""
-    marked = np.asarray(cv2.convertScaleAbs(one.picture, alpha=0.4), dtype=np.uint8)
-    marked[one.mask != one.expected] = MARK
+def _draw_difference(differing: DifferingImage) -> Image:
+    """Return the darkened image with each pixel marked whose labels differ."""
+    marked = np.asarray(cv2.convertScaleAbs(differing.image, alpha=0.4), dtype=np.uint8)
+    marked[differing.mask != differing.expected] = DIFFERENCE_COLOR
     return marked

@@ -1,44 +1,79 @@
-"""From a network to a file that is proven, and only then gets its name."""
+"""Files that are written, proven, and only then given their name."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import structs, to_builtins
 
 from segdeploy.arrays import Batch
-from segdeploy.backends.base import Backend
-from segdeploy.backends.loading import Kind
+from segdeploy.backends.base import Backend, RuntimeOptions
+from segdeploy.backends.loading import KINDS, ArtifactKind
 from segdeploy.backends.pytorch import EagerBackend
-from segdeploy.card import ANSWER_KEY, CARD_KEY, CHECKSUM_KEY, ModelCard
+from segdeploy.card import CARD_KEY, CHECKSUM_KEY, SELF_TEST_KEY, ModelCard
 from segdeploy.errors import ProofError, SpoiledError
 from segdeploy.inference.self_test import Answer, built_in_image, verify
 from segdeploy.metrics.agreement import LEAST_AGREEMENT, Parity
-from segdeploy.models.deployed import Deployed
 from segdeploy.system.files import replacing
+from segdeploy.system.runs import new_run
 
-from .int8_candidates import Int8Candidate
+from .plan import ExportPlan, Format, import_function
 from .proof import Proof, ProofImages, prove, write_worst
 
-ELSEWHERE: Mapping[str, tuple[float, float]] = {
+if TYPE_CHECKING:
+    from .int8_candidates import Int8Candidate
+
+OTHER_PROCESSORS: Mapping[str, tuple[float, float]] = {
     "fp16": (0.02, 0.99),
     "bf16": (0.1, 0.95),
     "int8": (0.1, 0.95),
 }
-"""How far a file of lower precision may be from its own answer on another processor: of the largest
-logit, and share of equal labels."""
+"""How far a file may be from its own output on another processor, by its precision: largest
+difference of a logit, as a share of the largest logit, and smallest share of equal labels."""
 
 
 class Candidate(Protocol):
     """A converted network that is not yet proven."""
 
-    def write(self, path: Path, texts: Mapping[str, str]) -> None:
-        """Write the file, and the texts that it shall carry, by their keys."""
+    def write(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write the file with the metadata in it."""
         ...
 
     def first_diverging(self, path: Path, batch: Batch) -> str:
-        """Name the first layer of a written file that answers a batch otherwise than PyTorch."""
+        """Return the first layer of a written file whose output is not PyTorch's, in words.
+
+        Args:
+            path: The file.
+            batch: (1, H, W, 3) uint8 RGB.
+        """
         ...
+
+
+class Candidates(Protocol):
+    """Conversions of one network, in the order in which they are to be proven."""
+
+    @property
+    def tried(self) -> Sequence["Int8Candidate"]:
+        """What was measured of the candidates so far; empty where there is no choice."""
+        ...
+
+    def __iter__(self) -> Iterator[tuple[Candidate, "Int8Candidate | None"]]:
+        """Return candidates, each with what was measured of it, the preferred ones first."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleCandidate:
+    """The only conversion of a network to a format."""
+
+    candidate: Candidate
+    tried: Sequence["Int8Candidate"] = ()
+
+    def __iter__(self) -> Iterator[tuple[Candidate, "Int8Candidate | None"]]:
+        yield self.candidate, None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +81,12 @@ class Artifact:
     """A proven file.
 
     Attributes:
-        path: Its name.
+        path: The file; the folder of a Triton repository.
         size: Its size, in bytes.
-        card: What it tells about itself, with how it was proven.
-        parity: How it was proven.
-        device: What ran it in the proof, as it was granted.
-        worst: Drawings of the images on which its labels differ most from the reference's.
+        card: The card in the file, with the proof.
+        parity: Result of the proof.
+        device: Runtime and device of the proof.
+        worst: Drawings of the images on which most labels differ from the reference's.
     """
 
     path: Path
@@ -62,215 +97,249 @@ class Artifact:
     worst: tuple[Path, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON knows them."""
-        made = {
+        """Return the values for JSON."""
+        return {
+            "path": str(self.path),
+            "bytes": self.size,
             "precision": self.card.precision,
             "output": self.card.output,
             "conversion": dict(self.card.conversion),
             "device": self.device,
-        }
-        return {
-            "path": str(self.path),
-            "bytes": self.size,
-            **made,
-            "parity": self.parity.to_dict(),
+            "parity": to_builtins(self.parity),
             "worst": list(map(str, self.worst)),
         }
 
 
-class Search(Protocol):
-    """Candidates in 8 bits, tried one after the other."""
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """A file, and the int8 candidates that it was chosen from.
+
+    Attributes:
+        artifact: The file.
+        candidates: What was measured of each candidate; empty for other precisions.
+    """
+
+    artifact: Artifact
+    candidates: tuple["Int8Candidate", ...] = ()
 
     @property
-    def candidates(self) -> Sequence[Int8Candidate]:
-        """What was found so far."""
-        ...
+    def chosen(self) -> "Int8Candidate | None":
+        """The candidate that the file holds; None for other precisions."""
+        conversion = self.artifact.card.conversion
+        return next((one for one in self.candidates if one.conversion == conversion), None)
 
-    def __iter__(self) -> Iterator[tuple[Candidate, Int8Candidate]]:
-        """Return those that pass on some of the images, the one to be preferred first."""
-        ...
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values for JSON."""
+        candidates = [candidate.to_dict() for candidate in self.candidates]
+        return {**self.artifact.to_dict(), "candidates": candidates}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proving:
+class ProofSettings:
     """How files are proven.
 
     Attributes:
-        evidence: Images to prove them on.
+        images: Images of the proof.
         max_miou_drop: How much lower the mIoU of an int8 file may be, in [0, 1].
-        report: Gives a folder for drawings of the worst images, and is asked only where labels
-            differ; None for no drawings.
-        on_step: Called after each comparison.
+        new_report: Returns a folder for drawings, called only where labels differ; None for no
+            drawings.
+        on_step: Called after each comparison, with the share of equal labels.
     """
 
-    evidence: ProofImages
+    images: ProofImages
     max_miou_drop: float = 0.005
-    report: Callable[[], Path] | None = None
+    new_report: Callable[[], Path] | None = None
     on_step: Callable[[str], None] = lambda _: None
 
 
-def make(
+def write_proven(
     path: Path,
-    candidate: Candidate,
+    candidates: Candidates,
+    plan: ExportPlan,
     *,
-    kind: Kind,
-    network: Deployed,
-    card: ModelCard,
-    proving: Proving,
-) -> Artifact:
-    """Write a file, prove it, store the proof in it, and give it its name.
+    file_format: Format,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> ExportResult:
+    """Write the first candidate that passes the proof.
 
-    On any failure nothing is left but the drawings.
+    On any failure no file is left, only the drawings.
 
     Args:
-        path: Name of the file.
-        candidate: The converted network.
-        kind: What runs the file.
-        network: The network that it was converted from, with the same kind of answer, in evaluation
-            mode, on the processor.
-        card: What the file tells about itself.
-        proving: How it is proven.
+        path: Name of the file, or of the folder.
+        candidates: The converted network.
+        plan: Network, card and images.
+        file_format: Format of the file.
+        on_step: Called after each comparison.
 
     Raises:
-        ProofError: It does not answer as the network does; the message names the first layer that
-            diverges.
-        OutputError: It cannot be written.
+        ProofError: The only candidate's output is not the network's; the message names the first
+            layer that diverges.
+        SpoiledError: No candidate in int8 passes.
+        OutputError: The file cannot be written.
     """
-    with ExitStack() as stack:
-        part = stack.enter_context(replacing(path))
-        for companion in kind.companions(path):
-            stack.enter_context(replacing(companion))
-        return finish(
+    settings = ProofSettings(
+        images=plan.proof_images,
+        max_miou_drop=plan.config.max_miou_drop,
+        new_report=partial(new_run, "export", path.name),
+        on_step=on_step,
+    )
+    failure: ProofError | None = None
+    for candidate, measured in candidates:
+        conversion = plan.card.conversion if measured is None else measured.conversion
+        card = structs.replace(plan.card, conversion=conversion)
+        try:
+            artifact = _write_artifact(
+                path, candidate, replace(plan, card=card), file_format=file_format, settings=settings
+            )
+        except ProofError as error:
+            if measured is None:
+                raise
+            failure = error
+        else:
+            return ExportResult(artifact=artifact, candidates=tuple(candidates.tried))
+    raise _spoiled(path, candidates.tried) from failure
+
+
+def _write_artifact(
+    path: Path,
+    candidate: Candidate,
+    plan: ExportPlan,
+    *,
+    file_format: Format,
+    settings: ProofSettings,
+) -> Artifact:
+    kind = KINDS[file_format.runtime]
+    with _temporary(path, plan, file_format) as part:
+        file = part / file_format.model_file
+        artifact = write_and_prove(
             path,
-            part,
+            file,
             candidate,
             kind=kind,
-            reference=EagerBackend(network, card),
-            card=card,
-            proving=proving,
+            reference=EagerBackend(plan.network, plan.card),
+            card=plan.card,
+            settings=settings,
         )
+        if part.is_dir():
+            size = sum(entry.stat().st_size for entry in part.rglob("*") if entry.is_file())
+            artifact = replace(artifact, size=size)
+    return artifact
 
 
-def make_best(
-    path: Path, search: Search, *, kind: Kind, network: Deployed, card: ModelCard, proving: Proving
-) -> Artifact:
-    """Write the first candidate of a search that passes on all images; see `make`.
-
-    Raises:
-        SpoiledError: None does, so that 8 bits would spoil the network; it holds what was tried.
-        OutputError: It cannot be written.
-    """
-    refusal: ProofError | None = None
-    for candidate, trial in search:
-        try:
-            told = replace(card, conversion=trial.conversion)
-            return make(path, candidate, kind=kind, network=network, card=told, proving=proving)
-        except ProofError as error:
-            refusal = error
-    best = max(search.candidates, key=lambda trial: trial.score)
-    measure, reference = (
-        ("labels", 1.0)
-        if best.parity.reference_miou is None
-        else ("mIoU", best.parity.reference_miou)
-    )
-    found = (
-        f"the best of {len(search.candidates)} candidates ({best.name}) has {best.score:.2%} {measure}"
-        f" where float32 has {reference:.2%}"
-    )
-    mend = "calibrate on other images, allow more with --max-miou-drop, or keep fp32"
-    msg = f"{path} was not written: int8 spoils this network; {found}; {mend}"
-    raise SpoiledError(msg, search.candidates) from refusal
+def _temporary(path: Path, plan: ExportPlan, file_format: Format) -> AbstractContextManager[Path]:
+    """Return the context of a temporary file or folder that gets its name when the block ends."""
+    if file_format.folder:
+        folder: AbstractContextManager[Path] = import_function(file_format.folder)(path, plan)
+        return folder
+    return replacing_all(path, KINDS[file_format.runtime].companions(path))
 
 
-def finish(
+@contextmanager
+def replacing_all(path: Path, companions: Sequence[Path]) -> Iterator[Path]:
+    """Yield the temporary path of a file whose companions are replaced with it."""
+    with ExitStack() as stack:
+        part = stack.enter_context(replacing(path))
+        for companion in companions:
+            stack.enter_context(replacing(companion))
+        yield part
+
+
+def write_and_prove(
     path: Path,
     part: Path,
     candidate: Candidate,
     *,
-    kind: Kind,
+    kind: ArtifactKind,
     reference: Backend,
     card: ModelCard,
-    proving: Proving,
+    settings: ProofSettings,
 ) -> Artifact:
     """Write a file under a temporary name, prove it, and write it again with the proof in it.
 
     Args:
-        path: Name that it will get.
+        path: Its final name.
         part: Its temporary name.
-        candidate: What writes it.
-        kind: What runs it.
-        reference: What it must answer like.
-        card: What it tells about itself.
-        proving: How it is proven.
+        candidate: The converted network.
+        kind: Its kind, which loads it.
+        reference: The network that it must agree with.
+        card: Its card.
+        settings: How it is proven.
 
     Raises:
-        ProofError: It does not answer as the reference does.
+        ProofError: Its output is not the reference's.
     """
     candidate.write(part, {CARD_KEY: card.to_json()})
-    backend = kind.load(part, device="cpu")
-    budget = proving.max_miou_drop if card.precision == "int8" else None
+    backend = kind.load(part, RuntimeOptions(device="cpu"))
     proof = prove(
-        backend, reference, evidence=proving.evidence, max_miou_drop=budget, on_step=proving.on_step
+        backend,
+        reference,
+        images=settings.images,
+        max_miou_drop=settings.max_miou_drop if card.precision == "int8" else None,
+        on_step=settings.on_step,
     )
-    differing = [one for one in proof.worst if one.agreement < 1]
-    drawn = (
-        write_worst(proving.report(), differing, card.classes)
-        if proving.report and differing
-        else []
-    )
+    differing = [image for image in proof.worst if image.agreement < 1]
+    drawings: list[Path] = []
+    if settings.new_report is not None and differing:
+        drawings = write_worst(settings.new_report(), differing, card.classes)
     if not proof.parity.passed:
-        raise _failure(path, proof, candidate.first_diverging(part, proof.worst[0].batch), drawn)
-    proven = replace(card, parity=proof.parity)
-    texts = {CARD_KEY: proven.to_json(), ANSWER_KEY: _answer(backend, reference).to_json()}
-    candidate.write(part, texts)
-    candidate.write(part, {**texts, CHECKSUM_KEY: kind.checksum(part)})
+        layer = candidate.first_diverging(part, proof.worst[0].batch)
+        raise _failure(path, proof, layer, drawings)
+    proven = structs.replace(card, parity=proof.parity)
+    expected = _expected_output(backend, reference)
+    metadata = {CARD_KEY: proven.to_json(), SELF_TEST_KEY: expected.to_json()}
+    candidate.write(part, metadata)
+    candidate.write(part, {**metadata, CHECKSUM_KEY: kind.checksum(part)})
     verify(part, kind, device="cpu")
-    size = sum(one.stat().st_size for one in (part, *kind.companions(part)))
     return Artifact(
         path=path,
-        size=size,
+        size=sum(file.stat().st_size for file in (part, *kind.companions(part))),
         card=proven,
         parity=proof.parity,
         device=backend.device,
-        worst=tuple(drawn),
+        worst=tuple(drawings),
     )
 
 
-def _answer(backend: Backend, reference: Backend) -> Answer:
-    """Return the answer to be expected: the reference's in float32.
+def _expected_output(backend: Backend, reference: Backend) -> Answer:
+    """Return the output for the built-in image that `segdeploy verify` compares with.
 
-    Else the file's own, since it is the file that was found good enough.
+    It is the reference's in float32; in lower precisions the file's own, which passed the proof.
     """
     card = backend.card
     image = built_in_image(card.input.height, card.input.width)
-    if card.precision not in ELSEWHERE:
+    if card.precision not in OTHER_PROCESSORS:
         return Answer.of(reference.run(image))
-    tolerance, agreement = ELSEWHERE[card.precision]
+    tolerance, agreement = OTHER_PROCESSORS[card.precision]
     return Answer.of(backend.run(image), tolerance=tolerance, agreement=agreement)
 
 
-def _failure(path: Path, proof: Proof, layer: str, drawn: list[Path]) -> ProofError:
+def _failure(path: Path, proof: Proof, layer: str, drawings: Sequence[Path]) -> ProofError:
     parity = proof.parity
-    seen = f"; the worst are drawn in {drawn[0].parent}" if drawn else ""
-    if (
-        parity.max_miou_drop is not None
-        and parity.miou is not None
-        and parity.reference_miou is not None
-    ):
-        budget = (
-            f"at most {100 * parity.max_miou_drop:g} points may be lost, with at least"
-            f" {LEAST_AGREEMENT:.0%} of the labels alike"
-        )
-        scores = f"it has {parity.miou:.2%} mIoU and {parity.against} {parity.reference_miou:.2%}"
-        lost = (
-            f"{scores}, and {parity.agreement:.2%} of its labels are {parity.against}'s; {budget}"
-        )
+    agree = f"of its labels agree with {parity.against}'s"
+    if parity.max_miou_drop is None or parity.miou is None or parity.reference_miou is None:
+        reason = f"only {parity.agreement:.3%} {agree}, and {parity.gate:.1%} are required"
     else:
-        lost = (
-            f"only {parity.agreement:.3%} of its labels are {parity.against}'s, and"
-            f" {parity.gate:.1%} are needed"
+        reason = (
+            f"it has {parity.miou:.2%} mIoU and {parity.against} {parity.reference_miou:.2%}, and"
+            f" {parity.agreement:.2%} {agree}; at most {100 * parity.max_miou_drop:g} points of"
+            f" mIoU may be lost, and {LEAST_AGREEMENT:.0%} of the labels must agree"
         )
+    where = f"; the worst images are drawn in {drawings[0].parent}" if drawings else ""
     return ProofError(
-        f"{path} was not written: on {parity.images} images ({parity.source}) {lost}; first"
-        f" layer that diverges: {layer}{seen}"
+        f"{path} was not written: on {parity.images} images ({parity.source}) {reason}; first"
+        f" layer that diverges: {layer}{where}"
+    )
+
+
+def _spoiled(path: Path, tried: Sequence["Int8Candidate"]) -> SpoiledError:
+    """Return the error of a search in which no candidate passed."""
+    best = max(tried, key=lambda candidate: candidate.score)
+    measure, reference = "mIoU", best.parity.reference_miou
+    if reference is None:
+        measure, reference = "equal labels", 1.0
+    return SpoiledError(
+        f"{path} was not written: int8 loses too much; the best of {len(tried)} candidates"
+        f" ({best.name}) has {best.score:.2%} {measure} where float32 has {reference:.2%};"
+        " calibrate on other images, allow more with --max-miou-drop, or keep fp32",
+        tried,
     )

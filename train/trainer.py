@@ -10,10 +10,10 @@ from shlex import quote
 
 import numpy as np
 import torch
+from msgspec import structs
 
 from segdeploy import models
-from segdeploy.backends.pytorch import EagerBackend
-from segdeploy.backends.torch_device import choose_device, device_name
+from segdeploy.backends.pytorch import EagerBackend, choose_device, device_name
 from segdeploy.cli.console import note, progress
 from segdeploy.datasets.dataset import fingerprint
 from segdeploy.errors import ConfigError, DataError, InterruptedRun, ModelError
@@ -368,13 +368,15 @@ class Run:
     def _checkpoint(self, scores: Scores | None) -> Checkpoint:
         """Return the weights as they are, with their card."""
         assert self._card.training is not None
-        training = replace(self._card.training, epochs=len(self.history))
+        training = structs.replace(self._card.training, epochs=len(self.history))
         weights = {
             key: value.detach().cpu()
             for key, value in self.loop.answering.network.state_dict().items()
         }
         return Checkpoint(
-            card=replace(self._card, training=training, scores=scores), weights=weights, state={}
+            card=structs.replace(self._card, training=training, scores=scores),
+            weights=weights,
+            state={},
         )
 
 

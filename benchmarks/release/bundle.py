@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import click
 import cv2
+from msgspec import structs
 
 from segdeploy import assets as box
 from segdeploy.arrays import Image
@@ -36,7 +37,7 @@ from ..measure.rounds import PROCESSES, Workers
 from ..measure.subcommands import Call, call
 from ..plan import Plan, compare
 from ..results.report import Report
-from .model_card import REPOSITORY, Facts, Weather, fare_in_all, is_final, to_page
+from .model_card import REPOSITORY, Facts, Weather, is_final, score_by_weather, to_page
 
 MIB = 2**20
 MOST_INT8, MOST = 5 * MIB, 16 * MIB
@@ -57,8 +58,10 @@ def anonymized_card(loaded: Checkpoint, commit: str) -> Checkpoint:
         key: "" if isinstance(value, str) and Path(value).is_absolute() else value
         for key, value in training.recipe.items()
     }
-    told = replace(training, recipe=recipe, commit=training.commit or commit)
-    return Checkpoint(card=replace(loaded.card, training=told), weights=loaded.weights, state={})
+    told = structs.replace(training, recipe=recipe, commit=training.commit or commit)
+    return Checkpoint(
+        card=structs.replace(loaded.card, training=told), weights=loaded.weights, state={}
+    )
 
 
 def reference_card(card: ModelCard, path: Path | None) -> ModelCard | None:
@@ -241,7 +244,7 @@ def fill(
     plan: Plan,
     *,
     commit: str,
-    judged: Path | None = None,
+    with_accuracy: Path | None = None,
     scenes: int,
     assets: Path,
     images: Path,
@@ -255,7 +258,7 @@ def fill(
         results: The training's results.csv.
         plan: How both files are measured; the artifacts in it are left to this function.
         commit: Commit of the training, for a checkpoint that does not tell.
-        judged: A checkpoint of the same recipe that never saw the validation split, where this one
+        with_accuracy: A checkpoint of the same recipe that never saw the validation split, where this one
             did.
         scenes: How many drawn scenes of each weather are scored.
         assets: Folder of the box.
@@ -268,7 +271,7 @@ def fill(
     """
     history = read_history(results)
     loaded = anonymized_card(load_checkpoint(checkpoint), commit)
-    honest = reference_card(loaded.card, judged)
+    honest = reference_card(loaded.card, with_accuracy)
     assert plan.data is not None, "the command asks for it"
     with TemporaryDirectory(prefix="segdeploy-") as name:
         files = export_both(loaded, Path(name), plan.data, run)
@@ -277,7 +280,7 @@ def fill(
         )
         networks = [Predictor(load_backend(path, device="cpu")) for path in files.values()]
         with progress("weathers", scenes * len(WEATHERS)) as step:
-            weathers = fare_in_all(networks, count=scenes, on_step=step)
+            weathers = score_by_weather(networks, count=scenes, on_step=step)
         drawn = drawings(networks[0], weathers)
         card = loaded.card
         size = card.input
@@ -296,7 +299,7 @@ def fill(
             weathers=weathers,
             scenes=scenes,
             drawn=DRAWN,
-            judged=honest,
+            with_accuracy=honest,
         )
         install(files, to_page(facts), drawn, assets=assets, images=images)
 
@@ -344,7 +347,7 @@ def main(
     checkpoint: Path,
     data: Path,
     run: Path | None,
-    judged: Path | None,
+    with_accuracy: Path | None,
     commit: str,
     rounds: int,
     runs: int,
@@ -365,14 +368,14 @@ def main(
         rounds=rounds,
     )
     images = ROOT / REPOSITORY
-    results = (run or (judged or checkpoint).parent) / "results.csv"
+    results = (run or (with_accuracy or checkpoint).parent) / "results.csv"
     assets = box.folder()
     fill(
         checkpoint,
         results,
         plan,
         commit=commit,
-        judged=judged,
+        with_accuracy=with_accuracy,
         scenes=scenes,
         assets=assets,
         images=images,

@@ -1,13 +1,12 @@
-"""One way to run one artifact."""
+"""One variant of an artifact: runtime, device, threads, batch and input size."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
-from segdeploy.backends.base import Backend, Batch, NetworkOutput
+from msgspec.structs import replace
+
+from segdeploy.backends.base import Backend, WrappedBackend
 from segdeploy.backends.loading import load_backend
-from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError
 
 
@@ -16,13 +15,13 @@ class Variant:
     """What to run, and how.
 
     Attributes:
-        artifact: The file.
+        artifact: Path of the file.
         backend: Kind of runtime, or "auto".
-        device: Device asked for, or "auto".
-        threads: Threads of the network; None for as many as there are cores.
-        batch: How many images the network is given at once.
+        device: Requested device, or "auto".
+        threads: Threads of the network; None for one per core.
+        batch: Images per call of the network.
         size: Height and width of the network's input, in pixels; None for the artifact's own.
-        peer: Whose loop runs it; "" for ours.
+        peer: Name of the peer that runs it; "" for segdeploy itself.
     """
 
     artifact: str
@@ -33,57 +32,42 @@ class Variant:
     size: tuple[int, int] | None = None
     peer: str = ""
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `asdict` gave, through JSON or not."""
-        return cls(
-            **{
-                **values,
-                "size": (
-                    None
-                    if values["size"] is None
-                    else (int(values["size"][0]), int(values["size"][1]))
-                ),
-            }
-        )
-
     def load(self) -> Backend:
-        """Load the artifact, at the size that was asked for.
+        """Load the artifact, at the requested input size.
 
         Raises:
             SegdeployError: It cannot be used, or not at that size.
         """
-        return self.sized(
+        return self._resized(
             load_backend(
                 Path(self.artifact), backend=self.backend, device=self.device, threads=self.threads
             )
         )
 
     def load_for_video(self, threads: int | None, *, callers: int) -> Backend:
-        """Load the artifact as a pipeline does.
+        """Load the artifact as the video pipeline does.
 
-        Idle threads leave their core to the other stages, and several threads call it.
+        Idle threads do not spin, so that their core is free for the other stages.
+
+        Args:
+            threads: Threads of the network.
+            callers: Number of threads that call the backend.
 
         Raises:
-            SegdeployError: It cannot be used, or not at that size.
+            SegdeployError: It cannot be used, or not at the requested input size.
         """
-        path = Path(self.artifact)
-        loaded = load_backend(
-            path,
+        backend = load_backend(
+            Path(self.artifact),
             backend=self.backend,
             device=self.device,
             threads=threads,
             spinning=False,
             callers=callers,
         )
-        return self.sized(loaded)
+        return self._resized(backend)
 
-    def sized(self, backend: Backend) -> Backend:
-        """Return a backend whose usual size is the one that was asked for.
-
-        Raises:
-            ConfigError: The artifact has another, fixed size, or the size does not fit its stride.
-        """
+    def _resized(self, backend: Backend) -> Backend:
+        """Return a backend whose card has the requested input size."""
         spec = backend.card.input
         if self.size is None or self.size == (spec.height, spec.width):
             return backend
@@ -96,34 +80,5 @@ class Variant:
             )
             msg = f"{self.artifact} cannot be run at {height}x{width}: its input must be {allowed}"
             raise ConfigError(msg)
-        return Resized(backend, self.size)
-
-
-class Resized:
-    """A backend of dynamic size whose card says another size."""
-
-    def __init__(self, backend: Backend, size: tuple[int, int]) -> None:
-        """Wrap a backend.
-
-        Args:
-            backend: It answers images of any size that its stride divides.
-            size: Height and width, in pixels.
-        """
-        self._backend = backend
-        self._card = replace(
-            backend.card, input=replace(backend.card.input, height=size[0], width=size[1])
-        )
-
-    @property
-    def card(self) -> ModelCard:
-        """The card with the size in it."""
-        return self._card
-
-    @property
-    def device(self) -> str:
-        """What runs it."""
-        return self._backend.device
-
-    def run(self, batch: Batch) -> NetworkOutput:
-        """Answer a batch."""
-        return self._backend.run(batch)
+        resized = replace(backend.card, input=replace(spec, height=height, width=width))
+        return WrappedBackend(backend, card=resized)

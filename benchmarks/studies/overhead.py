@@ -19,6 +19,7 @@ from typing import Any
 import click
 import numpy as np
 import numpy.typing as npt
+from msgspec import structs
 
 from segdeploy.arrays import Image, Mask
 from segdeploy.backends.loading import load_backend
@@ -34,11 +35,11 @@ from segdeploy.inference.predictor import Predictor
 from segdeploy.models.checkpoint import load_checkpoint, save_checkpoint
 from segdeploy.system.machine import held_memory, survey
 from segdeploy.video.frames import Frame, Outputs
-from segdeploy.video.pipeline import segment_all
+from segdeploy.video.pipeline import VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
 from segdeploy.video.schedule import Schedule
 
-from ..measure.process import apart
+from ..measure.process import run_in_process
 from ..measure.rounds import in_turns
 from ..measure.subcommands import Call, call
 from ..results.latency import measure
@@ -142,13 +143,14 @@ def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
     gc.collect()
     outputs = nullcontext(Outputs(writers=(watch,), paths=()))
     source = Repeated(frames_of(Path(order["video"])), order["frames"])
-    segment_all(
-        source,
-        outputs,
+    job = VideoJob(
+        source=source,
         backend=backend,
+        outputs=outputs,
         drawing=Drawing(backend.card.classes),
-        workers=schedule.workers,
+        schedule=schedule,
     )
+    segment_all(job)
     first = min(FIRST, len(held) // 2)
     return {
         "frames": len(held),
@@ -204,7 +206,9 @@ def prepare(
     height, width = size
     sized = replace(
         found,
-        card=replace(found.card, input=replace(found.card.input, height=height, width=width)),
+        card=structs.replace(
+            found.card, input=structs.replace(found.card.input, height=height, width=width)
+        ),
         state={},
     )
     paths = {
@@ -228,7 +232,7 @@ def compare(order: Mapping[str, str], *, rounds: int) -> tuple[Mapping[str, list
     """
     spans: dict[str, list[float]] = {name: [] for name in WAYS}
     for name in in_turns(WAYS, rounds):
-        found = apart(
+        found = run_in_process(
             "studies.overhead:serve_moment",
             {
                 **order,

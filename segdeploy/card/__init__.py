@@ -1,13 +1,15 @@
 """The model card: what a network is, how an image is fed to it, how it was trained and proven."""
 
 from segdeploy.card.model_card import (
-    ANSWER_KEY,
     CARD_KEY,
     CHECKSUM_KEY,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     MAX_BYTES,
     MAX_CLASSES,
     MAX_SIDE,
     SCHEMA,
+    SELF_TEST_KEY,
     Fit,
     InputSpec,
     LabelClass,
@@ -17,13 +19,15 @@ from segdeploy.card.model_card import (
 )
 
 __all__ = [
-    "ANSWER_KEY",
     "CARD_KEY",
     "CHECKSUM_KEY",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "MAX_BYTES",
     "MAX_CLASSES",
     "MAX_SIDE",
     "SCHEMA",
+    "SELF_TEST_KEY",
     "Fit",
     "InputSpec",
     "LabelClass",

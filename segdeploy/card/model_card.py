@@ -2,43 +2,50 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
+
+from msgspec import Meta, Struct, field, to_builtins
 
 from segdeploy.errors import CardError
 from segdeploy.metrics.agreement import Parity
 from segdeploy.metrics.segmentation import Scores
-
-ANSWER_KEY = "segdeploy.answer"
-"""Name of the expected answer in the metadata of an exported file."""
-
-CHECKSUM_KEY = "segdeploy.sha256"
-"""Name of the checksum over all else that an exported file holds."""
-
+from segdeploy.system.schema import convert
 
 CARD_KEY = "segdeploy.card"
-"""Name of the card in the metadata of every artifact."""
+"""Metadata key of the card in every artifact."""
+
+SELF_TEST_KEY = "segdeploy.answer"
+"""Metadata key of the output that an exported file must return for the built-in test image."""
+
+CHECKSUM_KEY = "segdeploy.sha256"
+"""Metadata key of the checksum over all else that an exported file holds."""
 
 SCHEMA = 1
+"""Version of the card's form; a reader refuses newer ones."""
+
 MAX_SIDE = 16384
 MAX_CLASSES = 255
 MAX_BYTES = 4 * 1024 * 1024
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Mean and deviation of red, green, blue in [0, 1] over ImageNet, which pretrained backbones
+expect."""
+
 Fit = Literal["stretch", "pad"]
 Output = Literal["logits", "classes", "probabilities"]
+Channel = Annotated[int, Meta(ge=0, le=255)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelClass:
+class LabelClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One class: its name, and its color as red, green, blue in 0 ... 255."""
 
     name: str
-    color: tuple[int, int, int]
+    color: tuple[Channel, Channel, Channel]
 
 
-@dataclass(frozen=True, kw_only=True)
-class InputSpec:
+class InputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How an image becomes the network's input.
 
     Attributes:
@@ -47,9 +54,9 @@ class InputSpec:
         mean: Mean of red, green, blue in [0, 1], which the graph itself subtracts.
         std: Deviation of red, green, blue in [0, 1], by which the graph itself divides.
         fit: "stretch" to the size, or "pad" at the right and the bottom to keep the image's
-            shape.
+            aspect ratio.
         stride: Height and width must be multiples of it.
-        dynamic: Whether the file answers any multiple of the stride; height and width are the usual
+        dynamic: Whether the file takes any multiple of the stride; height and width are the usual
             size then.
     """
 
@@ -62,8 +69,7 @@ class InputSpec:
     dynamic: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the weights come from.
 
     Attributes:
@@ -74,8 +80,8 @@ class Training:
         seed: Seed of all random numbers.
         epochs: How many epochs were done.
         commit: Commit of the code, or "" where there is none.
-        split: How the dataset was split, with seed and share where it was drawn by lot; "" where
-            nobody wrote it down.
+        split: How the dataset was split, with seed and share where the split was random; "" where
+            it is not known.
     """
 
     dataset: str
@@ -88,8 +94,7 @@ class Training:
     split: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelCard:
+class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that a file must say about itself to be run, checked and made again.
 
     Attributes:
@@ -97,12 +102,12 @@ class ModelCard:
         arguments: Arguments that the network was built with.
         classes: Classes in the order of the logits' channels.
         input: How an image becomes the network's input.
-        output: What the file answers; a checkpoint answers logits.
-        confidence: Whether a file that answers classes gives the probability of each pixel's class
-            beside it.
+        output: What the file returns; a checkpoint's network returns logits.
+        confidence: Whether a file that returns classes returns the probability of each pixel's
+            class beside it.
         precision: Kind of numbers that the file computes with: "fp32", "fp16", "bf16" or "int8".
         conversion: How an exported file was made, for example its calibration and what was left in
-            float32; empty where that is all said.
+            float32; empty where nothing is to be said.
         training: Where the weights come from; None for a network that was never trained.
         scores: Scores on the validation split.
         parity: How an exported file was proven; None in a checkpoint.
@@ -120,41 +125,33 @@ class ModelCard:
     training: Training | None = None
     scores: Scores | None = None
     parity: Parity | None = None
-    schema: int = SCHEMA
+    schema: Annotated[int, Meta(ge=1)] = SCHEMA
 
     def __post_init__(self) -> None:
-        """Check the values, so that a card that exists can be trusted."""
+        """Check the values, so that a card that exists can be trusted.
+
+        Raises:
+            CardError: A value cannot be.
+        """
         if not 1 <= len(self.classes) <= MAX_CLASSES:
             msg = f"the card has {len(self.classes)} classes; it must have 1 to {MAX_CLASSES}"
             raise CardError(msg)
-        spec = self.input
-        for side in (spec.height, spec.width):
-            if spec.stride < 1 or not 1 <= side <= MAX_SIDE or side % spec.stride:
-                msg = (
-                    f"the card's input is {spec.height}x{spec.width}; each side must be a multiple"
-                    f" of {spec.stride} up to {MAX_SIDE}"
-                )
+        for name in (self.architecture, self.precision, *(entry.name for entry in self.classes)):
+            # Control characters of a foreign file must not reach a terminal.
+            if not name or not name.isprintable():
+                msg = f"the card holds the name {name[:40]!r}; it must be printable text"
                 raise CardError(msg)
         if self.confidence and self.output != "classes":
             msg = (
-                f"the card tells of a confidence beside {self.output}, which hold it already; only"
-                " classes have one beside them"
+                f"the card says that there is a confidence beside {self.output}, which hold it"
+                " already; only classes have one beside them"
             )
             raise CardError(msg)
-        for name, values in (("mean", spec.mean), ("std", spec.std)):
-            if len(values) != 3 or not all(map(isfinite, values)):
-                msg = (
-                    f"the card's {name} is {values}; it must be three numbers, for red, green and"
-                    " blue"
-                )
-                raise CardError(msg)
-        if min(spec.std) <= 0:
-            msg = f"the card's std is {spec.std}; each value must be more than 0"
-            raise CardError(msg)
+        _check_input(self.input)
 
     def to_json(self) -> str:
-        """Write the card as JSON text."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """Return the card as JSON text, its keys sorted."""
+        return json.dumps(to_builtins(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes, *, source: str) -> Self:
@@ -173,136 +170,62 @@ class ModelCard:
                 " file again"
             )
             raise CardError(msg)
+
+        def damaged(problem: object) -> CardError:
+            return CardError(f"{source} carries a damaged card ({problem}); export the file again")
+
         try:
+            # msgspec's own decoder refuses NaN, which a score may be.
             values = json.loads(text)
-            newer = _positive(values["schema"]) > SCHEMA
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
+            raise damaged(error) from error
+        schema = convert(values, _Versioned, refuse=damaged).schema
+        if schema > SCHEMA:
             msg = (
-                f"{source} carries a damaged card ({type(error).__name__}: {error}); export the"
-                " file again"
-            )
-            raise CardError(msg) from error
-        if newer:
-            msg = (
-                f"{source} carries a card of schema {values['schema']} and this version reads up to"
+                f"{source} carries a card of schema {schema} and this version reads up to"
                 f" {SCHEMA}; upgrade segdeploy"
             )
             raise CardError(msg)
         try:
-            return cls(**_typed(values))
-        except (
-            CardError,
-            TypeError,
-            KeyError,
-            ValueError,
-            OverflowError,
-            AttributeError,
-            RecursionError,
-        ) as error:
+            card = convert(values, cls, refuse=CardError)
+            _check_complete(values)
+        except CardError as error:
+            raise damaged(error) from error
+        return card
+
+
+class _Versioned(Struct):
+    """What a card of any schema has."""
+
+    schema: Annotated[int, Meta(ge=1)]
+
+
+def _check_input(spec: InputSpec) -> None:
+    for side in (spec.height, spec.width):
+        if spec.stride < 1 or not 1 <= side <= MAX_SIDE or side % spec.stride:
             msg = (
-                f"{source} carries a damaged card ({type(error).__name__}: {error}); export the"
-                " file again"
+                f"the card's input is {spec.height}x{spec.width}; each side must be a multiple"
+                f" of {spec.stride} up to {MAX_SIDE}"
             )
-            raise CardError(msg) from error
+            raise CardError(msg)
+    for name, values in (("mean", spec.mean), ("std", spec.std)):
+        if len(values) != 3 or not all(map(isfinite, values)):
+            msg = (
+                f"the card's {name} is {values}; it must be three numbers, for red, green and blue"
+            )
+            raise CardError(msg)
+    if min(spec.std) <= 0:
+        msg = f"the card's std is {spec.std}; each value must be more than 0"
+        raise CardError(msg)
 
 
-def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn JSON's lists and objects into the card's values, checking each kind."""
-    spec = values["input"]
-    typed: dict[str, Any] = {
-        **values,
-        "architecture": _name(values["architecture"]),
-        "arguments": dict(_kind(values["arguments"], dict)),
-        "classes": tuple(_label_class(entry) for entry in _kind(values["classes"], list)),
-        "input": InputSpec(
-            **{
-                **spec,
-                "height": _kind(spec["height"], int),
-                "width": _kind(spec["width"], int),
-                "stride": _positive(spec["stride"]),
-                "mean": _triple(spec["mean"]),
-                "std": _triple(spec["std"]),
-                "fit": _one_of(spec["fit"], ("stretch", "pad")),
-                "dynamic": _kind(spec["dynamic"], bool),
-            }
-        ),
-        "output": _one_of(values["output"], ("logits", "classes", "probabilities")),
-        # Absent in a card of the first version.
-        "confidence": _kind(values.get("confidence", False), bool),
-        "precision": _name(values["precision"]),
-        "conversion": dict(_kind(values.get("conversion", {}), dict)),
-    }
-    for name, kind in (
-        ("scores", Scores.from_dict),
-        ("parity", Parity.from_dict),
-        ("training", _training),
-    ):
-        typed[name] = kind(_kind(values[name], dict)) if values.get(name) is not None else None
-    return typed
+def _check_complete(values: Mapping[str, Any]) -> None:
+    """Refuse a card without what every version wrote.
 
-
-def _training(values: Mapping[str, Any]) -> Training:
-    kinds = {
-        "dataset": str,
-        "data_hash": str,
-        "recipe": dict,
-        "versions": dict,
-        "seed": int,
-        "epochs": int,
-        "commit": str,
-    }
-    checked: dict[str, Any] = {name: _kind(values[name], kind) for name, kind in kinds.items()}
-    return Training(**{**values, **checked, "split": _kind(values.get("split", ""), str)})
-
-
-T = TypeVar("T")
-
-
-def _kind(value: object, kind: type[T]) -> T:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        msg = f"{str(value)[:40]!r} is no {kind.__name__}"
-        raise TypeError(msg)
-    return value
-
-
-def _name(value: object) -> str:
-    """Take a text that is shown to people.
-
-    Control characters of a foreign file have no business on a terminal.
+    A default, such as a fit or a stride, would change the masks without a word.
     """
-    text = _kind(value, str)
-    if not text or not text.isprintable():
-        msg = f"{text[:40]!r} is no printable name"
-        raise ValueError(msg)
-    return text
-
-
-def _positive(value: object) -> int:
-    number = _kind(value, int)
-    if number < 1:
-        msg = f"{number} is not positive"
-        raise ValueError(msg)
-    return number
-
-
-def _one_of(value: object, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        msg = f"{str(value)[:40]!r} is none of {', '.join(allowed)}"
-        raise ValueError(msg)
-    return str(value)
-
-
-def _triple(values: Any) -> tuple[float, float, float]:  # noqa: ANN401 - foreign JSON
-    red, green, blue = (float(value) for value in values)
-    if not all(isfinite(value) for value in (red, green, blue)):
-        msg = f"{values} holds a value that is no number"
-        raise ValueError(msg)
-    return red, green, blue
-
-
-def _label_class(entry: Mapping[str, Any]) -> LabelClass:
-    red, green, blue = (_kind(value, int) for value in entry["color"])
-    if not all(0 <= value <= 255 for value in (red, green, blue)):
-        msg = f"color {entry['color']} is not within 0 to 255"
-        raise ValueError(msg)
-    return LabelClass(name=_name(entry["name"]), color=(red, green, blue))
+    stored = {*values, *(f"input.{key}" for key in values["input"])}
+    for key in ("arguments", "output", "precision", "input.fit", "input.stride", "input.dynamic"):
+        if key not in stored:
+            msg = f"the key {key!r} is missing"
+            raise CardError(msg)

@@ -4,17 +4,18 @@ import json
 from pathlib import Path
 
 import click
+from msgspec import to_builtins
 from rich.console import Console
 from rich.table import Table
 
 from segdeploy.assets import name_of
 from segdeploy.backends.loading import BACKENDS, load_backend
-from segdeploy.backends.tta import ViewsBackend
+from segdeploy.backends.tta import AugmentedBackend
 from segdeploy.card import ModelCard
 from segdeploy.cli.console import next_step, note, progress
 from segdeploy.cli.options import Artifact, plugin_option
 from segdeploy.cli.run_inputs import tta_option
-from segdeploy.datasets.registry import open_for
+from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import DataError
 from segdeploy.inference.evaluation import evaluate as score
 from segdeploy.inference.evaluation import ids_writer
@@ -65,7 +66,7 @@ def evaluate(
 ) -> None:
     """Score a MODEL (.pt, .onnx or .torchscript) on a dataset, at the images' own size."""
     loaded = load_backend(model, backend=backend, device=device)
-    name, images = open_for(loaded.card, dataset, data=data, split=split)
+    name, images = open_for_card(loaded.card, dataset, data=data, split=split)
     save = ids_writer(name, save_ids) if save_ids else None
     note(f"{model} on {loaded.device}, {len(images)} images of {name} {split}")
     known, given = (
@@ -81,7 +82,7 @@ def evaluate(
         )
     with progress("eval", len(images)) as step:
         scores = score(
-            Predictor(ViewsBackend(loaded, views)),
+            Predictor(AugmentedBackend(loaded, views)),
             images,
             batch=batch,
             on_step=step,
@@ -109,7 +110,7 @@ def evaluate(
             "pictures": len(images),
             "tta": list(views),
         }
-        click.echo(json.dumps({**values, "scores": scores.to_dict(), "classes": iou}, indent=2))
+        click.echo(json.dumps({**values, "scores": to_builtins(scores), "classes": iou}, indent=2))
     else:
         show(scores, loaded.card)
     next_step(

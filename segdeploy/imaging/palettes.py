@@ -4,11 +4,11 @@ import colorsys
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+from msgspec.structs import replace
 
 from segdeploy.card import LabelClass
 from segdeploy.errors import ConfigError

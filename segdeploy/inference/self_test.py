@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.arrays import Batch, NetworkOutput
-from segdeploy.backends.base import card_of
-from segdeploy.backends.loading import Kind
-from segdeploy.card import ANSWER_KEY, CHECKSUM_KEY, ModelCard
+from segdeploy.backends.base import card_from_metadata
+from segdeploy.backends.loading import ArtifactKind
+from segdeploy.card import SELF_TEST_KEY, CHECKSUM_KEY, ModelCard
 from segdeploy.errors import GateError, ModelError
 
 POINTS = 16
@@ -245,7 +245,7 @@ class Verified:
     met: SelfTestResult
 
 
-def verify(path: Path, kind: Kind, *, device: str = "auto") -> Verified:
+def verify(path: Path, kind: ArtifactKind, *, device: str = "auto") -> Verified:
     """Check an exported file by what it carries.
 
     Its checksum, its card, and its answer to the built-in image.
@@ -260,9 +260,9 @@ def verify(path: Path, kind: Kind, *, device: str = "auto") -> Verified:
         ModelError: The file cannot be loaded, or was exported without an answer.
         CardError: It carries no usable card.
     """
-    texts = kind.read_texts(path)
-    card = card_of(texts, source=str(path))
-    if not {ANSWER_KEY, CHECKSUM_KEY} <= texts.keys():
+    texts = kind.read_metadata(path)
+    card = card_from_metadata(texts, source=str(path))
+    if not {SELF_TEST_KEY, CHECKSUM_KEY} <= texts.keys():
         msg = (
             f"{path} carries no answer and checksum to verify; verify what 'segdeploy export'"
             " wrote, or use 'segdeploy eval'"
@@ -271,7 +271,7 @@ def verify(path: Path, kind: Kind, *, device: str = "auto") -> Verified:
     if kind.checksum(path) != texts[CHECKSUM_KEY]:
         msg = f"{path} was changed after it was exported: its checksum is another; export it again"
         raise GateError(msg)
-    answer = Answer.from_json(texts[ANSWER_KEY], source=str(path))
+    answer = Answer.from_json(texts[SELF_TEST_KEY], source=str(path))
     backend = kind.load(path, device=device)
     given = backend.run(built_in_image(card.input.height, card.input.width))
     return Verified(card=card, device=backend.device, met=answer.check(given, source=str(path)))

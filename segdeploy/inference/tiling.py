@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
+from msgspec.structs import replace
 
 from segdeploy.arrays import Image, Mask
 from segdeploy.backends.base import Backend

@@ -1,8 +1,8 @@
-"""Foreign values, as JSON and TOML give them, into typed ones: one function, one kind of sentence.
+"""Foreign values, as JSON and TOML give them, into typed ones, and what does not fit into words.
 
-The forms are `msgspec.Struct`s. `structs.replace` and `to_builtins` of msgspec do for them what
-`dataclasses.replace` and `asdict` do for dataclasses; a field with another name in the file says
-so itself, with `msgspec.field(name=...)`.
+The types are `msgspec.Struct`s. `msgspec.structs.replace` and `msgspec.to_builtins` do for them
+what `dataclasses.replace` and `asdict` do for dataclasses. A field that has another name in the
+file declares it: `msgspec.field(name=...)`.
 """
 
 import re
@@ -62,6 +62,10 @@ def convert(values: object, kind: type[T], *, refuse: Callable[[str], Exception]
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise refuse(_problem(str(error), values, kind)) from error
+    except UnicodeEncodeError as error:
+        # JSON can spell half a character.
+        msg = f"it holds {error.object[error.start : error.end]!r}, which is no character"
+        raise refuse(msg) from error
 
 
 def _problem(message: str, values: object, kind: type[Any]) -> str:

@@ -1,17 +1,17 @@
 """OpenVINO's files: a pair that belongs together, read without OpenVINO, run with it."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 pytest.importorskip("openvino")
 
 from segdeploy.backends.loading import KINDS, load_backend, read_card
 from segdeploy.backends.openvino_metadata import weights_of
-from segdeploy.backends.openvino_runtime import HINTS
+from segdeploy.backends.openvino_runtime import PRECISION_HINTS
 from segdeploy.card import CARD_KEY, Output
 from segdeploy.errors import GateError, ModelError
 from segdeploy.export.capture import with_output
@@ -124,4 +124,4 @@ def test_answers_in_every_precision(
 
 
 def test_every_precision_has_a_wish_for_the_runtime() -> None:
-    assert set(PRECISIONS) == HINTS.keys()
+    assert set(PRECISIONS) == PRECISION_HINTS.keys()

@@ -1,17 +1,17 @@
 """What makes a backend fast on a device changes when numbers are copied, not which they are."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from msgspec.structs import replace
 
 from segdeploy.backends import pytorch as eager
 from segdeploy.backends.loading import load_backend
-from segdeploy.backends.onnx_runtime import OnnxBackend, place_of
+from segdeploy.backends.onnx_runtime import OnnxBackend, device_memory
 from segdeploy.backends.pytorch import EagerBackend
 from segdeploy.cli.run_inputs import Haste
 from segdeploy.errors import ConfigError
@@ -36,12 +36,12 @@ def test_bound_tensors_answer_as_the_session_does(artifacts: Path) -> None:
         str(artifacts / "best.onnx"), providers=["CPUExecutionProvider"]
     )
     bound = OnnxBackend(session, plain.card, place=("cpu", 0))
-    asked = batches(12)
+    inputs = batches(12)
 
     with ThreadPoolExecutor(3) as threads:
-        answers = list(threads.map(bound.run, asked))
+        answers = list(threads.map(bound.run, inputs))
 
-    for batch, answer in zip(asked, answers, strict=True):
+    for batch, answer in zip(inputs, answers, strict=True):
         np.testing.assert_allclose(answer, plain.run(batch), atol=1e-5)
 
 
@@ -59,7 +59,7 @@ def test_tensors_are_bound_on_nvidias_devices_alone(
     granted: dict[str, dict[str, str]], place: tuple[str, int] | None
 ) -> None:
     """Other providers take images from the processor's memory."""
-    assert place_of(granted) == place
+    assert device_memory(granted) == place
 
 
 def test_autocast_computes_in_half_precision(
@@ -69,7 +69,7 @@ def test_autocast_computes_in_half_precision(
     plain, half = (load_backend(artifacts / "best.pt", device="cpu", threads=1) for _ in range(2))
     assert isinstance(half, EagerBackend)
     monkeypatch.setattr(eager, "half_precision", lambda _: torch.bfloat16)
-    half.hasten(autocast=True)
+    half.accelerate(autocast=True)
 
     ours, theirs = half.run(batches(1)[0]), plain.run(batches(1)[0])
 
@@ -120,11 +120,11 @@ def test_cuda_answers_as_the_processor_does(artifacts: Path, haste: Haste) -> No
     on_cpu = EagerBackend(checkpoint.network(), checkpoint.card)
     on_cuda = EagerBackend(checkpoint.network(), replace(checkpoint.card), device="cuda")
     haste.apply(on_cuda, artifacts / "best.pt")
-    asked = batches(12)
+    inputs = batches(12)
 
     with ThreadPoolExecutor(3) as threads:
-        answers = list(threads.map(on_cuda.run, asked))
+        answers = list(threads.map(on_cuda.run, inputs))
 
-    for batch, answer in zip(asked, answers, strict=True):
+    for batch, answer in zip(inputs, answers, strict=True):
         assert answer.flags.c_contiguous
         assert (answer.argmax(1) == on_cpu.run(batch).argmax(1)).mean() > 0.99

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from segdeploy import datasets
-from segdeploy.arrays import Mask
-from segdeploy.backends.base import Batch, Logits
+from segdeploy.arrays import Batch, Logits, Mask
 from segdeploy.benchmarks.measure.accuracy import judge
 from segdeploy.benchmarks.measure.energy import Meter
 from segdeploy.benchmarks.measure.rounds import (
@@ -20,17 +20,17 @@ from segdeploy.benchmarks.measure.rounds import (
     measure_all,
     repeat_until_stable,
 )
-from segdeploy.benchmarks.measure.subject import SystemUnderTest, ours
-from segdeploy.benchmarks.measure.video_worker import Film
+from segdeploy.benchmarks.measure.system_under_test import SystemUnderTest, ours
+from segdeploy.benchmarks.measure.video_worker import VideoTask
 from segdeploy.benchmarks.measure.worker import (
     Task,
-    answer_name,
     batches,
     chosen,
+    mask_name,
     measure_round,
-    write_answers,
+    write_masks,
 )
-from segdeploy.benchmarks.plan import Plan, artifact_names, compare, reference_of, ways_of
+from segdeploy.benchmarks.plan import Plan, artifact_names, compare, reference_of, variants_of
 from segdeploy.benchmarks.results.latency import Latency
 from segdeploy.benchmarks.results.row import Round, Setting, Video
 from segdeploy.benchmarks.results.variant import Variant
@@ -116,13 +116,13 @@ def answering(
     """
 
     def once(order: Task) -> Round | str:
-        name = Path(order.way.artifact).name
+        name = Path(order.variant.artifact).name
         if name.startswith("broken"):
             return "it is broken"
         if order.answers is not None:
             for index in range(len(dataset)):
                 write_image(
-                    Path(order.answers) / answer_name(index), answer(name, dataset[index].mask)
+                    Path(order.answers) / mask_name(index), answer(name, dataset[index].mask)
                 )
         return round_of(20.0 if name.endswith(".pt") else 5.0)
 
@@ -143,11 +143,11 @@ def test_row_that_failed_is_left_out_of_later_rounds() -> None:
     seen: list[tuple[str, str | None]] = []
 
     def once(order: Task) -> Round | str:
-        seen.append((order.way.artifact, order.answers))
-        return "no such provider" if order.way.artifact == "b" else round_of(1.0)
+        seen.append((order.variant.artifact, order.answers))
+        return "no such provider" if order.variant.artifact == "b" else round_of(1.0)
 
     told: list[str] = []
-    tasks = {name: task(way=Variant(artifact=name), answers=f"masks-{name}") for name in "ab"}
+    tasks = {name: task(variant=Variant(artifact=name), answers=f"masks-{name}") for name in "ab"}
     outcomes = measure_all(tasks, rounds=2, once=once, on_round=told.append)
 
     assert seen == [("a", "masks-a"), ("b", "masks-b"), ("a", None)]
@@ -198,7 +198,7 @@ def test_round_survives_json(tiny_camvid: Path) -> None:
 def test_answers_are_masks_of_the_pictures_own_size(tiny_camvid: Path, tmp_path: Path) -> None:
     """The network's size is 12x16 and the images' 24x32; scores are of the latter."""
     dataset = datasets.load("camvid", tiny_camvid, "val")
-    write_answers(road(dataset, batch=2), dataset, tmp_path, images=2)
+    write_masks(road(dataset, batch=2), dataset, tmp_path, images=2)
 
     found = judge({"road": tmp_path}, dataset, [0, 1], reference=None)
 
@@ -228,26 +228,26 @@ def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -
         workers=Workers(once=right, show=lambda film: "not asked for"), on_step=lambda name: None,
     )  # fmt: skip
 
-    (other, figures), (reference, base) = report.measured
+    (other, result), (reference, reference_result) = report.measured
     assert report.reference == reference.name == "b.pt"
     assert (other.name, other.size) == ("a.onnx", 5)
-    assert base.accuracy is not None
-    assert figures.accuracy is not None
-    assert base.accuracy.scores.miou == 1.0
-    assert base.accuracy.boundary_iou == 1.0
-    assert base.accuracy.labels is not None
-    assert base.accuracy.labels.overall == 1.0
-    assert figures.accuracy.labels is not None
-    assert figures.accuracy.labels.overall == pytest.approx(
+    assert reference_result.accuracy is not None
+    assert result.accuracy is not None
+    assert reference_result.accuracy.scores.miou == 1.0
+    assert reference_result.accuracy.boundary_iou == 1.0
+    assert reference_result.accuracy.labels is not None
+    assert reference_result.accuracy.labels.overall == 1.0
+    assert result.accuracy.labels is not None
+    assert result.accuracy.labels.overall == pytest.approx(
         np.mean([mask == ROAD for mask in masks])
     )
-    assert figures.latency.rounds == ((5.0, 5.0), (5.0, 5.0))
-    assert figures.cold_start.runs == (50.0, 50.0)
+    assert result.latency.rounds == ((5.0, 5.0), (5.0, 5.0))
+    assert result.cold_start.runs == (50.0, 50.0)
     assert report.images == ("0", "1", "2")
     shares = [float(np.mean(mask == ROAD)) for mask in masks]
-    assert figures.accuracy.worst == tuple(str(index) for index in np.argsort(shares)[:2])
+    assert result.accuracy.worst == tuple(str(index) for index in np.argsort(shares)[:2])
     assert [(pair.row, pair.against, pair.image) for pair in pairs] == [
-        ("a.onnx", "b.pt", name) for name in figures.accuracy.worst
+        ("a.onnx", "b.pt", name) for name in result.accuracy.worst
     ]
     assert all(side.startswith(b"\xff\xd8") for pair in pairs for side in (pair.left, pair.right))
 
@@ -268,7 +268,7 @@ def test_loops_of_others_are_compared_with_the_first_artifact(
     )  # fmt: skip
 
     assert report.reference == "a.onnx"
-    assert [report.speedup(figures) for _, figures in report.measured] == [(1.0, 1.0)] * 3
+    assert [report.speedup(result) for _, result in report.measured] == [(1.0, 1.0)] * 3
     assert [(row.name, row.size) for row in report.rows] == [
         ("a.onnx", 5),
         ("onnxruntime loop", 5),
@@ -288,11 +288,11 @@ def test_failed_row_carries_its_reason(tiny_camvid: Path, tmp_path: Path) -> Non
     )  # fmt: skip
 
     assert [(row.name, row.error) for row in report.failed] == [("broken.pt", "it is broken")]
-    assert report.base is None
-    ((row, figures),) = report.measured
+    assert report.reference_result is None
+    ((row, result),) = report.measured
     assert row.name == "a.onnx"
-    assert figures.accuracy is not None
-    assert figures.accuracy.labels is None
+    assert result.accuracy is not None
+    assert result.accuracy.labels is None
 
 
 def test_video_is_run_after_the_rounds(tiny_camvid: Path, tmp_path: Path) -> None:
@@ -300,9 +300,9 @@ def test_video_is_run_after_the_rounds(tiny_camvid: Path, tmp_path: Path) -> Non
     dataset = datasets.load("camvid", tiny_camvid, "val")
     shown: list[str] = []
 
-    def show(film: Film) -> Video | str:
-        shown.append(Path(film.way.artifact).name)
-        return VIDEO if film.way.artifact.endswith(".onnx") else "no frame fits"
+    def show(film: VideoTask) -> Video | str:
+        shown.append(Path(film.variant.artifact).name)
+        return VIDEO if film.variant.artifact.endswith(".onnx") else "no frame fits"
 
     (tmp_path / "work").mkdir()
     report, _ = compare(
@@ -349,17 +349,17 @@ def test_every_way_is_a_row_that_its_name_tells(tmp_path: Path) -> None:
         sizes=(None, (24, 32)),
     )
 
-    ways = ways_of(asked)
-    assert list(ways) == [
+    variants = variants_of(asked)
+    assert list(variants) == [
         f"{name}, {threads}, {size}"
         for name in ("a.onnx", "b.pt")
         for threads in ("1 thread", "2 threads")
         for size in ("own size", "24x32")
     ]
-    assert ways["b.pt, 2 threads, 24x32"] == Variant(
+    assert variants["b.pt, 2 threads, 24x32"] == Variant(
         artifact=str(names[1]), backend="torch", threads=2, batch=4, size=(24, 32)
     )
-    assert list(ways_of(plan(names, tmp_path, batches=(1, 8)))) == [
+    assert list(variants_of(plan(names, tmp_path, batches=(1, 8)))) == [
         "a.onnx, batch 1",
         "a.onnx, batch 8",
         "b.pt, batch 1",
@@ -374,13 +374,13 @@ def test_rounds_are_repeated_until_the_median_is_known() -> None:
     done: list[str] = []
 
     def once(order: Task) -> Round | str:
-        name = order.way.artifact
+        name = order.variant.artifact
         done.append(name)
         assert order.answers is None
         return round_of(10.0 if name == "steady" else 10.0 + 5 * (len(done) % 2))
 
     tasks = {
-        name: task(way=Variant(artifact=name), answers="there")
+        name: task(variant=Variant(artifact=name), answers="there")
         for name in ("steady", "restless", "failed")
     }
     begun = {
@@ -433,8 +433,8 @@ def test_size_that_the_file_cannot_have_is_refused(
 ) -> None:
     """It is a row that says so."""
     backend = Road(datasets.load("camvid", tiny_camvid, "val"))
-    backend.card = replace(
-        backend.card, input=replace(backend.card.input, dynamic=dynamic, stride=4)
+    backend.card = structs.replace(
+        backend.card, input=structs.replace(backend.card.input, dynamic=dynamic, stride=4)
     )
 
     with pytest.raises(ConfigError, match=message):
@@ -444,7 +444,9 @@ def test_size_that_the_file_cannot_have_is_refused(
 def test_dynamic_file_is_fed_the_size_that_was_asked_for(tiny_camvid: Path) -> None:
     """Batches follow the card, so the card must say the size."""
     backend = Road(datasets.load("camvid", tiny_camvid, "val"))
-    backend.card = replace(backend.card, input=replace(backend.card.input, dynamic=True))
+    backend.card = structs.replace(
+        backend.card, input=structs.replace(backend.card.input, dynamic=True)
+    )
 
     sized = Variant(artifact="a.onnx", size=(24, 32)).sized(backend)
 

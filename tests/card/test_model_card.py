@@ -1,12 +1,13 @@
 """A card says the same after it went through a file, and a foreign one does no harm."""
 
 import json
+import pickle
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from segdeploy.card import MAX_BYTES, SCHEMA, InputSpec, LabelClass, ModelCard, Training
 from segdeploy.errors import CardError
@@ -96,13 +97,13 @@ def test_a_card_survives_json(written):
 
 @given(st.binary() | st.text() | plain.map(json.dumps))
 def test_what_is_no_card_is_refused(content):
-    """Whatever a file carries under the card's key, the answer is one sentence."""
+    """Whatever a file carries under the card's key, the error is one sentence."""
     with pytest.raises(CardError, match=r"^a\.onnx carries a"):
         ModelCard.from_json(content, source="a.onnx")
 
 
-def places(value, path=()):
-    """Every place within a JSON value."""
+def paths(value, path=()):
+    """Every path within a JSON value."""
     yield path
     items = (
         value.items()
@@ -112,11 +113,11 @@ def places(value, path=()):
         else ()
     )
     for key, inner in items:
-        yield from places(inner, (*path, key))
+        yield from paths(inner, (*path, key))
 
 
 def changed(value, path, new):
-    """The value with another one at a place."""
+    """The value with another one at a path."""
     if not path:
         return new
     copy = dict(value) if isinstance(value, dict) else list(value)
@@ -135,7 +136,7 @@ wrong = plain | st.sampled_from(
 def test_a_card_with_one_wrong_value_is_refused_or_taken_whole(written, new, data):
     """Nothing but CardError leaves the reader, and what it takes can be written again."""
     values = json.loads(written.to_json())
-    path = data.draw(st.sampled_from(list(places(values))))
+    path = data.draw(st.sampled_from(list(paths(values))))
 
     with suppress(CardError):
         read = ModelCard.from_json(json.dumps(changed(values, path, new)), source="a.onnx")
@@ -177,7 +178,7 @@ def test_a_card_nested_without_end_is_refused():
 
 
 def test_a_huge_card_is_refused():
-    """A card is a page, not a film."""
+    """A card is a page of text."""
     with pytest.raises(CardError, match="bytes, more than"):
         ModelCard.from_json(" " * (MAX_BYTES + 1), source="a.onnx")
 
@@ -207,6 +208,103 @@ def test_a_count_of_classes_that_a_mask_cannot_hold_is_refused(classes):
     """A mask has 8 bits, and one value stands for not labeled."""
     with pytest.raises(CardError, match=f"the card has {classes} classes; it must have 1 to 255"):
         replace(card(), classes=(LabelClass(name="a", color=(0, 0, 0)),) * classes)
+
+
+@pytest.mark.parametrize(
+    ("place", "new", "problem"),
+    [
+        (("classes", 0, "name"), 3, "classes[0].name is 3 and must be a text"),
+        (
+            ("classes", 1, "color", 2),
+            256,
+            "classes[1].color[2] is 256 and must be a whole number <= 255",
+        ),
+        (
+            ("classes", 1, "name"),
+            "\x1b[2J",
+            "the card holds the name '\\x1b[2J'; it must be printable text",
+        ),
+        (("architecture",), "", "the card holds the name ''; it must be printable text"),
+        (("input", "height"), "64", "input.height is '64' and must be a whole number"),
+        (("input", "fit"), "crop", "input.fit is 'crop' and must be one of pad, stretch"),
+        (("input", "mean"), [0.5], "input.mean is [0.5] and must be a list of length 3"),
+        (("input", "dynamic"), 1, "input.dynamic is 1 and must be true or false"),
+        (
+            ("output",),
+            "boxes",
+            "output is 'boxes' and must be one of classes, logits, probabilities",
+        ),
+        (("scores",), {"miou": 1}, "the key 'scores.pixel_accuracy' is missing"),
+        (("schema",), 0, "schema is 0 and must be a whole number >= 1"),
+    ],
+)
+def test_a_damaged_card_is_named_with_its_place_and_value(place, new, problem):
+    """Whoever made the file can mend it."""
+    values = changed(json.loads(card().to_json()), place, new)
+
+    with pytest.raises(CardError) as caught:
+        ModelCard.from_json(json.dumps(values), source="a.onnx")
+
+    assert str(caught.value) == (
+        f"a.onnx carries a damaged card ({problem}); export the file again"
+    )
+
+
+def test_an_unknown_key_is_refused():
+    """What a reader does not know it cannot obey."""
+    values = json.loads(card().to_json())
+    values["input"]["crop"] = True
+
+    with pytest.raises(
+        CardError, match=r"the key 'input\.crop' is unknown; known are height, width,"
+    ):
+        ModelCard.from_json(json.dumps(values), source="a.onnx")
+
+
+@pytest.mark.parametrize("key", ["arguments", "output", "precision", "input.fit", "input.stride"])
+def test_a_card_without_a_key_that_every_version_wrote_is_refused(key):
+    """The default would change the masks without a word."""
+    values = json.loads(card().to_json())
+    *table, name = key.split(".")
+    del (values[table[0]] if table else values)[name]
+
+    with pytest.raises(CardError, match=f"the key '{key}' is missing"):
+        ModelCard.from_json(json.dumps(values), source="a.onnx")
+
+
+def test_a_card_is_pickled_and_a_class_hashed():
+    """Processes that read images get the card, and classes are keys."""
+    assert pickle.loads(pickle.dumps(card())) == card()
+    assert len({*card().classes, *card().classes}) == 2
+
+
+def test_json_keeps_its_keys():
+    """Files in the world are read by versions of before and after."""
+    parity = Parity(
+        agreement=1.0,
+        boundary_agreement=1.0,
+        class_agreement=(1.0,),
+        largest_difference=None,
+        miou=None,
+        reference_miou=None,
+        images=7,
+        source="camvid val",
+        reference="torch",
+        gate=0.999,
+    )
+
+    text = replace(card(), parity=parity).to_json()
+
+    assert text == (
+        '{"architecture": "unet", "arguments": {}, "classes": [{"color": [1, 2, 3], "name": "road"'
+        '}, {"color": [4, 5, 6], "name": "car"}], "confidence": false, "conversion": {}, "input": '
+        '{"dynamic": false, "fit": "stretch", "height": 64, "mean": [0.5, 0.5, 0.5], "std": [0.2, '
+        '0.2, 0.2], "stride": 32, "width": 96}, "output": "logits", "parity": {"agreement": 1.0, '
+        '"boundary_agreement": 1.0, "class_agreement": [1.0], "device": "", "gate": 0.999, '
+        '"largest_difference": null, "max_miou_drop": null, "miou": null, "pictures": 7, '
+        '"reference": "torch", "reference_miou": null, "source": "camvid val"}, "precision": '
+        '"fp32", "schema": 1, "scores": null, "training": null}'
+    )
 
 
 def test_a_card_of_the_first_version_is_read():

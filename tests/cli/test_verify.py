@@ -4,14 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
+from msgspec.structs import replace
 
 from segdeploy.backends.loading import KINDS, read_card
-from segdeploy.card import ANSWER_KEY, CARD_KEY, CHECKSUM_KEY, LabelClass
+from segdeploy.card import CARD_KEY, CHECKSUM_KEY, SELF_TEST_KEY, LabelClass
 from segdeploy.cli.main import main
 
 
@@ -103,7 +103,8 @@ def test_file_without_an_answer_is_refused(
 ) -> None:
     model = onnx.load(artifacts / "best.onnx")
     onnx.helper.set_model_props(
-        model, {entry.key: entry.value for entry in model.metadata_props if entry.key != ANSWER_KEY}
+        model,
+        {entry.key: entry.value for entry in model.metadata_props if entry.key != SELF_TEST_KEY},
     )
     (tmp_path / "mute.onnx").write_bytes(model.SerializeToString())
 

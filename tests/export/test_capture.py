@@ -2,13 +2,13 @@
 of the logits.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from msgspec.structs import replace
 from torch.nn import functional
 
 from segdeploy.backends.base import Backend

@@ -5,11 +5,11 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from segdeploy.backends.loading import read_card
 from segdeploy.cli.main import main

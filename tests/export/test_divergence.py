@@ -1,12 +1,12 @@
 """A planted fault is found by the name of its layer."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from segdeploy.card import Output

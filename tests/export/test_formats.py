@@ -6,13 +6,13 @@ Half precision stays within its gate.
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from segdeploy.backends.onnx_runtime import load

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from msgspec import structs
 from onnx import TensorProto, helper, numpy_helper
 
 from segdeploy import datasets
-from segdeploy.backends.base import Batch, NetworkOutput
+from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.backends.loading import KINDS, read_card
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.cli.main import main
@@ -355,10 +356,10 @@ def test_table_of_a_refusal_is_no_result(capsys: pytest.CaptureFixture[str]) -> 
 def test_file_that_is_slower_than_float32_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever asks for 8 bits wants speed; on some machines and networks there is none."""
     slow, fast = trial("entropy", speed=0.5), trial("minmax", speed=2)
-    found = replace(parity(), class_agreement=(1.0, None))
+    found = structs.replace(parity(), class_agreement=(1.0, None))
 
     for chosen in (slow, fast):
-        card = replace(CARD, conversion=chosen.conversion)
+        card = structs.replace(CARD, conversion=chosen.conversion)
         artifact = Artifact(
             path=Path("best-int8.onnx"), size=1, card=card, parity=found, device="cpu"
         )
@@ -387,11 +388,11 @@ def test_proof_tells_where_half_precision_was_computed_in_float32(
     precision: str, device: str, told: int
 ) -> None:
     """Such a proof says nothing of the rounding that the file will have elsewhere."""
-    found = replace(parity(), class_agreement=(1.0, None))
+    found = structs.replace(parity(), class_agreement=(1.0, None))
     artifact = Artifact(
         path=Path("a.xml"),
         size=1,
-        card=replace(CARD, precision=precision),
+        card=structs.replace(CARD, precision=precision),
         parity=found,
         device=device,
     )
@@ -433,7 +434,7 @@ def best_of(artifacts: Path, folder: Path, search: Given) -> ModelCard:
         search,
         kind=KINDS[".torchscript"],
         network=checkpoint.network(),
-        card=replace(checkpoint.card, precision="int8"),
+        card=structs.replace(checkpoint.card, precision="int8"),
         proving=Proving(evidence=evidence, max_miou_drop=0.001),
     )
     assert read_card(path) == made.card
@@ -479,7 +480,7 @@ def candidate(candidates: Mapping[str, Candidate]) -> OnnxCandidate:
 def search_on(
     artifacts: Path, candidate: OnnxCandidate, images: datasets.Dataset, *, with_truth: bool
 ) -> Search:
-    card = replace(load_checkpoint(artifacts / "best.pt").card, precision="int8")
+    card = structs.replace(load_checkpoint(artifacts / "best.pt").card, precision="int8")
     val = Streets(split="val", count=3, height=45, width=60)
     calibration = Calibration(
         source="streets train", dataset=images, indices=(0, 1), spec=card.input

@@ -1,13 +1,12 @@
 """A file is compared with its reference on images, and gets its name only if they agree."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from segdeploy.arrays import Image, Mask
-from segdeploy.backends.base import Batch, Logits
+from segdeploy.arrays import Batch, Image, Logits, Mask
 from segdeploy.backends.loading import KINDS, read_card
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.errors import OutputError, ProofError

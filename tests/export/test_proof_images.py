@@ -1,10 +1,10 @@
 """Which images a file is proven on."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from segdeploy import datasets
 from segdeploy.card import InputSpec, LabelClass, ModelCard, Training

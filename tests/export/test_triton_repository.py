@@ -2,12 +2,12 @@
 
 import importlib.util
 import shutil
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from msgspec.structs import replace
 
 from segdeploy.backends.loading import read_card
 from segdeploy.card import ModelCard

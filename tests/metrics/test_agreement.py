@@ -1,9 +1,13 @@
-"""Agreement of two answers."""
+"""How far two masks agree."""
+
+import json
 
 import numpy as np
 import pytest
+from msgspec import to_builtins
 
 from segdeploy.metrics.agreement import Agreement, Parity, near_boundary
+from segdeploy.system.schema import convert
 
 
 def test_near_a_boundary_are_3_pixels_on_either_side():
@@ -24,11 +28,11 @@ def test_agreement_by_hand():
     """
     reference = np.zeros((5, 20), np.uint8)
     reference[:, 10:] = 1
-    answer = reference.copy()
-    answer[2, 10] = 2
+    mask = reference.copy()
+    mask[2, 10] = 2
     agreement = Agreement(3)
 
-    share = agreement.add(answer, reference)
+    share = agreement.add(mask, reference)
 
     assert share == 0.99
     assert agreement.overall == 0.99
@@ -67,11 +71,14 @@ def test_parity_survives_json():
         device="openvino CPU f32",
     )
 
-    assert Parity.from_dict(parity.to_dict()) == parity
-    older = {key: value for key, value in parity.to_dict().items() if key != "device"}
-    assert Parity.from_dict(older).device == ""
-    with pytest.raises(ValueError, match="could not convert"):
-        Parity.from_dict({**parity.to_dict(), "agreement": "all"})
+    values = json.loads(json.dumps(to_builtins(parity)))
+    assert values["pictures"] == parity.images
+    assert convert(values, Parity, refuse=ValueError) == parity
+
+    older = {key: value for key, value in values.items() if key != "device"}
+    assert convert(older, Parity, refuse=ValueError).device == ""
+    with pytest.raises(ValueError, match="agreement is 'all' and must be a number"):
+        convert({**values, "agreement": "all"}, Parity, refuse=ValueError)
 
 
 def compared(reference, *, agreement=1, miou=None, reference_miou=None, budget=None):

@@ -1,12 +1,16 @@
 """Scores are what the papers mean by them."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import to_builtins
 
 from segdeploy.errors import DataError
 from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
+from segdeploy.system.schema import convert
 
 
 def mask(*rows):
@@ -20,7 +24,7 @@ def test_scores_by_hand():
     """
     counts = ConfusionMatrix(3)
 
-    counts.add(mask([0, 0, 1, 1], [1, 1, 0, 1]), truth=mask([0, 0, 0, 1], [1, 1, 1, 255]))
+    counts.add(mask([0, 0, 1, 1], [1, 1, 0, 1]), labels=mask([0, 0, 0, 1], [1, 1, 1, 255]))
 
     scores = counts.scores()
     assert scores.iou == (2 / 4, 3 / 5, None)
@@ -30,11 +34,11 @@ def test_scores_by_hand():
     assert scores.pixels == 7
 
 
-def test_a_class_that_is_only_answered_counts():
+def test_a_class_that_is_only_predicted_counts():
     """Otherwise a network could invent a class for free."""
     counts = ConfusionMatrix(2)
 
-    counts.add(mask([0, 1]), truth=mask([0, 0]))
+    counts.add(mask([0, 1]), labels=mask([0, 0]))
 
     assert counts.scores().iou == (0.5, 0.0)
     assert counts.scores().miou == 0.25
@@ -43,7 +47,7 @@ def test_a_class_that_is_only_answered_counts():
 def test_nothing_counted_is_0():
     """An empty set has no division by zero."""
     counts = ConfusionMatrix(2)
-    counts.add(mask([0, 1]), truth=mask([255, 255]))
+    counts.add(mask([0, 1]), labels=mask([255, 255]))
 
     assert counts.scores() == Scores(miou=0, pixel_accuracy=0, dice=0, iou=(None, None), pixels=0)
 
@@ -64,52 +68,56 @@ masks = st.integers(1, 6).flatmap(
 def test_scores_are_those_of_their_definition(drawn):
     """Against sets of pixels, class by class."""
     classes, pixels = drawn
-    answer, truth = (np.array([column], np.uint8) for column in zip(*pixels, strict=True))
+    mask, labels = (np.array([column], np.uint8) for column in zip(*pixels, strict=True))
     counts = ConfusionMatrix(classes)
     half = len(pixels) // 2
 
     for part in (slice(0, half), slice(half, None)):
-        counts.add(answer[:, part], truth=truth[:, part])
+        counts.add(mask[:, part], labels=labels[:, part])
 
-    labelled = truth != 255
+    labeled = labels != 255
     iou, dice = [], []
     for index in range(classes):
-        said, meant = (answer == index) & labelled, truth == index
-        either, both = (said | meant).sum(), (said & meant).sum()
-        iou.append(both / either if either else None)
-        dice.append(2 * both / (said.sum() + meant.sum()) if either else None)
+        predicted, labels_of = (mask == index) & labeled, labels == index
+        union, both = (predicted | labels_of).sum(), (predicted & labels_of).sum()
+        iou.append(both / union if union else None)
+        dice.append(2 * both / (predicted.sum() + labels_of.sum()) if union else None)
     scores = counts.scores()
     assert scores.iou == pytest.approx(tuple(iou))
-    if labelled.any():
+    if labeled.any():
         assert scores.miou == pytest.approx(np.mean([value for value in iou if value is not None]))
         assert scores.dice == pytest.approx(np.mean([value for value in dice if value is not None]))
-        assert scores.pixel_accuracy == pytest.approx((answer == truth)[labelled].mean())
-    assert Scores.from_dict(scores.to_dict()) == scores
+        assert scores.pixel_accuracy == pytest.approx((mask == labels)[labeled].mean())
+    assert convert(json.loads(json.dumps(to_builtins(scores))), Scores, refuse=ValueError) == scores
 
 
 @pytest.mark.parametrize(
-    ("answer", "truth", "message"),
+    ("predicted", "labels", "message"),
     [
-        (mask([0, 1]), mask([0, 2]), "the truth holds class 2 and there are classes 0 to 1"),
-        (mask([0, 2]), mask([0, 1]), "the answer holds class 2"),
-        (mask([0, 255]), mask([0, 1]), "the answer holds class 255"),
-        (mask([0, 1]), mask([0], [1]), r"the answer is \(1, 2\) and the truth \(2, 1\)"),
+        (mask([0, 1]), mask([0, 2]), "the labels hold class 2 and there are classes 0 to 1"),
+        (mask([0, 2]), mask([0, 1]), "the predicted mask holds class 2"),
+        (mask([0, 255]), mask([0, 1]), "the predicted mask holds class 255"),
+        (
+            mask([0, 1]),
+            mask([0], [1]),
+            r"the predicted mask is \(1, 2\) and the labels are \(2, 1\)",
+        ),
     ],
 )
-def test_what_cannot_be_counted_is_refused(answer, truth, message):
-    """A class too large would fall into another one's row, and nobody would know."""
+def test_what_cannot_be_counted_is_refused(predicted, labels, message):
+    """A class too large would fall into another one's row unnoticed."""
     counts = ConfusionMatrix(2)
 
     with pytest.raises(DataError, match=message):
-        counts.add(answer, truth=truth)
+        counts.add(predicted, labels=labels)
 
     assert not counts.counts.any()
 
 
-def test_an_answer_under_no_label_may_be_anything():
-    """Where there is no truth nothing is compared."""
+def test_a_prediction_at_an_unlabeled_pixel_may_be_anything():
+    """Where there is no label nothing is compared."""
     counts = ConfusionMatrix(2)
 
-    counts.add(mask([0, 255]), truth=mask([0, 255]))
+    counts.add(mask([0, 255]), labels=mask([0, 255]))
 
     assert counts.scores().pixels == 1

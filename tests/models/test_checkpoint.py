@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec import structs
 
 from segdeploy import models
 from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
@@ -197,7 +198,7 @@ def test_card_of_a_network_that_cannot_be_is_refused(
     checkpoint: Checkpoint, architecture: str, arguments: dict[str, Any]
 ) -> None:
     """A forged card neither fills the memory nor ends in a traceback."""
-    card = replace(CARD, architecture=architecture, arguments=arguments)
+    card = structs.replace(CARD, architecture=architecture, arguments=arguments)
 
     with pytest.raises(ModelError, match=r"cannot be built|do not fit"):
         replace(checkpoint, card=card).network()

@@ -71,22 +71,38 @@ def test_what_is_no_number_is_left_to_those_who_need_one():
         ({"fps": 1, "name": 3}, "name is 3 and must be a text or null"),
         ({"fps": 1, "up": 1}, "up is 1 and must be true or false"),
         ({"fps": 1, "first": {"kind": "x"}}, "first.kind is 'x' and must be one of long, wide"),
-        ({"fps": 1, "lenses": [{}, {"kind": 4}]}, "lenses[1].kind is 4 and must be one of long, wide"),
+        (
+            {"fps": 1, "lenses": [{}, {"kind": 4}]},
+            "lenses[1].kind is 4 and must be one of long, wide",
+        ),
         ({"fps": 1, "lenses": [3]}, "lenses[0] is 3 and must be a table"),
         ({"fps": 1, "named": {"a": {"gain": ""}}}, "named[...].gain must be a number"),
-        ({"fps": 1, "name": ["long" * 30]}, f"name is ['{('long' * 30)[:58]}... and must be a text or null"),
+        (
+            {"fps": 1, "name": ["long" * 30]},
+            f"name is ['{('long' * 30)[:58]}... and must be a text or null",
+        ),
+        ({"fps": 1, "first": {"kind": "\ud800"}}, "it holds '\\ud800', which is no character"),
         ([1], "it is [1] and must be a table"),
         ({}, "the key 'fps' is missing"),
         ({"fps": 1, "lenses": [{"gain": 0}]}, "in lenses[0]: the gain is 0"),
         ({"fps": 1, "first": {"zoom": 1}}, "the key 'first.zoom' is unknown; known are kind, gain"),
-        ({"fps": 1, "lenses": [{"zoom": 1}]}, "the key 'lenses[0].zoom' is unknown; known are kind, gain"),
-        ({"fps": 1, "named": {"a": {"zoom": 1}}}, "the key 'named[...].zoom' is unknown; known are kind, gain"),
+        (
+            {"fps": 1, "lenses": [{"zoom": 1}]},
+            "the key 'lenses[0].zoom' is unknown; known are kind, gain",
+        ),
+        (
+            {"fps": 1, "named": {"a": {"zoom": 1}}},
+            "the key 'named[...].zoom' is unknown; known are kind, gain",
+        ),
         (
             {"fps": 1, "zoom": 1},
-            "the key 'zoom' is unknown; known are fps, size, level, name, lenses, first, named, notes, up",
+            (
+                "the key 'zoom' is unknown; known are fps, size, level, name, lenses, first, named,"
+                " notes, up"
+            ),
         ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_one_sentence(values, problem):
     """It names the place in the document, the value, and what the value must be."""
     with pytest.raises(ConfigError) as caught:

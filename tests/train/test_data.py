@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Sample
@@ -239,7 +240,9 @@ def test_teacher_is_asked_in_training(tiny_camvid: Path, tmp_path: Path) -> None
 
     assert taught.history[0].loss != first.history[0].loss
     card = load_checkpoint(stranger / "best.pt").card
-    other = replace(card, classes=(*card.classes[:-1], LabelClass(name="Cow", color=(1, 2, 3))))
+    other = structs.replace(
+        card, classes=(*card.classes[:-1], LabelClass(name="Cow", color=(1, 2, 3)))
+    )
     save_checkpoint(
         stranger / "best.pt", replace(load_checkpoint(stranger / "best.pt"), card=other)
     )

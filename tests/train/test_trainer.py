@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import pytest
 import torch
+from msgspec import structs
 
 from segdeploy import datasets
 from segdeploy.backends.loading import load_backend
@@ -199,7 +200,10 @@ def test_what_cannot_go_on_is_told(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="other images"):
         Run(
             recipe,
-            replace(last, card=replace(last.card, training=replace(training, data_hash="0"))),
+            replace(
+                last,
+                card=structs.replace(last.card, training=structs.replace(training, data_hash="0")),
+            ),
         )
     with pytest.raises(ModelError, match="state does not fit"):
         Run(recipe, replace(last, state={"loop": {}}))

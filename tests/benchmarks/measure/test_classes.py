@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from segdeploy.benchmarks.command import benchmark
 from segdeploy.benchmarks.measure.accuracy import check_classes, other_names
@@ -20,7 +21,9 @@ def turned(artifacts: Path, tmp_path: Path) -> Path:
     path = tmp_path / "turned.pt"
     save_checkpoint(
         path,
-        replace(checkpoint, card=replace(checkpoint.card, classes=checkpoint.card.classes[::-1])),
+        replace(
+            checkpoint, card=structs.replace(checkpoint.card, classes=checkpoint.card.classes[::-1])
+        ),
     )
     return path
 

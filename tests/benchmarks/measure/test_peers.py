@@ -10,9 +10,9 @@ import pytest
 
 from segdeploy import datasets
 from segdeploy.benchmarks.command import peers_for
-from segdeploy.benchmarks.measure.peers import PEERS, installed, peer, small
-from segdeploy.benchmarks.measure.subject import subject_of
-from segdeploy.benchmarks.plan import Plan, ways_of
+from segdeploy.benchmarks.measure.peers import PEERS, available_peers, peer, to_network_batch
+from segdeploy.benchmarks.measure.system_under_test import load_system
+from segdeploy.benchmarks.plan import Plan, variants_of
 from segdeploy.benchmarks.results.variant import Variant
 from segdeploy.errors import MissingExtraError
 from segdeploy.imaging.preprocess import resize
@@ -20,9 +20,9 @@ from segdeploy.imaging.preprocess import resize
 SAME_NETWORK = ("torch loop", "torch.compile", "onnxruntime loop", "openvino loop")
 
 
-def way_of(name: str, artifacts: Path) -> Variant:
+def variant_of(name: str, artifacts: Path) -> Variant:
     """The loop on the first kind of artifact that it takes; skips where its library is missing."""
-    if name not in installed(set(PEERS[name].endings))[0]:
+    if name not in available_peers(set(PEERS[name].endings))[0]:
         pytest.skip(f"{PEERS[name].library} is not installed")
     return Variant(artifact=str(artifacts / f"best{PEERS[name].endings[0]}"), threads=1, peer=name)
 
@@ -33,19 +33,19 @@ def way_of(name: str, artifacts: Path) -> Variant:
 def test_loop_answers_with_a_mask_of_the_pictures_size(artifacts: Path, name: str) -> None:
     """The work is the same from image to mask; the same network's labels are ours."""
     sample = datasets.load("streets", None, "val")[0]
-    way = way_of(name, artifacts)
+    variant = variant_of(name, artifacts)
 
-    subject = subject_of(way)
-    (mask,) = subject.masks([sample.image])
+    system = load_system(variant)
+    (mask,) = system.masks([sample.image])
     # Of the network's own size, so that nobody's way of making it small matters.
     picture = resize(sample.image, 45, width=60)
 
     assert (mask.shape, mask.dtype) == (sample.mask.shape, np.uint8)
-    assert subject.setting.threads == 1
-    assert (subject.card is not None) == (name in SAME_NETWORK)
+    assert system.setting.threads == 1
+    assert (system.card is not None) == (name in SAME_NETWORK)
     if name in SAME_NETWORK:
-        (ours,) = subject_of(Variant(artifact=way.artifact, threads=1)).masks([picture])
-        assert (subject.masks([picture])[0] == ours).mean() > 0.99
+        (ours,) = load_system(Variant(artifact=variant.artifact, threads=1)).masks([picture])
+        assert (system.masks([picture])[0] == ours).mean() > 0.99
 
 
 def test_peers_stand_beside_ours_on_the_first_file_that_fits(tmp_path: Path) -> None:
@@ -57,20 +57,20 @@ def test_peers_stand_beside_ours_on_the_first_file_that_fits(tmp_path: Path) -> 
         dataset="streets", data=None, split="val", images=1, runs=1, warm_up=0, rounds=1,
     )  # fmt: skip
 
-    ways = ways_of(plan)
+    variants = variants_of(plan)
 
-    assert list(ways) == ["a.onnx", "b.onnx", "c.pt", "torch loop", "onnxruntime loop"]
-    assert ways["torch loop"] == Variant(
+    assert list(variants) == ["a.onnx", "b.onnx", "c.pt", "torch loop", "onnxruntime loop"]
+    assert variants["torch loop"] == Variant(
         artifact=str(tmp_path / "c.pt"), threads=2, peer="torch loop"
     )
-    assert ways["onnxruntime loop"].artifact == str(tmp_path / "a.onnx")
+    assert variants["onnxruntime loop"].artifact == str(tmp_path / "a.onnx")
 
 
 def test_library_that_is_not_installed_is_left_out_and_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A row that fails for that would fail everybody's benchmark."""
-    here, missing = installed({".onnx"})
+    here, missing = available_peers({".onnx"})
 
     assert "onnxruntime loop" in here
     assert "torch loop" not in here + missing
@@ -87,4 +87,4 @@ def test_picture_is_made_small_in_red_green_blue() -> None:
     picture = np.zeros((4, 8, 3), np.uint8)
     picture[..., 0] = 200
 
-    assert small(picture, 2, 4).tolist() == [[[[0, 0, 200]] * 4] * 2]
+    assert to_network_batch(picture, 2, 4).tolist() == [[[[0, 0, 200]] * 4] * 2]

@@ -2,14 +2,14 @@
 
 import pytest
 
-from segdeploy.benchmarks.measure.process import spend
+from segdeploy.benchmarks.measure.process import measure_command
 from segdeploy.errors import SegdeployError
 
 
 @pytest.mark.slow
 def test_time_and_memory_of_a_command_are_told() -> None:
     """Python alone holds some megabytes and starts in some milliseconds."""
-    found = spend(["inspect", "--help"])
+    found = measure_command(["inspect", "--help"])
 
     assert 0.01 < found.seconds < 60
     assert found.memory == 0 or 5e6 < found.memory < 4e9
@@ -19,4 +19,4 @@ def test_time_and_memory_of_a_command_are_told() -> None:
 def test_command_that_fails_tells_why() -> None:
     """Time until an error would pass for a fast command."""
     with pytest.raises(SegdeployError, match=r"there is no file none\.onnx"):
-        spend(["inspect", "none.onnx"])
+        measure_command(["inspect", "none.onnx"])

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from msgspec import structs
 
-from segdeploy.backends.base import Batch, Logits
+from segdeploy.arrays import Batch, Logits
 from segdeploy.backends.loading import read_card
 from segdeploy.benchmarks.plan import Plan
 from segdeploy.benchmarks.release.bundle import (
@@ -23,7 +24,7 @@ from segdeploy.benchmarks.release.bundle import (
     reference_card,
     to_jpeg,
 )
-from segdeploy.benchmarks.release.model_card import score_by_weather
+from segdeploy.benchmarks.release.model_card import score_weather
 from segdeploy.card import CARD_KEY, InputSpec, ModelCard, Training
 from segdeploy.datasets.formats.camvid import CLASSES
 from segdeploy.datasets.synthetic.dataset import Streets
@@ -68,7 +69,7 @@ class Ground:
 def trained(checkpoint_folder: Path, tmp_path: Path) -> Path:
     """Folder of a training that lasted two epochs."""
     loaded = load_checkpoint(checkpoint_folder / "best.pt")
-    card = replace(loaded.card, training=TRAINING)
+    card = structs.replace(loaded.card, training=TRAINING)
     save_checkpoint(tmp_path / "best.pt", Checkpoint(card=card, weights=loaded.weights, state={}))
     (tmp_path / "results.csv").write_text(RESULTS)
     return tmp_path
@@ -78,7 +79,7 @@ def test_nobodys_folders_travel_with_the_weights(trained: Path) -> None:
     """A path of the machine that trained is of no use to others, and nobody's business."""
     cleaned = anonymized_card(load_checkpoint(trained / "best.pt"), "c0ffee").card.training
 
-    assert cleaned == replace(
+    assert cleaned == structs.replace(
         TRAINING,
         commit="c0ffee",
         recipe={"data": "", "weights_backbone": "imagenet", "lr": 0.1, "arguments": {"width": 4}},
@@ -88,9 +89,11 @@ def test_nobodys_folders_travel_with_the_weights(trained: Path) -> None:
 def test_a_commit_that_is_known_stays(trained: Path) -> None:
     """What training wrote down is surer than what somebody says afterwards."""
     loaded = load_checkpoint(trained / "best.pt")
-    known = replace(loaded, card=replace(loaded.card, training=replace(TRAINING, commit="beef")))
+    known = replace(
+        loaded, card=structs.replace(loaded.card, training=structs.replace(TRAINING, commit="beef"))
+    )
 
-    assert anonymized_card(known, "c0ffee").card.training == replace(
+    assert anonymized_card(known, "c0ffee").card.training == structs.replace(
         anonymized_card(loaded, "").card.training, commit="beef"
     )
 
@@ -131,7 +134,7 @@ def test_the_worst_scene_is_shown() -> None:
     scenes = Streets(split="val", count=3, height=48, width=64, weather="fog")
     network = Predictor(Ground())
 
-    found = score_by_weather([network, network], scenes, lambda _: None)
+    found = score_weather([network, network], scenes, lambda _: None)
 
     rights = [
         float((network.mask(scenes[index].image) == scenes[index].mask).mean())
@@ -146,10 +149,13 @@ def test_the_worst_scene_is_shown() -> None:
 def test_scores_of_known_pictures_need_a_judge(trained: Path) -> None:
     """After `train --final` the files' own scores say little, and a reader would believe them."""
     card = load_checkpoint(trained / "best.pt").card
-    final = replace(card, training=replace(TRAINING, recipe={**TRAINING.recipe, "final": True}))
+    final = structs.replace(
+        card, training=structs.replace(TRAINING, recipe={**TRAINING.recipe, "final": True})
+    )
     scores = Scores(miou=0.5, pixel_accuracy=0.5, dice=0.5, iou=(0.5,) * 11, pixels=9)
     save_checkpoint(
-        trained / "judge.pt", Checkpoint(card=replace(card, scores=scores), weights={}, state={})
+        trained / "judge.pt",
+        Checkpoint(card=structs.replace(card, scores=scores), weights={}, state={}),
     )
 
     assert reference_card(card, None) is None
@@ -172,7 +178,7 @@ def test_fills_the_box(trained: Path, artifacts: Path, tiny_camvid: Path) -> Non
     def export(arguments: Sequence[str]) -> str:
         asked.append(arguments)
         model = onnx.load(artifacts / "best.onnx")
-        card = replace(
+        card = structs.replace(
             read_card(artifacts / "best.onnx"),
             training=load_checkpoint(Path(arguments[2])).card.training,
         )
