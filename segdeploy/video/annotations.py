@@ -1,4 +1,7 @@
-"""Files that grow by a record a frame, as text: JSON lines, and COCO's annotations."""
+"""Text formats of masks: JSON lines, COCO's JSON, and GeoJSON.
+
+JSON lines and COCO's JSON are one file about all frames, written frame by frame.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,77 +15,83 @@ import numpy as np
 
 from segdeploy.arrays import Mask
 from segdeploy.card import LabelClass
-from segdeploy.errors import OutputError
 from segdeploy.imaging.polygons import Corners, polygons
-from segdeploy.imaging.rle import find_runs, pack
-from segdeploy.system.files import sync
-from segdeploy.video.frames import Segmented, Write
+from segdeploy.imaging.rle import find_runs, encode_counts
+from segdeploy.system.files import PART, cannot_write, sync
+from segdeploy.video.frames import FrameWriter, SegmentedFrame
 
-Name = Callable[[int], str]
-"""Gives the name of a frame by its index."""
+NameOf = Callable[[int], str]
+"""Returns the name of a frame's image by the frame's index."""
 
 
 @contextmanager
-def growing(path: Path) -> Iterator[Callable[[str], None]]:
-    """Return a function that writes text behind what is there, into `NAME.part`, which gets its name in the end.
+def incremental_file(path: Path) -> Iterator[Callable[[str], None]]:
+    """Write a text file piece by piece, as `NAME.part`, and rename it at the end.
 
-    When the block fails or is interrupted, the file gets its name with what it has: what was done
-    stays. Nothing is left where nothing was written, or the file itself failed.
+    When the block fails or is interrupted, the file is renamed with what it has. Nothing is left
+    where nothing was written, or the file itself failed.
+
+    Args:
+        path: Path of the finished file; its folder is made if it is missing.
+
+    Yields:
+        A function that appends text.
 
     Raises:
         OutputError: The file cannot be written, for example because the disk is full.
     """
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + PART)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = part.open("w", encoding="utf-8")
     except OSError as error:
-        raise _unwritable(path, error) from error
-    whole = True
+        raise cannot_write(path, error) from error
+    failed = False
 
     def write(text: str) -> None:
-        nonlocal whole
+        nonlocal failed
         try:
             file.write(text)
         except OSError as error:
-            whole = False
-            raise _unwritable(path, error) from error
+            failed = True
+            raise cannot_write(path, error) from error
 
     try:
         yield write
     finally:
         try:
             file.close()
-            if whole and part.stat().st_size:
+            if not failed and part.stat().st_size:
                 sync(part)
                 part.replace(path)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise cannot_write(path, error) from error
         finally:
             part.unlink(missing_ok=True)
 
 
-def _unwritable(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
-    )
-
-
 @contextmanager
-def json_lines(path: Path, classes: Sequence[LabelClass], name: Name) -> Iterator[Write]:
-    """Keep one line a frame: its name, time and size, the share of its pixels that each class has, and how long each stage took."""
-    with growing(path) as write:
+def json_lines(
+    path: Path, classes: Sequence[LabelClass], short_name: NameOf
+) -> Iterator[FrameWriter]:
+    """Write one JSON line per frame.
 
-        def add(result: Segmented) -> None:
+    It has the frame's name, time in seconds and size, the share of its pixels that each class has,
+    and the milliseconds of each stage.
+    """
+    with incremental_file(path) as write:
+
+        def add(result: SegmentedFrame) -> None:
             record = {
                 "frame": result.frame.index,
-                "name": name(result.frame.index),
+                "name": short_name(result.frame.index),
                 "seconds": round(result.frame.seconds, 6),
                 "width": result.mask.shape[1],
                 "height": result.mask.shape[0],
-                "shares": shares(result.mask, classes),
+                "shares": class_shares(result.mask, classes),
                 "milliseconds": {
-                    stage: round(1000 * seconds, 3) for stage, seconds in result.spent.items()
+                    stage: round(1000 * seconds, 3)
+                    for stage, seconds in result.stage_seconds.items()
                 },
             }
             write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -90,10 +99,10 @@ def json_lines(path: Path, classes: Sequence[LabelClass], name: Name) -> Iterato
         yield add
 
 
-def shares(mask: Mask, classes: Sequence[LabelClass]) -> Mapping[str, float]:
+def class_shares(mask: Mask, classes: Sequence[LabelClass]) -> Mapping[str, float]:
     """Return the share of a mask's pixels that each class has, in [0, 1].
 
-    What is not labeled is the rest to 1.
+    Unlabeled pixels are the rest to 1.
     """
     counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
     return {
@@ -104,43 +113,42 @@ def shares(mask: Mask, classes: Sequence[LabelClass]) -> Mapping[str, float]:
 
 @contextmanager
 def coco_file(
-    path: Path, classes: Sequence[LabelClass], name: Name, *, runs: bool
-) -> Iterator[Write]:
-    """Keep COCO's JSON: an annotation for each region as a polygon, or for each class of a frame as run lengths.
+    path: Path, classes: Sequence[LabelClass], short_name: NameOf, *, as_rle: bool
+) -> Iterator[FrameWriter]:
+    """Write COCO's JSON: a polygon for each region, or run lengths for each class of a frame.
 
-    A class's id is its index and one more, as many tools take 0 for the background. Images stand
-    behind the annotations, so that only their names are held until the end.
+    A category's id is the class index plus one, as many tools take 0 for the background. The
+    "images" are written after the "annotations", so that only their names are held until the end.
 
     Args:
-        path: Name of the file.
+        path: Path of the file.
         classes: Classes in the order of the masks' indices.
-        name: Gives the name of a frame's image.
-        runs: Whether regions are kept as run lengths.
+        short_name: Returns the name of a frame's image.
+        as_rle: Whether regions are written as run lengths.
     """
-    annotate = _as_runs if runs else _as_polygons
+    annotate = _rle_annotations if as_rle else _polygon_annotations
     images: list[dict[str, Any]] = []
-    numbers = count(1)
+    ids = count(1)
     categories = [
         {"id": index + 1, "name": entry.name, "supercategory": ""}
         for index, entry in enumerate(classes)
     ]
-    with growing(path) as write:
+    with incremental_file(path) as write:
 
-        def add(result: Segmented) -> None:
+        def add(result: SegmentedFrame) -> None:
             if not images:
-                write(
-                    f'{{"categories": {json.dumps(categories, ensure_ascii=False)},'
-                    ' "annotations": ['
-                )
+                names = json.dumps(categories, ensure_ascii=False)
+                write(f'{{"categories": {names}, "annotations": [')
             height, width = result.mask.shape
-            for annotation in annotate(result.mask, len(classes)):
-                number = next(numbers)
-                whole = {"id": number, "image_id": result.frame.index, "iscrowd": 0, **annotation}
-                write(("\n" if number == 1 else ",\n") + json.dumps(whole))
+            image_id = result.frame.index
+            for fields in annotate(result.mask, len(classes)):
+                number = next(ids)
+                annotation = {"id": number, "image_id": image_id, "iscrowd": 0, **fields}
+                write(("\n" if number == 1 else ",\n") + json.dumps(annotation))
             images.append(
                 {
-                    "id": result.frame.index,
-                    "file_name": name(result.frame.index),
+                    "id": image_id,
+                    "file_name": short_name(image_id),
                     "height": height,
                     "width": width,
                 }
@@ -153,18 +161,18 @@ def coco_file(
                 write(f'\n], "images": {json.dumps(images, ensure_ascii=False)}}}\n')
 
 
-def _as_polygons(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
+def _polygon_annotations(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
     for polygon in polygons(mask, classes):
         ring = polygon.one_ring()
         yield {
             "category_id": polygon.index + 1,
             "segmentation": [ring.ravel().tolist()],
             "area": polygon.area,
-            "bbox": _box(polygon.outline),
+            "bbox": _bounding_box(polygon.outline),
         }
 
 
-def _as_runs(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
+def _rle_annotations(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
     runs = find_runs(mask)
     for index in range(classes):
         lengths = runs.lengths(index)
@@ -172,14 +180,14 @@ def _as_runs(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
             box = list(cv2.boundingRect(np.asarray(mask == index, dtype=np.uint8)))
             yield {
                 "category_id": index + 1,
-                "segmentation": {"size": list(mask.shape), "counts": pack(lengths)},
+                "segmentation": {"size": list(mask.shape), "counts": encode_counts(lengths)},
                 "area": area,
                 "bbox": box,
             }
 
 
-def _box(ring: Corners) -> list[int]:
-    """Return x, y, width and height of what a ring encloses."""
+def _bounding_box(ring: Corners) -> list[int]:
+    """Return x, y, width and height of the area that a ring encloses."""
     low, high = ring.min(axis=0), ring.max(axis=0)
     return [*low.tolist(), *(high - low).tolist()]
 
@@ -187,7 +195,7 @@ def _box(ring: Corners) -> list[int]:
 def geojson(mask: Mask, classes: Sequence[LabelClass]) -> str:
     """Return the regions of a mask as a GeoJSON FeatureCollection (RFC 7946).
 
-    Polygons with holes, in pixels from the top left corner.
+    Polygons have holes; coordinates are pixels from the top left corner.
     """
     features = [
         {
@@ -208,5 +216,5 @@ def geojson(mask: Mask, classes: Sequence[LabelClass]) -> str:
 
 
 def _closed(ring: Corners) -> list[list[int]]:
-    """Return the corners with the first one again behind the last one."""
+    """Return the corners with the first one repeated at the end."""
     return [*ring.tolist(), ring[0].tolist()]

@@ -1,4 +1,4 @@
-"""How a video is compressed: four codecs, each with its own scale of quality and of speed."""
+"""Video codecs and their quality and speed settings; importing it needs no FFmpeg."""
 
 import os
 from collections.abc import Mapping
@@ -19,27 +19,26 @@ X_PRESETS = (
 )
 
 
-# SVT-AV1 would write its settings to stderr; it asks the environment alone, when its first encoder
-# is made.
+# SVT-AV1 would write its settings to stderr; it reads only this variable, when its first encoder is
+# created.
 os.environ.setdefault("SVT_LOG", "1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Codec:
-    """What an encoder understands.
+    """Settings of an encoder.
 
     Attributes:
         encoder: Name of FFmpeg's encoder.
-        crf: Quality where none is asked for; a larger number makes a smaller file.
-        worst: The largest number that it takes; 0 is the best.
-        preset: How long it searches where nothing is asked for.
-        presets: What it takes, the fastest first.
-        preset_option: What the encoder calls it.
-        tag: Four letters that name it in the file; "" for the container's choice.
-        others: More options of the encoder.
-        threads_option: Option that bounds its threads where it does not listen to FFmpeg's, with
-            `{}` for their number; else "".
-        threads_value: Value of that option.
+        crf: Default quality; a larger number makes a smaller file.
+        worst: Largest crf; 0 is the best quality.
+        preset: Default preset.
+        presets: All presets, the fastest first.
+        preset_option: Name of the encoder's option for the preset.
+        tag: Four letters that name the codec in the file; "" for the container's choice.
+        others: Further options of the encoder.
+        threads_option: Option that bounds the threads of an encoder that ignores FFmpeg's; else "".
+        threads_value: Value of that option, with `{}` for the number of threads.
     """
 
     encoder: str
@@ -71,11 +70,11 @@ CODECS: Mapping[str, Codec] = {
         preset="superfast",
         presets=X_PRESETS,
         preset_option="preset",
-        # Apple's players take HEVC under this name only.
+        # Apple's players play HEVC with this tag only.
         tag="hvc1",
         others={},
         threads_option="x265-params",
-        # Closed groups of images, as the other encoders make, can be cut and gone on with.
+        # Closed groups of pictures, as the other encoders make, can be cut to resume.
         threads_value="log-level=none:open-gop=0:pools={}",
     ),
     "av1": Codec(
@@ -96,22 +95,22 @@ CODECS: Mapping[str, Codec] = {
         preset="8",
         presets=tuple(map(str, range(8, -1, -1))),
         preset_option="cpu-used",
-        # Without a bit rate of 0 libvpx takes crf for a bound, and only in this mode are the
-        # presets above 5 any faster.
+        # Without a bit rate of 0, crf is only a bound to libvpx; the presets above 5 are faster in
+        # this mode only.
         others={"b:v": "0", "deadline": "realtime", "row-mt": "1"},
     ),
 }
-"""Codecs by the names that people know; all of them play in an MP4 file, H.264 everywhere."""
+"""Codecs by their common names; all of them play in an MP4 file, H.264 everywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How a video is compressed.
+    """How a video is encoded.
 
     Attributes:
         codec: One of `CODECS`.
-        crf: Quality, 0 (the best) to the codec's worst; the codec's usual one where None.
-        preset: How long the encoder searches, in the codec's own words; its usual one where None.
+        crf: Quality, 0 (the best) to the codec's worst; the codec's default where None.
+        preset: Speed of the encoder, one of the codec's presets; its default where None.
     """
 
     codec: str = "h264"
@@ -119,10 +118,10 @@ class Encoding:
     preset: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what the codec does not know.
+        """Check the settings.
 
         Raises:
-            ConfigError: The codec is unknown, or the quality or the preset is not its own.
+            ConfigError: The codec is unknown, or the quality or the preset is not one of its.
         """
         if self.codec not in CODECS:
             msg = f"there is no codec {self.codec!r}; choose from {', '.join(CODECS)}"
@@ -130,20 +129,20 @@ class Encoding:
         codec = CODECS[self.codec]
         if self.crf is not None and not 0 <= self.crf <= codec.worst:
             msg = (
-                f"the crf is {self.crf}; that of {self.codec} is within 0 and {codec.worst},"
-                f" {codec.crf} where nothing is said"
+                f"the crf is {self.crf}; that of {self.codec} must be within 0 and {codec.worst}"
+                f" (default {codec.crf})"
             )
             raise ConfigError(msg)
         if self.preset is not None and self.preset not in codec.presets:
             msg = (
-                f"{self.codec} knows no preset {self.preset!r}; choose from"
+                f"{self.codec} has no preset {self.preset!r}; choose from"
                 f" {', '.join(codec.presets)}, the fastest first"
             )
             raise ConfigError(msg)
 
     @property
-    def its_codec(self) -> Codec:
-        """What the encoder understands."""
+    def codec_spec(self) -> Codec:
+        """Settings of the codec's encoder."""
         return CODECS[self.codec]
 
     def options(self, threads: int) -> dict[str, str]:
@@ -152,9 +151,9 @@ class Encoding:
         Args:
             threads: How many threads it may use; 0 lets it choose.
         """
-        codec = self.its_codec
+        codec = self.codec_spec
         crf = codec.crf if self.crf is None else self.crf
-        bound = (
+        thread_options = (
             {codec.threads_option: codec.threads_value.format(threads or os.cpu_count())}
             if codec.threads_option
             else {}
@@ -163,5 +162,5 @@ class Encoding:
             "crf": str(crf),
             codec.preset_option: self.preset or codec.preset,
             **codec.others,
-            **bound,
+            **thread_options,
         }

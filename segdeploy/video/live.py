@@ -1,4 +1,4 @@
-"""Cameras and network streams, newest frame, reconnect."""
+"""Live sources: cameras and network streams, of which the newest frame is read."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,22 +16,22 @@ from segdeploy.arrays import Image
 from segdeploy.errors import DataError
 from segdeploy.imaging.preprocess import resize
 from segdeploy.video.frames import Frame, Selection
-from segdeploy.video.reader import USUAL_RATE, VideoSource
+from segdeploy.video.reader import DEFAULT_RATE, VideoSource
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0, 30.0)
-"""Seconds before each further try to connect again; after three minutes without a frame the source
-has ended."""
+"""Seconds before each further try to reconnect; after three minutes without a frame the source has
+ended."""
 
-GLANCE = 0.2
-"""Seconds after which a source that gives nothing looks whether the user still waits for it."""
+STOP_INTERVAL = 0.2
+"""Seconds after which a source that delivers nothing checks whether it should stop."""
 
 
 class Feed(Protocol):
-    """One connection to what gives images, each as soon as it is there."""
+    """One connection, which delivers each image as soon as it is there."""
 
     @property
     def rate(self) -> Fraction:
-        """Usual number of images a second."""
+        """Nominal images per second."""
         ...
 
     def __iter__(self) -> Iterator[Image]:
@@ -44,26 +44,26 @@ class Feed(Protocol):
 
 
 class LiveSource:
-    """The newest frame, whenever one is asked for; a context manager, whose end stops reading.
+    """The newest frame of a live source, read by a thread.
 
-    A frame's index counts those that came, also those that were left out because a newer one came
-    before they were asked for.
+    A frame's index counts all that came, also those that were dropped because a newer one came
+    before they were taken. It is a context manager that stops the thread.
 
     Attributes:
-        name: What its results are called after.
+        name: Stem of its outputs' names.
         width: Width of each frame, in pixels: that of the first.
         height: Height of each frame, in pixels.
-        rate: Usual number of frames a second, of those that are wanted.
+        rate: Nominal frames per second, of the selected ones.
         aspect: Width of a pixel over its height: 1.
-        sound: None: the sound of a live source is not kept.
-        selection: Which frames are wanted.
-        frames: How many will come, where a bound was asked for; else None.
-        left_out: How many frames came and were never asked for.
+        audio: None: the audio of a live source is not kept.
+        selection: Which frames are read.
+        frames: Maximum number of frames, if the selection has one; else None.
+        dropped: How many frames came and were never taken.
         lost: How often the connection was lost.
     """
 
     aspect = Fraction(1)
-    sound: Path | None = None
+    audio: Path | None = None
 
     def __init__(
         self,
@@ -71,34 +71,35 @@ class LiveSource:
         connect: Callable[[], Feed],
         *,
         selection: Selection | None = None,
-        go_on: Callable[[], bool] = lambda: True,
+        should_stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         pauses: tuple[float, ...] = PAUSES,
     ) -> None:
         """Connect, and wait for the first frame.
 
         Args:
-            name: What the source is called.
-            connect: Makes a connection, or raises DataError.
-            selection: Which frames are wanted; all where None.
-            go_on: Asked again and again; once it says no, no more frames are given.
-            clock: Gives seconds that never go back.
-            pauses: Seconds before each further try to connect again.
+            name: Name of the source.
+            connect: Opens a connection, or raises DataError.
+            selection: Which frames are read; all where None.
+            should_stop: Asked again and again; once it returns True, no more frames are returned.
+            clock: Returns seconds that never go back.
+            pauses: Seconds before each further try to reconnect.
 
         Raises:
             DataError: There is no connection, or it ends before the first frame.
         """
         self.name = name
         self.selection = selection or Selection()
-        self.frames = self.selection.most
-        self.left_out = self.lost = 0
-        self._connect, self._go_on, self._clock, self._pauses = connect, go_on, clock, pauses
+        self.frames = self.selection.max_frames
+        self.dropped = self.lost = 0
+        self._connect, self._should_stop = connect, should_stop
+        self._clock, self._pauses = clock, pauses
         self._feed = connect()
         self._images = iter(self._feed)
         first = next(self._images, None)
         if first is None:
             self._feed.close()
-            msg = f"{name} gave no frame; check that nothing else uses it"
+            msg = f"{name} delivered no frame; check that no other program uses it"
             raise DataError(msg)
         self.height, self.width = first.shape[:2]
         self.rate = self._feed.rate / self.selection.stride
@@ -120,9 +121,9 @@ class LiveSource:
         self._thread.join()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Return the newest frame each time, and wait where there is none that was not given yet."""
+        """Return the newest frame each time; wait for one that was not returned yet."""
         taken = 0
-        while self.selection.most is None or taken < self.selection.most:
+        while self.selection.max_frames is None or taken < self.selection.max_frames:
             frame = self._next()
             if frame is None or (
                 self.selection.end is not None and frame.seconds >= self.selection.end
@@ -134,42 +135,35 @@ class LiveSource:
     @property
     def losses(self) -> list[str]:
         """How often the connection was lost, in a sentence."""
+        if not self.lost:
+            return []
         times = "once" if self.lost == 1 else f"{self.lost} times"
-        return (
-            [
-                f"the connection to {self.name} was lost"
-                f" {times}{' and did not come back' * self._ended}"
-            ]
-            if self.lost
-            else []
-        )
+        end = " and could not be restored" * self._ended
+        return [f"the connection to {self.name} was lost {times}{end}"]
 
     @property
     def notes(self) -> list[str]:
-        """How many frames were left out, in a sentence."""
-        return (
-            [
-                f"{self.left_out} frames of {self.name} came while others were worked on, and were"
-                " left out"
-            ]
-            if self.left_out
-            else []
-        )
+        """How many frames were dropped, in a sentence."""
+        if not self.dropped:
+            return []
+        return [
+            f"{self.dropped} frames of {self.name} were dropped, since newer ones came meanwhile"
+        ]
 
     def _next(self) -> Frame | None:
         with self._changed:
-            while self._newest is None and not self._ended and self._go_on():
-                self._changed.wait(GLANCE)
+            while self._newest is None and not self._ended and not self._should_stop():
+                self._changed.wait(STOP_INTERVAL)
             frame, self._newest = self._newest, None
-            return frame if self._go_on() else None
+            return None if self._should_stop() else frame
 
     def _watch(self) -> None:
-        """Read until the end, connecting again where the connection is lost."""
+        """Read until the end, and reconnect when the connection is lost."""
         while True:
-            for picture in self._images:
+            for image in self._images:
                 if self._stopping.is_set():
                     break
-                self._take(picture)
+                self._take(image)
             self._feed.close()
             if self._stopping.is_set() or not self._reconnect():
                 break
@@ -178,7 +172,7 @@ class LiveSource:
             self._changed.notify_all()
 
     def _reconnect(self) -> bool:
-        """Try to connect until an image comes, ever more slowly; tell whether one came."""
+        """Try to reconnect with growing pauses; return whether an image came."""
         self.lost += 1
         for pause in self._pauses:
             if self._stopping.wait(pause):
@@ -188,81 +182,81 @@ class LiveSource:
             except DataError:
                 continue
             self._images = iter(self._feed)
-            picture = next(self._images, None)
-            if picture is not None:
-                self._take(picture)
+            image = next(self._images, None)
+            if image is not None:
+                self._take(image)
                 return True
             self._feed.close()
         return False
 
-    def _take(self, picture: Image) -> None:
+    def _take(self, image: Image) -> None:
         seconds = self._clock() - self._start
-        if picture.shape[:2] != (self.height, self.width):
-            picture = resize(picture, self.height, width=self.width)
+        if image.shape[:2] != (self.height, self.width):
+            image = resize(image, self.height, width=self.width)
         with self._changed:
             if seconds >= self.selection.start and self._count % self.selection.stride == 0:
-                self.left_out += self._newest is not None
-                self._newest = Frame(image=picture, index=self._count, seconds=seconds)
+                self.dropped += self._newest is not None
+                self._newest = Frame(image=image, index=self._count, seconds=seconds)
                 self._changed.notify_all()
             self._count += 1
 
 
-PATIENCE = (10.0, 10.0)
-"""Seconds that an address may take to answer, and then to send more."""
+TIMEOUTS = (10.0, 10.0)
+"""Seconds that opening an address and each read from it may take."""
 
 
 class CameraFeed:
-    """The images of a camera of this machine."""
+    """The images of a local camera."""
 
     def __init__(self, number: int) -> None:
         """Open a camera.
 
         Args:
-            number: The first camera is 0.
+            number: Number of the camera; the first is 0.
 
         Raises:
-            DataError: There is none of that number, or another program uses it.
+            DataError: There is no such camera, or another program uses it.
         """
-        # A camera that is not there would be told by OpenCV's own words on stderr beside ours.
+        # OpenCV would report a missing camera on stderr beside our message.
         level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         self._camera = cv2.VideoCapture(number)
         cv2.utils.logging.setLogLevel(level)
         if not self._camera.isOpened():
             msg = (
-                f"there is no camera {number} that can be used; close other programs that use it,"
-                " or choose another number"
+                f"camera {number} cannot be opened; close other programs that use it, or choose"
+                " another number"
             )
             raise DataError(msg)
-        # One image may wait in the driver: what is older is of no use.
+        # One image may wait in the driver: older ones are of no use.
         self._camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         rate = self._camera.get(cv2.CAP_PROP_FPS)
-        self.rate = Fraction(rate).limit_denominator(1001) if rate > 0 else USUAL_RATE
+        self.rate = Fraction(rate).limit_denominator(1001) if rate > 0 else DEFAULT_RATE
 
     def __iter__(self) -> Iterator[Image]:
         while True:
-            found, picture = self._camera.read()
-            if not found:
+            is_read, image = self._camera.read()
+            if not is_read:
                 return
-            yield np.asarray(picture, dtype=np.uint8)
+            yield np.asarray(image, dtype=np.uint8)
 
     def close(self) -> None:
-        """Let others use the camera."""
+        """Release the camera."""
         self._camera.release()
 
 
 class AddressFeed:
-    """The images that come from an address."""
+    """The images of a network stream."""
 
     def __init__(self, address: str, container: InputContainer) -> None:
         """Wait for the first frame.
 
         Args:
-            address: What it is called.
-            container: What `connect` gave.
+            address: The address.
+            container: The connection that `connect` returned.
 
         Raises:
-            DataError: It sends no images.
+            DataError: It has no video.
         """
         self._source = VideoSource(Path(address), opened=container, prompt=True)
         self.rate = self._source.rate
@@ -276,26 +270,24 @@ class AddressFeed:
 
 
 def connect(address: str) -> InputContainer:
-    """Open an address with FFmpeg: RTSP, HTTP and what else it knows.
+    """Open an address with FFmpeg: RTSP, HTTP and its other protocols.
 
     Raises:
-        DataError: Nothing answers there, or nothing that is a video.
+        DataError: There is no response, or it is no video.
     """
     # Over UDP, the default, lost packets would tear frames apart.
     options = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}
     try:
-        return av.open(address, timeout=PATIENCE, options=options)
+        return av.open(address, timeout=TIMEOUTS, options=options)
     except (av.FFmpegError, OSError) as error:
-        msg = (
-            f"{address} does not answer with a video ({error.strerror or error}); check the address"
-        )
+        msg = f"no video can be read from {address} ({error.strerror or error}); check the address"
         raise DataError(msg) from error
 
 
 def connect_feed(address: str) -> AddressFeed:
-    """Connect to an address that is live.
+    """Connect to a live address.
 
     Raises:
-        DataError: As `connect`, or it sends no images.
+        DataError: As `connect`, or it has no video.
     """
     return AddressFeed(address, connect(address))

@@ -1,4 +1,4 @@
-"""What is kept of segmented frames, and where."""
+"""Output files of a run: which kinds are written, their paths, and what writes them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -19,19 +19,19 @@ from segdeploy.imaging.overlay import (
     OVERLAY,
     RLE,
     SIDE,
-    Drawing,
+    Renderer,
 )
 from segdeploy.system.files import write_text
 from segdeploy.system.machine import cores
-from segdeploy.video.annotations import Name, coco_file, geojson, json_lines
+from segdeploy.video.annotations import NameOf, coco_file, geojson, json_lines
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.frames import Outputs, Segmented, VideoInfo, Write
+from segdeploy.video.frames import FrameWriter, Outputs, SegmentedFrame, VideoInfo
 
 if TYPE_CHECKING:
     from segdeploy.video.writer import VideoSink
 
 
-ENDINGS = {
+EXTENSIONS = {
     OVERLAY: ".jpg",
     SIDE: ".jpg",
     MASK: ".png",
@@ -40,107 +40,135 @@ ENDINGS = {
     CUTOUT: ".png",
     GEOJSON: ".geojson",
 }
-"""What has a file for each frame where it is no film, and how its name ends."""
+"""Kinds with one file per frame where they are no video, and their extensions."""
 
 RECORDS = {JSONL: "frames.jsonl", COCO: "coco.json", RLE: "rle.json"}
-"""What is one file, whatever the source, and its name, or the end of it."""
+"""Kinds with one file for all frames, and its name, or the end of it."""
 
 
-def video_paths(source: VideoInfo, folder: Path, *, drawing: Drawing) -> dict[str, Path]:
-    """Name the file or the folder of each kind that is kept of a film."""
+def video_paths(info: VideoInfo, folder: Path, *, drawing: Renderer) -> dict[str, Path]:
+    """Return the file or folder of each kind that is written of a video."""
     ends = {
-        kind: f"{kind}.mp4" if kind in drawing.films else RECORDS.get(kind, kind)
+        kind: f"{kind}.mp4" if kind in drawing.video_kinds else RECORDS.get(kind, kind)
         for kind in drawing.kinds
     }
-    return {kind: folder / f"{source.name}-{end}" for kind, end in ends.items()}
-
-
-def image_paths(paths: Sequence[Path], folder: Path, *, drawing: Drawing) -> dict[str, list[Path]]:
-    """Name the files of each kind that has one for each image, by the images' index."""
-    names = unique_names(paths)
-    return {
-        kind: [folder / kind / f"{name}{ENDINGS[kind]}" for name in names]
-        for kind in drawing.kinds
-        if kind in ENDINGS
-    }
+    return {kind: folder / f"{info.name}-{end}" for kind, end in ends.items()}
 
 
 @contextmanager
 def video_outputs(
-    source: VideoInfo, folder: Path, *, drawing: Drawing, encoding: Encoding, kept: int = 0
+    info: VideoInfo, folder: Path, *, drawing: Renderer, encoding: Encoding, resumed: int = 0
 ) -> Iterator[Outputs]:
-    """Keep films as `STEM-overlay.mp4` with the source's sound, images as `STEM-mask/000000.png`, and records as `STEM-coco.json`.
+    """Open the outputs of a video.
+
+    Videos are `STEM-overlay.mp4` with the source's audio, images `STEM-mask/000000.png`, and
+    records `STEM-coco.json`.
 
     Args:
-        source: The film that is segmented.
-        folder: Where the results go.
-        drawing: What is kept.
-        encoding: How films are compressed.
-        kept: How many frames an interrupted run kept, as `count_kept` gave it.
+        info: The video that is segmented.
+        folder: Where the results are written.
+        drawing: The kinds of results.
+        encoding: Codec and quality of videos.
+        resumed: How many frames of an interrupted run are kept, as `count_resumable` returned it.
     """
-    writers: dict[Path, Write] = {}
+    writers: dict[Path, FrameWriter] = {}
     with ExitStack() as stack:
-        for kind, path in video_paths(source, folder, drawing=drawing).items():
-            if kind in drawing.films:
-                film = _film(source, path, wide=kind == SIDE, encoding=encoding, kept=kept)
-                writers[path] = to_film(kind, stack.enter_context(film))
+        for kind, path in video_paths(info, folder, drawing=drawing).items():
+            if kind in drawing.video_kinds:
+                sink = _open_sink(
+                    info, path, is_wide=kind == SIDE, encoding=encoding, resumed=resumed
+                )
+                writers[path] = to_video(kind, stack.enter_context(sink))
             elif kind in RECORDS:
                 writers[path] = stack.enter_context(
-                    record(kind, path, drawing, lambda index: f"{index:06d}")
+                    open_record(kind, path, drawing, lambda index: f"{index:06d}")
                 )
             else:
-                writers[path] = to_files(kind, drawing, partial(numbered, path, ENDINGS[kind]))
+                writers[path] = to_files(kind, drawing, partial(frame_path, path, EXTENSIONS[kind]))
         yield Outputs(writers=tuple(writers.values()), paths=tuple(writers))
 
 
+def _open_sink(
+    info: VideoInfo, path: Path, *, is_wide: bool, encoding: Encoding, resumed: int
+) -> "VideoSink":
+    """Open a video as long as the source and of its size, or twice as wide."""
+    from segdeploy.video.writer import VideoSink
+
+    return VideoSink(
+        path,
+        width=info.width * (1 + is_wide),
+        height=info.height,
+        rate=info.rate,
+        aspect=info.aspect,
+        audio=info.audio,
+        start=info.selection.start,
+        end=info.selection.end,
+        encoding=encoding,
+        threads=cores(),
+        resumed=resumed,
+    )
+
+
+def image_paths(paths: Sequence[Path], folder: Path, *, drawing: Renderer) -> dict[str, list[Path]]:
+    """Return the files of each kind that has one for each image, by the images' index."""
+    names = unique_names(paths)
+    return {
+        kind: [folder / kind / f"{name}{EXTENSIONS[kind]}" for name in names]
+        for kind in drawing.kinds
+        if kind in EXTENSIONS
+    }
+
+
 @contextmanager
-def image_outputs(paths: Sequence[Path], folder: Path, *, drawing: Drawing) -> Iterator[Outputs]:
-    """Keep overlays as `overlay/STEM.jpg`, masks as `mask/STEM.png` and so on, and records as `coco.json`.
+def image_outputs(paths: Sequence[Path], folder: Path, *, drawing: Renderer) -> Iterator[Outputs]:
+    """Open the outputs of images: `overlay/STEM.jpg`, `mask/STEM.png`, `coco.json` and so on.
 
     Args:
         paths: The images that are segmented, by their frames' index.
-        folder: Where the results go.
-        drawing: What is kept.
+        folder: Where the results are written.
+        drawing: The kinds of results.
 
     Raises:
-        ConfigError: A result would take the place of one of the images.
+        ConfigError: A result would overwrite one of the images.
     """
     targets = image_paths(paths, folder, drawing=drawing)
-    given = {path.resolve() for path in paths}
-    for target in (target for some in targets.values() for target in some):
-        if target.resolve() in given:
-            msg = f"the result {target} would take the place of an image; choose another --output"
+    inputs = {path.resolve() for path in paths}
+    for target in (target for files in targets.values() for target in files):
+        if target.resolve() in inputs:
+            msg = f"the result {target} would overwrite an image; choose another --output"
             raise ConfigError(msg)
-    writers: dict[Path, Write] = {}
+    writers: dict[Path, FrameWriter] = {}
     with ExitStack() as stack:
         for kind in drawing.kinds:
             if kind in RECORDS:
                 path = folder / RECORDS[kind]
                 writers[path] = stack.enter_context(
-                    record(kind, path, drawing, lambda index: paths[index].name)
+                    open_record(kind, path, drawing, lambda index: paths[index].name)
                 )
             else:
                 writers[folder / kind] = to_files(kind, drawing, targets[kind].__getitem__)
         yield Outputs(writers=tuple(writers.values()), paths=tuple(writers))
 
 
-def record(kind: str, path: Path, drawing: Drawing, name: Name) -> AbstractContextManager[Write]:
-    """Open one of `RECORDS`; the block is given what writes a result into it."""
+def open_record(
+    kind: str, path: Path, drawing: Renderer, short_name: NameOf
+) -> AbstractContextManager[FrameWriter]:
+    """Open one of `RECORDS`; its block gets the function that appends a frame."""
     if kind == JSONL:
-        return json_lines(path, drawing.classes, name)
-    return coco_file(path, drawing.classes, name, runs=kind == RLE)
+        return json_lines(path, drawing.classes, short_name)
+    return coco_file(path, drawing.classes, short_name, as_rle=kind == RLE)
 
 
-def numbered(folder: Path, ending: str, index: int) -> Path:
-    """Name the file of a frame by its index."""
+def frame_path(folder: Path, ending: str, index: int) -> Path:
+    """Return the file of a frame by its index."""
     return folder / f"{index:06d}{ending}"
 
 
-def to_files(kind: str, drawing: Drawing, name: Callable[[int], Path]) -> Write:
-    """Return a function that writes what is kept of a result to the file that `name` gives for the frame's index."""
+def to_files(kind: str, drawing: Renderer, path_of: Callable[[int], Path]) -> FrameWriter:
+    """Return a function that writes one kind of result to the file of the frame's index."""
 
-    def write(result: Segmented) -> None:
-        path = name(result.frame.index)
+    def write(result: SegmentedFrame) -> None:
+        path = path_of(result.frame.index)
         if kind == MASK:
             write_image(path, result.mask)
         elif kind == COLOR:
@@ -156,42 +184,19 @@ def to_files(kind: str, drawing: Drawing, name: Callable[[int], Path]) -> Write:
     return write
 
 
-def to_film(kind: str, sink: "VideoSink") -> Write:
-    """Return a function that writes what is drawn of a result into a video."""
+def to_video(kind: str, sink: "VideoSink") -> FrameWriter:
+    """Return a function that writes one kind of drawn image into a video."""
 
-    def write(result: Segmented) -> None:
+    def write(result: SegmentedFrame) -> None:
         sink.write(result.drawn[kind], seconds=result.frame.seconds)
 
     return write
 
 
-def _film(
-    source: VideoInfo, path: Path, *, wide: bool, encoding: Encoding, kept: int
-) -> "VideoSink":
-    """Open a film as long as the source and as large, or twice as wide."""
-    from segdeploy.video.writer import VideoSink
-
-    return VideoSink(
-        path,
-        width=source.width * (1 + wide),
-        height=source.height,
-        rate=source.rate,
-        aspect=source.aspect,
-        sound=source.sound,
-        start=source.selection.start,
-        end=source.selection.end,
-        encoding=encoding,
-        threads=cores(),
-        kept=kept,
-    )
-
-
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Name the results of images by their stems.
+    """Return a name for each image's results: its stem, with -2, -3 ... where it is taken.
 
-    Where two are alike, the later one gets -2, -3 ... behind it.
-
-    Capital letters make no difference, since the file names of some systems know none.
+    Case is ignored, since the file names of some systems ignore it.
     """
     stems = {path.stem.casefold() for path in paths}
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""Where the time goes: how long each stage of the pipeline took."""
+"""Times of the pipeline's stages, and which stage is the bottleneck."""
 
 import time
 from array import array
@@ -16,20 +16,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 THREADS = (("decode",), ("prepare", "infer", "mask", "draw"), ("encode",))
-"""The stages by the thread that they run in; those in the middle may run in several at once."""
+"""The stages by the thread that they run in; the middle ones may run in several at once."""
 
-FULL = 0.9
-"""Share of the cores' time from which on the processor itself is what holds everything back."""
+FULL_LOAD = 0.9
+"""Share of the cores' time from which on the CPU itself is the bottleneck."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageTime:
-    """How long one stage took, in seconds.
+    """Time of one stage, in seconds.
 
     Attributes:
-        p50: Median of a frame.
-        p95: 95th percentile of a frame.
-        total: All frames together.
+        p50: Median per frame.
+        p95: 95th percentile per frame.
+        total: Sum over all frames.
     """
 
     p50: float
@@ -39,23 +39,20 @@ class StageTime:
 
 @dataclass(frozen=True, kw_only=True)
 class StageTimes:
-    """How long each stage took (wall time).
-
-    Stages of different threads run at the same time.
+    """Wall time of each stage; stages of different threads run at the same time.
 
     Attributes:
-        frames: How many frames were written.
+        frames: Number of frames that were written.
         wall: Seconds from the first frame's decoding until the last one was written.
-        busy: Seconds of processor time that the process took meanwhile, on all cores together.
-        cores: How many cores it may use.
-        workers: How many threads prepare, infer, mask and draw; 0 where one stage follows the
-            other.
-        decode: Reading a frame, upright and in blue-green-red.
-        prepare: Bringing it to the network's size and order.
+        busy: Seconds of CPU time of the process meanwhile, on all cores together.
+        cores: Number of cores that the process may use.
+        workers: Threads that prepare, infer, mask and draw; 0 for a serial run.
+        decode: Decoding a frame, upright and in blue-green-red.
+        prepare: Preprocessing to the network's input.
         infer: The network.
-        mask: From logits to the class of each pixel.
-        draw: Laying the colors over the frame.
-        encode: Writing whatever is saved.
+        mask: Postprocessing from logits to the class of each pixel.
+        draw: Drawing, for example the overlay.
+        encode: Encoding and writing all outputs.
     """
 
     frames: int
@@ -72,7 +69,7 @@ class StageTimes:
 
     @property
     def rate(self) -> float:
-        """Frames a second (wall time), everything counted."""
+        """Frames per second (wall time), with all stages."""
         return self.frames / self.wall
 
     @property
@@ -82,35 +79,36 @@ class StageTimes:
 
     @property
     def load(self) -> float:
-        """Share of the cores' time that was used."""
+        """Share of the cores' time that was used, in [0, 1]."""
         return self.busy / (self.wall * self.cores)
 
     @property
     def slowest(self) -> str:
-        """The stage that holds the others back."""
+        """Name of the stage that is the bottleneck."""
         totals = {name: stage.total for name, stage in self.stages.items()}
-        return slowest_stage(totals, workers=0 if self.load >= FULL else self.workers)
+        return slowest_stage(totals, workers=0 if self.load >= FULL_LOAD else self.workers)
 
     @property
-    def verdict(self) -> str:
-        """What holds it back, in a sentence without its full stop."""
+    def bottleneck(self) -> str:
+        """Why it is not faster, in a sentence without its full stop."""
         name = self.slowest
         if self.workers == 0:
-            return f"one stage follows the other, and {name} takes longest"
-        if self.load >= FULL:
+            return f"the stages run one after the other, and {name} takes longest"
+        if self.load >= FULL_LOAD:
             return f"{_cores(self.cores)} full, and {name} takes most of the time"
         thread = next(thread for thread in THREADS if name in thread)
         count = self.workers if len(thread) > 1 else 1
         share = sum(self.stages[stage].total for stage in thread) / (self.wall * count)
-        return f"{name} holds it back: its thread{'s' * (count > 1)} worked {share:.0%} of the time"
+        threads = "threads" if count > 1 else "thread"
+        return f"{name} is the bottleneck: its {threads} worked {share:.0%} of the time"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the times in seconds, as values that JSON knows, with the rate and the slowest stage beside them."""
+        """Return the times in seconds as JSON values, with the rate and the slowest stage."""
         return {**asdict(self), "rate": self.rate, "slowest": self.slowest}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave; a missing key is a KeyError."""
+        """Return the times that `to_dict` returned; a missing key raises KeyError."""
         stages: dict[str, Any] = {
             stage: StageTime(**values[stage]) for thread in THREADS for stage in thread
         }
@@ -121,12 +119,12 @@ class StageTimes:
 
 
 def slowest_stage(totals: Mapping[str, float], *, workers: int) -> str:
-    """Name the stage that holds the others back: the longest one of the busiest thread.
+    """Return the name of the bottleneck: the longest stage of the busiest thread.
 
     Args:
-        totals: Seconds of each stage, all frames together.
-        workers: How many threads share the stages in the middle; 0 where all stages share the same
-            cores: the longest one counts.
+        totals: Seconds of each stage, over all frames.
+        workers: Number of threads that share the middle stages; 0 where all stages share the same
+            cores, so that the longest one counts.
     """
     shares = [1.0, max(1, workers), 1.0]
     busiest = max(
@@ -143,22 +141,22 @@ class StageClock:
         self,
         clock: Callable[[], float] = time.perf_counter,
         *,
-        processor: Callable[[], float] = time.process_time,
+        cpu_clock: Callable[[], float] = time.process_time,
     ) -> None:
         """Start to measure.
 
         Args:
-            clock: Gives the time in seconds.
-            processor: Gives the processor time of the process in seconds.
+            clock: Returns the time in seconds.
+            cpu_clock: Returns the CPU time of the process in seconds.
         """
         self._clock = clock
-        self._processor = processor
+        self._cpu_clock = cpu_clock
         self._start = clock()
-        self._start_busy = processor()
-        # Four bytes a frame and stage: ten hours of video take 26 MB.
+        self._start_busy = cpu_clock()
+        # Four bytes per frame and stage: ten hours of video take 26 MB.
         self._spans = {stage: array("f") for thread in THREADS for stage in thread}
         self._totals = dict.fromkeys(self._spans, 0.0)
-        self._changing = Lock()
+        self._lock = Lock()
         self._laps = local()
 
     @property
@@ -167,7 +165,7 @@ class StageClock:
         return self._clock() - self._start
 
     def slowest(self, workers: int) -> str:
-        """Name the stage that holds the others back so far; see `slowest_stage`."""
+        """Return the name of the bottleneck so far; see `slowest_stage`."""
         return slowest_stage(self._totals, workers=workers)
 
     def timed(self, stage: str, function: Callable[P, R]) -> Callable[P, R]:
@@ -182,7 +180,10 @@ class StageClock:
         return measured
 
     def timed_batch(self, stage: str, function: Callable[[B], R]) -> Callable[[B], R]:
-        """Return a function that does the same for a batch of frames and measures each call, shared equally among them."""
+        """Return a function that does the same for a batch, and measures each call.
+
+        The time is shared equally by the batch's frames.
+        """
 
         def measured(batch: B) -> R:
             start = self._clock()
@@ -194,31 +195,31 @@ class StageClock:
 
     def timed_items(self, stage: str, items: Iterable[R]) -> Iterator[R]:
         """Return the same items and measure how long each takes to come."""
-        following = self.timed(stage, iter(items).__next__)
+        read = self.timed(stage, iter(items).__next__)
         while True:
             try:
-                item = following()
+                item = read()
             except StopIteration:
                 return
             yield item
 
     def read(self, frames: int, *, workers: int = 1) -> StageTimes:
-        """Return the times until now of so many frames; `workers` as in `StageTimes`."""
+        """Return the times so far of so many frames; `workers` as in `StageTimes`."""
         spans: dict[str, Any] = {stage: _summary(values) for stage, values in self._spans.items()}
-        busy = self._processor() - self._start_busy
+        busy = self._cpu_clock() - self._start_busy
         return StageTimes(
             frames=frames, wall=self.elapsed, busy=busy, cores=cores(), workers=workers, **spans
         )
 
     def lap(self) -> dict[str, float]:
-        """Return the seconds a frame of each stage that this thread measured since it last asked."""
+        """Return the seconds per frame of each stage that this thread measured since the last lap."""
         lap = vars(self._laps).copy()
         vars(self._laps).clear()
         return lap
 
     def _add(self, stage: str, seconds: float, *, frames: int) -> None:
         vars(self._laps)[stage] = seconds / frames
-        with self._changing:
+        with self._lock:
             self._spans[stage].extend([seconds / frames] * frames)
             self._totals[stage] += seconds
 
@@ -230,7 +231,7 @@ def _cores(count: int) -> str:
 def _summary(spans: "array[float]") -> StageTime:
     if not spans:
         return StageTime(p50=0.0, p95=0.0, total=0.0)
-    # What np.percentile gives, without the 10 ms that its first call takes.
+    # The same as np.percentile, without the 10 ms of its first call.
     p50, p95 = np.interp(
         np.multiply((0.50, 0.95), len(spans) - 1), np.arange(len(spans)), np.sort(spans)
     )

@@ -1,4 +1,4 @@
-"""Decode a video file (PyAV, hardware decoders)."""
+"""Decode a video, on the CPU or with a hardware decoder."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,13 +18,14 @@ from segdeploy.errors import DataError, DeviceError
 from segdeploy.system.machine import cores
 from segdeploy.video.audio import start_time
 from segdeploy.video.color import FrameConverter
-from segdeploy.video.frames import Frame, Selection, Verdict
+from segdeploy.video.frames import Decision, Frame, Selection
 
 HARDWARE = ("cuda", "videotoolbox", "d3d11va", "vaapi", "qsv")
-"""Devices by FFmpeg's names: NVIDIA's, Apple's, Windows', Linux' and Intel's, in the order in which `auto` tries them.
+"""Hardware decoders by FFmpeg's names: of NVIDIA, Apple, Windows, Linux and Intel, in the order in
+which "auto" tries them.
 
-H.264, HEVC, AV1 and VP9 leave no choice to a decoder, so the frames are those of the processor, bit
-for bit.
+The standards of H.264, HEVC, AV1 and VP9 define the decoded frames bit for bit, so they equal those
+of the CPU.
 """
 
 
@@ -33,12 +34,12 @@ def open_video_file(path: Path, decoder: str) -> InputContainer:
 
     Args:
         path: Video in any format that FFmpeg reads.
-        decoder: One of `DECODERS`; "auto" takes the first device that decodes this file, else the
-            processor.
+        decoder: "cpu", "auto" or one of `HARDWARE`; "auto" takes the first one that decodes this
+            file, else the CPU.
 
     Raises:
         DataError: The file is missing or no video.
-        DeviceError: The device that was asked for is not there, or does not decode this codec.
+        DeviceError: The hardware decoder is not there, or does not decode this codec.
     """
     if not path.is_file():
         msg = f"there is no video {path}; check the name"
@@ -46,38 +47,37 @@ def open_video_file(path: Path, decoder: str) -> InputContainer:
     if decoder in HARDWARE:
         container = _on_device(path, decoder)
         if container is None:
-            msg = (
-                f"the decoder {decoder!r} was asked for and does not decode {path}; choose another,"
-                " auto or cpu"
-            )
+            msg = f"the decoder {decoder!r} does not decode {path}; choose another one, auto or cpu"
             raise DeviceError(msg)
         return container
-    found = (_on_device(path, device) for device in HARDWARE if decoder == "auto")
-    return next((container for container in found if container), None) or _on_processor(path)
+    tried = (_on_device(path, device) for device in HARDWARE if decoder == "auto")
+    return next((container for container in tried if container), None) or _on_cpu(path)
 
 
-def _on_processor(path: Path) -> InputContainer:
+def _on_cpu(path: Path) -> InputContainer:
     try:
         return av.open(str(path))
     except (av.FFmpegError, OSError) as error:
-        msg = f"{path} is no video that can be read ({error.strerror}); take a whole copy of it"
+        msg = f"{path} cannot be read as a video ({error.strerror}); use a complete copy of it"
         raise DataError(msg) from error
 
 
 def _on_device(path: Path, device: str) -> InputContainer | None:
-    """Open a file for a device.
+    """Open a file with a hardware decoder.
 
-    None where it is not there, or one frame shows that it does not decode this file.
+    Returns None where it is not there, or decoding one frame shows that it cannot decode this file.
     """
-    # A file that nobody can read is told as such, and by no device's words.
-    _on_processor(path).close()
+    # A file that no decoder can read is reported as such, not by the device's error.
+    _on_cpu(path).close()
     try:
-        with av.open(str(path), hwaccel=HWAccel(device, allow_software_fallback=False)) as trial:
-            stream = trial.streams.best("video")
+        with av.open(
+            str(path), hwaccel=HWAccel(device, allow_software_fallback=False)
+        ) as container:
+            stream = container.streams.best("video")
             if (
                 stream is None
-                or next(trial.decode(stream), None) is None
-                or not trial.streams.video[0].codec_context.is_hwaccel
+                or next(container.decode(stream), None) is None
+                or not container.streams.video[0].codec_context.is_hwaccel
             ):
                 return None
         return av.open(str(path), hwaccel=HWAccel(device, allow_software_fallback=False))
@@ -85,12 +85,12 @@ def _on_device(path: Path, device: str) -> InputContainer | None:
         return None
 
 
-USUAL_RATE = Fraction(25)
-"""Frames a second of a video that does not tell."""
+DEFAULT_RATE = Fraction(25)
+"""Frames per second of a video without a rate."""
 
-Turn = tuple[bool, bool, bool]
-"""How stored images become upright: whether rows and columns change places, then whether columns
-and rows are reversed."""
+Orientation = tuple[bool, bool, bool]
+"""How stored images become upright: whether they are transposed, then whether columns and rows are
+reversed."""
 
 
 class VideoSource:
@@ -99,19 +99,18 @@ class VideoSource:
     It is a context manager, and is read once.
 
     Attributes:
-        path: The file, or what a stream is called.
-        name: What its results are called after: the file's name without its ending.
-        sound: File that the sound is copied from; None for a stream, of which every piece comes
-            once.
-        selection: Which frames are wanted.
+        path: The file, or the name of a stream.
+        name: Stem of its outputs' names: that of the file.
+        audio: File that the audio is copied from; None for a stream, which is read only once.
+        selection: Which frames are read.
         width: Width of each frame, in pixels, upright.
         height: Height of each frame, in pixels, upright.
-        rate: Usual number of frames a second, of those that are wanted.
-        aspect: Width of a pixel over its height, upright; 1 but for old television.
-        frames: How many frames are wanted of those that the file says it has, or has by its
-            duration; None where nobody knows.
-        skipped: How many frames were lost so far to damage, or to a file that is cut off; told by
-            the end of reading.
+        rate: Nominal frames per second, of the selected ones.
+        aspect: Width of a pixel over its height, upright; not 1 in old television.
+        frames: How many frames are selected of those that the file has by its header or its
+            duration; None where it has neither.
+        skipped: How many frames were lost so far to damage or truncation; complete at the end of
+            reading.
     """
 
     def __init__(
@@ -127,22 +126,22 @@ class VideoSource:
 
         Args:
             path: Video in any format that FFmpeg reads.
-            selection: Which frames are wanted; all where None.
-            decoder: What decodes it, see `open_video_file`.
-            opened: What is already open, of which `path` is but the name: a pipe, or an address.
-            prompt: Whether each frame must come out as soon as it came in: threads then share a
-                frame instead of having one each.
+            selection: Which frames are read; all where None.
+            decoder: Name of the decoder, see `open_video_file`.
+            opened: A container that is already open, of a pipe or an address; `path` is its name.
+            prompt: Whether each frame must be returned as soon as it has come: threads then share
+                a frame instead of having one each.
 
         Raises:
             DataError: The file is missing, is no video, or none of its frames can be decoded.
-            DeviceError: The decoder that was asked for does not decode it.
+            DeviceError: The hardware decoder does not decode it.
         """
         self.path = path
         self.name = path.stem
-        self.sound = None if opened else path
+        self.audio = None if opened else path
         self.selection = selection or Selection()
         self.skipped = 0
-        self._before = 0
+        self._resumed = 0
         self._discarded = 0
         self._container = opened or open_video_file(path, decoder)
         self._stream = _stream(self._container, path)
@@ -151,18 +150,18 @@ class VideoSource:
         first = next(self._decoded, None)
         if first is None:
             self.close()
-            msg = f"no frame of {path} can be decoded; take a whole copy of it"
+            msg = f"no frame of {path} can be decoded; use a complete copy of it"
             raise DataError(msg)
         self._first = first
-        self._developer = FrameConverter(first)
-        self._turn = _turn(first)
+        self._converter = FrameConverter(first)
+        self._orientation = _orientation(first)
         self.width, self.height = (
-            (first.height, first.width) if self._turn[0] else (first.width, first.height)
+            (first.height, first.width) if self._orientation[0] else (first.width, first.height)
         )
-        self._own_rate = self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE
+        self._own_rate = self._stream.average_rate or self._stream.guessed_rate or DEFAULT_RATE
         self.rate = self._own_rate / self.selection.stride
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
-        self.aspect = 1 / aspect if self._turn[0] else aspect
+        self.aspect = 1 / aspect if self._orientation[0] else aspect
         self.frames = self.selection.count(
             self._stream.frames or self._frames_by_duration(), float(self._own_rate)
         )
@@ -176,21 +175,18 @@ class VideoSource:
     def __iter__(self) -> Iterator[Frame]:
         passed = taken = 0
         for index, (decoded, seconds) in enumerate(self._timed()):
-            verdict = self.selection.judge(passed, seconds, taken=taken)
-            if verdict is Verdict.STOP:
+            decision = self.selection.decide(passed, seconds, taken=taken)
+            if decision is Decision.STOP:
                 return
             passed += seconds >= self.selection.start
-            if verdict is Verdict.TAKE:
+            if decision is Decision.TAKE:
                 taken += 1
-                if taken <= self._before:
+                if taken <= self._resumed:
                     continue
                 yield Frame(image=self._upright(decoded), index=index, seconds=seconds)
 
     def _timed(self) -> Iterator[tuple[av.VideoFrame, float]]:
-        """Return all frames with their seconds from the beginning.
-
-        At the end it is known how many are missing.
-        """
+        """Return all frames with their seconds from the beginning; count the missing at the end."""
         start = start_time(self._container)
         seconds = 0.0
         for index, decoded in enumerate(chain([self._first], self._decoded)):
@@ -203,40 +199,32 @@ class VideoSource:
         self.skipped = self._missing(index + 1, end=seconds + float(1 / self._own_rate))
 
     def skip(self, count: int) -> None:
-        """Leave out the first so many of the frames that are wanted.
-
-        An interrupted run has done them.
-        """
-        self._before = count
+        """Skip the first so many selected frames, which an interrupted run finished."""
+        self._resumed = count
         self.frames = None if self.frames is None else max(0, self.frames - count)
 
     @property
     def losses(self) -> list[str]:
         """What was lost so far, a sentence each."""
+        if not self.skipped:
+            return []
         frames = "1 frame" if self.skipped == 1 else f"{self.skipped} frames"
-        return (
-            [f"{self.path} is damaged: {frames} could not be decoded and had to be left out"]
-            if self.skipped
-            else []
-        )
+        return [f"{self.path} is damaged: {frames} could not be decoded and had to be left out"]
 
     @property
     def notes(self) -> list[str]:
-        """What was changed so far, a sentence each."""
-        kind, resized = self._developer.kind, self._developer.resized
-        told = (
-            [
-                f"{self.path} has {kind}; it is brought to the 8 bits and the colors of an ordinary"
-                " screen (BT.709)"
-            ]
-            if kind
-            else []
-        )
-        again = (
-            f"{resized} frames of {self.path} have another size than its first, and were brought to"
-            f" that of {self.width}x{self.height}"
-        )
-        return [*told, *([again] if resized else [])]
+        """What was converted so far, a sentence each."""
+        kind, resized = self._converter.kind, self._converter.resized
+        notes = []
+        if kind:
+            notes.append(f"{self.path} has {kind}; it is converted to 8 bits and BT.709")
+        if resized:
+            size = f"{self.width}x{self.height}"
+            notes.append(
+                f"{resized} frames of {self.path} have another size than its first, and were"
+                f" resized to {size}"
+            )
+        return notes
 
     def close(self) -> None:
         """Close the file."""
@@ -248,8 +236,8 @@ class VideoSource:
             try:
                 packet = next(packets)
                 if packet.is_corrupt:
-                    # The last one of a file that is cut off: it would take good frames with it out
-                    # of the decoder's threads.
+                    # The last one of a truncated file: decoding it would also lose good frames that
+                    # are in the decoder's threads.
                     self.skipped += 1
                     continue
                 decoded = packet.decode()
@@ -262,11 +250,11 @@ class VideoSource:
             yield from decoded
 
     def _missing(self, count: int, end: float) -> int:
-        """Return how many frames are lost after `count` were read and the last one ended at `end`, in seconds.
+        """Return how many frames are missing after `count` were read, the last one until `end`.
 
-        The index of an MP4 file has each frame, also those that were cut off or whose damage the
-        decoder kept to itself. A file with images alone tells by its duration. Else what was
-        skipped is all that is known.
+        The index of an MP4 file has each frame, also those that were truncated or whose damage the
+        decoder did not report. A file without audio has a duration that shows it. Else the number
+        of skipped frames is all that is known.
         """
         if "mp4" in self._container.format.name:
             return max(0, len(self._stream.index_entries) - self._discarded - count)
@@ -276,8 +264,8 @@ class VideoSource:
         return missing if missing > 1 else 0
 
     def _upright(self, decoded: av.VideoFrame) -> Image:
-        image = self._developer.develop(decoded)
-        swapped, left_right, top_bottom = self._turn
+        image = self._converter.convert(decoded)
+        swapped, left_right, top_bottom = self._orientation
         if swapped:
             image = image.transpose(1, 0, 2)
         if left_right:
@@ -300,16 +288,16 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream):
         container.close()
-        msg = f"{path} holds no images; name a video"
+        msg = f"{path} has no video stream; name a video"
         raise DataError(msg)
     stream.codec_context.thread_count = cores()
     return stream
 
 
-def _turn(frame: av.VideoFrame) -> Turn:
-    """Read the display matrix of a frame.
+def _orientation(frame: av.VideoFrame) -> Orientation:
+    """Return the orientation in the display matrix of a frame.
 
-    Phones store every image as the sensor sees it, and how to hold it.
+    Phones store images as the sensor sees them, and how the phone was held.
     """
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if not isinstance(matrix, Buffer):
@@ -317,6 +305,6 @@ def _turn(frame: av.VideoFrame) -> Turn:
     # (x, y) is shown at (a x + c y, b x + d y): numbers 0, 1, 3 and 4 of the nine, in 16.16 fixed
     # point.
     numbers = np.frombuffer(bytes(matrix), np.int32).astype(np.int64)
-    a, b, c, d = (int(numbers[place]) for place in (0, 1, 3, 4))
+    a, b, c, d = (int(numbers[index]) for index in (0, 1, 3, 4))
     swapped = abs(b) > abs(a)
     return swapped, (c if swapped else a) < 0, (b if swapped else d) < 0

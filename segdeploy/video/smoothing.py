@@ -1,7 +1,4 @@
-"""Against flicker: what the network answers, steadied by what it answered before.
-
-And how much the classes flicker.
-"""
+"""Temporal smoothing of the network's outputs, and a measure of flicker."""
 
 from collections.abc import Mapping
 from math import exp
@@ -16,88 +13,81 @@ from segdeploy.errors import ConfigError
 from segdeploy.imaging.upsample import Floats, best_class
 
 NEWEST = 0.5
-"""Share of the newest answer in the moving average: what a frame says has faded to a sixteenth four
-frames later."""
+"""Weight of the newest output in the moving average: four frames later, it is a sixteenth of
+that."""
 
 MARGIN = 1.0
-"""By how much the logit of a new class must lead: it must be e times as probable as the class that
-a place has."""
+"""By how much the logit of a new class must lead: it must be e times as probable as the pixel's
+present class."""
 
 
 class Smoother(Protocol):
-    """Steadies answers; it is given them in the frames' order."""
+    """Smooths outputs; it is called in the frames' order."""
 
-    def smooth(self, answer: NetworkOutput) -> Floats:
-        """Return the steadied answer to one frame, (1, K, h, w).
+    def smooth(self, output: NetworkOutput) -> Floats:
+        """Return the smoothed output of one frame, (1, K, h, w).
 
-        One of another size than that before begins anew.
+        An output of another size than the one before starts from the beginning.
         """
         ...
 
 
 class MovingAverage:
-    """The exponential moving average of the answers.
-
-    Steady everywhere, and late where things move.
-    """
+    """The exponential moving average of the outputs: smooth everywhere, delayed at motion."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start without an output."""
         self._mean: Floats | None = None
 
-    def smooth(self, answer: NetworkOutput) -> Floats:
-        """Return the average until this answer."""
-        if self._mean is None or self._mean.shape != answer.shape:
-            self._mean = np.array(answer, np.float32)
+    def smooth(self, output: NetworkOutput) -> Floats:
+        """Return the average up to this output."""
+        if self._mean is None or self._mean.shape != output.shape:
+            self._mean = np.array(output, np.float32)
         else:
-            self._mean += NEWEST * (answer - self._mean)
+            self._mean += NEWEST * (output - self._mean)
         return self._mean.copy()
 
 
 class Hysteresis:
-    """A place keeps its class until another one leads clearly.
+    """A pixel keeps its class until another one leads by a margin.
 
-    Nothing is late where the network is sure.
+    There is no delay where the network is confident.
     """
 
     def __init__(self, output: Output) -> None:
-        """Begin with nothing.
+        """Start without an output.
 
         Args:
-            output: What is answered: logits, or probabilities.
+            output: What the network outputs: logits, or probabilities.
         """
-        self._output = output
-        self._held: Mask | None = None
+        self._kind = output
+        self._mask: Mask | None = None
 
-    def smooth(self, answer: NetworkOutput) -> Floats:
-        """Return the answer with the lead that the held classes are granted."""
-        planes = np.array(answer[0], np.float32)
-        if self._held is not None and self._held.shape == planes.shape[1:]:
-            held = self._held[None].astype(np.intp)
-            own = np.take_along_axis(planes, held, axis=0)
-            np.put_along_axis(
-                planes,
-                held,
-                own + MARGIN if self._output == "logits" else own * np.float32(exp(MARGIN)),
-                axis=0,
-            )
-        self._held = best_class(planes)
+    def smooth(self, output: NetworkOutput) -> Floats:
+        """Return the output with the margin added to each pixel's present class."""
+        planes = np.array(output[0], np.float32)
+        if self._mask is not None and self._mask.shape == planes.shape[1:]:
+            present = self._mask[None].astype(np.intp)
+            score = np.take_along_axis(planes, present, axis=0)
+            raised = score + MARGIN if self._kind == "logits" else score * np.float32(exp(MARGIN))
+            np.put_along_axis(planes, present, raised, axis=0)
+        self._mask = best_class(planes)
         return planes[None]
 
 
 SMOOTHERS = ("ema", "hysteresis")
-"""A moving average, and a lead for the class that a place has."""
+"""A moving average, and a margin for the class that a pixel has."""
 
 
 def make_smoother(name: str, card: ModelCard) -> Smoother:
-    """Return one of `SMOOTHERS` for a network's answers.
+    """Return one of `SMOOTHERS` for a network's outputs.
 
     Raises:
-        ConfigError: The network answers classes, between which there is nothing to weigh.
+        ConfigError: The network outputs class indices, which cannot be averaged.
     """
     if card.output == "classes":
         msg = (
-            f"this file answers classes, which --smooth {name} cannot weigh; export it with"
+            f"this file outputs class indices, which --smooth {name} cannot average; export it with"
             " --output logits"
         )
         raise ConfigError(msg)
@@ -105,16 +95,16 @@ def make_smoother(name: str, card: ModelCard) -> Smoother:
 
 
 class Flicker:
-    """How often pixels change their class and change it back with the next frame."""
+    """How often pixels change their class and change it back in the next frame."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start without a mask."""
         self._last: list[Mask] = []
         self._back = 0
         self._pixels = 0
 
     def add(self, mask: Mask) -> None:
-        """Count one mask, (H, W) uint8; one of another size than that before begins anew."""
+        """Count one mask, (H, W) uint8; one of another size starts a new series."""
         if self._last and self._last[-1].shape != mask.shape:
             self._last = []
         self._last = [*self._last[-2:], mask]
@@ -128,12 +118,21 @@ class Flicker:
 
     @property
     def share(self) -> float:
-        """Share of the pixels, of all frames but the first and the last one, whose class is another than before and after, in [0, 1]."""
+        """Share of the pixels whose class differs from that before and after, in [0, 1].
+
+        The first and the last frame do not count.
+        """
         return self._back / self._pixels if self._pixels else 0.0
 
 
 class TemporalSmoother:
-    """A smoother, and the flicker before it and after it."""
+    """A smoother, and the flicker of the masks without it and with it.
+
+    Attributes:
+        smoother: Smooths the outputs.
+        before: Flicker of the network's own masks.
+        after: Flicker of the smoothed masks.
+    """
 
     def __init__(self, smoother: Smoother) -> None:
         """Wrap a smoother, before its first frame."""
@@ -142,14 +141,14 @@ class TemporalSmoother:
         self.after = Flicker()
 
     @property
-    def sentence(self) -> str:
-        """What came of it."""
+    def summary(self) -> str:
+        """Both shares, in a sentence."""
         before, after = self.before.share, self.after.share
         return (
-            f"{before:.2%} of the pixels changed their class and changed it back with the next"
-            f" frame; steadied, {after:.2%} do"
+            f"{before:.2%} of the pixels changed their class and changed it back in the next"
+            f" frame; smoothed, {after:.2%} do"
         )
 
     def to_dict(self) -> Mapping[str, float]:
-        """Return both shares, as values that JSON knows."""
+        """Return both shares as JSON values."""
         return {"before": round(self.before.share, 6), "after": round(self.after.share, 6)}

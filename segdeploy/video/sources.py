@@ -1,4 +1,4 @@
-"""What a user names -> a source; images as a source."""
+"""Open the source that a user names: images, a video, a camera, an address or a pipe."""
 
 import glob
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.imaging.io import ENDINGS, list_images, read_image
+from segdeploy.imaging.io import EXTENSIONS, list_images, read_image
 from segdeploy.video.frames import Frame, Selection, VideoInfo
 
 if TYPE_CHECKING:
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 
 class ImageSource:
-    """Images one after the other, each of its own size; a frame's index is the place of its path.
+    """Image files, each of its own size; a frame's index is that of its path.
 
     Attributes:
-        paths: Every image: files as they were given, and those in folders, sorted by name.
+        paths: Every image: files in the given order, and those in folders, sorted by name.
         frames: How many will be read.
-        losses: Why images were left out so far, a sentence each, with the file's name.
-        notes: What was changed so far, a sentence each; of images, nothing.
+        losses: Why images were skipped so far, a sentence each, with the file's name.
+        notes: What was converted so far, a sentence each; of images, nothing.
     """
 
     def __init__(self, paths: Sequence[Path], *, selection: Selection | None = None) -> None:
-        """Look for the images.
+        """Find the images.
 
         Args:
             paths: Files, and folders of which every image is taken.
-            selection: Which of them are wanted, by stride and number; all where None.
+            selection: Which of them are read, by stride and number; all where None.
 
         Raises:
             DataError: A path does not exist, or there is no image.
         """
-        chosen = selection or Selection()
-        self.paths = list_images(paths)[:: chosen.stride][: chosen.most]
+        selection = selection or Selection()
+        self.paths = list_images(paths)[:: selection.stride][: selection.max_frames]
         self.frames = len(self.paths)
-        self._done: frozenset[int] = frozenset()
+        self._skipped: frozenset[int] = frozenset()
         self.losses: list[str] = []
         self.notes: list[str] = []
 
@@ -53,13 +53,13 @@ class ImageSource:
         """Nothing is open between two images."""
 
     def skip(self, indices: Collection[int]) -> None:
-        """Leave out these: an interrupted run has done them."""
-        self._done = frozenset(indices)
-        self.frames = len(self.paths) - len(self._done)
+        """Skip these images, which an interrupted run finished."""
+        self._skipped = frozenset(indices)
+        self.frames = len(self.paths) - len(self._skipped)
 
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self.paths):
-            if index in self._done:
+            if index in self._skipped:
                 continue
             try:
                 image = read_image(path)
@@ -70,19 +70,21 @@ class ImageSource:
 
 
 RAW = re.compile(r"(\d+)x(\d+):(\w+)(?:@(\d+(?:/\d+)?))?")
-"""Width, height, pixel format and, where it is said, rate of frames without any header."""
+"""Width, height, pixel format and optionally rate of frames without a header."""
 
 PATTERN = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A source that is ready to be read, one of three; a context manager, whose end closes it.
+class OpenedSource:
+    """A source that is ready to be read; exactly one attribute is set.
+
+    It is a context manager that closes the source.
 
     Attributes:
-        images: Images of their own.
-        video: A film that was recorded.
-        live: What does not wait.
+        images: Image files.
+        video: A recorded video.
+        live: A camera or a live stream, which does not wait.
     """
 
     images: ImageSource | None = None
@@ -91,19 +93,19 @@ class Opened:
 
     @property
     def source(self) -> "ImageSource | VideoSource | LiveSource":
-        """Whichever it is."""
+        """The one that is set."""
         source = self.images or self.video or self.live
         assert source is not None
         return source
 
     @property
-    def film(self) -> VideoInfo | None:
-        """The source where its frames belong to one film."""
+    def info(self) -> VideoInfo | None:
+        """The source if it is a video or live; None for images."""
         return self.video or self.live
 
     @property
     def paths(self) -> Sequence[Path]:
-        """The images by their frames' index; none of a film."""
+        """The images by their frames' index; none of a video."""
         return self.images.paths if self.images else ()
 
     def __enter__(self) -> Self:
@@ -114,51 +116,58 @@ class Opened:
         self.source.__exit__()
 
 
-def open_images(paths: Sequence[Path], *, selection: Selection) -> Opened:
-    """Open images, folders of images, and patterns as in "day/*.jpg".
+def open_images(paths: Sequence[Path], *, selection: Selection) -> OpenedSource:
+    """Open images, folders of images, and patterns such as "day/*.jpg".
 
     Raises:
-        ConfigError: The selection asks for times, which images have not.
+        ConfigError: The selection has times, and image files do not.
         DataError: There is no image.
     """
     if selection.is_timed:
         msg = (
-            "images have no time; leave out --start and --end, which are for videos, and take"
+            "images have no time; leave out --start and --end, which are for videos, and use"
             " --stride or --max-frames"
         )
         raise ConfigError(msg)
     source = ImageSource([match for path in paths for match in _matches(path)], selection=selection)
-    return Opened(images=source)
+    return OpenedSource(images=source)
 
 
-def open_video(path: Path, *, selection: Selection, decoder: str = "cpu") -> Opened:
+def open_video(path: Path, *, selection: Selection, decoder: str = "cpu") -> OpenedSource:
     """Open a video file."""
     from segdeploy.video.reader import VideoSource
 
     source = VideoSource(path, selection=selection, decoder=decoder)
-    return Opened(video=source)
+    return OpenedSource(video=source)
 
 
-def open_camera(number: int, *, selection: Selection, go_on: Callable[[], bool]) -> Opened:
+def open_camera(
+    number: int, *, selection: Selection, should_stop: Callable[[], bool]
+) -> OpenedSource:
     """Open a camera of this machine."""
     from segdeploy.video.live import CameraFeed
 
-    return _live(f"camera-{number}", partial(CameraFeed, number), selection, go_on)
+    return _live(f"camera-{number}", partial(CameraFeed, number), selection, should_stop)
 
 
-def open_any(
-    text: str, *, selection: Selection, raw: str | None, pipe: BinaryIO, go_on: Callable[[], bool]
-) -> Opened:
-    """Open whatever a text names.
+def open_source(
+    text: str,
+    *,
+    selection: Selection,
+    raw: str | None,
+    pipe: BinaryIO,
+    should_stop: Callable[[], bool],
+) -> OpenedSource:
+    """Open any kind of source by what its text looks like.
 
     Args:
         text: "-" for the pipe, an address, a camera's number, a folder, a pattern, a list of paths
             (.txt), an image or a video.
-        selection: Which frames are wanted.
-        raw: What frames without any header are, as in "1920x1080:bgr24@30"; None where a header
-            tells.
+        selection: Which frames are read.
+        raw: Size, format and rate of frames without a header, as in "1920x1080:bgr24@30"; None
+            where there is a header.
         pipe: What "-" reads: standard input.
-        go_on: Asked while a live source gives nothing.
+        should_stop: Asked while a live source delivers no frame.
     """
     path = Path(text)
     if text == "-":
@@ -167,29 +176,31 @@ def open_any(
         source = VideoSource(
             Path("standard-input"), selection=selection, opened=_open_pipe(pipe, raw)
         )
-        return Opened(video=source)
+        return OpenedSource(video=source)
     if "://" in text:
-        return open_address(text, selection=selection, go_on=go_on)
+        return open_address(text, selection=selection, should_stop=should_stop)
     if text.isdecimal() and not path.exists():
-        return open_camera(int(text), selection=selection, go_on=go_on)
+        return open_camera(int(text), selection=selection, should_stop=should_stop)
     if path.suffix.lower() == ".txt":
-        return open_images(_listed(path), selection=selection)
+        return open_images(_read_list(path), selection=selection)
     if (
         path.is_dir()
-        or path.suffix.lower() in ENDINGS
+        or path.suffix.lower() in EXTENSIONS
         or (PATTERN.search(text) and not path.exists())
     ):
         return open_images([path], selection=selection)
     return open_video(path, selection=selection)
 
 
-def open_address(address: str, *, selection: Selection, go_on: Callable[[], bool]) -> Opened:
-    """Open an address: one that tells how long it is is a film, of which every frame is wanted.
+def open_address(
+    address: str, *, selection: Selection, should_stop: Callable[[], bool]
+) -> OpenedSource:
+    """Open an address: one with a duration as a video, of which every frame is read.
 
-    Else it is live.
+    Any other is live.
 
     Raises:
-        DataError: Nothing answers there, or nothing that is a video.
+        DataError: There is no response, or it is no video.
     """
     from segdeploy.video.live import AddressFeed, connect, connect_feed
     from segdeploy.video.reader import VideoSource
@@ -197,50 +208,54 @@ def open_address(address: str, *, selection: Selection, go_on: Callable[[], bool
     container = connect(address)
     if container.duration:
         source = VideoSource(Path(_short(address)), selection=selection, opened=container)
-        return Opened(video=source)
+        return OpenedSource(video=source)
     first: list[Feed] = [AddressFeed(address, container)]
-    return _live(address, lambda: first.pop() if first else connect_feed(address), selection, go_on)
+    return _live(
+        address, lambda: first.pop() if first else connect_feed(address), selection, should_stop
+    )
 
 
 def _live(
-    name: str, connect_again: "Callable[[], Feed]", selection: Selection, go_on: Callable[[], bool]
-) -> Opened:
+    name: str,
+    connect_next: "Callable[[], Feed]",
+    selection: Selection,
+    should_stop: Callable[[], bool],
+) -> OpenedSource:
     from segdeploy.video.live import LiveSource
 
-    source = LiveSource(name, connect_again, selection=selection, go_on=go_on)
+    source = LiveSource(name, connect_next, selection=selection, should_stop=should_stop)
     source.name = _short(name)
-    return Opened(live=source)
+    return OpenedSource(live=source)
 
 
 def _short(address: str) -> str:
-    """Make a plain name of a file.
-
-    Of an address its last part, without what follows a question mark.
-    """
+    """Return a plain file name for an address: its last part without the query."""
     last = address.partition("?")[0].rstrip("/").rpartition("/")[2]
     return re.sub(r"[^\w.-]", "-", last) or "address"
 
 
 def _matches(path: Path) -> list[Path]:
-    """Return the files of a pattern, by name.
+    """Return the files that match a pattern, sorted by name.
 
-    A path that exists is what it is, whatever letters it has.
+    A path that exists is no pattern, whatever characters it has.
     """
     if path.exists() or not PATTERN.search(str(path)):
         return [path]
-    found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute pattern
-    if not found:
-        msg = f"nothing is called as in {path}; check the pattern"
+    # Path.glob takes no absolute pattern.
+    names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
+    matches = [Path(name) for name in names]
+    if not matches:
+        msg = f"no file matches {path}; check the pattern"
         raise DataError(msg)
-    return [one for one in found if one.suffix.lower() in ENDINGS] or found
+    return [match for match in matches if match.suffix.lower() in EXTENSIONS] or matches
 
 
-def _listed(path: Path) -> list[Path]:
-    """Read a list of paths, one a line, relative to the list's own folder."""
+def _read_list(path: Path) -> list[Path]:
+    """Return the paths of a list, one per line, relative to the list's own folder."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} is no list of paths that can be read ({error}); write one path a line"
+        msg = f"{path} cannot be read as a list of paths ({error}); write one path per line"
         raise DataError(msg) from error
     return [
         path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")
@@ -248,13 +263,11 @@ def _listed(path: Path) -> list[Path]:
 
 
 def _open_pipe(pipe: BinaryIO, raw: str | None) -> "InputContainer":
-    """Open frames that come through a pipe.
-
-    Whatever FFmpeg knows by its header, or frames without one.
+    """Open frames that come through a pipe, in a format that FFmpeg detects or as raw frames.
 
     Raises:
-        ConfigError: The text that says what raw frames are says it in another way.
-        DataError: Nothing comes, or nothing that is a video.
+        ConfigError: The description of raw frames has another form.
+        DataError: Nothing comes, or it is no video.
     """
     import av
 
@@ -263,28 +276,29 @@ def _open_pipe(pipe: BinaryIO, raw: str | None) -> "InputContainer":
         return av.open(pipe, "r", format=form, options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
         msg = (
-            f"what comes through standard input is no video ({error}); send Y4M or MJPEG, or say"
-            " what it is: --raw 1920x1080:bgr24@30"
+            f"standard input is no video ({error}); send Y4M or MJPEG, or describe raw frames:"
+            " --raw 1920x1080:bgr24@30"
         )
         raise DataError(msg) from error
 
 
 def _raw_options(raw: str) -> dict[str, str]:
-    found = RAW.fullmatch(raw)
-    if found is None or not _is_format(found[3]):
+    match = RAW.fullmatch(raw)
+    if match is None or not _is_pixel_format(match[3]):
         msg = (
-            f"{raw!r} does not say what raw frames are; write width, height, FFmpeg's pixel format"
-            " and rate, as in 1920x1080:bgr24@30"
+            f"{raw!r} does not describe raw frames; write width, height, FFmpeg's pixel format and"
+            " rate, as in 1920x1080:bgr24@30"
         )
         raise ConfigError(msg)
+    width, height, pixel_format, rate = match.groups()
     return {
-        "video_size": f"{found[1]}x{found[2]}",
-        "pixel_format": found[3],
-        "framerate": found[4] or "25",
+        "video_size": f"{width}x{height}",
+        "pixel_format": pixel_format,
+        "framerate": rate or "25",
     }
 
 
-def _is_format(name: str) -> bool:
+def _is_pixel_format(name: str) -> bool:
     from av.video.format import VideoFormat
 
     try:

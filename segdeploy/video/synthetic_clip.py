@@ -1,4 +1,4 @@
-"""A drive through a drawn street as a video with sound."""
+"""Render a drive through a synthetic street as a video with audio."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ from segdeploy.imaging.overlay import Painter
 from segdeploy.video.writer import VideoSink
 
 
-def film(
+def render_clip(
     path: Path,
     *,
     seed: int,
@@ -23,36 +23,36 @@ def film(
     width: int,
     rate: Fraction,
     weather: str | None = None,
-    truth: Path | None,
+    overlay: Path | None,
     on_step: Callable[[str], None],
 ) -> None:
-    """Draw a drive into an MP4 file; stopped half-way it leaves a playable one.
+    """Render a drive into an MP4 file; if interrupted, it leaves a playable one.
 
     Args:
-        path: The video.
-        seed: Which street.
-        frames: How many frames.
-        height: Of each frame, in pixels.
-        width: Of each frame, in pixels.
-        rate: Frames a second.
-        weather: Light of the drive, one of `WEATHERS`; the street's own where None.
-        truth: A second video, with the true classes painted over the drive; None for none.
-        on_step: Called once a frame.
+        path: Path of the video.
+        seed: Number of the street.
+        frames: Number of frames.
+        height: Height of each frame, in pixels.
+        width: Width of each frame, in pixels.
+        rate: Frames per second.
+        weather: Weather of the drive, one of `WEATHERS`; that of the street where None.
+        overlay: A second video, with the labels drawn over the drive; None for none.
+        on_step: Called after each frame.
 
     Raises:
         OutputError: A video cannot be written.
     """
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        sound = Path(folder) / "drive.wav"
-        write_wav(sound, drive_sound(drive_world(seed, weather), float(frames / rate)))
+        audio = Path(folder) / "drive.wav"
+        write_wav(audio, drive_sound(drive_world(seed, weather), float(frames / rate)))
         plain = stack.enter_context(
-            VideoSink(path, width=width, height=height, rate=rate, sound=sound)
+            VideoSink(path, width=width, height=height, rate=rate, audio=audio)
         )
-        painted = (
+        labeled = (
             stack.enter_context(
-                VideoSink(truth, width=width, height=height, rate=rate, sound=sound)
+                VideoSink(overlay, width=width, height=height, rate=rate, audio=audio)
             )
-            if truth
+            if overlay
             else None
         )
         painter = Painter(CLASSES)
@@ -60,6 +60,6 @@ def film(
             islice(drive(seed, height=height, width=width, rate=rate, weather=weather), frames)
         ):
             plain.write(sample.image, seconds=float(index / rate))
-            if painted:
-                painted.write(painter.paint(sample.image, sample.mask), seconds=float(index / rate))
+            if labeled:
+                labeled.write(painter.paint(sample.image, sample.mask), seconds=float(index / rate))
             on_step("")

@@ -1,4 +1,4 @@
-"""Results in a window while they are made: q ends, space waits, s saves what is shown."""
+"""Show results in a window during a run: q quits, space pauses, s saves the image."""
 
 import subprocess
 import sys
@@ -12,34 +12,34 @@ from segdeploy.arrays import Image
 from segdeploy.errors import OutputError
 from segdeploy.imaging.io import write_image
 from segdeploy.imaging.overlay import OVERLAY
-from segdeploy.video.frames import Segmented
+from segdeploy.video.frames import SegmentedFrame
 
 TITLE = "segdeploy"
-WAIT = 50
-"""Milliseconds between two looks at the keys while the image stands still."""
+KEY_INTERVAL = 50
+"""Milliseconds between two polls of the keyboard while paused."""
 
 
 class Window(Protocol):
-    """What shows images and knows which key was pressed."""
+    """A window that shows images and returns keys."""
 
     def show(self, image: Image) -> None:
         """Show an image in place of the one before."""
         ...
 
     def key(self, wait: int) -> str:
-        """Return the key that was pressed within so many milliseconds.
+        """Return the key that is pressed within so many milliseconds.
 
-        "" for none, "q" where the window was closed.
+        "" for none, "q" if the window was closed.
         """
         ...
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         ...
 
 
 class ScreenWindow:
-    """A window of OpenCV's, on the screen; all calls must come from the main thread."""
+    """OpenCV's window; all calls must come from the main thread."""
 
     def __init__(self) -> None:
         """Open it.
@@ -47,15 +47,14 @@ class ScreenWindow:
         Raises:
             OutputError: There is no screen, or this OpenCV was built without windows.
         """
-        # Qt ends the whole process where there is no screen, so another one is sent ahead.
-        tried = subprocess.run(
-            [sys.executable, "-c", f"import cv2; cv2.namedWindow({TITLE!r})"],
-            capture_output=True,
-            check=False,
-        )  # noqa: S603 - this Python
-        if tried.returncode:
+        # Qt ends the whole process where there is no screen, so another process tries first.
+        code = f"import cv2; cv2.namedWindow({TITLE!r})"
+        attempt = subprocess.run(  # noqa: S603 - this Python
+            [sys.executable, "-c", code], capture_output=True, check=False
+        )
+        if attempt.returncode:
             msg = (
-                "no window can be opened; there is no screen, or this is opencv-python-headless:"
+                "no window can be opened: there is no screen, or OpenCV is opencv-python-headless;"
                 " leave out --show"
             )
             raise OutputError(msg)
@@ -73,18 +72,18 @@ class ScreenWindow:
         return "" if code < 0 else chr(code & 0xFF)
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         cv2.destroyWindow(TITLE)
 
 
 class Viewer:
-    """Shows results in a window and does what the keys say."""
+    """Shows results in a window and handles its keys."""
 
     def __init__(self, window: Window, folder: Path, *, stop: Callable[[], None]) -> None:
-        """Put the parts together.
+        """Connect a window.
 
         Args:
-            window: What shows the images.
+            window: Shows the images.
             folder: Where "s" saves them.
             stop: Called on "q".
         """
@@ -92,12 +91,12 @@ class Viewer:
         self._folder = folder
         self._stop = stop
 
-    def look(self, result: Segmented) -> None:
-        """Show a result, and act on a key; while it is halted by a space, wait for the next one."""
+    def show_result(self, result: SegmentedFrame) -> None:
+        """Show a result and handle a key; after a space, wait for the next one."""
         self._window.show(result.drawn[OVERLAY])
-        halted = False
+        paused = False
         while True:
-            key = self._window.key(WAIT if halted else 1)
+            key = self._window.key(KEY_INTERVAL if paused else 1)
             if key == "q":
                 self._stop()
                 return
@@ -105,6 +104,6 @@ class Viewer:
                 write_image(
                     self._folder / f"shown-{result.frame.index:06d}.png", result.drawn[OVERLAY]
                 )
-            halted ^= key == " "
-            if not halted:
+            paused ^= key == " "
+            if not paused:
                 return

@@ -1,4 +1,4 @@
-"""Encode: MP4 with audio, or Y4M and raw frames into a pipe."""
+"""Encode a video: MP4 with audio, or Y4M and raw frames into a pipe."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -18,132 +18,44 @@ from av.video.stream import VideoStream
 from segdeploy.arrays import Image, Mask
 from segdeploy.errors import DataError, OutputError, SegdeployError
 from segdeploy.imaging.overlay import MASK, OVERLAY
-from segdeploy.video.audio import Sound
+from segdeploy.system.files import cannot_write
+from segdeploy.video.audio import AudioTrack
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.frames import Outputs, Segmented, VideoInfo
+from segdeploy.video.frames import Outputs, SegmentedFrame, VideoInfo
 from segdeploy.video.resume import (
-    AT_ONCE,
-    GROWING,
+    FLUSHED,
+    PROGRESS_FORMAT,
     SHIFT,
-    kept_of,
-    kept_packets,
-    name_whole,
-    part_of,
+    kept_path,
+    part_path,
+    remux,
+    resumable_packets,
 )
 
-
-@contextmanager
-def pipe_outputs(film: VideoInfo, pipe: BinaryIO, *, kind: str, form: str) -> Iterator[Outputs]:
-    """Send one kind of results into a pipe.
-
-    Args:
-        film: What is segmented.
-        pipe: Usually standard output.
-        kind: The overlay or the mask.
-        form: "y4m", YUV4MPEG2, which tells its size and rate; or "raw", bare rows: blue-green-red
-            of an overlay, a byte a pixel of a mask.
-
-    Raises:
-        OutputError: Whoever read from the pipe has closed it.
-    """
-    see: Callable[[Segmented], Image | Mask] = {
-        OVERLAY: lambda result: result.drawn[OVERLAY],
-        MASK: lambda result: result.mask,
-    }[kind]
-    send = _rows_into(pipe) if form == "raw" else _y4m_into(pipe, film, gray=kind == MASK)
-
-    def write(result: Segmented) -> None:
-        try:
-            send(see(result))
-            pipe.flush()
-        except (OSError, av.FFmpegError) as error:
-            msg = (
-                f"nobody reads from the pipe any more ({error.strerror or error}); what was sent is"
-                " all that there is"
-            )
-            raise OutputError(msg) from error
-
-    yield Outputs(writers=(write,), paths=())
-
-
-def _rows_into(pipe: BinaryIO) -> Callable[[Image | Mask], None]:
-    def send(picture: Image | Mask) -> None:
-        pipe.write(np.ascontiguousarray(picture).data)
-
-    return send
-
-
-def _y4m_into(pipe: BinaryIO, film: VideoInfo, *, gray: bool) -> Callable[[Image | Mask], None]:
-    """Return a function that sends images as Y4M; the header goes before the first one."""
-    container = av.open(_Unseekable(pipe), "w", format="yuv4mpegpipe")
-    stream = container.add_stream("wrapped_avframe", rate=film.rate)
-    assert isinstance(stream, VideoStream)
-    stream.width, stream.height, stream.pix_fmt = (
-        film.width,
-        film.height,
-        "gray" if gray else "yuv420p",
-    )
-    stream.codec_context.sample_aspect_ratio = film.aspect
-    stream.codec_context.time_base = Fraction(1, 1) / film.rate
-    reformatter = VideoReformatter()
-    sent = 0
-
-    def send(picture: Image | Mask) -> None:
-        nonlocal sent
-        frame = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(picture), format="gray" if gray else "bgr24"
-        )
-        if not gray:
-            frame = reformatter.reformat(
-                frame,
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
-                threads=1,
-            )
-        frame.pts, frame.time_base = sent, 1 / film.rate
-        container.mux(stream.encode(frame))
-        sent += 1
-
-    return send
-
-
-class _Unseekable:
-    """A pipe of which FFmpeg uses nothing but writing."""
-
-    def __init__(self, pipe: BinaryIO) -> None:
-        self._pipe = pipe
-
-    def write(self, data: bytes) -> int:
-        """Write some bytes."""
-        return self._pipe.write(data)
-
-
 TICKS = 90000
-"""The least number of clock ticks in a second; a multiple of the rate, so that each usual frame
-falls on a whole tick."""
+"""Lower bound of the clock ticks per second; the number is a multiple of the rate, so that each
+regular frame falls on a whole tick."""
 
-HELD_BACK = 300
-"""Frames between the decoding of one and its showing are always fewer."""
+MAX_REORDER = 300
+"""More than the frames between the decoding of one and its presentation ever are."""
 
 BT709 = 1
 LIMITED = 1
-"""Matrix and range by ITU-T H.273, written into the file, so that a player decodes the colors that
-were meant."""
+"""Matrix and range by ITU-T H.273, written into the file, so that players decode the right
+colors."""
 
 
 class VideoSink:
-    """An MP4 file, written as `NAME.part` and named when it is whole.
+    """An MP4 file, written as `NAME.part` and renamed when it is complete.
 
-    `NAME.part` is no MP4 yet: what a killed process leaves of it can be gone on with (see `kept`),
-    and FFmpeg reads it. At the end it is copied into the form that begins to play before all of it
-    has come.
+    `NAME.part` is no MP4 yet: a killed run can be resumed from it (see `resumed`), and FFmpeg reads
+    it. At the end it is copied into an MP4 that players can start before they have all of it.
 
-    It is a context manager. When its block fails or is interrupted, the file is finished with the
-    frames that it has, is playable, and gets its name: what was done stays. Nothing is left where
-    no frame was written, or the file itself failed.
+    It is a context manager. When its block fails or is interrupted, the video is completed with the
+    frames that it has, is playable, and gets its name. Nothing is left where no frame was written,
+    or the file itself failed.
 
-    Video as browsers play it (4:2:0) has even sides only: of an image with an odd side, the last
+    4:2:0 video, which browsers play, has even sides only: of an image with an odd side, the last
     row or column is doubled.
     """
 
@@ -155,55 +67,58 @@ class VideoSink:
         height: int,
         rate: Fraction,
         aspect: Fraction = Fraction(1),
-        sound: Path | None = None,
+        audio: Path | None = None,
         start: float = 0.0,
         end: float | None = None,
         encoding: Encoding | None = None,
         threads: int = 0,
-        kept: int = 0,
+        resumed: int = 0,
     ) -> None:
         """Open the file.
 
         Args:
-            path: Name of the finished file, ending in .mp4; its folder is made if it is missing.
+            path: Path of the finished file, ending in .mp4; its folder is made if it is missing.
             width: Width of each image, in pixels.
             height: Height of each image, in pixels.
-            rate: Usual number of frames a second; the time of each frame is its own.
-            aspect: Width of a pixel over its height; 1 but for old television.
-            sound: File whose sound is kept; one without sound is fine.
-            start: Seconds of the sound's and the images' clock at which the file begins.
-            end: Seconds of that clock behind which no sound is kept; None for all of it.
-            encoding: How it is compressed; H.264 of its usual quality where None.
+            rate: Nominal frames per second; each frame has its own time.
+            aspect: Width of a pixel over its height; not 1 in old television.
+            audio: File whose audio is kept; it may have none.
+            start: Seconds of the audio's and the images' clock at which the file begins.
+            end: Seconds of that clock from which on no audio is kept; None for all of it.
+            encoding: Codec and quality; H.264 with its defaults where None.
             threads: Threads of the encoder; 0 lets it choose.
-            kept: How many frames are taken over from an interrupted run, as `count_kept` gave it.
+            resumed: How many frames are copied from an interrupted run, as `count_resumable`
+                returned it.
 
         Raises:
             OutputError: The file cannot be written.
-            ConfigError: What is taken over was begun with other options.
-            DataError: The sound cannot be read.
+            ConfigError: The interrupted run was encoded with other options.
+            DataError: The audio cannot be read.
         """
+        encoding = encoding or Encoding()
         self._path = path
-        self._part = part_of(path)
+        self._part = part_path(path)
         self._size = (height, width)
-        self._tag = (encoding or Encoding()).its_codec.tag
+        self._tag = encoding.codec_spec.tag
         self._tick = Fraction(1, rate.numerator * math.ceil(TICKS / rate.numerator))
         self._duration = round(1 / rate / self._tick)
         self._last: int | None = None
         self._decoded: Fraction | None = None
         self._start = start - SHIFT
         self._end = math.inf if end is None else end
-        self._broken = False
+        self._failed = False
         self._reformatter = VideoReformatter()
-        with self._refusing():
+        with self._output_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._container = av.open(str(self._part), "w", format=GROWING, options=AT_ONCE)
-        self._stream = self._add_stream(rate, encoding or Encoding(), threads)
+            self._container = av.open(str(self._part), "w", format=PROGRESS_FORMAT, options=FLUSHED)
+        self._stream = self._add_stream(rate, encoding, threads)
         self._stream.codec_context.sample_aspect_ratio = aspect
-        self._sound: Sound | None = None
+        self._audio: AudioTrack | None = None
         try:
-            self._sound = Sound(sound, self._container, start=start, shift=SHIFT) if sound else None
-            if kept:
-                self._take_over(kept)
+            if audio:
+                self._audio = AudioTrack(audio, self._container, start=start, shift=SHIFT)
+            if resumed:
+                self._copy_resumed(resumed)
         except SegdeployError:
             self._discard()
             raise
@@ -216,8 +131,8 @@ class VideoSink:
 
         Args:
             image: (height, width, 3) uint8, blue-green-red.
-            seconds: When it is shown, by a clock that tells `start` at the beginning of the file;
-                later than the image before it.
+            seconds: Presentation time, by a clock that reads `start` at the beginning of the file;
+                later than that of the image before it.
 
         Raises:
             DataError: The image has another size than the video.
@@ -230,16 +145,15 @@ class VideoSink:
                 f" {width}x{height}; resize it"
             )
             raise DataError(msg)
-        frame = self._frame(image)
-        # The encoder refuses times that stand still or go back: one tick later is the smallest
-        # change.
+        frame = self._to_yuv(image)
+        # Encoders refuse times that stand still or go back: one tick later is the smallest change.
         time = round(Fraction(seconds - self._start) / self._tick)
         self._last = time if self._last is None else max(time, self._last + 1)
         frame.pts, frame.time_base, frame.duration = self._last, self._tick, self._duration
-        with self._refusing():
+        with self._output_errors():
             self._mux(self._stream.encode(frame))
-            if self._sound:
-                self._sound.write_until(min(seconds, self._end) - self._start)
+            if self._audio:
+                self._audio.write_until(min(seconds, self._end) - self._start)
 
     def __exit__(
         self,
@@ -247,12 +161,12 @@ class VideoSink:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the file and name it; raises OutputError where it cannot be written."""
-        if self._broken or self._last is None:
+        """Complete the file and rename it; raises OutputError where it cannot be written."""
+        if self._failed or self._last is None:
             self._discard()
             return
         try:
-            with self._refusing():
+            with self._output_errors():
                 self._flush(
                     end=(
                         self._end - self._start
@@ -260,14 +174,14 @@ class VideoSink:
                         else float((self._last + self._duration) * self._tick)
                     )
                 )
-                name_whole(self._part, self._path, tag=self._tag)
-                kept_of(self._path).unlink(missing_ok=True)
+                remux(self._part, self._path, tag=self._tag)
+                kept_path(self._path).unlink(missing_ok=True)
         finally:
             self._discard()
 
     def _add_stream(self, rate: Fraction, encoding: Encoding, threads: int) -> VideoStream:
         stream = self._container.add_stream(
-            encoding.its_codec.encoder, rate=rate, options=encoding.options(threads)
+            encoding.codec_spec.encoder, rate=rate, options=encoding.options(threads)
         )
         assert isinstance(stream, VideoStream)
         codec = stream.codec_context
@@ -279,7 +193,7 @@ class VideoSink:
         codec.colorspace = codec.color_primaries = codec.color_trc = BT709
         return stream
 
-    def _frame(self, image: Image) -> av.VideoFrame:
+    def _to_yuv(self, image: Image) -> av.VideoFrame:
         height, width = self._size
         if height % 2 or width % 2:
             image = np.asarray(
@@ -287,71 +201,154 @@ class VideoSink:
                 np.uint8,
             )
         frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format="bgr24")
-        return self._reformatter.reformat(
-            frame,
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            threads=1,
-        )
+        return _to_bt709(frame, self._reformatter)
 
     def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
         for packet in packets:
-            # Of a clip with fewer frames than it holds back, libx265 gives decoding times that it
-            # never set; no frame goes back there.
+            # Of a clip with fewer frames than it buffers, libx265 returns decoding times that it
+            # never set; there, frames are decoded in the order in which they are shown.
             if packet.pts is not None and (
-                packet.dts is None or abs(packet.pts - packet.dts) > HELD_BACK * self._duration
+                packet.dts is None or abs(packet.pts - packet.dts) > MAX_REORDER * self._duration
             ):
                 packet.dts = packet.pts
-            self._mux_later(packet)
+            self._mux_increasing(packet)
 
-    def _mux_later(self, packet: "Packet[VideoStream]") -> None:
-        """Write a packet; behind frames that were taken over, an encoder begins to count decoding times anew."""
+    def _mux_increasing(self, packet: "Packet[VideoStream]") -> None:
+        """Write a packet, with a later decoding time than the one before.
+
+        After copied frames, an encoder starts its decoding times again.
+        """
         assert packet.dts is not None
         if self._decoded is not None and packet.dts * packet.time_base <= self._decoded:
             packet.dts = math.floor(self._decoded / packet.time_base) + 1
         self._decoded = packet.dts * packet.time_base
         self._container.mux_one(packet)
 
-    def _take_over(self, kept: int) -> None:
-        """Copy the frames of an interrupted run, with the sound beside them."""
-        # Writing the head opens the encoder, of which only then is known what it writes there.
+    def _copy_resumed(self, count: int) -> None:
+        """Copy the first frames from an interrupted run, with the audio beside them."""
+        # Writing the header opens the encoder, whose parameters are known only then.
         self._container.start_encoding()
-        with self._refusing():
-            for packet in kept_packets(self._path, kept, self._stream.codec_context.extradata):
+        with self._output_errors():
+            extradata = self._stream.codec_context.extradata
+            for packet in resumable_packets(self._path, count, extradata):
                 assert packet.pts is not None
                 self._last = max(self._last or 0, round(packet.pts * packet.time_base / self._tick))
                 packet.stream = self._stream
-                self._mux_later(packet)
-                if self._sound:
-                    self._sound.write_until(
+                self._mux_increasing(packet)
+                if self._audio:
+                    self._audio.write_until(
                         min(float(self._last * self._tick), self._end - self._start)
                     )
 
     def _flush(self, end: float) -> None:
-        """Write what the encoder holds back and the sound up to `end`, in seconds."""
+        """Write what the encoder buffers and the audio up to `end`, in seconds."""
         self._mux(self._stream.encode(None))
-        if self._sound:
-            self._sound.write_until(end)
+        if self._audio:
+            self._audio.write_until(end)
         self._container.close()
 
     def _discard(self) -> None:
-        """Close everything, and remove what did not get its name."""
-        if self._sound:
-            self._sound.close()
+        """Close everything, and remove the video in progress if it is still there."""
+        if self._audio:
+            self._audio.close()
         with suppress(av.FFmpegError, OSError):
             self._container.close()
         self._part.unlink(missing_ok=True)
 
     @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        """Turn what the system says against writing into one sentence, and remember it."""
+    def _output_errors(self) -> Iterator[None]:
+        """Turn errors of writing into an OutputError, and remember that one occurred."""
         try:
             yield
         except (av.FFmpegError, OSError) as error:
-            self._broken = True
+            self._failed = True
+            raise cannot_write(self._path, error) from error
+
+
+def _to_bt709(frame: av.VideoFrame, reformatter: VideoReformatter) -> av.VideoFrame:
+    """Return an image as 4:2:0 video of BT.709 and limited range."""
+    return reformatter.reformat(
+        frame,
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        threads=1,
+    )
+
+
+@contextmanager
+def pipe_outputs(info: VideoInfo, pipe: BinaryIO, *, kind: str, form: str) -> Iterator[Outputs]:
+    """Write one kind of results into a pipe.
+
+    Args:
+        info: The video that is segmented.
+        pipe: Usually standard output.
+        kind: The overlay or the mask.
+        form: "y4m", YUV4MPEG2, whose header has size and rate; or "raw", rows without a header:
+            blue-green-red of an overlay, one byte per pixel of a mask.
+
+    Raises:
+        OutputError: The reading end of the pipe was closed.
+    """
+    select: Callable[[SegmentedFrame], Image | Mask] = {
+        OVERLAY: lambda result: result.drawn[OVERLAY],
+        MASK: lambda result: result.mask,
+    }[kind]
+    send = _raw_sender(pipe) if form == "raw" else _y4m_sender(pipe, info, gray=kind == MASK)
+
+    def write(result: SegmentedFrame) -> None:
+        try:
+            send(select(result))
+            pipe.flush()
+        except (OSError, av.FFmpegError) as error:
             msg = (
-                f"cannot write {self._path}: {error.strerror or error}; free some space or choose"
-                " another folder"
+                f"the pipe was closed by its reader ({error.strerror or error}); frames after that"
+                " are not written"
             )
             raise OutputError(msg) from error
+
+    yield Outputs(writers=(write,), paths=())
+
+
+def _raw_sender(pipe: BinaryIO) -> Callable[[Image | Mask], None]:
+    def send(image: Image | Mask) -> None:
+        pipe.write(np.ascontiguousarray(image).data)
+
+    return send
+
+
+def _y4m_sender(pipe: BinaryIO, info: VideoInfo, *, gray: bool) -> Callable[[Image | Mask], None]:
+    """Return a function that writes images as Y4M; the header goes before the first one."""
+    container = av.open(_Unseekable(pipe), "w", format="yuv4mpegpipe")
+    stream = container.add_stream("wrapped_avframe", rate=info.rate)
+    assert isinstance(stream, VideoStream)
+    stream.width, stream.height = info.width, info.height
+    stream.pix_fmt = "gray" if gray else "yuv420p"
+    stream.codec_context.sample_aspect_ratio = info.aspect
+    stream.codec_context.time_base = Fraction(1, 1) / info.rate
+    reformatter = VideoReformatter()
+    sent = 0
+
+    def send(image: Image | Mask) -> None:
+        nonlocal sent
+        frame = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(image), format="gray" if gray else "bgr24"
+        )
+        if not gray:
+            frame = _to_bt709(frame, reformatter)
+        frame.pts, frame.time_base = sent, 1 / info.rate
+        container.mux(stream.encode(frame))
+        sent += 1
+
+    return send
+
+
+class _Unseekable:
+    """A pipe that FFmpeg can only write to."""
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        self._pipe = pipe
+
+    def write(self, data: bytes) -> int:
+        """Write some bytes."""
+        return self._pipe.write(data)

@@ -19,7 +19,7 @@ def write_clip(
     images: Iterable[Image],
     *,
     rate: Fraction | int = 25,
-    sound: Path | None = None,
+    audio: Path | None = None,
     encoding: Encoding = FAST,
 ) -> Path:
     """Write images of one size, (H, W, 3) uint8 BGR, as a film of a constant rate, and return its path."""
@@ -28,7 +28,7 @@ def write_clip(
     height, width = first.shape[:2]
     rate = Fraction(rate)
     with VideoSink(
-        path, width=width, height=height, rate=rate, sound=sound, encoding=encoding
+        path, width=width, height=height, rate=rate, audio=audio, encoding=encoding
     ) as sink:
         for index, image in enumerate((first, *left)):
             sink.write(image, seconds=float(index / rate))

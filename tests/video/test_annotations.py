@@ -12,8 +12,14 @@ from segdeploy.datasets.formats.coco import Coco
 from segdeploy.errors import OutputError
 from segdeploy.imaging.io import write_image
 from segdeploy.imaging.polygons import fill_ring
-from segdeploy.video.annotations import coco_file, geojson, growing, json_lines, shares
-from segdeploy.video.frames import Frame, Segmented
+from segdeploy.video.annotations import (
+    class_shares,
+    coco_file,
+    geojson,
+    incremental_file,
+    json_lines,
+)
+from segdeploy.video.frames import Frame, SegmentedFrame
 
 CLASSES = (LabelClass(name="road", color=(200, 100, 0)), LabelClass(name="car", color=(0, 0, 255)))
 
@@ -23,9 +29,11 @@ def masks() -> list[Mask]:
     return [random.choice(np.array([0, 1, 255], np.uint8), size=(12, 17)) for _ in range(3)]
 
 
-def segmented(index: int, mask: Mask) -> Segmented:
+def segmented(index: int, mask: Mask) -> SegmentedFrame:
     frame = Frame(image=np.zeros((*mask.shape, 3), np.uint8), index=index, seconds=index / 25)
-    return Segmented(frame=frame, mask=mask, confidence=None, drawn={}, spent={"infer": 0.0125})
+    return SegmentedFrame(
+        frame=frame, mask=mask, confidence=None, drawn={}, stage_seconds={"infer": 0.0125}
+    )
 
 
 @pytest.mark.parametrize("runs", [True, False])
@@ -38,7 +46,7 @@ def test_coco_is_read_again_to_the_pixel(tmp_path: Path, *, runs: bool) -> None:
     given = masks()
 
     with coco_file(
-        tmp_path / "annotations" / "val.json", CLASSES, lambda index: f"{index}.png", runs=runs
+        tmp_path / "annotations" / "val.json", CLASSES, lambda index: f"{index}.png", as_rle=runs
     ) as write:
         for index, mask in enumerate(given):
             write_image(
@@ -46,10 +54,10 @@ def test_coco_is_read_again_to_the_pixel(tmp_path: Path, *, runs: bool) -> None:
             )
             write(segmented(index, mask))
 
-    survey = Coco().survey(tmp_path, "val")
-    assert [entry.name for entry in survey.classes] == ["background", "road", "car"]
-    for pair, mask in zip(survey.pairs, given, strict=True):
-        np.testing.assert_array_equal(survey.truth.read(pair), (mask + 1).astype(np.uint8))
+    index = Coco().index(tmp_path, "val")
+    assert [entry.name for entry in index.classes] == ["background", "road", "car"]
+    for pair, mask in zip(index.pairs, given, strict=True):
+        np.testing.assert_array_equal(index.mask_format.read(pair), (mask + 1).astype(np.uint8))
 
 
 def test_annotations_tell_areas_and_boxes(tmp_path: Path) -> None:
@@ -57,7 +65,7 @@ def test_annotations_tell_areas_and_boxes(tmp_path: Path) -> None:
     mask = np.zeros((6, 8), np.uint8)
     mask[1:4, 4:6] = 1
     for runs in (False, True):
-        with coco_file(tmp_path / "a.json", CLASSES, str, runs=runs) as write:
+        with coco_file(tmp_path / "a.json", CLASSES, str, as_rle=runs) as write:
             write(segmented(7, mask))
 
         content = json.loads((tmp_path / "a.json").read_text())
@@ -107,11 +115,11 @@ def test_shares_add_up() -> None:
     """Whatever the size."""
     mask = np.random.default_rng(0).integers(0, 2, (333, 777)).astype(np.uint8)
 
-    assert sum(shares(mask, CLASSES).values()) == pytest.approx(1, abs=1e-5)
+    assert sum(class_shares(mask, CLASSES).values()) == pytest.approx(1, abs=1e-5)
 
 
 def interrupted(path: Path, frames: int) -> None:
-    with coco_file(path, CLASSES, str, runs=True) as write:
+    with coco_file(path, CLASSES, str, as_rle=True) as write:
         for index in range(frames):
             write(segmented(index, np.zeros((2, 2), np.uint8)))
         raise KeyboardInterrupt
@@ -134,6 +142,6 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
     with (
         pytest.raises(OutputError, match=r"cannot write .*a\.jsonl"),
-        growing(tmp_path / "file" / "a.jsonl"),
+        incremental_file(tmp_path / "file" / "a.jsonl"),
     ):
         pass

@@ -51,13 +51,13 @@ def test_codec_keeps_frames_times_and_colors(
     ("values", "sentence"),
     [
         ({"codec": "divx"}, "there is no codec 'divx'; choose from h264, hevc, av1, vp9"),
-        ({"crf": 52}, "the crf is 52; that of h264 is within 0 and 51, 23 where nothing is said"),
-        ({"codec": "av1", "crf": 64}, "that of av1 is within 0 and 63"),
+        ({"crf": 52}, r"the crf is 52; that of h264 must be within 0 and 51 \(default 23\)"),
+        ({"codec": "av1", "crf": 64}, "that of av1 must be within 0 and 63"),
         (
             {"codec": "av1", "preset": "veryfast"},
-            "av1 knows no preset 'veryfast'; choose from 11, 10",
+            "av1 has no preset 'veryfast'; choose from 11, 10",
         ),
-        ({"preset": "8"}, "h264 knows no preset '8'"),
+        ({"preset": "8"}, "h264 has no preset '8'"),
     ],
 )
 def test_numbers_of_another_codec_are_refused(values: dict[str, str], sentence: str) -> None:

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from segdeploy.video.color import hlg_to_light, light_to_pq, pq_to_light, roll_off, to_screen
+from segdeploy.video.color import hlg_to_light, light_to_pq, pq_to_light, roll_off, to_sdr
 from segdeploy.video.reader import VideoSource
 
 PQ, HLG = 16, 18
@@ -93,7 +93,7 @@ def test_grey_stays_grey_and_hues_stay() -> None:
     """
     signal = light_to_pq(np.array([[30.0, 30.0, 30.0], [0.6274 * 40, 0.0691 * 40, 0.0164 * 40]]))
 
-    screen = to_screen(signal, PQ)
+    screen = to_sdr(signal, PQ)
 
     np.testing.assert_allclose(screen[0], (30 / 203) ** (1 / 2.4), atol=1e-3)
     np.testing.assert_allclose(screen[1], ((40 / 203) ** (1 / 2.4), 0, 0), atol=0.06)
@@ -115,9 +115,7 @@ def test_clip_is_toned_and_told(tmp_path: Path, transfer: int, signal: float, li
     np.testing.assert_allclose(frames[1].image[100, 100], 255 * (light / 203) ** (1 / 2.4), atol=3)
     name = "PQ" if transfer == PQ else "HLG"
     has = f"{tmp_path / 'clip.mp4'} has high dynamic range ({name}) and 10 bits a channel"
-    assert notes == [
-        f"{has}; it is brought to the 8 bits and the colors of an ordinary screen (BT.709)"
-    ]
+    assert notes == [f"{has}; it is converted to 8 bits and BT.709"]
 
 
 def test_wide_red_is_red(tmp_path: Path) -> None:
@@ -187,5 +185,5 @@ def test_frames_of_another_size_are_told(tmp_path: Path) -> None:
     assert (
         notes[1]
         == f"3 frames of {tmp_path / 'both.hevc'} have another size than its first, and were"
-        " brought to that of 640x360"
+        " resized to 640x360"
     )

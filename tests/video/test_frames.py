@@ -32,7 +32,7 @@ def clip(tmp_path: Path) -> Path:
     """Fifty frames at 25 a second, each of its own gray, with two seconds of sound."""
     path = tmp_path / "clip.mp4"
     with VideoSink(
-        path, width=64, height=48, rate=Fraction(25), sound=write_tone(tmp_path / "tone.wav", 2)
+        path, width=64, height=48, rate=Fraction(25), audio=write_tone(tmp_path / "tone.wav", 2)
     ) as sink:
         for index in range(50):
             sink.write(np.full((48, 64, 3), 4 * index, np.uint8), seconds=index / 25)
@@ -46,10 +46,10 @@ def clip(tmp_path: Path) -> Path:
         (Selection(stride=20), [0, 20, 40]),
         (Selection(start=1.0), range(25, 50)),
         (Selection(end=0.2), range(5)),
-        (Selection(most=3), range(3)),
+        (Selection(max_frames=3), range(3)),
         (Selection(stride=10, start=0.5, end=1.9), [13, 23, 33, 43]),
-        (Selection(stride=2, most=2), [0, 2]),
-        (Selection(most=100), range(50)),
+        (Selection(stride=2, max_frames=2), [0, 2]),
+        (Selection(max_frames=100), range(50)),
         (Selection(start=5.0), []),
     ],
 )
@@ -83,7 +83,7 @@ def test_end_before_start_is_refused() -> None:
 def test_count_is_told(frames: int | None) -> None:
     """Of 100 frames at 10 a second, 2 to 5 seconds are 30, every fourth of them 8."""
     assert Selection(stride=4, start=2, end=5).count(frames, 10.0) == (8 if frames else None)
-    assert Selection(stride=4, start=2, end=5, most=6).count(frames, 10.0) == 6
+    assert Selection(stride=4, start=2, end=5, max_frames=6).count(frames, 10.0) == 6
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
@@ -95,7 +95,7 @@ def test_sound_is_cut_with_the_pictures(tmp_path: Path, codec: str) -> None:
         width=64,
         height=48,
         rate=Fraction(25),
-        sound=sound,
+        audio=sound,
         start=0.5,
         end=1.5,
     ) as sink:

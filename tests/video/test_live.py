@@ -84,10 +84,8 @@ def test_newest_frame_wins() -> None:
         frames = list(source)
 
     assert [(frame.index, int(frame.image[0, 0, 0])) for frame in frames] == [(9, 9)]
-    assert source.left_out == 9
-    assert source.notes == [
-        "9 frames of camera came while others were worked on, and were left out"
-    ]
+    assert source.dropped == 9
+    assert source.notes == ["9 frames of camera were dropped, since newer ones came meanwhile"]
 
 
 def test_lost_connection_is_made_again() -> None:
@@ -111,14 +109,16 @@ def test_lost_connection_is_made_again() -> None:
 
     assert [frame.image.shape for frame in frames] == [(6, 8, 3)] * 2
     assert [int(frame.image[0, 0, 0]) for frame in frames] == [1, 2]
-    assert source.losses == ["the connection to rtsp://door was lost 2 times and did not come back"]
+    assert source.losses == [
+        "the connection to rtsp://door was lost 2 times and could not be restored"
+    ]
 
 
 def test_source_without_any_frame_is_refused() -> None:
     """A camera that another program uses opens, and gives nothing."""
     feed = FakeFeed([])
 
-    with pytest.raises(DataError, match="camera gave no frame"):
+    with pytest.raises(DataError, match="camera delivered no frame"):
         LiveSource("camera", connecting(feed))
 
     assert feed.closed
@@ -132,9 +132,7 @@ def test_user_who_stops_does_not_wait_for_a_frame() -> None:
     feed = FakeFeed([picture(1), picture(2)], lambda: next(first, forever) and forever.wait(5))
 
     start = time.monotonic()
-    with LiveSource(
-        "camera", connecting(feed), go_on=lambda: not stopped.is_set(), pauses=()
-    ) as source:
+    with LiveSource("camera", connecting(feed), should_stop=stopped.is_set, pauses=()) as source:
         frames = iter(source)
         next(frames)
         threading.Timer(0.05, stopped.set).start()
@@ -150,7 +148,7 @@ def test_selection_counts_what_came() -> None:
     go.release()
 
     with LiveSource(
-        "camera", connecting(feed), selection=Selection(stride=3, most=2), pauses=()
+        "camera", connecting(feed), selection=Selection(stride=3, max_frames=2), pauses=()
     ) as source:
         assert (source.rate, source.frames) == (Fraction(10, 3), 2)
         indices = []

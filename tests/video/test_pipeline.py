@@ -18,8 +18,8 @@ EACH = pytest.mark.parametrize(
 )
 
 
-def always() -> bool:
-    return True
+def never() -> bool:
+    return False
 
 
 def failing_after(count: int) -> Iterator[int]:
@@ -45,7 +45,7 @@ def test_order_is_kept(run: Run) -> None:
         time.sleep(0.002 * (item % 3))
         return item * item
 
-    run(iter(range(50)), work, write=written.append, go_on=always)
+    run(iter(range(50)), work, write=written.append, should_stop=never)
 
     assert written == [number * number for number in range(50)]
 
@@ -55,7 +55,7 @@ def test_nothing_gives_nothing(run: Run) -> None:
     """A source may be empty."""
     written: list[int] = []
 
-    run(iter(()), abs, write=written.append, go_on=always)
+    run(iter(()), abs, write=written.append, should_stop=never)
 
     assert written == []
 
@@ -66,7 +66,7 @@ def test_source_that_fails_stops_all(run: Run) -> None:
     written: list[int] = []
 
     with pytest.raises(ValueError, match="the source broke"):
-        run(failing_after(7), abs, write=written.append, go_on=always)
+        run(failing_after(7), abs, write=written.append, should_stop=never)
 
     assert written == list(range(7))
 
@@ -80,7 +80,7 @@ def test_work_that_fails_stops_all(run: Run) -> None:
         return 1 // (7 - item)
 
     with pytest.raises(ZeroDivisionError):
-        run(iter(range(100)), work, write=written.append, go_on=always)
+        run(iter(range(100)), work, write=written.append, should_stop=never)
 
     assert len(written) == 7
 
@@ -99,7 +99,7 @@ def test_writing_that_fails_stops_all(run: Run) -> None:
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        run(iter(range(1000)), work, write=write, go_on=always)
+        run(iter(range(1000)), work, write=write, should_stop=never)
 
     assert len(worked) <= 5 + DEPTH + 2 + 2 * WORKERS
 
@@ -112,7 +112,7 @@ def test_last_write_that_fails_is_told() -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        run_threaded(iter([1]), abs, write=write, go_on=always)
+        run_threaded(iter([1]), abs, write=write, should_stop=never)
 
 
 def test_error_of_the_work_counts_before_one_of_the_writing() -> None:
@@ -126,7 +126,7 @@ def test_error_of_the_work_counts_before_one_of_the_writing() -> None:
         return 1 // (1 - item)
 
     with pytest.raises(ZeroDivisionError):
-        run_threaded(iter(range(3)), work, write=write, go_on=always)
+        run_threaded(iter(range(3)), work, write=write, should_stop=never)
 
 
 @EACH
@@ -135,7 +135,7 @@ def test_stop_keeps_what_was_done(run: Run) -> None:
     written: list[int] = []
     asked = iter(range(1000))
 
-    run(iter(range(1000)), abs, write=written.append, go_on=lambda: next(asked) < 10)
+    run(iter(range(1000)), abs, write=written.append, should_stop=lambda: next(asked) >= 10)
 
     assert written == list(range(10))
 
@@ -158,7 +158,7 @@ def test_waiting_items_are_bounded(workers: int) -> None:
         most = max(most, len(read) - len(written))
         written.append(item)
 
-    run_threaded(source(), abs, write=write, go_on=always, workers=workers)
+    run_threaded(source(), abs, write=write, should_stop=never, workers=workers)
 
     # In each queue DEPTH wait; one is being read, one written, the producer of each queue holds
     # one, and `workers` are begun and one more.
@@ -175,7 +175,7 @@ def test_workers_work_at_the_same_time() -> None:
         barrier.wait()
         return item
 
-    run_parallel(iter(range(3 * WORKERS)), work, write=written.append, go_on=always)
+    run_parallel(iter(range(3 * WORKERS)), work, write=written.append, should_stop=never)
 
     assert written == list(range(3 * WORKERS))
 
@@ -214,6 +214,6 @@ def test_stages_run_at_the_same_time() -> None:
         busy.remove(item)
         return item
 
-    run_threaded(map(take, range(20)), take, write=take, go_on=always)
+    run_threaded(map(take, range(20)), take, write=take, should_stop=never)
 
     assert most == 3

@@ -97,8 +97,8 @@ def test_slowest_stage_is_in_the_busiest_thread(
 @pytest.mark.parametrize(
     ("busy", "workers", "verdict"),
     [
-        (0.8, 1, "encode holds it back: its thread worked 75% of the time"),
-        (0.8, 0, "one stage follows the other, and infer takes longest"),
+        (0.8, 1, "encode is the bottleneck: its thread worked 75% of the time"),
+        (0.8, 0, "the stages run one after the other, and infer takes longest"),
         (3.8, 2, "the 2 cores are full, and infer takes most of the time"),
     ],
 )
@@ -110,14 +110,14 @@ def test_verdict_says_what_holds_it_back(busy: float, workers: int, verdict: str
     if workers == 1:
         given = replace(given, infer=replace(given.infer, total=0.1))
 
-    assert given.verdict == verdict
+    assert given.bottleneck == verdict
 
 
 def test_threads_share_the_middle() -> None:
     """Two threads that worked 1.6 seconds each of 2."""
     given = replace(times(infer=3.2, encode=0.5), busy=1.0, cores=4, workers=2)
 
-    assert given.verdict == "infer holds it back: its threads worked 80% of the time"
+    assert given.bottleneck == "infer is the bottleneck: its threads worked 80% of the time"
 
 
 def test_batch_is_shared_among_its_frames() -> None:
@@ -136,7 +136,7 @@ def test_batch_is_shared_among_its_frames() -> None:
 def test_processor_time_is_the_processes_own() -> None:
     """12 seconds of the wall and 9 of the processor."""
     ticks, processor = Ticks(), Ticks()
-    clock = StageClock(ticks, processor=processor)
+    clock = StageClock(ticks, cpu_clock=processor)
     ticks.now += 12
     processor.now += 9
 

@@ -268,7 +268,7 @@ def test_file_without_any_frame_is_refused(tmp_path: Path) -> None:
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         output.start_encoding()
 
-    with pytest.raises(DataError, match=r"clip\.mkv is no video that can be read \(End of file\)"):
+    with pytest.raises(DataError, match=r"clip\.mkv cannot be read as a video \(End of file\)"):
         VideoSource(tmp_path / "clip.mkv")
 
 
@@ -277,7 +277,7 @@ def test_file_that_is_no_video_is_refused(tmp_path: Path, content: bytes) -> Non
     """One sentence with the name."""
     (tmp_path / "clip.mp4").write_bytes(content)
 
-    with pytest.raises(DataError, match=r"clip\.mp4 is no video that can be read"):
+    with pytest.raises(DataError, match=r"clip\.mp4 cannot be read as a video"):
         VideoSource(tmp_path / "clip.mp4")
 
 
@@ -307,5 +307,5 @@ def test_sound_alone_is_refused(tmp_path: Path) -> None:
         frame.sample_rate = 8000
         output.mux(stream.encode(frame))
 
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="has no video stream"):
         VideoSource(tmp_path / "sound.wav")

@@ -12,7 +12,7 @@ from segdeploy.arrays import Image
 from segdeploy.errors import ConfigError
 from segdeploy.video.codecs import CODECS, Encoding
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.resume import count_kept, kept_of, part_of
+from segdeploy.video.resume import count_resumable, kept_path, part_path
 from segdeploy.video.writer import VideoSink
 
 RATE = Fraction(30000, 1001)
@@ -32,8 +32,10 @@ def picture(index: int) -> Image:
     return image
 
 
-def sink(path: Path, *, kept: int = 0, encoding: Encoding | None = None) -> VideoSink:
-    return VideoSink(path, width=64, height=48, rate=RATE, encoding=encoding, threads=1, kept=kept)
+def sink(path: Path, *, resumed: int = 0, encoding: Encoding | None = None) -> VideoSink:
+    return VideoSink(
+        path, width=64, height=48, rate=RATE, encoding=encoding, threads=1, resumed=resumed
+    )
 
 
 def write(opened: VideoSink, indices: range) -> None:
@@ -42,7 +44,7 @@ def write(opened: VideoSink, indices: range) -> None:
 
 
 def finish(path: Path, count: int, encoding: Encoding | None = None) -> None:
-    with sink(path, kept=count, encoding=encoding) as opened:
+    with sink(path, resumed=count, encoding=encoding) as opened:
         write(opened, range(count, 620))
 
 
@@ -68,7 +70,7 @@ def test_stopped_run_goes_on(tmp_path: Path, codec: str) -> None:
     with sink(path, encoding=encoding) as opened:
         write(opened, range(333))
 
-    count = count_kept([path], [])
+    count = count_resumable([path], [])
     finish(path, count, encoding)
 
     assert count == 333
@@ -77,11 +79,11 @@ def test_stopped_run_goes_on(tmp_path: Path, codec: str) -> None:
 
 def kill(path: Path, opened: VideoSink, *, lost: int = 0) -> None:
     """Leave of a film that is being written what a killed process does."""
-    shutil.copy(part_of(path), path.parent / "left")
+    shutil.copy(part_path(path), path.parent / "left")
     opened.__exit__(None, None, None)
     path.unlink()
     content = (path.parent / "left").read_bytes()
-    part_of(path).write_bytes(content[: len(content) - lost])
+    part_path(path).write_bytes(content[: len(content) - lost])
     (path.parent / "left").unlink()
 
 
@@ -96,7 +98,7 @@ def test_killed_run_goes_on_at_a_group_of_pictures(tmp_path: Path, lost: int) ->
     write(opened, range(600))
     kill(path, opened, lost=lost)
 
-    count = count_kept([path], [])
+    count = count_resumable([path], [])
     finish(path, count)
 
     assert 250 <= count < 600
@@ -109,14 +111,14 @@ def test_killed_twice(tmp_path: Path) -> None:
     opened = sink(path)
     write(opened, range(600))
     kill(path, opened)
-    count = count_kept([path], [])
-    assert kept_of(path).exists()
-    shutil.copy(kept_of(path), tmp_path / "again")
-    opened = sink(path, kept=count)
-    kill(path, opened, lost=part_of(path).stat().st_size // 2)
-    (tmp_path / "again").replace(kept_of(path))
+    count = count_resumable([path], [])
+    assert kept_path(path).exists()
+    shutil.copy(kept_path(path), tmp_path / "again")
+    opened = sink(path, resumed=count)
+    kill(path, opened, lost=part_path(path).stat().st_size // 2)
+    (tmp_path / "again").replace(kept_path(path))
 
-    again = count_kept([path], [])
+    again = count_resumable([path], [])
     finish(path, again)
 
     assert again == count
@@ -125,9 +127,9 @@ def test_killed_twice(tmp_path: Path) -> None:
 
 def test_nothing_left_is_a_beginning(tmp_path: Path) -> None:
     """Of a run that was killed at once there may be no file, or one without a head."""
-    assert count_kept([tmp_path / "film.mp4"], []) == 0
-    part_of(tmp_path / "film.mp4").write_bytes(b"nu")
-    assert count_kept([tmp_path / "film.mp4"], []) == 0
+    assert count_resumable([tmp_path / "film.mp4"], []) == 0
+    part_path(tmp_path / "film.mp4").write_bytes(b"nu")
+    assert count_resumable([tmp_path / "film.mp4"], []) == 0
 
 
 def test_files_of_frames_bound_the_films(tmp_path: Path) -> None:
@@ -139,9 +141,9 @@ def test_files_of_frames_bound_the_films(tmp_path: Path) -> None:
     for index in range(412):
         (masks / f"{index:06d}.png").touch()
 
-    assert 250 <= count_kept([path], [masks]) <= 412
-    assert count_kept([], [masks]) == 412
-    assert count_kept([path], [masks, tmp_path / "none"]) == 0
+    assert 250 <= count_resumable([path], [masks]) <= 412
+    assert count_resumable([], [masks]) == 412
+    assert count_resumable([path], [masks, tmp_path / "none"]) == 0
 
 
 def test_other_options_are_refused(tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ def test_other_options_are_refused(tmp_path: Path) -> None:
         write(opened, range(20))
 
     with pytest.raises(ConfigError, match="was begun with other options"):
-        sink(path, kept=20, encoding=Encoding(codec="hevc"))
+        sink(path, resumed=20, encoding=Encoding(codec="hevc"))
 
     assert len(list(VideoSource(path))) == 20
 
@@ -163,5 +165,5 @@ def test_part_that_was_left_is_read_by_ffmpeg(tmp_path: Path) -> None:
     write(opened, range(600))
     kill(path, opened)
 
-    with av.open(str(part_of(path))) as container:
+    with av.open(str(part_path(path))) as container:
         assert sum(1 for _ in container.decode(video=0)) > 400

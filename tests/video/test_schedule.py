@@ -31,7 +31,7 @@ class Timed:
 
 
 @pytest.mark.parametrize(
-    ("call", "picture", "batch"),
+    ("call", "image", "batch"),
     [
         (0.0, 1.0, 1),
         # 2, 1.5, 1.25, 1.125, 1.0625 seconds an image: from 8 to 16 the gain is 1.059.
@@ -52,7 +52,7 @@ def test_batch_grows_while_it_pays(call: float, image: float, batch: int) -> Non
 )
 def test_few_frames_have_all_cores(frames: int | None, workers: int, threads: int) -> None:
     """Of one image nothing is parallel but the network in itself: the other cores would watch."""
-    schedule = Schedule(threads=4).fitted(frames)
+    schedule = Schedule(threads=4).for_frames(frames)
 
     assert (schedule.workers, schedule.network_threads) == (workers, threads)
 
@@ -68,7 +68,7 @@ def test_processor_gains_by_no_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pace", "workers", "threads"),
+    ("schedule", "workers", "threads"),
     [
         (Schedule(threads=3), 3, 1),
         (Schedule(threads=3, throughput=False), 1, 3),

@@ -3,7 +3,6 @@ other.
 """
 
 from fractions import Fraction
-from itertools import count
 from pathlib import Path
 
 import cv2
@@ -14,12 +13,13 @@ import pytest
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.errors import ConfigError, DataError, InterruptedRun, ModelError
 from segdeploy.imaging.io import read_ids, read_image
-from segdeploy.imaging.overlay import MASK, OVERLAY, Drawing
+from segdeploy.imaging.overlay import MASK, OVERLAY, Renderer
 from segdeploy.inference.predictor import Predictor
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.outputs import image_outputs, unique_names, video_outputs
-from segdeploy.video.pipeline import Done, segment_all
+from segdeploy.video.pipeline import JobResult, SilentObserver, VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
+from segdeploy.video.schedule import Schedule
 from segdeploy.video.sources import ImageSource
 from segdeploy.video.writer import VideoSink
 
@@ -66,6 +66,17 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
+class StopsAfter(SilentObserver):
+    """Ends the run before the batch of this number."""
+
+    def __init__(self, batches: int) -> None:
+        self._left = batches
+
+    def should_stop(self) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+
 def segment_clip(
     clip: Path,
     folder: Path,
@@ -75,29 +86,32 @@ def segment_clip(
     batch: int = 1,
     backend: StrongestColor | None = None,
     limit: int = 10**9,
-) -> Done:
-    asked = count()
-    drawing = Drawing(CLASSES, (OVERLAY, MASK), legend=False)
+) -> JobResult:
+    drawing = Renderer(CLASSES, (OVERLAY, MASK), legend=False)
     with VideoSource(clip) as source:
-        return segment_all(
-            source,
-            video_outputs(source, folder, drawing=drawing, encoding=Encoding()),
+        job = VideoJob(
+            source=source,
             backend=backend or StrongestColor(),
+            outputs=video_outputs(source, folder, drawing=drawing, encoding=Encoding()),
             drawing=drawing,
-            serial=serial,
-            workers=workers,
-            batch=batch,
-            go_on=lambda: next(asked) < limit,
+            schedule=Schedule(serial=serial, threads=workers, batch=batch),
         )
+        return segment_all(job, StopsAfter(limit))
 
 
 def segment_images(
     paths: list[Path], folder: Path, *, kinds: tuple[str, ...] = (MASK, OVERLAY)
-) -> tuple[Done, ImageSource]:
+) -> tuple[JobResult, ImageSource]:
     with ImageSource(paths) as source:
-        drawing = Drawing(CLASSES, kinds)
-        keep = image_outputs(source.paths, folder, drawing=drawing)
-        return segment_all(source, keep, backend=StrongestColor(), drawing=drawing), source
+        drawing = Renderer(CLASSES, kinds)
+        job = VideoJob(
+            source=source,
+            backend=StrongestColor(),
+            outputs=image_outputs(source.paths, folder, drawing=drawing),
+            drawing=drawing,
+            schedule=Schedule(throughput=False),
+        )
+        return segment_all(job), source
 
 
 def test_masks_are_those_of_the_predictor(clip: Path, tmp_path: Path) -> None:
@@ -263,7 +277,7 @@ def test_result_never_takes_the_place_of_a_picture(tmp_path: Path) -> None:
     picture = tmp_path / "mask" / "a.png"
     cv2.imwrite(str(picture), np.full((8, 8, 3), 77, np.uint8))
 
-    with pytest.raises(ConfigError, match="would take the place of an image"):
+    with pytest.raises(ConfigError, match="would overwrite an image"):
         segment_images([picture], tmp_path)
 
     assert read_image(picture)[0, 0, 0] == 77

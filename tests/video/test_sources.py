@@ -14,23 +14,23 @@ import pytest
 
 from segdeploy.errors import ConfigError, DataError, SegdeployError
 from segdeploy.video.frames import Selection
-from segdeploy.video.sources import Opened, open_any, open_camera, open_images
+from segdeploy.video.sources import OpenedSource, open_source, open_camera, open_images
 from segdeploy.video.writer import VideoSink
 
 
-def always() -> bool:
-    return True
+def never() -> bool:
+    return False
 
 
 def open_text(
     text: str, *, pipe: bytes = b"", raw: str | None = None, selection: Selection | None = None
-) -> Opened:
-    return open_any(
-        text, selection=selection or Selection(), raw=raw, pipe=io.BytesIO(pipe), go_on=always
+) -> OpenedSource:
+    return open_source(
+        text, selection=selection or Selection(), raw=raw, pipe=io.BytesIO(pipe), should_stop=never
     )
 
 
-def levels(opened: Opened) -> list[int]:
+def levels(opened: OpenedSource) -> list[int]:
     with opened:
         return [int(frame.image[3, 3, 0]) for frame in opened.source]
 
@@ -74,7 +74,7 @@ def test_name_with_brackets_is_a_name(images: Path) -> None:
 def test_every_other_picture(images: Path) -> None:
     """Stride and number count images; times are refused."""
     assert levels(open_images([images], selection=Selection(stride=2))) == [0, 20]
-    assert levels(open_images([images], selection=Selection(most=1))) == [0]
+    assert levels(open_images([images], selection=Selection(max_frames=1))) == [0]
     with pytest.raises(ConfigError, match="images have no time"):
         open_images([images], selection=Selection(start=1))
 
@@ -83,8 +83,8 @@ def test_video_is_a_film(clip: Path) -> None:
     """Its own name, and every frame."""
     opened = open_text(str(clip))
 
-    assert opened.film is not None
-    assert opened.film.name == "clip"
+    assert opened.info is not None
+    assert opened.info.name == "clip"
     assert not opened.live
     assert levels(opened) == pytest.approx([0, 40, 80, 120, 160], abs=3)
 
@@ -95,8 +95,8 @@ def test_raw_frames_through_a_pipe() -> None:
 
     opened = open_text("-", pipe=rows, raw="8x6:bgr24@10")
 
-    assert opened.film is not None
-    assert (opened.film.width, opened.film.height, opened.film.rate, opened.film.sound) == (
+    assert opened.info is not None
+    assert (opened.info.width, opened.info.height, opened.info.rate, opened.info.audio) == (
         8,
         6,
         10,
@@ -113,8 +113,8 @@ def test_y4m_through_a_pipe() -> None:
     frame = b"FRAME\n" + bytes([126]) * 64 + bytes([128]) * 32
     opened = open_text("-", pipe=b"YUV4MPEG2 W8 H8 F30000:1001 Ip A1:1 C420mpeg2\n" + 2 * frame)
 
-    assert opened.film is not None
-    assert opened.film.rate == Fraction(30000, 1001)
+    assert opened.info is not None
+    assert opened.info.rate == Fraction(30000, 1001)
     assert levels(opened) == pytest.approx([128, 128], abs=1)
 
 
@@ -155,8 +155,8 @@ def test_address_of_a_file_is_a_film(clip: Path) -> None:
 
     with served(Answer) as address:
         opened = open_text(f"{address}/films/drive.mp4?key=1")
-        assert opened.film is not None
-        assert (opened.live is not None, opened.film.name) == (False, "drive")
+        assert opened.info is not None
+        assert (opened.live is not None, opened.info.name) == (False, "drive")
         assert len(levels(opened)) == 5
 
 
@@ -185,9 +185,9 @@ def test_address_of_a_camera_is_live() -> None:
             pass
 
     with served(Answer) as address:
-        opened = open_text(f"{address}/door", selection=Selection(most=2))
-        assert opened.film is not None
-        assert (opened.live is not None, opened.film.name) == (True, "door")
+        opened = open_text(f"{address}/door", selection=Selection(max_frames=2))
+        assert opened.info is not None
+        assert (opened.live is not None, opened.info.name) == (True, "door")
         assert levels(opened) == pytest.approx([90, 90], abs=2)
 
 
@@ -195,12 +195,12 @@ def test_address_of_a_camera_is_live() -> None:
     ("text", "raw", "sentence"),
     [
         ("nothing.mp4", None, "there is no video nothing.mp4"),
-        ("nothing/*.jpg", None, r"nothing is called as in nothing/\*\.jpg"),
-        ("nothing.txt", None, "nothing.txt is no list of paths"),
-        ("-", None, "what comes through standard input is no video"),
-        ("-", "8x6", "'8x6' does not say what raw frames are"),
-        ("-", "8x6:purple", "'8x6:purple' does not say what raw frames are"),
-        ("http://127.0.0.1:9/door", None, "http://127.0.0.1:9/door does not answer with a video"),
+        ("nothing/*.jpg", None, r"no file matches nothing/\*\.jpg"),
+        ("nothing.txt", None, "nothing.txt cannot be read as a list of paths"),
+        ("-", None, "standard input is no video"),
+        ("-", "8x6", "'8x6' does not describe raw frames"),
+        ("-", "8x6:purple", "'8x6:purple' does not describe raw frames"),
+        ("http://127.0.0.1:9/door", None, "no video can be read from http://127.0.0.1:9/door"),
     ],
 )
 def test_bad_names_get_one_sentence(
@@ -215,7 +215,7 @@ def test_bad_names_get_one_sentence(
 
 def test_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
     """One sentence, and none of OpenCV's own."""
-    with pytest.raises(DataError, match="there is no camera 97"):
-        open_camera(97, selection=Selection(), go_on=always)
+    with pytest.raises(DataError, match="camera 97 cannot be opened"):
+        open_camera(97, selection=Selection(), should_stop=never)
 
     assert capfd.readouterr().err == ""

@@ -13,7 +13,7 @@ import pytest
 from segdeploy.arrays import Image
 from segdeploy.errors import OutputError
 from segdeploy.imaging.overlay import MASK, OVERLAY
-from segdeploy.video.frames import Frame, Segmented, Selection
+from segdeploy.video.frames import Frame, SegmentedFrame, Selection
 from segdeploy.video.viewer import ScreenWindow, Viewer
 from segdeploy.video.writer import pipe_outputs
 
@@ -44,19 +44,19 @@ class FakeFilm:
     width, height = 5, 3
     rate = Fraction(30000, 1001)
     aspect = Fraction(1)
-    sound: Path | None = None
+    audio: Path | None = None
     selection = Selection()
 
 
-def result(index: int = 0, level: int = 100) -> Segmented:
+def result(index: int = 0, level: int = 100) -> SegmentedFrame:
     picture = np.full((3, 5, 3), level, np.uint8)
     frame = Frame(image=picture, index=index, seconds=0.0)
-    return Segmented(
+    return SegmentedFrame(
         frame=frame,
         mask=np.full((3, 5), level % 7, np.uint8),
         confidence=None,
         drawn={OVERLAY: picture},
-        spent={},
+        stage_seconds={},
     )
 
 
@@ -76,8 +76,8 @@ def test_shows_each_result(tmp_path: Path) -> None:
     window = FakeWindow()
     viewer = Viewer(window, tmp_path, stop=lambda: pytest.fail("nobody pressed q"))
 
-    viewer.look(result(level=1))
-    viewer.look(result(level=2))
+    viewer.show_result(result(level=1))
+    viewer.show_result(result(level=2))
 
     assert [int(picture[0, 0, 0]) for picture in window.shown] == [1, 2]
     assert window.waits == [1, 1]
@@ -88,7 +88,7 @@ def test_space_waits_for_space(tmp_path: Path) -> None:
     window = FakeWindow(" ", "", "s", "", " ")
     viewer = Viewer(window, tmp_path, stop=lambda: pytest.fail("nobody pressed q"))
 
-    viewer.look(result(index=7))
+    viewer.show_result(result(index=7))
 
     assert window.waits == [1, 50, 50, 50, 50]
     np.testing.assert_array_equal(
@@ -101,7 +101,7 @@ def test_q_stops(tmp_path: Path, keys: tuple[str, ...]) -> None:
     """Also while it waits."""
     stops: list[str] = []
 
-    Viewer(FakeWindow(*keys), tmp_path, stop=lambda: stops.append("q")).look(result())
+    Viewer(FakeWindow(*keys), tmp_path, stop=lambda: stops.append("q")).show_result(result())
 
     assert stops == ["q"]
 
@@ -155,7 +155,7 @@ def test_closed_pipe_is_told() -> None:
             raise BrokenPipeError(32, "Broken pipe")
 
     with (
-        pytest.raises(OutputError, match="nobody reads from the pipe any more"),
+        pytest.raises(OutputError, match="the pipe was closed by its reader"),
         pipe_outputs(FakeFilm(), Closed(), kind=OVERLAY, form="raw") as outputs,
     ):
         outputs.write(result())

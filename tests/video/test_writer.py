@@ -25,9 +25,9 @@ def plain(color: tuple[int, int, int], *, width: int = 64, height: int = 48) -> 
 
 
 def write(
-    path: Path, count: int = 30, *, sound: Path | None = None, width: int = 64, height: int = 48
+    path: Path, count: int = 30, *, audio: Path | None = None, width: int = 64, height: int = 48
 ) -> Path:
-    with VideoSink(path, width=width, height=height, rate=RATE, sound=sound) as sink:
+    with VideoSink(path, width=width, height=height, rate=RATE, audio=audio) as sink:
         for index in range(count):
             sink.write(
                 plain((index, 128, 128), width=width, height=height), seconds=float(index / RATE)
@@ -112,7 +112,7 @@ def test_video_may_begin_after_its_sound(tmp_path: Path) -> None:
     """A camera that needs half a second to wake up must not shift all images against the sound."""
     tone = write_tone(tmp_path / "tone.wav", "pcm_s16le")
     with VideoSink(
-        tmp_path / "clip.mp4", width=64, height=48, rate=Fraction(25), sound=tone
+        tmp_path / "clip.mp4", width=64, height=48, rate=Fraction(25), audio=tone
     ) as sink:
         for index in range(5):
             sink.write(plain((9, 9, 9)), seconds=0.5 + index / 25)
@@ -184,7 +184,7 @@ def test_sound_that_browsers_know_is_copied(tmp_path: Path, codec: str, ending: 
     """Encoding again would cost quality for nothing."""
     tone = write_tone(tmp_path / f"tone.{ending}", codec)
 
-    path = write(tmp_path / "clip.mp4", sound=tone)
+    path = write(tmp_path / "clip.mp4", audio=tone)
 
     given, kept = sound_packets(tone), sound_packets(path)
     header = (
@@ -204,7 +204,7 @@ def test_other_sound_becomes_aac(tmp_path: Path, codec: str, ending: str, rate: 
     """MP4 with PCM plays nowhere but in editors."""
     tone = write_tone(tmp_path / f"tone.{ending}", codec, rate=rate)
 
-    path = write(tmp_path / "clip.mp4", sound=tone)
+    path = write(tmp_path / "clip.mp4", audio=tone)
 
     with av.open(str(path)) as clip:
         stream = clip.streams.audio[0]
@@ -226,7 +226,7 @@ def test_sound_stays_beside_its_picture(tmp_path: Path) -> None:
         file.setparams((1, 2, 48000, 0, "NONE", ""))
         file.writeframes(samples.tobytes())
 
-    path = write(tmp_path / "clip.mp4", sound=tmp_path / "click.wav")
+    path = write(tmp_path / "clip.mp4", audio=tmp_path / "click.wav")
 
     with av.open(str(path)) as clip:
         heard = np.concatenate([frame.to_ndarray()[0] for frame in clip.decode(audio=0)])
@@ -235,7 +235,7 @@ def test_sound_stays_beside_its_picture(tmp_path: Path) -> None:
 
 def test_silent_file_gives_a_silent_video(tmp_path: Path) -> None:
     """Most clips for inference have no sound, which is no error."""
-    path = write(tmp_path / "second.mp4", sound=write(tmp_path / "first.mp4"))
+    path = write(tmp_path / "second.mp4", audio=write(tmp_path / "first.mp4"))
 
     with av.open(str(path)) as clip:
         assert not clip.streams.audio
@@ -247,14 +247,14 @@ def test_unreadable_sound_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"sound\.wav cannot be read"):
         VideoSink(
-            tmp_path / "clip.mp4", width=64, height=48, rate=RATE, sound=tmp_path / "sound.wav"
+            tmp_path / "clip.mp4", width=64, height=48, rate=RATE, audio=tmp_path / "sound.wav"
         )
 
     assert [path.name for path in tmp_path.iterdir()] == ["sound.wav"]
 
 
-def write_until_interrupted(path: Path, count: int, *, sound: Path) -> None:
-    with VideoSink(path, width=64, height=48, rate=Fraction(10), sound=sound) as sink:
+def write_until_interrupted(path: Path, count: int, *, audio: Path) -> None:
+    with VideoSink(path, width=64, height=48, rate=Fraction(10), audio=audio) as sink:
         for index in range(count):
             sink.write(plain((0, 0, 0)), seconds=index / 10)
         raise KeyboardInterrupt
@@ -266,7 +266,7 @@ def test_interrupted_video_is_finished(tmp_path: Path) -> None:
     tone = write_tone(tmp_path / "tone.wav", "pcm_s16le", seconds=5)
 
     with pytest.raises(KeyboardInterrupt):
-        write_until_interrupted(path, 10, sound=tone)
+        write_until_interrupted(path, 10, audio=tone)
 
     assert len(times(path)) == 10
     assert sound_span(path)[1] == pytest.approx(1, abs=0.03)
@@ -277,7 +277,7 @@ def test_nothing_is_left_without_a_frame(tmp_path: Path) -> None:
     tone = write_tone(tmp_path / "tone.wav", "pcm_s16le")
 
     with pytest.raises(KeyboardInterrupt):
-        write_until_interrupted(tmp_path / "clip.mp4", 0, sound=tone)
+        write_until_interrupted(tmp_path / "clip.mp4", 0, audio=tone)
 
     assert list(tmp_path.iterdir()) == [tone]
 
