@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -10,176 +11,229 @@ import click
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import ModelCard
 from segdeploy.cli.console import next_step, note, progress
-from segdeploy.cli.options import Artifact, RenamedOption, plugin_option
+from segdeploy.cli.options import (
+    Artifact,
+    Command,
+    dataset_options,
+    device_option,
+    json_option,
+    option,
+    options,
+    plugin_option,
+    section,
+)
 from segdeploy.datasets.dataset import evenly_spaced
-from segdeploy.datasets.registry import open_for
+from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import ConfigError, GateError
 from segdeploy.imaging.io import list_images, read_image
 from segdeploy.inference.predictor import Predictor
-from segdeploy.metrics.comparison import Asked, Disagreement
-from segdeploy.metrics.comparison import compare as ask_both
+from segdeploy.metrics import comparison
+from segdeploy.metrics.comparison import Comparison, ComparisonImage
 from segdeploy.reports.comparison import to_html
 from segdeploy.system.files import write_text
 from segdeploy.system.runs import result_folder
 
 
-@click.command()
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """Options of `segdeploy compare`.
+
+    Attributes:
+        first: The artifact that is the reference.
+        second: The other artifact.
+        image: Images and folders that are compared on; empty for a dataset.
+        dataset: Name of the dataset; None for the one of the first artifact's training.
+        data: Folder of the dataset; None for the one of the training.
+        split: Split of the dataset.
+        images: Number of images at most; None for all.
+        device: Device of the runtime.
+        max_disagreement: Largest share of different labels that passes, in percent; None for any.
+        name: Name of the run's folder; None for both files' names.
+        output: The folder itself; None for a new one below runs/compare.
+        as_json: Whether the result is printed as JSON.
+    """
+
+    first: Path
+    second: Path
+    image: tuple[Path, ...]
+    dataset: str | None
+    data: Path | None
+    split: str
+    images: int | None
+    device: str
+    max_disagreement: float | None
+    name: str | None
+    output: Path | None
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        """Check that the options go together.
+
+        Raises:
+            ConfigError: Both images and a dataset are named.
+        """
+        if self.image and (self.dataset or self.data):
+            msg = "images and a dataset are named; give --image, or --dataset and --data"
+            raise ConfigError(msg)
+
+
+@click.command(cls=Command)
 @click.argument("first", type=Artifact())
 @click.argument("second", type=Artifact())
-@click.option(
-    "--dataset", help="Name of the dataset.  [default: the one of the first one's training]"
+@dataset_options
+@section(
+    "Images",
+    option(
+        "--image",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="An image or a folder of images in place of a dataset; may be repeated.",
+    ),
+    option(
+        "--images",
+        older=("--pictures",),
+        type=click.IntRange(min=1),
+        show_default="all",
+        help="Number of images at most, evenly spaced.",
+    ),
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Folder of the dataset.  [default: the one of the training]",
-)
-@click.option("--split", default="val", show_default=True, help="Which split.")
-@click.option(
-    "--image",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="An image or a folder of images instead of a dataset.",
-)
-@click.option(
-    "--images",
-    cls=RenamedOption,
-    older=("--pictures",),
-    type=click.IntRange(min=1),
-    help="On how many images at most, evenly spread.  [default: all]",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
-@click.option(
-    "--max-disagreement",
-    type=click.FloatRange(0, 100),
-    help="Percent of the pixels; above it the exit code is 6.",
-)
-@click.option("--name", help="Name of the run's folder.  [default: both files']")
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the page.  [default: runs/compare/NAME]",
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the figures as JSON, each share in [0, 1]."
+@section("Model", device_option)
+@section(
+    "Output",
+    option(
+        "--output",
+        type=click.Path(file_okay=False, path_type=Path),
+        show_default="runs/compare/NAME",
+        help="Folder for the report.",
+    ),
+    option("--name", show_default="both files' names", help="Name of the run's folder."),
+    json_option("the result, each share in [0, 1],"),
+    option(
+        "--max-disagreement",
+        type=click.FloatRange(0, 100),
+        help="Largest share of different labels, in percent; above it the exit code is 6.",
+    ),
 )
 @plugin_option
-def compare(
-    *,
-    first: Path,
-    second: Path,
-    dataset: str | None,
-    data: Path | None,
-    split: str,
-    image: Sequence[Path],
-    images: int | None,
-    device: str,
-    max_disagreement: float | None,
-    name: str | None,
-    output: Path | None,
-    as_json: bool,
-) -> None:
-    """Show where two artifacts, of any kind, give other labels to the same images.
+@options(CompareOptions)
+def compare(options: CompareOptions) -> None:
+    """Show where two artifacts, of any kind, give different labels to the same images.
 
-    FIRST counts as right. The page has the share of different labels by class and by image, and
+    FIRST is the reference. The report has the share of different labels by class and by image, and
     heat maps.
     """
-    one, other = load_backend(first, device=device), load_backend(second, device=device)
-    check_classes(one.card, other.card)
-    if image and (dataset or data):
-        msg = "images and a dataset are named; give --image, or --dataset and --data"
-        raise ConfigError(msg)
-    source, count, asked = (
-        from_files(image, images) if image else from_dataset(one.card, dataset, data, split, images)
+    first, second = options.first, options.second
+    reference = load_backend(first, device=options.device)
+    other = load_backend(second, device=options.device)
+    classes = reference.card.classes
+    check_classes(reference.card, other.card)
+    source, count, images = (
+        read_files(options.image, options.images)
+        if options.image
+        else read_dataset(reference.card, options)
     )
-    note(f"{first} on {one.device}, {second} on {other.device}, {count} images of {source}")
-    with result_folder("compare", name or f"{first.stem}-{second.stem}", output=output) as folder:
+    note(f"{first} on {reference.device}, {second} on {other.device}, {count} images of {source}")
+    name = options.name or f"{first.stem}-{second.stem}"
+    with result_folder("compare", name, output=options.output) as folder:
         with progress("compare", count) as step:
-            found = ask_both(
-                Predictor(one), Predictor(other), asked, classes=len(one.card.classes), on_step=step
+            result = comparison.compare(
+                Predictor(reference),
+                Predictor(other),
+                images,
+                classes=len(classes),
+                on_step=step,
             )
-        page = to_html(
-            found, first=str(first), second=str(second), source=source, classes=one.card.classes
-        )
+        page = to_html(result, first=str(first), second=str(second), source=source, classes=classes)
         write_text(folder / "report.html", page)
-        write_text(
-            folder / "report.json",
-            json.dumps({"first": str(first), "second": str(second), **found.to_dict()}, indent=2),
-        )
-    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else in_words(found, one.card))
+        values = {"first": str(first), "second": str(second), **result.to_dict()}
+        write_text(folder / "report.json", json.dumps(values, indent=2))
+    if options.as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    else:
+        click.echo(summarize(result, reference.card))
     next_step("open", folder / "report.html")
-    if max_disagreement is not None and not 100 * found.differing <= max_disagreement:
+    limit = options.max_disagreement
+    if limit is not None and not 100 * result.differing <= limit:
         msg = (
-            f"{second} differs from {first} on {found.differing:.3%} of the pixels, and at most"
-            f" {max_disagreement:g}% may; see {folder}"
+            f"{second} differs from {first} on {result.differing:.3%} of the pixels, more than the"
+            f" {limit:g}% that --max-disagreement allows; see {folder}"
         )
         raise GateError(msg)
 
 
 def check_classes(first: ModelCard, second: ModelCard) -> None:
-    """Refuse two networks whose labels mean different things.
+    """Check that the labels of two networks mean the same.
 
     Raises:
-        ConfigError: They know other classes, or the same in another order.
+        ConfigError: Their classes, or the order of these, differ.
     """
     names = [[label.name for label in card.classes] for card in (first, second)]
     if names[0] != names[1]:
         pairs = zip_longest(*names, fillvalue="none")
-        one, other = next((one, other) for one, other in pairs if one != other)
+        name, other = next((name, other) for name, other in pairs if name != other)
         msg = (
-            f"the two networks know other classes ({one!r} and {other!r} in the same place);"
+            f"the classes of the two networks differ ({name!r} and {other!r} at the same index);"
             " compare networks with the same classes"
         )
         raise ConfigError(msg)
 
 
-def from_files(paths: Sequence[Path], most: int | None) -> tuple[str, int, Iterator[Asked]]:
-    """Return images without truth.
+def read_files(
+    paths: Sequence[Path], most: int | None
+) -> tuple[str, int, Iterator[ComparisonImage]]:
+    """Return images without labels.
 
-    What they are, how many, and they themselves, read one at a time.
+    Args:
+        paths: Images and folders.
+        most: Number of images at most; None for all.
+
+    Returns:
+        A name for the images, their number, and the images, read one at a time.
     """
-    found = list_images(paths)
-    chosen = [found[index] for index in evenly_spaced(len(found), most)]
-    return (
-        " ".join(map(str, paths)),
-        len(chosen),
-        (Asked(name=path.name, image=read_image(path), truth=None) for path in chosen),
+    files = list_images(paths)
+    chosen = [files[index] for index in evenly_spaced(len(files), most)]
+    images = (
+        ComparisonImage(name=path.name, image=read_image(path), truth=None) for path in chosen
     )
+    return " ".join(map(str, paths)), len(chosen), images
 
 
-def from_dataset(
-    card: ModelCard, name: str | None, data: Path | None, split: str, most: int | None
-) -> tuple[str, int, Iterator[Asked]]:
-    """Return images of a dataset, with truth where its classes are the network's.
+def read_dataset(
+    card: ModelCard, options: CompareOptions
+) -> tuple[str, int, Iterator[ComparisonImage]]:
+    """Return images of a dataset, with labels where its classes are the network's.
 
-    See `from_files`.
+    Returns:
+        As `read_files`.
     """
-    opened, samples = open_for(card, name, data=data, split=split)
-    known = [label.name for label in samples.classes] == [label.name for label in card.classes]
-    indices = evenly_spaced(len(samples), most)
+    name, dataset = open_for_card(card, options.dataset, data=options.data, split=options.split)
+    is_labeled = [label.name for label in dataset.classes] == [label.name for label in card.classes]
+    indices = evenly_spaced(len(dataset), options.images)
+    samples = (dataset[index] for index in indices)
+    images = (
+        ComparisonImage(
+            name=sample.name, image=sample.image, truth=sample.mask if is_labeled else None
+        )
+        for sample in samples
+    )
+    return f"{name} {options.split}", len(indices), images
 
-    def read() -> Iterator[Asked]:
-        for index in indices:
-            sample = samples[index]
-            yield Asked(name=sample.name, image=sample.image, truth=sample.mask if known else None)
 
-    return f"{opened} {split}", len(indices), read()
-
-
-def in_words(found: Disagreement, card: ModelCard) -> str:
+def summarize(result: Comparison, card: ModelCard) -> str:
     """Return how two networks differ, in a few lines."""
-    lines = [
-        f"different labels  {found.differing:.4%}, near boundaries {found.near_boundaries:.4%}"
-    ]
-    worst = max(
+    shares = [
         (share, label.name)
-        for share, label in zip(found.by_class, card.classes, strict=True)
+        for share, label in zip(result.by_class, card.classes, strict=True)
         if share is not None
-    )
-    lines.append(f"most of a class   {worst[0]:.4%}, {worst[1]}")
-    lines.append(
-        "most of an image {1:.4%}, {0}".format(*max(found.by_image, key=lambda pair: pair[1]))
-    )
-    if found.scores is not None:
-        lines.append(f"mIoU              {found.scores[0].miou:.2%} and {found.scores[1].miou:.2%}")
+    ]
+    share, name = max(shares)
+    image, image_share = max(result.by_image, key=lambda pair: pair[1])
+    lines = [
+        f"different labels  {result.differing:.4%}, near boundaries {result.near_boundaries:.4%}",
+        f"most in a class   {share:.4%}, {name}",
+        f"most in an image  {image_share:.4%}, {image}",
+    ]
+    if result.scores is not None:
+        first, second = result.scores
+        lines.append(f"mIoU              {first.miou:.2%} and {second.miou:.2%}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a person sees while a command works: progress and notes on stderr, results on stdout."""
+"""Notes, next steps and progress bars on stderr; results go to stdout."""
 
 import shlex
 import sys
@@ -10,34 +10,34 @@ import click
 
 
 def note(text: str) -> None:
-    """Report something beside the result, on stderr."""
+    """Print a note on stderr."""
     click.echo(text, err=True)
 
 
 def next_step(*words: str | Path) -> None:
-    """Report the next sensible command, word by word, on stderr.
+    """Print a command that a user may run next on stderr, quoted for a shell.
 
-    A shell takes it as it stands, whatever a path holds.
+    Args:
+        words: The words of the command.
     """
     note(f"next: {shlex.join(map(str, words))}")
 
 
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Callable[[str], None]]:
-    """Show one bar on stderr, nothing where stderr is no terminal.
+    """Show a progress bar on stderr; nothing where stderr is no terminal.
 
     Args:
-        description: What is being done.
-        total: How many steps there are; None where nobody knows.
+        description: Text before the bar.
+        total: Number of steps; None where it is unknown.
 
     Yields:
-        A function to call once a step, with a short text to stand beside the bar ("" for none).
+        A function to call once per step, with a short text to show beside the bar ("" for none).
     """
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    # Where nobody looks at a bar, the first answer need not wait for this import, a tenth of its
-    # time.
+    # The import takes a tenth of the time to the first mask, so it happens for a terminal only.
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -48,20 +48,19 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[str], No
     )
 
     console = Console(stderr=True)
-    # Names of files stand in the texts, and a name may hold brackets, which are markup to rich.
+    # File names in the texts may hold brackets, which rich would take for markup.
     before, beside = (
         TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[beside]}")
     )
     columns = (before, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), beside)
-    # Unless both are the same terminal, rich would send to stderr what is printed to stdout
-    # meanwhile.
-    shared = sys.stdout.isatty()
+    # rich moves what is printed to stdout meanwhile to stderr, which is right on a terminal only.
+    is_terminal = sys.stdout.isatty()
     with Progress(
         *columns,
         console=console,
         disable=not console.is_terminal,
         transient=True,
-        redirect_stdout=shared,
+        redirect_stdout=is_terminal,
     ) as bar:
         task = bar.add_task(description, total=total, beside="")
         yield lambda beside: bar.update(task, advance=1, beside=beside)

@@ -11,40 +11,44 @@ from typing import Any
 import click
 
 from segdeploy.cli.console import next_step
+from segdeploy.cli.options import Command, json_option, option, section
 from segdeploy.errors import SegdeployError
-from segdeploy.system.machine import POOLS, survey
+from segdeploy.system.machine import BLAS_THREADS, describe_machine
 from segdeploy.system.runs import RUNS
 
-NEEDED = ("numpy", "cv2", "PIL", "av", "onnxruntime")
-"""What a mask needs; an installed library can still miss one of the system's, as OpenCV does
+REQUIRED = ("numpy", "cv2", "PIL", "av", "onnxruntime")
+"""Modules that inference needs; an installed one can still lack a system library, as OpenCV does
 without libGL."""
 
 ENCODER = "libx264"
 
-ASK_TORCH = """
+LIST_TORCH_DEVICES = """
 import json, torch
-found = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-print(json.dumps({"cuda": torch.version.cuda, "devices": found}))
+names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+print(json.dumps({"cuda": torch.version.cuda, "devices": names}))
 """
 
 
-@click.command()
-@click.option(
-    "--torch",
-    "ask_torch",
-    is_flag=True,
-    help="Start PyTorch too, and list its devices; takes seconds.",
+@click.command(cls=Command)
+@section(
+    "Report",
+    option(
+        "--torch",
+        "with_torch",
+        is_flag=True,
+        help="Start PyTorch too, and list its devices; takes seconds.",
+    ),
+    json_option("the report"),
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def doctor(*, ask_torch: bool, as_json: bool) -> None:
-    """Show versions, devices and the cores that may be used."""
-    found = examine()
-    if ask_torch:
-        found["torch"] = torch_devices()
-    click.echo(json.dumps(found, indent=2) if as_json else as_text(describe(found)))
-    if found["broken"]:
+def doctor(*, with_torch: bool, as_json: bool) -> None:
+    """Show versions, devices and available cores."""
+    report = examine()
+    if with_torch:
+        report["torch"] = torch_devices()
+    click.echo(json.dumps(report, indent=2) if as_json else as_text(describe(report)))
+    if report["broken"]:
         msg = (
-            f"cannot import {', '.join(found['broken'])}; mend the installation: pip install"
+            f"cannot import {', '.join(report['broken'])}; repair the installation: pip install"
             " --force-reinstall segdeploy"
         )
         raise SegdeployError(msg)
@@ -52,12 +56,12 @@ def doctor(*, ask_torch: bool, as_json: bool) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """Find out everything that can be found out in a moment."""
-    machine, broken = survey().to_dict(), broken_imports(NEEDED)
+    """Return what can be determined quickly, as values of JSON."""
+    machine, broken = describe_machine().to_dict(), broken_imports(REQUIRED)
     return {
         "versions": machine.pop("versions"),
         "machine": machine,
-        "pools": {name: os.environ.get(name) for name in POOLS},
+        "pools": {name: os.environ.get(name) for name in BLAS_THREADS},
         "broken": broken,
         "providers": {} if "onnxruntime" in broken else providers(),
         "h264": "av" not in broken and has_encoder(ENCODER),
@@ -66,7 +70,7 @@ def examine() -> dict[str, Any]:
 
 
 def broken_imports(names: Sequence[str]) -> dict[str, str]:
-    """Import each library, and give the reason for each that cannot be."""
+    """Import modules, and return the error message of each that fails."""
     reasons = {}
     for name in names:
         try:
@@ -77,36 +81,39 @@ def broken_imports(names: Sequence[str]) -> dict[str, str]:
 
 
 def providers() -> Mapping[str, bool]:
-    """Return which of ONNX Runtime's providers are granted; only asked where it can be imported."""
+    """Return whether each provider of this ONNX Runtime works here, by name."""
     from segdeploy.backends.onnx_runtime import granted_providers
 
     return granted_providers()
 
 
 def has_encoder(name: str) -> bool:
-    """Return whether PyAV carries an encoder; only asked where it can be imported."""
+    """Return whether this PyAV has an encoder."""
     import av
 
     return name in av.codecs_available
 
 
 def torch_devices() -> dict[str, Any]:
-    """Ask PyTorch for its devices, in a process of its own.
+    """Return the CUDA version and the devices of PyTorch, from a process of its own.
 
-    A broken installation is an answer too.
+    Where PyTorch does not start, the value is its error.
     """
-    asked = subprocess.run(
-        [sys.executable, "-P", "-c", ASK_TORCH], capture_output=True, text=True, check=False
-    )  # noqa: S603 - a text of ours
-    if asked.returncode:
-        lines = asked.stderr.strip().splitlines()
-        return {"error": lines[-1] if lines else f"exit code {asked.returncode}"}
-    answer: dict[str, Any] = json.loads(asked.stdout)
-    return answer
+    process = subprocess.run(  # noqa: S603 - no foreign text
+        [sys.executable, "-P", "-c", LIST_TORCH_DEVICES],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if process.returncode:
+        lines = process.stderr.strip().splitlines()
+        return {"error": lines[-1] if lines else f"exit code {process.returncode}"}
+    devices: dict[str, Any] = json.loads(process.stdout)
+    return devices
 
 
 def as_text(sections: Mapping[str, Mapping[str, str]]) -> str:
-    """Lay lines out in two columns, under the name of their section."""
+    """Return lines in two columns below the title of each section."""
     width = 2 + max(len(name) for lines in sections.values() for name in lines)
     return "\n".join(
         f"{title}\n" + "\n".join(f"  {name:{width}}{value}" for name, value in lines.items())
@@ -114,71 +121,56 @@ def as_text(sections: Mapping[str, Mapping[str, str]]) -> str:
     )
 
 
-def describe(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Turn what was found into lines for a person, by section."""
-    machine, versions = found["machine"], dict(found["versions"])
-    memory = (
-        "not told" if machine["memory"] is None else f"{machine['memory'] / 1e9:.1f} GB may be used"
-    )
-    load = "not told" if machine["load"] is None else f"{machine['load']:.2f}"
-    broken = {"cannot be imported": found["broken"]} if found["broken"] else {}
+def describe(report: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return a report as lines of a name and a text, by the title of their section."""
+    versions = dict(report["versions"])
+    missing = "not installed; needed to train and export: pip install 'segdeploy[export]'"
+    broken = {"cannot be imported": report["broken"]} if report["broken"] else {}
     return {
-        "versions": (
-            versions
-            | {
-                "torch": versions.get(
-                    "torch",
-                    "not installed; needed to train and export: pip install 'segdeploy[export]'",
-                )
-            }
-        ),
+        "versions": versions | {"torch": versions.get("torch", missing)},
         **broken,
-        "machine": {
-            "processor": machine["processor"],
-            "system": machine["system"],
-            "cores": (
-                f"{machine['cores']} of {machine['host_cores']} may be used; a network takes as"
-                " many threads"
-            ),
-            "multiplies": (
-                f"with {', '.join(machine['features'])}"
-                if machine["features"]
-                else "not told by the system"
-            ),
-            "memory": memory,
-            "load": load,
-        },
+        "machine": _describe_machine(report["machine"]),
         "threads of numpy's BLAS": {
-            name: value or "not set: a second pool competes with the network's"
-            for name, value in found["pools"].items()
+            name: value or "not set: its threads compete with the network's"
+            for name, value in report["pools"].items()
         },
         "ONNX Runtime": {
-            name: "granted" if granted else "built in, but not granted"
-            for name, granted in found["providers"].items()
+            name: "available" if is_granted else "built in, but not available here"
+            for name, is_granted in report["providers"].items()
         },
-        "PyTorch": _torch(found.get("torch"), installed="torch" in versions),
+        "PyTorch": _describe_torch(report.get("torch"), is_installed="torch" in versions),
         "video": {
-            "H.264": (
-                f"written by {ENCODER}"
-                if found["h264"]
-                else f"cannot be written: this PyAV has no {ENCODER}"
-            )
+            "H.264": f"encoded by {ENCODER}"
+            if report["h264"]
+            else f"cannot be encoded: this PyAV has no {ENCODER}"
         },
-        "output": {"folder": found["runs"]},
+        "output": {"folder": report["runs"]},
     }
 
 
-def _torch(found: Mapping[str, Any] | None, *, installed: bool) -> dict[str, str]:
-    if found is None:
-        return {
-            "devices": (
-                "not asked; --torch asks it, which takes seconds" if installed else "not installed"
-            )
-        }
-    if "error" in found:
-        return {"devices": f"it does not start: {found['error']}"}
-    devices = {f"cuda:{number}": name for number, name in enumerate(found["devices"])}
+def _describe_machine(machine: Mapping[str, Any]) -> dict[str, str]:
+    memory, load, features = machine["memory"], machine["load"], machine["features"]
     return {
-        "built for": f"CUDA {found['cuda']}" if found["cuda"] else "CPU only",
-        **(devices or {"devices": "cpu only"}),
+        "processor": machine["processor"],
+        "system": machine["system"],
+        "cores": (
+            f"{machine['cores']} of {machine['host_cores']} available; a network uses as many"
+            " threads"
+        ),
+        "instructions": ", ".join(features) if features else "not reported by the system",
+        "memory": "unknown" if memory is None else f"{memory / 1e9:.1f} GB available",
+        "load": "unknown" if load is None else f"{load:.2f}",
+    }
+
+
+def _describe_torch(values: Mapping[str, Any] | None, *, is_installed: bool) -> dict[str, str]:
+    if values is None:
+        hint = "not examined; --torch lists them, which takes seconds"
+        return {"devices": hint if is_installed else "not installed"}
+    if "error" in values:
+        return {"devices": f"PyTorch does not start: {values['error']}"}
+    devices = {f"cuda:{index}": name for index, name in enumerate(values["devices"])}
+    return {
+        "built for": f"CUDA {values['cuda']}" if values["cuda"] else "CPU only",
+        **(devices or {"devices": "CPU only"}),
     }

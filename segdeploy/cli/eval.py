@@ -1,134 +1,161 @@
 """The command `segdeploy eval`."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from msgspec import to_builtins
-from rich.console import Console
-from rich.table import Table
 
-from segdeploy.assets import name_of
+from segdeploy.assets import short_name
 from segdeploy.backends.loading import BACKENDS, load_backend
 from segdeploy.backends.tta import AugmentedBackend
 from segdeploy.card import ModelCard
 from segdeploy.cli.console import next_step, note, progress
-from segdeploy.cli.options import Artifact, plugin_option
+from segdeploy.cli.options import (
+    Artifact,
+    Command,
+    dataset_options,
+    device_option,
+    json_option,
+    option,
+    options,
+    plugin_option,
+    section,
+)
 from segdeploy.cli.run_inputs import tta_option
-from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import DataError
-from segdeploy.inference.evaluation import evaluate as score
-from segdeploy.inference.evaluation import ids_writer
-from segdeploy.inference.predictor import Predictor
-from segdeploy.metrics.segmentation import Scores
+
+if TYPE_CHECKING:
+    from segdeploy.metrics.segmentation import Scores
 
 
-@click.command("eval")
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """Options of `segdeploy eval`.
+
+    Attributes:
+        model: The artifact.
+        dataset: Name of the dataset; None for the one of the training.
+        data: Folder of the dataset; None for the one of the training.
+        split: Split of the dataset.
+        backend: Name of the runtime, or "auto".
+        device: Device of the runtime.
+        batch: Images per call of the network.
+        tta: Kinds of test-time augmentation.
+        save_ids: Folder for masks in the ids of an evaluation server; None for none.
+        as_json: Whether the scores are printed as JSON.
+    """
+
+    model: Path
+    dataset: str | None
+    data: Path | None
+    split: str
+    backend: str
+    device: str
+    batch: int
+    tta: tuple[str, ...]
+    save_ids: Path | None
+    as_json: bool
+
+
+@click.command("eval", cls=Command)
 @click.argument("model", type=Artifact())
-@click.option("--dataset", help="Name of the dataset.  [default: the one of the training]")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Folder of the dataset.  [default: the one of the training]",
+@dataset_options
+@section(
+    "Model",
+    device_option,
+    option(
+        "--backend",
+        default="auto",
+        type=click.Choice(BACKENDS),
+        help="Runtime that must run the model.",
+    ),
+    option("--batch", default=1, type=click.IntRange(min=1), help="Images per call."),
+    tta_option,
 )
-@click.option("--split", default="val", show_default=True, help="Which split.")
-@click.option(
-    "--backend",
-    default="auto",
-    show_default=True,
-    type=click.Choice(BACKENDS),
-    help="What must run it.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:n.")
-@click.option(
-    "--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Images at once."
-)
-@tta_option
-@click.option(
-    "--save-ids",
-    type=click.Path(path_type=Path),
-    help="Folder for the answers with the ids that the dataset's server reads.",
+@section(
+    "Output",
+    json_option("the scores, each in [0, 1],"),
+    option(
+        "--save-ids",
+        type=click.Path(path_type=Path),
+        help="Folder for masks in the class ids of the dataset's evaluation server.",
+    ),
 )
 @plugin_option
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON, each in [0, 1].")
-def evaluate(
-    *,
-    model: Path,
-    dataset: str | None,
-    data: Path | None,
-    split: str,
-    backend: str,
-    device: str,
-    batch: int,
-    views: tuple[str, ...],
-    save_ids: Path | None,
-    as_json: bool,
-) -> None:
-    """Score a MODEL (.pt, .onnx or .torchscript) on a dataset, at the images' own size."""
-    loaded = load_backend(model, backend=backend, device=device)
-    name, images = open_for_card(loaded.card, dataset, data=data, split=split)
-    save = ids_writer(name, save_ids) if save_ids else None
-    note(f"{model} on {loaded.device}, {len(images)} images of {name} {split}")
-    known, given = (
-        [one.name for one in classes] for classes in (loaded.card.classes, images.classes)
-    )
-    if known != given and len(known) == len(given):
-        one, other = next(
-            (one, other) for one, other in zip(known, given, strict=True) if one != other
-        )
-        note(
-            f"careful: the network's {one!r} is compared with the data's {other!r}; the scores tell"
-            " only if both mean the same"
-        )
-    with progress("eval", len(images)) as step:
-        scores = score(
-            Predictor(AugmentedBackend(loaded, views)),
-            images,
-            batch=batch,
+@options(EvalOptions)
+def evaluate(options: EvalOptions) -> None:
+    """Score a MODEL on a dataset, at the images' own size."""
+    from segdeploy.datasets.registry import open_for_card
+    from segdeploy.inference import evaluation
+    from segdeploy.inference.predictor import Predictor
+
+    backend = load_backend(options.model, backend=options.backend, device=options.device)
+    card, split = backend.card, options.split
+    name, dataset = open_for_card(card, options.dataset, data=options.data, split=split)
+    save = evaluation.ids_writer(name, options.save_ids) if options.save_ids else None
+    note(f"{options.model} on {backend.device}, {len(dataset)} images of {name} {split}")
+    if warning := evaluation.other_name(card.classes, dataset.classes):
+        note(f"warning: {warning}")
+    with progress("eval", len(dataset)) as step:
+        scores = evaluation.evaluate(
+            Predictor(AugmentedBackend(backend, options.tta)),
+            dataset,
+            batch=options.batch,
             on_step=step,
             on_mask=save,
         )
-    if save_ids:
-        note(f"wrote {len(images)} masks to {save_ids}")
-    if save_ids and not scores.pixels:
-        note(f"{name} {split} has no truth, so there are no scores")
-    elif not scores.pixels:
+    if save:
+        note(f"wrote {len(dataset)} masks to {options.save_ids}")
+    if scores.pixels:
+        values = {
+            "model": str(options.model),
+            "device": backend.device,
+            "dataset": name,
+            "split": split,
+            "pictures": len(dataset),
+            "tta": list(options.tta),
+        }
+        print_scores(scores, card, values, as_json=options.as_json)
+    elif save:
+        note(f"{name} {split} has no labels, so there are no scores")
+    else:
         msg = (
-            f"{name} {split} has no labeled pixel, so there is nothing to score; keep the answers"
+            f"{name} {split} has no labeled pixel, so there is nothing to score; write the masks"
             " with --save-ids FOLDER"
         )
         raise DataError(msg)
-    elif as_json:
-        iou = {
-            label.name: value for label, value in zip(loaded.card.classes, scores.iou, strict=True)
-        }
-        values = {
-            "model": str(model),
-            "device": loaded.device,
-            "dataset": name,
-            "split": split,
-            "pictures": len(images),
-            "tta": list(views),
-        }
-        click.echo(json.dumps({**values, "scores": to_builtins(scores), "classes": iou}, indent=2))
+    if options.model.suffix == ".pt":
+        next_step("segdeploy", "export", options.model)
     else:
-        show(scores, loaded.card)
-    next_step(
-        "segdeploy",
-        *(
-            ("export", model)
-            if model.suffix == ".pt"
-            else ("run", "--model", name_of(model), "--image", "IMAGE")
-        ),
-    )
+        next_step("segdeploy", "run", "--model", short_name(options.model), "--image", "IMAGE")
 
 
-def show(scores: Scores, card: ModelCard) -> None:
-    """Print the scores of each class, and of all, in percent."""
+def print_scores(
+    scores: "Scores", card: ModelCard, values: dict[str, object], *, as_json: bool
+) -> None:
+    """Print the scores of each class and of all classes.
+
+    Args:
+        scores: The scores.
+        card: Card of the network, whose classes are named.
+        values: What else the JSON report holds.
+        as_json: Whether a JSON report is printed instead of a table in percent.
+    """
+    by_class = zip([label.name for label in card.classes], scores.iou, strict=True)
+    if as_json:
+        report = {**values, "scores": to_builtins(scores), "classes": dict(by_class)}
+        click.echo(json.dumps(report, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("class", box=None)
     table.add_column("IoU", justify="right")
-    for label, value in zip(card.classes, scores.iou, strict=True):
-        table.add_row(label.name, "does not occur" if value is None else f"{value:.2%}")
+    for name, iou in by_class:
+        table.add_row(name, "not in the labels" if iou is None else f"{iou:.2%}")
     for name, value in (
         ("mIoU", scores.miou),
         ("pixel accuracy", scores.pixel_accuracy),

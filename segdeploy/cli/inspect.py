@@ -1,69 +1,55 @@
-"""The command `segdeploy inspect`."""
+"""The commands `segdeploy inspect` and `segdeploy verify`, about one file."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from segdeploy.assets import name_of
+from segdeploy.assets import short_name
 from segdeploy.backends.loading import kind_of, read_card
-from segdeploy.card import ModelCard
+from segdeploy.card import ModelCard, Training
 from segdeploy.cli.console import next_step
-from segdeploy.cli.options import Artifact
+from segdeploy.cli.options import Artifact, Command, device_option, json_option, section
+from segdeploy.metrics.agreement import Parity
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=Artifact())
-@click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
+@section("Output", json_option("the card"))
 def inspect(*, file: Path, as_json: bool) -> None:
-    """Show the card of an artifact: what it is, how it was trained, how it was proven."""
-    card = read_card(file)
-    size = file.stat().st_size
+    """Show the model card of a FILE: its network, its training, and the proof of its export."""
+    from rich.console import Console
+    from rich.table import Table
+
+    card, runtime, size = read_card(file), kind_of(file).name, file.stat().st_size
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "path": str(file),
-                    "bytes": size,
-                    "backend": kind_of(file).name,
-                    "card": json.loads(card.to_json()),
-                },
-                indent=2,
-            )
-        )
+        values = {
+            "path": str(file),
+            "bytes": size,
+            "backend": runtime,
+            "card": json.loads(card.to_json()),
+        }
+        click.echo(json.dumps(values, indent=2))
         return
     table = Table(box=None, show_header=False)
-    table.add_row("file", f"{file}, {size / 1e6:.1f} MB, run by {kind_of(file).name}")
+    table.add_row("file", f"{file}, {size / 1e6:.1f} MB, run by {runtime}")
     for name, text in describe(card):
         table.add_row(name, text)
     Console().print(table)
-    next_step("segdeploy", "eval" if kind_of(file).name == "torch" else "verify", name_of(file))
+    next_step("segdeploy", "eval" if runtime == "torch" else "verify", short_name(file))
 
 
-def describe(card: ModelCard) -> Iterator[tuple[str, Text]]:
-    """Put a card into words, a line for each of its parts."""
-    spec = card.input
-    arguments = ", ".join(f"{name} {value}" for name, value in card.arguments.items())
-    size = f"{spec.height}x{spec.width} (height x width)"
-    sides = f"any multiple of {spec.stride}, usually {size}" if spec.dynamic else size
-    yield "network", Text(f"{card.architecture} ({arguments})" if arguments else card.architecture)
-    yield (
-        "input",
-        Text(f"{sides}, images are {'padded' if spec.fit == 'pad' else 'stretched'} to it"),
-    )
-    yield (
-        "output",
-        Text(f"{card.output}{' with confidence' if card.confidence else ''}, {card.precision}"),
-    )
-    for name, value in card.conversion.items():
-        yield (
-            name.replace("_", " "),
-            Text(f"{len(value)} nodes" if isinstance(value, list) else str(value)),
-        )
+def describe(card: ModelCard) -> Iterator[tuple[str, "Text"]]:
+    """Return the name and the text of each line that describes a card."""
+    from rich.text import Text
+
+    for name, text in _describe_network(card):
+        yield name, Text(text)
     yield (
         "classes",
         Text(", ").join(
@@ -72,29 +58,75 @@ def describe(card: ModelCard) -> Iterator[tuple[str, Text]]:
         ),
     )
     if card.training is not None:
-        made_by = (
-            f"torch {card.training.versions.get('torch', 'unknown')}, segdeploy"
-            f" {card.training.versions.get('segdeploy', 'unknown')}"
-        )
-        yield (
-            "training",
-            Text(
-                f"{card.training.epochs} epochs on {card.training.dataset}, seed"
-                f" {card.training.seed}, {made_by}"
-            ),
-        )
+        yield "training", Text(_describe_training(card.training))
         if card.training.split:
             yield "split", Text(card.training.split)
     if card.scores is not None:
-        yield (
-            "scores",
-            Text(
-                f"mIoU {card.scores.miou:.2%}, pixel accuracy {card.scores.pixel_accuracy:.2%},"
-                f" Dice {card.scores.dice:.2%}"
-            ),
+        scores = (
+            f"mIoU {card.scores.miou:.2%}, pixel accuracy {card.scores.pixel_accuracy:.2%},"
+            f" Dice {card.scores.dice:.2%}"
         )
+        yield "scores", Text(scores)
     if card.parity is not None:
-        parity = card.parity
-        answered = f", answered by {parity.device}" if parity.device else ""
-        equal = f"{parity.agreement:.4%} of the labels equal to {parity.reference}"
-        yield "proof", Text(f"{equal} on {parity.images} images of {parity.source}{answered}")
+        yield "proof", Text(_describe_proof(card.parity))
+
+
+def _describe_network(card: ModelCard) -> Iterator[tuple[str, str]]:
+    spec = card.input
+    arguments = ", ".join(f"{name} {value}" for name, value in card.arguments.items())
+    yield "network", f"{card.architecture} ({arguments})" if arguments else card.architecture
+    size = f"{spec.height}x{spec.width} (height x width)"
+    sides = f"any multiple of {spec.stride}, usually {size}" if spec.dynamic else size
+    yield "input", f"{sides}, images are {'padded' if spec.fit == 'pad' else 'stretched'} to it"
+    confidence = " with confidence" if card.confidence else ""
+    yield "output", f"{card.output}{confidence}, {card.precision}"
+    for name, value in card.conversion.items():
+        text = f"{len(value)} nodes" if isinstance(value, list) else str(value)
+        yield name.replace("_", " "), text
+
+
+def _describe_training(training: Training) -> str:
+    versions = ", ".join(
+        f"{name} {training.versions.get(name, 'unknown')}" for name in ("torch", "segdeploy")
+    )
+    return f"{training.epochs} epochs on {training.dataset}, seed {training.seed}, {versions}"
+
+
+def _describe_proof(parity: Parity) -> str:
+    equal = f"{parity.agreement:.4%} of the labels equal to {parity.reference}"
+    device = f", run by {parity.device}" if parity.device else ""
+    return f"{equal} on {parity.images} images of {parity.source}{device}"
+
+
+@click.command(cls=Command)
+@click.argument("file", type=Artifact())
+@section("Verification", device_option, json_option("the result"))
+def verify(*, file: Path, device: str, as_json: bool) -> None:
+    """Check that an exported FILE is unchanged, and that its output is that of the export.
+
+    Needs no dataset.
+    """
+    from segdeploy.inference import self_test
+
+    verified = self_test.verify(file, kind_of(file), device=device)
+    result, card = verified.met, verified.card
+    if as_json:
+        values = {
+            "path": str(file),
+            "device": verified.device,
+            "schema": card.schema,
+            "difference": result.difference,
+            "agreement": result.agreement,
+        }
+        click.echo(json.dumps(values, indent=2))
+    else:
+        click.echo("checksum  unchanged since the export")
+        click.echo(f"card      schema {card.schema}, {card.architecture}")
+        labels = f"{result.agreement:.2%} of the labels equal"
+        logits = (
+            ""
+            if result.difference is None
+            else f", largest difference {result.difference:.1e} of the largest logit"
+        )
+        click.echo(f"output    of the built-in image on {verified.device}: {labels}{logits}")
+    next_step("segdeploy", "run", "--model", short_name(file), "--image", "IMAGE")

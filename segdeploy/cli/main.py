@@ -1,4 +1,4 @@
-"""Lazy command group; errors become one line and an exit code."""
+"""The command line: a table of commands, each imported when it is called, and exit codes."""
 
 import importlib
 import os
@@ -8,17 +8,18 @@ from collections.abc import Mapping, Sequence
 import click
 
 from segdeploy import __version__
+from segdeploy.cli.options import Context
 from segdeploy.errors import InterruptedRun, SegdeployError
-from segdeploy.system.machine import POOLS
+from segdeploy.system.machine import BLAS_THREADS
 
 
 def invoke(command: click.Command, arguments: Sequence[str] | None = None, *, name: str) -> None:
-    """Run a command and end the process as shells expect it where something is wrong.
+    """Run a command; an error is printed as one line and ends the process with its exit code.
 
     Args:
-        command: What to run.
-        arguments: Its words, or None for those of the process.
-        name: What a user types to call it.
+        command: The command.
+        arguments: Its arguments; None for those of the process.
+        name: Name of the program in messages.
     """
     try:
         command.main(
@@ -40,59 +41,59 @@ def invoke(command: click.Command, arguments: Sequence[str] | None = None, *, na
 
 
 Table = Mapping[str, tuple[str, str, str]]
-"""Name of a command: its module, the attribute there, and the first line of its help."""
+"""Module, attribute and description of each command, by its name."""
 
 COMMANDS: Table = {
-    "train": ("segdeploy.train.command", "train", "Train a network on images with truth."),
+    "train": ("segdeploy.train.command", "train", "Train a network on labeled images."),
     "eval": (
         "segdeploy.cli.eval",
         "evaluate",
-        "Score any artifact on a dataset, at the images' own size.",
+        "Score a model on a dataset, at the images' own size.",
     ),
     "export": (
         "segdeploy.export.command",
         "export",
-        "Turn a checkpoint into a file for another runtime, and prove it.",
+        "Convert a checkpoint for another runtime, and prove the result.",
     ),
     "adopt": (
         "segdeploy.export.adopt_command",
         "adopt",
-        "Give a foreign ONNX file, or foreign weights, a card.",
+        "Give an ONNX file or weights of another project a model card.",
     ),
-    "run": ("segdeploy.cli.run", "run", "Segment images or a video."),
+    "run": ("segdeploy.cli.run", "run", "Segment images, a video or a camera."),
     "benchmark": (
         "segdeploy.benchmarks.command",
         "benchmark",
-        "Measure accuracy and latency of artifacts; write a report.",
+        "Measure accuracy and latency of models, and write a report.",
     ),
     "compare": (
         "segdeploy.cli.compare",
         "compare",
-        "Show where two artifacts give other labels, and how often.",
+        "Show where two models give different labels, and how often.",
     ),
-    "inspect": ("segdeploy.cli.inspect", "inspect", "Show the card of an artifact."),
+    "inspect": ("segdeploy.cli.inspect", "inspect", "Show the model card of a file."),
     "verify": (
-        "segdeploy.cli.verify",
+        "segdeploy.cli.inspect",
         "verify",
-        "Check that an artifact still answers as it was exported.",
+        "Check that a file and its output are those of the export.",
     ),
     "models": ("segdeploy.cli.models", "models", "List the networks."),
-    "data": ("segdeploy.cli.main", "data", "Look at datasets, or draw one."),
+    "data": ("segdeploy.cli.main", "data", "Check a dataset, describe it, or render one."),
     "doctor": (
         "segdeploy.cli.doctor",
         "doctor",
-        "Show versions, devices and the cores that may be used.",
+        "Show versions, devices and available cores.",
     ),
 }
 
 DATA_COMMANDS: Table = {
-    "init": ("segdeploy.cli.data", "init", "Describe your own masks: write classes.toml."),
-    "check": ("segdeploy.cli.data", "check_data", "Look for what would spoil a training."),
+    "init": ("segdeploy.cli.data", "init", "Write a classes.toml from your own masks."),
+    "check": ("segdeploy.cli.data", "check_data", "Find problems that would spoil training."),
     "stats": ("segdeploy.cli.data", "stats", "Count images, sizes and classes."),
     "preview": (
         "segdeploy.train.preview",
         "preview",
-        "Draw images with their truth on one sheet.",
+        "Draw images with their labels on one sheet.",
     ),
     "speed": (
         "segdeploy.train.loading_speed",
@@ -100,24 +101,25 @@ DATA_COMMANDS: Table = {
         "Measure how fast samples are read for training.",
     ),
     "render": (
-        "segdeploy.cli.data",
+        "segdeploy.cli.data_render",
         "render",
-        "Draw a drive through a street, or scenes with truth.",
+        "Render a video of a synthetic street, or labeled scenes.",
     ),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command only when it is called."""
+    """A group that imports a command when it is called, and lists all without any import."""
 
+    context_class = Context
     table: Table = COMMANDS
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Names in the order of a journey."""
+        """Return the names in the order of a workflow."""
         return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """Import one command."""
+        """Return a command, imported now; None where there is none of that name."""
         if cmd_name not in self.table:
             return None
         module, attribute, _ = self.table[cmd_name]
@@ -125,9 +127,14 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        """Write the list of commands from the table alone."""
+        """Write the commands and their descriptions."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in self.table.items()])
+            formatter.write_dl([(name, text) for name, (_, _, text) in self.table.items()])
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, then the options of the group itself."""
+        self.format_commands(ctx, formatter)
+        click.Command.format_options(self, ctx, formatter)
 
 
 class DataGroup(LazyGroup):
@@ -138,7 +145,7 @@ class DataGroup(LazyGroup):
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__)
 def cli() -> None:
@@ -147,11 +154,11 @@ def cli() -> None:
 
 @click.group(cls=DataGroup)
 def data() -> None:
-    """Look at datasets, or draw one."""
+    """Check a dataset, describe it, or render one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; an error of ours becomes one line on stderr and its own exit code."""
-    for variable, value in POOLS.items():
+    """Run `segdeploy`; an error is printed as one line on stderr and has its own exit code."""
+    for variable, value in BLAS_THREADS.items():
         os.environ.setdefault(variable, value)
     invoke(cli, arguments, name="segdeploy")

@@ -6,27 +6,24 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from segdeploy.cli.options import plugin_option
+from segdeploy.cli.options import Command, json_option, plugin_option, section
 
 if TYPE_CHECKING:
     from segdeploy.models.complexity import Cost
-
 
 CLASSES = 19
 HEIGHT = 512
 WIDTH = 1024
 
 
-@click.command()
+@click.command(cls=Command)
+@section("Output", json_option("the list"))
 @plugin_option
-@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def models(*, as_json: bool) -> None:
     """List the networks: parameters, GFLOPs at 512x1024 with 19 classes, and stride.
 
-    The stride is the number of which an image's sides must be multiples.
+    Height and width of an image must be multiples of the stride.
     """
     from segdeploy.models.complexity import measure_complexity
     from segdeploy.models.registry import names
@@ -36,15 +33,17 @@ def models(*, as_json: bool) -> None:
         for name in names()
     }
     if as_json:
-        click.echo(
-            json.dumps([{"name": name, **asdict(cost)} for name, cost in costs.items()], indent=2)
-        )
-        return
-    show(costs)
+        rows = [{"name": name, **asdict(cost)} for name, cost in costs.items()]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        print_costs(costs)
 
 
-def show(costs: Mapping[str, "Cost"]) -> None:
-    """Print a line a network."""
+def print_costs(costs: Mapping[str, "Cost"]) -> None:
+    """Print a table with a row for each network."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("name", box=None)
     for title in ("parameters", f"GFLOPs at {HEIGHT}x{WIDTH}", "stride"):
         table.add_column(title, justify="right")

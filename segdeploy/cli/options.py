@@ -350,6 +350,12 @@ plugin_option = option(
 )
 """Adds `--plugin`, of which the command's function learns nothing."""
 
+
+def json_option(what: str) -> Callable[[F], F]:
+    """Return a decorator that adds `--json`, parameter `as_json`; its help says what is printed."""
+    return option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON.")
+
+
 device_option = option(
     "--device", default="auto", help="Device to run on: auto, cpu, cuda or cuda:N."
 )

@@ -172,14 +172,14 @@ def run(options: RunOptions) -> None:
     """
     with (
         stoppable() as stop,
-        options.inputs.open(options.selection, should_stop=lambda: stop.asked) as opened,
+        options.inputs.open(options.selection, should_stop=lambda: stop.requested) as opened,
     ):
         model = options.model or bundled_model(options.device)
         schedule = options.schedule
         if not options.tiling.tile:
             schedule = schedule.for_frames(opened.source.frames)
         backend = load_model(model, options, schedule)
-        note(f"{assets.name_of(model)} on {backend.device}")
+        note(f"{assets.short_name(model)} on {backend.device}")
         if options.tiling.tile:
             paths = options.tiling.run(
                 opened.images,
@@ -187,7 +187,7 @@ def run(options: RunOptions) -> None:
                 render=options.render,
                 output=options.output,
                 workers=schedule.workers,
-                should_stop=lambda: stop.asked,
+                should_stop=lambda: stop.requested,
             )
             report_tiles(model, backend.device, paths, as_json=options.as_json)
             return
@@ -211,7 +211,7 @@ def bundled_model(device: str) -> Path:
     # Only where no model was named: a checkpoint needs no ONNX Runtime.
     from segdeploy.backends.onnx_runtime import CPU, request_providers
 
-    name = assets.suited(
+    name = assets.choose_model(
         on_processor=request_providers(device) == [CPU], has_avx2=cv2.checkHardwareSupport(AVX2)
     )
     path = assets.find(name, assets.folder())
@@ -282,7 +282,9 @@ def segment(
     """Segment the source and write the results."""
     drawing = options.render.drawing(backend.card.classes)
     with (
-        options.output.open(opened, drawing, encoding=options.encoding, stop=stop.ask) as target,
+        options.output.open(
+            opened, drawing, encoding=options.encoding, stop=stop.request
+        ) as target,
         progress("run", opened.source.frames) as step,
     ):
         job = VideoJob(
@@ -296,7 +298,7 @@ def segment(
             resumed=target.resumed,
         )
         observer = RunObserver(
-            on_frame=target.show, on_progress=step, should_stop=lambda: stop.asked
+            on_frame=target.show, on_progress=step, should_stop=lambda: stop.requested
         )
         return segment_all(job, observer)
 
@@ -336,7 +338,7 @@ def report(
         next_step("segdeploy", "export", model)
     else:
         dataset = () if options.model else ("--dataset", "streets")
-        next_step("segdeploy", "benchmark", assets.name_of(model), *dataset)
+        next_step("segdeploy", "benchmark", assets.short_name(model), *dataset)
     if source.losses and opened.images:
         msg = (
             f"{len(source.losses)} of {source.frames} images could not be read; the others are done"

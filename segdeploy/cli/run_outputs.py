@@ -14,7 +14,7 @@ from segdeploy.card import LabelClass
 from segdeploy.cli.options import NameList, grouped, option, section
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.io import read_image
-from segdeploy.imaging.overlay import CUTOUT, KINDS, MASK, OVERLAY, Drawing
+from segdeploy.imaging.overlay import CUTOUT, KINDS, MASK, OVERLAY, Renderer
 from segdeploy.imaging.palettes import PALETTES, recolored
 from segdeploy.system.runs import newest_run, result_folder
 from segdeploy.video.codecs import Encoding
@@ -72,13 +72,13 @@ class RenderOptions:
             msg = "--background is for a cutout; add --save cutout"
             raise ConfigError(msg)
 
-    def drawing(self, classes: Sequence[LabelClass]) -> Drawing:
+    def drawing(self, classes: Sequence[LabelClass]) -> Renderer:
         """Return what draws the frames of a network with these classes.
 
         Raises:
             ConfigError: The network has none of a name in `names`, or the palette does not fit.
         """
-        return Drawing(
+        return Renderer(
             recolored(classes, self.palette) if self.palette else classes,
             self.kinds,
             opacity=self.opacity,
@@ -135,7 +135,7 @@ render_options = grouped(
         ),
     ),
     section(
-        "Drawing",
+        "Renderer",
         option(
             "--opacity",
             default=0.5,
@@ -225,7 +225,7 @@ class OutputOptions:
     def open(
         self,
         opened: OpenedSource,
-        drawing: Drawing,
+        drawing: Renderer,
         *,
         encoding: Encoding,
         stop: Callable[[], None],
@@ -267,7 +267,7 @@ class OutputOptions:
             yield RunTarget(outputs=outputs, show=show, resumed=resumed)
 
     def _pipe_outputs(
-        self, opened: OpenedSource, drawing: Drawing
+        self, opened: OpenedSource, drawing: Renderer
     ) -> AbstractContextManager[Outputs]:
         from segdeploy.video.writer import pipe_outputs
 
@@ -285,7 +285,7 @@ class OutputOptions:
         return name, found
 
 
-def skip_finished(opened: OpenedSource, folder: Path, drawing: Drawing) -> int:
+def skip_finished(opened: OpenedSource, folder: Path, drawing: Renderer) -> int:
     """Let a source skip the frames that an interrupted run finished, and return their number.
 
     Raises:
@@ -312,13 +312,13 @@ def skip_finished(opened: OpenedSource, folder: Path, drawing: Drawing) -> int:
     from segdeploy.video.resume import count_resumable
 
     paths = video_paths(opened.video, folder, drawing=drawing)
-    videos = [path for kind, path in paths.items() if kind in drawing.films]
+    videos = [path for kind, path in paths.items() if kind in drawing.video_kinds]
     count = count_resumable(videos, [path for path in paths.values() if path not in videos])
     opened.video.skip(count)
     return count
 
 
-def check_pipe(opened: OpenedSource, drawing: Drawing) -> VideoInfo:
+def check_pipe(opened: OpenedSource, drawing: Renderer) -> VideoInfo:
     """Return the properties of a video that can go through a pipe.
 
     Raises:
