@@ -10,7 +10,7 @@ import click
 from segdeploy.cli.options import Command, json_option, plugin_option, section
 
 if TYPE_CHECKING:
-    from segdeploy.models.complexity import Cost
+    from segdeploy.models.complexity import Complexity
 
 CLASSES = 19
 HEIGHT = 512
@@ -39,7 +39,7 @@ def models(*, as_json: bool) -> None:
         print_costs(costs)
 
 
-def print_costs(costs: Mapping[str, "Cost"]) -> None:
+def print_costs(costs: Mapping[str, "Complexity"]) -> None:
     """Print a table with a row for each network."""
     from rich.console import Console
     from rich.table import Table

@@ -15,7 +15,7 @@ from segdeploy.cli.options import NameList, grouped, option, section
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.io import read_image
 from segdeploy.imaging.overlay import CUTOUT, KINDS, MASK, OVERLAY, Renderer
-from segdeploy.imaging.palettes import PALETTES, recolored
+from segdeploy.imaging.palettes import PALETTES, recolor
 from segdeploy.system.runs import newest_run, result_folder
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.frames import Outputs, SegmentedFrame, VideoInfo
@@ -79,7 +79,7 @@ class RenderOptions:
             ConfigError: The network has none of a name in `names`, or the palette does not fit.
         """
         return Renderer(
-            recolored(classes, self.palette) if self.palette else classes,
+            recolor(classes, self.palette) if self.palette else classes,
             self.kinds,
             opacity=self.opacity,
             legend=self.legend,

@@ -1,4 +1,4 @@
-"""What a person sees: nothing but the result where nobody watches."""
+"""Notes and progress go to stderr; without a terminal there are no bars."""
 
 import os
 import pty
@@ -23,7 +23,7 @@ print("the result")
 
 
 def test_is_quiet_when_stderr_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    """A log of a build holds no bars."""
+    """The log of a build holds no bars."""
     with progress("measuring", 2) as step:
         step("first")
         step("")
@@ -32,14 +32,14 @@ def test_is_quiet_when_stderr_is_no_terminal(capfd: pytest.CaptureFixture[str]) 
 
 
 def test_notes_go_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
-    """What stands on stdout is the result, for the next program."""
+    """stdout holds the result alone, for the next program."""
     note("took 3 s")
     next_step("segdeploy", "export")
 
     assert capfd.readouterr() == ("", "took 3 s\nnext: segdeploy export\n")
 
 
-def test_the_next_step_can_be_pasted(capfd: pytest.CaptureFixture[str]) -> None:
+def test_next_step_can_be_pasted(capfd: pytest.CaptureFixture[str]) -> None:
     """Folders with spaces are common, and a quote in a name must not open one in the shell."""
     words = ["segdeploy", "data", "check", "my images/it's $HOME"]
     next_step(*words[:3], Path(words[3]))
@@ -48,7 +48,7 @@ def test_the_next_step_can_be_pasted(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_error_inside_passes_through() -> None:
-    """The bar hides nothing."""
+    """The bar hides no error."""
     with pytest.raises(ValueError, match="within"), progress("measuring", None):
         raise ValueError("within")  # noqa: EM101
 

@@ -1,4 +1,4 @@
-"""`segdeploy run` as a user types it: results, sentences and exit codes."""
+"""`segdeploy run` as a user types it: results, messages and exit codes."""
 
 import json
 import os
@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
-from segdeploy.cli.main import main
 from segdeploy.imaging.io import read_ids
 from segdeploy.inference.predictor import Predictor
-from segdeploy.video.codecs import Encoding
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.writer import VideoSink
+from tests.helpers.cli import run_cli
+from tests.helpers.clips import gray_frames, write_clip, write_tone
 
 posix = pytest.mark.skipif(os.name != "posix", reason="sends signals")
 
@@ -30,46 +29,19 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def write_tone(path: Path, seconds: int) -> Path:
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("pcm_s16le", rate=8000, layout="mono")
-        samples = (8000 * np.sin(np.arange(8000 * seconds) / 3)).astype(np.int16)
-        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-        frame.sample_rate = 8000
-        output.mux(stream.encode(frame))
-    return path
-
-
-def write_clip(
-    path: Path, count: int = 15, *, sound: Path | None = None, noisy: bool = False
+def write_drive(
+    path: Path, count: int = 15, *, audio: Path | None = None, noisy: bool = False
 ) -> Path:
-    """Write a clip of 80x60 at 15 frames a second."""
+    """Write a video of 80x60 at 15 fps."""
     random = np.random.default_rng(0)
-    with VideoSink(
-        path,
-        width=80,
-        height=60,
-        rate=Fraction(15),
-        sound=sound,
-        encoding=Encoding(preset="ultrafast"),
-    ) as sink:
-        for index in range(count):
-            image = (
-                random.integers(0, 256, (60, 80, 3))
-                if noisy
-                else np.full((60, 80, 3), 10 * index % 256)
-            )
-            sink.write(image.astype(np.uint8), seconds=index / 15)
-    return path
+    noise = (random.integers(0, 256, (60, 80, 3), dtype=np.uint8) for _ in range(count))
+    frames = noise if noisy else gray_frames(count, height=60, width=80, step=10)
+    return write_clip(path, frames, rate=15, audio=audio)
 
 
 def call(*arguments: str | Path) -> int:
-    """Call the command, and give its exit code."""
-    try:
-        main(["run", *map(str, arguments)])
-    except SystemExit as error:
-        return int(error.code or 0)
-    return 0
+    """Call `segdeploy run`, and return its exit code."""
+    return run_cli("run", *arguments)
 
 
 def span(path: Path, kind: str) -> float:
@@ -83,7 +55,7 @@ def test_video_becomes_an_overlay_with_sound(
     artifacts: Path, capsys: pytest.CaptureFixture[str], ending: str
 ) -> None:
     """Every kind of artifact, one command."""
-    clip = write_clip(Path("drive.mp4"), sound=write_tone(Path("tone.wav"), 1))
+    clip = write_drive(Path("drive.mp4"), audio=write_tone(Path("tone.wav"), 1))
 
     assert call("--model", artifacts / f"best.{ending}", "--video", clip) == 0
 
@@ -92,16 +64,17 @@ def test_video_becomes_an_overlay_with_sound(
     with VideoSource(overlay) as source:
         assert (source.width, source.height, source.rate, len(list(source))) == (80, 60, 15, 15)
     assert span(overlay, "audio") == pytest.approx(span(clip, "audio"), abs=0.01)
-    told = capsys.readouterr()
-    assert told.out.startswith(f"{overlay}\n15 frames in ")
-    assert "infer" in told.out
-    assert f"best.{ending} on " in told.err
-    assert "next: segdeploy " in told.err
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{overlay}\n15 frames in ")
+    assert " fps (wall time); " in shown.out
+    assert "infer" in shown.out
+    assert f"best.{ending} on " in shown.err
+    assert "next: segdeploy " in shown.err
 
 
 def test_masks_of_a_video_are_numbered(artifacts: Path) -> None:
-    """Class indices, one file a frame, and no overlay that nobody asked for."""
-    clip = write_clip(Path("drive.mp4"), 3)
+    """Class indices, one file per frame, and no overlay without `--save overlay`."""
+    clip = write_drive(Path("drive.mp4"), 3)
 
     assert (
         call(
@@ -120,7 +93,7 @@ def test_masks_of_a_video_are_numbered(artifacts: Path) -> None:
     assert read_ids(folder / "000001.png").shape == (60, 80)
 
 
-def test_pictures_files_and_folders(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_files_and_folders(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--image a.jpg b.png DIR` is what people type."""
     from segdeploy.backends.loading import load_backend
 
@@ -145,28 +118,28 @@ def test_pictures_files_and_folders(artifacts: Path, capsys: pytest.CaptureFixtu
     )
 
     result = json.loads(capsys.readouterr().out)
-    assert result["outputs"] == ["runs/run/pictures/mask", "runs/run/pictures/overlay"]
+    assert result["outputs"] == ["runs/run/images/mask", "runs/run/images/overlay"]
     assert (result["frames"], result["losses"]) == (4, [])
     assert result["infer"]["total"] > 0
-    assert sorted(path.name for path in Path("runs/run/pictures/mask").iterdir()) == [
+    assert sorted(path.name for path in Path("runs/run/images/mask").iterdir()) == [
         "a-2.png",
         "a.png",
         "b.png",
         "c.png",
     ]
-    assert sorted(path.name for path in Path("runs/run/pictures/overlay").iterdir()) == [
+    assert sorted(path.name for path in Path("runs/run/images/overlay").iterdir()) == [
         "a-2.jpg",
         "a.jpg",
         "b.jpg",
         "c.jpg",
     ]
     expected = Predictor(load_backend(artifacts / "best.onnx")).mask(cv2.imread("more/a.png"))
-    np.testing.assert_array_equal(read_ids(Path("runs/run/pictures/mask/a-2.png")), expected)
+    np.testing.assert_array_equal(read_ids(Path("runs/run/images/mask/a-2.png")), expected)
 
 
 def test_serial_gives_the_same_file(artifacts: Path) -> None:
     """The threads change the time only."""
-    clip = write_clip(Path("drive.mp4"), noisy=True)
+    clip = write_drive(Path("drive.mp4"), noisy=True)
 
     assert call("--model", artifacts / "best.onnx", "--video", clip, "--output", "a") == 0
     assert (
@@ -176,7 +149,7 @@ def test_serial_gives_the_same_file(artifacts: Path) -> None:
     assert Path("a/drive-overlay.mp4").read_bytes() == Path("b/drive-overlay.mp4").read_bytes()
 
 
-def test_bad_pictures_are_told_by_name(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_images_are_named(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The rest is done, and a script sees by the exit code that not all is well."""
     cv2.imwrite("good.png", np.zeros((8, 8, 3), np.uint8))
     Path("bad.png").write_bytes(b"no image")
@@ -186,30 +159,30 @@ def test_bad_pictures_are_told_by_name(artifacts: Path, capsys: pytest.CaptureFi
         == 3
     )
 
-    told = capsys.readouterr()
-    assert "bad.png is no image" in told.err
+    shown = capsys.readouterr()
+    assert "bad.png is no image" in shown.err
     assert (
-        told.err.splitlines()[-1]
+        shown.err.splitlines()[-1]
         == "segdeploy: 1 of 2 images could not be read; the others are done"
     )
-    assert Path("runs/run/pictures/mask/good.png").exists()
+    assert Path("runs/run/images/mask/good.png").exists()
 
 
-def test_damaged_video_is_told(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_video_is_reported(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The good frames are written, and what is missing stands on stderr."""
-    clip = write_clip(Path("drive.mp4"), 30, noisy=True)
+    clip = write_drive(Path("drive.mp4"), 30, noisy=True)
     content = clip.read_bytes()
     clip.write_bytes(content[: len(content) * 2 // 3])
 
     assert call("--model", artifacts / "best.onnx", "--video", clip, "--json") == 0
 
-    told = capsys.readouterr()
-    result = json.loads(told.out)
+    shown = capsys.readouterr()
+    result = json.loads(shown.out)
+    lost = 30 - result["frames"]
     assert result["losses"] == [
-        f"drive.mp4 is damaged: {30 - result['frames']} frames could not be decoded and had to be"
-        " left out"
+        f"drive.mp4 is damaged: {lost} frames could not be decoded and had to be left out"
     ]
-    assert result["losses"][0] in told.err
+    assert result["losses"][0] in shown.err
     with VideoSource(Path(result["outputs"][0])) as source:
         assert len(list(source)) == result["frames"] > 10
 
@@ -228,7 +201,7 @@ def test_damaged_video_is_told(artifacts: Path, capsys: pytest.CaptureFixture[st
         (
             ["--model", "M", "--video", "clip.mp4", "--save", "mask,film"],
             2,
-            "'film' cannot be kept",
+            "'film' is none of overlay, mask",
         ),
         (["--model", "M", "--video", "clip.mp4", "--name", "../x"], 2, "no plain name"),
         (["--model", "M", "--video", "clip.mp4", "--backend", "torch"], 2, "not by 'torch'"),
@@ -247,7 +220,7 @@ def test_bad_input_gets_one_sentence(
     sentence: str,
 ) -> None:
     """The right exit code, no traceback, and nothing left behind."""
-    write_clip(Path("clip.mp4"), 1)
+    write_drive(Path("clip.mp4"), 1)
     Path("words.mp4").write_text("words")
 
     assert (
@@ -260,8 +233,8 @@ def test_bad_input_gets_one_sentence(
 
 
 def test_onnx_needs_no_torch(artifacts: Path) -> None:
-    """A robot or a server gets by without two gigabytes that it never uses."""
-    write_clip(Path("drive.mp4"), 3)
+    """A robot or a server need not install the gigabytes of PyTorch."""
+    write_drive(Path("drive.mp4"), 3)
     block = (
         "import sys; sys.modules['torch'] = sys.modules['torchvision'] = None; from"
         " segdeploy.cli.main import main; main(sys.argv[1:])"
@@ -291,7 +264,6 @@ LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
-from segdeploy.cli.main import main
 main(sys.argv[1:])
 """
 
@@ -300,7 +272,7 @@ main(sys.argv[1:])
 @pytest.mark.slow
 def test_full_disk_gets_one_sentence(artifacts: Path) -> None:
     """No space left: no file that looks finished, no folder, no traceback."""
-    clip = write_clip(Path("drive.mp4"), 60, noisy=True)
+    clip = write_drive(Path("drive.mp4"), 60, noisy=True)
 
     done = subprocess.run(
         [
@@ -352,7 +324,7 @@ def start(artifacts: Path, clip: Path) -> "subprocess.Popen[str]":
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_leaves_a_video_that_plays(artifacts: Path, number: signal.Signals) -> None:
     """Ctrl-C after an hour must not cost the hour."""
-    clip = write_clip(Path("long.mp4"), 1000, sound=write_tone(Path("tone.wav"), 67), noisy=True)
+    clip = write_drive(Path("long.mp4"), 1000, audio=write_tone(Path("tone.wav"), 67), noisy=True)
 
     process = start(artifacts, clip)
     process.send_signal(number)
@@ -376,8 +348,8 @@ def test_signal_leaves_a_video_that_plays(artifacts: Path, number: signal.Signal
 @posix
 @pytest.mark.slow
 def test_killed_run_leaves_no_file_that_looks_finished(artifacts: Path) -> None:
-    """Nobody can finish anything then; the name says that it is a part."""
-    clip = write_clip(Path("long.mp4"), 1000, noisy=True)
+    """A killed process cannot finish a file; its name says that it is a part."""
+    clip = write_drive(Path("long.mp4"), 1000, noisy=True)
 
     process = start(artifacts, clip)
     process.kill()
@@ -447,14 +419,14 @@ def test_frames_go_through_pipes(artifacts: Path) -> None:
             "mask,overlay cannot go through a pipe",
         ),
         (["--video", "clip.mp4", "--save", "mask", "--show"], 2, "--show shows the overlay"),
-        (["--video", "clip.mp4", "--raw", "8x8:bgr24"], 2, "give --source - too"),
+        (["--video", "clip.mp4", "--raw", "8x8:bgr24"], 2, "add --source -"),
         (["--video", "clip.mp4", "--start", "2", "--end", "1"], 2, "is no later than the start"),
         (["--image", "a.png", "--start", "2"], 2, "images have no time"),
         (["--video", "clip.mp4", "--batch", "none"], 2, "'none' is no number of frames"),
         (
             ["--video", "clip.mp4", "--codec", "av1", "--preset", "fast"],
             2,
-            "av1 knows no preset 'fast'",
+            "av1 has no preset 'fast'",
         ),
         (["--video", "clip.mp4", "--start", "99"], 3, "no image could be read"),
     ],
@@ -467,7 +439,7 @@ def test_options_that_do_not_fit(
     sentence: str,
 ) -> None:
     """They are refused before a frame is read, and leave nothing."""
-    write_clip(Path("clip.mp4"), 2)
+    write_drive(Path("clip.mp4"), 2)
     cv2.imwrite("a.png", np.zeros((8, 8, 3), np.uint8))
 
     assert call("--model", artifacts / "best.onnx", *arguments) == code
@@ -477,8 +449,8 @@ def test_options_that_do_not_fit(
 
 
 def test_part_of_a_video(artifacts: Path) -> None:
-    """Every second frame of the second third of a second."""
-    clip = write_clip(Path("drive.mp4"), 15, sound=write_tone(Path("tone.wav"), 1))
+    """Every second frame of the second third of one second."""
+    clip = write_drive(Path("drive.mp4"), 15, audio=write_tone(Path("tone.wav"), 1))
 
     arguments = ["--stride", "2", "--start", "0.333", "--end", "0.667", "--output", "part"]
     assert call("--model", artifacts / "best.onnx", "--video", clip, *arguments) == 0
@@ -490,11 +462,11 @@ def test_part_of_a_video(artifacts: Path) -> None:
     assert span(Path("part/drive-overlay.mp4"), "audio") == pytest.approx(1 / 3, abs=0.2)
 
 
-def test_everything_that_can_be_kept_of_a_video(
+def test_every_kind_of_output_of_a_video(
     artifacts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Films for what is looked at, images for what is exact, and one file for records."""
-    clip = write_clip(Path("drive.mp4"), 3)
+    """Videos for viewing, images where values are exact, and one file for records."""
+    clip = write_drive(Path("drive.mp4"), 3)
     kinds = "overlay,mask,color,confidence,side,cutout,jsonl,geojson,coco,rle"
 
     assert (
@@ -549,8 +521,8 @@ def test_everything_that_can_be_kept_of_a_video(
 
 
 def test_cutouts_before_a_color(artifacts: Path) -> None:
-    """With something behind it a cutout is a film, and of an image one that is opaque."""
-    clip = write_clip(Path("drive.mp4"), 2)
+    """With a background a cutout is a video, and that of an image is opaque."""
+    clip = write_drive(Path("drive.mp4"), 2)
     cv2.imwrite("a.png", np.full((30, 40, 3), 90, np.uint8))
     more = (
         "--model",
@@ -568,7 +540,7 @@ def test_cutouts_before_a_color(artifacts: Path) -> None:
 
     with VideoSource(Path("runs/run/drive/drive-cutout.mp4")) as source:
         assert len(list(source)) == 2
-    assert cv2.imread("runs/run/pictures/cutout/a.png", cv2.IMREAD_UNCHANGED).shape == (30, 40, 3)
+    assert cv2.imread("runs/run/images/cutout/a.png", cv2.IMREAD_UNCHANGED).shape == (30, 40, 3)
 
 
 @pytest.mark.parametrize("workers", [(), ("--serial",), ("--latency",)])
@@ -576,16 +548,16 @@ def test_cutouts_before_a_color(artifacts: Path) -> None:
 def test_smoothed_frames_keep_their_order(
     artifacts: Path, capsys: pytest.CaptureFixture[str], smooth: str, workers: tuple[str, ...]
 ) -> None:
-    """Frames are answered in parallel and steadied one after the other.
+    """Frames are segmented in parallel and smoothed one after the other.
 
-    The masks are those of a loop by hand.
+    The masks are those of a loop written here.
     """
     from segdeploy.backends.loading import load_backend
-    from segdeploy.imaging.postprocess import answer_mask
+    from segdeploy.imaging.postprocess import output_to_mask
     from segdeploy.imaging.preprocess import to_batch
     from segdeploy.video.smoothing import make_smoother
 
-    clip = write_clip(Path("drive.mp4"), 12, noisy=True)
+    clip = write_drive(Path("drive.mp4"), 12, noisy=True)
 
     assert (
         call(
@@ -603,25 +575,25 @@ def test_smoothed_frames_keep_their_order(
         == 0
     )
 
-    told = capsys.readouterr()
-    flicker = json.loads(told.out)["flicker"]
+    shown = capsys.readouterr()
+    flicker = json.loads(shown.out)["flicker"]
     assert 0 <= flicker["after"] <= flicker["before"] <= 1
-    assert "changed it back with the next frame; steadied" in told.err
+    assert "changed it back in the next frame; smoothed" in shown.err
     backend = load_backend(artifacts / "best.onnx")
     smoother = make_smoother(smooth, backend.card)
     with VideoSource(clip) as source:
         for frame in source:
             answer = smoother.smooth(backend.run(to_batch([frame.image], backend.card.input)))
-            mask = answer_mask(answer, backend.card.input, height=60, width=80)
+            mask = output_to_mask(answer, backend.card.input, height=60, width=80)
             np.testing.assert_array_equal(
                 read_ids(Path(f"runs/run/drive/drive-mask/{frame.index:06d}.png")), mask
             )
 
 
 def test_more_views_give_other_masks(artifacts: Path) -> None:
-    """The mean over the image and its mirror is that of `ViewsBackend`."""
+    """The mean over the image and its mirror is that of `AugmentedBackend`."""
     from segdeploy.backends.loading import load_backend
-    from segdeploy.backends.tta import ViewsBackend
+    from segdeploy.backends.tta import AugmentedBackend
 
     cv2.imwrite("a.png", np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
 
@@ -640,9 +612,9 @@ def test_more_views_give_other_masks(artifacts: Path) -> None:
     )
 
     network = load_backend(artifacts / "best.onnx")
-    mask = read_ids(Path("runs/run/pictures/mask/a.png"))
+    mask = read_ids(Path("runs/run/images/mask/a.png"))
     np.testing.assert_array_equal(
-        mask, Predictor(ViewsBackend(network, ["flip"])).mask(cv2.imread("a.png"))
+        mask, Predictor(AugmentedBackend(network, ["flip"])).mask(cv2.imread("a.png"))
     )
     assert (mask != Predictor(network).mask(cv2.imread("a.png"))).any()
 
@@ -658,7 +630,7 @@ def test_more_views_give_other_masks(artifacts: Path) -> None:
         (["--save", "cutout"], 2, "add --classes"),
         (["--background", "00ff00"], 2, "add --save cutout"),
         (["--palette", "rainbow"], 2, "no palette or file rainbow"),
-        (["--tta", "spin"], 2, "'spin' is no way to look"),
+        (["--tta", "spin"], 2, "'spin' is none of flip, scales"),
         (["--tta", "scales"], 2, "export it with --dynamic"),
         (["--smooth", "ema"], 2, "images do not follow each other in time"),
         (
@@ -668,7 +640,7 @@ def test_more_views_give_other_masks(artifacts: Path) -> None:
         ),
     ],
 )
-def test_wishes_that_cannot_be_get_one_sentence(
+def test_options_that_the_model_refuses(
     artifacts: Path,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
@@ -687,9 +659,9 @@ def test_wishes_that_cannot_be_get_one_sentence(
 @posix
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_video_goes_on(artifacts: Path, end: signal.Signals) -> None:
-    """Stopped or killed: in the end there are all frames at their times, as if nothing had been."""
-    clip = write_clip(Path("drive.mp4"), 360, sound=write_tone(Path("tone.wav"), 24))
+def test_interrupted_video_is_resumed(artifacts: Path, end: signal.Signals) -> None:
+    """Stopped or killed: after `--resume` all frames are there at their times."""
+    clip = write_drive(Path("drive.mp4"), 360, audio=write_tone(Path("tone.wav"), 24))
     arguments = [
         "--model",
         str(artifacts / "best.onnx"),
@@ -727,8 +699,8 @@ def test_interrupted_video_goes_on(artifacts: Path, end: signal.Signals) -> None
     assert len(kept) >= (len(done) if end == signal.SIGINT else 250)
 
 
-def test_pictures_that_are_done_are_left_alone(artifacts: Path) -> None:
-    """Half of a folder is done, and one of the other half has its mask but no overlay."""
+def test_resume_skips_finished_images(artifacts: Path) -> None:
+    """Half of a folder is done; one image of the other half has its mask but no overlay."""
     for name in "abcd":
         cv2.imwrite(f"{name}.png", np.zeros((8, 8, 3), np.uint8))
     arguments = ["--model", artifacts / "best.onnx", "--output", "out", "--save", "mask,overlay"]
@@ -743,19 +715,33 @@ def test_pictures_that_are_done_are_left_alone(artifacts: Path) -> None:
     assert len(list(Path("out").rglob("*.*"))) == 8
 
 
+def test_resume_finds_the_folder_of_earlier_versions(artifacts: Path) -> None:
+    """It was called `pictures`; a run that was interrupted there continues there."""
+    for name in "ab":
+        cv2.imwrite(f"{name}.png", np.zeros((8, 8, 3), np.uint8))
+    model = ["--model", artifacts / "best.onnx", "--save", "mask"]
+    assert call(*model, "--image", "a.png", "--name", "pictures") == 0
+
+    assert call(*model, "--image", "a.png", "b.png", "--resume") == 0
+
+    masks = sorted(path.name for path in Path("runs/run/pictures/mask").iterdir())
+    assert masks == ["a.png", "b.png"]
+    assert [path.name for path in Path("runs/run").iterdir()] == ["pictures"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--save", "overlay,jsonl"], "jsonl cannot be gone on with"),
-        (["--smooth", "ema"], "--smooth looks back"),
-        (["--output", "-"], "what went through a pipe is gone"),
+        (["--save", "overlay,jsonl"], "jsonl cannot be resumed"),
+        (["--smooth", "ema"], "--smooth needs the frames before"),
+        (["--output", "-"], "a run into a pipe cannot be resumed"),
     ],
 )
-def test_what_cannot_be_gone_on_with(
+def test_what_cannot_be_resumed(
     artifacts: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
     """A result that would differ from an uninterrupted one is refused."""
-    write_clip(Path("clip.mp4"), 2)
+    write_drive(Path("clip.mp4"), 2)
 
     assert (
         call("--model", artifacts / "best.onnx", "--video", "clip.mp4", "--resume", *arguments) == 2

@@ -1,4 +1,4 @@
-"""`segdeploy run --tile`: images of any size, window by window, into tiled files."""
+"""`segdeploy run --tile`: images of any size, tile by tile, into tiled files."""
 
 import json
 import subprocess
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from segdeploy.backends.loading import load_backend
-from segdeploy.cli.main import main
 from segdeploy.imaging.io import read_ids, read_image
 from segdeploy.imaging.overlay import Painter, colorize
 from segdeploy.inference.tiling import Tiler
+from tests.helpers.cli import run_cli
 
 pytest.importorskip("pyvips")
 
@@ -25,12 +25,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def call(*arguments: str | Path) -> int:
-    """Call the command, and give its exit code."""
-    try:
-        main(["run", *map(str, arguments)])
-    except SystemExit as error:
-        return int(error.code or 0)
-    return 0
+    """Call `segdeploy run`, and return its exit code."""
+    return run_cli("run", *arguments)
 
 
 def write_noise(path: Path, height: int, width: int) -> np.ndarray:
@@ -43,7 +39,7 @@ def write_noise(path: Path, height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("ending", ["tif", "png"])
-def test_results_are_those_of_the_windows(
+def test_results_are_those_of_the_tiles(
     artifacts: Path, capsys: pytest.CaptureFixture[str], ending: str
 ) -> None:
     """Mask, colors and overlay of the same labels, at the image's own size."""
@@ -75,7 +71,7 @@ def test_results_are_those_of_the_windows(
         return image[place - count : place]
 
     mask = np.concatenate([strip for _, strip in tiler.strips(130, width=170, read=read)])
-    folder = Path("runs/run/pictures")
+    folder = Path("runs/run/images")
     files = [str(folder / kind / f"a.{ending}") for kind in ("mask", "color", "overlay")]
     assert json.loads(capsys.readouterr().out)["outputs"] == files
     np.testing.assert_array_equal(read_ids(Path(files[0])), mask)
@@ -91,13 +87,13 @@ def test_results_are_those_of_the_windows(
     [
         (
             ["--tile", "45,60", "--save", "coco"],
-            "coco cannot be kept of images in tiles; choose from overlay,mask,color",
+            "coco cannot be saved of images in tiles; choose from overlay,mask,color",
         ),
         (["--tile", "45,60", "--overlap", "20"], "take at most a third, 15"),
         (["--tile", "0"], "is no size"),
     ],
 )
-def test_what_tiles_cannot_do_is_told(
+def test_options_that_tiles_refuse(
     artifacts: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
     """One sentence, and nothing is written."""
@@ -122,7 +118,8 @@ with growing_picture(Path("large.tif"), height, width=width, bands=3) as add:
         add(np.full((500, width, 3), start // 20, np.uint8))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    main(["run", "--model", sys.argv[1], "--image", "large.tif", "--tile", "400", "--save", "mask", "--latency"])
+    options = ["--tile", "400", "--save", "mask", "--latency"]
+    main(["run", "--model", sys.argv[1], "--image", "large.tif", *options])
 except SystemExit as error:
     assert not error.code
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
@@ -130,9 +127,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads how much memory a process took")
-def test_memory_is_bound_by_rows(artifacts: Path) -> None:
-    """An image of 72 MB, whose answers of 11 classes would be 1,056 MB, needs a fraction of that."""
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory of a process")
+def test_memory_is_bounded_by_rows(artifacts: Path) -> None:
+    """An image of 72 MB, whose logits of 11 classes would be 1,056 MB, needs a fraction of that."""
     done = subprocess.run(
         [sys.executable, "-c", BOUNDED, str(artifacts / "best.onnx")],
         capture_output=True,
@@ -141,5 +138,5 @@ def test_memory_is_bound_by_rows(artifacts: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert read_ids(Path("runs/run/pictures/mask/large.tif")).shape == (4000, 6000)
+    assert read_ids(Path("runs/run/images/mask/large.tif")).shape == (4000, 6000)
     assert float(done.stdout.splitlines()[-1]) < 300

@@ -11,21 +11,20 @@ from segdeploy.datasets.synthetic.dataset import Streets
 
 
 def kinds(path):
-    """Kind of each stream in a file, and the number of frames."""
+    """Return the kinds of the streams in a file, and the number of video frames."""
     with av.open(str(path)) as container:
         frames = sum(1 for _ in container.decode(video=0))
         return {stream.type for stream in container.streams}, frames
 
 
-def test_renders_a_drive_with_sound(tmp_path):
-    """A quarter of a second at 20 frames a second is 5 frames, in the plain video and in that of
-    the truth.
-    """
+@pytest.mark.parametrize("overlay", ["--overlay", "--truth"])
+def test_renders_a_drive_with_sound(tmp_path, overlay):
+    """A quarter of a second at 20 fps is 5 frames, in the video and in that of its labels."""
     arguments = [
         "render",
         "--video",
         str(tmp_path / "a.mp4"),
-        "--truth",
+        overlay,
         str(tmp_path / "b.mp4"),
         "--seconds",
         "0.25",
@@ -40,12 +39,12 @@ def test_renders_a_drive_with_sound(tmp_path):
     assert result.exit_code == 0
     assert kinds(tmp_path / "a.mp4") == ({"audio", "video"}, 5)
     assert kinds(tmp_path / "b.mp4") == ({"audio", "video"}, 5)
-    assert "5 frames of 64x48 at 20 a second" in result.stdout
+    assert "5 frames of 64x48 at 20 fps" in result.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
 
 
 def test_renders_scenes_as_camvid(tmp_path):
-    """What is written is read by the layout of CamVid, not one pixel different."""
+    """The layout of CamVid reads exactly the pixels that were rendered."""
     arguments = [
         "render",
         "--images",
@@ -76,10 +75,10 @@ def test_renders_scenes_as_camvid(tmp_path):
     [
         ([], "give either --video"),
         (["--video", "a.mp4", "--images", "b"], "give either --video"),
-        (["--images", "b", "--truth", "c.mp4"], "goes with --video"),
+        (["--images", "b", "--overlay", "c.mp4"], "goes with --video"),
     ],
 )
-def test_refuses_what_makes_no_sense(arguments, part, tmp_path, monkeypatch, capsys):
+def test_refuses_options_that_do_not_go_together(arguments, part, tmp_path, monkeypatch, capsys):
     """One sentence, exit code 2, and nothing written."""
     monkeypatch.chdir(tmp_path)
 
