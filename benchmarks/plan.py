@@ -1,4 +1,4 @@
-"""Artifacts in, a report out."""
+"""The plan of a benchmark and its execution: artifacts in, a report out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,17 @@ from pathlib import Path
 
 from segdeploy import datasets
 from segdeploy.backends.loading import kind_of
+from segdeploy.datasets.dataset import Dataset
 from segdeploy.errors import ConfigError
-from segdeploy.system.machine import survey
+from segdeploy.system.machine import Machine, describe_machine
 
-from .measure.accuracy import Pair, gallery, judge, other_names
+from .measure.accuracy import Pair, other_names, score_masks, worst_pairs
 from .measure.peers import PEERS
-from .measure.rounds import Outcome, Workers, measure_all, repeat_until_stable, show_all
-from .measure.video_worker import Film
-from .measure.worker import Task, answer_name, chosen
+from .measure.rounds import Outcome, Workers, measure_all, repeat_until_stable, run_videos
+from .measure.video_worker import VideoTask
+from .measure.worker import Task, image_indices, mask_name
 from .results.report import Report, Row
-from .results.row import Accuracy, Figures
+from .results.row import Accuracy, RowResult
 from .results.variant import Variant
 
 CHECKPOINT = ".pt"
@@ -25,29 +26,25 @@ CHECKPOINT = ".pt"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to measure, and how.
-
-    Each artifact with each runtime, count of threads, size of batch and size of input.
+    """What to measure, and how: each artifact with each runtime, thread count, batch and input size.
 
     Attributes:
-        artifacts: The files; the first checkpoint among them is the reference, or the first of all
-            beside loops of others.
-        backends: Kinds of runtime, or "auto"; one that does not run a file's kind is left out for
-            it.
+        artifacts: The files; the first checkpoint among them is the reference, or, with peers and
+            without a checkpoint, the first of all.
+        backends: Kinds of runtime, or "auto"; a file is not run by a runtime of another kind.
         device: Device for all of them, or "auto".
-        threads: Threads of each network; None for as many as there are cores.
-        batches: How many images a network is given at once.
+        threads: Threads of each network; None for one per core.
+        batches: Images per call of the network.
         sizes: Height and width of the networks' inputs, in pixels; None for their own.
-        peers: Loops that others would write, each a row beside ours, on the first artifact that it
-            can be given.
+        peers: Names of peers, each a row beside ours, on the first artifact that it takes.
         dataset: Name of the dataset.
         data: Its folder, or None.
         split: Its split.
-        images: How many of its images are answered; None for all.
+        images: How many of its images are segmented; None for all.
         runs: Timed runs a round.
         warm_up: Runs before them that are not timed.
         rounds: Rounds, each in a process of its own.
-        until_stable: Whether rounds are repeated, 12 at most, until each median is known within 5%.
+        until_stable: Whether rounds are added, up to 12, until each median is known within 5%.
         video: A video that each artifact is run over; None for none.
     """
 
@@ -70,7 +67,7 @@ class Plan:
 
 
 def artifact_names(artifacts: Sequence[Path]) -> list[str]:
-    """Name each artifact by its file, and by as much of its path as it takes to tell it from the others.
+    """Return a name for each artifact: its file's, or its path where another has the same name.
 
     Raises:
         ConfigError: One file is named twice.
@@ -83,17 +80,17 @@ def artifact_names(artifacts: Sequence[Path]) -> list[str]:
     return [path.name if names.count(path.name) == 1 else str(path) for path in artifacts]
 
 
-def ways_of(plan: Plan) -> dict[str, Variant]:
-    """Return every way in which every artifact is run, by the name of its row.
+def variants_of(plan: Plan) -> dict[str, Variant]:
+    """Return every variant of every artifact by the name of its row.
 
-    The file's, and what tells it from the file's other rows.
+    A row is named by its file and by what differs among the rows of that file.
 
     Raises:
         ConfigError: One file is named twice.
     """
-    ways = {}
+    variants = {}
     for name, path in zip(artifact_names(plan.artifacts), plan.artifacts, strict=True):
-        # A file that none of the runtimes runs is a row that says so.
+        # A file that none of the runtimes runs becomes a row that fails.
         backends = [
             backend for backend in plan.backends if backend in ("auto", kind_of(path).name)
         ] or plan.backends[:1]
@@ -104,7 +101,7 @@ def ways_of(plan: Plan) -> dict[str, Variant]:
             parts += [f"{threads} thread{'s' * (threads != 1)}"] * (len(plan.threads) > 1)
             parts += [f"batch {batch}"] * (len(plan.batches) > 1)
             parts += ["{}x{}".format(*size) if size else "own size"] * (len(plan.sizes) > 1)
-            way = Variant(
+            variants[", ".join([name, *parts])] = Variant(
                 artifact=str(path),
                 backend=backend,
                 device=plan.device,
@@ -112,118 +109,156 @@ def ways_of(plan: Plan) -> dict[str, Variant]:
                 batch=batch,
                 size=size,
             )
-            ways[", ".join([name, *parts])] = way
     for peer in plan.peers:
-        path = next(path for path in plan.artifacts if path.suffix in PEERS[peer].endings)
-        ways[peer] = Variant(
+        path = next(path for path in plan.artifacts if path.suffix in PEERS[peer].suffixes)
+        variants[peer] = Variant(
             artifact=str(path), device=plan.device, threads=plan.threads[0], peer=peer
         )
-    return ways
+    return variants
 
 
 def reference_of(plan: Plan) -> Path | None:
     """Return the artifact that the others are compared with.
 
-    The first checkpoint, or the first of all beside loops of others.
+    The first checkpoint; without one, the first artifact of all if there are peers, or None.
     """
     first = plan.artifacts[0] if plan.peers else None
     return next((path for path in plan.artifacts if path.suffix == CHECKPOINT), first)
 
 
-def compare(
+def run_plan(
     plan: Plan, folder: Path, *, workers: Workers, on_step: Callable[[str], None]
 ) -> tuple[Report, tuple[Pair, ...]]:
     """Measure every row.
 
     Args:
         plan: What to measure.
-        folder: An empty folder for masks and videos, which may be thrown away afterwards.
-        workers: What does the work, usually in processes of its own.
-        on_step: Is told a row's name after each of its rounds, and after its video.
+        folder: An empty folder for masks and videos, not needed afterwards.
+        workers: What runs the tasks, usually in processes of its own.
+        on_step: Called with a row's name after each of its rounds, and after its video.
 
     Returns:
         The report, and the images that differ most.
 
     Raises:
-        SegdeployError: The dataset cannot be used; an artifact that cannot be used is a row that
-            says so.
+        SegdeployError: The dataset cannot be used; an artifact that cannot be used is a row with
+            the reason.
     """
-    machine = survey()
+    machine = describe_machine()
     dataset = datasets.load(plan.dataset, plan.data, plan.split)
-    indices = chosen(len(dataset), plan.images)
-    ways = ways_of(plan)
-    reference = next(
-        (name for name, way in ways.items() if Path(way.artifact) == reference_of(plan)), None
-    )
-    folders = {name: folder / str(number) for number, name in enumerate(ways)}
-    for place in folders.values():
-        place.mkdir()
-    tasks = {name: task(plan, way, folders[name]) for name, way in ways.items()}
-    outcomes = measure_all(tasks, rounds=plan.rounds, once=workers.once, on_round=on_step)
-    if plan.until_stable:
-        outcomes = repeat_until_stable(tasks, outcomes, once=workers.once, on_round=on_step)
-    if plan.video is not None:
-        films = {
-            name: Film(way=way, video=str(plan.video), folder=str(folders[name]))
-            for name, way in ways.items()
-            if not way.peer
-        }
-        outcomes = show_all(films, outcomes, show=workers.show, on_film=on_step)
+    indices = image_indices(len(dataset), plan.images)
+    variants = variants_of(plan)
+    folders = {name: folder / str(number) for number, name in enumerate(variants)}
+    for row_folder in folders.values():
+        row_folder.mkdir()
+    outcomes = _measure(plan, variants, folders, workers=workers, on_step=on_step)
     # A peer with a network of its own writes no masks: its weights are random.
     written = {
-        name: place for name, place in folders.items() if (place / answer_name(indices[0])).exists()
+        name: row_folder
+        for name, row_folder in folders.items()
+        if not outcomes[name].error and (row_folder / mask_name(indices[0])).exists()
     }
-    answers = {name: place for name, place in written.items() if not outcomes[name].error}
-    judged = judge(answers, dataset, indices, reference=reference)
-    report = Report(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        dataset=plan.dataset,
-        split=plan.split,
-        images=tuple(dataset.names[index] for index in indices),
-        classes=tuple(entry.name for entry in dataset.classes),
-        reference=reference,
-        runs=plan.runs,
-        rounds=plan.rounds,
-        warm_up=plan.warm_up,
-        machine=machine,
-        load_after=survey().load,
-        video=None if plan.video is None else str(plan.video),
-        rows=tuple(row(name, way, outcomes[name], judged.get(name)) for name, way in ways.items()),
-        notes=other_names(plan.artifacts, dataset.classes),
+    reference = _reference_name(plan, variants)
+    accuracies = score_masks(written, dataset, indices, reference=reference)
+    rows = tuple(
+        make_row(name, variant, outcomes[name], accuracies.get(name))
+        for name, variant in variants.items()
     )
-    return report, gallery(report, answers, dataset, indices)
+    images = tuple(dataset.names[index] for index in indices)
+    report = make_report(plan, dataset, rows, images=images, reference=reference, machine=machine)
+    return report, worst_pairs(report, written, dataset, indices)
 
 
-def task(plan: Plan, way: Variant, answers: Path) -> Task:
-    """Write down what a round of one row measures."""
+def _measure(
+    plan: Plan,
+    variants: dict[str, Variant],
+    folders: dict[str, Path],
+    *,
+    workers: Workers,
+    on_step: Callable[[str], None],
+) -> dict[str, Outcome]:
+    """Measure the rounds of all rows, then their videos."""
+    tasks = {name: make_task(plan, variant, folders[name]) for name, variant in variants.items()}
+    outcomes = measure_all(tasks, rounds=plan.rounds, measure=workers.measure, on_round=on_step)
+    if plan.until_stable:
+        outcomes = repeat_until_stable(tasks, outcomes, measure=workers.measure, on_round=on_step)
+    if plan.video is None:
+        return outcomes
+    video_tasks = {
+        name: VideoTask(variant=variant, video=str(plan.video), folder=str(folders[name]))
+        for name, variant in variants.items()
+        if not variant.peer
+    }
+    return run_videos(video_tasks, outcomes, run_video=workers.run_video, on_video=on_step)
+
+
+def _reference_name(plan: Plan, variants: dict[str, Variant]) -> str | None:
+    """Return the name of the first row of the reference; None without a reference."""
+    reference = reference_of(plan)
+    return next(
+        (name for name, variant in variants.items() if Path(variant.artifact) == reference), None
+    )
+
+
+def make_task(plan: Plan, variant: Variant, masks: Path) -> Task:
+    """Return the task of one round of one row; its masks go into a folder."""
     return Task(
-        way=way,
+        variant=variant,
         dataset=plan.dataset,
         data=None if plan.data is None else str(plan.data),
         split=plan.split,
         images=plan.images,
         runs=plan.runs,
         warm_up=plan.warm_up,
-        answers=str(answers),
+        masks=str(masks),
         started=0.0,
     )
 
 
-def row(name: str, way: Variant, outcome: Outcome, accuracy: Accuracy | None) -> Row:
-    """Put together what is known of one row."""
-    figures = (
+def make_row(name: str, variant: Variant, outcome: Outcome, accuracy: Accuracy | None) -> Row:
+    """Return a row of a report."""
+    result = (
         None
         if outcome.error
-        else Figures(rounds=outcome.rounds, accuracy=accuracy, video=outcome.video)
+        else RowResult(rounds=outcome.rounds, accuracy=accuracy, video=outcome.video)
     )
-    size = None if way.peer and PEERS[way.peer].foreign else file_size(Path(way.artifact))
-    return Row(name=name, way=way, size=size, figures=figures, error=outcome.error)
+    has_file = not (variant.peer and PEERS[variant.peer].own_network)
+    size = file_size(Path(variant.artifact)) if has_file else None
+    return Row(name=name, variant=variant, size=size, result=result, error=outcome.error)
+
+
+def make_report(
+    plan: Plan,
+    dataset: Dataset,
+    rows: tuple[Row, ...],
+    *,
+    images: tuple[str, ...],
+    reference: str | None,
+    machine: Machine,
+) -> Report:
+    """Return the report of a plan's rows."""
+    return Report(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        dataset=plan.dataset,
+        split=plan.split,
+        images=images,
+        classes=tuple(entry.name for entry in dataset.classes),
+        reference=reference,
+        runs=plan.runs,
+        rounds=plan.rounds,
+        warm_up=plan.warm_up,
+        machine=machine,
+        load_after=describe_machine().load,
+        video=None if plan.video is None else str(plan.video),
+        rows=rows,
+        notes=other_names(plan.artifacts, dataset.classes),
+    )
 
 
 def file_size(path: Path) -> int:
     """Return the bytes of an artifact, with the second file or the folder that belongs to it."""
     parts = (
-        [one for one in path.rglob("*") if one.is_file()]
+        [part for part in path.rglob("*") if part.is_file()]
         if path.is_dir()
         else [path, *kind_of(path).companions(path)]
     )

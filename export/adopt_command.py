@@ -3,23 +3,33 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
 import click
-from msgspec import structs
 
-from segdeploy.card import Fit, InputSpec, LabelClass, ModelCard
+from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD, Fit, InputSpec, ModelCard
 from segdeploy.cli.console import next_step, progress
-from segdeploy.cli.options import ImageSize, RenamedOption, plugin_option
+from segdeploy.cli.options import (
+    Command,
+    ImageSize,
+    json_option,
+    option,
+    options,
+    plugin_option,
+    section,
+)
 from segdeploy.datasets.class_map import read_class_map
-from segdeploy.errors import ConfigError, MissingExtraError, ModelError
+from segdeploy.errors import ConfigError
 from segdeploy.system.runs import new_run
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from .command import DEFAULT_PROOF_IMAGES, describe
+from .plan import import_optional
+
+RGB = tuple[float, float, float]
 
 
 class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to click 8.3 the class takes no type
@@ -28,7 +38,7 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
     name = "R,G,B"
 
     def __init__(self, *, positive: bool = False) -> None:
-        """Say what is allowed.
+        """Set what is accepted.
 
         Args:
             positive: Whether each must be more than 0.
@@ -37,8 +47,8 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float, float]:
-        """Read the text; a value that is already a triple passes."""
+    ) -> RGB:
+        """Return the numbers of a text; a value that is already a tuple passes."""
         if isinstance(value, tuple):
             return value
         try:
@@ -47,332 +57,296 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to c
             numbers = []
         if len(numbers) not in {1, 3}:
             self.fail(
-                f"{value!r} is neither three numbers, for example 0.485,0.456,0.406, nor one"
-                " for all",
+                f"{value!r} is neither three numbers, for example 0.485,0.456,0.406, nor one for"
+                " all",
                 param,
                 ctx,
             )
         if not all(isfinite(number) and (number > 0 or not self._positive) for number in numbers):
-            self.fail(
-                f"{value!r} holds what is no number{' above 0' if self._positive else ''}",
-                param,
-                ctx,
-            )
+            kind = "a number above 0" if self._positive else "finite"
+            self.fail(f"{value!r} is not {kind} everywhere", param, ctx)
         return numbers[0], numbers[len(numbers) // 2], numbers[-1]
 
 
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--classes",
-    "legend",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="classes.toml, in the order of the channels.",
-)
-@click.option(
-    "--mean",
-    type=Triple(),
-    default=IMAGENET_MEAN,
-    show_default="ImageNet's",
-    help="What was subtracted from red, green, blue.",
-)
-@click.option(
-    "--std",
-    type=Triple(positive=True),
-    default=IMAGENET_STD,
-    show_default="ImageNet's",
-    help="What they were divided by.",
-)
-@click.option(
-    "--range",
-    "full",
-    type=click.Choice(["1", "255"]),
-    default="1",
-    show_default=True,
-    help="Numbers of white to mean and std.",
-)
-@click.option(
-    "--bgr",
-    is_flag=True,
-    help=(
-        "The network takes blue-green-red; mean and std are given in red, green, blue all the same."
-    ),
-)
-@click.option(
-    "--imgsz", type=ImageSize(), help="Size of the network's input.  [default: the file's]"
-)
-@click.option(
-    "--dynamic",
-    is_flag=True,
-    help="Let the file answer any multiple of the stride; it is proven at three sizes.",
-)
-@click.option(
-    "--stride",
-    default=1,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Number of which height and width are multiples.",
-)
-@click.option(
-    "--fit",
-    type=click.Choice(get_args(Fit)),
-    default="stretch",
-    show_default=True,
-    help="How images get to that size.",
-)
-@click.option(
-    "--model",
-    "architecture",
-    help="Network that the weights are for, where FILE is no ONNX file; a plugin may bring it.",
-)
-@click.option(
-    "--argument",
-    "arguments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Argument of that network, for example width=16.",
-)
-@click.option(
-    "--dataset", help="Prove on the validation split of this dataset.  [default: streets]"
-)
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
-@click.option(
-    "--verify",
-    "files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Prove on these images, or folders, instead.",
-)
-@click.option(
-    "--proof-images",
-    cls=RenamedOption,
-    older=("--proof-pictures",),
-    default=20,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="On how many images at most.",
-)
-@click.option(
-    "-o",
-    "--output-file",
-    "output",
-    type=click.Path(path_type=Path),
-    help="Name of the new file.  [default: FILE-adopted]",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@plugin_option
-def adopt(
-    *,
-    file: Path,
-    legend: Path,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    full: str,
-    bgr: bool,
-    imgsz: tuple[int, int] | None,
-    dynamic: bool,
-    stride: int,
-    fit: Fit,
-    architecture: str | None,
-    arguments: Sequence[str],
-    dataset: str | None,
-    data: Path | None,
-    files: Sequence[Path],
-    proof_images: int,
-    output: Path | None,
-    as_json: bool,
-) -> None:
-    """Return a foreign FILE a card, so that it runs, is scored and measured here.
+@dataclass(frozen=True, kw_only=True)
+class AdoptOptions:
+    """Options of `segdeploy adopt`.
 
-    An ONNX file that takes float images (N, 3, H, W) and gives logits or classes becomes one that
-    takes images as they are. Weights of PyTorch (a state_dict) become a checkpoint of the network
-    --model.
+    Attributes:
+        file: An ONNX file, or weights of PyTorch.
+        class_map: classes.toml, in the order of the channels.
+        mean: Mean that was subtracted from red, green, blue.
+        std: Deviation that they were divided by.
+        value_range: "1" or "255": the value of white to mean and std.
+        bgr: Whether the network takes BGR.
+        imgsz: Height and width of the input; None for the file's.
+        dynamic: Whether the new file accepts any multiple of the stride.
+        stride: Number of which height and width are multiples.
+        fit: How images are fitted to the input.
+        architecture: Network of the weights; None for an ONNX file.
+        arguments: Arguments of that network, each KEY=VALUE.
+        dataset: Dataset of the proof; None for synthetic streets.
+        data: Folder of the dataset.
+        files: Images, or folders of them, to use for the proof in place of a dataset.
+        proof_images: Largest number of images of the proof.
+        output_file: Name of the new file; None for one beside the old.
+        as_json: Whether the result is printed as JSON.
     """
-    (red, green, blue), (red_std, green_std, blue_std) = (
-        [value / float(full) for value in values] for values in (mean, std)
-    )
-    lowered = {"mean": (red, green, blue), "std": (red_std, green_std, blue_std)}
-    spec = InputSpec(
-        height=stride, width=stride, **lowered, fit=fit, stride=stride, dynamic=dynamic
-    )
-    if file.suffix.lower() != ".onnx":
-        only = {
-            "--bgr": bgr,
-            "--dynamic": dynamic,
-            "--dataset": dataset,
-            "--data": data,
-            "--verify": files,
-        }
-        _refuse(
-            file,
-            only,
-            "ONNX files; weights take red-green-blue, of one size, and are proven when they are"
-            " exported",
+
+    file: Path
+    class_map: Path
+    mean: RGB
+    std: RGB
+    value_range: str
+    bgr: bool
+    imgsz: tuple[int, int] | None
+    dynamic: bool
+    stride: int
+    fit: Fit
+    architecture: str | None
+    arguments: Sequence[str]
+    dataset: str | None
+    data: Path | None
+    files: Sequence[Path]
+    proof_images: int
+    output_file: Path | None
+    as_json: bool
+
+    def card(
+        self, height: int, width: int, *, architecture: str, arguments: Mapping[str, Any]
+    ) -> ModelCard:
+        """Return the card of the new file, with mean and deviation in [0, 1]."""
+        white = float(self.value_range)
+        (red, green, blue), (red_std, green_std, blue_std) = (
+            [value / white for value in values] for values in (self.mean, self.std)
         )
-        target = _target(output or file.with_name(f"{file.stem}-adopted.pt"), ".pt")
-        adopt_weights(
-            file,
-            target,
-            spec,
-            read_class_map(legend).classes,
-            imgsz=imgsz,
+        return ModelCard(
             architecture=architecture,
             arguments=arguments,
+            classes=read_class_map(self.class_map).classes,
+            input=InputSpec(
+                height=height,
+                width=width,
+                mean=(red, green, blue),
+                std=(red_std, green_std, blue_std),
+                fit=self.fit,
+                stride=self.stride,
+                dynamic=self.dynamic,
+            ),
         )
-        click.echo(json.dumps({"path": str(target)}) if as_json else target)
-        next_step("segdeploy", "export", target)
-        return
+
+    def target(self, ending: str) -> Path:
+        """Return the name of the new file.
+
+        Raises:
+            ConfigError: `--output-file` has another ending.
+        """
+        path = self.output_file or self.file.with_name(f"{self.file.stem}-adopted{ending}")
+        if path.suffix != ending:
+            msg = f"--output-file is {path}; the adopted file must end with {ending}"
+            raise ConfigError(msg)
+        return path
+
+
+@click.command(cls=Command)
+@click.argument("file", type=click.Path(path_type=Path))
+@section(
+    "Network",
+    option(
+        "--classes",
+        "class_map",
+        required=True,
+        type=click.Path(path_type=Path),
+        help="classes.toml, with the classes in the order of the channels.",
+    ),
+    option(
+        "--model",
+        "architecture",
+        help="Network of the weights, where FILE is not an ONNX file; a plugin may register it.",
+    ),
+    option(
+        "--argument",
+        "arguments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Argument of that network, for example width=16; may be given more than once.",
+    ),
+)
+@section(
+    "Input",
+    option(
+        "--imgsz", type=ImageSize(), help="Size of the network's input.", show_default="the file's"
+    ),
+    option(
+        "--mean",
+        type=Triple(),
+        default=IMAGENET_MEAN,
+        show_default="ImageNet's",
+        help="Mean that was subtracted from red, green, blue.",
+    ),
+    option(
+        "--std",
+        type=Triple(positive=True),
+        default=IMAGENET_STD,
+        show_default="ImageNet's",
+        help="Deviation that they were divided by.",
+    ),
+    option(
+        "--range",
+        "value_range",
+        type=click.Choice(["1", "255"]),
+        default="1",
+        help="Value of white that mean and deviation refer to.",
+    ),
+    option(
+        "--bgr",
+        is_flag=True,
+        help="The network takes BGR; --mean and --std are given in RGB all the same.",
+    ),
+    option(
+        "--fit",
+        type=click.Choice(get_args(Fit)),
+        default="stretch",
+        help="How images are fitted to the input's size.",
+    ),
+    option(
+        "--stride",
+        default=1,
+        type=click.IntRange(min=1),
+        help="Number of which height and width are multiples.",
+    ),
+    option(
+        "--dynamic",
+        is_flag=True,
+        help="Let the file accept any multiple of the stride; it is proven at three sizes.",
+    ),
+)
+@section(
+    "Proof",
+    option(
+        "--dataset",
+        help="Dataset whose validation split the file is proven on.",
+        show_default="streets",
+    ),
+    option("--data", type=click.Path(path_type=Path), help="Folder of the dataset."),
+    option(
+        "--verify",
+        "files",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Image, or folder of images, to prove the file on instead; may be given more than"
+        " once.",
+    ),
+    option(
+        "--proof-images",
+        older=("--proof-pictures",),
+        default=DEFAULT_PROOF_IMAGES,
+        type=click.IntRange(min=1),
+        help="Largest number of images of the proof.",
+    ),
+)
+@section(
+    "Output",
+    option(
+        "-o",
+        "--output-file",
+        type=click.Path(path_type=Path),
+        help="Name of the new file.",
+        show_default="FILE-adopted",
+    ),
+    json_option("the result"),
+)
+@plugin_option
+@options(AdoptOptions)
+def adopt(options: AdoptOptions) -> None:
+    """Give the FILE of another project a card, so that it is run, scored and measured as any other.
+
+    An ONNX file that takes float images (N, 3, H, W) and returns logits or classes becomes one that
+    takes uint8 images. PyTorch weights (a state_dict) become a checkpoint of the network --model.
+    """
+    if options.file.suffix.lower() == ".onnx":
+        _adopt_onnx(options)
+    else:
+        _adopt_state_dict(options)
+
+
+def _adopt_onnx(options: AdoptOptions) -> None:
     _refuse(
-        file,
-        {"--model": architecture, "--argument": arguments},
-        "weights of PyTorch; an ONNX file is a whole network",
+        options.file,
+        {"--model": options.architecture, "--argument": options.arguments},
+        "PyTorch weights; an ONNX file is a whole network",
     )
-    target = _target(output or file.with_name(f"{file.stem}-adopted.onnx"), ".onnx")
-    try:
-        from .adopt import adopt as adopt_onnx
-        from .adopt import read_foreign
-        from .command import in_words
-        from .proof import gather, questions
-        from .writer import Proving
-    except ModuleNotFoundError as error:
-        if error.name not in {"torch", "onnx"}:
-            raise
-        raise MissingExtraError(error.name, "export") from error
-    foreign = read_foreign(file)
-    sides = choose_size(file, foreign.sides, imgsz=imgsz, stride=stride, dynamic=dynamic)
-    card = ModelCard(
-        architecture=file.stem,
-        classes=read_class_map(legend).classes,
-        input=structs.replace(spec, height=sides[0], width=sides[1]),
+    target = options.target(".onnx")
+    adopt_onnx = import_optional("adopt_onnx")
+    proof, writer = import_optional("proof"), import_optional("writer")
+    external = import_optional("external_model").read_external(options.file)
+    height, width = adopt_onnx.choose_size(
+        external, imgsz=options.imgsz, stride=options.stride, dynamic=options.dynamic
     )
-    evidence = gather(card, dataset=dataset, data=data, files=files, most=proof_images)
-    with progress(f"proof of {target.name}", questions(card, len(evidence))) as step:
-        proving = Proving(
-            evidence=evidence, report=partial(new_run, "adopt", target.name), on_step=step
+    card = options.card(height, width, architecture=options.file.stem, arguments={})
+    images = proof.open_proof_images(
+        card,
+        dataset=options.dataset,
+        data=options.data,
+        files=options.files,
+        most=options.proof_images,
+    )
+    with progress(f"adopting {target.name}", proof.count_comparisons(card, len(images))) as step:
+        settings = writer.ProofSettings(
+            images=images, new_report=partial(new_run, "adopt", target.name), on_step=step
         )
-        made = adopt_onnx(foreign, card, target, bgr=bgr, proving=proving)
-    click.echo(json.dumps(made.to_dict(), indent=2) if as_json else in_words(made))
+        artifact = adopt_onnx.adopt(external, card, target, bgr=options.bgr, settings=settings)
+    click.echo(json.dumps(artifact.to_dict(), indent=2) if options.as_json else describe(artifact))
     next_step("segdeploy", "run", "--model", target, "--image", "IMAGE")
 
 
-def choose_size(
-    file: Path,
-    fixed: tuple[int, int] | None,
-    *,
-    imgsz: tuple[int, int] | None,
-    stride: int,
-    dynamic: bool,
-) -> tuple[int, int]:
-    """Return the height and the width at which a foreign file is asked, in pixels.
-
-    Args:
-        file: Its name, for the message.
-        fixed: The only size that it takes; None where it takes any.
-        imgsz: What was asked for.
-        stride: Number of which height and width are multiples.
-        dynamic: Whether other sizes shall be answered too.
-
-    Raises:
-        ConfigError: The file does not take that size, or the size is no multiple of the stride.
-    """
-    if fixed is not None and (dynamic or imgsz not in (None, fixed)):
+def _adopt_state_dict(options: AdoptOptions) -> None:
+    _refuse(
+        options.file,
+        {
+            "--bgr": options.bgr,
+            "--dynamic": options.dynamic,
+            "--dataset": options.dataset,
+            "--data": options.data,
+            "--verify": options.files,
+        },
+        "ONNX files; a network of weights takes RGB of one size, and is proven when it is exported",
+    )
+    target = options.target(".pt")
+    if options.architecture is None or options.imgsz is None:
         msg = (
-            f"{file} takes images of {fixed[0]}x{fixed[1]} only; leave out"
-            f" {'--dynamic' if dynamic else '--imgsz'}"
+            f"{options.file} is not an ONNX file; for PyTorch weights name the network and its size"
+            " with --model and --imgsz"
         )
         raise ConfigError(msg)
-    sides = imgsz or fixed
-    if sides is None:
-        msg = (
-            f"{file} takes images of any size; choose the usual one with --imgsz, for example"
-            " --imgsz 512,1024"
-        )
-        raise ConfigError(msg)
-    if any(side % stride for side in sides):
-        msg = (
-            f"{file} is to take images of {sides[0]}x{sides[1]}, and --stride is {stride}; both"
-            " sides must be multiples of it"
-        )
-        raise ConfigError(msg)
-    return sides
-
-
-def _target(path: Path, ending: str) -> Path:
-    if path.suffix != ending:
-        msg = f"--output-file is {path}; what is adopted here must end with {ending}"
-        raise ConfigError(msg)
-    return path
+    card = options.card(
+        *options.imgsz,
+        architecture=options.architecture,
+        arguments=dict(parse_argument(text) for text in options.arguments),
+    )
+    import_optional("adopt_state_dict").adopt_weights(options.file, card, target)
+    click.echo(json.dumps({"path": str(target)}) if options.as_json else target)
+    next_step("segdeploy", "export", target)
 
 
 def _refuse(file: Path, given: Mapping[str, object], reason: str) -> None:
-    """Refuse options that would do nothing."""
+    """Raise a ConfigError for options that would have no effect."""
     useless = [name for name, value in given.items() if value]
     if useless:
-        msg = (
-            f"{' and '.join(useless)} cannot be used with {file}:"
-            f" {'they are' if len(useless) > 1 else 'it is'} for {reason}"
-        )
+        verb = "they are" if len(useless) > 1 else "it is"
+        msg = f"{' and '.join(useless)} cannot be used with {file}: {verb} for {reason}"
         raise ConfigError(msg)
 
 
-def adopt_weights(
-    file: Path,
-    target: Path,
-    spec: InputSpec,
-    classes: tuple[LabelClass, ...],
-    *,
-    imgsz: tuple[int, int] | None,
-    architecture: str | None,
-    arguments: Sequence[str],
-) -> None:
-    """Write a checkpoint of foreign weights.
+def parse_argument(text: str) -> tuple[str, Any]:
+    """Return the key and the value of an argument; the value as in TOML, or else a plain word.
 
     Raises:
-        ConfigError: The network or its size was not named.
-        ModelError: The file holds no weights, or not those of the network.
-    """
-    if architecture is None or imgsz is None:
-        msg = (
-            f"{file} is no ONNX file; for weights of PyTorch name the network and its size with"
-            " --model and --imgsz"
-        )
-        raise ConfigError(msg)
-    try:
-        from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
-
-        from .external_model import read_weights
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError(error.name, "train") from error
-    card = ModelCard(
-        architecture=architecture,
-        arguments=dict(argument(text) for text in arguments),
-        classes=classes,
-        input=structs.replace(spec, height=imgsz[0], width=imgsz[1]),
-    )
-    checkpoint = Checkpoint(card=card, weights=read_weights(file), state={})
-    stride = getattr(checkpoint.network().network, "stride", spec.stride)
-    if any(side % stride for side in imgsz):
-        msg = (
-            f"{architecture} takes multiples of {stride}, and --imgsz is {imgsz[0]},{imgsz[1]};"
-            " choose another size"
-        )
-        raise ModelError(msg)
-    told = structs.replace(card, input=structs.replace(card.input, stride=stride))
-    save_checkpoint(target, replace(checkpoint, card=told))
-
-
-def argument(text: str) -> tuple[str, Any]:
-    """Read an argument of a network, its value as in TOML, or else a plain word.
-
-    Raises:
-        ConfigError: It is no KEY=VALUE.
+        ConfigError: It is not KEY=VALUE.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
-        msg = f"{text!r} is no KEY=VALUE; write for example --argument width=16"
+        msg = f"{text!r} is not KEY=VALUE; write for example --argument width=16"
         raise ConfigError(msg)
     try:
         return key, tomllib.loads(f"value = {value}")["value"]

@@ -46,7 +46,8 @@ def export_checkpoint(
         DataError: The images cannot be used.
         ExportError: The network cannot be converted.
         MissingExtraError: A library of a format is not installed.
-        GateError: A file's output is not PyTorch's; a SpoiledError where no int8 candidate passes.
+        ProofError: A file's output is not PyTorch's.
+        QuantizationError: No candidate in int8 passes.
     """
     loaded = load_checkpoint(checkpoint)
     yield from export_plan(resolve(loaded.network(), loaded.card, config, targets=targets))

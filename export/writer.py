@@ -14,7 +14,7 @@ from segdeploy.backends.base import Backend, RuntimeOptions
 from segdeploy.backends.loading import KINDS, ArtifactKind
 from segdeploy.backends.pytorch import EagerBackend
 from segdeploy.card import CARD_KEY, CHECKSUM_KEY, SELF_TEST_KEY, ModelCard
-from segdeploy.errors import ProofError, SpoiledError
+from segdeploy.errors import ProofError, QuantizationError
 from segdeploy.inference.self_test import Answer, built_in_image, verify
 from segdeploy.metrics.agreement import LEAST_AGREEMENT, Parity
 from segdeploy.system.files import replacing
@@ -174,7 +174,7 @@ def write_proven(
     Raises:
         ProofError: The only candidate's output is not the network's; the message names the first
             layer that diverges.
-        SpoiledError: No candidate in int8 passes.
+        QuantizationError: No candidate in int8 passes.
         OutputError: The file cannot be written.
     """
     settings = ProofSettings(
@@ -189,7 +189,11 @@ def write_proven(
         card = structs.replace(plan.card, conversion=conversion)
         try:
             artifact = _write_artifact(
-                path, candidate, replace(plan, card=card), file_format=file_format, settings=settings
+                path,
+                candidate,
+                replace(plan, card=card),
+                file_format=file_format,
+                settings=settings,
             )
         except ProofError as error:
             if measured is None:
@@ -331,13 +335,13 @@ def _failure(path: Path, proof: Proof, layer: str, drawings: Sequence[Path]) -> 
     )
 
 
-def _spoiled(path: Path, tried: Sequence["Int8Candidate"]) -> SpoiledError:
+def _spoiled(path: Path, tried: Sequence["Int8Candidate"]) -> QuantizationError:
     """Return the error of a search in which no candidate passed."""
     best = max(tried, key=lambda candidate: candidate.score)
     measure, reference = "mIoU", best.parity.reference_miou
     if reference is None:
         measure, reference = "equal labels", 1.0
-    return SpoiledError(
+    return QuantizationError(
         f"{path} was not written: int8 loses too much; the best of {len(tried)} candidates"
         f" ({best.name}) has {best.score:.2%} {measure} where float32 has {reference:.2%};"
         " calibrate on other images, allow more with --max-miou-drop, or keep fp32",

@@ -1,20 +1,24 @@
-"""The array types, each once: Image, Mask, Batch, Logits; IGNORE_INDEX = 255."""
+"""The types of the arrays that travel through the package, each once."""
 
 import numpy as np
 import numpy.typing as npt
 
 IGNORE_INDEX = 255
-"""Value of a mask's pixel that is not labeled, and never counted."""
-
-Mask = npt.NDArray[np.uint8]
-
-
-Batch = npt.NDArray[np.uint8]
-Logits = npt.NDArray[np.float32]
-NetworkOutput = Logits | Mask
-"""What a network gives: logits, probabilities (N, K, h, w) float32, or the classes themselves, (N,
-H, W) uint8 of its input's size."""
-
+"""Value of a mask's pixel that is not labeled; it is never counted."""
 
 Image = npt.NDArray[np.uint8]
-"""(H, W, 3) uint8, blue-green-red."""
+"""(H, W, 3) uint8, blue-green-red, as OpenCV reads it: from the camera to the file."""
+
+Mask = npt.NDArray[np.uint8]
+"""(H, W) uint8, the index of a class in each pixel, or `IGNORE_INDEX`."""
+
+Batch = npt.NDArray[np.uint8]
+"""(N, H, W, 3) uint8, red-green-blue, of the network's input size; the graph itself normalizes."""
+
+Logits = npt.NDArray[np.float32]
+"""(N, K, h, w) float32, a number for each of K classes before the softmax; h and w are those of the
+network's output, which may be smaller than its input."""
+
+NetworkOutput = Logits | Mask
+"""What a network returns: logits or probabilities, (N, K, h, w) float32, or the classes themselves,
+(N, H, W) uint8 of its input's size."""

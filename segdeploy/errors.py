@@ -44,7 +44,7 @@ class DataError(SegdeployError):
     exit_code = 3
 
 
-class AbsentError(DataError):
+class LayoutNotFoundError(DataError):
     """What a layout of a dataset needs is not there at all, so that another layout may be meant."""
 
 
@@ -74,7 +74,7 @@ class ProofError(GateError):
     """An exported file does not answer as PyTorch does."""
 
 
-class SpoiledError(GateError):
+class QuantizationError(GateError):
     """Eight bits spoil a network, whatever was tried."""
 
     def __init__(self, message: str, candidates: Sequence[Any]) -> None:

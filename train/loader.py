@@ -1,4 +1,4 @@
-"""Samples on their way to the device: shuffled, augmented, in batches, read ahead by processes."""
+"""Batches of the training split: shuffled, augmented, read ahead by worker processes."""
 
 import multiprocessing
 import signal
@@ -13,97 +13,104 @@ from torch.utils.data import DataLoader, Sampler
 
 from segdeploy.datasets.dataset import Dataset
 from segdeploy.errors import DataError, SegdeployError
-from segdeploy.system.concurrency import keep_freed_memory, settle_reader
+from segdeploy.system.concurrency import keep_freed_memory, set_up_reader
 from segdeploy.system.machine import cores
 
-from .augmentation import augment_to_rgb, chance, draw_tint, move
-from .distributed import ALONE, Processes
+from .augmentation import Augmentation, sample_rng
+from .distributed import SINGLE_PROCESS, Processes
 from .recipe import Recipe
 
 MAX_WORKERS = 8
 
-FRESH = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 """How a worker starts: as a fresh process, not as a copy of this one."""
 
 GRACE = 30
-"""Seconds that a worker outlives a SIGTERM: in so many the main process keeps the run, or is killed
-by the scheduler itself."""
+"""Seconds that a worker outlives a SIGTERM: enough for the main process to save the run."""
 
 
 class Batch(NamedTuple):
-    """Some samples of a training split.
+    """Samples of a training split.
 
     Attributes:
         images: Images (N, H, W, 3) uint8 red-green-blue.
         masks: Masks (N, H, W) uint8.
-        indices: Which samples these are, (N,) int64.
-        tints: What is still to be done to the colors of each image, (N, 8) float64, in the order
-            of `Tint`; (N, 0) for nothing.
+        indices: Indices of the samples in the split, (N,) int64.
+        jitter: Color jitter that the device still has to apply to each image, (N, 8) float64, in
+            the order of `ColorJitter`; (N, 0) for none.
     """
 
     images: Tensor
     masks: Tensor
     indices: Tensor
-    tints: Tensor
+    jitter: Tensor
 
 
-class Augmented(torch.utils.data.Dataset[Batch | SegdeployError]):
+class AugmentedDataset(torch.utils.data.Dataset[Batch | SegdeployError]):
     """The samples of a dataset as an epoch sees them."""
 
-    def __init__(self, samples: Dataset, recipe: Recipe, *, tinted: bool) -> None:
+    def __init__(self, samples: Dataset, recipe: Recipe, *, apply_jitter: bool) -> None:
         """Wrap a dataset.
 
         Args:
-            samples: Where the samples come from.
-            recipe: Says how they are changed.
-            tinted: Whether the colors are changed here; else what is to be done to them goes with
-                the image.
+            samples: The training split.
+            recipe: Strengths of the augmentation.
+            apply_jitter: Whether colors are changed here; otherwise the numbers of the jitter go
+                with the image, for the device to apply.
         """
         self._samples = samples
         self._recipe = recipe
-        self._tinted = tinted
+        self._augmentation = Augmentation(recipe)
+        self._apply_jitter = apply_jitter
 
     def __getitem__(self, place: tuple[int, int]) -> Batch | SegdeployError:
-        """Return sample `index` of an epoch, whichever process asks and whatever was asked before.
+        """Return a sample, which is the same in every process.
 
         Args:
             place: Epoch and index.
 
         Returns:
-            A batch without its first axis, or what is wrong with the sample: raised in a worker it
-            would lose its sentence in a traceback.
+            A batch without its first axis, or the error of a sample that cannot be used: raised in
+            a worker it would reach the user as a traceback.
         """
         epoch, index = place
         try:
             sample = self._samples[index]
         except SegdeployError as error:
             return error
-        random = chance(self._recipe, epoch, index=index)
-        if self._tinted:
-            image, mask = augment_to_rgb(sample.image, sample.mask, self._recipe, random)
-            left: tuple[float, ...] = ()
+        rng = sample_rng(self._recipe, epoch, index=index)
+        jitter: tuple[float, ...] = ()
+        if self._apply_jitter:
+            image, mask = self._augmentation.apply_to_rgb(sample.image, sample.mask, rng)
         else:
-            image, mask = move(sample.image, sample.mask, self._recipe, random)
+            image, mask = self._augmentation.crop_and_flip(sample.image, sample.mask, rng)
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-            left = draw_tint(self._recipe, random).numbers()
+            jitter = self._augmentation.draw_jitter(rng).to_numbers()
         return Batch(
             torch.from_numpy(image),
             torch.from_numpy(mask),
             torch.tensor(index),
-            torch.tensor(left, dtype=torch.float64),
+            torch.tensor(jitter, dtype=torch.float64),
         )
 
 
-class Shuffle(Sampler[list[tuple[int, int]]]):
-    """Batches of places in an order that follows from the seed and the epoch alone, so that a run can go on anywhere."""
+class ShuffledBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index) in an order that depends on the seed and the epoch alone.
 
-    def __init__(self, samples: int, recipe: Recipe, processes: Processes = ALONE) -> None:
+    So a run can be resumed at any step.
+
+    Attributes:
+        epoch: Number of the epoch, from 0.
+        first: Number of the batch that the epoch starts at.
+    """
+
+    def __init__(self, samples: int, recipe: Recipe, processes: Processes = SINGLE_PROCESS) -> None:
         """Start with the first epoch.
 
         Args:
-            samples: How many there are.
-            recipe: Gives seed and batch.
-            processes: Who takes part; each gets its share of every batch.
+            samples: Number of samples in the split.
+            recipe: Its seed and batch count.
+            processes: All that take part; each has its share of every batch.
         """
         self.epoch = 0
         self.first = 0
@@ -112,37 +119,42 @@ class Shuffle(Sampler[list[tuple[int, int]]]):
         self._processes = processes
 
     def __len__(self) -> int:
-        """Number of batches; an incomplete last one is left out, since the norms would weigh its few images as much."""
+        """Return the number of batches in an epoch.
+
+        An incomplete last one is left out: norms would give its few images as much weight.
+        """
         return max(1, self._samples // self._recipe.batch)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Return the batches of the epoch that `epoch` names, from the batch `first` on."""
-        order = (
-            np.random.default_rng((self._recipe.seed, self.epoch))
-            .permutation(self._samples)
-            .tolist()
-        )
+        """Return this process's share of the batches of an epoch, from the batch `first` on."""
+        rng = np.random.default_rng((self._recipe.seed, self.epoch))
+        order = rng.permutation(self._samples).tolist()
         for number in range(self.first, len(self)):
-            whole = order[number * self._recipe.batch : (number + 1) * self._recipe.batch]
+            batch = order[number * self._recipe.batch : (number + 1) * self._recipe.batch]
             yield [
-                (self.epoch, index) for index in whole[self._processes.rank :: self._processes.size]
+                (self.epoch, index) for index in batch[self._processes.rank :: self._processes.size]
             ]
 
 
 class Loader:
-    """Batches of one epoch after the other."""
+    """Batches of the training split, epoch by epoch."""
 
     def __init__(
-        self, samples: Dataset, recipe: Recipe, *, cuda: bool, processes: Processes = ALONE
+        self,
+        samples: Dataset,
+        recipe: Recipe,
+        *,
+        cuda: bool,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
-        """Start the workers; without any, this process reads itself.
+        """Start the workers; without any, this process reads the samples itself.
 
         Args:
             samples: The training split.
-            recipe: Says how it is read.
-            cuda: Whether the batches go to a CUDA device, which copies them from pinned memory by
-                itself and changes colors faster.
-            processes: Who takes part.
+            recipe: Batch, augmentation and number of workers.
+            cuda: Whether batches go to a CUDA device, which copies them from pinned memory and
+                changes colors itself.
+            processes: All that take part.
 
         Raises:
             DataError: There are fewer samples than processes.
@@ -153,26 +165,25 @@ class Loader:
         workers = choose_workers(recipe, processes)
         if not workers:
             keep_freed_memory()
-        self._shuffle = Shuffle(len(samples), recipe, processes)
+        self._order = ShuffledBatches(len(samples), recipe, processes)
         self._batches: DataLoader[Batch | SegdeployError] = DataLoader(
-            Augmented(samples, recipe, tinted=not cuda),
-            batch_sampler=self._shuffle,
-            collate_fn=stack,
+            AugmentedDataset(samples, recipe, apply_jitter=not cuda),
+            batch_sampler=self._order,
+            collate_fn=collate,
             num_workers=workers,
-            # A forked worker would wait for ever on threads of OpenCV that its parent started: a
-            # fork leaves them behind.
-            multiprocessing_context=FRESH if workers else None,
+            # A forked worker would wait forever for OpenCV's threads, which a fork does not copy.
+            multiprocessing_context=START_METHOD if workers else None,
             persistent_workers=workers > 0,
             pin_memory=cuda,
-            worker_init_fn=settle,
-            # Its own, so that an epoch which is begun a second time, after an interruption, draws
-            # nothing from the network's.
+            worker_init_fn=init_worker,
+            # Its own, so that an epoch that is started again after an interruption draws nothing
+            # from the network's generator.
             generator=torch.Generator(),
         )
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
-        return len(self._shuffle)
+        """Return the number of batches in an epoch."""
+        return len(self._order)
 
     def epoch(self, number: int, *, first: int = 0) -> Iterator[Batch]:
         """Return the batches of an epoch, from the batch `first` on.
@@ -180,39 +191,36 @@ class Loader:
         Raises:
             DataError: A sample cannot be used.
         """
-        self._shuffle.epoch, self._shuffle.first = number, first
+        self._order.epoch, self._order.first = number, first
         for batch in self._batches:
             if isinstance(batch, SegdeployError):
                 raise batch
             yield batch
 
 
-def stack(samples: Sequence[Batch | SegdeployError]) -> Batch | SegdeployError:
-    """Make a batch of samples, or give the first error among them."""
-    whole: list[Batch] = []
+def collate(samples: Sequence[Batch | SegdeployError]) -> Batch | SegdeployError:
+    """Return a batch of samples, or the first error among them."""
+    usable: list[Batch] = []
     for sample in samples:
         if isinstance(sample, SegdeployError):
             return sample
-        whole.append(sample)
-    return Batch(*(torch.stack(parts) for parts in zip(*whole, strict=True)))
+        usable.append(sample)
+    return Batch(*(torch.stack(parts) for parts in zip(*usable, strict=True)))
 
 
-def settle(worker: int) -> None:  # noqa: ARG001 - torch's signature
-    """Make a worker ready to read, and leave signals to the main process.
+def init_worker(worker: int) -> None:  # noqa: ARG001 - torch's signature
+    """Set up a worker process to read, and leave signals to the main process.
 
-    Ctrl-C and SIGTERM reach all processes of a group at once: a worker that died of one would end
-    the step that is being finished.
+    Ctrl-C and SIGTERM reach all processes of a group at once: a worker that stopped at once would
+    break the step that the main process is finishing.
     """
-    settle_reader()
+    set_up_reader()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Death comes a little later, since its parent may have sent the signal, and waits.
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(GRACE))
 
 
-def choose_workers(recipe: Recipe, processes: Processes = ALONE) -> int:
-    """Return the recipe's number of workers, or one that leaves each network a core."""
-    return (
-        recipe.workers
-        if recipe.workers >= 0
-        else min(MAX_WORKERS, max(0, cores() // processes.size - 1))
-    )
+def choose_workers(recipe: Recipe, processes: Processes = SINGLE_PROCESS) -> int:
+    """Return the recipe's number of workers; for -1 one that leaves each process a core."""
+    if recipe.workers >= 0:
+        return recipe.workers
+    return min(MAX_WORKERS, max(0, cores() // processes.size - 1))

@@ -1,4 +1,4 @@
-"""How long reading takes beside the decoding that nobody can spare, and the command `segdeploy data speed`."""
+"""`segdeploy data speed`: how fast samples are read, beside bare decoding and resizing."""
 
 import json
 import time
@@ -17,26 +17,34 @@ from rich.table import Table
 
 from segdeploy.arrays import Image, Mask
 from segdeploy.cli.console import note, progress
-from segdeploy.cli.options import plugin_option
-from segdeploy.datasets.cache import Cached
-from segdeploy.datasets.checks.detect import recognize
+from segdeploy.cli.options import (
+    Command,
+    json_option,
+    option,
+    options,
+    plugin_option,
+    section,
+)
+from segdeploy.datasets.cache import CachedDataset
+from segdeploy.datasets.checks.detect import detect_layout
 from segdeploy.datasets.dataset import Dataset
-from segdeploy.datasets.index import Files
+from segdeploy.datasets.index import FileDataset
 from segdeploy.datasets.registry import layout
 from segdeploy.errors import DataError
 from segdeploy.system.concurrency import settle_reader
-from segdeploy.system.machine import cores, survey
+from segdeploy.system.machine import cores, describe_machine
 
-from .augmentation import augment_to_rgb, chance
-from .recipe import Recipe, read_recipe
+from .augmentation import Augmentation, sample_rng
+from .recipe import Recipe, load_recipe
 
 BARE = "decode and resize"
-"""What all else is compared with."""
+"""The baseline of all ratios."""
 
 HALF = 0.5**0.5
 """Share of an image's sides that makes half of its area."""
 
-Act = Callable[[int], object]
+Read = Callable[[int], object]
+"""Reads the sample of an index."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +52,10 @@ class Speed:
     """How fast one way of reading is.
 
     Attributes:
-        median: Milliseconds for one sample in one process; half of the samples take no longer.
-        p95: The same, which 95% of the samples stay under.
-        rate: Samples a second in all processes together, the median of the rounds.
-        ratio: How many times the time of bare decoding and resizing one sample takes, by the rates.
+        median: Median time of one sample in one process, in milliseconds.
+        p95: 95th percentile of that time.
+        rate: Samples per second of all processes together, the median of the rounds.
+        ratio: Time of one sample by that of bare decoding and resizing, from the rates.
     """
 
     median: float
@@ -57,35 +65,33 @@ class Speed:
 
 
 def measure(
-    ways: Mapping[str, Act],
+    readers: Mapping[str, Read],
     samples: int,
     *,
     processes: int,
     rounds: int,
     on_step: Callable[[str], None],
 ) -> dict[str, Speed]:
-    """Read all samples in every way, in rounds by turns.
-
-    One more round comes first and is not timed.
+    """Read all samples in every way, in rounds by turns, after a warm-up round.
 
     Args:
-        ways: What reads a sample by its index; `BARE` is among them.
-        samples: How many there are.
-        processes: How many read at once, each on a core of its own.
-        rounds: How often.
-        on_step: Called with the way's name after each round of it.
+        readers: What reads a sample, by a name; `BARE` is among them.
+        samples: Number of samples.
+        processes: Processes that read at once.
+        rounds: Number of timed rounds.
+        on_step: Called with the name of a way after each of its rounds.
     """
     parts = [range(start, samples, processes) for start in range(processes)]
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[float]] = {name: [] for name in readers}
+    rates: dict[str, list[float]] = {name: [] for name in readers}
     with ProcessPoolExecutor(processes, get_context("spawn"), initializer=settle_reader) as pool:
-        for round_ in range(rounds + 1):
-            for name, act in ways.items():
-                found = list(pool.map(partial(time_all, act), parts))
+        for number in range(rounds + 1):
+            for name, read in readers.items():
+                of_parts = list(pool.map(partial(time_all, read), parts))
                 on_step(name)
-                if round_:
-                    times[name] += [milliseconds for part in found for milliseconds in part]
-                    rates[name].append(1000 * samples / max(sum(part) for part in found))
+                if number:
+                    times[name] += [milliseconds for part in of_parts for milliseconds in part]
+                    rates[name].append(1000 * samples / max(sum(part) for part in of_parts))
     bare = float(np.median(rates[BARE]))
     return {
         name: Speed(
@@ -94,21 +100,21 @@ def measure(
             rate=float(np.median(rates[name])),
             ratio=bare / float(np.median(rates[name])),
         )
-        for name in ways
+        for name in readers
     }
 
 
-def time_all(act: Act, indices: range) -> list[float]:
-    """Do something for each index and give the milliseconds that each took."""
+def time_all(read: Read, indices: range) -> list[float]:
+    """Read each sample, and return the milliseconds that each took."""
     times = []
     for index in indices:
         start = time.perf_counter()
-        act(index)
+        read(index)
         times.append(1000 * (time.perf_counter() - start))
     return times
 
 
-def decode(files: Files, index: int) -> tuple[Image, Mask]:
+def decode(files: FileDataset, index: int) -> tuple[Image, Mask]:
     """Decode image and mask by OpenCV alone: no check, no orientation, no classes."""
     pair = files.pairs[index]
     image = cv2.imdecode(np.fromfile(pair.image, np.uint8), cv2.IMREAD_COLOR)
@@ -122,118 +128,136 @@ def decode(files: Files, index: int) -> tuple[Image, Mask]:
     return np.asarray(image, dtype=np.uint8), np.asarray(mask, dtype=np.uint8)
 
 
-def decode_and_resize(files: Files, recipe: Recipe, index: int) -> None:
-    """Do what no reader can do without.
-
-    Half of the image is taken, so that there is always something to resize.
-    """
+def decode_and_resize(files: FileDataset, recipe: Recipe, index: int) -> None:
+    """Decode a sample, and resize half of its area, so that there always is something to resize."""
     image, mask = decode(files, index)
-    down, across = (round(side * (1 - HALF) / 2) for side in mask.shape)
+    top, left = (round(side * (1 - HALF) / 2) for side in mask.shape)
     height, width = recipe.imgsz
-    cv2.resize(image[down:-down, across:-across], (width, height))
-    cv2.resize(mask[down:-down, across:-across], (width, height), interpolation=cv2.INTER_NEAREST)
+    cv2.resize(image[top:-top, left:-left], (width, height))
+    cv2.resize(mask[top:-top, left:-left], (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def read_and_augment(samples: Dataset, recipe: Recipe, index: int) -> None:
-    """Do what a training does for each sample."""
+    """Read and augment a sample as a training does."""
     sample = samples[index]
-    augment_to_rgb(sample.image, sample.mask, recipe, chance(recipe, 0, index=index))
+    rng = sample_rng(recipe, 0, index=index)
+    Augmentation(recipe).apply_to_rgb(sample.image, sample.mask, rng)
 
 
-@click.command()
+@dataclass(frozen=True, kw_only=True)
+class SpeedOptions:
+    """Options of `segdeploy data speed`.
+
+    Attributes:
+        data: Folder of the dataset.
+        dataset: Name of the dataset; None to detect it.
+        split: Split of the dataset.
+        recipe: Recipe with size and augmentation; None for the defaults.
+        processes: Processes that read at once; None for one per core.
+        rounds: Number of timed rounds.
+        as_json: Whether the values are printed as JSON.
+    """
+
+    data: Path
+    dataset: str | None
+    split: str
+    recipe: str | None
+    processes: int | None
+    rounds: int
+    as_json: bool
+
+
+@click.command("speed", cls=Command)
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--dataset", help="Name of the dataset.  [default: what lies in DATA]")
-@click.option("--split", default="train", show_default=True, help="Which split.")
-@click.option(
-    "--recipe",
-    help=(
-        "Whose size and augmentation: a TOML file, or a recipe in the box.  [default: the usual"
-        " values]"
+@section(
+    "Dataset",
+    option(
+        "--dataset", show_default="detected from the files in DATA", help="Name of the dataset."
+    ),
+    option("--split", default="train", help="Split of the dataset."),
+)
+@section(
+    "Measurement",
+    option(
+        "--recipe",
+        show_default="default values",
+        help="Recipe with size and augmentation: a TOML file, or the name of a bundled recipe.",
+    ),
+    option(
+        "--processes",
+        type=click.IntRange(min=1),
+        show_default="one per core",
+        help="Processes that read at once.",
+    ),
+    option(
+        "--rounds",
+        default=5,
+        type=click.IntRange(min=1),
+        help="How often all samples are read in each way.",
     ),
 )
-@click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    help="Processes that read at once.  [default: one a core]",
-)
-@click.option(
-    "--rounds",
-    default=5,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="How often all samples are read in each way.",
-)
+@section("Output", json_option("the values"))
 @plugin_option
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def speed(
-    *,
-    data: Path,
-    dataset: str | None,
-    split: str,
-    recipe: str | None,
-    processes: int | None,
-    rounds: int,
-    as_json: bool,
-) -> None:
+@options(SpeedOptions)
+def speed(options: SpeedOptions) -> None:
     """Measure how fast the samples of a dataset are read for training.
 
-    It is compared with OpenCV decoding image and mask and resizing them, files being in the
-    system's memory; ways of reading take turns.
+    The baseline is OpenCV that decodes image and mask and resizes them. Files are in the system's
+    cache, and ways of reading take turns.
     """
-    values = Recipe.from_dict(
-        read_recipe(recipe) if recipe else {}, source=recipe or "the defaults"
-    )
-    files = (layout(dataset) if dataset else recognize(data)).survey(data, split).dataset()
-    cached = Cached(files, room=float("inf"))
-    ways: dict[str, Act] = {
-        "decode": partial(decode, files),
-        BARE: partial(decode_and_resize, files, values),
-        "read": files.__getitem__,
-        "read and augment": partial(read_and_augment, files, values),
-        "read from the cache": cached.__getitem__,
-        "read from the cache and augment": partial(read_and_augment, cached, values),
-    }
-    count = processes or cores()
-    with progress("speed", len(ways) * (rounds + 1)) as on_step:
-        speeds = measure(ways, len(files), processes=count, rounds=rounds, on_step=on_step)
-    what = (
-        f"{len(files)} samples to {values.imgsz[0]}x{values.imgsz[1]}, {count} processes, {rounds}"
-        " rounds"
-    )
-    machine = survey()
-    note(
-        f"{what}, OpenCV {cv2.__version__}, {machine.processor}, {machine.cores} cores, load"
-        f" {machine.load}"
-    )
-    if as_json:
-        found = {name: asdict(figures) for name, figures in speeds.items()}
-        click.echo(
-            json.dumps(
-                {
-                    "samples": len(files),
-                    "imgsz": values.imgsz,
-                    "processes": count,
-                    "rounds": rounds,
-                    "machine": machine.to_dict(),
-                    "ways": found,
-                }
-            )
+    recipe = load_recipe(options.recipe)
+    chosen = layout(options.dataset) if options.dataset else detect_layout(options.data)
+    files = chosen.index(options.data, options.split).dataset()
+    readers = make_readers(files, recipe)
+    count = options.processes or cores()
+    with progress("speed", len(readers) * (options.rounds + 1)) as on_step:
+        speeds = measure(
+            readers, len(files), processes=count, rounds=options.rounds, on_step=on_step
         )
-    else:
+    machine = describe_machine()
+    note(
+        f"{len(files)} samples to {recipe.imgsz[0]}x{recipe.imgsz[1]}, {count} processes,"
+        f" {options.rounds} rounds, OpenCV {cv2.__version__}, {machine.processor},"
+        f" {machine.cores} cores, load {machine.load}"
+    )
+    if not options.as_json:
         Console().print(to_table(speeds))
+        return
+    values = {
+        "samples": len(files),
+        "imgsz": recipe.imgsz,
+        "processes": count,
+        "rounds": options.rounds,
+        "machine": machine.to_dict(),
+        "ways": {name: asdict(value) for name, value in speeds.items()},
+    }
+    click.echo(json.dumps(values))
+
+
+def make_readers(files: FileDataset, recipe: Recipe) -> dict[str, Read]:
+    """Return the ways of reading that are compared."""
+    cached = CachedDataset(files, room=float("inf"))
+    return {
+        "decode": partial(decode, files),
+        BARE: partial(decode_and_resize, files, recipe),
+        "read": files.__getitem__,
+        "read and augment": partial(read_and_augment, files, recipe),
+        "read from the cache": cached.__getitem__,
+        "read from the cache and augment": partial(read_and_augment, cached, recipe),
+    }
 
 
 def to_table(speeds: Mapping[str, Speed]) -> Table:
-    """Lay out the ways of reading, a row each."""
-    table = Table("way", box=None, pad_edge=False)
-    for title in ("ms, median", "ms, 95%", "samples/s, all", f"time of {BARE}"):
+    """Return a table with a row for each way of reading."""
+    table = Table("reading", box=None, pad_edge=False)
+    for title in ("median ms", "p95 ms", "samples/s, all", f"time / {BARE}"):
         table.add_column(title, justify="right")
-    for name, figures in speeds.items():
+    for name, value in speeds.items():
         table.add_row(
             name,
-            f"{figures.median:.2f}",
-            f"{figures.p95:.2f}",
-            f"{figures.rate:.0f}",
-            f"{figures.ratio:.2f}x",
+            f"{value.median:.2f}",
+            f"{value.p95:.2f}",
+            f"{value.rate:.0f}",
+            f"{value.ratio:.2f}x",
         )
     return table

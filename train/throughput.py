@@ -1,4 +1,4 @@
-"""How fast training is beside its own limit and beside a plain loop.
+"""Training throughput beside its upper bound and beside a plain PyTorch loop.
 
 `python -m segdeploy.train.throughput RECIPE`.
 """
@@ -15,180 +15,212 @@ import click
 
 from segdeploy.cli.console import note, progress
 from segdeploy.cli.main import invoke
-from segdeploy.cli.options import plugin_option
+from segdeploy.cli.options import (
+    Command,
+    json_option,
+    option,
+    options,
+    plugin_option,
+    section,
+)
 from segdeploy.datasets.registry import layout
 from segdeploy.errors import DataError
-from segdeploy.system.machine import survey
+from segdeploy.system.machine import describe_machine
 from segdeploy.system.plugins import LOADED, load_plugin
 
 from .recipe import Recipe, read_recipe, with_overrides
 
-Way = Callable[[Recipe, int], float]
-"""Trains so many steps and gives images a second."""
+Run = Callable[[Recipe, int], float]
+"""Trains a number of steps and returns images per second."""
 
-LIMIT, OURS, PLAIN = "bare steps", "whole loop", "plain loop"
+BOUND, OURS, PLAIN = "bare steps", "whole loop", "plain loop"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """How fast one way of training is.
+    """Throughput of one loop.
 
     Attributes:
-        rate: Images a second, the median of the rounds.
-        rounds: Images a second in each round.
+        rate: Images per second, the median of the rounds.
+        rounds: Images per second in each round.
     """
 
     rate: float
     rounds: tuple[float, ...]
 
 
-def bare(recipe: Recipe, steps: int) -> float:
-    """Repeat the step on one batch in memory."""
+def run_bound(recipe: Recipe, steps: int) -> float:
+    """Repeat the training step on one batch in memory."""
     from .throughput_loops import bare_steps
 
     return bare_steps(recipe, steps)
 
 
-def whole(recipe: Recipe, steps: int) -> float:
+def run_ours(recipe: Recipe, steps: int) -> float:
     """Train as `segdeploy train` does."""
     from .throughput_loops import whole_loop
 
     return whole_loop(recipe, steps)
 
 
-def plain(recipe: Recipe, steps: int) -> float:
+def run_plain(recipe: Recipe, steps: int) -> float:
     """Train as tutorials do."""
-    from .throughput_loops import SETTLED, WORKERS, plain_loop
+    from .throughput_loops import PLAIN_WORKERS, WARM_UP, plain_loop
 
-    files = layout(recipe.dataset).survey(Path(recipe.data), "train").dataset()
-    return plain_loop(recipe, files, steps, untimed=max(SETTLED, 2 * WORKERS))
+    files = layout(recipe.dataset).index(Path(recipe.data), "train").dataset()
+    return plain_loop(recipe, files, steps, warm_up=max(WARM_UP, 2 * PLAIN_WORKERS))
 
 
-WAYS: Mapping[str, Way] = {LIMIT: bare, OURS: whole, PLAIN: plain}
+RUNS: Mapping[str, Run] = {BOUND: run_bound, OURS: run_ours, PLAIN: run_plain}
 
 
 def measure(
     recipe: Recipe,
-    ways: Mapping[str, Way],
+    runs: Mapping[str, Run],
     *,
     steps: int,
     rounds: int,
     on_step: Callable[[str], None],
 ) -> dict[str, Throughput]:
-    """Train in every way by turns, each turn in a process of its own, since ways in one process would disturb each other.
+    """Train with every loop by turns, each turn in a process of its own.
 
     Args:
         recipe: What to train.
-        ways: How.
-        steps: Steps that are timed in each turn.
-        rounds: How often each way has its turn.
-        on_step: Called with the way's name after each turn.
+        runs: The loops by their names.
+        steps: Timed steps of each turn.
+        rounds: Turns of each loop.
+        on_step: Called with the name of a loop after each turn.
     """
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+    rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
-        for name, way in ways.items():
+        for name, run in runs.items():
             with ProcessPoolExecutor(
                 1, get_context("spawn"), initializer=load_all, initargs=(tuple(LOADED),)
-            ) as fresh:
-                rates[name].append(fresh.submit(way, recipe, steps).result())
+            ) as pool:
+                rates[name].append(pool.submit(run, recipe, steps).result())
             on_step(name)
     return {
-        name: Throughput(rate=median(found), rounds=tuple(found)) for name, found in rates.items()
+        name: Throughput(rate=median(values), rounds=tuple(values))
+        for name, values in rates.items()
     }
 
 
 def load_all(plugins: Sequence[str]) -> None:
-    """Load what the command was told to load."""
+    """Load the plugins of the command in a new process."""
     for name in plugins:
         load_plugin(name)
 
 
 def ratios(throughputs: Mapping[str, Throughput]) -> dict[str, float]:
-    """Return how fast the whole loop is beside each other way."""
+    """Return the throughput of our loop by that of each other one."""
     return {
-        name: throughputs[OURS].rate / pace.rate
-        for name, pace in throughputs.items()
+        name: throughputs[OURS].rate / value.rate
+        for name, value in throughputs.items()
         if name != OURS
     }
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@dataclass(frozen=True, kw_only=True)
+class ThroughputOptions:
+    """Options of the command.
+
+    Attributes:
+        recipe: TOML file or name of a bundled recipe.
+        data: Folder of the dataset; "" for the recipe's.
+        overrides: Values of the recipe as "KEY=VALUE".
+        steps: Timed steps of each turn.
+        rounds: Turns of each loop.
+        no_plain: Whether the plain loop is left out.
+        as_json: Whether the values are printed as JSON.
+    """
+
+    recipe: str
+    data: str
+    overrides: tuple[str, ...]
+    steps: int
+    rounds: int
+    no_plain: bool
+    as_json: bool
+
+
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recipe")
-@click.option("--data", default="", help="Folder of the dataset.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any value of the recipe."
+@section(
+    "Recipe",
+    option("--data", default="", show_default=False, help="Folder of the dataset."),
+    option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any value of the recipe; may be repeated.",
+    ),
 )
-@click.option(
-    "--steps",
-    default=20,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Steps that are timed in each turn.",
+@section(
+    "Measurement",
+    option("--steps", default=20, type=click.IntRange(min=1), help="Timed steps of each turn."),
+    option("--rounds", default=3, type=click.IntRange(min=1), help="Turns of each loop."),
+    option(
+        "--no-plain",
+        is_flag=True,
+        help="Leave the plain loop out; it needs a dataset that lies in files.",
+    ),
 )
-@click.option(
-    "--rounds",
-    default=3,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="How often each way has its turn.",
-)
-@click.option(
-    "--no-plain",
-    is_flag=True,
-    help="Leave the plain loop out; datasets that lie in no files have none.",
-)
+@section("Output", json_option("the values"))
 @plugin_option
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def speed(
-    *,
-    recipe: str,
-    data: str,
-    overrides: Sequence[str],
-    steps: int,
-    rounds: int,
-    no_plain: bool,
-    as_json: bool,
-) -> None:
+@options(ThroughputOptions)
+def speed(options: ThroughputOptions) -> None:
     """Measure how fast a recipe trains.
 
-    The whole loop, the same steps on one batch in memory, and the loop that people write.
+    The whole loop is compared with the same steps on one batch in memory, and with the loop of
+    PyTorch tutorials.
 
-    Nothing was read before, so that the whole loop decodes every image; in later epochs it has
-    what fits into `memory`. Validation is not timed. The plain loop is in single precision and
-    default layout, with Pillow, four workers and torchvision's transforms.
+    The whole loop decodes every image, as in a first epoch; later epochs take from memory what
+    fits into `memory`. Validation is not timed. The plain loop trains in single precision and
+    default memory layout, with Pillow, four workers and torchvision's transforms.
     """
-    values = with_overrides(read_recipe(recipe), [*([f"data={data}"] if data else []), *overrides])
-    chosen = Recipe.from_dict(values, source=recipe)
-    if not no_plain and not chosen.data:
+    overrides = [*([f"data={options.data}"] if options.data else []), *options.overrides]
+    values = with_overrides(read_recipe(options.recipe), overrides)
+    recipe = Recipe.from_dict(values, source=options.recipe)
+    if not options.no_plain and not recipe.data:
         msg = (
-            f"{chosen.dataset} lies in no files, and the plain loop reads files; name --data, or"
+            f"{recipe.dataset} does not lie in files, which the plain loop reads; give --data, or"
             " leave it out with --no-plain"
         )
         raise DataError(msg)
-    ways = {name: way for name, way in WAYS.items() if name != PLAIN or not no_plain}
-    with progress("training", rounds * len(ways)) as on_step:
-        throughputs = measure(chosen, ways, steps=steps, rounds=rounds, on_step=on_step)
-    machine = survey()
+    runs = {name: run for name, run in RUNS.items() if name != PLAIN or not options.no_plain}
+    with progress("training", options.rounds * len(runs)) as on_step:
+        throughputs = measure(
+            recipe, runs, steps=options.steps, rounds=options.rounds, on_step=on_step
+        )
+    report(recipe, throughputs, options)
+
+
+def report(
+    recipe: Recipe, throughputs: Mapping[str, Throughput], options: ThroughputOptions
+) -> None:
+    """Print the throughputs as lines or as JSON."""
+    machine = describe_machine()
+    height, width = recipe.train_size
     note(
-        f"{chosen.model}, batch {chosen.batch} of {chosen.seen[0]}x{chosen.seen[1]}, {steps} steps,"
-        f" {rounds} rounds, {machine.processor}"
+        f"{recipe.model}, batch {recipe.batch} of {height}x{width}, {options.steps} steps,"
+        f" {options.rounds} rounds, {machine.processor}"
     )
-    if as_json:
-        found = {name: asdict(pace) for name, pace in throughputs.items()}
-        answer = {
-            "recipe": chosen.to_dict(),
-            "steps": steps,
+    if options.as_json:
+        values = {
+            "recipe": recipe.to_dict(),
+            "steps": options.steps,
             "machine": machine.to_dict(),
-            "ways": found,
+            "ways": {name: asdict(value) for name, value in throughputs.items()},
             "ratios": ratios(throughputs),
         }
-        click.echo(json.dumps(answer))
+        click.echo(json.dumps(values))
         return
-    for name, pace in throughputs.items():
-        beside = (
+    for name, value in throughputs.items():
+        ratio = (
             "" if name == OURS else f"  (the whole loop is {ratios(throughputs)[name]:.2f} of it)"
         )
-        click.echo(f"{name:12s} {pace.rate:8.1f} images/s{beside}")
+        click.echo(f"{name:12s} {value.rate:8.1f} images/s{ratio}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from segdeploy.errors import MissingExtraError
 from segdeploy.system.machine import cores
 
 from ..results.row import Setting
-from ..results.variant import Variant
+from ..results.variant import SystemUnderTest, Variant
 from .peer_loops import (
     loop_system,
     onnx_loop,
@@ -30,7 +30,6 @@ from .peer_loops import (
     torch_loop,
     torch_mask,
 )
-from .system_under_test import SystemUnderTest
 
 ULTRALYTICS_MODEL = "yolo26n-sem"
 

@@ -1,4 +1,4 @@
-"""Run a function in a fresh process; time and peak memory of a command."""
+"""Fresh processes: run a function in one, run a command in one, measure a command's resources."""
 
 import importlib
 import json
@@ -13,76 +13,40 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from segdeploy.errors import SegdeployError
-from segdeploy.system.machine import POOLS
+from segdeploy.system.machine import BLAS_THREADS
 from segdeploy.system.plugins import LOADED, load_plugin
 
+Request = Mapping[str, Any]
+"""Arguments of a function that runs in another process, as JSON values."""
 
-def printed(words: Sequence[str]) -> str:
-    """Run this Python as a user would, and give what it printed.
-
-    Of its stderr the last line is seen at most.
-
-    Args:
-        words: What follows the name of the interpreter, for example ["-m", "segdeploy", "models"].
-
-    Raises:
-        SegdeployError: It failed; the message is its own.
-    """
-    done = subprocess.run(  # noqa: S603 - this Python, and words of ours
-        [sys.executable, "-P", *words],
-        env={**POOLS, **os.environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise SegdeployError(
-            lines[-1].removeprefix("segdeploy: ")
-            if lines
-            else f"{' '.join(words[:3])} ended with {done.returncode}"
-        )
-    return done.stdout
+Response = Mapping[str, Any]
+"""What it returned, as JSON values."""
 
 
-def apart(work: str, order: Mapping[str, Any]) -> Mapping[str, Any] | str:
-    """Let a function of this workshop do an order in a fresh process, and give its result, or why it failed.
+def run_in_process(function: str, request: Request) -> Response | str:
+    """Run a function in a fresh process, and return its result, or why it failed.
 
-    The process starts as a user's would: without the current folder on its path, with the pools of
-    threads set, and with the same plugins.
+    The process starts as a user's would: without the current folder on its path, with the thread
+    pools limited, and with the same plugins.
 
     Args:
-        work: "MODULE:FUNCTION" below segdeploy.benchmarks, which turns an order into a result.
-        order: Values that JSON knows.
+        function: "MODULE:FUNCTION" below segdeploy.benchmarks; it takes a request and returns a
+            response.
+        request: What the function is called with.
     """
     with TemporaryDirectory(prefix="segdeploy-") as folder:
-        given, result = Path(folder, "order.json"), Path(folder, "result.json")
-        given.write_text(json.dumps(order))
-        done = subprocess.run(  # noqa: S603 - this Python, and files of ours
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "segdeploy.benchmarks.measure.process",
-                work,
-                str(given),
-                str(result),
-                *LOADED,
-            ],
-            env={**POOLS, **os.environ},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        request_file, response_file = Path(folder, "request.json"), Path(folder, "response.json")
+        request_file.write_text(json.dumps(request))
+        arguments = [function, str(request_file), str(response_file), *LOADED]
+        done = _run_python(["-m", "segdeploy.benchmarks.measure.process", *arguments])
         if done.returncode:
-            return death(done.returncode, done.stderr)
-        found: Mapping[str, Any] = json.loads(result.read_text())
-    return str(found["error"]) if "error" in found else found
+            return exit_reason(done.returncode, done.stderr)
+        response: Response = json.loads(response_file.read_text())
+    return str(response["error"]) if "error" in response else response
 
 
-def death(code: int, errors: str) -> str:
-    """Say in a sentence why a process ended without a result.
+def exit_reason(code: int, errors: str) -> str:
+    """Return why a process ended without a response, as a sentence.
 
     Args:
         code: Its exit code; negative for the signal that ended it.
@@ -96,24 +60,52 @@ def death(code: int, errors: str) -> str:
     return f"its process failed: {lines[-1] if lines else f'exit code {code}'}"
 
 
-def serve(work: Callable[[Mapping[str, Any]], Mapping[str, Any]], arguments: Sequence[str]) -> None:
-    """Do the order of one file, and write the result, or what stands against it, to another.
+def respond(
+    function: Callable[[Request], Response], request_file: Path, response_file: Path
+) -> None:
+    """Call a function with the request of one file, and write its response to another.
+
+    A SegdeployError of the function is a response, {"error": its message}; any other error ends
+    the process with a traceback.
+    """
+    try:
+        response = function(json.loads(request_file.read_text()))
+    except SegdeployError as error:
+        response = {"error": str(error)}
+    response_file.write_text(json.dumps(response))
+
+
+def run_command(arguments: Sequence[str]) -> str:
+    """Run this Python in a fresh process, and return what it printed to stdout.
 
     Args:
-        work: Turns an order into a result; its SegdeployError becomes the reason.
-        arguments: Paths of the two files, and names of plugins.
+        arguments: What follows the interpreter's name, for example ["-m", "segdeploy", "models"].
+
+    Raises:
+        SegdeployError: It failed; the message is the last line of its stderr.
     """
-    given, result = (Path(argument) for argument in arguments[:2])
-    try:
-        for plugin in arguments[2:]:
-            load_plugin(plugin)
-        found = work(json.loads(given.read_text()))
-    except SegdeployError as error:
-        found = {"error": str(error)}
-    result.write_text(json.dumps(found))
+    done = _run_python(arguments)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise SegdeployError(
+            lines[-1].removeprefix("segdeploy: ")
+            if lines
+            else f"{' '.join(arguments[:3])} ended with {done.returncode}"
+        )
+    return done.stdout
 
 
-# The process itself tells: what the system tells of an ended child may be its parent's.
+def _run_python(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - this Python, and arguments of ours
+        [sys.executable, "-P", *arguments],
+        env={**BLAS_THREADS, **os.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# The process reports its own peak: what the system reports of an ended child may be its parent's.
 MEASURED = """
 import sys
 from segdeploy.cli.main import main
@@ -130,30 +122,45 @@ print(peak_memory() or 0)
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What a command spent.
+    """Resources that a command used.
 
     Attributes:
-        seconds: From starting its process to its end.
-        memory: The most that it held at once, in bytes; 0 where the system does not tell.
+        seconds: From the start of its process to its end (wall time).
+        memory: Peak memory in bytes; 0 where the system does not report it.
     """
 
     seconds: float
     memory: int
 
 
-def spend(arguments: Sequence[str]) -> Usage:
-    """Run a command, for example ["export", "best.pt"].
+def measure_command(arguments: Sequence[str]) -> Usage:
+    """Run a segdeploy command in a fresh process, and return the resources that it used.
+
+    Args:
+        arguments: For example ["export", "best.pt"].
 
     Raises:
         SegdeployError: It failed; the message is its own.
     """
     start = time.perf_counter()
-    told = printed(["-c", MEASURED, *arguments])
-    return Usage(seconds=time.perf_counter() - start, memory=int(told.splitlines()[-1]))
+    printed = run_command(["-c", MEASURED, *arguments])
+    return Usage(seconds=time.perf_counter() - start, memory=int(printed.splitlines()[-1]))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Be the process of `run_in_process`: a function, two files, and plugins to load."""
+    function, request_file, response_file, *plugins = arguments
+
+    def load_and_call(request: Request) -> Response:
+        for plugin in plugins:
+            load_plugin(plugin)
+        module, _, name = function.partition(":")
+        imported = importlib.import_module(f"segdeploy.benchmarks.{module}")
+        response: Response = getattr(imported, name)(request)
+        return response
+
+    respond(load_and_call, Path(request_file), Path(response_file))
 
 
 if __name__ == "__main__":
-    module, _, function = sys.argv[1].partition(":")
-    serve(
-        getattr(importlib.import_module(f"segdeploy.benchmarks.{module}"), function), sys.argv[2:]
-    )
+    main(sys.argv[1:])

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from segdeploy.backends.base import Backend
-from segdeploy.imaging.overlay import MASK, Drawing
+from segdeploy.errors import SegdeployError
+from segdeploy.imaging.overlay import MASK, Renderer
+from segdeploy.system.schema import convert
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.frames import Outputs, Selection
+from segdeploy.video.frames import Outputs, SegmentedFrame, Selection
 from segdeploy.video.outputs import video_outputs
-from segdeploy.video.pipeline import segment_all
+from segdeploy.video.pipeline import SilentObserver, VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
 from segdeploy.video.schedule import Schedule
 from segdeploy.video.smoothing import Flicker
@@ -22,70 +24,73 @@ from segdeploy.video.smoothing import Flicker
 from ..results.row import Video
 from ..results.variant import Variant
 
-WATCHED = 120
-"""Frames whose masks are looked at for flicker."""
+FLICKER_FRAMES = 120
+"""Number of frames from which the flicker is computed."""
 
-NOTHING = Outputs(writers=(), paths=())
+NO_OUTPUT = Outputs(writers=(), paths=())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
+class VideoTask:
     """What to run over a video.
 
     Attributes:
-        way: What to run, and how.
-        video: The video.
-        folder: Where the overlay video goes.
+        variant: What to run, and how.
+        video: Path of the video.
+        folder: Folder of the overlay video.
     """
 
-    way: Variant
+    variant: Variant
     video: str
     folder: str
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `asdict` gave, through JSON or not."""
-        return cls(**{**values, "way": Variant.from_dict(values["way"])})
 
-
-def show(film: Film) -> Video:
-    """Run the artifact over the video, with the stages in threads, and give where the time went.
+def run_video(task: VideoTask) -> Video:
+    """Run the artifact over the video, with the stages in threads, and return their times.
 
     Raises:
         SegdeployError: The artifact or the video cannot be used.
     """
-    schedule = Schedule(threads=film.way.threads)
+    schedule = Schedule(threads=task.variant.threads, batch=task.variant.batch)
     schedule.share_cores()
-    backend = film.way.load_for_video(schedule.network_threads, callers=schedule.workers)
-    drawing = Drawing(backend.card.classes)
-    with VideoSource(Path(film.video)) as source:
-        outputs = video_outputs(source, Path(film.folder), drawing=drawing, encoding=Encoding())
-        done = segment_all(
-            source,
-            outputs,
-            backend=backend,
-            drawing=drawing,
-            workers=schedule.workers,
-            batch=film.way.batch,
+    backend = task.variant.load_for_video(schedule.network_threads, callers=schedule.workers)
+    drawing = Renderer(backend.card.classes)
+    with VideoSource(Path(task.video)) as source:
+        outputs = video_outputs(source, Path(task.folder), drawing=drawing, encoding=Encoding())
+        job = VideoJob(
+            source=source, backend=backend, outputs=outputs, drawing=drawing, schedule=schedule
         )
-    return Video(times=done.times, flicker=watch(Path(film.video), backend))
+        done = segment_all(job)
+    return Video(times=done.times, flicker=measure_flicker(Path(task.video), backend))
 
 
-def watch(video: Path, backend: Backend) -> float:
-    """Look at the masks of the first frames once more, when nothing is timed, and give how much they flicker."""
-    flicker = Flicker()
-    drawing = Drawing(backend.card.classes, (MASK,))
-    with VideoSource(video, selection=Selection(most=WATCHED)) as source:
-        segment_all(
-            source,
-            nullcontext(NOTHING),
+class FlickerObserver(SilentObserver):
+    """Counts how much the masks of a video flicker."""
+
+    def __init__(self) -> None:
+        """Start with no frame."""
+        self.flicker = Flicker()
+
+    def on_frame(self, result: SegmentedFrame) -> None:
+        """Count a frame's mask."""
+        self.flicker.add(result.mask)
+
+
+def measure_flicker(video: Path, backend: Backend) -> float:
+    """Segment the first frames once more, untimed, and return the share of pixels that flicker."""
+    observer = FlickerObserver()
+    with VideoSource(video, selection=Selection(most=FLICKER_FRAMES)) as source:
+        job = VideoJob(
+            source=source,
             backend=backend,
-            drawing=drawing,
-            seen=lambda result: flicker.add(result.mask),
+            outputs=nullcontext(NO_OUTPUT),
+            drawing=Renderer(backend.card.classes, (MASK,)),
+            schedule=Schedule(throughput=False),
         )
-    return flicker.share
+        segment_all(job, observer)
+    return observer.flicker.share
 
 
-def serve_video(order: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Run the video that an order describes."""
-    return show(Film.from_dict(order)).to_dict()
+def respond(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Run over the video that a request describes; called by `run_in_process`."""
+    return run_video(convert(request, VideoTask, refuse=SegdeployError)).to_dict()

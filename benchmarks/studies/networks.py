@@ -23,10 +23,10 @@ from segdeploy.cli.main import invoke
 from segdeploy.cli.options import ImageSize
 from segdeploy.errors import SegdeployError
 from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
-from segdeploy.models.complexity import Cost, measure_complexity
-from segdeploy.system.machine import survey
+from segdeploy.models.complexity import Complexity, measure_complexity
+from segdeploy.system.machine import describe_machine
 
-from ..measure.process import apart
+from ..measure.process import run_in_process
 from ..measure.rounds import in_turns
 from ..measure.subcommands import call
 from ..results.latency import Latency, measure
@@ -34,7 +34,7 @@ from ..results.latency import Latency, measure
 SEED = 0
 
 
-def work(order: Mapping[str, Any]) -> Mapping[str, Any]:
+def run_task(order: Mapping[str, Any]) -> Mapping[str, Any]:
     """Time an artifact's answers to an image of noise.
 
     What an image shows changes no convolution's time.
@@ -151,7 +151,7 @@ def timed(
                 "runs": runs,
                 "warm_up": WARM_UP,
             }
-            found = apart("studies.networks:work", order)
+            found = run_in_process("studies.networks:work", order)
             if isinstance(found, str):
                 msg = f"{name} cannot be measured: {found}"
                 raise SegdeployError(msg)
@@ -160,7 +160,7 @@ def timed(
     return {name: Latency.joined(rows) for name, rows in parts.items()}
 
 
-def in_markdown(costs: Mapping[str, Cost], latencies: Mapping[str, Latency]) -> str:
+def in_markdown(costs: Mapping[str, Complexity], latencies: Mapping[str, Latency]) -> str:
     """Write a table, the fastest first."""
     lines = [
         "| network | parameters | GFLOPs | median ms | 95% under ms |",
@@ -178,7 +178,7 @@ def in_markdown(costs: Mapping[str, Cost], latencies: Mapping[str, Latency]) -> 
 
 def conditions(size: tuple[int, int], threads: int | None, latencies: Mapping[str, Latency]) -> str:
     """Say at which size and on which machine times were measured, and which of them are doubtful."""
-    machine = survey()
+    machine = describe_machine()
     versions = ", ".join(
         f"{name} {machine.versions[name]}"
         for name in ("torch", "onnxruntime", "openvino")

@@ -28,12 +28,12 @@ from segdeploy.cli.options import ImageSize
 from segdeploy.datasets.synthetic.dataset import Streets
 from segdeploy.errors import SegdeployError
 from segdeploy.imaging.io import read_ids, read_image, write_image
-from segdeploy.imaging.overlay import Drawing, Painter
-from segdeploy.imaging.postprocess import answer_mask
+from segdeploy.imaging.overlay import Renderer, Painter
+from segdeploy.imaging.postprocess import output_to_mask
 from segdeploy.imaging.preprocess import resize, to_batch
 from segdeploy.inference.predictor import Predictor
 from segdeploy.models.checkpoint import load_checkpoint, save_checkpoint
-from segdeploy.system.machine import held_memory, survey
+from segdeploy.system.machine import held_memory, describe_machine
 from segdeploy.video.frames import Frame, Outputs
 from segdeploy.video.pipeline import VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
@@ -84,7 +84,7 @@ def drawing(order: Mapping[str, Any]) -> Mapping[str, float]:
     spec, images = backend.card.input, frames_of(Path(order["video"]))
     answers = [backend.run(to_batch([picture], spec)) for picture in images]
     height, width = images[0].shape[:2]
-    masks = [answer_mask(answer, spec, height=height, width=width) for answer in answers]
+    masks = [output_to_mask(answer, spec, height=height, width=width) for answer in answers]
     painter = Painter(backend.card.classes)
     palette = np.array([entry.color[::-1] for entry in backend.card.classes], np.float32)
 
@@ -92,7 +92,7 @@ def drawing(order: Mapping[str, Any]) -> Mapping[str, float]:
         return (picture * 0.5 + palette[mask] * 0.5).astype(np.uint8)
 
     acts = {
-        "labels": lambda run: answer_mask(
+        "labels": lambda run: output_to_mask(
             answers[run % len(answers)], spec, height=height, width=width
         ),
         "overlay": lambda run: painter.paint(images[run % len(images)], masks[run % len(masks)]),
@@ -147,7 +147,7 @@ def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
         source=source,
         backend=backend,
         outputs=outputs,
-        drawing=Drawing(backend.card.classes),
+        drawing=Renderer(backend.card.classes),
         schedule=schedule,
     )
     segment_all(job)
@@ -282,7 +282,7 @@ def main(checkpoint: Path, imgsz: tuple[int, int], rounds: int) -> None:
         spans, differing = compare(prepare(checkpoint, Path(folder), imgsz), rounds=rounds)
     click.echo(
         f"{load_checkpoint(checkpoint).card.architecture}, {sentence(spans, differing, imgsz)}"
-        f" ({survey().processor})"
+        f" ({describe_machine().processor})"
     )
 
 

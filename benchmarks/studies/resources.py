@@ -17,11 +17,11 @@ from segdeploy import models
 from segdeploy.cli.main import invoke
 from segdeploy.cli.options import ImageSize, RenamedOption
 from segdeploy.datasets.registry import load
-from segdeploy.imaging.large import growing_image
+from segdeploy.imaging.large import image_writer
 from segdeploy.imaging.preprocess import resize
-from segdeploy.system.machine import survey
+from segdeploy.system.machine import describe_machine
 
-from ..measure.process import spend
+from ..measure.process import measure_command
 from .networks import Candidate, randomly_initialized
 
 
@@ -56,7 +56,7 @@ def export_cost(network: str, imgsz: tuple[int, int], formats: str, images: int)
     """Export a network of random weights, and print the time and the most memory that was held at once."""
     with TemporaryDirectory(prefix="segdeploy-") as folder:
         checkpoint = randomly_initialized(Candidate(network), Path(folder), imgsz)
-        found = spend(
+        found = measure_command(
             [
                 "export",
                 str(checkpoint),
@@ -71,7 +71,7 @@ def export_cost(network: str, imgsz: tuple[int, int], formats: str, images: int)
     asked = "{} at {}x{} to {}, proven on {} images".format(network, *imgsz, formats, images)
     click.echo(
         f"{asked}: {found.seconds:.0f} s, {found.memory / 2**30:.2f} GiB at most, on"
-        f" {survey().cores} cores"
+        f" {describe_machine().cores} cores"
     )
 
 
@@ -79,7 +79,7 @@ def draw(path: Path, *, height: int, width: int) -> None:
     """Write an image that repeats a drawn street, in TIFF's tiles."""
     street = resize(load("streets", None, "val")[3].image, 500, width=750)
     band = np.tile(street, (1, -(-width // 750), 1))[:, :width]
-    with growing_image(path, height, width=width, bands=3) as add:
+    with image_writer(path, height, width=width, bands=3) as add:
         for start in range(0, height, 500):
             add(band[: height - start])
 
@@ -125,7 +125,7 @@ def large_image(model: Path, height: int, width: int, tile: str, overlap: int) -
             "--output",
             str(Path(folder) / "out"),
         ]
-        found = spend(["run", "--model", str(model), "--image", str(picture), *options])
+        found = measure_command(["run", "--model", str(model), "--image", str(picture), *options])
         size = (Path(folder) / "out" / "mask" / "large.tif").stat().st_size
     spent = f"{found.seconds:.0f} s, {found.memory / 2**30:.2f} GiB at most"
     click.echo(

@@ -23,16 +23,16 @@ from segdeploy.backends.loading import load_backend
 from segdeploy.cli.main import invoke
 from segdeploy.errors import SegdeployError
 from segdeploy.imaging.io import write_image
-from segdeploy.imaging.overlay import Drawing
-from segdeploy.system.machine import POOLS, cores
+from segdeploy.imaging.overlay import Renderer
+from segdeploy.system.machine import BLAS_THREADS, cores
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.outputs import video_outputs
-from segdeploy.video.pipeline import segment_all
+from segdeploy.video.pipeline import VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
 from segdeploy.video.schedule import Schedule
-from segdeploy.video.synthetic_clip import film
+from segdeploy.video.synthetic_clip import render_clip
 
-from ..measure.process import apart
+from ..measure.process import run_in_process
 from ..measure.rounds import in_turns
 
 SCHEDULES = {
@@ -105,19 +105,15 @@ def ready_ours(loop: Loop) -> Callable[[], int]:
         spinning=loop.name == "serial",
         callers=schedule.workers,
     )
-    drawing = Drawing(backend.card.classes)
+    drawing = Renderer(backend.card.classes)
 
     def act() -> int:
         with VideoSource(Path(loop.video)) as source:
             outputs = video_outputs(source, Path(loop.folder), drawing=drawing, encoding=Encoding())
-            return segment_all(
-                source,
-                outputs,
-                backend=backend,
-                drawing=drawing,
-                serial=schedule.serial,
-                workers=schedule.workers,
-            ).times.frames
+            job = VideoJob(
+                source=source, backend=backend, outputs=outputs, drawing=drawing, schedule=schedule
+            )
+            return segment_all(job).times.frames
 
     return act
 
@@ -165,7 +161,7 @@ def asked(module: str, order: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises:
         SegdeployError: It failed.
     """
-    found = apart(module, order)
+    found = run_in_process(module, order)
     if isinstance(found, str):
         raise SegdeployError(found)
     return found
@@ -230,7 +226,7 @@ def start_times(artifact: Path, picture: Path, folder: Path, *, rounds: int) -> 
                 [sys.executable, "-P", *arguments],
                 check=True,
                 capture_output=True,
-                env={**POOLS, **os.environ},
+                env={**BLAS_THREADS, **os.environ},
             )  # noqa: S603 - this Python
             taken.append(time.perf_counter() - start)
     return median(spans[0]), median(spans[1])
@@ -272,14 +268,14 @@ def main(
         folder = Path(name)
         if video is None:
             video = folder / "street.mp4"
-            film(
+            render_clip(
                 video,
                 seed=3,
                 frames=round(seconds * RATE),
                 height=HEIGHT,
                 width=WIDTH,
                 rate=RATE,
-                truth=None,
+                overlay=None,
                 on_step=lambda _: None,
             )
         with VideoSource(video) as source:

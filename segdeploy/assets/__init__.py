@@ -52,7 +52,7 @@ def locate(artifact: Path | str) -> Path:
     )
 
 
-def name_of(artifact: Path) -> str:
+def short_name(artifact: Path) -> str:
     """Return what a command takes for an artifact, in short.
 
     The name of one in the box, the path of any other.
@@ -62,7 +62,7 @@ def name_of(artifact: Path) -> str:
     )
 
 
-def suited(*, on_processor: bool, has_avx2: bool) -> str:
+def choose_model(*, on_processor: bool, has_avx2: bool) -> str:
     """Choose the name of the file to run where nobody named one.
 
     The faster one, as far as it was measured.

@@ -9,7 +9,7 @@ import click
 from msgspec import to_builtins
 
 from segdeploy.assets import short_name
-from segdeploy.backends.loading import BACKENDS, load_backend
+from segdeploy.backends.loading import load_backend
 from segdeploy.backends.tta import AugmentedBackend
 from segdeploy.card import ModelCard
 from segdeploy.cli.console import next_step, note, progress
@@ -24,7 +24,7 @@ from segdeploy.cli.options import (
     plugin_option,
     section,
 )
-from segdeploy.cli.run_inputs import tta_option
+from segdeploy.cli.run_inputs import backend_option, tta_option
 from segdeploy.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,12 +66,7 @@ class EvalOptions:
 @section(
     "Model",
     device_option,
-    option(
-        "--backend",
-        default="auto",
-        type=click.Choice(BACKENDS),
-        help="Runtime that must run the model.",
-    ),
+    backend_option,
     option("--batch", default=1, type=click.IntRange(min=1), help="Images per call."),
     tta_option,
 )

@@ -9,7 +9,7 @@ import click
 
 from segdeploy import assets
 from segdeploy.backends.base import Backend
-from segdeploy.backends.loading import BACKENDS, load_backend
+from segdeploy.backends.loading import load_backend
 from segdeploy.backends.tta import AugmentedBackend
 from segdeploy.card import ModelCard
 from segdeploy.cli.console import next_step, note, progress
@@ -17,6 +17,7 @@ from segdeploy.cli.options import (
     Artifact,
     Command,
     grouped,
+    json_option,
     option,
     options,
     plugin_option,
@@ -25,6 +26,7 @@ from segdeploy.cli.options import (
 from segdeploy.cli.run_inputs import (
     InputOptions,
     TorchOptions,
+    backend_option,
     input_options,
     scheduling_options,
     selection_options,
@@ -61,7 +63,7 @@ encoding_options = grouped(
     "encoding",
     Encoding,
     section(
-        "Video encoding",
+        "Video",
         option(
             "--codec", default="h264", type=click.Choice(list(CODECS)), help="Codec of the video."
         ),
@@ -141,22 +143,14 @@ class RunOptions:
         default="auto",
         help="auto, cpu, cuda, cuda:N; ONNX files also tensorrt, openvino, coreml, directml.",
     ),
-    option(
-        "--backend",
-        default="auto",
-        type=click.Choice(BACKENDS),
-        help="Runtime that must run the model.",
-    ),
+    backend_option,
     tta_option,
 )
 @torch_options
 @input_options
 @render_options
 @output_options
-@section(
-    "Output",
-    option("--json", "as_json", is_flag=True, help="Print the report as JSON, times in seconds."),
-)
+@section("Output", json_option("the report, times in seconds,"))
 @selection_options
 @section("Video", smooth_option)
 @encoding_options
@@ -192,8 +186,10 @@ def run(options: RunOptions) -> None:
             report_tiles(model, backend.device, paths, as_json=options.as_json)
             return
         smoother = make_temporal_smoother(options.smooth, backend.card, opened)
-        result = segment(options, opened, backend, schedule, smoother, stop)
-    report(options, model, backend.device, opened, smoother, result)
+        result = segment(
+            options, opened, backend=backend, schedule=schedule, smoother=smoother, stop=stop
+        )
+    report(options, result, model=model, device=backend.device, opened=opened, smoother=smoother)
 
 
 def bundled_model(device: str) -> Path:
@@ -274,12 +270,22 @@ class RunObserver:
 def segment(
     options: RunOptions,
     opened: OpenedSource,
+    *,
     backend: Backend,
     schedule: Schedule,
     smoother: TemporalSmoother | None,
     stop: StopRequest,
 ) -> JobResult:
-    """Segment the source and write the results."""
+    """Segment the source and write the results.
+
+    Args:
+        options: Options of the command.
+        opened: The source.
+        backend: The network.
+        schedule: How many frames are processed at once.
+        smoother: Temporal smoother; None for none.
+        stop: Set by a signal, and by closing the window.
+    """
     drawing = options.render.drawing(backend.card.classes)
     with (
         options.output.open(
@@ -305,13 +311,22 @@ def segment(
 
 def report(
     options: RunOptions,
+    result: JobResult,
+    *,
     model: Path,
     device: str,
     opened: OpenedSource,
     smoother: TemporalSmoother | None,
-    result: JobResult,
 ) -> None:
     """Print what was written, how long it took, and what could not be read.
+
+    Args:
+        options: Options of the command.
+        result: Paths and times.
+        model: Path of the artifact.
+        device: Device that was used.
+        opened: The source.
+        smoother: Temporal smoother; None for none.
 
     Raises:
         DataError: Some of the images could not be read.

@@ -1,4 +1,4 @@
-"""Samples that were read once are kept in a memory map, which all processes of a run share."""
+"""Decoded samples in a memory map that all processes of a run share."""
 
 import io
 import os
@@ -14,49 +14,49 @@ import numpy.typing as npt
 from segdeploy.arrays import Image, Mask
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Dataset, Sample
-from segdeploy.system.files import hold, make_scratch
+from segdeploy.system.files import hold, make_scratch_folder
 
 LINE = 64
-"""Bytes to which samples are aligned; their places are counted in it."""
+"""Bytes to which samples are aligned; offsets are counted in it."""
 
-SIDE = 1 << 16
-MOST = 1 << 31
-"""What fits into one number of the table: a height, a width and a place, so that no process ever
-sees half of an entry."""
+MAX_SIDE = 1 << 16
+MAX_LINES = 1 << 31
+"""Bounds of what one number of the table holds: a height, a width and an offset. An entry is one
+number so that no process ever reads half of it."""
 
 
-class Cached:
-    """A dataset that reads each sample once, and again only those for which there was no room.
+class CachedDataset:
+    """A dataset that decodes each sample once, as long as there is room.
 
-    The pixels lie in a file in the system's folder for temporary files, so in the memory that the
-    system has to spare; it goes with this object, and that of a killed process when the next one is
-    made. Nothing is ever forgotten: where every sample is asked for once an epoch, dropping one for
-    another gains nothing. A process that is given this object, by fork or by pickle, shares what
-    all of them read.
+    The pixels lie in a file in the system's folder for temporary files, so in memory that the
+    system can spare. The file is removed with this object; that of a killed process is removed when
+    the next one is created. Nothing is evicted: where every sample is read once an epoch, replacing
+    one by another gains nothing. A process that gets this object, by fork or by pickle, shares what
+    all of them have read.
     """
 
     def __init__(self, samples: Dataset, room: float, *, folder: Path | None = None) -> None:
-        """Start with nothing kept.
+        """Start with an empty cache.
 
         Args:
-            samples: Where the samples come from.
-            room: Bytes of images and masks that may be kept by all processes together.
-            folder: Where the files' own folder is made; None for the system's place for temporary
-                files.
+            samples: Dataset that is cached.
+            room: Bytes of images and masks that all processes together may cache.
+            folder: Where to create the folder of the cache's files; None for the system's folder
+                for temporary files.
         """
         self._samples = samples
         self._names = tuple(samples.names)
         self._room = room
-        self._shelf: Shelf | None = None
-        self._folder, held = make_scratch(folder)
+        self._store: SampleStore | None = None
+        self._folder, held = make_scratch_folder(folder)
         weakref.finalize(self, _remove, self._folder, os.getpid(), held)
-        # Written, not only reserved: a page of a map for which the disk has no room would end the
+        # Written, not only reserved: a page of a map for which the disk has no room would kill the
         # process.
         np.zeros(len(samples), np.int64).tofile(self._folder / "table")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs; it opens the files itself."""
-        return {**self.__dict__, "_shelf": None}
+        return {**self.__dict__, "_store": None}
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:
@@ -70,77 +70,82 @@ class Cached:
 
     @property
     def rule(self) -> str:
-        """How the split came to be."""
+        """How the dataset was split."""
         return self._samples.rule
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, index: int) -> Sample:
-        """Return a sample, whose arrays may be read only.
+        """Return a sample, whose arrays are read-only if they come from the cache.
 
-        Raises DataError where it cannot be used.
+        Raises:
+            DataError: The sample cannot be used.
         """
-        if self._shelf is None or self._shelf.process != os.getpid():
-            self._shelf = Shelf(self._folder, self._room)
-        kept = self._shelf.find(index)
-        if kept is not None:
-            return Sample(image=kept[0], mask=kept[1], name=self._names[index])
+        if self._store is None or self._store.process != os.getpid():
+            self._store = SampleStore(self._folder, self._room)
+        cached = self._store.find(index)
+        if cached is not None:
+            return Sample(image=cached[0], mask=cached[1], name=self._names[index])
         sample = self._samples[index]
-        self._shelf.keep(index, sample.image, sample.mask)
+        self._store.add(index, sample.image, sample.mask)
         return sample
 
 
-class Shelf:
-    """One process's hands on the files that all share."""
+class SampleStore:
+    """One process's view of the cache's files."""
 
     def __init__(self, folder: Path, room: float) -> None:
         """Open the files.
 
         Args:
-            folder: Holds a table of one number for each sample, 0 for one that is not kept.
+            folder: Holds a table of one number for each sample, 0 for one that is not cached.
             room: Bytes that the pixels of all samples may take.
         """
         self.process = os.getpid()
         if (held := hold(folder)) is not None:
             weakref.finalize(self, os.close, held)
-        self._room = min(room, LINE * MOST)
+        self._room = min(room, LINE * MAX_LINES)
         self._table = np.memmap(folder / "table", np.int64, mode="r+")
         self._file = folder / "pixels"
         self._pixels: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
 
     def find(self, index: int) -> tuple[Image, Mask] | None:
-        """Return image and mask of a sample, or None where it is not kept."""
+        """Return image and mask of a sample, or None where it is not cached."""
         entry = int(self._table[index])
         if not entry:
             return None
-        place, height, width = (entry // SIDE**2 - 1) * LINE, entry // SIDE % SIDE, entry % SIDE
-        if place + 4 * height * width > len(self._pixels):
+        line, height, width = (
+            entry // MAX_SIDE**2 - 1,
+            entry // MAX_SIDE % MAX_SIDE,
+            entry % MAX_SIDE,
+        )
+        start, pixels = line * LINE, height * width
+        middle, end = start + 3 * pixels, start + 4 * pixels
+        if end > len(self._pixels):
             self._pixels = np.asarray(np.memmap(self._file, np.uint8, mode="r"))
-        middle, end = place + 3 * height * width, place + 4 * height * width
-        return self._pixels[place:middle].reshape(height, width, 3), self._pixels[
-            middle:end
-        ].reshape(height, width)
+        image = self._pixels[start:middle].reshape(height, width, 3)
+        return image, self._pixels[middle:end].reshape(height, width)
 
-    def keep(self, index: int, image: Image, mask: Mask) -> None:
-        """Keep a sample if there is room for it, and on the disk too."""
+    def add(self, index: int, image: Image, mask: Mask) -> None:
+        """Store a sample if there is room for it, also on the disk."""
         height, width = mask.shape
         content = b"".join((image.tobytes(), mask.tobytes(), bytes(-4 * height * width % LINE)))
-        if max(height, width) >= SIDE:
+        if max(height, width) >= MAX_SIDE:
             return
         # A file opened for appending takes every write at its end, whichever process writes, and
         # leaves its position behind it.
         with self._file.open("ab", buffering=0) as file:
-            if file.tell() + len(content) > self._room or not _written(file, content):
+            if file.tell() + len(content) > self._room or not _write_all(file, content):
                 return
-            place, rest = divmod(file.tell() - len(content), LINE)
-        # Behind a write for which the disk had no room nothing is found again.
+            line, rest = divmod(file.tell() - len(content), LINE)
+        # After a write that the disk cut short nothing is aligned any more, nor found.
         if not rest:
-            self._table[index] = ((place + 1) * SIDE + height) * SIDE + width
+            self._table[index] = ((line + 1) * MAX_SIDE + height) * MAX_SIDE + width
 
 
-def _written(file: io.FileIO, content: bytes) -> bool:
-    """Write all, or tell that the disk has no room."""
+def _write_all(file: io.FileIO, content: bytes) -> bool:
+    """Write all, and return whether the disk had room for it."""
     try:
         return file.write(content) == len(content)
     except OSError:
@@ -148,7 +153,7 @@ def _written(file: io.FileIO, content: bytes) -> bool:
 
 
 def _remove(folder: Path, owner: int, held: int | None) -> None:
-    """Remove the files; a child by fork, which inherits the duty, leaves them alone."""
+    """Remove the files, in the process that created them; a fork inherits the finalizer."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)
         if held is not None:

@@ -1,4 +1,8 @@
-"""What the user's own masks mean: the file classes.toml."""
+"""Class map: names, colors and ids of the user's own classes, in the file classes.toml.
+
+The file is checked by hand and not by a schema: a class may have one color or a list of colors,
+two array types that msgspec cannot tell apart in a union, and most rules concern several classes.
+"""
 
 import tomllib
 from collections.abc import Mapping
@@ -9,29 +13,30 @@ from typing import Any
 
 from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.card import LabelClass
-from segdeploy.datasets.index import Truth
-from segdeploy.datasets.mask_formats import Colors, Ids, table
-from segdeploy.errors import AbsentError, DataError
+from segdeploy.datasets.index import MaskFormat
+from segdeploy.datasets.mask_formats import Colors, Ids, id_table
+from segdeploy.errors import DataError, LayoutNotFoundError
 from segdeploy.imaging.palettes import Color, distinct_color
 
-LEGEND = "classes.toml"
+CLASS_MAP_FILE = "classes.toml"
 MAX_CLASSES = 254
 MAX_BYTES = 1024 * 1024
 KINDS = {dict: "tables [[classes]]", int: "a whole number", str: "a text"}
 KEYS = {"name", "color", "id", "mask_color", "label"}
+SHOWN = 60
+"""Characters of a foreign value that a message shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMap:
-    """Classes, and what stands for each in masks or in polygons.
+    """Classes, and the values that stand for each in masks and polygons.
 
     Attributes:
         classes: Classes in the order of the file.
-        ids: Class by number in a mask, 255 for what is not labeled; empty where colors stand for
-            classes.
+        ids: Class by id in a mask, 255 for what is not labeled; empty where masks are colors.
         colors: Color in a mask and class, 255 for what is not labeled.
         labels: Class by label of a polygon, 255 for what is not labeled.
-        reach: How far a color may be from the nearest one that is named.
+        reach: Largest distance of a color from the nearest one of `colors`.
     """
 
     classes: tuple[LabelClass, ...]
@@ -40,19 +45,19 @@ class ClassMap:
     labels: Mapping[str, int]
     reach: int
 
-    def truth(self) -> Truth:
-        """Return what reads such masks."""
+    def mask_format(self) -> MaskFormat:
+        """Return the format that reads masks of these ids or colors."""
         if self.colors:
             return Colors(table=self.colors, reach=self.reach, strict=not self.reach)
-        return Ids(table=table(self.ids, ignored=()))
+        return Ids(table=id_table(self.ids, ignored=()))
 
 
 def read_class_map(path: Path) -> ClassMap:
-    """Read classes.toml.
+    """Read a classes.toml.
 
     Raises:
-        AbsentError: There is none.
-        DataError: It says what cannot be.
+        LayoutNotFoundError: There is none.
+        DataError: It is no TOML, or a value in it is wrong.
     """
     try:
         text = path.read_bytes()[: MAX_BYTES + 1].decode("utf-8-sig")
@@ -62,59 +67,52 @@ def read_class_map(path: Path) -> ClassMap:
             f"there is no {path}, which names the classes; run: segdeploy data init"
             f" {quote(str(path.parent))}"
         )
-        raise AbsentError(msg) from error
+        raise LayoutNotFoundError(msg) from error
     except (OSError, ValueError, RecursionError) as error:
         msg = (
-            f"{path} is no TOML ({error}); mend it, or write it anew: segdeploy data init --force"
+            f"{path} is no TOML ({error}); fix it, or write a new one: segdeploy data init --force"
             f" {quote(str(path.parent))}"
         )
         raise DataError(msg) from error
     try:
-        return _legend(values)
+        return _class_map(values)
     except (TypeError, ValueError, KeyError) as error:
-        msg = (
-            f"{path} says what cannot be: {error.args[0] if error.args else error}; see"
-            " docs/datasets.md"
-        )
+        msg = f"{path} is wrong: {error.args[0] if error.args else error}; see docs/datasets.md"
         raise DataError(msg) from error
 
 
-def _legend(values: Mapping[str, Any]) -> ClassMap:
-    """Check foreign values; a TypeError or ValueError tells what is wrong with them."""
+def _class_map(values: Mapping[str, Any]) -> ClassMap:
+    """Check foreign values; a TypeError or ValueError says what is wrong with them."""
     _refuse_unknown(values, {"classes", "ignore", "reach"}, "the file")
-    entries = _some(values.get("classes", []), dict, "classes")
+    entries = _list_of(dict, values.get("classes", []), "classes")
     if not 1 <= len(entries) <= MAX_CLASSES:
         msg = f"there are {len(entries)} tables [[classes]], and there must be 1 to {MAX_CLASSES}"
         raise ValueError(msg)
     colored = any("mask_color" in entry for entry in entries)
     for number, entry in enumerate(entries):
-        _check_class(entry, number)
-        if colored and "id" in entry and "mask_color" not in entry:
-            msg = (
-                f"the class {entry['name']!r} has an id and others have a mask_color; use one of"
-                " the two in the whole file"
-            )
-            raise ValueError(msg)
-    ignored = values.get("ignore", [])
-    if strange := [value for value in _as_list(ignored) if not isinstance(value, int | list | str)]:
-        msg = f"ignore holds {str(strange[0])[:60]!r}, and must hold ids, colors or labels"
-        raise ValueError(msg)
-    ids = {} if colored else _ids(entries, ignored)
-    legend = ClassMap(
-        classes=tuple(_label_class(entry, index) for index, entry in enumerate(entries)),
-        ids=ids,
-        colors=tuple(_colors(entries, ignored).items()) if colored else (),
-        labels=_labels(entries, ignored),
-        reach=_number(values.get("reach", 0), "reach"),
-    )
-    if len({entry.name for entry in legend.classes}) < len(legend.classes):
+        _check_class(entry, number, colored=colored)
+    ignored = _ignored(values.get("ignore", []))
+    classes = tuple(_label_class(entry, index) for index, entry in enumerate(entries))
+    if len({entry.name for entry in classes}) < len(classes):
         msg = "two classes have one name"
         raise ValueError(msg)
-    return legend
+    return ClassMap(
+        classes=classes,
+        ids={} if colored else _ids(entries, ignored),
+        colors=tuple(_colors(entries, ignored).items()) if colored else (),
+        labels=_labels(entries, ignored),
+        reach=_byte(values.get("reach", 0), "reach"),
+    )
 
 
-def _check_class(entry: Mapping[str, Any], number: int) -> None:
-    """Check a class by itself; a ValueError names it."""
+def _check_class(entry: Mapping[str, Any], number: int, *, colored: bool) -> None:
+    """Check a class by itself; a ValueError names it.
+
+    Args:
+        entry: Its values.
+        number: Its place in the file, from 0.
+        colored: Whether the file gives classes by color.
+    """
     try:
         _refuse_unknown(entry, KEYS, "it")
         _label_class(entry, number)
@@ -122,81 +120,69 @@ def _check_class(entry: Mapping[str, Any], number: int) -> None:
         _colors([dict(entry)], [])
         _labels([dict(entry)], [])
     except (TypeError, ValueError) as error:
-        msg = f"in class number {number} ({str(entry.get('name'))[:60]}): {error}"
+        msg = f"in class number {number} ({_shown(entry.get('name'))}): {error}"
         raise ValueError(msg) from error
+    if colored and "id" in entry and "mask_color" not in entry:
+        msg = (
+            f"the class {entry['name']!r} has an id and others have a mask_color; use one of"
+            " the two in the whole file"
+        )
+        raise ValueError(msg)
 
 
 def _label_class(entry: Mapping[str, Any], index: int) -> LabelClass:
     name = entry.get("name")
     if not isinstance(name, str) or not name:
-        msg = f"the name of a class is {str(name)[:60]!r}, and must be a text"
+        msg = f"the name of a class is {_shown(name)!r}, and must be a text"
         raise TypeError(msg)
-    colors = _color_list(entry.get("color", entry.get("mask_color", [])), "color") or [
-        distinct_color(index)
-    ]
-    return LabelClass(name=name, color=colors[0])
+    colors = _color_list(entry.get("color", entry.get("mask_color", [])), "color")
+    return LabelClass(name=name, color=colors[0] if colors else distinct_color(index))
 
 
-def _ids(entries: list[dict[str, Any]], ignored: object) -> dict[int, int]:
-    """Return the class of each number.
-
-    Where no class names any, its place in the file is its number.
-    """
+def _ids(entries: list[dict[str, Any]], ignored: list[Any]) -> dict[int, int]:
+    """Return the class of each id; where no class has an id, its place in the file is its id."""
     numbered = any("id" in entry for entry in entries)
     claims = [
-        (_number(value, "id"), index)
+        (_byte(value, "id"), index)
         for index, entry in enumerate(entries)
-        for value in _some(
-            entry["id"] if numbered and "id" in entry else ([] if numbered else index), int, "id"
-        )
+        for value in _list_of(int, entry.get("id", [] if numbered else index), "id")
     ]
-    claims += [
-        (_number(value, "ignore"), IGNORE_INDEX)
-        for value in _as_list(ignored)
-        if isinstance(value, int)
-    ]
-    known = _once(claims)
-    return known if IGNORE_INDEX in known else {**known, IGNORE_INDEX: IGNORE_INDEX}
+    claims += [(_byte(i, "ignore"), IGNORE_INDEX) for i in ignored if isinstance(i, int)]
+    classes = _unique(claims)
+    return classes if IGNORE_INDEX in classes else {**classes, IGNORE_INDEX: IGNORE_INDEX}
 
 
-def _colors(entries: list[dict[str, Any]], ignored: object) -> dict[Color, int]:
+def _colors(entries: list[dict[str, Any]], ignored: list[Any]) -> dict[Color, int]:
+    """Return the class of each color in masks."""
+    void = _color_list([value for value in ignored if isinstance(value, list)], "ignore")
     claims = [
         (color, index)
         for index, entry in enumerate(entries)
         for color in _color_list(entry.get("mask_color", []), "mask_color")
     ]
-    return _once(
-        claims
-        + [
-            (color, IGNORE_INDEX)
-            for color in _color_list(
-                [part for part in _as_list(ignored) if isinstance(part, list)], "ignore"
-            )
-        ]
-    )
+    return _unique(claims + [(color, IGNORE_INDEX) for color in void])
 
 
-def _labels(entries: list[dict[str, Any]], ignored: object) -> dict[str, int]:
+def _labels(entries: list[dict[str, Any]], ignored: list[Any]) -> dict[str, int]:
+    """Return the class of each label of a polygon; the class's name where it has no label."""
     claims = [
         (text, index)
         for index, entry in enumerate(entries)
-        for text in _some(entry.get("label", entry.get("name")), str, "label")
+        for text in _list_of(str, entry.get("label", entry.get("name")), "label")
     ]
-    return _once(
-        claims + [(text, IGNORE_INDEX) for text in _as_list(ignored) if isinstance(text, str)]
-    )
+    return _unique(claims + [(text, IGNORE_INDEX) for text in ignored if isinstance(text, str)])
 
 
-def _once(claims: list[tuple[Any, int]]) -> dict[Any, int]:
-    known: dict[Any, int] = {}
-    for key, index in claims:
-        if known.setdefault(key, index) != index:
-            msg = (
-                f"{key!r} stands for"
-                f" {'a class and is ignored' if IGNORE_INDEX in {known[key], index} else 'two classes'}"
-            )
+def _unique(claims: list[tuple[Any, int]]) -> dict[Any, int]:
+    """Return the class of each value; a ValueError names a value that has two."""
+    classes: dict[Any, int] = {}
+    for value, index in claims:
+        if classes.setdefault(value, index) != index:
+            both = {classes[value], index}
+            meanings = "a class and is ignored" if IGNORE_INDEX in both else "two classes"
+            msg = f"{value!r} stands for {meanings}"
             raise ValueError(msg)
-    return known
+    return classes
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -205,37 +191,45 @@ def _refuse_unknown(values: Mapping[str, Any], known: set[str], where: str) -> N
         raise ValueError(msg)
 
 
+def _ignored(value: object) -> list[Any]:
+    """Return the ids, colors and labels that are not labeled."""
+    values = _as_list(value)
+    for entry in values:
+        if not isinstance(entry, int | list | str):
+            msg = f"ignore holds {_shown(entry)!r}, and must hold ids, colors or labels"
+            raise TypeError(msg)
+    return values
+
+
 def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _some(value: object, kind: type, what: str) -> list[Any]:
-    """Take one value of a kind, or a list of them."""
+def _list_of(kind: type, value: object, key: str) -> list[Any]:
+    """Return one value of a kind, or a list of them, as a list."""
     values = _as_list(value)
-    if not all(isinstance(one, kind) and not isinstance(one, bool) for one in values):
-        msg = f"{what} is {str(value)[:60]!r}, and must be {KINDS[kind]}"
+    if not all(isinstance(entry, kind) and not isinstance(entry, bool) for entry in values):
+        msg = f"{key} is {_shown(value)!r}, and must be {KINDS[kind]}"
         raise TypeError(msg)
     return values
 
 
-def _number(value: object, what: str) -> int:
+def _byte(value: object, key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
-        msg = f"{what} is {str(value)[:60]!r}, and must be a whole number within 0 and 255"
+        msg = f"{key} is {_shown(value)!r}, and must be a whole number within 0 and 255"
         raise ValueError(msg)
     return value
 
 
-def _color_list(value: object, what: str) -> list[Color]:
-    """Take one color or a list of them."""
-    colors: list[Any] = (
-        value
-        if isinstance(value, list) and all(isinstance(one, list) for one in value)
-        else [value]
-    )
+def _color_list(value: object, key: str) -> list[Color]:
+    """Return one color, or a list of colors, as a list."""
+    several = isinstance(value, list) and all(isinstance(entry, list) for entry in value)
+    colors = _as_list(value) if several else [value]
     if not all(isinstance(color, list) and len(color) == 3 for color in colors):
-        msg = f"{what} is {str(value)[:60]!r}, and must be red, green, blue, or a list of such"
+        msg = f"{key} is {_shown(value)!r}, and must be red, green, blue, or a list of such"
         raise TypeError(msg)
-    return [
-        (_number(red, what), _number(green, what), _number(blue, what))
-        for red, green, blue in colors
-    ]
+    return [(_byte(red, key), _byte(green, key), _byte(blue, key)) for red, green, blue in colors]
+
+
+def _shown(value: object) -> str:
+    return str(value)[:SHOWN]

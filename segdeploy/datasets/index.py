@@ -1,4 +1,4 @@
-"""Files of a split: find, pair, split; Layout protocol."""
+"""Files of a split: find them, pair images with masks, and divide them into train and val."""
 
 import hashlib
 import os
@@ -12,25 +12,31 @@ import numpy as np
 from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Sample
-from segdeploy.errors import AbsentError, ConfigError, DataError
-from segdeploy.imaging.io import ENDINGS, read_image
+from segdeploy.errors import ConfigError, DataError, LayoutNotFoundError
+from segdeploy.imaging.io import EXTENSIONS, read_image
 
-AS_IT_LIES = "as the folders say"
-"""How the splits came to be where their makers divided the files."""
+BY_FOLDER = "as the folders say"
+"""Rule of a dataset whose authors divided the files."""
+
+SEED = 0
+"""Seed of the random split."""
+
+HELD_OUT = 0.2
+"""Share of a dataset that becomes its validation split where its authors chose none."""
 
 NAMED = 5
-"""Files that a sentence names; the rest is counted."""
+"""Files that a message names; the rest is counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """An image and where its truth lies.
+    """An image file and the file of its mask.
 
     Attributes:
-        name: Name of the image within its split, without folder and ending; no two are alike.
+        name: Name of the image within its split, without folder and ending; unique.
         image: File of the image.
-        mask: File of its truth, which may be the image's own or one for many images; None where
-            a split has no truth.
+        mask: File of its mask, which may be the image's own (side by side) or one for many images
+            (COCO); None where a split has no masks.
     """
 
     name: str
@@ -38,34 +44,35 @@ class Pair:
     mask: Path | None
 
 
-class Truth(Protocol):
-    """How the truth of a layout is read; a plain value that a worker process can be given."""
+class MaskFormat(Protocol):
+    """Reads the masks of a layout; a plain value that can be pickled for a worker process."""
 
     def read(self, pair: Pair) -> Mask:
         """Return (H, W) uint8 class indices, 255 = not labeled.
 
-        Raises DataError with the file and the value that is wrong.
+        Raises:
+            DataError: The file cannot be read, or holds a value that is no class.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files:
-    """One split that lies in files.
+class FileDataset:
+    """One split that lies in files, as a `Dataset`.
 
     Attributes:
         classes: Classes in the order of the masks' indices.
-        pairs: Images and their truth, in order.
-        truth: Reads the truth.
+        pairs: Files of the images and their masks, in order.
+        mask_format: Reads a mask.
         read: Reads an image.
-        rule: How the split came to be, in words.
+        rule: How the dataset was split, in words.
     """
 
     classes: tuple[LabelClass, ...]
     pairs: tuple[Pair, ...]
-    truth: Truth
+    mask_format: MaskFormat
     read: Callable[[Path], Image] = read_image
-    rule: str = AS_IT_LIES
+    rule: str = BY_FOLDER
 
     @property
     def names(self) -> Sequence[str]:
@@ -76,76 +83,74 @@ class Files:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one image and its truth; without truth all is 255.
+        """Read an image and its mask; without a mask file all pixels are 255.
 
         Raises:
-            DataError: A file cannot be read, the sizes differ, or the truth holds what is no class.
+            DataError: A file cannot be read, the sizes differ, or the mask holds a value that is
+                no class.
         """
         pair = self.pairs[index]
         image = self.read(pair.image)
-        size = image.shape[:2]
-        mask = np.full(size, IGNORE_INDEX, np.uint8) if pair.mask is None else self.truth.read(pair)
-        if mask.shape != size:
-            found, wanted = (f"{shape[1]}x{shape[0]}" for shape in (mask.shape, size))
-            msg = f"{pair.mask} is {found} but its image is {wanted}; make both the same size"
+        height, width = image.shape[:2]
+        if pair.mask is None:
+            mask = np.full((height, width), IGNORE_INDEX, np.uint8)
+        else:
+            mask = self.mask_format.read(pair)
+        if mask.shape != (height, width):
+            msg = (
+                f"{pair.mask} is {mask.shape[1]}x{mask.shape[0]} but its image is"
+                f" {width}x{height}; make both the same size"
+            )
             raise DataError(msg)
         return Sample(image=image, mask=mask, name=pair.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetIndex:
-    """What lies in a split, its faults included; nothing is read yet but names.
+    """The files of one split, found by their names; none is opened yet.
 
     Attributes:
         classes: Classes in the order of the masks' indices.
-        pairs: Images that have what they need, sorted by name.
-        lonely: Images without truth and truths without image, sorted.
-        truth: Reads the truth.
+        pairs: Images with their masks, sorted by name.
+        unpaired: Images without a mask and masks without an image, sorted.
+        mask_format: Reads a mask.
         read: Reads an image.
-        rule: How the split came to be, in words, with seed and share where it was drawn by lot.
+        rule: How the dataset was split, in words, with seed and share where it was drawn at random.
     """
 
     classes: tuple[LabelClass, ...]
     pairs: tuple[Pair, ...]
-    lonely: tuple[Path, ...]
-    truth: Truth
+    unpaired: tuple[Path, ...]
+    mask_format: MaskFormat
     read: Callable[[Path], Image] = read_image
-    rule: str = AS_IT_LIES
+    rule: str = BY_FOLDER
 
-    def dataset(self) -> Files:
-        """Return the split for use.
+    def dataset(self) -> FileDataset:
+        """Return the split, to read samples from.
 
         Raises:
             DataError: A file has no counterpart.
         """
-        if self.lonely:
-            others = f" (nor have {listed(self.lonely[1:])})" if len(self.lonely) > 1 else ""
-            msg = (
-                f"{self.lonely[0]} has no counterpart of its name{others}; add it or remove the"
-                " file"
-            )
+        if self.unpaired:
+            first, *rest = self.unpaired
+            others = f" (nor have {listed(rest)})" if rest else ""
+            msg = f"{first} has no counterpart of its name{others}; add it or remove the file"
             raise DataError(msg)
-        return Files(
+        return FileDataset(
             classes=self.classes,
             pairs=self.pairs,
-            truth=self.truth,
+            mask_format=self.mask_format,
             read=self.read,
             rule=self.rule,
         )
 
 
-def listed(paths: Sequence[Path]) -> str:
-    """Name the first few files, and count the rest."""
-    rest = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return ", ".join(map(str, paths[:NAMED])) + rest
-
-
 class Layout(Protocol):
-    """A way to lay a dataset into folders."""
+    """How the files of a dataset are arranged in folders."""
 
     @property
     def name(self) -> str:
-        """Name by which a user asks for it."""
+        """Name of the dataset, as `--dataset` takes it."""
         ...
 
     @property
@@ -153,18 +158,18 @@ class Layout(Protocol):
         """Names of the splits that such a dataset may have."""
         ...
 
-    def survey(self, data: Path, split: str) -> DatasetIndex:
-        """Find the files of a split.
+    def index(self, data: Path, split: str) -> DatasetIndex:
+        """Find the files of a split in the folder `data`.
 
         Raises:
-            AbsentError: There are none; it tells what was looked for.
-            DataError: There are some, and what they say cannot be.
+            LayoutNotFoundError: There are none; the message says which files were expected.
+            DataError: There are some, and they contradict the layout.
         """
         ...
 
 
 def check_split(layout: Layout, split: str) -> None:
-    """Refuse a split that a layout does not have, with a ConfigError."""
+    """Raise a ConfigError where a layout has no such split."""
     if split not in layout.splits:
         msg = (
             f"the dataset {layout.name!r} has no split {split!r}; choose one of"
@@ -173,96 +178,104 @@ def check_split(layout: Layout, split: str) -> None:
         raise ConfigError(msg)
 
 
-SEED = 0
-HELD_OUT = 0.2
-"""Share of a dataset that becomes its validation split where its makers chose none."""
+def listed(paths: Sequence[Path]) -> str:
+    """Return the first few paths as text, and how many more there are."""
+    rest = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(map(str, paths[:NAMED])) + rest
 
 
-def find_files(folder: Path, endings: Collection[str] = ENDINGS, *, needs: str) -> dict[str, Path]:
+def find_files(
+    folder: Path, endings: Collection[str] = EXTENSIONS, *, needs: str
+) -> dict[str, Path]:
     """Find the files of one folder by the end of their names.
 
     Args:
-        folder: Where to look; folders in it are not entered, and hidden files are left out.
-        endings: How a name may end, in small letters, for example "_mask.gif"; large letters are
-            taken for small ones.
-        needs: What the layout needs, to be told where it is missing.
+        folder: Where to search; subfolders are not entered, and hidden files are left out.
+        endings: How a name may end, in lower case, for example "_mask.gif"; the case of the file's
+            name does not matter.
+        needs: Which files the layout expects, for the message where there are none.
 
     Returns:
-        Path of each file by its name without the ending.
+        Path of each file by its name without the ending, sorted.
 
     Raises:
-        AbsentError: There is no such folder, or no such file in it.
+        LayoutNotFoundError: There is no such folder, or no such file in it.
         DataError: The folder cannot be read, or two files differ in their ending only.
     """
-    found = _scan(folder, endings, needs=needs)
-    if not found:
-        raise _nothing(folder, endings, needs=needs)
-    return found
-
-
-def find_folders(folder: Path, *, needs: str) -> list[Path]:
-    """Name the folders in a folder, sorted.
-
-    Raises AbsentError where there is no such folder or none in it.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(
-                entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()
-            )
-    except OSError as error:
-        raise _unopened(folder, error, needs=needs) from error
-    if not names:
-        msg = f"there is no folder in {folder}; {needs}"
-        raise AbsentError(msg)
-    return [folder / name for name in names]
+    files = _scan(folder, endings, needs=needs)
+    if not files:
+        raise _no_files(folder, endings, needs=needs)
+    return files
 
 
 def find_below(folder: Path, endings: Collection[str], *, needs: str) -> dict[str, Path]:
-    """Find the files in the folders of a folder as `find_files` does, by the folder's name, a slash and their own."""
-    inner = find_folders(folder, needs=needs)
-    found = {
-        f"{one.name}/{key}": path
-        for one in inner
-        for key, path in _scan(one, endings, needs=needs).items()
+    """Find the files in the subfolders of a folder, as `find_files` does in one.
+
+    Returns:
+        Path of each file by "SUBFOLDER/NAME", the name without the ending.
+
+    Raises:
+        LayoutNotFoundError: There is no such folder, no subfolder, or no such file in them.
+        DataError: A folder cannot be read, or two files differ in their ending only.
+    """
+    files = {
+        f"{subfolder.name}/{key}": path
+        for subfolder in find_folders(folder, needs=needs)
+        for key, path in _scan(subfolder, endings, needs=needs).items()
     }
-    if not found:
-        raise _nothing(folder / "*", endings, needs=needs)
-    return found
+    if not files:
+        raise _no_files(folder / "*", endings, needs=needs)
+    return files
+
+
+def find_folders(folder: Path, *, needs: str) -> list[Path]:
+    """Return the subfolders of a folder, sorted by name.
+
+    Raises:
+        LayoutNotFoundError: There is no such folder, or no subfolder.
+    """
+    names = [entry.name for entry in _entries(folder, needs=needs) if entry.is_dir()]
+    if not names:
+        msg = f"there is no folder in {folder}; {needs}"
+        raise LayoutNotFoundError(msg)
+    return [folder / name for name in names]
 
 
 def _scan(folder: Path, endings: Collection[str], *, needs: str) -> dict[str, Path]:
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(
-                entry.name
-                for entry in entries
-                if not entry.name.startswith(".") and not entry.is_dir()
-            )
-    except OSError as error:
-        raise _unopened(folder, error, needs=needs) from error
-    found: dict[str, Path] = {}
+    """Return the files as `find_files` does; there may be none."""
+    names = [entry.name for entry in _entries(folder, needs=needs) if not entry.is_dir()]
     longest_first = sorted(endings, key=len, reverse=True)
+    files: dict[str, Path] = {}
     for name in names:
-        ending = next((one for one in longest_first if name.lower().endswith(one)), None)
+        ending = next((end for end in longest_first if name.lower().endswith(end)), None)
         if ending is None:
             continue
         key = name[: -len(ending)]
-        if key in found:
-            msg = f"{found[key]} and {folder / name} have one name; remove one of them"
+        if key in files:
+            msg = f"{files[key]} and {folder / name} have one name; remove one of them"
             raise DataError(msg)
-        found[key] = folder / name
-    return found
+        files[key] = folder / name
+    return files
 
 
-def _unopened(folder: Path, error: OSError, *, needs: str) -> DataError:
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return AbsentError(f"there is no folder {folder}; {needs}")
-    return DataError(f"cannot read the folder {folder}: {error.strerror or error}")
+def _entries(folder: Path, *, needs: str) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder and is not hidden, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        msg = f"there is no folder {folder}; {needs}"
+        raise LayoutNotFoundError(msg) from error
+    except OSError as error:
+        msg = f"cannot read the folder {folder}: {error.strerror or error}"
+        raise DataError(msg) from error
+    return sorted(visible, key=lambda entry: entry.name)
 
 
-def _nothing(folder: Path, endings: Collection[str], *, needs: str) -> AbsentError:
-    return AbsentError(f"no file in {folder} is named *{', *'.join(sorted(endings))}; {needs}")
+def _no_files(folder: Path, endings: Collection[str], *, needs: str) -> LayoutNotFoundError:
+    return LayoutNotFoundError(
+        f"no file in {folder} is named *{', *'.join(sorted(endings))}; {needs}"
+    )
 
 
 def match(
@@ -270,59 +283,44 @@ def match(
 ) -> tuple[tuple[Pair, ...], tuple[Path, ...]]:
     """Pair images and masks by their keys; a slash in a key becomes an underscore in the name.
 
+    Example:
+        ```python
+        pairs, unpaired = match(
+            find_files(data / split, (".jpg",), needs=NEEDS),
+            find_files(data / split, ("_mask.png",), needs=NEEDS),
+        )
+        ```
+
     Returns:
         The pairs, sorted by key, and the files whose key the other side lacks, sorted.
     """
     pairs = tuple(
-        Pair(name=key.replace("/", "_"), image=images[key], mask=masks[key])
+        Pair(name=_name_of(key), image=images[key], mask=masks[key])
         for key in sorted(images.keys() & masks.keys())
     )
-    lonely = [
-        path
-        for side, other in ((images, masks), (masks, images))
-        for key, path in side.items()
-        if key not in other
-    ]
-    return pairs, tuple(sorted(lonely))
+    unpaired = [images[key] for key in images.keys() - masks.keys()]
+    unpaired += [masks[key] for key in masks.keys() - images.keys()]
+    return pairs, tuple(sorted(unpaired))
 
 
-def without_truth(images: Mapping[str, Path]) -> tuple[Pair, ...]:
-    """Make pairs of images whose truth nobody has."""
-    return tuple(
-        Pair(name=key.replace("/", "_"), image=images[key], mask=None) for key in sorted(images)
-    )
+def without_mask(images: Mapping[str, Path]) -> tuple[Pair, ...]:
+    """Return the pairs of images that have no masks, as those of a test split, sorted by key."""
+    return tuple(Pair(name=_name_of(key), image=images[key], mask=None) for key in sorted(images))
 
 
-def held_out(groups: Collection[str]) -> frozenset[str]:
-    """Draw the groups that become the validation split: a fifth of them, at least one, never all.
-
-    The lot of a group is the SHA-256 of the seed and its name, so that the draw is the same on
-    every machine.
-
-    Raises:
-        DataError: There is only one group.
-    """
-    if len(set(groups)) < 2:
-        msg = (
-            f"only {next(iter(groups), 'nothing')} is there to be split into train and val; at"
-            " least two are needed"
-        )
-        raise DataError(msg)
-    lots = sorted(
-        set(groups), key=lambda group: hashlib.sha256(f"{SEED}/{group}".encode()).digest()
-    )
-    return frozenset(lots[: max(1, round(HELD_OUT * len(lots)))])
+def _name_of(key: str) -> str:
+    return key.replace("/", "_")
 
 
 def draw_split(
     pairs: Sequence[Pair], split: str, *, group: Callable[[Pair], str], of: str
 ) -> tuple[tuple[Pair, ...], str]:
-    """Keep the pairs of one split, "train" or "val", where all images of a group fall on one side.
+    """Return the pairs of "train" or "val" of a random split that keeps groups together.
 
     Args:
         pairs: All pairs.
         split: "train" or "val".
-        group: Names the group of a pair.
+        group: Returns the group of a pair; all images of a group fall into one split.
         of: What a group is, in the plural, for example "cars".
 
     Returns:
@@ -334,3 +332,24 @@ def draw_split(
     val = held_out([group(pair) for pair in pairs]) if pairs else frozenset()
     rule = f"{HELD_OUT:.0%} of the {of} are val, drawn by SHA-256 with seed {SEED}"
     return tuple(pair for pair in pairs if (group(pair) in val) == (split == "val")), rule
+
+
+def held_out(groups: Collection[str]) -> frozenset[str]:
+    """Draw the groups of the validation split: a fifth of them, at least one, never all.
+
+    Groups are ordered by the SHA-256 of the seed and their name, so that the split is the same on
+    every machine, and a new group hardly moves the others.
+
+    Raises:
+        DataError: There is only one group.
+    """
+    if len(set(groups)) < 2:
+        msg = (
+            f"only {next(iter(groups), 'nothing')} is there to be split into train and val; at"
+            " least two are needed"
+        )
+        raise DataError(msg)
+    drawn = sorted(
+        set(groups), key=lambda group: hashlib.sha256(f"{SEED}/{group}".encode()).digest()
+    )
+    return frozenset(drawn[: max(1, round(HELD_OUT * len(drawn)))])

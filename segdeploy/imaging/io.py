@@ -1,4 +1,4 @@
-"""Images and masks in files."""
+"""Read and write images and masks."""
 
 import io
 import struct
@@ -15,11 +15,11 @@ from segdeploy.arrays import Image, Mask
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.system.files import write_bytes
 
-ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""Endings by which an image is found in a folder."""
+EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""File name extensions by which an image is found in a folder."""
 
-# What a damaged file makes Pillow's readers raise; a warning of theirs too, where the user has made
-# errors of warnings.
+# What Pillow's readers raise for a damaged file; also a warning of theirs, where the user has
+# turned warnings into errors.
 DAMAGE = (
     PillowImage.DecompressionBombError,
     OSError,
@@ -36,19 +36,22 @@ DAMAGE = (
 )
 
 PNG_EXTRAS = frozenset({"default_image", "exif", "transparency"})
-"""What Pillow tells of a PNG that OpenCV takes in its own way: animation, orientation, a color that
-is transparent."""
+"""Pillow's `info` keys of a PNG that OpenCV decodes differently: animation, orientation, a
+transparent color."""
 
 
 def read_image(path: Path) -> Image:
-    """Read an image, (H, W, 3) uint8 blue-green-red, upright as its EXIF orientation says.
+    """Read an image, turned upright by its EXIF orientation.
 
-    Gray becomes three equal channels, a palette its colors, 16 bits their upper 8, CMYK its red,
-    green and blue. Transparency is dropped and the colors under it are kept, as OpenCV and
-    torchvision do. Of an animation the first image is read.
+    Gray becomes three equal channels, a palette its colors, 16 bits become their upper 8, CMYK
+    becomes red, green and blue. Transparency is dropped and the colors under it are kept, as OpenCV
+    and torchvision do. Of an animation the first frame is read.
+
+    Returns:
+        (H, W, 3) uint8, blue-green-red.
 
     Raises:
-        DataError: There is no such file, it is no image, it is cut short, or it has more pixels
+        DataError: There is no such file, it is no image, it is truncated, or it has more pixels
             than Pillow allows (179 million).
     """
     content = _content(path)
@@ -61,39 +64,38 @@ def read_image(path: Path) -> Image:
         raise _damaged(path, error) from error
 
 
-def check_image(picture: Image) -> None:
-    """Make sure that what a caller gives is an image.
-
-    Whatever else an array may hold, it would be answered, and wrongly.
+def check_image(image: Image) -> None:
+    """Refuse an argument that is no image: an array of another kind would give a wrong mask.
 
     Raises:
         DataError: It is no array (H, W, 3) of uint8, or an empty one.
     """
     if (
-        isinstance(picture, np.ndarray)
-        and picture.dtype == np.uint8
-        and picture.ndim == 3
-        and picture.shape[2] == 3
-        and picture.size
+        isinstance(image, np.ndarray)
+        and image.dtype == np.uint8
+        and image.ndim == 3
+        and image.shape[2] == 3
+        and image.size
     ):
         return
-    found = (
-        f"{picture.dtype} of shape {picture.shape}"
-        if isinstance(picture, np.ndarray)
-        else f"a {type(picture).__name__}"
+    given = (
+        f"{image.dtype} of shape {image.shape}"
+        if isinstance(image, np.ndarray)
+        else f"a {type(image).__name__}"
     )
-    msg = f"the image is {found}; give (H, W, 3) uint8, blue-green-red as cv2.imread reads it"
+    msg = f"the image is {given}; pass (H, W, 3) uint8, blue-green-red as cv2.imread reads it"
     raise DataError(msg)
 
 
 def read_ids(path: Path) -> Mask:
-    """Read a mask, (H, W) uint8, from a gray or palette image.
+    """Read a mask from a gray or palette image.
 
-    The stored numbers, whatever colors a palette gives them.
+    Returns:
+        The stored numbers, (H, W) uint8, whatever colors a palette gives them.
 
     Raises:
-        DataError: There is no such file, it is cut short, or its pixels are no single numbers in 0
-            ... 255.
+        DataError: There is no such file, it is truncated, or its pixels are not single numbers in
+            0 ... 255.
     """
     content = _content(path)
     try:
@@ -110,39 +112,38 @@ def read_ids(path: Path) -> Mask:
             " class index a pixel"
         )
         raise DataError(msg)
-    return (numbers // _spread(content)).astype(np.uint8)
+    return (numbers // _gray_factor(content)).astype(np.uint8)
 
 
-def write_image(path: Path, picture: Image | Mask) -> None:
-    """Write an image, or a mask as gray numbers, whole or not at all; the ending names the format.
+def write_image(path: Path, image: Image | Mask) -> None:
+    """Write an image, or a mask as gray numbers, whole or not at all.
 
     Args:
-        path: Name of the file; .png keeps every number, .jpg does not and so takes no mask.
+        path: Name of the file, whose extension chooses the format; .png keeps every number, .jpg
+            does not and so takes no mask.
         image: (H, W, 3) uint8 blue-green-red, (H, W, 4) with opacity behind it, or (H, W) uint8.
 
     Raises:
-        ConfigError: The ending is of no format that can be written.
+        ConfigError: The extension is of no format that can be written.
         OutputError: The file cannot be written.
     """
-    ending = path.suffix.lower()
-    exact = picture.ndim == 2 or picture.shape[2] == 4
-    if ending not in {".png", ".jpg", ".jpeg"} or (exact and ending != ".png"):
+    extension = path.suffix.lower()
+    exact = image.ndim == 2 or image.shape[2] == 4
+    if extension not in {".png", ".jpg", ".jpeg"} or (exact and extension != ".png"):
         allowed = ".png" if exact else ".png or .jpg"
         msg = f"cannot write {path}; its name must end in {allowed}"
         raise ConfigError(msg)
-    _, content = cv2.imencode(ending, picture)
+    _, content = cv2.imencode(extension, image)
     write_bytes(path, content.tobytes())
 
 
 def write_indexed(path: Path, mask: Mask, colors: Sequence[tuple[int, int, int]]) -> None:
-    """Write a mask as PNG with a palette.
-
-    The stored numbers are the mask's, and what shows it gives them colors.
+    """Write a mask as PNG with a palette: the numbers are the mask's, and a viewer shows colors.
 
     Args:
         path: Name of the file, which ends in .png.
         mask: (H, W) uint8.
-        colors: Red, green and blue of each number from 0 on; further ones are black.
+        colors: Red, green and blue of each number from 0 on; all further ones are black.
 
     Raises:
         OutputError: The file cannot be written.
@@ -156,32 +157,44 @@ def write_indexed(path: Path, mask: Mask, colors: Sequence[tuple[int, int, int]]
     write_bytes(path, content.getvalue())
 
 
+def to_jpeg(image: Image, *, quality: int) -> bytes:
+    """Return an image compressed as JPEG.
+
+    Args:
+        image: (H, W, 3) uint8, blue-green-red.
+        quality: From 1 to 100.
+    """
+    done, content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done, "OpenCV writes any image as JPEG"
+    return content.tobytes()
+
+
 def list_images(paths: Sequence[Path]) -> list[Path]:
-    """Name every image: files as they are given, and those in a folder, sorted by name.
+    """Return the paths of all images: files as they are given, and those in a folder by name.
 
     Raises:
         DataError: A path does not exist, or no image is found.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     for path in paths:
         if not path.exists():
             msg = f"there is no {path}; name an image or a folder of images"
             raise DataError(msg)
-        found += _in_folder(path) if path.is_dir() else [path]
-    if not found:
+        images += _images_in(path) if path.is_dir() else [path]
+    if not images:
         msg = (
-            f"no image lies in {', '.join(map(str, paths)) or 'an empty list'}; known endings are"
-            f" {', '.join(sorted(ENDINGS))}"
+            f"no image lies in {', '.join(map(str, paths)) or 'an empty list'}; known extensions"
+            f" are {', '.join(sorted(EXTENSIONS))}"
         )
         raise DataError(msg)
-    return found
+    return images
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _images_in(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in ENDINGS and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in EXTENSIONS and path.is_file() and not path.name.startswith(".")
     )
 
 
@@ -199,10 +212,11 @@ def _content(path: Path) -> bytes:
 def _damaged(path: Path, error: BaseException) -> DataError:
     if isinstance(error, UnidentifiedImageError):
         return DataError(
-            f"{path} is no image of a known format; known endings are {', '.join(sorted(ENDINGS))}"
+            f"{path} is no image of a known format; known extensions are"
+            f" {', '.join(sorted(EXTENSIONS))}"
         )
     if isinstance(error, PillowImage.DecompressionBombError):
-        return DataError(f"{path} has more pixels than are read ({error}); make it smaller")
+        return DataError(f"{path} has too many pixels ({error}); make it smaller")
     reason = " ".join(str(error).split())
     return DataError(
         f"{path} is a damaged image ({type(error).__name__}: {reason}); take a whole copy of it"
@@ -210,17 +224,19 @@ def _damaged(path: Path, error: BaseException) -> DataError:
 
 
 def _is_plain_jpeg(image: PillowImage.Image, content: bytes) -> bool:
-    """Return whether OpenCV may decode it.
+    """Return whether OpenCV may decode a JPEG.
 
-    Twice as fast, the same pixels, but a file cut short gives it gray instead of an error.
+    It is twice as fast and returns the same pixels, but fills the end of a truncated file with gray
+    instead of raising an error.
     """
     return image.format == "JPEG" and image.mode == "RGB" and content.endswith(b"\xff\xd9")
 
 
 def _is_plain_png(image: PillowImage.Image, content: bytes, mode: str) -> bool:
-    """Return whether OpenCV may decode it.
+    """Return whether OpenCV may decode a PNG.
 
-    A third faster, the same pixels, but of a damaged one libpng writes its own words to stderr.
+    It is a third faster and returns the same pixels, but with a damaged file libpng writes its own
+    messages to stderr.
     """
     eight_bits = content[24] == 8  # The depth of a channel, in the header.
     return (
@@ -233,27 +249,27 @@ def _is_plain_png(image: PillowImage.Image, content: bytes, mode: str) -> bool:
 
 
 def _is_whole_png(content: bytes) -> bool:
-    """Return whether every chunk up to the last has the checksum that it should have."""
-    place = 8
-    while place + 12 <= len(content):
-        size = int.from_bytes(content[place : place + 4])
-        checksum = content[place + 8 + size : place + 12 + size]
-        if zlib.crc32(memoryview(content)[place + 4 : place + 8 + size]) != int.from_bytes(
+    """Return whether every chunk up to the last has the right checksum."""
+    offset = 8
+    while offset + 12 <= len(content):
+        size = int.from_bytes(content[offset : offset + 4])
+        checksum = content[offset + 8 + size : offset + 12 + size]
+        if zlib.crc32(memoryview(content)[offset + 4 : offset + 8 + size]) != int.from_bytes(
             checksum
         ):
             return False
-        if content[place + 4 : place + 8] == b"IEND":
+        if content[offset + 4 : offset + 8] == b"IEND":
             return True
-        place += 12 + size
+        offset += 12 + size
     return False
 
 
-def _decode_plain(path: Path, content: bytes, how: int) -> Image:
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), how)
-    if picture is None:
+def _decode_plain(path: Path, content: bytes, mode: int) -> Image:
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
+    if image is None:
         msg = f"{path} is a damaged image; take a whole copy of it"
         raise DataError(msg)
-    return np.asarray(picture, dtype=np.uint8)
+    return np.asarray(image, dtype=np.uint8)
 
 
 def _to_image(image: PillowImage.Image) -> Image:
@@ -262,17 +278,14 @@ def _to_image(image: PillowImage.Image) -> Image:
         gray = (np.clip(np.asarray(upright), 0, 65535) >> 8).astype(np.uint8)
         return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     if upright.mode == "F":
-        msg = "its numbers are floating point, and no image's"
+        msg = "its pixels are floating-point numbers, which have no fixed range"
         raise ValueError(msg)
     return np.asarray(
         cv2.cvtColor(np.asarray(upright.convert("RGB")), cv2.COLOR_RGB2BGR), dtype=np.uint8
     )
 
 
-def _spread(content: bytes) -> int:
-    """Return the factor by which Pillow spreads gray PNG numbers of 2 or 4 bits over 0 ... 255.
-
-    1 for all else.
-    """
-    is_grey_png = content.startswith(b"\x89PNG") and content[25] == 0
-    return {2: 85, 4: 17}.get(content[24], 1) if is_grey_png else 1
+def _gray_factor(content: bytes) -> int:
+    """Return by what Pillow multiplies gray PNG numbers of 2 or 4 bits to fill 8; else 1."""
+    is_gray_png = content.startswith(b"\x89PNG") and content[25] == 0
+    return {2: 85, 4: 17}.get(content[24], 1) if is_gray_png else 1

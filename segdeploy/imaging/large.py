@@ -18,18 +18,18 @@ except (ImportError, OSError) as error:
 
 MAX_SIDE = 1_000_000
 MAX_PIXELS = 20_000_000_000
-"""Larger images are taken for decompression bombs; the bound for all other reading, Pillow's, is
-a hundredth of it."""
+"""Larger images are refused as decompression bombs; Pillow's own bound, which holds for all other
+reading, is a hundredth of it."""
 
 TILE = 256
 """Side of a tile in a written TIFF, in pixels."""
 
-# libvips keeps what it once decoded for another use that never comes.
+# libvips caches what it decoded, and nothing here reads it again.
 pyvips.cache_set_max(0)
 
 
 class LargeImage:
-    """The rows of an image from the top, each once, upright and blue-green-red.
+    """The rows of an image from the top, each read once, upright and blue-green-red.
 
     Attributes:
         height: In pixels, upright.
@@ -47,7 +47,7 @@ class LargeImage:
             raise DataError(msg)
         self._path = path
         with self._refusing():
-            # Rows that come in another order than they are stored in cannot be read in sequence.
+            # Rows that are stored in another order than upright ones cannot be read in sequence.
             stored = pyvips.Image.new_from_file(str(path), access="sequential")
             turned = stored.get_typeof("orientation") and stored.get("orientation") != 1
             upright = (
@@ -92,13 +92,13 @@ class LargeImage:
 
 
 @contextmanager
-def growing_image(
+def image_writer(
     path: Path, height: int, *, width: int, bands: int
 ) -> Iterator[Callable[[Image | Mask], None]]:
-    """Return a function that adds rows to an image, which is written when the block ends well.
+    """Write an image from the top, row by row.
 
-    The rows wait in a file beside it, as many bytes as the image has numbers, for a TIFF's tiles
-    are none of rows.
+    The rows are first stored in a file beside it, of as many bytes as the image has numbers,
+    because the tiles of a TIFF span many rows.
 
     Args:
         path: Name of the file, which ends in .tif (in tiles, with smaller copies for viewers) or
@@ -106,6 +106,10 @@ def growing_image(
         height: In pixels.
         width: In pixels.
         bands: 3 for blue-green-red, 1 for a mask.
+
+    Yields:
+        A function that adds the next rows; the image is written when the block ends without an
+        error.
 
     Raises:
         OutputError: The file cannot be written, for example because the disk is full.
@@ -121,9 +125,8 @@ def growing_image(
 
                 yield add
             image = pyvips.Image.rawload(str(rows), width, height, bands, access="sequential")
-            _save(
-                image.copy(interpretation="srgb" if bands == 3 else "b-w"), part, ending=path.suffix
-            )
+            image = image.copy(interpretation="srgb" if bands == 3 else "b-w")
+            _save(image, part, extension=path.suffix)
     except pyvips.Error as error:
         raise cannot_write(path, error) from error
     finally:
@@ -131,11 +134,11 @@ def growing_image(
             rows.unlink(missing_ok=True)
 
 
-def _save(image: pyvips.Image, path: Path, *, ending: str) -> None:
-    if ending == ".png":
+def _save(image: pyvips.Image, path: Path, *, extension: str) -> None:
+    if extension == ".png":
         image.pngsave(str(path), compression=4)
         return
-    # A mask's smaller copies hold classes that are there, not their means.
+    # The smaller copies of a mask must hold classes of it, not means of them.
     shrink = "mean" if image.bands == 3 else "nearest"
     image.tiffsave(
         str(path),

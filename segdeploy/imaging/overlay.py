@@ -1,4 +1,4 @@
-"""Overlay, color mask, cutout, side by side, legend."""
+"""How a mask is shown: overlay, color mask, cutout, side by side, legend."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -12,17 +12,30 @@ from segdeploy.card import LabelClass
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.preprocess import resize
 
+OVERLAY = "overlay"
+MASK = "mask"
+COLOR = "color"
+CONFIDENCE = "confidence"
+SIDE = "side"
+CUTOUT = "cutout"
+JSONL = "jsonl"
+GEOJSON = "geojson"
+COCO = "coco"
+RLE = "rle"
+KINDS = (OVERLAY, MASK, COLOR, CONFIDENCE, SIDE, CUTOUT, JSONL, GEOJSON, COCO, RLE)
+"""What can be written of a frame, as `segdeploy run --save` names it."""
+
 BACKGROUND = (24, 24, 24)
-"""What the legend is drawn on."""
+"""Color behind the legend, as red, green, blue."""
 
 BAND = 64
-"""Rows worked on at once: few enough to stay in a core's cache."""
+"""Rows blended at once: few enough to stay in a core's cache."""
 
 
 def palette(classes: Sequence[LabelClass]) -> Image:
-    """Return the color of each value of a mask, (256, 1, 3) blue-green-red.
+    """Return the color of each value of a mask, (256, 1, 3) uint8 blue-green-red.
 
-    What is no class is black.
+    Values that are no class are black.
     """
     colors = np.zeros((256, 1, 3), np.uint8)
     for index, entry in enumerate(classes):
@@ -31,30 +44,27 @@ def palette(classes: Sequence[LabelClass]) -> Image:
 
 
 def table(values: Collection[int]) -> Mask:
-    """Return a table for `cv2.LUT`, (256,) uint8.
-
-    255 for these values of a mask and 0 for all others.
-    """
-    chosen = np.zeros(256, np.uint8)
-    chosen[list(values)] = 255
-    return chosen
+    """Return a table for `cv2.LUT`, (256,) uint8: 255 for these values of a mask, 0 for others."""
+    selected = np.zeros(256, np.uint8)
+    selected[list(values)] = 255
+    return selected
 
 
 def colorize(mask: Mask, classes: Sequence[LabelClass]) -> Image:
-    """Return each pixel the color of its class, (H, W, 3) uint8 blue-green-red.
+    """Return a mask in the colors of its classes, (H, W, 3) uint8 blue-green-red.
 
-    What is not labeled is black.
+    Unlabeled pixels are black.
     """
     return np.asarray(cv2.applyColorMap(mask, palette(classes)), dtype=np.uint8)
 
 
 def side_by_side(*images: Image) -> Image:
-    """Put images beside each other, each brought to the first one's height."""
+    """Return images beside each other, each resized to the height of the first."""
     height = len(images[0])
     return np.hstack(
         [
-            resize(one, height, width=max(1, round(one.shape[1] * height / len(one))))
-            for one in images
+            resize(image, height, width=max(1, round(image.shape[1] * height / len(image))))
+            for image in images
         ]
     )
 
@@ -62,7 +72,13 @@ def side_by_side(*images: Image) -> Image:
 class Painter:
     """Lays the classes' colors over images, with a legend in the corner.
 
-    Several threads may use one.
+    Several threads may share one.
+
+    Example:
+        ```python
+        image, predictor = cv2.imread("street.jpg"), segdeploy.load("best.onnx")
+        overlay = Painter(predictor.card.classes).paint(image, predictor.mask(image))
+        ```
     """
 
     def __init__(
@@ -78,11 +94,10 @@ class Painter:
 
         Args:
             classes: Classes in the order of the masks' indices.
-            opacity: Share of the color, in [0, 1]: 0 gives the image, 1 the colors alone.
+            opacity: Share of the color, in [0, 1]: 0 is the image alone, 1 the colors alone.
             legend: Whether the classes' names stand in the top left corner.
             contours: Whether the regions' edges are drawn in the full colors.
-            only: Classes that are painted; where others are, and where nothing is labeled, the
-                image stays as it is. None for all.
+            only: Classes that are painted; elsewhere the image stays as it is. None for all.
 
         Raises:
             ConfigError: The opacity is outside [0, 1].
@@ -103,27 +118,26 @@ class Painter:
         )
         self._patches: dict[tuple[int, int], Image] = {}
 
-    def paint(self, picture: Image, mask: Mask) -> Image:
+    def paint(self, image: Image, mask: Mask) -> Image:
         """Return a new image with the colors laid over it.
 
         Args:
             image: (H, W, 3) uint8 blue-green-red.
-            mask: Classes, (H, W) uint8; what is not labeled is darkened, unless only some classes
+            mask: Classes, (H, W) uint8; unlabeled pixels are darkened, unless only some classes
                 are painted.
 
         Raises:
             DataError: The mask has another size than the image.
         """
-        if mask.shape != picture.shape[:2]:
+        if mask.shape != image.shape[:2]:
             msg = (
-                f"the mask is {mask.shape} and its image {picture.shape[:2]}; both must have one"
-                " size"
+                f"the mask is {mask.shape} and its image {image.shape[:2]}; both must have one size"
             )
             raise DataError(msg)
-        painted = self._blend(picture, mask)
+        painted = self._blend(image, mask)
         hidden = None if self._hidden is None else cv2.LUT(mask, self._hidden)
         if hidden is not None:
-            cv2.copyTo(picture, hidden, dst=painted)
+            cv2.copyTo(image, hidden, dst=painted)
         if self._contours:
             edges = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
             edges = edges if hidden is None else cv2.subtract(edges, hidden)
@@ -133,19 +147,18 @@ class Painter:
             painted[: patch.shape[0], : patch.shape[1]] = patch
         return painted
 
-    def _blend(self, picture: Image, mask: Mask) -> Image:
+    def _blend(self, image: Image, mask: Mask) -> Image:
         if self._opacity != 0.5:
             colors = cv2.applyColorMap(mask, self._palette)
             return np.asarray(
-                cv2.addWeighted(picture, 1 - self._opacity, colors, self._opacity, 0, dst=colors),
+                cv2.addWeighted(image, 1 - self._opacity, colors, self._opacity, 0, dst=colors),
                 dtype=np.uint8,
             )
-        # Half of the one and half of the other, to the nearest: a fifth less time than to weigh
-        # them.
+        # Half of each, to the nearest, takes a fifth less time than `addWeighted`.
         painted = cv2.applyColorMap(mask, self._halves)
         for start in range(0, len(painted), BAND):
             band = painted[start : start + BAND]
-            cv2.add(band, np.right_shift(picture[start : start + BAND], np.uint8(1)), dst=band)
+            cv2.add(band, np.right_shift(image[start : start + BAND], np.uint8(1)), dst=band)
         return np.asarray(painted, dtype=np.uint8)
 
     def _patch(self, height: int, width: int) -> Image:
@@ -156,7 +169,7 @@ class Painter:
 
 
 def draw_legend(classes: Sequence[LabelClass], height: int, *, width: int) -> Image:
-    """Draw the names and colors of the classes, in as many columns as they need within half of the image's width.
+    """Draw the names and colors of the classes, in columns within half of the image's width.
 
     Letters are a 45th of the image's height, at least 10 pixels. Where there is no room for all
     classes, the last line says how many are left out; where there is none for a single line, there
@@ -187,27 +200,13 @@ def draw_legend(classes: Sequence[LabelClass], height: int, *, width: int) -> Im
     return np.asarray(cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR), dtype=np.uint8)
 
 
-MASK = "mask"
-COLOR = "color"
-CONFIDENCE = "confidence"
-OVERLAY = "overlay"
-SIDE = "side"
-CUTOUT = "cutout"
-JSONL = "jsonl"
-GEOJSON = "geojson"
-COCO = "coco"
-RLE = "rle"
-KINDS = (OVERLAY, MASK, COLOR, CONFIDENCE, SIDE, CUTOUT, JSONL, GEOJSON, COCO, RLE)
-"""What can be kept."""
-
-
-class Drawing:
-    """What is wanted of each answered frame, and how it looks; several threads may use one.
+class Renderer:
+    """Draws what is written of each segmented frame; several threads may share one.
 
     Attributes:
         classes: Classes with the colors that they are drawn in, in the order of the masks' indices.
-        kinds: Which of `KINDS` are kept.
-        films: Those of them that become a film where the source is one.
+        kinds: Which of `KINDS` are written.
+        video_kinds: The kinds that become a video where the source is one.
     """
 
     def __init__(
@@ -225,19 +224,19 @@ class Drawing:
 
         Args:
             classes: Classes in the order of the masks' indices.
-            kinds: Which of `KINDS` are kept.
+            kinds: Which of `KINDS` are written.
             opacity: Share of the color in the overlay, in [0, 1].
             legend: Whether the classes' names stand in the overlay.
             contours: Whether the regions' edges are drawn in the full colors.
-            only: Classes that are kept; all others count as not labeled. None for all.
-            background: What is behind a cutout, stretched to its size; transparent where None.
+            only: Classes that are kept; all others become unlabeled. None for all.
+            background: Image behind a cutout, stretched to its size; transparent where None.
 
         Raises:
             ConfigError: The opacity is outside [0, 1].
         """
         self.classes = tuple(classes)
         self.kinds = tuple(kinds)
-        self.films = {OVERLAY, SIDE} | ({CUTOUT} if background is not None else set())
+        self.video_kinds = {OVERLAY, SIDE} | ({CUTOUT} if background is not None else set())
         self._painter = Painter(
             classes, opacity=opacity, legend=legend, contours=contours, only=only
         )
@@ -251,43 +250,43 @@ class Drawing:
         self._overlay = not {OVERLAY, SIDE}.isdisjoint(kinds)
 
     @property
-    def with_confidence(self) -> bool:
-        """Whether the network's confidence is wanted."""
+    def needs_confidence(self) -> bool:
+        """Whether the confidence of each pixel is written."""
         return CONFIDENCE in self.kinds
 
     @property
     def draws(self) -> bool:
-        """Whether anything is drawn."""
+        """Whether `draw` returns anything."""
         return self._overlay or CUTOUT in self.kinds
 
     def select(self, mask: Mask) -> Mask:
-        """Return the mask with those classes alone that are kept; all others become not labeled."""
+        """Return the mask with the kept classes alone; all others become unlabeled."""
         return mask if self._kept is None else np.asarray(cv2.LUT(mask, self._kept), dtype=np.uint8)
 
-    def draw(self, picture: Image, mask: Mask) -> Mapping[str, Image]:
-        """Draw what is wanted, by kind.
+    def draw(self, image: Image, mask: Mask) -> Mapping[str, Image]:
+        """Return the drawn images by kind.
 
         Args:
             image: (H, W, 3) uint8 blue-green-red.
-            mask: Classes that are kept, (H, W) uint8.
+            mask: Classes, (H, W) uint8, as `select` returns them.
 
         Returns:
             For `OVERLAY` (H, W, 3), for `SIDE` the image and its overlay beside it, (H, 2 W, 3),
-            for `CUTOUT` the kept classes alone, (H, W, 4) with opacity or (H, W, 3) before the
-            background.
+            for `CUTOUT` the kept classes alone, (H, W, 4) with opacity or (H, W, 3) in front of
+            the background.
         """
         drawn: dict[str, Image] = {}
         if self._overlay:
-            drawn[OVERLAY] = self._painter.paint(picture, mask)
+            drawn[OVERLAY] = self._painter.paint(image, mask)
         if SIDE in self.kinds:
-            drawn[SIDE] = side_by_side(picture, drawn[OVERLAY])
+            drawn[SIDE] = side_by_side(image, drawn[OVERLAY])
         if CUTOUT in self.kinds:
-            drawn[CUTOUT] = self._cut_out(picture, mask)
+            drawn[CUTOUT] = self._cut_out(image, mask)
         return drawn
 
-    def _cut_out(self, picture: Image, mask: Mask) -> Image:
+    def _cut_out(self, image: Image, mask: Mask) -> Image:
         opaque = cv2.LUT(mask, self._opaque)
         if self._background is None:
-            return np.dstack([picture, opaque])
-        behind = resize(self._background, len(picture), width=picture.shape[1]).copy()
-        return np.asarray(cv2.copyTo(picture, opaque, dst=behind), dtype=np.uint8)
+            return np.dstack([image, opaque])
+        behind = resize(self._background, len(image), width=image.shape[1]).copy()
+        return np.asarray(cv2.copyTo(image, opaque, dst=behind), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Other colors for the classes: by the name of a palette, or from a file."""
+"""Colors for the classes: by the name of a palette, or from a file."""
 
 import colorsys
 import re
@@ -22,7 +22,7 @@ OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "
 MAX_BYTES = 1024 * 1024
 
 
-def recolored(classes: Sequence[LabelClass], name: str) -> tuple[LabelClass, ...]:
+def recolor(classes: Sequence[LabelClass], name: str) -> tuple[LabelClass, ...]:
     """Return the classes in the colors of a palette.
 
     Args:
@@ -37,28 +37,34 @@ def recolored(classes: Sequence[LabelClass], name: str) -> tuple[LabelClass, ...
     return tuple(replace(entry, color=color) for entry, color in zip(classes, colors, strict=True))
 
 
+def distinct_color(index: int) -> Color:
+    """Return a color that is unlike those of the indices near it.
+
+    The hue turns by the golden angle; value and saturation change with it.
+    """
+    red, green, blue = colorsys.hsv_to_rgb(
+        (0.1 + index * 0.381966) % 1, 0.9 - 0.35 * (index % 3 == 1), 1 - 0.25 * (index % 2)
+    )
+    return _rounded(255 * red, 255 * green, 255 * blue)
+
+
 def _distinct(count: int) -> list[Color]:
-    """Turn the hue by the golden angle, so that neighbors are unlike, and change lightness and depth with it."""
-    turns = [
-        ((0.1 + index * 0.381966) % 1, 0.9 - 0.35 * (index % 3 == 1), 1 - 0.25 * (index % 2))
-        for index in range(count)
-    ]
-    return [_rounded(*(255 * part for part in colorsys.hsv_to_rgb(*turn))) for turn in turns]
+    return [distinct_color(index) for index in range(count)]
 
 
 def _turbo(count: int) -> list[Color]:
-    """Spread Google's Turbo over the classes: for classes that have an order."""
-    places = np.linspace(0, 255, count).round().astype(np.uint8)[:, None]
+    """Return colors of Google's Turbo in equal steps, for classes that have an order."""
+    steps = np.linspace(0, 255, count).round().astype(np.uint8)[:, None]
     return [
         _rounded(red, green, blue)
-        for blue, green, red in cv2.applyColorMap(places, cv2.COLORMAP_TURBO)[:, 0].tolist()
+        for blue, green, red in cv2.applyColorMap(steps, cv2.COLORMAP_TURBO)[:, 0].tolist()
     ]
 
 
 def _okabe_ito(count: int) -> list[Color]:
     if count > len(OKABE_ITO):
         msg = (
-            f"the palette okabe-ito has {len(OKABE_ITO)} colors and there are {count} classes; take"
+            f"the palette okabe-ito has {len(OKABE_ITO)} colors and there are {count} classes; use"
             " distinct"
         )
         raise ConfigError(msg)
@@ -70,7 +76,7 @@ PALETTES: Mapping[str, Callable[[int], list[Color]]] = {
     "okabe-ito": _okabe_ito,
     "turbo": _turbo,
 }
-"""What gives as many colors as there are classes, by name."""
+"""Functions that return as many colors as there are classes, by the name of the palette."""
 
 
 def _read(path: Path, classes: Sequence[LabelClass]) -> list[Color]:
@@ -80,11 +86,11 @@ def _read(path: Path, classes: Sequence[LabelClass]) -> list[Color]:
         msg = f"there is no palette or file {path}; palettes are {', '.join(PALETTES)}"
         raise ConfigError(msg) from error
     except (OSError, ValueError, RecursionError) as error:
-        msg = f'{path} is no palette ({error}); write lines such as: road = "#804080"'
+        msg = f'{path} is not a palette ({error}); write lines such as: road = "#804080"'
         raise ConfigError(msg) from error
     if unknown := values.keys() - {entry.name for entry in classes}:
         msg = (
-            f"{path} names {min(unknown)!r}, which is no class; classes are"
+            f"{path} names {min(unknown)!r}, which is not a class; classes are"
             f" {', '.join(entry.name for entry in classes)}"
         )
         raise ConfigError(msg)
@@ -107,20 +113,9 @@ def _color(value: object) -> Color:
         and all(isinstance(part, int) and 0 <= part <= 255 for part in value)
     ):
         return _rounded(*value)
-    msg = f'{str(value)[:40]!r} is no color; write "#804080" or [128, 64, 128]'
+    msg = f'{str(value)[:40]!r} is not a color; write "#804080" or [128, 64, 128]'
     raise ValueError(msg)
 
 
 def _rounded(red: float, green: float, blue: float) -> Color:
     return round(red), round(green), round(blue)
-
-
-def distinct_color(index: int) -> Color:
-    """Return a color that is unlike those of the indices near it.
-
-    The hue turns by the golden angle.
-    """
-    red, green, blue = colorsys.hsv_to_rgb(
-        (0.1 + index * 0.381966) % 1, 0.9 - 0.35 * (index % 3 == 1), 1 - 0.25 * (index % 2)
-    )
-    return round(red * 255), round(green * 255), round(blue * 255)

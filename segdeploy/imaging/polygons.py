@@ -1,4 +1,4 @@
-"""Mask <-> polygons, pixel exact."""
+"""Masks from polygons and polygons from masks, exact to the pixel."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,26 +10,28 @@ import numpy.typing as npt
 from segdeploy.arrays import Mask
 
 Ring = npt.NDArray[np.float64]
-"""Corners of a closed outline, (n, 2), x and y in pixels; the first pixel's center is at 0.5,
-0.5."""
+"""Corners of a closed outline, (n, 2), x and y in pixels; the center of the first pixel is at
+(0.5, 0.5)."""
+
+Corners = npt.NDArray[np.int32]
+"""Corners of a closed outline on the edges of pixels, (n, 2), x and y in pixels from the top left
+corner of the image; the last one does not repeat the first."""
 
 
 def fill_ring(mask: Mask, ring: Ring, value: int) -> None:
-    """Write a value into every pixel whose center lies inside an outline.
-
-    Where it crosses itself, twice inside is outside.
+    """Write a value into every pixel whose center lies inside an outline, by the even-odd rule.
 
     OpenCV's fillPoly paints the pixels under the outline too: a square of 10 by 10 pixels gets 121
-    of them. Here each row is cut at the outline, and between the cuts lies what is inside.
+    of them. Here each row is cut at the outline, and every second stretch between cuts is inside.
 
     Args:
         mask: (H, W) uint8, written into.
-        ring: The outline, which may leave the mask.
-        value: What is written.
+        ring: The outline, which may leave the mask and cross itself.
+        value: Value that is written.
     """
     height, width = mask.shape
     (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
-    # A row is crossed by an edge if its middle lies between the edge's ends.
+    # An edge crosses a row if the row's middle lies between the ends of the edge.
     first = np.clip(np.ceil(np.minimum(y, next_y) - 0.5), 0, height).astype(np.intp)
     last = np.clip(np.ceil(np.maximum(y, next_y) - 0.5), 0, height).astype(np.intp)
     count = last - first
@@ -47,16 +49,11 @@ def fill_ring(mask: Mask, ring: Ring, value: int) -> None:
         mask[line, start:stop] = value
 
 
-def circle(center: tuple[float, float], edge: tuple[float, float]) -> Ring:
+def circle_ring(center: tuple[float, float], edge: tuple[float, float]) -> Ring:
     """Return the outline of a circle through a point, with corners a pixel apart."""
     radius = float(np.hypot(edge[0] - center[0], edge[1] - center[1]))
     angles = np.linspace(0, 2 * np.pi, max(16, round(2 * np.pi * radius)), endpoint=False)
     return np.asarray(center) + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-Corners = npt.NDArray[np.int32]
-"""Corners of a closed ring, (n, 2), x and y in pixels from the top left corner of the image; the
-last one is not the first again."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,8 +62,8 @@ class Polygon:
 
     Attributes:
         index: Class.
-        outline: What encloses it; it touches itself where two of its pixels touch at a corner only.
-        holes: What is left out of it.
+        outline: Its outer border, which touches itself where two pixels touch at a corner only.
+        holes: Borders of what is left out of it.
     """
 
     index: int
@@ -75,20 +72,18 @@ class Polygon:
 
     @property
     def area(self) -> int:
-        """How many pixels it has."""
+        """Area in pixels."""
         return round(_area(self.outline) - sum(_area(hole) for hole in self.holes))
 
     def one_ring(self) -> Corners:
-        """Return it as a single ring, for formats without holes.
+        """Return the region as a single ring, for formats without holes.
 
-        Each hole is joined to what is before it by a way there and back.
-
-        The way goes along rows and columns, so that it encloses nothing.
+        Each hole is joined to the ring by a path there and back, along a row and a column, so that
+        it encloses nothing.
         """
         ring = self.outline
         for hole in self.holes:
-            here, there = ring[0], hole[0]
-            bend = np.array([[here[0], there[1]]], ring.dtype)
+            bend = np.array([[ring[0, 0], hole[0, 1]]], ring.dtype)
             ring = np.concatenate([ring, ring[:1], bend, hole, hole[:1], bend])
         return ring
 
@@ -98,10 +93,10 @@ def polygons(mask: Mask, classes: int) -> list[Polygon]:
 
     Args:
         mask: Classes, (H, W) uint8.
-        classes: How many classes there are; what is no class, such as 255, has no region.
+        classes: Number of classes, K; values from K on, such as 255, have no region.
 
     Returns:
-        Every region, by rising class.
+        All regions, in the order of the classes.
     """
     return [polygon for index in range(classes) for polygon in _regions(mask, index)]
 
@@ -111,9 +106,8 @@ def _regions(mask: Mask, index: int) -> Iterator[Polygon]:
     x, y, width, height = cv2.boundingRect(inside)
     if not width:
         return
-    # OpenCV's outlines go through the centres of pixels. Of a mask twice as large they do so a
-    # quarter of an old pixel inside the old pixels' edges, and half of that, rounded up, is the
-    # edge.
+    # OpenCV's outlines go through the centers of pixels. In the mask at twice its size these lie a
+    # quarter of an original pixel inside the original edges; half of them, rounded up, is the edge.
     twice = cv2.resize(
         inside[y : y + height, x : x + width],
         None,
@@ -136,14 +130,14 @@ def _regions(mask: Mask, index: int) -> Iterator[Polygon]:
 def _siblings(
     corners: list[Corners], hierarchy: npt.NDArray[np.int32], first: int
 ) -> Iterator[Corners]:
-    """Return the ring of an index and those that OpenCV names after it; -1 is none."""
+    """Return the ring of an index and its following siblings in OpenCV's hierarchy; -1 is none."""
     while first >= 0:
         yield corners[first]
         first = int(hierarchy[first, 0])
 
 
 def _corners(ring: Corners) -> Corners:
-    """Bring a ring from the doubled mask to the edges of pixels, and keep only the points where it turns."""
+    """Return a ring of the doubled mask on the edges of pixels, only where it turns."""
     points = (ring + 1) // 2
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points

@@ -1,4 +1,4 @@
-"""Resize, letterbox, image -> uint8 batch."""
+"""From images of any size to the batch that a network takes: resize, pad, change to RGB."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,15 @@ from segdeploy.card import InputSpec
 
 
 def resize(image: Image, height: int, *, width: int) -> Image:
-    """Bring an image to another size: the one way, in training and in use.
+    """Resize an image: the one way, in training and in use.
 
-    It is halved by 2x2 means while it is at least twice too large, and enlarged or shrunk
-    bilinearly from there.
+    It is halved by means of 2x2 pixels while it is at least twice too large, and resized bilinearly
+    from there.
+
+    Args:
+        image: (H, W, 3) uint8.
+        height: Height of the result, in pixels.
+        width: Width of the result, in pixels.
     """
     rows, columns = image.shape[:2]
     while rows >= 2 * height and columns >= 2 * width and rows % 2 == columns % 2 == 0:
@@ -33,25 +38,37 @@ def resize(image: Image, height: int, *, width: int) -> Image:
 
 
 def resize_mask(mask: Mask, height: int, *, width: int) -> Mask:
-    """Bring a mask to another size; each pixel takes the class of the nearest."""
+    """Resize a mask; each pixel takes the class of the nearest."""
     return np.asarray(
         cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8
     )
 
 
 def to_batch(images: Sequence[Image], spec: InputSpec) -> Batch:
-    """Bring images of any sizes into one batch, (N, H, W, 3) uint8 red-green-blue, of the network's size."""
+    """Return images of any sizes as one batch of the network's input size.
+
+    Where the card says "pad", the padding has the mean color, which is zero once normalized.
+
+    Args:
+        images: Each (H, W, 3) uint8, blue-green-red.
+        spec: Size, fit and mean of the network's input.
+
+    Returns:
+        (N, H, W, 3) uint8, red-green-blue.
+    """
     batch = np.empty((len(images), spec.height, spec.width, 3), np.uint8)
-    for image, place in zip(images, batch, strict=True):
-        height, width = fitted(spec, image.shape[0], width=image.shape[1])
+    for image, target in zip(images, batch, strict=True):
+        height, width = fitted_size(spec, image.shape[0], width=image.shape[1])
         if (height, width) != (spec.height, spec.width):
-            place[:] = np.rint(np.multiply(spec.mean, 255)).clip(0, 255).astype(np.uint8)
-        place[:height, :width] = cv2.cvtColor(resize(image, height, width=width), cv2.COLOR_BGR2RGB)
+            target[:] = np.rint(np.multiply(spec.mean, 255)).clip(0, 255).astype(np.uint8)
+        target[:height, :width] = cv2.cvtColor(
+            resize(image, height, width=width), cv2.COLOR_BGR2RGB
+        )
     return batch
 
 
-def fitted(spec: InputSpec, height: int, *, width: int) -> tuple[int, int]:
-    """Return the height and the width that an image takes within the network's input, from its top left corner."""
+def fitted_size(spec: InputSpec, height: int, *, width: int) -> tuple[int, int]:
+    """Return the height and width that an image takes in the network's input, from the top left."""
     if spec.fit == "stretch":
         return spec.height, spec.width
     scale = min(spec.height / height, spec.width / width)

@@ -1,6 +1,7 @@
 """Masks as run lengths, as COCO stores them (Lin et al., ECCV 2014).
 
-Down the columns, outside and inside by turns.
+Runs go down the columns from the left to the right, outside and inside by turns. COCO calls their
+lengths "counts".
 """
 
 from dataclasses import dataclass
@@ -13,14 +14,12 @@ from segdeploy.arrays import Mask
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Runs:
-    """Where one mask has which value.
-
-    Runs of one value down the columns, from the left to the right.
+    """A mask as runs of one value each.
 
     Attributes:
         height: Height of the mask, in pixels.
         width: Width of the mask, in pixels.
-        starts: First pixel of each run, (n,), counted down the columns.
+        starts: Index of the first pixel of each run, (n,), counted down the columns.
         values: Value of each run, (n,) uint8, different from that of the run before.
     """
 
@@ -32,7 +31,7 @@ class Runs:
     def lengths(self, value: int) -> list[int]:
         """Return the lengths of the runs outside, inside, outside ... of one value.
 
-        They add up to all pixels.
+        They add up to height * width; the first one is 0 where the first pixel is inside.
         """
         ends = np.append(self.starts[1:], self.height * self.width)
         inside = self.values == value
@@ -42,7 +41,7 @@ class Runs:
 
 
 def find_runs(mask: Mask) -> Runs:
-    """Find the runs of a mask, (H, W) uint8, of at least one pixel."""
+    """Return the runs of a mask, (H, W) uint8, of at least one pixel."""
     column_by_column = mask.ravel(order="F")
     starts = np.concatenate(
         [[0], np.flatnonzero(column_by_column[1:] != column_by_column[:-1]) + 1]
@@ -52,15 +51,15 @@ def find_runs(mask: Mask) -> Runs:
     )
 
 
-def pack(lengths: list[int]) -> str:
-    """Pack run lengths into text as pycocotools does.
+def encode_counts(lengths: list[int]) -> str:
+    """Return run lengths as text, as pycocotools writes it.
 
-    Letters are groups of five bits, from "0" on; from the fourth length on only the change against
-    the last but one is packed.
+    Characters are groups of five bits, from "0" on; from the fourth length on only the difference
+    from the last but one is written.
     """
     letters: list[str] = []
-    for place, length in enumerate(lengths):
-        rest = length - lengths[place - 2] if place > 2 else length
+    for index, length in enumerate(lengths):
+        rest = length - lengths[index - 2] if index > 2 else length
         while True:
             bits, rest = rest & 31, rest >> 5
             # The fifth bit is the sign once no more bits follow.
@@ -71,10 +70,8 @@ def pack(lengths: list[int]) -> str:
     return "".join(letters)
 
 
-def run_lengths(text: str) -> list[int]:
-    """Unpack the run lengths that pycocotools packs into text.
-
-    Groups of five bits from 48, each the change against the last but one.
+def decode_counts(text: str) -> list[int]:
+    """Return the run lengths of a text that `encode_counts` or pycocotools wrote.
 
     Raises:
         ValueError: It is no such text.
@@ -84,7 +81,7 @@ def run_lengths(text: str) -> list[int]:
     for letter in text:
         bits = ord(letter) - 48
         if not 0 <= bits < 64 or shift > 40:
-            msg = f"{letter!r} stands where packed run lengths go on"
+            msg = f"{letter!r} is not a letter of packed run lengths there"
             raise ValueError(msg)
         value |= (bits & 31) << shift
         shift += 5
@@ -103,10 +100,10 @@ def fill_runs(mask: Mask, lengths: list[int], value: int) -> None:
     Args:
         mask: (H, W) uint8, written into.
         lengths: Pixels outside, inside, outside ..., H * W in all.
-        value: What is written.
+        value: Value that is written.
 
     Raises:
-        ValueError: A length is negative or their sum is another.
+        ValueError: A length is negative, or their sum is not H * W.
     """
     if (least := min(lengths, default=0)) < 0:
         msg = f"a run length is {least}"

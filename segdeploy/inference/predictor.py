@@ -12,7 +12,7 @@ from segdeploy.card import LabelClass, ModelCard
 from segdeploy.imaging.io import check_image, read_image, write_image
 from segdeploy.imaging.overlay import Painter
 from segdeploy.imaging.polygons import Polygon, polygons
-from segdeploy.imaging.postprocess import answer_mask
+from segdeploy.imaging.postprocess import output_to_mask
 from segdeploy.imaging.preprocess import to_batch
 
 
@@ -53,7 +53,7 @@ class Predictor:
         answers = self._backend.run(to_batch(images, spec))
         sizes = [picture.shape[:2] for picture in images]
         return [
-            answer_mask(answers[n : n + 1], spec, height=height, width=width)
+            output_to_mask(answers[n : n + 1], spec, height=height, width=width)
             for n, (height, width) in enumerate(sizes)
         ]
 

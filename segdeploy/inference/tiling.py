@@ -15,12 +15,12 @@ from segdeploy.arrays import Image, Mask
 from segdeploy.backends.base import Backend
 from segdeploy.card import InputSpec
 from segdeploy.errors import ConfigError, InterruptedRun
-from segdeploy.imaging.large import LargeImage, growing_image
-from segdeploy.imaging.overlay import COLOR, MASK, OVERLAY, Drawing, colorize
-from segdeploy.imaging.postprocess import checked_planes
-from segdeploy.imaging.preprocess import fitted, to_batch
-from segdeploy.imaging.upsample import Floats, Planes, best_class, enlarge_plane
-from segdeploy.system.concurrency import in_threads
+from segdeploy.imaging.large import LargeImage, image_writer
+from segdeploy.imaging.overlay import COLOR, MASK, OVERLAY, Renderer, colorize
+from segdeploy.imaging.postprocess import finite_planes
+from segdeploy.imaging.preprocess import fitted_size, to_batch
+from segdeploy.imaging.upsample import Floats, Planes, best_class, upsample_plane
+from segdeploy.system.concurrency import map_in_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +172,7 @@ class Tiler:
             (len(self._backend.card.classes), row.last - row.fade, columns[-1].last), np.float32
         )
         left: Planes | None = None
-        answers = in_threads(
+        answers = map_in_order(
             partial(self._answer, seen, row), columns, workers=self._workers, ahead=self._workers
         )
         for column, planes in zip(columns, answers, strict=True):
@@ -191,10 +191,10 @@ class Tiler:
         """Return what one window says of its pixels, by its say, (K, rows, columns) from the first to the last that it has a say in."""
         window = seen[:, column.start : column.stop]
         height, width = window.shape[:2]
-        planes = checked_planes(
+        planes = finite_planes(
             np.asarray(self._backend.run(to_batch([window], self._spec)), dtype=np.float32)
         )
-        rows, columns = fitted(self._spec, height, width=width)
+        rows, columns = fitted_size(self._spec, height, width=width)
         covered = (
             planes.shape[1] * rows / self._spec.height,
             planes.shape[2] * columns / self._spec.width,
@@ -206,7 +206,7 @@ class Tiler:
         for plane, place in zip(planes, given, strict=True):
             cv2.multiply(
                 np.ascontiguousarray(
-                    enlarge_plane(plane, height, width=width, covered=covered)[down, across]
+                    upsample_plane(plane, height, width=width, covered=covered)[down, across]
                 ),
                 say,
                 dst=place,
@@ -234,7 +234,7 @@ def segment_large(
     targets: Mapping[str, Path],
     *,
     tiler: Tiler,
-    drawing: Drawing,
+    drawing: Renderer,
     go_on: Callable[[], bool] = lambda: True,
     on_step: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
@@ -262,7 +262,7 @@ def segment_large(
     with ExitStack() as stack:
         add = {
             kind: stack.enter_context(
-                growing_image(
+                image_writer(
                     target, image.height, width=image.width, bands=1 if kind == MASK else 3
                 )
             )

@@ -18,11 +18,11 @@ SHOWN = 8
 MAP = (90, 120)
 """Height and width of the map of places; every image is brought to it, whatever its size."""
 
-Heat = npt.NDArray[np.float32]
+Density = npt.NDArray[np.float32]
 """(h, w) float32: share of the pixels around each place that differ, in [0, 1]."""
 
 
-class Masks(Protocol):
+class MaskPredictor(Protocol):
     """What gives the mask of an image."""
 
     def mask(self, image: Image) -> Mask:
@@ -31,7 +31,7 @@ class Masks(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ComparisonImage:
     """An image that both are asked.
 
     Attributes:
@@ -46,7 +46,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ComparedImage:
     """An image with both answers.
 
     Attributes:
@@ -56,14 +56,14 @@ class Shown:
         differing: Share of the pixels with different labels, in [0, 1].
     """
 
-    asked: Asked
+    asked: ComparisonImage
     first: Mask
     second: Mask
     differing: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Disagreement:
+class Comparison:
     """How two networks differ.
 
     Attributes:
@@ -86,8 +86,8 @@ class Disagreement:
     by_image: tuple[tuple[str, float], ...]
     exchanged: npt.NDArray[np.int64]
     scores: tuple[Scores, Scores] | None
-    places: Heat
-    shown: tuple[Shown, ...]
+    places: Density
+    shown: tuple[ComparedImage, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON knows them."""
@@ -102,13 +102,13 @@ class Disagreement:
 
 
 def compare(
-    first: Masks,
-    second: Masks,
-    images: Iterable[Asked],
+    first: MaskPredictor,
+    second: MaskPredictor,
+    images: Iterable[ComparisonImage],
     *,
     classes: int,
     on_step: Callable[[str], None],
-) -> Disagreement:
+) -> Comparison:
     """Ask two networks the same images.
 
     Args:
@@ -121,7 +121,7 @@ def compare(
     agreement, exchanged = Agreement(classes), ConfusionMatrix(classes)
     truths = ConfusionMatrix(classes), ConfusionMatrix(classes)
     places, by_image = np.zeros(MAP, np.float32), []
-    shown: list[Shown] = []
+    shown: list[ComparedImage] = []
     for asked in images:
         one, other = first.mask(asked.image), second.mask(asked.image)
         differing = 1 - agreement.add(other, one)
@@ -133,11 +133,11 @@ def compare(
         if asked.truth is not None:
             truths[0].add(one, asked.truth)
             truths[1].add(other, asked.truth)
-        kept = [*shown, Shown(asked=asked, first=one, second=other, differing=differing)]
+        kept = [*shown, ComparedImage(asked=asked, first=one, second=other, differing=differing)]
         shown = sorted(kept, key=lambda one: -one.differing)[:SHOWN]
         on_step(f"{differing:.3%}")
     scored = truths[0].counts.any()
-    return Disagreement(
+    return Comparison(
         differing=1 - agreement.overall,
         near_boundaries=1 - agreement.near,
         by_class=tuple(None if share is None else 1 - share for share in agreement.by_class),
@@ -149,7 +149,7 @@ def compare(
     )
 
 
-def heat_of(first: Mask, second: Mask) -> Heat:
+def difference_density(first: Mask, second: Mask) -> Density:
     """Return how densely two masks differ around each pixel, (H, W), in a window of a 30th of the longer side."""
     side = max(3, max(first.shape) // 30) | 1
     return np.asarray(
@@ -157,7 +157,7 @@ def heat_of(first: Mask, second: Mask) -> Heat:
     )
 
 
-def paint_heat(heat: Heat, *, hottest: float) -> Image:
+def paint_density(heat: Density, *, hottest: float) -> Image:
     """Return a heat a color in each place.
 
     Black for none, by way of red to yellow for the hottest.

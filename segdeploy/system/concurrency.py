@@ -50,7 +50,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_threads(
+def map_in_order(
     act: Callable[[T], R],
     things: Iterable[T],
     *,
@@ -83,7 +83,7 @@ def in_threads(
         pool.shutdown(cancel_futures=True)
 
 
-class Channel(Generic[T]):
+class BoundedQueue(Generic[T]):
     """Items in order; whoever puts waits for room, whoever takes waits for an item."""
 
     def __init__(self, depth: int) -> None:
@@ -130,7 +130,7 @@ class Channel(Generic[T]):
             yield item
 
 
-class ReadAhead(Generic[T]):
+class Prefetcher(Generic[T]):
     """The items of an iterable, in order, taken from it by a thread.
 
     A context manager, whose end stops the thread.
@@ -144,7 +144,7 @@ class ReadAhead(Generic[T]):
             depth: How many items may wait.
         """
         self._items = items
-        self._channel: Channel[T] = Channel(depth)
+        self._channel: BoundedQueue[T] = BoundedQueue(depth)
         self._error: BaseException | None = None
         self._thread = Thread(target=self._read, name="segdeploy-read-ahead", daemon=True)
 
@@ -173,7 +173,7 @@ class ReadAhead(Generic[T]):
             self._channel.close()
 
 
-class WriteBehind(Generic[T]):
+class BackgroundWriter(Generic[T]):
     """Hands items, in order, to a function in a thread.
 
     A context manager, at whose end all of them are written.
@@ -187,7 +187,7 @@ class WriteBehind(Generic[T]):
             depth: How many items may wait.
         """
         self._write = write
-        self._channel: Channel[T] = Channel(depth)
+        self._channel: BoundedQueue[T] = BoundedQueue(depth)
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run, name="segdeploy-write-behind", daemon=True)
 
@@ -224,7 +224,7 @@ class WriteBehind(Generic[T]):
             self._channel.drop()
 
 
-def settle_reader() -> None:
+def set_up_reader() -> None:
     """Keep OpenCV to one thread, since those that read share the cores, and freed memory for the next image."""
     cv2.setNumThreads(1)
     keep_freed_memory()

@@ -124,7 +124,7 @@ CAN_LOCK = find_spec("fcntl") is not None
 """Windows has no such locks; there what was left behind stays."""
 
 
-def make_scratch(place: Path | None) -> tuple[Path, int | None]:
+def make_scratch_folder(place: Path | None) -> tuple[Path, int | None]:
     """Make a folder for the use of this process and of those that are told of it, and remove those that nobody uses any more.
 
     Args:
@@ -161,7 +161,7 @@ def hold(folder: Path) -> int | None:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders that `make_scratch` made here and no process holds.
+    """Remove the folders that `make_scratch_folder` made here and no process holds.
 
     Those of other users and without a lock are left alone.
     """

@@ -29,7 +29,7 @@ FEATURES = (
 )
 """What decides a network's speed, as Linux names it: how wide a processor adds, and whether it multiplies bytes (VNNI, AMX, dot products)
 and bfloat16 by itself."""
-POOLS = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Set before numpy is imported: its BLAS reads them then, and a second pool of threads beside a
 runtime's own costs a factor of two."""
 
@@ -94,7 +94,7 @@ class Machine:
         return cls(**{**values, "features": tuple(values.get("features", ()))})
 
 
-def survey() -> Machine:
+def describe_machine() -> Machine:
     """Describe the machine as it is now."""
     return Machine(
         processor=processor(),

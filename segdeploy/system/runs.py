@@ -64,7 +64,7 @@ def newest_run(command: str, name: str) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
-def newest_best() -> Path:
+def newest_checkpoint() -> Path:
     """Find the best checkpoint of the newest training run.
 
     Raises:

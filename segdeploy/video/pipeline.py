@@ -270,7 +270,7 @@ class Segmenter:
         if not needs_confidence:
             return mask, None
         return mask, output_to_confidence(
-            output, self._spec, output=self._card.output, height=height, width=width
+            output, self._spec, kind=self._card.output, height=height, width=width
         )
 
 

@@ -153,8 +153,8 @@ def test_a_path_is_no_name() -> None:
 
 def test_a_file_in_the_box_is_called_by_its_name() -> None:
     """What a command prints to go on with is short, and holds on another machine."""
-    assert box.name_of(box.folder() / "street-int8.onnx") == "street-int8"
-    assert box.name_of(Path("runs/street.onnx")) == "runs/street.onnx"
+    assert box.short_name(box.folder() / "street-int8.onnx") == "street-int8"
+    assert box.short_name(Path("runs/street.onnx")) == "runs/street.onnx"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_file_in_the_box_is_called_by_its_name() -> None:
 )
 def test_the_file_suits_the_machine(*, on_processor: bool, has_avx2: bool, name: str) -> None:
     """8 bits where they were measured to be faster."""
-    assert box.suited(on_processor=on_processor, has_avx2=has_avx2) == name
+    assert box.choose_model(on_processor=on_processor, has_avx2=has_avx2) == name
 
 
 # --- the files themselves ---

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.cache import Cached
+from segdeploy.datasets.cache import CachedDataset
 from segdeploy.datasets.dataset import Sample
-from segdeploy.system.files import CAN_LOCK, make_scratch
+from segdeploy.system.files import CAN_LOCK, make_scratch_folder
 
 
 class Counting:
@@ -53,7 +53,7 @@ def alike(one, other):
 
 def test_reads_each_sample_once_whatever_its_size(source):
     """Decoding costs ten times more than anything else of reading."""
-    cached = Cached(source, room=1000, folder=source.log.parent)
+    cached = CachedDataset(source, room=1000, folder=source.log.parent)
 
     epochs = [[cached[index] for index in (2, 0, 1)] for _ in range(3)]
 
@@ -70,7 +70,7 @@ def test_reads_again_what_had_no_room(source):
 
     After the first there is no room for the second, but for the third.
     """
-    cached = Cached(source, room=150, folder=source.log.parent)
+    cached = CachedDataset(source, room=150, folder=source.log.parent)
 
     epochs = [[cached[index] for index in range(3)] for _ in range(3)]
 
@@ -84,7 +84,7 @@ def read_all(cached):
 
 def test_a_full_disk_costs_the_cache_and_nothing_else(source, tmp_path):
     """Half of a sample at the end of the file moves all that follows."""
-    cached = Cached(source, room=1000, folder=tmp_path)
+    cached = CachedDataset(source, room=1000, folder=tmp_path)
     cached[0]
     (pixels,) = tmp_path.glob("segdeploy-*/pixels")
     with pixels.open("ab") as file:
@@ -100,7 +100,7 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(source, tmp_path):
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_processes_share_what_one_of_them_read(source, method):
     """Eight workers with a memory each would take eight times the room."""
-    cached = Cached(source, room=1000, folder=source.log.parent)
+    cached = CachedDataset(source, room=1000, folder=source.log.parent)
     cached[0]
 
     with multiprocessing.get_context(method).Pool(2) as pool:
@@ -117,7 +117,7 @@ def test_processes_share_what_one_of_them_read(source, method):
 
 def test_its_files_go_with_it(source, tmp_path):
     """A gigabyte left behind by every run fills a disk."""
-    cached = Cached(source, room=1000, folder=source.log.parent)
+    cached = CachedDataset(source, room=1000, folder=source.log.parent)
     read_all(cached)
     again = pickle.loads(pickle.dumps(cached))
     read_all(again)
@@ -136,13 +136,13 @@ def test_removes_what_a_killed_run_left(source, tmp_path):
 
     A cache that is in use, here or by what was pickled, is left alone.
     """
-    first = Cached(source, room=1000, folder=tmp_path)
+    first = CachedDataset(source, room=1000, folder=tmp_path)
     copy = pickle.loads(pickle.dumps(first))
     read_all(copy)
-    left, held = make_scratch(tmp_path)
+    left, held = make_scratch_folder(tmp_path)
     os.close(held)
 
-    second = Cached(source, room=1000, folder=tmp_path)
+    second = CachedDataset(source, room=1000, folder=tmp_path)
 
     assert not left.exists()
     assert len(list(tmp_path.glob("segdeploy-*"))) == 2
@@ -152,7 +152,7 @@ def test_removes_what_a_killed_run_left(source, tmp_path):
 
 def test_is_the_data_set_in_all_else(source):
     """Fingerprint, scores and legend must not notice."""
-    cached = Cached(source, room=0, folder=source.log.parent)
+    cached = CachedDataset(source, room=0, folder=source.log.parent)
 
     assert (cached.classes, cached.names, len(cached), cached.rule) == (
         source.classes,

@@ -20,7 +20,7 @@ from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.cli.main import main
 from segdeploy.datasets.dataset import Sample, evenly_spaced
 from segdeploy.datasets.synthetic.dataset import Streets
-from segdeploy.errors import ConfigError, ExportError, SpoiledError
+from segdeploy.errors import ConfigError, ExportError, QuantizationError
 from segdeploy.export.calibration import (
     SAMPLED,
     Calibration,
@@ -458,7 +458,7 @@ def test_candidate_that_fails_on_all_pictures_gives_way_to_the_next(
 
 def test_network_that_every_candidate_spoils_is_refused(artifacts: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        SpoiledError,
+        QuantizationError,
         match=(
             r"int8 spoils this network; the best of 1 candidates \(bold\) has 50.00% mIoU where"
             r" float32 has 50.00%"

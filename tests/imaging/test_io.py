@@ -1,4 +1,4 @@
-"""Images are read as they are meant, and what is no image is told."""
+"""Images are read as their files mean them, and what is no image is refused."""
 
 import io
 import struct
@@ -50,7 +50,7 @@ def noise(height=24, width=32):
 
 
 def test_colors_are_blue_green_red(tmp_path):
-    """The most usual mistake of all."""
+    """The most frequent mistake of all."""
     path = tmp_path / "a.png"
     path.write_bytes(encoded(Image.new("RGB", (2, 1), (255, 0, 0)), "PNG"))
 
@@ -59,8 +59,8 @@ def test_colors_are_blue_green_red(tmp_path):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_stands_upright(tmp_path, orientation, kind):
-    """Phones store what the sensor saw and note how they were held.
+def test_a_image_stands_upright(tmp_path, orientation, kind):
+    """Phones store the sensor's rows and note how they were held.
 
     Red stands at the top left once that is undone.
     """
@@ -74,12 +74,12 @@ def test_a_picture_stands_upright(tmp_path, orientation, kind):
     path = tmp_path / "a"
     path.write_bytes(encoded(stored, kind, exif=exif))
 
-    picture = read_image(path)
+    image = read_image(path)
 
-    assert picture.shape == (16, 32, 3)
-    assert picture[2, 2, 2] > 200
-    assert picture[2, -2].max() < 50
-    assert picture[-2, 2].max() < 50
+    assert image.shape == (16, 32, 3)
+    assert image[2, 2, 2] > 200
+    assert image[2, -2].max() < 50
+    assert image[-2, 2].max() < 50
 
 
 @pytest.mark.parametrize(
@@ -92,21 +92,21 @@ def test_a_picture_stands_upright(tmp_path, orientation, kind):
         (Image.new("RGB", (3, 2), (255, 0, 0)).quantize(4), RED),
         (Image.fromarray(np.full((2, 3), 90 * 257, np.uint16)), (90, 90, 90)),
     ],
-    ids=["grey", "one bit", "gray and alpha", "alpha", "palette", "16 bits"],
+    ids=["gray", "one bit", "gray and alpha", "alpha", "palette", "16 bits"],
 )
 def test_every_kind_of_png_becomes_three_channels(tmp_path, image, color):
-    """What a user has is not always what a camera writes.
+    """Users have more kinds of images than cameras write.
 
     Under transparency the stored color counts.
     """
     path = tmp_path / "a.png"
     path.write_bytes(encoded(image, "PNG"))
 
-    picture = read_image(path)
+    image = read_image(path)
 
-    assert picture.shape == (2, 3, 3)
-    assert picture.dtype == np.uint8
-    assert (picture == color).all()
+    assert image.shape == (2, 3, 3)
+    assert image.dtype == np.uint8
+    assert (image == color).all()
 
 
 def test_16_bits_of_color_keep_their_upper_8(tmp_path):
@@ -126,9 +126,9 @@ def test_print_colors_become_screen_colors(tmp_path):
 
 
 def test_opencv_and_pillow_decode_a_jpeg_alike(tmp_path):
-    """The fast way gives the same pixels as the careful one.
+    """OpenCV, which is faster, gives the same pixels as Pillow.
 
-    The trailing byte sends the second file there.
+    The trailing byte makes the second file go through Pillow.
     """
     content = encoded(noise(), "JPEG")
     fast, careful = tmp_path / "a.jpg", tmp_path / "b.jpg"
@@ -141,8 +141,8 @@ def test_opencv_and_pillow_decode_a_jpeg_alike(tmp_path):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
 @many
 @given(share=st.floats(0, 0.98))
-def test_a_picture_cut_short_is_told(tmp_path, kind, share):
-    """Half an image with a gray rest would be segmented without a word."""
+def test_a_truncated_image_is_refused(tmp_path, kind, share):
+    """Half an image with a gray rest would be segmented without an error."""
     content = encoded(noise(), kind)
     path = tmp_path / "a"
     path.write_bytes(content[: int(len(content) * share)])
@@ -157,7 +157,7 @@ def test_a_picture_cut_short_is_told(tmp_path, kind, share):
 @given(
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8)
 )
-def test_a_damaged_picture_is_a_picture_or_told(tmp_path, kind, changes):
+def test_a_damaged_image_is_an_image_or_refused(tmp_path, kind, changes):
     """Whatever bytes are changed, nothing but a DataError leaves the reader."""
     content = bytearray(encoded(noise(8, 8), kind))
     for place, value in changes:
@@ -187,7 +187,7 @@ def test_a_damaged_picture_is_a_picture_or_told(tmp_path, kind, changes):
         ]
     ),
 )
-def test_what_is_no_picture_is_told(tmp_path, content, start):
+def test_what_is_no_image_is_refused(tmp_path, content, start):
     """A first few bytes that look right are not enough."""
     path = tmp_path / "a"
     path.write_bytes(start + content)
@@ -196,7 +196,7 @@ def test_what_is_no_picture_is_told(tmp_path, content, start):
         assert read_image(path).dtype == np.uint8
 
 
-def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path):
+def test_an_image_that_would_fill_the_memory_is_refused(tmp_path):
     """A few bytes that claim 60,000 x 60,000 pixels."""
     path = tmp_path / "a.png"
     path.write_bytes(png(60_000, 60_000, 8, 2, [b""]))
@@ -205,16 +205,16 @@ def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path):
         read_image(path)
 
 
-def test_a_missing_file_is_told(tmp_path):
-    """With its name, and so is a folder in a file's place."""
+def test_a_missing_file_is_reported(tmp_path):
+    """With its name, and so is a folder in place of a file."""
     with pytest.raises(DataError, match=r"there is no .*a\.png"):
         read_image(tmp_path / "a.png")
     with pytest.raises(DataError, match="cannot read"):
         read_ids(tmp_path)
 
 
-def test_ids_of_a_palette_picture_are_its_numbers(tmp_path):
-    """Colors that look like the truth are not the truth."""
+def test_ids_of_a_palette_image_are_its_numbers(tmp_path):
+    """The colors of the palette do not count."""
     image = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
     image.putpalette([9, 9, 9] * 2 + [1, 2, 3])
     for kind in ("PNG", "GIF"):
@@ -228,8 +228,8 @@ def test_ids_of_a_palette_picture_are_its_numbers(tmp_path):
     ("depth", "packed", "ids"),
     [(1, 0b10100000, [1, 0, 1]), (2, 0b00111000, [0, 3, 2]), (8, None, [0, 11, 255])],
 )
-def test_ids_of_a_grey_picture_are_its_numbers(tmp_path, depth, packed, ids):
-    """Also of 1 and 2 bits, which viewers and libraries spread over 0 to 255."""
+def test_ids_of_a_gray_image_are_its_numbers(tmp_path, depth, packed, ids):
+    """Also of 1 and 2 bits, which viewers and libraries scale to 0 to 255."""
     path = tmp_path / "a.png"
     path.write_bytes(png(3, 1, depth, 0, [bytes(ids) if packed is None else bytes([packed])]))
 
@@ -245,7 +245,7 @@ def test_ids_of_4_bits(tmp_path):
 
 
 def test_colors_are_no_ids(tmp_path):
-    """A colored image in the truth's place is told, and so are numbers beyond 8 bits."""
+    """A colored image in place of a mask is refused, and so are numbers beyond 8 bits."""
     for number, image in enumerate((noise(), Image.fromarray(np.full((2, 2), 300, np.uint16)))):
         path = tmp_path / f"{number}.png"
         path.write_bytes(encoded(image, "PNG"))
@@ -256,33 +256,33 @@ def test_colors_are_no_ids(tmp_path):
 
 def test_what_is_written_is_read(tmp_path):
     """PNG keeps every number of an image and of a mask."""
-    picture = np.asarray(noise())
-    mask = picture[..., 0]
+    image = np.asarray(noise())
+    mask = image[..., 0]
 
-    write_image(tmp_path / "new" / "a.png", picture)
+    write_image(tmp_path / "new" / "a.png", image)
     write_image(tmp_path / "m.png", mask)
-    write_image(tmp_path / "a.jpg", cv2.GaussianBlur(picture, (0, 0), 5))
+    write_image(tmp_path / "a.jpg", cv2.GaussianBlur(image, (0, 0), 5))
 
-    np.testing.assert_array_equal(read_image(tmp_path / "new" / "a.png"), picture)
+    np.testing.assert_array_equal(read_image(tmp_path / "new" / "a.png"), image)
     np.testing.assert_array_equal(read_ids(tmp_path / "m.png"), mask)
     assert (
         np.abs(
-            read_image(tmp_path / "a.jpg").astype(int) - cv2.GaussianBlur(picture, (0, 0), 5)
+            read_image(tmp_path / "a.jpg").astype(int) - cv2.GaussianBlur(image, (0, 0), 5)
         ).mean()
         < 3
     )
 
 
 @pytest.mark.parametrize(("name", "channels"), [("a.xyz", 3), ("a", 3), ("a.jpg", 1)])
-def test_an_ending_that_cannot_be_written_is_told(tmp_path, name, channels):
+def test_an_extension_that_cannot_be_written_is_refused(tmp_path, name, channels):
     """JPEG would change a mask's numbers."""
-    picture = np.zeros((4, 4, 3), np.uint8) if channels == 3 else np.zeros((4, 4), np.uint8)
+    image = np.zeros((4, 4, 3), np.uint8) if channels == 3 else np.zeros((4, 4), np.uint8)
 
     with pytest.raises(ConfigError, match=r"its name must end in \.png"):
-        write_image(tmp_path / name, picture)
+        write_image(tmp_path / name, image)
 
 
-def test_pictures_of_a_folder_come_sorted(tmp_path):
+def test_images_of_a_folder_come_sorted(tmp_path):
     """By name, without what is no image and what is hidden; files stay in the order given."""
     for name in ("b.png", "a.JPG", "notes.txt", ".hidden.png", "c.png.part"):
         (tmp_path / name).write_text("")
@@ -293,24 +293,24 @@ def test_pictures_of_a_folder_come_sorted(tmp_path):
     assert [path.name for path in found] == ["b.png", "a.JPG", "b.png"]
 
 
-def test_a_folder_without_pictures_is_told(tmp_path):
-    """So is one that is not there."""
+def test_a_folder_without_images_is_refused(tmp_path):
+    """So is a path that does not exist."""
     with pytest.raises(DataError, match="no image lies in"):
         list_images([tmp_path])
     with pytest.raises(DataError, match="there is no"):
         list_images([tmp_path / "nowhere"])
 
 
-def test_real_pictures_and_masks_fit(real):
+def test_real_images_and_masks_fit(real):
     """Gray PNG and palette GIF masks lie beside PNG and JPEG images."""
-    for folder, truth in (
+    for folder, labels in (
         ("camvid/val", "camvid/valannot"),
         ("carvana/train", "carvana/train_masks"),
     ):
-        picture = read_image(list_images([real / "data" / folder])[0])
-        mask = read_ids(list_images([real / "data" / truth])[0])
+        image = read_image(list_images([real / "data" / folder])[0])
+        mask = read_ids(list_images([real / "data" / labels])[0])
 
-        assert mask.shape == picture.shape[:2]
+        assert mask.shape == image.shape[:2]
         assert mask.max() <= 11
 
 
@@ -337,7 +337,7 @@ def test_opencv_and_pillow_decode_a_png_alike(tmp_path, kind, data):
 
 
 def test_a_damaged_png_writes_nothing_of_its_own(tmp_path, capfd):
-    """libpng speaks to stderr when it stumbles, where the user shall read our one sentence."""
+    """libpng writes to stderr, where the user shall read our one sentence only."""
     path = tmp_path / "a.png"
     content = bytearray(encoded(noise(), "PNG"))
     content[len(content) // 2] ^= 0xFF

@@ -1,4 +1,4 @@
-"""Images that need not fit into memory are read and written as the others are."""
+"""Images larger than memory are read and written as all others are."""
 
 import struct
 import zlib
@@ -14,7 +14,7 @@ from segdeploy.imaging.io import read_ids, read_image
 
 pytest.importorskip("pyvips")
 
-from segdeploy.imaging.large import LargeImage, growing_image
+from segdeploy.imaging.large import LargeImage, image_writer
 
 
 def gradient(height: int, width: int) -> np.ndarray:
@@ -24,17 +24,15 @@ def gradient(height: int, width: int) -> np.ndarray:
 
 def read(path: Path, step: int = 7) -> np.ndarray:
     """Read an image by some rows at a time."""
-    picture = LargeImage(path)
-    rows = [
-        picture.read(min(step, picture.height - start)) for start in range(0, picture.height, step)
-    ]
+    image = LargeImage(path)
+    rows = [image.read(min(step, image.height - start)) for start in range(0, image.height, step)]
     return np.concatenate(rows)
 
 
-@pytest.mark.parametrize("ending", ["png", "tif"])
-def test_rows_are_those_of_any_other_reader(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("extension", ["png", "tif"])
+def test_rows_are_those_of_any_other_reader(tmp_path: Path, extension: str) -> None:
     """Blue-green-red from the top."""
-    path = tmp_path / f"a.{ending}"
+    path = tmp_path / f"a.{extension}"
     cv2.imwrite(str(path), gradient(50, 61))
 
     np.testing.assert_array_equal(read(path), read_image(path))
@@ -62,7 +60,7 @@ def test_other_modes_become_colors(tmp_path: Path, mode: str) -> None:
     np.testing.assert_array_equal(read(path), read_image(path))
 
 
-def test_pictures_are_upright(tmp_path: Path) -> None:
+def test_images_are_upright(tmp_path: Path) -> None:
     """As their EXIF orientation says."""
     image = Image.fromarray(gradient(20, 30))
     exif = image.getexif()
@@ -75,7 +73,7 @@ def test_pictures_are_upright(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"), [(b"words", "is no image that can be read"), (None, "there is no")]
 )
-def test_what_is_no_picture_is_told(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     """One sentence with the path."""
     path = tmp_path / "a.png"
     if content:
@@ -86,7 +84,7 @@ def test_what_is_no_picture_is_told(tmp_path: Path, content: bytes | None, sente
 
 
 def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
-    """Nobody has an image of 150,000 by 150,000 pixels in a hundred bytes."""
+    """A hundred bytes hold no image of 150,000 by 150,000 pixels."""
     path = tmp_path / "a.png"
     header = struct.pack(">IIBBBBB", 150_000, 150_000, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
@@ -100,26 +98,26 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
         LargeImage(path)
 
 
-@pytest.mark.parametrize("ending", ["tif", "png"])
+@pytest.mark.parametrize("extension", ["tif", "png"])
 @pytest.mark.parametrize("bands", [1, 3])
-def test_written_rows_are_read_again(tmp_path: Path, ending: str, bands: int) -> None:
+def test_written_rows_are_read_again(tmp_path: Path, extension: str, bands: int) -> None:
     """Masks keep every number, images every color; nothing else is left."""
-    picture = gradient(300, 401) if bands == 3 else gradient(300, 401)[..., 0]
-    path = tmp_path / "out" / f"a.{ending}"
+    image = gradient(300, 401) if bands == 3 else gradient(300, 401)[..., 0]
+    path = tmp_path / "out" / f"a.{extension}"
 
-    with growing_image(path, 300, width=401, bands=bands) as add:
+    with image_writer(path, 300, width=401, bands=bands) as add:
         for start in range(0, 300, 90):
-            add(picture[start : start + 90])
+            add(image[start : start + 90])
 
-    np.testing.assert_array_equal(read_image(path) if bands == 3 else read_ids(path), picture)
+    np.testing.assert_array_equal(read_image(path) if bands == 3 else read_ids(path), image)
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_tiff_is_in_tiles_with_smaller_copies(tmp_path: Path) -> None:
-    """So that a viewer opens a corner at once; a mask's copies have no classes of their own."""
+    """A viewer opens a corner at once; a mask's smaller copies hold no class that it lacks."""
     mask = np.zeros((600, 600), np.uint8)
     mask[::2] = 9
-    with growing_image(tmp_path / "a.tif", 600, width=600, bands=1) as add:
+    with image_writer(tmp_path / "a.tif", 600, width=600, bands=1) as add:
         add(mask)
 
     with Image.open(tmp_path / "a.tif") as image:
@@ -130,26 +128,26 @@ def test_tiff_is_in_tiles_with_smaller_copies(tmp_path: Path) -> None:
 
 
 def failing(path: Path) -> None:
-    with growing_image(path, 4, width=4, bands=1) as add:
+    with image_writer(path, 4, width=4, bands=1) as add:
         add(np.zeros((2, 4), np.uint8))
         msg = "the network broke"
         raise ValueError(msg)
 
 
-def test_a_picture_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    """Half of an image is none."""
+def test_a_failed_image_leaves_nothing(tmp_path: Path) -> None:
+    """Half an image must not look like a whole one."""
     with pytest.raises(ValueError, match="the network broke"):
         failing(tmp_path / "a.tif")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     """One sentence with the path."""
     (tmp_path / "file").write_bytes(b"")
 
     with (
         pytest.raises(OutputError, match=r"cannot write .*a\.tif"),
-        growing_image(tmp_path / "file" / "a.tif", 1, width=1, bands=1),
+        image_writer(tmp_path / "file" / "a.tif", 1, width=1, bands=1),
     ):
         pass

@@ -1,4 +1,4 @@
-"""What a person sees is what the mask says."""
+"""Overlays, color masks, cutouts and the legend show what the mask holds."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,24 @@ from hypothesis import strategies as st
 
 from segdeploy.card import LabelClass
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.imaging.overlay import Painter, colorize, draw_legend, side_by_side
+from segdeploy.imaging.overlay import (
+    COLOR,
+    CUTOUT,
+    MASK,
+    OVERLAY,
+    SIDE,
+    Painter,
+    Renderer,
+    colorize,
+    draw_legend,
+    side_by_side,
+)
 
 CLASSES = (LabelClass(name="road", color=(200, 100, 0)), LabelClass(name="car", color=(0, 0, 255)))
 
 
 def test_a_class_has_its_color():
-    """The card's colors are red-green-blue, an image's are blue-green-red; 255 is not labeled."""
+    """The card's colors are red-green-blue, an image's are blue-green-red; 255 is unlabeled."""
     mask = np.array([[0, 1, 255]], np.uint8)
 
     assert colorize(mask, CLASSES).tolist() == [[[0, 100, 200], [255, 0, 0], [0, 0, 0]]]
@@ -37,8 +48,8 @@ def test_opacity_is_the_share_of_the_color(opacity, expected):
     assert (painted == expected).all()
 
 
-def test_the_picture_stays_as_it_was():
-    """The same frame may also be saved plain."""
+def test_the_image_stays_as_it_was():
+    """The same frame may also be written as it is."""
     image = np.full((60, 90, 3), 77, np.uint8)
     mask = np.zeros((60, 90), np.uint8)
 
@@ -56,7 +67,7 @@ def test_an_opacity_that_cannot_be_is_refused(opacity):
 
 
 def test_a_mask_of_another_size_is_refused():
-    """It would be painted on the wrong things, or not at all."""
+    """It would be painted in the wrong place."""
     with pytest.raises(DataError, match="both must have one size"):
         Painter(CLASSES).paint(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8))
 
@@ -89,7 +100,7 @@ def test_every_class_has_a_swatch_and_a_name():
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 700), st.integers(1, 900), st.integers(1, 150))
-def test_the_legend_fits_into_any_picture(height, width, count):
+def test_the_legend_fits_into_any_image(height, width, count):
     """From a thumbnail to a poster, from one class to 150."""
     classes = [LabelClass(name=f"class {index}", color=(index, 0, 0)) for index in range(count)]
     image = np.zeros((height, width, 3), np.uint8)
@@ -101,8 +112,8 @@ def test_the_legend_fits_into_any_picture(height, width, count):
     assert Painter(classes).paint(image, image[..., 0]).shape == image.shape
 
 
-def test_a_painter_takes_pictures_of_changing_sizes():
-    """A folder holds all kinds."""
+def test_a_painter_takes_images_of_changing_sizes():
+    """A folder holds images of all sizes."""
     painter = Painter(CLASSES)
 
     for height, width in ((100, 200), (50, 60), (100, 200)):
@@ -111,8 +122,8 @@ def test_a_painter_takes_pictures_of_changing_sizes():
         ).shape == (height, width, 3)
 
 
-def test_pictures_stand_beside_each_other():
-    """The second is brought to the first one's height and keeps its shape.
+def test_images_stand_beside_each_other():
+    """The second is resized to the height of the first and keeps its aspect ratio.
 
     20 x 40 becomes 10 x 20.
     """
@@ -124,7 +135,7 @@ def test_pictures_stand_beside_each_other():
 
 
 def test_only_some_classes_are_painted():
-    """Elsewhere the image is as it was, also where nothing is labeled.
+    """Elsewhere the image is as it was, also in unlabeled pixels.
 
     The legend has the painted ones alone.
     """
@@ -137,10 +148,8 @@ def test_only_some_classes_are_painted():
     # Half of 100 and half of blue, (255, 0, 0).
     assert (painted[:, 60:130] == (178, 50, 50)).all()
     assert (painted[:, 130:] == 100).all()
-    both, one = (
-        Painter(CLASSES).paint(image, mask),
-        Painter(CLASSES, only=[1]).paint(image, mask),
-    )
+    both = Painter(CLASSES).paint(image, mask)
+    one = Painter(CLASSES, only=[1]).paint(image, mask)
     assert (both[:, :60] == CLASSES[0].color[::-1]).all(axis=2).any()
     assert not (one[:, :60] == CLASSES[0].color[::-1]).all(axis=2).any()
 
@@ -160,11 +169,63 @@ def test_contours_have_the_full_color():
 
 @given(st.integers(0, 255), st.integers(0, 255))
 def test_halves_are_to_the_nearest(light, color):
-    """The quick way for half of both is off by no more than the half that has no nearest number."""
-    classes = [LabelClass(name="grey", color=(color,) * 3)]
+    """The fast blend at an opacity of 0.5 is off by at most the half that is rounded."""
+    classes = [LabelClass(name="gray", color=(color,) * 3)]
 
     painted = Painter(classes, legend=False).paint(
         np.full((1, 1, 3), light, np.uint8), np.zeros((1, 1), np.uint8)
     )
 
     assert abs(int(painted[0, 0, 0]) - (light + color) / 2) <= 0.5
+
+
+IMAGE = np.full((4, 6, 3), (10, 20, 30), np.uint8)
+ROADS = np.array([[0, 0, 0, 1, 1, 255]] * 4, np.uint8)
+
+
+def test_the_renderers_overlay_is_the_painters() -> None:
+    """There is one implementation of the overlay."""
+    drawn = Renderer(CLASSES, opacity=0.3).draw(IMAGE, ROADS)
+
+    assert list(drawn) == [OVERLAY]
+    np.testing.assert_array_equal(drawn[OVERLAY], Painter(CLASSES, opacity=0.3).paint(IMAGE, ROADS))
+
+
+def test_sides_are_the_image_and_its_overlay() -> None:
+    """Beside each other, twice as wide."""
+    drawn = Renderer(CLASSES, (SIDE,), legend=False).draw(IMAGE, ROADS)
+
+    assert drawn[SIDE].shape == (4, 12, 3)
+    np.testing.assert_array_equal(drawn[SIDE][:, :6], IMAGE)
+    np.testing.assert_array_equal(drawn[SIDE][:, 6:], drawn[OVERLAY])
+
+
+def test_only_some_classes_are_kept() -> None:
+    """All others become unlabeled; the kept ones keep their index."""
+    selected = Renderer(CLASSES, (MASK,), only=[1]).select(ROADS)
+
+    assert selected[0].tolist() == [255, 255, 255, 1, 1, 255]
+    assert Renderer(CLASSES, (MASK,)).select(ROADS) is ROADS
+
+
+def test_a_cutout_is_transparent_or_in_front_of_a_background() -> None:
+    """By hand: the car is in the fourth and fifth column."""
+    transparent = Renderer(CLASSES, (CUTOUT,), only=[1])
+    opaque = Renderer(
+        CLASSES, (CUTOUT,), only=[1], background=np.full((1, 1, 3), (0, 255, 0), np.uint8)
+    )
+
+    clear, green = (
+        renderer.draw(IMAGE, renderer.select(ROADS))[CUTOUT] for renderer in (transparent, opaque)
+    )
+
+    assert clear[0].tolist() == [[10, 20, 30, 0]] * 3 + [[10, 20, 30, 255]] * 2 + [[10, 20, 30, 0]]
+    assert green[0].tolist() == [[0, 255, 0]] * 3 + [[10, 20, 30]] * 2 + [[0, 255, 0]]
+    assert CUTOUT in opaque.video_kinds
+    assert CUTOUT not in transparent.video_kinds
+
+
+def test_masks_need_no_drawing() -> None:
+    """Nor do annotations."""
+    assert not Renderer(CLASSES, (MASK, COLOR)).draws
+    assert Renderer(CLASSES, (MASK, SIDE)).draws

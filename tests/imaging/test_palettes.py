@@ -1,4 +1,4 @@
-"""The classes wear the colors that were asked for."""
+"""Classes get the colors of a palette or a file."""
 
 from pathlib import Path
 
@@ -6,15 +6,15 @@ import pytest
 
 from segdeploy.card import LabelClass
 from segdeploy.errors import ConfigError
-from segdeploy.imaging.palettes import PALETTES, recolored
+from segdeploy.imaging.palettes import PALETTES, recolor
 
 CLASSES = tuple(LabelClass(name=name, color=(1, 2, 3)) for name in ("road", "side walk", "car"))
 
 
 @pytest.mark.parametrize("name", PALETTES)
-def test_every_palette_tells_classes_apart(name: str) -> None:
+def test_every_palette_gives_each_class_its_own_color(name: str) -> None:
     """Names stay, and no two classes share a color."""
-    found = recolored(CLASSES, name)
+    found = recolor(CLASSES, name)
 
     assert [entry.name for entry in found] == ["road", "side walk", "car"]
     assert len({entry.color for entry in found}) == 3
@@ -26,7 +26,7 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
     path = tmp_path / "palette.toml"
     path.write_text('road = "#8040fF"\n"side walk" = [9, 8, 7]\n')
 
-    assert [entry.color for entry in recolored(CLASSES, str(path))] == [
+    assert [entry.color for entry in recolor(CLASSES, str(path))] == [
         (128, 64, 255),
         (9, 8, 7),
         (1, 2, 3),
@@ -36,11 +36,11 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("road = ", "is no palette"),
-        ("sky = [1, 2, 3]", "'sky', which is no class; classes are road, side walk, car"),
-        ("road = [1, 2]", r"'\[1, 2\]' is no color"),
-        ("road = [1, 2, 256]", "is no color"),
-        ('road = "red"', "'red' is no color"),
+        ("road = ", "is not a palette"),
+        ("sky = [1, 2, 3]", "'sky', which is not a class; classes are road, side walk, car"),
+        ("road = [1, 2]", r"'\[1, 2\]' is not a color"),
+        ("road = [1, 2, 256]", "is not a color"),
+        ('road = "red"', "'red' is not a color"),
     ],
 )
 def test_a_bad_file_gets_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
@@ -49,18 +49,18 @@ def test_a_bad_file_gets_one_sentence(tmp_path: Path, content: str, sentence: st
     path.write_text(content)
 
     with pytest.raises(ConfigError, match=sentence):
-        recolored(CLASSES, str(path))
+        recolor(CLASSES, str(path))
 
 
-def test_an_unknown_palette_is_told() -> None:
-    """With those that there are."""
+def test_an_unknown_palette_is_refused() -> None:
+    """The message lists those that exist."""
     with pytest.raises(
         ConfigError, match="no palette or file rainbow; palettes are distinct, okabe-ito, turbo"
     ):
-        recolored(CLASSES, "rainbow")
+        recolor(CLASSES, "rainbow")
 
 
 def test_okabe_and_ito_have_eight_colors() -> None:
     """To repeat one would mislead."""
     with pytest.raises(ConfigError, match="8 colors and there are 9 classes"):
-        recolored(CLASSES * 3, "okabe-ito")
+        recolor(CLASSES * 3, "okabe-ito")

@@ -1,4 +1,4 @@
-"""Run lengths say exactly what the mask says, in COCO's own letters."""
+"""Run lengths are exactly the mask, in the letters of COCO."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segdeploy.imaging.rle import fill_runs, find_runs, pack, run_lengths
+from segdeploy.imaging.rle import decode_counts, encode_counts, fill_runs, find_runs
 
 masks = arrays(
     np.uint8,
@@ -28,19 +28,19 @@ def test_runs_go_down_the_columns() -> None:
 
 
 def test_letters_are_those_of_coco() -> None:
-    """By hand, as in the reader's test: 40 takes two letters, a change of -10 its sign bit."""
-    assert pack([6, 4, 40, 5, 30]) == "64X11F"
+    """By hand, as below: 40 takes two letters, a change of -10 its sign bit."""
+    assert encode_counts([6, 4, 40, 5, 30]) == "64X11F"
 
 
 @settings(deadline=None, max_examples=200)
 @given(masks)
-def test_what_is_packed_is_read_again(mask: np.ndarray) -> None:
-    """By the reader of COCO's datasets."""
+def test_what_is_encoded_is_decoded(mask: np.ndarray) -> None:
+    """As the reader of COCO's datasets decodes it."""
     runs = find_runs(mask)
     again = np.full(mask.shape, 3, np.uint8)
 
     for value in (0, 1, 7, 255):
-        fill_runs(again, run_lengths(pack(runs.lengths(value))), value)
+        fill_runs(again, decode_counts(encode_counts(runs.lengths(value))), value)
 
     np.testing.assert_array_equal(again, mask)
 
@@ -49,11 +49,44 @@ def test_what_is_packed_is_read_again(mask: np.ndarray) -> None:
 @settings(deadline=None)
 @given(masks)
 def test_pycocotools_agrees(mask: np.ndarray) -> None:
-    """The letters are the same, and so is what they are decoded to."""
+    """The letters are the same, and so is the mask that it decodes from them."""
     coco = pytest.importorskip("pycocotools.mask")
     inside = np.asfortranarray(mask == 1, dtype=np.uint8)
 
-    packed = pack(find_runs(mask).lengths(1))
+    text = encode_counts(find_runs(mask).lengths(1))
 
-    assert packed == coco.encode(inside)["counts"].decode()
-    np.testing.assert_array_equal(coco.decode({"size": list(mask.shape), "counts": packed}), inside)
+    assert text == coco.encode(inside)["counts"].decode()
+    np.testing.assert_array_equal(coco.decode({"size": list(mask.shape), "counts": text}), inside)
+
+
+def test_runs_are_filled_down_the_columns() -> None:
+    """COCO's order: two pixels outside, three inside, one outside, in columns of two."""
+    mask = np.zeros((2, 3), np.uint8)
+
+    fill_runs(mask, [2, 3, 1], 7)
+
+    assert mask.tolist() == [[0, 7, 7], [0, 7, 0]]
+
+
+def test_letters_are_decoded() -> None:
+    """Worked out by hand: 6 and 4 are letters from '0'.
+
+    40 takes two letters; later ones are changes against the last but one.
+    """
+    # 6 -> '6'; 4 -> '4'; 40 = 8 + 32 -> bits 8 | 32, then 1: 'X1'; then 5 - 4 = 1 -> '1'; then 30 -
+    # 40 = -10 -> 22, with its sign bit: 'F'.
+    assert decode_counts("64X11F") == [6, 4, 40, 5, 30]
+
+
+@pytest.mark.parametrize("text", ["/", "p", "oooooooooooooo1"])
+def test_other_text_is_refused(text: str) -> None:
+    """Letters outside the 64, and numbers without end."""
+    with pytest.raises(ValueError, match="packed run lengths"):
+        decode_counts(text)
+
+
+@pytest.mark.parametrize("lengths", [[3, 2], [8, -2], []])
+def test_runs_that_do_not_fit_are_refused(lengths: list[int]) -> None:
+    """They are of another image."""
+    with pytest.raises(ValueError, match=r"of 6|a run length is -2"):
+        fill_runs(np.zeros((2, 3), np.uint8), lengths, 1)

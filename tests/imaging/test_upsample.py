@@ -1,4 +1,4 @@
-"""Labels at full size are torch's labels."""
+"""Labels at the size of the image are those of torch's interpolation and argmax."""
 
 import cv2
 import numpy as np
@@ -7,14 +7,19 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from segdeploy.imaging.upsample import axis, best_class, enlarged_mask, mask_by_class
+from segdeploy.imaging.upsample import (
+    best_class,
+    make_axis,
+    upsampled_mask,
+    upsampled_mask_by_class,
+)
 
 side = st.integers(1, 24)
 big_side = st.integers(1, 150)
 
 
-def enlarged_by_torch(planes, height, width):
-    """The enlarged planes themselves, (K, height, width)."""
+def upsampled_by_torch(planes, height, width):
+    """The upsampled planes themselves, (K, height, width)."""
     tensor = torch.from_numpy(planes)[None]
     return torch.nn.functional.interpolate(
         tensor, (height, width), mode="bilinear", align_corners=False
@@ -31,7 +36,7 @@ def assert_same(labels, values):
 
 
 def draw_planes(kind, classes, height, width, seed):
-    """Planes as networks give them and as nobody expects them."""
+    """Planes as networks return them, and unusual ones."""
     rng = np.random.default_rng(seed)
     if kind == "constant":
         planes = np.broadcast_to(rng.standard_normal((classes, 1, 1)), (classes, height, width))
@@ -67,24 +72,24 @@ kinds = st.sampled_from(["noise", "constant", "equal", "few values", "far from z
 def test_labels_are_those_of_torch(kind, classes, h, w, height, width, seed):
     """Whatever the classes, sizes and ratios.
 
-    Enlarging, shrinking, whole ratios and none, single rows, ties.
+    Larger and smaller sizes, integer ratios and others, single rows, ties.
     """
     planes = draw_planes(kind, classes, h, w, seed)
 
-    labels = enlarged_mask(planes, height, width=width, covered=(h, w))
+    labels = upsampled_mask(planes, height, width=width, covered=(h, w))
 
-    assert_same(labels, enlarged_by_torch(planes, height, width))
+    assert_same(labels, upsampled_by_torch(planes, height, width))
 
 
 @settings(deadline=None, max_examples=150)
 @given(kinds, st.integers(1, 30), side, side, big_side, big_side, st.integers(0, 9))
 def test_labels_by_class_are_those_of_torch(kind, classes, h, w, height, width, seed):
-    """The way for noise gives the same labels, though OpenCV places pixels in double precision."""
+    """The path for noise returns the same labels, though OpenCV's positions are double precision."""
     planes = draw_planes(kind, classes, h, w, seed)
 
-    labels = mask_by_class(planes, height, width=width, covered=(h, w))
+    labels = upsampled_mask_by_class(planes, height, width=width, covered=(h, w))
 
-    assert_same(labels, enlarged_by_torch(planes, height, width))
+    assert_same(labels, upsampled_by_torch(planes, height, width))
 
 
 @pytest.mark.parametrize("classes", [2, 19])
@@ -93,30 +98,30 @@ def test_labels_by_class_are_those_of_torch(kind, classes, h, w, height, width, 
     [(32, 64, 256, 512), (33, 61, 270, 480), (64, 64, 96, 100), (8, 8, 512, 512), (90, 90, 31, 47)],
 )
 @pytest.mark.parametrize("kind", ["noise", "smooth"])
-def test_no_label_differs_at_the_sizes_of_pictures(kind, classes, h, w, height, width):
-    """Not one label differs but where two enlarged logits are the same to what float32 tells of
-    them and of the pixel's place.
+def test_no_label_differs_at_usual_sizes(kind, classes, h, w, height, width):
+    """No label differs except where two upsampled logits are equal within float32's rounding of
+    them and of the pixel's position.
     """
     planes = draw_planes(kind, classes, h, w, 3)
-    values = enlarged_by_torch(planes, height, width)
+    values = upsampled_by_torch(planes, height, width)
     first, second = -np.sort(-values, axis=0)[:2]
     rounding = np.finfo(np.float32).eps * np.abs(values).max()
 
-    labels = enlarged_mask(planes, height, width=width, covered=(h, w))
-    by_class = mask_by_class(planes, height, width=width, covered=(h, w))
+    labels = upsampled_mask(planes, height, width=width, covered=(h, w))
+    by_class = upsampled_mask_by_class(planes, height, width=width, covered=(h, w))
 
-    for some, tie in ((labels, 4 if kind == "smooth" else max(h, w)), (by_class, max(h, w))):
+    for found, tie in ((labels, 4 if kind == "smooth" else max(h, w)), (by_class, max(h, w))):
         decided = first - second > tie * rounding
-        np.testing.assert_array_equal(some[decided], values.argmax(0)[decided])
+        np.testing.assert_array_equal(found[decided], values.argmax(0)[decided])
         assert decided.mean() > 0.999
 
 
 def test_the_first_of_equal_classes_wins():
-    """As torch's argmax has it, so that an answer does not hang on the way that was taken."""
+    """As in torch's argmax, so that the mask does not depend on the path that was taken."""
     planes = np.zeros((3, 4, 4), np.float32)
     planes[1:, :2] = 1
 
-    labels = enlarged_mask(planes, 8, width=8, covered=(4, 4))
+    labels = upsampled_mask(planes, 8, width=8, covered=(4, 4))
 
     # Halfway between the second and the third row all are positive for 1 and 2 alike; from the
     # fourth logit on all are 0.
@@ -132,7 +137,7 @@ def test_a_class_wins_between_logits_where_it_is_best_at_none():
     """
     planes = np.array([[[2, 0]], [[0, 2]], [[1.5, 1.5]]], np.float32)
 
-    labels = enlarged_mask(planes, 1, width=16, covered=(1, 2))
+    labels = upsampled_mask(planes, 1, width=16, covered=(1, 2))
 
     # Pixel x lies at (x + 0.5) / 8 - 0.5; 0 is above 1.5 before 0.25, that is to x = 5, and 1 from
     # x = 10 on.
@@ -151,7 +156,7 @@ def test_a_class_wins_between_logits_where_it_is_best_at_none():
     st.integers(0, 9),
 )
 @example("noise", 2, 2, 3, 2, 3, 0.875, 0)
-def test_a_part_of_the_logits_is_enlarged_as_grid_sample_does(
+def test_a_part_of_the_logits_is_upsampled_as_grid_sample_does(
     kind, classes, h, w, height, width, share, seed
 ):
     """A padded image covers a part of the logits only, which need not be a whole number of them."""
@@ -170,8 +175,10 @@ def test_a_part_of_the_logits_is_enlarged_as_grid_sample_does(
         align_corners=False,
     )
 
-    assert_same(enlarged_mask(planes, height, width=width, covered=covered), sampled[0].numpy())
-    assert_same(mask_by_class(planes, height, width=width, covered=covered), sampled[0].numpy())
+    assert_same(upsampled_mask(planes, height, width=width, covered=covered), sampled[0].numpy())
+    assert_same(
+        upsampled_mask_by_class(planes, height, width=width, covered=covered), sampled[0].numpy()
+    )
 
 
 @given(st.integers(1, 12), st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
@@ -182,16 +189,21 @@ def test_best_class_is_argmax(classes, height, width, seed):
     np.testing.assert_array_equal(best_class(planes), planes.argmax(0))
 
 
-def test_pixels_are_laid_between_logits_by_half_centres():
+def weights_of(axis):
+    """The weight of the farther logit in each pixel."""
+    return axis.weights.T.ravel()[axis.pixel_slots].tolist()
+
+
+def test_pixels_lie_between_logits_by_half_pixel_centers():
     """By hand: 2 logits, 8 pixels.
 
     Pixel i lies at (i + 0.5) / 4 - 0.5 = -0.375, -0.125, 0.125 ..., 1.375.
     """
-    laid = axis(2, 2, 8)
+    axis = make_axis(2, 2, 8)
 
-    assert laid.cell.tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
-    assert laid.weight.tolist() == [0, 0, 0.125, 0.375, 0.625, 0.875, 0, 0]
-    assert laid.pick() == slice(2, 10)
+    assert axis.cell.tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
+    assert weights_of(axis) == [0, 0, 0.125, 0.375, 0.625, 0.875, 0, 0]
+    assert axis.pick() == slice(2, 10)
 
 
 def test_cells_are_cut_into_parts():
@@ -199,18 +211,18 @@ def test_cells_are_cut_into_parts():
 
     Cells 0 and 3 lie beyond the logits, and 1 between the first logit and the point halfway.
     """
-    laid = axis(2, 2, 8, 2)
+    axis = make_axis(2, 2, 8, 2)
 
-    assert laid.cell.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert laid.weight.tolist() == [0, 0, 0.125, 0.375, 0.625, 0.875, 0, 0]
-    assert (laid.before.tolist(), laid.after.tolist()) == ([0, 0, 0, 1], [0, 1, 1, 1])
-    assert (laid.near.tolist(), laid.far.tolist()) == ([0, 0, 1, 2], [0, 1, 2, 2])
-    assert laid.pick() == slice(0, 8)
+    assert axis.cell.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert weights_of(axis) == [0, 0, 0.125, 0.375, 0.625, 0.875, 0, 0]
+    assert [side.tolist() for side in axis.logits] == [[0, 0, 0, 1], [0, 1, 1, 1]]
+    assert [side.tolist() for side in axis.points] == [[0, 0, 1, 2], [0, 1, 2, 2]]
+    assert axis.pick() == slice(0, 8)
 
 
 @pytest.mark.parametrize("ratio", [(24, 32), (31, 29), (40, 25.5)])
 def test_parts_of_cells_change_no_label(ratio: tuple[float, float]):
-    """Logits that lie far apart, as in a small answer to a large image.
+    """Logits that lie far apart, as in a small output for a large image.
 
     Classes that contend in a part can win there.
     """
@@ -218,6 +230,6 @@ def test_parts_of_cells_change_no_label(ratio: tuple[float, float]):
     planes = np.stack([cv2.GaussianBlur(plane, (0, 0), 1.2) for plane in planes])
     height, width = round(6 * ratio[0]), round(9 * ratio[1])
 
-    labels = enlarged_mask(planes, height, width=width, covered=(6, 9))
+    labels = upsampled_mask(planes, height, width=width, covered=(6, 9))
 
-    np.testing.assert_array_equal(labels, enlarged_by_torch(planes, height, width).argmax(0))
+    np.testing.assert_array_equal(labels, upsampled_by_torch(planes, height, width).argmax(0))

@@ -16,7 +16,7 @@ from segdeploy.cli.compare import check_classes
 from segdeploy.cli.main import main
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.io import write_image
-from segdeploy.metrics.comparison import MAP, Asked, Disagreement, compare, heat_of, paint_heat
+from segdeploy.metrics.comparison import MAP, ComparisonImage, Comparison, compare, difference_density, paint_density
 from segdeploy.reports.comparison import to_html
 
 CLASSES = (
@@ -35,15 +35,15 @@ class Threshold:
         return (image[..., 0] > self.value).astype(np.uint8)
 
 
-def ramp(count: int) -> Asked:
+def ramp(count: int) -> ComparisonImage:
     """Ten columns of which the first `count` lie between both thresholds; the truth is all dark."""
     row = np.where(np.arange(10) < count, 50, 90).astype(np.uint8)
     image = np.broadcast_to(row[None, :, None], (4, 10, 3)).copy()
-    return Asked(name=f"ramp {count}", image=image, truth=np.zeros((4, 10), np.uint8))
+    return ComparisonImage(name=f"ramp {count}", image=image, truth=np.zeros((4, 10), np.uint8))
 
 
 @pytest.fixture
-def found() -> Disagreement:
+def found() -> Comparison:
     return compare(
         Threshold(45),
         Threshold(55),
@@ -53,7 +53,7 @@ def found() -> Disagreement:
     )
 
 
-def test_disagreement_is_counted_by_hand(found: Disagreement) -> None:
+def test_disagreement_is_counted_by_hand(found: Comparison) -> None:
     """The first one sees all bright; the second one sees 1 + 0 + 3 of 30 columns dark."""
     assert found.differing == pytest.approx(4 / 30)
     assert found.by_class == (None, pytest.approx(4 / 30))
@@ -65,12 +65,12 @@ def test_disagreement_is_counted_by_hand(found: Disagreement) -> None:
     assert found.scores[1].pixel_accuracy == pytest.approx(4 / 30)
 
 
-def test_pictures_that_differ_most_are_shown_first(found: Disagreement) -> None:
+def test_pictures_that_differ_most_are_shown_first(found: Comparison) -> None:
     """What is alike need not be looked at."""
     assert [one.asked.name for one in found.shown] == ["ramp 3", "ramp 1"]
 
 
-def test_map_tells_the_place(found: Disagreement) -> None:
+def test_map_tells_the_place(found: Comparison) -> None:
     """The first of ten columns differs in two of three images, the last one never."""
     assert found.places.shape == MAP
     assert found.places[:, 0] == pytest.approx(2 / 3)
@@ -81,16 +81,16 @@ def test_heat_spreads_around_what_differs() -> None:
     first, second = np.zeros((90, 90), np.uint8), np.zeros((90, 90), np.uint8)
     second[45, 45] = 1
 
-    heat = heat_of(first, second)
+    heat = difference_density(first, second)
 
     assert heat[45, 45] == heat[44, 46] == pytest.approx(1 / 9)
     assert heat[45, 48] == 0
     assert (
-        paint_heat(heat, hottest=1 / 9)[0, 0].sum() < paint_heat(heat, hottest=1 / 9)[45, 45].sum()
+        paint_density(heat, hottest=1 / 9)[0, 0].sum() < paint_density(heat, hottest=1 / 9)[45, 45].sum()
     )
 
 
-def test_page_needs_no_network_and_keeps_names_apart_from_markup(found: Disagreement) -> None:
+def test_page_needs_no_network_and_keeps_names_apart_from_markup(found: Comparison) -> None:
     """A class may be called like a tag."""
     page = to_html(found, first="a<1>.onnx", second="b.onnx", source="ramps", classes=CLASSES)
 

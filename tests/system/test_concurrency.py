@@ -4,13 +4,13 @@ import threading
 
 import pytest
 
-from segdeploy.system.concurrency import AHEAD, in_threads
+from segdeploy.system.concurrency import AHEAD, map_in_order
 from segdeploy.system.machine import cores
 
 
 def test_results_keep_the_order():
     """Whatever is done first."""
-    assert list(in_threads(lambda number: number * number, range(100))) == [
+    assert list(map_in_order(lambda number: number * number, range(100))) == [
         number * number for number in range(100)
     ]
 
@@ -18,7 +18,7 @@ def test_results_keep_the_order():
 def test_only_a_few_are_begun_ahead():
     """Ten thousand images must not wait in memory for whoever is slow to take them."""
     begun = []
-    results = in_threads(begun.append, range(1000))
+    results = map_in_order(begun.append, range(1000))
 
     next(results)
 
@@ -37,5 +37,5 @@ def test_an_error_ends_it():
             raise ValueError(number)
 
     with pytest.raises(ValueError, match="3"):
-        list(in_threads(fail, range(1000)))
+        list(map_in_order(fail, range(1000)))
     assert len(begun) < 100

@@ -14,7 +14,7 @@ from segdeploy.system.machine import (
     features,
     memory_limit,
     peak_memory,
-    survey,
+    describe_machine,
     versions,
 )
 
@@ -108,7 +108,7 @@ def test_cores_follow_affinity() -> None:
 
 def test_survey_survives_json() -> None:
     """A report carries the machine."""
-    machine = survey()
+    machine = describe_machine()
 
     assert Machine.from_dict(json.loads(json.dumps(machine.to_dict()))) == machine
     assert 1 <= machine.cores <= machine.host_cores
@@ -162,7 +162,7 @@ def test_reads_what_a_processor_multiplies(
 
 def test_an_older_report_told_no_features() -> None:
     """It can be read still, and what is read is what was written."""
-    machine = survey()
+    machine = describe_machine()
     old = {key: value for key, value in machine.to_dict().items() if key != "features"}
 
     assert Machine.from_dict(old).features == ()

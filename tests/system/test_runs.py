@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segdeploy.errors import ConfigError, ModelError
-from segdeploy.system.runs import new_run, newest_best, result_folder
+from segdeploy.system.runs import new_run, newest_checkpoint, result_folder
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +45,13 @@ def test_newest_best_is_the_one_written_last() -> None:
         path.touch()
         os.utime(path, (seconds, seconds))
 
-    assert newest_best().as_posix() == "runs/train/a/best.pt"
+    assert newest_checkpoint().as_posix() == "runs/train/a/best.pt"
 
 
 def test_without_a_run_it_says_what_to_do() -> None:
     """A newcomer exports before training."""
     with pytest.raises(ModelError, match="run 'segdeploy train' first"):
-        newest_best()
+        newest_checkpoint()
 
 
 def test_folder_with_results_stays() -> None:
@@ -70,7 +70,7 @@ def test_folder_without_results_goes(output: Path | None) -> None:
     def fail() -> None:
         with result_folder("run", "clip", output=output) as folder:
             folder.mkdir(parents=True, exist_ok=True)
-            newest_best()
+            newest_checkpoint()
 
     with pytest.raises(ModelError, match="there is no"):
         fail()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.system.files import CAN_LOCK, LOCK, hold, make_scratch, remove_abandoned
+from segdeploy.system.files import CAN_LOCK, LOCK, hold, make_scratch_folder, remove_abandoned
 
 pytestmark = pytest.mark.skipif(not CAN_LOCK, reason="this system has no fcntl")
 
@@ -60,7 +60,7 @@ def test_a_folder_in_use_by_another_process_stays_and_goes_once_that_is_killed(
         child.wait()
 
         left = folder.is_dir()
-        own, held = make_scratch(tmp_path)
+        own, held = make_scratch_folder(tmp_path)
 
     assert (kept, left) == (True, True)
     assert list(tmp_path.iterdir()) == [own]
@@ -84,7 +84,7 @@ def test_a_worker_holds_it_after_its_owner_was_killed(tmp_path: Path) -> None:
 
 def test_a_child_by_fork_holds_it_too(tmp_path: Path) -> None:
     """It inherits the open file, and with it the lock."""
-    folder, held = make_scratch(tmp_path)
+    folder, held = make_scratch_folder(tmp_path)
     assert held is not None
     if (child := os.fork()) == 0:
         signal.pause()
@@ -122,7 +122,7 @@ def test_what_is_not_of_its_making_stays(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_gone_cannot_be_held(tmp_path: Path) -> None:
     """The caller then finds out by itself that the files are gone."""
-    folder, held = make_scratch(tmp_path)
+    folder, held = make_scratch_folder(tmp_path)
     assert held is not None
     os.close(held)
     shutil.rmtree(folder)

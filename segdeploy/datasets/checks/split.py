@@ -1,4 +1,4 @@
-"""What can be wrong with a split, and between splits."""
+"""What can be wrong with a split, and between two splits."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,102 +9,48 @@ from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.datasets.checks.duplicates import NEAR, nearest, shared_sequences
 from segdeploy.datasets.checks.finding import Finding, error
 from segdeploy.datasets.checks.sample import ImageSummary
-from segdeploy.datasets.checks.statistics import Counts, Figures, Moments, Tally, count, moments
+from segdeploy.datasets.checks.statistics import (
+    Counts,
+    Moments,
+    SplitStatistics,
+    StatisticsAccumulator,
+    count,
+    moments,
+)
 from segdeploy.datasets.dataset import Dataset
 from segdeploy.datasets.index import DatasetIndex, Layout
-from segdeploy.errors import AbsentError, DataError
-from segdeploy.system.concurrency import in_threads
+from segdeploy.errors import DataError, LayoutNotFoundError
+from segdeploy.system.concurrency import map_in_order
 
-SHOWN_NAMES = 5
+SHOWN_SEQUENCES = 5
+"""Sequences that a message names; the rest is counted."""
 
+SHOWN_CLASSES = 8
+"""Classes that a message names; the rest is counted."""
 
-def leaks(portraits: Sequence[ImageSummary], others: Sequence[ImageSummary]) -> list[Finding]:
-    """Compare the images of two splits, of which one is judged by the other."""
-    if not portraits or not others:
-        return []
-    index, bits = nearest(
-        np.stack([one.bits for one in portraits]), np.stack([one.bits for one in others])
-    )
-    digests = {one.digest: one for one in others}
-    copies = [(one, digests[one.digest]) for one in portraits if one.digest in digests]
-    pairs = zip(portraits, index.tolist(), bits.tolist(), strict=True)
-    near = [
-        (one, others[place])
-        for one, place, distance in pairs
-        if distance <= NEAR and one.digest not in digests
-    ]
-    shared = shared_sequences(
-        [one.pair.name for one in portraits], [one.pair.name for one in others], index
-    )
-    return [*_copies(copies), *_near(near), *_drives(shared)]
+ENOUGH_MASKS = 8
+"""Masks from which on it is no chance that each holds a single class."""
 
 
-def _copies(found: Sequence[tuple[ImageSummary, ImageSummary]]) -> list[Finding]:
-    if not found:
-        return []
-    sentence = (
-        f"{_both(found[0])} are the same image in two splits; remove one, for learned images"
-        " prove nothing"
-    )
-    return [Finding(kind="copy", severity="error", sentence=sentence, files=_files(found))]
-
-
-def _near(found: Sequence[tuple[ImageSummary, ImageSummary]]) -> list[Finding]:
-    if not found:
-        return []
-    sentence = (
-        f"{_both(found[0])} are nearly the same image in two splits; keep such images in one"
-        " split, or the scores flatter"
-    )
-    return [
-        Finding(kind="near-duplicate", severity="warning", sentence=sentence, files=_files(found))
-    ]
-
-
-def _drives(shared: Sequence[str]) -> list[Finding]:
-    if not shared:
-        return []
-    rest = f" and {len(shared) - SHOWN} more" if len(shared) > SHOWN_NAMES else ""
-    names = ", ".join(f"{prefix}*" for prefix in shared[:SHOWN_NAMES])
-    sentence = (
-        f"frames of one drive or series ({names}{rest}) lie in two splits and are alike; split by"
-        " drive, or the scores flatter"
-    )
-    return [Finding(kind="shared drive", severity="warning", sentence=sentence)]
-
-
-def _both(pair: tuple[ImageSummary, ImageSummary]) -> str:
-    return f"{pair[0].pair.image} and {pair[1].pair.image}"
-
-
-def _files(found: Sequence[tuple[ImageSummary, ImageSummary]]) -> tuple[Path, ...]:
-    return tuple(path for one, other in found for path in (one.pair.image, other.pair.image))
-
-
-SHOWN = 8
-ENOUGH = 8
-"""Masks from which on it is no chance that each holds one class alone."""
-
-
-def survey_all(layout: Layout, data: Path) -> tuple[dict[str, DatasetIndex], list[Finding]]:
+def index_splits(layout: Layout, data: Path) -> tuple[dict[str, DatasetIndex], list[Finding]]:
     """Find the files of every split.
 
     Returns:
-        The splits that are there, by name, and what is to be known of those that are not.
+        The index of each split that is there, by its name, and findings about those that are not.
 
     Raises:
         DataError: There is no split "train".
     """
-    surveys = {"train": layout.survey(data, "train")}
+    indexes = {"train": layout.index(data, "train")}
     findings = []
     for split in layout.splits:
         try:
-            surveys[split] = layout.survey(data, split)
-        except AbsentError as fault:
-            # Further splits are nobody's need; without "val" nobody can train.
+            indexes[split] = layout.index(data, split)
+        except LayoutNotFoundError as fault:
+            # Other splits are optional; without "val" no training starts.
             if split == "val":
                 sentence = (
-                    "there is no split 'val', without which no training begins: move a fifth of"
+                    "there is no split 'val', without which no training starts: move a fifth of"
                     f" the images and masks there ({fault})"
                 )
                 findings.append(
@@ -114,29 +60,29 @@ def survey_all(layout: Layout, data: Path) -> tuple[dict[str, DatasetIndex], lis
             findings.append(
                 Finding(kind="unreadable", severity="error", sentence=str(fault), split=split)
             )
-    return surveys, findings
+    return indexes, findings
 
 
-def unpaired(survey: DatasetIndex) -> list[Finding]:
-    """Find files without counterpart."""
+def unpaired_files(index: DatasetIndex) -> list[Finding]:
+    """Find files without a counterpart."""
     return [
         error("unpaired", path, f"{path} has no counterpart of its name; add it or remove the file")
-        for path in survey.lonely
+        for path in index.unpaired
     ]
 
 
-def tally(survey: DatasetIndex, portraits: Sequence[ImageSummary]) -> Figures:
-    """Return the figures of a split."""
-    total = Tally(survey.classes)
-    for portrait in portraits:
-        total.add_image(portrait.size, portrait.moments)
-        if portrait.counts is not None:
-            total.add_mask(portrait.counts)
-    return total.figures()
+def summarize(index: DatasetIndex, summaries: Sequence[ImageSummary]) -> SplitStatistics:
+    """Return the statistics of a split whose images were read."""
+    total = StatisticsAccumulator(index.classes)
+    for summary in summaries:
+        total.add_image(summary.size, summary.moments)
+        if summary.counts is not None:
+            total.add_mask(summary.counts)
+    return total.statistics()
 
 
-def measure(samples: Dataset, *, on_step: Callable[[str], None]) -> Figures:
-    """Read all samples of any dataset, on all cores, and give their figures.
+def compute_statistics(samples: Dataset, *, on_step: Callable[[str], None]) -> SplitStatistics:
+    """Read all samples of any dataset, on all cores, and return their statistics.
 
     Args:
         samples: One split.
@@ -145,79 +91,142 @@ def measure(samples: Dataset, *, on_step: Callable[[str], None]) -> Figures:
     Raises:
         DataError: A sample cannot be used.
     """
-    total = Tally(samples.classes)
+    total = StatisticsAccumulator(samples.classes)
 
     def read(index: int) -> tuple[tuple[int, int], Moments, Counts]:
         sample = samples[index]
-        return (
-            (sample.image.shape[0], sample.image.shape[1]),
-            moments(sample.image),
-            count(sample.mask),
-        )
+        height, width = sample.image.shape[:2]
+        return (height, width), moments(sample.image), count(sample.mask)
 
-    for name, (size, sums, counts) in zip(
-        samples.names, in_threads(read, range(len(samples))), strict=True
-    ):
+    values = map_in_order(read, range(len(samples)))
+    for name, (size, sums, counts) in zip(samples.names, values, strict=True):
         total.add_image(size, sums)
         total.add_mask(counts)
         on_step(name)
-    return total.figures()
+    return total.statistics()
 
 
-def imbalance(figures: Figures) -> Iterator[Finding]:
-    """Find classes that never occur; a split without truth has none."""
-    present = [entry.name for entry in figures.classes if entry.pixels]
-    names = [entry.name for entry in figures.classes if not entry.pixels]
-    if not figures.masks:
+def absent_classes(statistics: SplitStatistics) -> Iterator[Finding]:
+    """Find classes that never occur; a split without masks has none."""
+    if not statistics.masks:
         return
-    if len(names) == len(figures.classes):
+    present = [entry.name for entry in statistics.classes if entry.pixels]
+    absent = [entry.name for entry in statistics.classes if not entry.pixels]
+    if not present:
         yield Finding(
             kind="nothing labeled",
             severity="error",
-            sentence="no pixel of any mask is labeled; look at the ids that the masks hold",
+            sentence="no pixel of any mask is labeled; compare the ids in the masks with the"
+            " dataset's classes",
         )
     elif len(present) == 1:
-        what = (
-            f"every labeled pixel is {present[0]!r}, so that there is nothing to tell"
-            f" apart{_hint(figures)}"
-        )
-        yield Finding(
-            kind="one class",
-            severity="error",
-            sentence=f"{what}; look at the ids that the masks hold, and at classes.toml",
-        )
-    elif names:
-        rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         sentence = (
-            f"no pixel is labeled {', '.join(names[:SHOWN])}{rest}; such a class is neither"
-            f" learned nor scored{_hint(figures)}"
+            f"every labeled pixel is {present[0]!r}, so there is nothing to"
+            f" distinguish{_unlabeled(statistics)}; compare the ids in the masks with the"
+            " dataset's classes, or with classes.toml"
+        )
+        yield Finding(kind="one class", severity="error", sentence=sentence)
+    elif absent:
+        rest = f" and {len(absent) - SHOWN_CLASSES} more" if len(absent) > SHOWN_CLASSES else ""
+        sentence = (
+            f"no pixel is labeled {', '.join(absent[:SHOWN_CLASSES])}{rest}; such a class is"
+            f" neither learned nor scored{_unlabeled(statistics)}"
         )
         yield Finding(kind="absent class", severity="warning", sentence=sentence)
 
 
-def edgeless(portraits: Sequence[ImageSummary]) -> Iterator[Finding]:
-    """Find out whether each mask holds one class alone while the split holds several, as labels of whole images would."""
-    kinds = [
-        frozenset(np.flatnonzero(one.counts[:IGNORE_INDEX]).tolist())
-        for one in portraits
-        if one.counts is not None
-    ]
-    labelled = [kind for kind in kinds if kind]
-    if (
-        len(labelled) >= ENOUGH
-        and all(len(kind) == 1 for kind in labelled)
-        and len(set(labelled)) > 1
-    ):
-        sentence = (
-            f"each of the {len(labelled)} masks holds one class alone; outlines are learned from"
-            " masks that hold two at least"
-        )
-        yield Finding(
-            kind="no edges", severity="error", sentence=f"{sentence}: label what lies around"
-        )
-
-
-def _hint(figures: Figures) -> str:
-    """Report of the value 255 where it may be meant for a class: masks of 0 and 255 are common."""
-    share = 1 - figures.labelled
+def _unlabeled(statistics: SplitStatistics) -> str:
+    """Return the share of the value 255, which in masks of 0 and 255 may be meant for a class."""
+    share = 1 - statistics.labeled
     return f" ({share:.0%} of the pixels are 255, which means not labeled)" if share > 0 else ""
+
+
+def single_class_masks(summaries: Sequence[ImageSummary]) -> Iterator[Finding]:
+    """Find out whether each mask holds a single class while the split holds several.
+
+    That is how labels of whole images look when they are stored as masks.
+    """
+    classes = [
+        frozenset(np.flatnonzero(summary.counts[:IGNORE_INDEX]).tolist())
+        for summary in summaries
+        if summary.counts is not None
+    ]
+    labeled = [found for found in classes if found]
+    if len(labeled) < ENOUGH_MASKS or len(set(labeled)) < 2:
+        return
+    if all(len(found) == 1 for found in labeled):
+        sentence = (
+            f"each of the {len(labeled)} masks holds a single class; boundaries are learned from"
+            " masks with at least two: label the surroundings too"
+        )
+        yield Finding(kind="no edges", severity="error", sentence=sentence)
+
+
+def leaks(summaries: Sequence[ImageSummary], others: Sequence[ImageSummary]) -> list[Finding]:
+    """Find images of one split that are in another, or nearly so.
+
+    Args:
+        summaries: Images of one split.
+        others: Images of the other, whose model is scored on the first.
+    """
+    if not summaries or not others:
+        return []
+    index, bits = nearest(
+        np.stack([summary.bits for summary in summaries]),
+        np.stack([other.bits for other in others]),
+    )
+    by_digest = {other.digest: other for other in others}
+    copies: list[tuple[ImageSummary, ImageSummary]] = []
+    near: list[tuple[ImageSummary, ImageSummary]] = []
+    for summary, place, distance in zip(summaries, index.tolist(), bits.tolist(), strict=True):
+        if summary.digest in by_digest:
+            copies.append((summary, by_digest[summary.digest]))
+        elif distance <= NEAR:
+            near.append((summary, others[place]))
+    shared = shared_sequences(
+        [summary.pair.name for summary in summaries], [other.pair.name for other in others], index
+    )
+    return [*_copies(copies), *_near_duplicates(near), *_shared_sequences(shared)]
+
+
+def _copies(pairs: Sequence[tuple[ImageSummary, ImageSummary]]) -> list[Finding]:
+    if not pairs:
+        return []
+    sentence = (
+        f"{_names(pairs[0])} are the same image in two splits; remove one, since scores on images"
+        " of the training prove nothing"
+    )
+    return [Finding(kind="copy", severity="error", sentence=sentence, files=_files(pairs))]
+
+
+def _near_duplicates(pairs: Sequence[tuple[ImageSummary, ImageSummary]]) -> list[Finding]:
+    if not pairs:
+        return []
+    sentence = (
+        f"{_names(pairs[0])} are nearly the same image in two splits; keep such images in one"
+        " split, or the scores are too high"
+    )
+    return [
+        Finding(kind="near-duplicate", severity="warning", sentence=sentence, files=_files(pairs))
+    ]
+
+
+def _shared_sequences(shared: Sequence[str]) -> list[Finding]:
+    if not shared:
+        return []
+    names = ", ".join(f"{prefix}*" for prefix in shared[:SHOWN_SEQUENCES])
+    more = len(shared) - SHOWN_SEQUENCES
+    rest = f" and {more} more" if more > 0 else ""
+    sentence = (
+        f"frames of one drive or series ({names}{rest}) are in two splits and look alike; split by"
+        " drive, or the scores are too high"
+    )
+    return [Finding(kind="shared drive", severity="warning", sentence=sentence)]
+
+
+def _names(pair: tuple[ImageSummary, ImageSummary]) -> str:
+    return f"{pair[0].pair.image} and {pair[1].pair.image}"
+
+
+def _files(pairs: Sequence[tuple[ImageSummary, ImageSummary]]) -> tuple[Path, ...]:
+    return tuple(path for one, other in pairs for path in (one.pair.image, other.pair.image))

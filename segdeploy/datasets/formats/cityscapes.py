@@ -1,4 +1,15 @@
-"""Cityscapes: the official folders, and the two copies that Kaggle has (Cordts et al., CVPR 2016)."""
+"""Cityscapes: streets of 50 cities at 2048x1024 (Cordts et al., CVPR 2016).
+
+2,975 images to train and 500 to validate with fine masks, 1,525 to test without; 34 ids, of which
+19 classes are trained.
+
+On disk, one of three layouts: the official leftImg8bit/ and gtFine/ with _gtFine_labelIds.png or
+_labelTrainIds.png; SPLIT/img/ and SPLIT/label/ in colors, as one copy on Kaggle has it; or
+SPLIT/NAME.jpg with image and colors side by side, as another has it.
+
+License: the dataset's own, for non-commercial use, after registration
+(https://www.cityscapes-dataset.com); it must not be passed on.
+"""
 
 from pathlib import Path
 
@@ -6,13 +17,13 @@ import numpy as np
 
 from segdeploy.arrays import IGNORE_INDEX, Mask
 from segdeploy.card import LabelClass
-from segdeploy.datasets.index import DatasetIndex, find_below, find_files, match, without_truth
-from segdeploy.datasets.mask_formats import Colors, Ids, RightHalf, read_left_half, table
+from segdeploy.datasets.index import DatasetIndex, find_below, find_files, match, without_mask
+from segdeploy.datasets.mask_formats import Colors, Ids, RightHalf, id_table, read_left_half
 from segdeploy.datasets.registry import register_layout
-from segdeploy.errors import AbsentError
+from segdeploy.errors import LayoutNotFoundError
 from segdeploy.imaging.palettes import Color
 
-# Name, original id and color of the classes that are trained, in the order of their train ids; from
+# Name, original id and color of the 19 classes, in the order of their train ids; from
 # cityscapesscripts' labels.py.
 _CLASSES: tuple[tuple[str, int, Color], ...] = (
     ("road", 7, (128, 64, 128)),
@@ -49,19 +60,19 @@ _VOID: tuple[Color, ...] = (
     (0, 0, 110),
 )
 CLASSES = tuple(LabelClass(name=name, color=color) for name, _, color in _CLASSES)
-ORIGINAL = tuple(identity for _, identity, _ in _CLASSES)
+ORIGINAL = tuple(original for _, original, _ in _CLASSES)
 """Original id of each class."""
 
 LABEL_IDS = Ids(
-    table=table(
-        {identity: index for index, identity in enumerate(ORIGINAL)},
+    table=id_table(
+        {original: index for index, original in enumerate(ORIGINAL)},
         ignored=set(range(34)) | {IGNORE_INDEX},
     )
 )
-TRAIN_IDS = Ids(table=table({index: index for index in range(len(CLASSES))}))
+TRAIN_IDS = Ids(table=id_table({index: index for index in range(len(CLASSES))}))
 REACH = 48
-"""JPEG moves a flat color by less at the quality of the Kaggle pairs; farther off lie the mixtures
-at the edges of things."""
+"""Distance from a class's color up to which a pixel is taken for it: JPEG at the quality of
+Kaggle's pairs moves a flat color by less; mixtures at the edges of objects lie farther."""
 
 COLORS = Colors(
     table=tuple((color, index) for index, (_, _, color) in enumerate(_CLASSES))
@@ -77,56 +88,59 @@ NEEDS = (
 
 
 class Cityscapes:
-    """Images and truth in any of three layouts; the official test split has no truth."""
+    """Images and masks in any of three layouts; the official test split has no masks."""
 
     name = "cityscapes"
     splits = ("train", "val", "test")
 
-    def survey(self, data: Path, split: str) -> DatasetIndex:
+    def index(self, data: Path, split: str) -> DatasetIndex:
         """Find a split in whichever layout the folder has."""
         if (data / "leftImg8bit").is_dir():
-            return _official(data, split)
+            return _index_official(data, split)
         if (data / split / "img").is_dir():
-            pairs, lonely = match(
-                *(find_files(data / split / side, needs=NEEDS) for side in ("img", "label"))
+            images, masks = (
+                find_files(data / split / side, needs=NEEDS) for side in ("img", "label")
             )
-            return DatasetIndex(classes=CLASSES, pairs=pairs, lonely=lonely, truth=COLORS)
+            pairs, unpaired = match(images, masks)
+            return DatasetIndex(classes=CLASSES, pairs=pairs, unpaired=unpaired, mask_format=COLORS)
         both = find_files(data / split, (".jpg", ".jpeg", ".png"), needs=NEEDS)
-        pairs, lonely = match(both, both)
+        pairs, unpaired = match(both, both)
         return DatasetIndex(
             classes=CLASSES,
             pairs=pairs,
-            lonely=lonely,
-            truth=RightHalf(colors=COLORS),
+            unpaired=unpaired,
+            mask_format=RightHalf(colors=COLORS),
             read=read_left_half,
         )
 
 
-def _official(data: Path, split: str) -> DatasetIndex:
+def _index_official(data: Path, split: str) -> DatasetIndex:
+    """Find a split in the official folders."""
     images = _by_frame(find_below(data / "leftImg8bit" / split, ("_leftimg8bit.png",), needs=NEEDS))
     if split == "test":
-        # What lies in gtFine/test is a placeholder.
+        # The files in gtFine/test are placeholders.
         return DatasetIndex(
-            classes=CLASSES, pairs=without_truth(images), lonely=(), truth=LABEL_IDS
+            classes=CLASSES, pairs=without_mask(images), unpaired=(), mask_format=LABEL_IDS
         )
     labels = data / "gtFine" / split
     try:
-        masks, truth = find_below(labels, ("_gtfine_labelids.png",), needs=NEEDS), LABEL_IDS
-    except AbsentError:
-        masks, truth = find_below(labels, ("_gtfine_labeltrainids.png",), needs=NEEDS), TRAIN_IDS
-    pairs, lonely = match(images, _by_frame(masks))
-    return DatasetIndex(classes=CLASSES, pairs=pairs, lonely=lonely, truth=truth)
+        masks, ids = find_below(labels, ("_gtfine_labelids.png",), needs=NEEDS), LABEL_IDS
+    except LayoutNotFoundError:
+        masks, ids = find_below(labels, ("_gtfine_labeltrainids.png",), needs=NEEDS), TRAIN_IDS
+    pairs, unpaired = match(images, _by_frame(masks))
+    return DatasetIndex(classes=CLASSES, pairs=pairs, unpaired=unpaired, mask_format=ids)
 
 
-def _by_frame(found: dict[str, Path]) -> dict[str, Path]:
-    """Leave out the folder of a key: the names of frames begin with their city."""
-    return {key.partition("/")[2]: path for key, path in found.items()}
+def _by_frame(files: dict[str, Path]) -> dict[str, Path]:
+    """Return the files without the folder in their keys: names of frames begin with their city."""
+    return {key.partition("/")[2]: path for key, path in files.items()}
 
 
 def to_original_ids(mask: Mask) -> Mask:
-    """Turn a mask of the 19 classes into the ids that Cityscapes' evaluation server reads.
+    """Return the ids that Cityscapes' evaluation server reads; 255 becomes 0, unlabeled.
 
-    What is no class becomes 0, unlabeled.
+    Args:
+        mask: (H, W) uint8 indices of the 19 classes, 255 = not labeled.
     """
     ids = np.zeros(256, np.uint8)
     ids[: len(ORIGINAL)] = ORIGINAL

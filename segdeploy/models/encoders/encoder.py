@@ -1,208 +1,208 @@
-"""Encoder interface, factory, output stride and dilation."""
+"""Encoders: their interface, their names, output stride and dilation, and pretrained weights."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Self
 
 from torch import Tensor, nn
 
+from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD
 from segdeploy.errors import ConfigError, ModelError
-from segdeploy.models.weights import read_plain
+from segdeploy.models.checkpoint import check_shapes, is_state_dict, read_tensors
 
-HALVINGS = 5
-"""How often an encoder halves the image, to a 32nd, where nothing is dilated instead."""
-
-
-class Encoder(nn.Module, ABC):
-    """Returns features of an image from fine to coarse.
-
-    Attributes:
-        channels: Channels of each of the features.
-        strides: How much smaller than the image each of them is; the sides are rounded up.
-        multiple: Number of which the image's sides must be multiples.
-        mean: Mean of red, green, blue in [0, 1] with which its published weights were learned.
-        std: Deviation of the same.
-    """
-
-    channels: tuple[int, ...]
-    strides: tuple[int, ...]
-    multiple: int = 1
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    __jit_ignored_attributes__ = [
-        "channels",
-        "strides",
-    ]  # noqa: RUF012 - TorchScript, which knows no tuple of any length, asks for a list
-
-    @abstractmethod
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the features (N, C, ceil(H / stride), ceil(W / stride)) of (N, 3, H, W) normalized images."""
-
-    @abstractmethod
-    def published(self) -> Mapping[str, Tensor]:
-        """Fetch the weights that were learned on ImageNet, under the names that their publisher gave them.
-
-        Raises:
-            ModelError: There are none, or they cannot be fetched.
-            MissingExtraError: The package that carries them is not installed.
-        """
-
-    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return published weights the names that they have here, and leave out what only classifies."""
-        return dict(weights)
-
-
-def strides_at(output_stride: int) -> tuple[int, ...]:
-    """Return the strides of the five features where none is coarser than this."""
-    return tuple(min(2 ** (halving + 1), output_stride) for halving in range(HALVINGS))
-
+IMAGENET = "imagenet"
+"""Value of `--weights-backbone` for the weights that the publisher trained on ImageNet."""
 
 OUTPUT_STRIDES = (8, 16, 32)
 
-TIMM = "timm:"
-"""What the name of an encoder of timm begins with."""
+STAGES = 5
+"""Stages of an encoder. Each halves the image, down to a 32nd, where it is not dilated instead."""
 
-PLACES = {
+TIMM = "timm:"
+"""Prefix of the name of an encoder of timm."""
+
+MODULES: Mapping[str, str] = {
     "efficientnet_lite0": "efficientnet",
     "mobilenet_v3_large": "torchvision_encoders",
     "resnet101": "torchvision_encoders",
     "resnet50": "torchvision_encoders",
     "xception": "xception",
 }
-"""The module that builds each encoder."""
+"""Names of the encoders, with the module of this folder that builds each."""
 
-NAMES = tuple(PLACES)
+NAMES = tuple(MODULES)
 """Names of the encoders, besides those of timm."""
 
 
+class Encoder(nn.Module, ABC):
+    """A classification network without its classifier, which returns features of several sizes.
+
+    Attributes:
+        channels: Channels of each feature map, from fine to coarse.
+        strides: How much smaller than the image each of them is; sides are rounded up.
+        multiple: Number of which the image's sides must be multiples.
+        mean: Mean of red, green and blue in [0, 1] that the pretrained weights expect.
+        std: Standard deviation that they expect.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    multiple: int = 1
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    # TorchScript has no tuple of unknown length, and requires a list here.
+    __jit_ignored_attributes__ = ["channels", "strides"]  # noqa: RUF012
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the feature maps of (N, 3, H, W) normalized images, from fine to coarse.
+
+        Each is (N, C, ceil(H / stride), ceil(W / stride)).
+        """
+
+    @abstractmethod
+    def published(self) -> Mapping[str, Tensor]:
+        """Return the weights trained on ImageNet, under the names that their publisher chose.
+
+        Raises:
+            ModelError: There are none, or they cannot be downloaded.
+            MissingExtraError: The package that carries them is not installed.
+        """
+
+    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return published weights under the names of this module, without the classifier."""
+        return dict(weights)
+
+
 def build_encoder(name: str, *, output_stride: int) -> Encoder:
-    """Build an encoder with fresh weights.
+    """Build an encoder with randomly initialized weights.
 
     Args:
-        name: One of NAMES, or "timm:" and the name of an encoder of timm.
-        output_stride: Stride of the coarsest features: 8, 16 or 32. What would halve further is
-            dilated instead.
+        name: One of `NAMES`, or "timm:" and the name of an encoder of timm.
+        output_stride: Stride of the coarsest features: 8, 16 or 32. Stages that would halve further
+            are dilated instead.
 
     Raises:
         ConfigError: There is none of that name, or it cannot have that stride.
         MissingExtraError: The library that it comes from is not installed.
     """
-    place = "timm_encoders" if name.startswith(TIMM) else PLACES.get(name)
-    if place is None:
+    module = "timm_encoders" if name.startswith(TIMM) else MODULES.get(name)
+    if module is None:
         msg = f"there is no backbone {name!r}; choose one of {', '.join(NAMES)}, or {TIMM}NAME"
         raise ConfigError(msg)
     if output_stride not in OUTPUT_STRIDES:
         msg = f"output_stride is {output_stride!r}; it must be 8, 16 or 32"
         raise ConfigError(msg)
-    encoder: Encoder = import_module(f"segdeploy.models.encoders.{place}").build(
+    encoder: Encoder = import_module(f"segdeploy.models.encoders.{module}").build(
         name.removeprefix(TIMM), output_stride
     )
     return encoder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Halving:
-    """One stage of an encoder, from before to after the place where it halves.
+class StageStride:
+    """Stride and dilation of one stage of an encoder.
 
     Attributes:
-        stride: 2 where it halves, 1 where it must not.
-        before: Dilation up to the place, and in it.
-        after: Dilation from there on.
+        stride: 2 where the stage halves, 1 where it is dilated instead.
+        dilation: Dilation up to and including the layer that halves, or would.
+        next_dilation: Dilation of the layers behind it.
     """
 
     stride: int
-    before: int
-    after: int
+    dilation: int
+    next_dilation: int
+
+    @classmethod
+    def without_halving(cls, dilation: int) -> Self:
+        """Return stride and dilation of layers behind the one that halves."""
+        return cls(stride=1, dilation=dilation, next_dilation=dilation)
 
 
-def halvings(output_stride: int) -> list[Halving]:
-    """Return the five stages of an encoder whose coarsest features have this stride.
+def stage_strides(output_stride: int) -> list[StageStride]:
+    """Return stride and dilation of the five stages for an output stride.
 
-    Each that must not halve doubles the dilation.
+    Each stage that must not halve doubles the dilation.
     """
     stages = []
-    for number in range(HALVINGS):
-        before = max(1, 2**number // output_stride)
-        after = max(1, 2 ** (number + 1) // output_stride)
-        stages.append(Halving(stride=2 if after == 1 else 1, before=before, after=after))
+    for number in range(STAGES):
+        dilation = max(1, 2**number // output_stride)
+        next_dilation = max(1, 2 ** (number + 1) // output_stride)
+        stages.append(
+            StageStride(
+                stride=2 if next_dilation == 1 else 1,
+                dilation=dilation,
+                next_dilation=next_dilation,
+            )
+        )
     return stages
 
 
-def dilate(stage: nn.Module, halving: Halving) -> None:
-    """Change the convolutions of a stage that halves once, so that it does what the halving says."""
-    dilation = halving.before
+def feature_strides(output_stride: int) -> tuple[int, ...]:
+    """Return the strides of the features of the five stages for an output stride."""
+    return tuple(min(2 ** (number + 1), output_stride) for number in range(STAGES))
+
+
+def apply_stride(stage: nn.Module, wanted: StageStride) -> None:
+    """Change the convolutions of a stage that halves once to another stride and dilation."""
+    dilation = wanted.dilation
     for module in stage.modules():
         if isinstance(module, nn.Conv2d):
-            here = module.stride == (2, 2)
+            halves = module.stride == (2, 2)
             module.dilation = (dilation, dilation)
             module.padding = (
                 module.kernel_size[0] // 2 * dilation,
                 module.kernel_size[1] // 2 * dilation,
             )
-            if here:
-                module.stride = (halving.stride, halving.stride)
-                dilation = halving.after
-
-
-IMAGENET = "imagenet"
+            if halves:
+                module.stride = (wanted.stride, wanted.stride)
+                dilation = wanted.next_dilation
 
 
 def load_backbone(network: nn.Module, source: str) -> None:
-    """Return a network's backbone weights that were learned elsewhere; every name and size must fit.
+    """Load pretrained weights into the backbone of a network; every name and shape must fit.
 
     Args:
         network: Has an encoder as its attribute `backbone`.
-        source: "imagenet", or a file with a table of tensors, under their publisher's names or
-            ours.
+        source: "imagenet", or the path of a state dict, under the publisher's names or ours.
 
     Raises:
         ConfigError: The network has no backbone.
-        ModelError: The weights cannot be fetched or read, or do not fit.
+        ModelError: The weights cannot be downloaded or read, or do not fit.
         MissingExtraError: The package that carries them is not installed.
     """
     encoder = getattr(network, "backbone", None)
     if not isinstance(encoder, Encoder):
         msg = (
-            f"{type(network).__name__} has no backbone to begin with {source}; leave"
+            f"{type(network).__name__} has no backbone that {source} could be loaded into; leave"
             " --weights-backbone out"
         )
         raise ConfigError(msg)
-    given = encoder.published() if source == IMAGENET else read_tensors(Path(source))
-    expected = shapes(encoder.state_dict())
+    given = encoder.published() if source == IMAGENET else read_state_dict(Path(source))
+    expected = encoder.state_dict()
     weights = dict(given) if given.keys() == expected.keys() else encoder.renamed(given)
-    found = shapes(weights)
-    for key in sorted(expected.keys() | found.keys()):
-        if expected.get(key) != found.get(key):
-            msg = (
-                f"the weights of {source} do not fit the backbone: {key} is"
-                f" {found.get(key, 'missing')} there and {expected.get(key, 'unknown')} in the"
-                " network; use weights of this backbone"
-            )
-            raise ModelError(msg)
+    check_shapes(
+        expected,
+        weights,
+        problem=f"the weights of {source} do not fit the backbone",
+        hint="use weights of this backbone",
+    )
     encoder.load_state_dict(weights)
 
 
-def read_tensors(path: Path) -> Mapping[str, Tensor]:
-    """Read a table of tensors; nothing else is ever built from the file.
+def read_state_dict(path: Path) -> Mapping[str, Tensor]:
+    """Return the state dict in a file.
 
     Raises:
         ModelError: The file is missing, damaged, or holds something else.
     """
-    content = read_plain(path, advice=f"give '{IMAGENET}', or a file with a table of tensors")
-    if not isinstance(content, Mapping) or not all(
-        isinstance(value, Tensor) for value in content.values()
-    ):
-        msg = (
-            f"{path} holds something else than a table of tensors; give the state_dict of a"
-            " backbone"
-        )
+    content = read_tensors(path, hint=f"give '{IMAGENET}', or a file with a state dict")
+    if not is_state_dict(content):
+        msg = f"{path} holds something else than a state dict; give the state dict of a backbone"
         raise ModelError(msg)
+    assert isinstance(content, Mapping)
     return content
-
-
-def shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor."""
-    return {key: tuple(value.shape) for key, value in weights.items()}

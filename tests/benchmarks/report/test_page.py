@@ -18,11 +18,11 @@ from segdeploy.benchmarks.measure.accuracy import WIDEST, Pair, painted
 from segdeploy.benchmarks.report.page import to_html
 from segdeploy.benchmarks.results.latency import Latency
 from segdeploy.benchmarks.results.report import Report, Row
-from segdeploy.benchmarks.results.row import Accuracy, Figures, Round, Setting
+from segdeploy.benchmarks.results.row import Accuracy, RowResult, Round, Setting
 from segdeploy.benchmarks.results.variant import Variant
 from segdeploy.imaging.overlay import Painter
 from segdeploy.metrics.segmentation import Scores
-from segdeploy.system.machine import survey
+from segdeploy.system.machine import describe_machine
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -69,14 +69,14 @@ def report() -> tuple[Report, Pair]:
         rows.append(
             Row(
                 name=name,
-                way=Variant(artifact=name),
+                variant=Variant(artifact=name),
                 size=10**6,
-                figures=Figures(rounds=(found,), accuracy=accuracy),
+                result=RowResult(rounds=(found,), accuracy=accuracy),
             )
         )
     values = Report(
         created="2026-01-02T03:04:05+00:00", dataset="streets", split="val", images=(sample.name,),
-        classes=tuple(entry.name for entry in streets.classes), reference="best.pt", runs=3, rounds=1, warm_up=1, machine=survey(),
+        classes=tuple(entry.name for entry in streets.classes), reference="best.pt", runs=3, rounds=1, warm_up=1, machine=describe_machine(),
         load_after=None, video=None, rows=tuple(rows),
     )  # fmt: skip
     return values, Pair(
