@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from segdeploy.backends.base import Backend
+from segdeploy.backends.loading import BACKENDS
 from segdeploy.backends.tta import AUGMENTATIONS, SCALE_FACTORS
 from segdeploy.cli.options import NameList, grouped, option, section
 from segdeploy.errors import ConfigError
@@ -265,6 +266,13 @@ scheduling_options = grouped(
     ),
 )
 
+
+backend_option = option(
+    "--backend",
+    default="auto",
+    type=click.Choice(BACKENDS),
+    help="Runtime that must run the model.",
+)
 
 tta_option = option(
     "--tta",
