@@ -1,4 +1,4 @@
-"""What other checkpoints give: weights to begin with, also of other classes, and a teacher."""
+"""What other checkpoints give to a run: initial weights, also of other classes, and a teacher."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,26 +10,26 @@ from torch import Tensor, nn
 from segdeploy import models
 from segdeploy.card import LabelClass, ModelCard
 from segdeploy.errors import ConfigError, ModelError
-from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.models.checkpoint import check_shapes, load_checkpoint, shapes_of
 from segdeploy.models.encoders.encoder import IMAGENET, Encoder
 
 from .recipe import Recipe
 
 
-def borrow(network: nn.Module, recipe: Recipe, *, classes: Sequence[LabelClass]) -> list[str]:
-    """Return a network the weights of the recipe's checkpoint and the names of the tensors that stay fresh.
+def load_weights(network: nn.Module, recipe: Recipe, *, classes: Sequence[LabelClass]) -> list[str]:
+    """Load the weights of the recipe's checkpoint, and return the names of tensors left random.
 
-    Where the classes have other names, or another order, what depends on them stays fresh, which is
-    the head; the checkpoint's network says what that is.
+    Where the checkpoint has other classes, or another order of them, the tensors that depend on
+    the classes stay random: the head.
 
     Args:
-        network: Of the recipe's kind, with fresh weights.
+        network: The recipe's network, with random weights.
         recipe: Names the checkpoint.
-        classes: The network's classes.
+        classes: Classes of the network.
 
     Raises:
-        ModelError: The checkpoint cannot be read, is of another network, or another tensor does not
-            fit.
+        ModelError: The checkpoint cannot be read, is of another network, or another tensor does
+            not fit.
     """
     source = Path(recipe.weights)
     checkpoint = load_checkpoint(source)
@@ -41,27 +41,23 @@ def borrow(network: nn.Module, recipe: Recipe, *, classes: Sequence[LabelClass])
         )
         raise ModelError(msg)
     own = network.state_dict()
-    wanted, given = shapes(own), shapes(checkpoint.weights)
-    head = (
-        set() if names_of(card.classes) == names_of(classes) else heads(card, wanted, len(classes))
+    same_classes = class_names(card.classes) == class_names(classes)
+    head = set() if same_classes else class_tensors(card, own, len(classes))
+    check_shapes(
+        own,
+        checkpoint.weights,
+        problem=f"the weights of {source} do not fit {recipe.model} with {dict(recipe.arguments)}",
+        hint=f"train with its arguments, {dict(card.arguments)}",
+        ignored=head,
     )
-    for key in sorted(wanted.keys() | given.keys()):
-        if wanted.get(key) != given.get(key) and key not in head:
-            msg = (
-                f"the weights of {source} do not fit {recipe.model} with {dict(recipe.arguments)}:"
-                f" {key} is {given.get(key, 'missing')} in the file and"
-                f" {wanted.get(key, 'unknown')} in the network; train with its arguments,"
-                f" {dict(card.arguments)}"
-            )
-            raise ModelError(msg)
     network.load_state_dict(
         {key: own[key] if key in head else checkpoint.weights[key] for key in own}
     )
     return sorted(head)
 
 
-def other_colors(network: nn.Module, recipe: Recipe) -> str:
-    """Say so where a backbone's published weights were learned with other colors than the recipe's; "" where all is well."""
+def normalization_warning(network: nn.Module, recipe: Recipe) -> str:
+    """Return a warning where pretrained weights were trained with another mean and std, or ""."""
     encoder = getattr(network, "backbone", None)
     if (
         recipe.weights_backbone != IMAGENET
@@ -71,34 +67,31 @@ def other_colors(network: nn.Module, recipe: Recipe) -> str:
         return ""
     mean, std = (",".join(map(str, values)) for values in (encoder.mean, encoder.std))
     return (
-        f"careful: the backbone's weights were learned with other colors; take --set mean=[{mean}]"
-        f" --set std=[{std}]"
+        "warning: the backbone's weights were trained with another mean and std; use --set"
+        f" mean=[{mean}] --set std=[{std}]"
     )
 
 
-def teacher_of(recipe: Recipe, classes: Sequence[LabelClass]) -> models.Deployed:
-    """Return the network of the recipe's teacher, ready to answer.
+def load_teacher(recipe: Recipe, classes: Sequence[LabelClass]) -> models.Deployed:
+    """Return the network of the recipe's teacher, in evaluation mode.
 
     Raises:
         ModelError: The checkpoint cannot be read.
         ConfigError: It has other classes than the run.
     """
     teacher = load_checkpoint(Path(recipe.teacher))
-    theirs, ours = names_of(teacher.card.classes), names_of(classes)
-    if theirs != ours:
+    given, own = class_names(teacher.card.classes), class_names(classes)
+    if given != own:
         msg = (
-            f"the teacher {recipe.teacher} knows {', '.join(theirs)} and the run {', '.join(ours)};"
-            " name one of the same classes"
+            f"the teacher {recipe.teacher} has the classes {', '.join(given)} and the run"
+            f" {', '.join(own)}; name one of the same classes"
         )
         raise ConfigError(msg)
     return teacher.network()
 
 
-def kind_of(source: Path) -> dict[str, Any]:
-    """Return those values of a recipe that a checkpoint decides.
-
-    Network, its arguments, and the colors' mean and deviation.
-    """
+def recipe_values(source: Path) -> dict[str, Any]:
+    """Return what a checkpoint decides of a recipe: network, arguments, mean and std."""
     card = load_checkpoint(source).card
     return {
         "model": card.architecture,
@@ -108,31 +101,27 @@ def kind_of(source: Path) -> dict[str, Any]:
     }
 
 
-def shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor."""
-    return {key: tuple(value.shape) for key, value in weights.items()}
-
-
-def heads(card: ModelCard, wanted: Mapping[str, tuple[int, ...]], classes: int) -> set[str]:
-    """Return the names of those tensors that change their shape with the number of classes.
+def class_tensors(card: ModelCard, weights: Mapping[str, Tensor], classes: int) -> set[str]:
+    """Return the names of the tensors whose shape depends on the number of classes.
 
     Args:
-        card: What the checkpoint holds.
-        wanted: Shapes of the network that borrows.
+        card: Card of the checkpoint.
+        weights: State of the network that is trained.
         classes: Number of its classes.
     """
     with torch.device("meta"):
         fitting, other = (
-            shapes(models.build(card.architecture, count, **card.arguments).state_dict())
+            shapes_of(models.build(card.architecture, count, **card.arguments).state_dict())
             for count in (classes, classes + 1)
         )
+    expected = shapes_of(weights)
     return {
         key
         for key in fitting.keys() & other.keys()
-        if fitting[key] != other[key] and wanted.get(key) == fitting[key]
+        if fitting[key] != other[key] and expected.get(key) == fitting[key]
     }
 
 
-def names_of(classes: Sequence[LabelClass]) -> list[str]:
+def class_names(classes: Sequence[LabelClass]) -> list[str]:
     """Return the names of classes, in order."""
-    return [one.name for one in classes]
+    return [entry.name for entry in classes]

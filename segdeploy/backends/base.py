@@ -1,60 +1,113 @@
-"""What every runtime must do for us."""
+"""The interface of every runtime, the options it is loaded with, and wrappers around it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.card import CARD_KEY, MAX_SIDE, ModelCard
 from segdeploy.errors import CardError, ConfigError
 
-Batch = npt.NDArray[np.uint8]
-"""(N, H, W, 3) uint8, red-green-blue, of the network's size."""
+INPUT = "image"
+"""Name of the input tensor of every exported file."""
 
-Logits = npt.NDArray[np.float32]
-"""(N, K, h, w) float32, at the network's own stride."""
-
-
-NetworkOutput = Logits | npt.NDArray[np.uint8]
-"""Logits; or what the card's output says: probabilities, (N, K, H, W) float32, or classes, (N, H,
-W) uint8, of the batch's size."""
+CONFIDENCE = "confidence"
+"""Name of the second output of an exported file that returns classes and their confidence."""
 
 
 class Backend(Protocol):
-    """A loaded network: numbers in, numbers out."""
+    """A loaded network: a batch of images in, logits out."""
 
     @property
     def card(self) -> ModelCard:
-        """The card that the artifact carries."""
+        """Return the card that the artifact carries."""
         ...
 
     @property
     def device(self) -> str:
-        """What runs it, as it was granted, for example "onnxruntime CPUExecutionProvider"."""
+        """Return the runtime and device in use, such as "onnxruntime CPUExecutionProvider"."""
         ...
 
     def run(self, batch: Batch) -> NetworkOutput:
-        """Answer (N, H, W, 3) uint8 RGB images of the network's size with (N, K, h, w) float32 logits, or what the card says.
+        """Return the output of the network for a batch of images.
 
-        As many threads may call it at once as it was loaded for (`callers`).
+        As many threads may call this at the same time as the backend was loaded for
+        (`RuntimeOptions.callers`).
+
+        Args:
+            batch: (N, H, W, 3) uint8, RGB, of the network's input size.
+
+        Returns:
+            What `card.output` names: logits or probabilities, (N, K, h, w) float32, or classes,
+            (N, H, W) uint8.
 
         Raises:
-            ConfigError: The batch has another type, or a shape that the card does not allow.
+            ConfigError: The batch has another dtype, or a shape that the card does not allow.
         """
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+    """How a runtime executes a network.
+
+    A runtime ignores an option that it has no use for: only ONNX Runtime's threads spin, and only
+    OpenVINO reserves resources for each caller.
+
+    Attributes:
+        device: "auto", "cpu", "cuda", "cuda:n", or another name that the runtime knows.
+        threads: Threads of one operator; all cores that the process may use where None. PyTorch
+            sets them for the whole process.
+        spinning: Whether idle threads keep their core busy: faster alone, slower as soon as other
+            work needs the cores.
+        callers: How many threads will call `Backend.run` at the same time, each with `threads` of
+            its own.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+    spinning: bool = True
+    callers: int = 1
+
+
+class WrappedBackend:
+    """A backend around another one; a subclass overrides what it changes."""
+
+    def __init__(self, inner: Backend, *, card: ModelCard | None = None) -> None:
+        """Wrap a backend.
+
+        Args:
+            inner: Runs the network; its resources stay its own.
+            card: The card to show instead of the inner one, for example of another input size.
+        """
+        self._inner = inner
+        self._card = card or inner.card
+
+    @property
+    def card(self) -> ModelCard:
+        """Return the card of the network."""
+        return self._card
+
+    @property
+    def device(self) -> str:
+        """Return the runtime and device of the inner backend."""
+        return self._inner.device
+
+    def run(self, batch: Batch) -> NetworkOutput:
+        """Return the output of the inner backend."""
+        return self._inner.run(batch)
+
+
 def check_batch(batch: Batch, card: ModelCard) -> None:
-    """Refuse, in one sentence, a batch that the network was not made for.
+    """Check that a network accepts a batch.
 
     Raises:
-        ConfigError: The batch has another type, or a shape that the card does not allow.
+        ConfigError: The batch has another dtype, or a shape that the card does not allow.
     """
     if batch.dtype != np.uint8:
-        msg = (
-            f"a batch of {batch.dtype} was given; the network takes uint8, red-green-blue, 0 to 255"
-        )
+        msg = f"the batch is {batch.dtype}; the network takes uint8, RGB, 0 to 255"
         raise ConfigError(msg)
     spec = card.input
     if batch.ndim == 4 and batch.shape[0] > 0 and batch.shape[3] == 3:
@@ -65,24 +118,21 @@ def check_batch(batch: Batch, card: ModelCard) -> None:
         if sides_fit or (height, width) == (spec.height, spec.width):
             return
     sides = f"multiples of {spec.stride}" if spec.dynamic else f"{spec.height}x{spec.width}"
-    msg = (
-        f"a batch of shape {batch.shape} was given; the network takes (N, H, W, 3) with H and W"
-        f" {sides}"
-    )
+    msg = f"the batch has shape {batch.shape}; the network takes (N, H, W, 3) with H and W {sides}"
     raise ConfigError(msg)
 
 
-def card_of(texts: Mapping[str, str], *, source: str) -> ModelCard:
-    """Read the card among the texts that a file carries.
+def card_from_metadata(metadata: Mapping[str, str], *, source: str) -> ModelCard:
+    """Return the card in the metadata of an artifact.
 
     Args:
-        texts: The texts by their keys.
+        metadata: Keys and texts that the file carries.
         source: Name of the file, for the message.
 
     Raises:
         CardError: There is none, or one that cannot be used.
     """
-    if CARD_KEY not in texts:
+    if CARD_KEY not in metadata:
         msg = f"{source} carries no card; was it written by 'segdeploy export'?"
         raise CardError(msg)
-    return ModelCard.from_json(texts[CARD_KEY], source=source)
+    return ModelCard.from_json(metadata[CARD_KEY], source=source)

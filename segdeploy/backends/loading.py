@@ -1,40 +1,40 @@
-"""From a path to a loaded network.
+"""From the path of an artifact to a loaded network.
 
-The file's ending tells the runtime, which is imported only then.
+The suffix of the file decides the runtime, which is imported only then.
 """
 
-import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from segdeploy.backends.base import Backend, card_of
+from segdeploy.backends.base import Backend, RuntimeOptions, card_from_metadata
 from segdeploy.card import CHECKSUM_KEY, ModelCard
 from segdeploy.errors import ConfigError, MissingExtraError, ModelError
 from segdeploy.system.files import PART
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One kind of artifact, and the modules that know it.
+class ArtifactKind:
+    """One kind of artifact, and the modules of `segdeploy.backends` that handle it.
+
+    The modules are named by text, so that nothing imports a runtime that is not needed.
 
     Attributes:
         name: Name of the runtime, as `--backend` spells it.
-        runner: "MODULE:FUNCTION" of this folder, called as `load(path, device, threads, spinning,
-            callers)`.
-        reader: "MODULE:FUNCTION" of this folder, called as `read_texts(path)`, which needs the
-            runtime only where the format does; the module of an exported file has `checksum(path,
-            leave_out)` too.
+        loader: "MODULE:FUNCTION", called as `load(path, options)`.
+        metadata_reader: "MODULE:FUNCTION", called as `read_metadata(path)`; it imports the runtime
+            only where the format demands it. The module of an exported format also has
+            `checksum(path, leave_out)`.
         library: What the runtime is imported as.
-        extra: Extra that installs it; "" where the package itself does.
-        companion: Ending of a second file beside each, without which it is nothing; "" where there
-            is none.
+        extra: Extra of the package that installs it; "" where the package itself does.
+        companion: Suffix of the second file that belongs to each artifact; "" without one.
     """
 
     name: str
-    runner: str
-    reader: str
+    loader: str
+    metadata_reader: str
     library: str
     extra: str
     companion: str = ""
@@ -43,94 +43,80 @@ class Kind:
         """Return the second file of an artifact, also of one that still has a temporary name."""
         if not self.companion:
             return []
-        part = path.suffix == PART
-        return [
-            (
-                path.with_suffix("").with_suffix(f"{self.companion}{PART}")
-                if part
-                else path.with_suffix(self.companion)
-            )
-        ]
+        if path.suffix == PART:
+            return [path.with_suffix("").with_suffix(f"{self.companion}{PART}")]
+        return [path.with_suffix(self.companion)]
 
-    def load(
-        self,
-        path: Path,
-        *,
-        device: str = "auto",
-        threads: int | None = None,
-        spinning: bool = True,
-        callers: int = 1,
-    ) -> Backend:
-        """Load a file of this kind, whatever its ending; see `load_backend`."""
-        module, _, function = self.runner.partition(":")
-        backend: Backend = getattr(self._import(module), function)(
-            path, device=device, threads=threads, spinning=spinning, callers=callers
-        )
+    def load(self, path: Path, options: RuntimeOptions | None = None) -> Backend:
+        """Load a file of this kind, whatever its suffix; raises what `load_backend` raises."""
+        backend: Backend = self._function(self.loader)(path, options or RuntimeOptions())
         return backend
 
-    def read_texts(self, path: Path) -> Mapping[str, str]:
-        """Read the texts that a file of this kind carries, by their keys."""
-        module, _, function = self.reader.partition(":")
-        texts: Mapping[str, str] = getattr(self._import(module), function)(path)
-        return texts
+    def read_metadata(self, path: Path) -> Mapping[str, str]:
+        """Return the texts that a file of this kind carries, by their keys."""
+        metadata: Mapping[str, str] = self._function(self.metadata_reader)(path)
+        return metadata
 
     def checksum(self, path: Path) -> str:
-        """Return the SHA-256 over an exported file of this kind, but for the place where the checksum itself stands."""
-        digest: str = self._import(self.reader.partition(":")[0]).checksum(
-            path, leave_out=CHECKSUM_KEY
-        )
+        """Return the SHA-256 of an exported file, without the entry that holds the checksum."""
+        module, _, _ = self.metadata_reader.partition(":")
+        digest: str = self._function(f"{module}:checksum")(path, leave_out=CHECKSUM_KEY)
         return digest
 
-    def _import(self, module: str) -> Any:  # noqa: ANN401 - the modules share functions, not a type
+    def _function(self, name: str) -> Callable[..., Any]:
+        module, _, function = name.partition(":")
         try:
-            return importlib.import_module(f"segdeploy.backends.{module}")
+            loaded = import_module(f"segdeploy.backends.{module}")
         except ModuleNotFoundError as error:
             if error.name != self.library:
                 raise
             raise MissingExtraError(self.library, self.extra) from error
+        found: Callable[..., Any] = getattr(loaded, function)
+        return found
 
 
-KINDS: Mapping[str, Kind] = {
-    ".pt": Kind(
+KINDS: Mapping[str, ArtifactKind] = {
+    ".pt": ArtifactKind(
         name="torch",
-        runner="pytorch:load_eager",
-        reader="pytorch:read_checkpoint_texts",
+        loader="pytorch:load_eager",
+        metadata_reader="pytorch:read_checkpoint_metadata",
         library="torch",
         extra="train",
     ),
-    ".onnx": Kind(
+    ".onnx": ArtifactKind(
         name="onnxruntime",
-        runner="onnx_runtime:load",
-        reader="onnx_metadata:read_texts",
+        loader="onnx_runtime:load",
+        metadata_reader="onnx_metadata:read_metadata",
         library="onnxruntime",
         extra="",
     ),
-    ".torchscript": Kind(
+    ".torchscript": ArtifactKind(
         name="torchscript",
-        runner="pytorch:load_torchscript",
-        reader="torch_metadata:read_texts",
+        loader="pytorch:load_torchscript",
+        metadata_reader="torch_metadata:read_metadata",
         library="torch",
         extra="train",
     ),
-    ".pt2": Kind(
+    ".pt2": ArtifactKind(
         name="pt2",
-        runner="pytorch:load_exported_program",
-        reader="torch_metadata:read_program_texts",
+        loader="pytorch:load_exported_program",
+        metadata_reader="torch_metadata:read_program_metadata",
         library="torch",
         extra="train",
     ),
-    ".xml": Kind(
+    ".xml": ArtifactKind(
         name="openvino",
-        runner="openvino_runtime:load",
-        reader="openvino_metadata:read_texts",
+        loader="openvino_runtime:load",
+        metadata_reader="openvino_metadata:read_metadata",
         library="openvino",
         extra="openvino",
         companion=".bin",
     ),
 }
-"""Kinds of artifacts by the ending of their files."""
+"""Kinds of artifacts by the suffix of their files."""
 
 BACKENDS = ("auto", *(kind.name for kind in KINDS.values()))
+"""What `--backend` accepts."""
 
 
 def load_backend(
@@ -142,21 +128,22 @@ def load_backend(
     spinning: bool = True,
     callers: int = 1,
 ) -> Backend:
-    """Load an artifact with the runtime that it was made for.
+    """Load an artifact with the runtime of its format.
 
     Args:
-        path: A file with one of the endings in `KINDS`.
+        path: A file with one of the suffixes in `KINDS`.
         backend: "auto", or the name of the runtime that must run it.
-        device: "auto", "cpu", "cuda" or "cuda:n"; `.device` of the answer tells what was granted.
-        threads: Threads of one operation; all allowed cores where None.
-        spinning: Whether ONNX Runtime's idle threads keep their core busy; a pipeline says False.
+        device: See `RuntimeOptions`, like all that follows; `.device` of the loaded backend names
+            the device in use.
+        threads: Threads of one operator; all cores that the process may use where None.
+        spinning: Whether idle threads of ONNX Runtime keep their core busy; off in a pipeline.
         callers: How many threads will call `run` at the same time, each with `threads` of its own.
 
     Raises:
         ModelError: The file is missing, of an unknown kind, or damaged.
         CardError: It carries no usable card.
-        ConfigError: The runtime that was named does not run this kind of file.
-        DeviceError: The device was asked for and not granted.
+        ConfigError: The named runtime does not run this kind of file.
+        DeviceError: The device is not available.
         MissingExtraError: The runtime's library is not installed.
     """
     kind = kind_of(path)
@@ -166,24 +153,25 @@ def load_backend(
             " of that kind"
         )
         raise ConfigError(msg)
-    return kind.load(path, device=device, threads=threads, spinning=spinning, callers=callers)
+    options = RuntimeOptions(device=device, threads=threads, spinning=spinning, callers=callers)
+    return kind.load(path, options)
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read an artifact's card, without starting a runtime where the format allows it.
+    """Return the card of an artifact, without starting a runtime where the format allows it.
 
     Raises:
         ModelError: The file is missing, of an unknown kind, or damaged.
         CardError: It carries no usable card.
     """
-    return card_of(kind_of(path).read_texts(path), source=str(path))
+    return card_from_metadata(kind_of(path).read_metadata(path), source=str(path))
 
 
-def kind_of(path: Path) -> Kind:
-    """Return what kind of artifact a file is, by its ending.
+def kind_of(path: Path) -> ArtifactKind:
+    """Return the kind of an artifact by the suffix of its file.
 
     Raises:
-        ModelError: The file is missing, or has an unknown ending.
+        ModelError: The file is missing, or has an unknown suffix.
     """
     if not path.is_file():
         msg = (

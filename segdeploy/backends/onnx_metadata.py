@@ -1,4 +1,4 @@
-"""What an ONNX file carries, read without any library: the bytes of its protobuf message.
+"""Metadata and checksum of an ONNX file, read from its protobuf message without any library.
 
 Field numbers are those of onnx.proto; the wire format is
 https://protobuf.dev/programming-guides/encoding.
@@ -11,10 +11,10 @@ from pathlib import Path
 from segdeploy.errors import ModelError
 
 MAX_BYTES = 2**31 - 1
-"""Bytes that a protobuf message may have."""
+"""Largest size of a protobuf message, in bytes."""
 
 MAX_DEPTH = 32
-"""How deep graphs may lie within graphs."""
+"""How deep graphs may be nested."""
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 GRAPH = 7
@@ -22,10 +22,10 @@ METADATA = 14
 EXTERNAL_DATA = 13
 
 LOCATION = "location"
-"""Key of the file that holds a tensor's numbers, where they lie outside."""
+"""Key of the file that holds the values of a tensor with external data."""
 
-# message: {field: message within}, for all that leads to a tensor
-_WITHIN: Mapping[str, Mapping[int, str]] = {
+# message: {field: its message}, for every path that leads to a tensor
+_CHILDREN: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "training": {1: "graph", 2: "graph"},
@@ -36,19 +36,19 @@ _WITHIN: Mapping[str, Mapping[int, str]] = {
 }
 
 
-def read_texts(path: Path) -> Mapping[str, str]:
-    """Return the texts that a file carries by their keys (card, answer, checksum), once the file is found harmless.
+def read_metadata(path: Path) -> Mapping[str, str]:
+    """Return the metadata of a file: card, expected self-test output and checksum, by their keys.
 
     Raises:
-        ModelError: The file is missing, no ONNX file, or points to data outside its own folder.
+        ModelError: The file is missing, no ONNX file, or refers to data outside its own folder.
     """
     try:
-        whole = _read(path)
-        content = memoryview(whole)
-        texts = _metadata(content)
-        # To walk over all tensors takes twenty times as long as to see that the word stands
-        # nowhere.
-        tensors = _tensors(content, "model", MAX_DEPTH) if LOCATION.encode() in whole else ()
+        data = _read(path)
+        message = memoryview(data)
+        metadata = _metadata(message)
+        # Walking over all tensors takes twenty times as long as finding that no byte sequence
+        # spells the key.
+        tensors = _tensors(message, "model", MAX_DEPTH) if LOCATION.encode() in data else ()
         locations = [location for tensor in tensors for location in _locations(tensor)]
     except _DamagedError as error:
         msg = f"{path} is no ONNX file or a damaged one ({error}); export it again"
@@ -57,39 +57,39 @@ def read_texts(path: Path) -> Mapping[str, str]:
     for location in locations:
         if not (folder / location).resolve().is_relative_to(folder):
             msg = (
-                f"{path} points to data outside its folder ({location[:100]!r}) and was not loaded;"
+                f"{path} refers to data outside its folder ({location[:100]!r}) and was not loaded;"
                 " use only files that you trust"
             )
             raise ModelError(msg)
-    return texts
+    return metadata
 
 
 def checksum(path: Path, *, leave_out: str) -> str:
-    """Return the SHA-256 over the graph, the weights and the texts, as hexadecimal text.
+    """Return the SHA-256 over graph, weights and metadata, in hexadecimal digits.
 
     Args:
         path: The file.
-        leave_out: Key of the text that is not counted, since it holds the checksum itself.
+        leave_out: Key of the entry that holds the checksum itself.
     """
     total = hashlib.sha256()
-    content = memoryview(_read(path))
+    message = memoryview(_read(path))
     try:
-        for number, value in _fields(content):
+        for number, value in _fields(message):
             if number != METADATA:
                 size = len(value) if isinstance(value, memoryview) else value
                 total.update(f"{number}:{size}:".encode())
                 total.update(value if isinstance(value, memoryview) else b"")
-        texts = _metadata(content)
+        metadata = _metadata(message)
     except _DamagedError as error:
         msg = f"{path} is no ONNX file or a damaged one ({error}); export it again"
         raise ModelError(msg) from error
-    for key in sorted(texts.keys() - {leave_out}):
-        total.update(f"{key}\0{texts[key]}\0".encode())
+    for key in sorted(metadata.keys() - {leave_out}):
+        total.update(f"{key}\0{metadata[key]}\0".encode())
     return total.hexdigest()
 
 
 class _DamagedError(Exception):
-    """The bytes are no protobuf message; callers name the file."""
+    """The bytes are no protobuf message; callers add the name of the file."""
 
 
 def _read(path: Path) -> bytes:
@@ -106,21 +106,21 @@ def _read(path: Path) -> bytes:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Walk over a message: the number of each field, and its bytes, or its number."""
+    """Yield the number of each field of a message, with its bytes or its integer value."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
-        kind = key & 7
-        if kind == VARINT:
+        wire_type = key & 7
+        if wire_type == VARINT:
             number, at = _varint(message, at)
             yield key >> 3, number
             continue
-        if kind == BYTES:
+        if wire_type == BYTES:
             size, at = _varint(message, at)
-        elif kind in (FIXED64, FIXED32):
-            size = 8 if kind == FIXED64 else 4
+        elif wire_type in (FIXED64, FIXED32):
+            size = 8 if wire_type == FIXED64 else 4
         else:
-            msg = f"a field of kind {kind} at byte {at}"
+            msg = f"a field of wire type {wire_type} at byte {at}"
             raise _DamagedError(msg)
         if at + size > len(message):
             msg = f"a field ends {at + size - len(message)} bytes behind the end"
@@ -130,18 +130,18 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Read a number of seven bits a byte: the number, and where the next field begins."""
+    """Return an integer stored in seven bits a byte, and the offset behind it."""
     number = 0
     for place, byte in enumerate(message[at : at + 10]):
         number |= (byte & 127) << (7 * place)
         if byte < 128:
             return number, at + place + 1
-    msg = f"a number without an end at byte {at}"
+    msg = f"an integer without an end at byte {at}"
     raise _DamagedError(msg)
 
 
-def _metadata(content: memoryview) -> dict[str, str]:
-    fields = list(_fields(content))
+def _metadata(message: memoryview) -> dict[str, str]:
+    fields = list(_fields(message))
     if GRAPH not in {number for number, _ in fields}:
         msg = "it holds no graph"
         raise _DamagedError(msg)
@@ -158,21 +158,21 @@ def _text(value: memoryview | int | None) -> str:
 
 
 def _tensors(message: memoryview, kind: str, depth: int) -> Iterator[memoryview]:
-    """Walk over all tensors of a model, also those inside nodes and inner graphs."""
+    """Yield all tensors below a message, also those inside nodes and nested graphs."""
     if kind == "tensor":
         yield message
         return
     if depth == 0:
-        msg = f"graphs lie more than {MAX_DEPTH} deep"
+        msg = f"graphs are nested more than {MAX_DEPTH} deep"
         raise _DamagedError(msg)
-    within = _WITHIN[kind]
+    children = _CHILDREN[kind]
     for number, value in _fields(message):
-        if number in within and isinstance(value, memoryview):
-            yield from _tensors(value, within[number], depth - 1)
+        if number in children and isinstance(value, memoryview):
+            yield from _tensors(value, children[number], depth - 1)
 
 
 def _locations(tensor: memoryview) -> list[str]:
-    """Return where a tensor's numbers lie outside the file; nothing where they lie within."""
+    """Return the file with the values of a tensor; nothing where they lie in the ONNX file."""
     pairs = (
         dict(_fields(value))
         for number, value in _fields(tensor)

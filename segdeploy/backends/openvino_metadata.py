@@ -1,6 +1,6 @@
-"""What an OpenVINO file carries, read without OpenVINO.
+"""Metadata and checksum of an OpenVINO model, read without OpenVINO.
 
-A graph in XML, and a second file beside it with the weights.
+A model is a graph in XML, and a second file beside it with the weights.
 """
 
 import hashlib
@@ -12,11 +12,11 @@ from segdeploy.errors import ModelError
 from segdeploy.system.files import PART
 
 MAX_BYTES = 256 * 1024 * 1024
-"""Bytes of a graph: weights lie elsewhere."""
+"""Largest size of a graph without its weights, in bytes."""
 
 WEIGHTS = ".bin"
-OURS = "segdeploy"
-"""Element below the model's notes that holds our texts: the key `segdeploy.card` is the element
+NAMESPACE = "segdeploy"
+"""Element below `rt_info` that holds our metadata: the key `segdeploy.card` is the element
 `segdeploy/card`."""
 
 
@@ -27,44 +27,46 @@ def weights_of(path: Path) -> Path:
     return path.with_suffix(WEIGHTS)
 
 
-def read_texts(path: Path) -> Mapping[str, str]:
-    """Return the texts that a file carries by their keys (card, answer, checksum).
+def read_metadata(path: Path) -> Mapping[str, str]:
+    """Return the metadata of a file: card, expected self-test output and checksum, by their keys.
 
     Raises:
         ModelError: The file or the one with its weights is missing, or it is no OpenVINO file.
     """
     return {
-        f"{OURS}.{entry.tag}": entry.get("value", "")
-        for entry in _read(path).iterfind(f"rt_info/{OURS}/*")
+        f"{NAMESPACE}.{entry.tag}": entry.get("value", "")
+        for entry in _read(path).iterfind(f"rt_info/{NAMESPACE}/*")
     }
 
 
 def checksum(path: Path, *, leave_out: str) -> str:
-    """Return the SHA-256 over the graph, the weights and the texts, as hexadecimal text.
+    """Return the SHA-256 over graph, weights and metadata, in hexadecimal digits.
 
     Args:
         path: The file.
-        leave_out: Key of the text that is not counted, since it holds the checksum itself.
+        leave_out: Key of the entry that holds the checksum itself.
     """
     root = _read(path)
-    texts = {entry.tag: entry.get("value", "") for entry in root.iterfind(f"rt_info/{OURS}/*")}
-    for notes in root.iterfind("rt_info"):
-        for ours in notes.findall(OURS):
-            notes.remove(ours)
+    metadata = {
+        entry.tag: entry.get("value", "") for entry in root.iterfind(f"rt_info/{NAMESPACE}/*")
+    }
+    for runtime_info in root.iterfind("rt_info"):
+        for element in runtime_info.findall(NAMESPACE):
+            runtime_info.remove(element)
     total = hashlib.sha256(ET.canonicalize(ET.tostring(root), strip_text=True).encode())
-    for key in sorted(texts):
-        if f"{OURS}.{key}" != leave_out:
-            total.update(f"{key}\0{texts[key]}\0".encode())
+    for key in sorted(metadata):
+        if f"{NAMESPACE}.{key}" != leave_out:
+            total.update(f"{key}\0{metadata[key]}\0".encode())
     with weights_of(path).open("rb") as file:
         total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
 
 
 def _read(path: Path) -> ET.Element:
-    for one in (path, weights_of(path)):
-        if not one.is_file():
+    for file in (path, weights_of(path)):
+        if not file.is_file():
             msg = (
-                f"there is no file {one}; an OpenVINO file is a pair of {path.name} and"
+                f"there is no file {file}; an OpenVINO file is a pair of {path.name} and"
                 f" {weights_of(path).name}, keep them together"
             )
             raise ModelError(msg)

@@ -1,87 +1,191 @@
-"""PyTorch eager, TorchScript, exported programs.
-
-It stays because it is what many programs in C++ and many phones still load, and because a file of
-it runs with PyTorch alone, without our code. This file and `to_torchscript.py` are the only ones
-that touch it.
-"""
+"""PyTorch: checkpoints, TorchScript files and exported programs, and the devices they run on."""
 
 import logging
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
-from segdeploy.backends.base import Batch, NetworkOutput, card_of, check_batch
-from segdeploy.backends.torch_device import (
-    Lanes,
-    choose_device,
-    compiling,
-    device_name,
-    half_precision,
-)
-from segdeploy.backends.torch_metadata import read_program_texts, read_texts
+from segdeploy.arrays import Batch, NetworkOutput
+from segdeploy.backends.base import RuntimeOptions, card_from_metadata, check_batch
+from segdeploy.backends.torch_metadata import read_metadata, read_program_metadata
 from segdeploy.card import CARD_KEY, ModelCard
-from segdeploy.errors import ConfigError, ModelError
+from segdeploy.errors import ConfigError, DeviceError, ModelError, SegdeployError
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
-from segdeploy.system.machine import cores
+from segdeploy.system.machine import CPU, cores, features
+
+BF16_FEATURES = {"amx_bf16", "avx512_bf16", "bf16"}
+"""Processor features that mean bfloat16 arithmetic in hardware (Intel, AMD, Arm). Other processors
+emulate it in float32, which is slower."""
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; "auto" is the first CUDA device, or the CPU without one.
+
+    Raises:
+        DeviceError: There is no such device here, or the name is unknown.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        msg = f"there is no device {name!r}; choose auto, cpu, cuda or cuda:n"
+        raise DeviceError(msg) from error
+    count = torch.cuda.device_count()
+    if device.type not in {"cpu", "cuda"} or (
+        device.type == "cuda" and (device.index or 0) >= count
+    ):
+        msg = (
+            f"the device {name!r} is not available: PyTorch has the CPU and {count} CUDA devices;"
+            " choose another, or auto"
+        )
+        raise DeviceError(msg)
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """Return a device with its model, for example "cuda:0 (NVIDIA H100)"."""
+    if device.type != "cuda":
+        return str(device)
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def half_precision(device: torch.device) -> torch.dtype | None:
+    """Return the half precision that a device computes faster than float32; None without one."""
+    if device.type != "cuda":
+        return torch.bfloat16 if has_bf16(features(CPU)) else None
+    has_native_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if has_native_bf16 else torch.float16
+
+
+def has_bf16(features: tuple[str, ...]) -> bool:
+    """Return whether a processor with these features computes bfloat16 in hardware.
+
+    Args:
+        features: As `segdeploy.system.machine.features` names them.
+    """
+    return not BF16_FEATURES.isdisjoint(features)
+
+
+@contextmanager
+def compile_errors(network: str) -> Iterator[None]:
+    """Turn what PyTorch's compiler raises inside the block into one sentence.
+
+    Args:
+        network: Name of the network that is compiled.
+
+    Raises:
+        SegdeployError: The network cannot be compiled here.
+    """
+    # Importing dynamo takes seconds; only runs that compile pay for it.
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = str(error).partition("\n")[0]
+        msg = (
+            f"PyTorch cannot compile {network} here ({reason}); install a C++ compiler if that is"
+            " missing, or leave --compile out"
+        )
+        raise SegdeployError(msg) from error
+
+
+class DeviceStreams:
+    """One CUDA stream per thread, so that copies and kernels of several threads overlap."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Create no stream yet.
+
+        Args:
+            device: Where the network lies; on the CPU there is nothing to copy.
+        """
+        self._device = device
+        self._local = threading.local()
+
+    def use(self) -> AbstractContextManager[object]:
+        """Return a context in which PyTorch works on the stream of the current thread."""
+        if self._device.type != "cuda":
+            return nullcontext()
+        if not hasattr(self._local, "stream"):
+            self._local.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(self._local.stream)
+
+    def to_device(self, batch: Tensor) -> Tensor:
+        """Return a CPU tensor on the device, copied asynchronously from pinned memory."""
+        if self._device.type != "cuda":
+            return batch
+        return batch.pin_memory().to(self._device, non_blocking=True)
+
+    def to_host(self, output: Tensor) -> Tensor:
+        """Return a tensor in CPU memory, once its copy is complete."""
+        if self._device.type != "cuda":
+            return output
+        copied = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
+        copied.copy_(output, non_blocking=True)
+        torch.cuda.current_stream(self._device).synchronize()
+        return copied
 
 
 class ModuleBackend:
-    """Whatever PyTorch runs as a module."""
+    """A backend for anything that PyTorch runs as a module."""
 
     name = "torch"
-    """What stands before the device."""
+    """Name of the runtime, which stands before the device."""
 
-    def __init__(self, module: torch.nn.Module, card: ModelCard, *, device: torch.device) -> None:
+    def __init__(self, module: nn.Module, card: ModelCard, *, device: torch.device) -> None:
         """Wrap a loaded module.
 
         Args:
-            module: Takes what `run` is given, on `device`.
-            card: What it is.
+            module: Takes (N, H, W, 3) uint8 RGB images on `device`.
+            card: Card of the network.
             device: Where its weights lie.
         """
         self._module = module
         self._card = card
         self._device = device
-        self._lanes = Lanes(device)
+        self._streams = DeviceStreams(device)
 
     @property
     def card(self) -> ModelCard:
-        """The card that the file carries, or that was given."""
+        """Return the card of the network."""
         return self._card
 
     @property
     def device(self) -> str:
-        """For example "torch cpu"."""
+        """Return for example "torch cpu"."""
         return f"{self.name} {device_name(self._device)}"
 
     def run(self, batch: Batch) -> NetworkOutput:
-        """Answer (N, H, W, 3) uint8 RGB images with (N, K, h, w) float32 logits, or what the card says."""
+        """Return the output for (N, H, W, 3) uint8 RGB images; see `Backend.run`."""
         check_batch(batch, self._card)
-        with torch.inference_mode(), self._lanes.take():
-            answer = self._module(self._lanes.send(to_tensor(batch)))
-            return to_array(answer, self._card, self._lanes)
+        with torch.inference_mode(), self._streams.use():
+            output = self._module(self._streams.to_device(to_tensor(batch)))
+            return to_array(output, self._card, self._streams)
 
 
 class EagerBackend(ModuleBackend):
-    """A network as PyTorch runs it, operation by operation."""
+    """A network that PyTorch runs in eager mode, operator by operator."""
 
     def __init__(
         self, network: Deployed, card: ModelCard, *, device: str | torch.device = "cpu"
     ) -> None:
-        """Wrap a network; it is moved to the device, and stays the caller's to train.
+        """Wrap a network; it is moved to the device, and the caller may keep training it.
 
         Args:
             network: The network; it must be in evaluation mode whenever `run` is called.
-            card: What it is.
+            card: Its card.
             device: Where it runs.
         """
-        # Convolutions are faster on channels_last, which a batch of images is before it is
-        # permuted.
+        # Convolutions are faster in channels_last, the layout that a batch of images already has.
         moved = network.to(torch.device(device)).to(memory_format=torch.channels_last)
         super().__init__(moved, card, device=torch.device(device))
         self._precision: torch.dtype | None = None
@@ -89,34 +193,35 @@ class EagerBackend(ModuleBackend):
 
     @property
     def device(self) -> str:
-        """For example "torch cuda:0 (NVIDIA H100), float16, compiled"."""
+        """Return for example "torch cuda:0 (NVIDIA H100), float16, compiled"."""
         precision = f", {str(self._precision).removeprefix('torch.')}" if self._precision else ""
         return f"{super().device}{precision}{', compiled' if self._compiled else ''}"
 
     def run(self, batch: Batch) -> NetworkOutput:
-        """Answer as any module does; never in training mode, where norms would follow the batch."""
+        """Return the output for (N, H, W, 3) uint8 RGB images; see `Backend.run`."""
+        # In training mode batch norm would use the statistics of the batch.
         assert not self._module.training
         with torch.autocast(
             self._device.type, dtype=self._precision, enabled=self._precision is not None
         ):
             return super().run(batch)
 
-    def hasten(self, *, autocast: bool = False, compiled: bool = False) -> None:
-        """Run faster from now on, with labels that need no longer be those of single precision to the last pixel.
+    def accelerate(self, *, autocast: bool = False, compiled: bool = False) -> None:
+        """Run faster from now on; single labels may then differ from those in float32.
 
         Args:
             autocast: Whether half precision is used where it is safe.
-            compiled: Whether PyTorch compiles the network; it does so at once.
+            compiled: Whether PyTorch compiles the network, which happens at once.
 
         Raises:
-            ConfigError: The device has no half precision that it is fast with.
+            ConfigError: The device computes no half precision faster than float32.
             SegdeployError: The network cannot be compiled here.
         """
         if autocast:
             self._precision = half_precision(self._device)
             if self._precision is None:
                 msg = (
-                    f"{super().device} has no half precision that it is fast with; leave"
+                    f"{super().device} has no half precision that is faster than float32; leave"
                     " --autocast out"
                 )
                 raise ConfigError(msg)
@@ -124,147 +229,8 @@ class EagerBackend(ModuleBackend):
             self._module.compile()
             self._compiled = True
             spec = self._card.input
-            with compiling(self._card.architecture):
+            with compile_errors(self._card.architecture):
                 self.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))
-
-
-def load_eager(
-    path: Path,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    spinning: bool = True,  # noqa: ARG001 - PyTorch's threads do not spin
-    callers: int = 1,  # noqa: ARG001 - PyTorch takes any number
-) -> EagerBackend:
-    """Load a checkpoint.
-
-    Args:
-        path: What `segdeploy train` wrote.
-        device: "auto", "cpu", "cuda" or "cuda:n".
-        threads: Threads of one operation, for the whole process; all allowed cores where None.
-        spinning: Only ONNX Runtime's threads spin.
-        callers: How many threads will call `run` at the same time, each with `threads` of its own.
-
-    Raises:
-        ModelError: The file is missing, damaged, or no checkpoint of ours.
-        DeviceError: The device is not there.
-    """
-    chosen = choose_device(device)
-    checkpoint = load_checkpoint(path)
-    torch.set_num_threads(threads or cores())
-    return EagerBackend(checkpoint.network(), checkpoint.card, device=chosen)
-
-
-def read_checkpoint_texts(path: Path) -> Mapping[str, str]:
-    """Return the texts that a checkpoint carries by their keys: its card."""
-    return {CARD_KEY: load_checkpoint(path).card.to_json()}
-
-
-def to_tensor(batch: Batch) -> torch.Tensor:
-    """Return a batch as a tensor, copying it only where it is read-only or strided."""
-    return torch.from_numpy(np.require(batch, requirements=["C", "W"]))
-
-
-def to_array(
-    answer: torch.Tensor | Sequence[torch.Tensor], card: ModelCard, lanes: Lanes
-) -> NetworkOutput:
-    """Return an answer as a contiguous array in the processor's memory.
-
-    Classes as uint8, all else as float32.
-
-    Args:
-        answer: What a network gave; first of all what the card's output says.
-        card: The network's card.
-        lanes: The way back from the device.
-    """
-    first = answer if isinstance(answer, torch.Tensor) else answer[0]
-    array: NetworkOutput = (
-        lanes.fetch(first if card.output == "classes" else first.float()).contiguous().numpy()
-    )
-    return array
-
-
-class ExportedProgramBackend(ModuleBackend):
-    """A graph of operators as PyTorch runs it, one after the other."""
-
-    name = "pt2"
-
-    def run(self, batch: Batch) -> NetworkOutput:
-        """Answer as any module does.
-
-        A file of free sizes answers down to the smallest that it was proven at.
-
-        Raises:
-            ConfigError: The batch is smaller, or none that the card allows.
-        """
-        try:
-            return super().run(batch)
-        except RuntimeError as error:
-            if "Expected input at" not in str(error):
-                raise
-            msg = (
-                f"a batch of shape {batch.shape} was given, and this exported program takes larger"
-                f" ones ({error}); or export it as ONNX"
-            )
-            raise ConfigError(msg) from error
-
-
-def load_exported_program(
-    path: Path,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    spinning: bool = True,  # noqa: ARG001 - PyTorch's threads do not spin
-    callers: int = 1,  # noqa: ARG001 - PyTorch takes any number
-) -> ExportedProgramBackend:
-    """Load an exported program.
-
-    Args:
-        path: What `segdeploy export --format pt2` wrote.
-        device: "auto", "cpu", "cuda" or "cuda:n".
-        threads: Threads of one operation, for the whole process; all allowed cores where None.
-        spinning: Only ONNX Runtime's threads spin.
-        callers: How many threads will call `run` at the same time, each with `threads` of its own.
-
-    Raises:
-        ModelError: The file is missing, damaged, no exported program, or holds what could be
-            executed.
-        CardError: It carries no usable card.
-        DeviceError: The device is not there.
-    """
-    chosen = choose_device(device)
-    card = card_of(read_program_texts(path), source=str(path))
-    torch.set_num_threads(threads or cores())
-    program = load_program(path)
-    if chosen.type != "cpu":
-        program = move_to_device_pass(program, chosen)
-    return ExportedProgramBackend(program.module(check_guards=False), card, device=chosen)
-
-
-def load_program(path: Path) -> torch.export.ExportedProgram:
-    """Read the program of a file that `read_texts` found harmless.
-
-    Raises:
-        ModelError: It is damaged, or of another version of PyTorch.
-    """
-    before = logging.root.manager.disable
-    # PyTorch logs a traceback of its own before it raises.
-    logging.disable(logging.CRITICAL)
-    try:
-        # An open file: of a path PyTorch wants the ending .pt2, which a file has only once it is
-        # proven.
-        with path.open("rb") as file:
-            return torch.export.load(file)
-    # Whatever a damaged graph makes PyTorch's reader stumble over; nothing of it was executed.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        msg = (
-            f"{path} is no exported program that PyTorch {torch.__version__} reads, or a damaged"
-            f" one ({reason}); export it again"
-        )
-        raise ModelError(msg) from error
-    finally:
-        logging.disable(before)
 
 
 class TorchScriptBackend(ModuleBackend):
@@ -273,39 +239,134 @@ class TorchScriptBackend(ModuleBackend):
     name = "torchscript"
 
 
-def load_torchscript(
-    path: Path,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    spinning: bool = True,  # noqa: ARG001 - PyTorch's threads do not spin
-    callers: int = 1,  # noqa: ARG001 - PyTorch takes any number
-) -> TorchScriptBackend:
-    """Load a TorchScript file.
+class ExportedProgramBackend(ModuleBackend):
+    """A graph of operators that `torch.export` captured."""
+
+    name = "pt2"
+
+    def run(self, batch: Batch) -> NetworkOutput:
+        """Return the output for (N, H, W, 3) uint8 RGB images; see `Backend.run`.
+
+        Raises:
+            ConfigError: The card does not allow the batch, or it is smaller than the smallest that
+                a dynamic program was exported for.
+        """
+        try:
+            return super().run(batch)
+        except RuntimeError as error:
+            if "Expected input at" not in str(error):
+                raise
+            msg = (
+                f"the batch has shape {batch.shape}, and this exported program takes larger ones"
+                f" ({error}); or export it as ONNX"
+            )
+            raise ConfigError(msg) from error
+
+
+def to_tensor(batch: Batch) -> Tensor:
+    """Return a batch as a tensor, copied only where it is read-only or strided."""
+    return torch.from_numpy(np.require(batch, requirements=["C", "W"]))
+
+
+def to_array(
+    output: Tensor | Sequence[Tensor], card: ModelCard, streams: DeviceStreams
+) -> NetworkOutput:
+    """Return the first output of a network as a contiguous array in CPU memory.
 
     Args:
-        path: What `segdeploy export --format torchscript` wrote.
-        device: "auto", "cpu", "cuda" or "cuda:n".
-        threads: Threads of one operation, for the whole process; all allowed cores where None.
-        spinning: Only ONNX Runtime's threads spin.
-        callers: How many threads will call `run` at the same time, each with `threads` of its own.
+        output: What the module returned; the first tensor is the one that `card.output` names.
+        card: The network's card.
+        streams: Copies from the device.
+
+    Returns:
+        uint8 classes, or float32 logits or probabilities.
+    """
+    first = output if isinstance(output, Tensor) else output[0]
+    typed = first if card.output == "classes" else first.float()
+    array: NetworkOutput = streams.to_host(typed).contiguous().numpy()
+    return array
+
+
+def read_checkpoint_metadata(path: Path) -> Mapping[str, str]:
+    """Return the metadata of a checkpoint: its card alone."""
+    return {CARD_KEY: load_checkpoint(path).card.to_json()}
+
+
+def load_eager(path: Path, options: RuntimeOptions) -> EagerBackend:
+    """Load a checkpoint that `segdeploy train` wrote.
+
+    Raises:
+        ModelError: The file is missing, damaged, or no checkpoint of ours.
+        DeviceError: The device is not available.
+    """
+    device = choose_device(options.device)
+    checkpoint = load_checkpoint(path)
+    torch.set_num_threads(options.threads or cores())
+    return EagerBackend(checkpoint.network(), checkpoint.card, device=device)
+
+
+def load_torchscript(path: Path, options: RuntimeOptions) -> TorchScriptBackend:
+    """Load a file that `segdeploy export --format torchscript` wrote.
 
     Raises:
         ModelError: The file is missing, damaged, or no TorchScript file.
         CardError: It carries no usable card.
-        DeviceError: The device is not there.
+        DeviceError: The device is not available.
     """
-    chosen = choose_device(device)
-    card = card_of(read_texts(path), source=str(path))
-    torch.set_num_threads(threads or cores())
+    device = choose_device(options.device)
+    card = card_from_metadata(read_metadata(path), source=str(path))
+    torch.set_num_threads(options.threads or cores())
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*torch\.jit")
-            module = torch.jit.load(path, map_location=chosen)  # type: ignore[no-untyped-call]
+            module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         msg = (
             f"{path} is no TorchScript file or a damaged one ({type(error).__name__}); export it"
             " again"
         )
         raise ModelError(msg) from error
-    return TorchScriptBackend(module, card, device=chosen)
+    return TorchScriptBackend(module, card, device=device)
+
+
+def load_exported_program(path: Path, options: RuntimeOptions) -> ExportedProgramBackend:
+    """Load a file that `segdeploy export --format pt2` wrote.
+
+    Raises:
+        ModelError: The file is missing, damaged, no exported program, or could execute code.
+        CardError: It carries no usable card.
+        DeviceError: The device is not available.
+    """
+    device = choose_device(options.device)
+    card = card_from_metadata(read_program_metadata(path), source=str(path))
+    torch.set_num_threads(options.threads or cores())
+    program = read_program(path)
+    if device.type != "cpu":
+        program = move_to_device_pass(program, device)
+    return ExportedProgramBackend(program.module(check_guards=False), card, device=device)
+
+
+def read_program(path: Path) -> torch.export.ExportedProgram:
+    """Read an exported program that `read_program_metadata` found harmless.
+
+    Raises:
+        ModelError: It is damaged, or of another version of PyTorch.
+    """
+    disabled_level = logging.root.manager.disable
+    # PyTorch logs a traceback of its own before it raises.
+    logging.disable(logging.CRITICAL)
+    try:
+        # PyTorch demands the suffix .pt2 of a path, which a file has only once it is proven; of an
+        # open file it does not.
+        with path.open("rb") as file:
+            return torch.export.load(file)
+    # A damaged graph makes PyTorch's reader raise anything; nothing of the file was executed.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        msg = (
+            f"{path} is no exported program that PyTorch {torch.__version__} reads, or a damaged"
+            f" one ({reason}); export it again"
+        )
+        raise ModelError(msg) from error
+    finally:
+        logging.disable(disabled_level)

@@ -1,109 +1,94 @@
-"""One network asked several times about the same image, seen in several ways.
-
-Test-time augmentation.
-"""
+"""Test-time augmentation: the mean output over flipped and scaled copies of an image."""
 
 from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 
-from segdeploy.backends.base import Backend, Batch, NetworkOutput
-from segdeploy.card import ModelCard
+from segdeploy.arrays import Batch, NetworkOutput
+from segdeploy.backends.base import Backend, WrappedBackend
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.preprocess import resize
 from segdeploy.imaging.upsample import Floats
 
 FLIP = "flip"
 SCALES = "scales"
-VIEWS = (FLIP, SCALES)
-"""An image may also be looked at in a mirror, and smaller and larger."""
+AUGMENTATIONS = (FLIP, SCALES)
+"""What may be added to the image itself: its mirror image, and smaller and larger copies."""
 
-FACTORS = (0.75, 1.25)
-"""Sizes beside the network's own."""
+SCALE_FACTORS = (0.75, 1.25)
+"""Sizes of the copies, relative to the size that the network is given."""
 
 
-class ViewsBackend:
-    """A backend whose answer is the mean over several views of each image.
+class AugmentedBackend(WrappedBackend):
+    """A backend that returns the mean output over augmented copies of each image.
 
-    The mean is that of the answers as they are. Of logits it is, but for a constant, the logarithm
-    of the probabilities' geometric mean; to enlarge it is to average what is enlarged, so that
-    masks stay exact, and it costs no softmax.
+    Logits are averaged as they are: but for a constant, their mean is the logarithm of the
+    geometric mean of the probabilities. Upsampling is linear, so upsampling the mean is the mean of
+    the upsampled logits: masks stay exact, and no softmax is needed.
     """
 
-    def __init__(self, backend: Backend, views: Sequence[str]) -> None:
+    def __init__(self, inner: Backend, augmentations: Sequence[str]) -> None:
         """Wrap a loaded network.
 
         Args:
-            backend: What answers each view.
-            views: Which of `VIEWS` are taken beside the image itself; each size is seen in the
-                mirror too.
+            inner: Runs each copy.
+            augmentations: Which of `AUGMENTATIONS` are used; with both, each size is also flipped.
 
         Raises:
-            ConfigError: The network cannot answer these views, or not with what can be averaged.
+            ConfigError: The network cannot run at other sizes, or returns classes, which have no
+                mean.
         """
-        spec = backend.card.input
-        if views and backend.card.output == "classes":
+        super().__init__(inner)
+        spec = inner.card.input
+        if augmentations and inner.card.output == "classes":
             msg = (
-                "this file answers classes, of which there is no mean; export it with --output"
-                " logits, or leave out --tta"
+                "this file returns classes, which have no mean; export it with --output logits, or"
+                " leave out --tta"
             )
             raise ConfigError(msg)
-        if SCALES in views and not spec.dynamic:
+        if SCALES in augmentations and not spec.dynamic:
             msg = (
                 f"the network takes images of {spec.height}x{spec.width} only; export it with"
-                f" --dynamic, or take --tta {FLIP}"
+                f" --dynamic, or use --tta {FLIP}"
             )
             raise ConfigError(msg)
-        self._backend = backend
-        self._flips = (False, True) if FLIP in views else (False,)
-        self._factors = (1.0, *FACTORS) if SCALES in views else (1.0,)
-
-    @property
-    def card(self) -> ModelCard:
-        """The card of the network."""
-        return self._backend.card
-
-    @property
-    def device(self) -> str:
-        """What runs it, as it was granted."""
-        return self._backend.device
+        self._flips = (False, True) if FLIP in augmentations else (False,)
+        self._factors = (1.0, *SCALE_FACTORS) if SCALES in augmentations else (1.0,)
 
     def run(self, batch: Batch) -> NetworkOutput:
-        """Answer a batch with the mean over its views, at the size of the largest answer."""
-        answers = list(self._answers(batch))
-        if len(answers) == 1:
-            return answers[0]
-        height, width = max(answer.shape[2:] for answer in answers)
-        return np.asarray(
-            np.mean([_brought(answer, height, width) for answer in answers], axis=0),
-            dtype=np.float32,
-        )
+        """Return the mean output, of the size of the largest one; see `Backend.run`."""
+        outputs = list(self._outputs(batch))
+        if len(outputs) == 1:
+            return outputs[0]
+        height, width = max(output.shape[2:] for output in outputs)
+        resized = [_resize_planes(output, height, width=width) for output in outputs]
+        return np.asarray(np.mean(resized, axis=0), dtype=np.float32)
 
-    def _answers(self, batch: Batch) -> Iterator[NetworkOutput]:
-        stride = self.card.input.stride
+    def _outputs(self, batch: Batch) -> Iterator[NetworkOutput]:
+        """Yield the output for each copy, flipped back."""
         for factor in self._factors:
-            height, width = (
-                max(1, round(side * factor / stride)) * stride for side in batch.shape[1:3]
-            )
-            sized = (
-                batch
-                if factor == 1
-                else np.stack([resize(image, height, width=width) for image in batch])
-            )
+            scaled = batch if factor == 1 else self._scale(batch, factor)
             for flip in self._flips:
-                answer = self._backend.run(
-                    np.ascontiguousarray(sized[:, :, ::-1]) if flip else sized
-                )
-                yield answer[..., ::-1] if flip else answer
+                copy = np.ascontiguousarray(scaled[:, :, ::-1]) if flip else scaled
+                output = self._inner.run(copy)
+                yield output[..., ::-1] if flip else output
+
+    def _scale(self, batch: Batch, factor: float) -> Batch:
+        """Return a batch of another size, rounded to multiples of the network's stride."""
+        stride = self.card.input.stride
+        height, width = (
+            max(1, round(side * factor / stride)) * stride for side in batch.shape[1:3]
+        )
+        return np.stack([resize(image, height, width=width) for image in batch])
 
 
-def _brought(answer: NetworkOutput, height: int, width: int) -> Floats:
-    """Bring an answer, (N, K, h, w), to another size, bilinearly."""
-    if answer.shape[2:] == (height, width):
-        return np.asarray(answer, dtype=np.float32)
+def _resize_planes(output: NetworkOutput, height: int, *, width: int) -> Floats:
+    """Return (N, K, h, w) logits or probabilities of another size, interpolated bilinearly."""
+    if output.shape[2:] == (height, width):
+        return np.asarray(output, dtype=np.float32)
     planes = [
         cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
-        for plane in answer.reshape(-1, *answer.shape[2:])
+        for plane in output.reshape(-1, *output.shape[2:])
     ]
-    return np.asarray(planes, dtype=np.float32).reshape(*answer.shape[:2], height, width)
+    return np.asarray(planes, dtype=np.float32).reshape(*output.shape[:2], height, width)

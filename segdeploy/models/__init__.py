@@ -1,4 +1,4 @@
-"""Networks: a registry, their parts, and what puts normalization in front of any of them."""
+"""Networks: a registry, their blocks, checkpoints, and normalization in front of any of them."""
 
 from segdeploy.models.deployed import Deployed
 from segdeploy.models.registry import build, names, register

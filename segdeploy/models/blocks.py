@@ -1,4 +1,4 @@
-"""Convolution, residual and context blocks."""
+"""Convolution, residual and context blocks of the networks."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    Answer = Tensor | tuple[Tensor, ...]
+    Output = Tensor | tuple[Tensor, ...]
 else:
-    Answer = Any  # TorchScript reads annotations, and knows no tuple of any length.
-"""Logits; while a network with auxiliary heads trains, a tuple of logits, the main ones first."""
+    Output = Any  # TorchScript reads annotations, and has no tuple of unknown length.
+"""Logits; in training mode, of a network with auxiliary heads, a tuple with the main ones first."""
 
 
 def conv_norm(
@@ -22,19 +22,18 @@ def conv_norm(
     dilation: int = 1,
     groups: int = 1,
 ) -> nn.Sequential:
-    """Build a convolution and batch norm.
+    """Build a convolution with batch norm.
 
-    The answer's size is that of the input divided by the stride, rounded up.
-
-    The convolution has no bias: the norm takes the mean away and adds a shift of its own.
+    The output has the size of the input divided by the stride, rounded up. The convolution has no
+    bias, since batch norm subtracts the mean and adds a bias of its own.
 
     Args:
-        channels: Channels that come in.
-        out_channels: Channels that go out.
+        channels: Input channels.
+        out_channels: Output channels.
         kernel: Odd side of the kernel, in pixels.
-        stride: Step of the kernel, in pixels.
-        dilation: Distance between the kernel's taps, in pixels.
-        groups: Groups of channels that do not see each other.
+        stride: Stride of the kernel.
+        dilation: Dilation of the kernel.
+        groups: Groups of the convolution.
     """
     padding = kernel // 2 * dilation
     convolution = nn.Conv2d(
@@ -52,7 +51,7 @@ def conv_norm_relu(
     dilation: int = 1,
     groups: int = 1,
 ) -> nn.Sequential:
-    """Build what `conv_norm` builds, and ReLU behind it."""
+    """Build a convolution with batch norm and ReLU; see `conv_norm`."""
     pair = conv_norm(
         channels, out_channels, kernel=kernel, stride=stride, dilation=dilation, groups=groups
     )
@@ -62,8 +61,8 @@ def conv_norm_relu(
 def norm_relu_conv(
     channels: int, out_channels: int, *, kernel: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """Build batch norm, ReLU and a convolution without bias, for features that come without an activation."""
-    # Not in place: where the norm is folded away the sum before it may have a second reader.
+    """Build batch norm, ReLU and a convolution without bias, for input without an activation."""
+    # Not in place: once batch norm is folded, the sum before it may have a second reader.
     convolution = nn.Conv2d(
         channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False
     )
@@ -71,15 +70,15 @@ def norm_relu_conv(
 
 
 def separable(channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
-    """Build a 3x3 convolution channel by channel and a 1x1 convolution that mixes them, with no activation in between."""
+    """Build a depthwise separable convolution, without an activation between its two parts."""
     return nn.Sequential(
         conv_norm(channels, channels, stride=stride, groups=channels),
         conv_norm_relu(channels, out_channels, kernel=1),
     )
 
 
-def head_without_activation(channels: int, middle: int, classes: int) -> nn.Sequential:
-    """Build what turns features that come without an activation into logits of the same size."""
+def pre_activation_head(channels: int, middle: int, classes: int) -> nn.Sequential:
+    """Build layers that turn features without an activation into logits of the same size."""
     return nn.Sequential(
         norm_relu_conv(channels, middle, kernel=3),
         nn.BatchNorm2d(middle),
@@ -88,26 +87,33 @@ def head_without_activation(channels: int, middle: int, classes: int) -> nn.Sequ
     )
 
 
-def enlarge(coarse: Tensor, fine: Tensor, *, factor: int) -> Tensor:
-    """Enlarge features by a whole factor, bilinearly, and cut them to the size of finer ones.
+def upsample(coarse: Tensor, fine: Tensor, *, factor: int) -> Tensor:
+    """Upsample features bilinearly by an integer, and crop them to the size of finer ones.
 
-    Halving rounds up, so that there is always enough to cut; no pixel moves at any size. To enlarge
-    straight to the finer size would stretch by 45 / 23 instead of 2, and shift the far end by a
-    pixel.
+    Downsampling rounds up, so the upsampled features are never too small, and no pixel moves at any
+    size. Upsampling straight to the finer size would stretch by 45 / 23 instead of 2, and shift the
+    far end by a pixel.
 
     Args:
         coarse: Features (N, C, ceil(H / factor), ceil(W / factor)).
         fine: Features (N, C', H, W).
         factor: How much coarser they are.
     """
-    enlarged = functional.interpolate(
+    upsampled = functional.interpolate(
         coarse, scale_factor=float(factor), mode="bilinear", align_corners=False
     )
-    return enlarged[:, :, : fine.shape[2], : fine.shape[3]]
+    return upsampled[:, :, : fine.shape[2], : fine.shape[3]]
+
+
+def upsample_logits(logits: Tensor, height: int, *, width: int) -> Tensor:
+    """Return (N, K, h, w) logits upsampled bilinearly to (N, K, height, width)."""
+    return functional.interpolate(
+        logits, size=(height, width), mode="bilinear", align_corners=False
+    )
 
 
 def initialize(network: nn.Module) -> None:
-    """Draw the weights of every convolution as He et al. (ICCV 2015) do, so that ReLU keeps the variance."""
+    """Initialize every convolution as He et al. (ICCV 2015) do, which preserves the variance."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -116,16 +122,16 @@ def initialize(network: nn.Module) -> None:
 
 
 GRIDS = (1, 2, 3, 6)
-"""Cells along a side of the grids of PSPNet's pyramid."""
+"""Cells per side of the grids of PSPNet's pyramid."""
 
 WINDOWS = ((5, 2), (9, 4), (17, 8))
-"""Side and step of the windows of DDRNet and PIDNet, in pixels of the coarsest features."""
+"""Side and stride of the pooling windows of DDRNet and PIDNet, in coarsest feature pixels."""
 
 
-class WindowMeans(nn.Module):
-    """Means over windows of three sizes and over everything, each brought back to the features' size.
+class MultiScalePooling(nn.Module):
+    """Average pooling over windows of three sizes and over the image, upsampled again.
 
-    DDRNet (arXiv 2101.06085) brought them in; PIDNet has the same.
+    DDRNet (arXiv 2101.06085) introduced it; PIDNet has the same.
     """
 
     scales = len(WINDOWS) + 2
@@ -134,7 +140,7 @@ class WindowMeans(nn.Module):
         """Build the five scales.
 
         Args:
-            channels: Channels that come in.
+            channels: Input channels.
             width: Channels of each scale.
         """
         super().__init__()
@@ -149,29 +155,29 @@ class WindowMeans(nn.Module):
         self.whole = norm_relu_conv(channels, width)
 
     def forward(self, features: Tensor) -> list[Tensor]:
-        """Return (N, width, H, W) for each scale, from a pixel itself to everything."""
+        """Return (N, width, H, W) for each scale, from single pixels to the whole image."""
         scales = [self.here(features)]
         for window, step in zip(self.windows, self.steps, strict=True):
-            scales.append(enlarge(window(features), features, factor=step))
-        # The mean of everything is the same everywhere: it is left 1x1 and broadcast where it is
+            scales.append(upsample(window(features), features, factor=step))
+        # The mean of the image is the same everywhere: it stays 1x1 and is broadcast where it is
         # added.
         scales.append(self.whole(features.mean((2, 3), keepdim=True)))
         return scales
 
 
 class DeepAggregation(nn.Module):
-    """DAPPM of DDRNet: each scale is refined together with what the smaller ones gave."""
+    """DAPPM of DDRNet: each scale is refined together with the output of the smaller ones."""
 
     def __init__(self, channels: int, width: int, out_channels: int) -> None:
         """Build the module.
 
         Args:
-            channels: Channels that come in.
+            channels: Input channels.
             width: Channels of each scale.
-            out_channels: Channels that go out.
+            out_channels: Output channels.
         """
         super().__init__()
-        self.means = WindowMeans(channels, width)
+        self.means = MultiScalePooling(channels, width)
         self.refine = nn.ModuleList(
             [norm_relu_conv(width, width, kernel=3) for _ in range(self.means.scales - 1)]
         )
@@ -184,22 +190,19 @@ class DeepAggregation(nn.Module):
         refined = [scales[0]]
         for number, refine in enumerate(self.refine, start=1):
             refined.append(refine(scales[number] + refined[-1]))
-        answer: Tensor = self.join(torch.cat(refined, dim=1)) + self.shortcut(features)
-        return answer
+        output: Tensor = self.join(torch.cat(refined, dim=1)) + self.shortcut(features)
+        return output
 
 
 class PyramidPooling(nn.Module):
-    """Means over a grid of 1, 2, 3 and 6 cells a side.
-
-    PSPNet (Zhao et al., CVPR 2017), section 3.2.
-    """
+    """Average pooling to grids of 1, 2, 3 and 6 cells per side: PSPNet, CVPR 2017, section 3.2."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         """Build the module.
 
         Args:
             channels: Channels that come in; each grid has a quarter of them.
-            out_channels: Channels that go out.
+            out_channels: Output channels.
         """
         super().__init__()
         self.grids = GRIDS
@@ -219,44 +222,44 @@ class PyramidPooling(nn.Module):
             levels.append(
                 functional.interpolate(level, size=size, mode="bilinear", align_corners=False)
             )
-        answer: Tensor = self.join(torch.cat(levels, dim=1))
-        return answer
+        output: Tensor = self.join(torch.cat(levels, dim=1))
+        return output
 
 
 def grid_means(features: Tensor, grid: int) -> Tensor:
-    """Return the mean of each cell of a grid: adaptive average pooling as two products of matrices.
+    """Return the mean of each cell of a grid: adaptive average pooling as two matrix products.
 
-    Exporters turn adaptive pooling into windows of the size that they happened to see; these
-    matrices are computed from the size, and are constants where it is fixed.
+    Exporters turn adaptive pooling into windows for the one size that they traced. These matrices
+    are computed from the actual size, and become constants where it is fixed.
 
     Args:
         features: (N, C, H, W).
-        grid: Cells a side, G.
+        grid: Cells per side, G.
 
     Returns:
         Means, (N, C, G, G).
     """
-    rows = cells(features, features.shape[2], grid)
-    columns = cells(features, features.shape[3], grid)
+    rows = cell_weights(features, features.shape[2], grid)
+    columns = cell_weights(features, features.shape[3], grid)
     return rows @ features @ columns.transpose(0, 1)
 
 
-def cells(features: Tensor, side: int, grid: int) -> Tensor:
+def cell_weights(features: Tensor, side: int, grid: int) -> Tensor:
     """Return the weight of each of `side` pixels in the mean of each cell, (grid, side).
 
-    Cells overlap where the grid does not fit.
+    Cells overlap where the grid does not divide the side.
     """
     cell = torch.arange(grid, device=features.device)[:, None]
     pixel = torch.arange(side, device=features.device)[None]
-    # From floor(cell * side / grid) to ceil((cell + 1) * side / grid), as PyTorch's adaptive
-    # pooling has them; without a division.
+    # From floor(cell * side / grid) to ceil((cell + 1) * side / grid), as in PyTorch's adaptive
+    # pooling, but without a division.
     inside = ((pixel + 1) * grid > cell * side) & (pixel * grid < (cell + 1) * side)
     weights = inside.to(features.dtype)
     return weights / weights.sum(1, keepdim=True)
 
 
-class Basic(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut."""
 
     def __init__(
         self, channels: int, out_channels: int, *, stride: int = 1, activated: bool = True
@@ -264,10 +267,10 @@ class Basic(nn.Module):
         """Build the block.
 
         Args:
-            channels: Channels that come in.
-            out_channels: Channels that go out.
-            stride: How much smaller the answer is.
-            activated: Whether ReLU ends it; where another branch is added first, it must not.
+            channels: Input channels.
+            out_channels: Output channels.
+            stride: Stride of the 3x3 convolution.
+            activated: Whether it ends with ReLU; off where another branch is added first.
         """
         super().__init__()
         self.body = nn.Sequential(
@@ -279,20 +282,20 @@ class Basic(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C', ceil(H / stride), ceil(W / stride)) features."""
-        answer: Tensor = self.activation(self.body(features) + self.shortcut(features))
-        return answer
+        output: Tensor = self.activation(self.body(features) + self.shortcut(features))
+        return output
 
 
 class Bottleneck(nn.Module):
-    """A 3x3 convolution between two of 1x1 beside a shortcut; it ends without an activation."""
+    """A 3x3 convolution between two of 1x1, with a shortcut; it ends without an activation."""
 
     def __init__(self, channels: int, middle: int, *, stride: int = 1) -> None:
         """Build the block.
 
         Args:
-            channels: Channels that come in.
-            middle: Channels of the 3x3 convolution; twice as many go out.
-            stride: How much smaller the answer is.
+            channels: Input channels.
+            middle: Channels of the 3x3 convolution; the output has twice as many.
+            stride: Stride of the 3x3 convolution.
         """
         super().__init__()
         self.body = nn.Sequential(
@@ -304,22 +307,22 @@ class Bottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C', ceil(H / stride), ceil(W / stride)) features."""
-        answer: Tensor = self.body(features) + self.shortcut(features)
-        return answer
+        output: Tensor = self.body(features) + self.shortcut(features)
+        return output
 
 
 def shortcut(channels: int, out_channels: int, *, stride: int) -> nn.Module:
-    """Build the way around a block: nothing where size and channels stay."""
+    """Build the shortcut of a block: the identity where size and channels stay the same."""
     if stride == 1 and channels == out_channels:
         return nn.Identity()
     return conv_norm(channels, out_channels, kernel=1, stride=stride)
 
 
 def stage(channels: int, out_channels: int, *, blocks: int, stride: int = 1) -> nn.Sequential:
-    """Build basic blocks in a row, the last of which ends without an activation."""
-    first = Basic(channels, out_channels, stride=stride, activated=blocks > 1)
+    """Build a sequence of basic blocks, the last of which ends without an activation."""
+    first = BasicBlock(channels, out_channels, stride=stride, activated=blocks > 1)
     others = [
-        Basic(out_channels, out_channels, activated=number < blocks)
+        BasicBlock(out_channels, out_channels, activated=number < blocks)
         for number in range(2, blocks + 1)
     ]
     return nn.Sequential(first, *others)

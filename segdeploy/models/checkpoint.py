@@ -1,7 +1,9 @@
-"""Weights and their card in one file; nothing in it is ever executed."""
+"""Checkpoints, and other files of weights; reading one never executes anything in it."""
 
+import pickle
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segdeploy import models
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.errors import ConfigError, ModelError
-from segdeploy.models.weights import read_plain
+from segdeploy.models.deployed import Deployed
+from segdeploy.models.registry import build, names
 from segdeploy.system.files import replacing
 
 WEIGHTS_KEY = "weights"
@@ -21,12 +23,12 @@ STATE_KEY = "state"
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """A trained network.
 
     Attributes:
-        card: What the network is.
+        card: Card of the network.
         weights: State of the network itself, without `Deployed` around it.
-        state: What training needs to go on (optimizer, schedule, random states); empty in a
+        state: What training needs to resume (optimizer, schedule, random states); empty in a
             finished file.
     """
 
@@ -34,34 +36,36 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     state: Mapping[str, Any]
 
-    def network(self) -> models.Deployed:
-        """Build the network with these weights, ready to answer.
+    def network(self) -> Deployed:
+        """Build the network with these weights, in evaluation mode.
 
         Raises:
-            ModelError: The card's network cannot be built, or the weights do not fit it to the last
-                key.
+            ModelError: The card's network cannot be built, or the weights do not fit it.
         """
-        spec = self.card.input
-        name = self.card.architecture
-        if name not in models.names():
+        name, spec = self.card.architecture, self.card.input
+        if name not in names():
             msg = (
-                f"the card's network {name!r} cannot be built, for it is none of ours; give"
-                " --plugin and the module of its training"
+                f"the card's network {name!r} cannot be built, since it is not one of the built-in"
+                " ones; give --plugin and the module that it was trained with"
             )
             raise ModelError(msg)
-        # Built without memory first: a damaged card may ask for a network that no machine can hold.
+        # On the meta device first, without memory: a damaged card may describe a network that no
+        # machine can hold.
         with torch.device("meta"):
-            expected = self._build()
-        self._check(expected)
+            expected = self._build().state_dict()
+        check_shapes(
+            expected,
+            self.weights,
+            problem=f"the weights do not fit {name}",
+            hint="was the file made by another version?",
+        )
         network = self._build()
         network.load_state_dict(dict(self.weights))
-        return models.Deployed(network, spec.mean, spec.std).eval()
+        return Deployed(network, spec.mean, spec.std).eval()
 
     def _build(self) -> nn.Module:
         try:
-            return models.build(
-                self.card.architecture, len(self.card.classes), **self.card.arguments
-            )
+            return build(self.card.architecture, len(self.card.classes), **self.card.arguments)
         except (
             ConfigError,
             RuntimeError,
@@ -76,22 +80,9 @@ class Checkpoint:
             )
             raise ModelError(msg) from error
 
-    def _check(self, network: nn.Module) -> None:
-        """Compare names and sizes of the weights with those that the network has."""
-        expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-        given = {key: tuple(value.shape) for key, value in self.weights.items()}
-        for key in sorted(expected.keys() | given.keys()):
-            if expected.get(key) != given.get(key):
-                msg = (
-                    f"the weights do not fit {self.card.architecture}: {key} is"
-                    f" {given.get(key, 'missing')} in the file and {expected.get(key, 'unknown')}"
-                    " in the network; was the file made by another version?"
-                )
-                raise ModelError(msg)
-
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint whole, or leave the old one as it was."""
+    """Write a checkpoint completely, or leave the old file as it was."""
     content = {
         CARD_KEY: checkpoint.card.to_json(),
         WEIGHTS_KEY: dict(checkpoint.weights),
@@ -111,28 +102,28 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         msg = f"there is no file {path}; name a checkpoint that 'segdeploy train' wrote"
         raise ModelError(msg)
-    _check_container(path)
-    content = read_plain(path, advice="use only checkpoints that 'segdeploy train' wrote")
+    _check_archive(path)
+    content = read_tensors(path, hint="use only checkpoints that 'segdeploy train' wrote")
     if not isinstance(content, dict) or not {CARD_KEY, WEIGHTS_KEY, STATE_KEY} <= content.keys():
         msg = f"{path} carries no card; was it written by 'segdeploy train'?"
         raise ModelError(msg)
     card, weights, state = content[CARD_KEY], content[WEIGHTS_KEY], content[STATE_KEY]
-    if not isinstance(card, str) or not isinstance(state, dict) or not _are_weights(weights):
-        msg = f"{path} holds values of the wrong kind; was it written by 'segdeploy train'?"
+    if not isinstance(card, str) or not isinstance(state, dict) or not is_state_dict(weights):
+        msg = f"{path} holds values of the wrong type; was it written by 'segdeploy train'?"
         raise ModelError(msg)
     return Checkpoint(
         card=ModelCard.from_json(card, source=str(path)), weights=weights, state=state
     )
 
 
-def _check_container(path: Path) -> None:
-    """Refuse what is no ZIP file, or one that would grow when it is read.
+def _check_archive(path: Path) -> None:
+    """Check that a file is a ZIP archive that does not grow when it is read.
 
-    PyTorch stores tensors as they are.
+    PyTorch stores tensors uncompressed, so an archive that grows is not one of PyTorch.
     """
     try:
-        with zipfile.ZipFile(path) as container:
-            size = sum(entry.file_size for entry in container.infolist())
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         msg = f"{path} is no checkpoint or a damaged one ({error}); train again or use another file"
         raise ModelError(msg) from error
@@ -144,8 +135,93 @@ def _check_container(path: Path) -> None:
         raise ModelError(msg)
 
 
-def _are_weights(values: object) -> bool:
-    """Return whether this is a table of named tensors."""
-    return isinstance(values, dict) and all(
+def read_tensors(path: Path, *, hint: str) -> object:
+    """Read what `torch.save` wrote, or a file of safetensors.
+
+    Only tensors and plain values are ever built from it.
+
+    Args:
+        path: The file.
+        hint: What to do where it cannot be read, in a few words.
+
+    Raises:
+        ModelError: The file is missing or damaged, or holds more than tensors and plain values.
+    """
+    if not path.is_file():
+        msg = f"there is no file {path}; {hint}"
+        raise ModelError(msg)
+    try:
+        with warnings.catch_warnings():
+            # PyTorch warns about unusual pickles before it refuses them; our sentence is enough.
+            warnings.simplefilter("ignore")
+            if path.suffix == ".safetensors":
+                return _read_safetensors(path)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        msg = f"{path} holds more than tensors and plain values and was not loaded; {hint}"
+        raise ModelError(msg) from error
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+    ) as error:
+        msg = f"{path} cannot be read as tensors ({type(error).__name__}); {hint}"
+        raise ModelError(msg) from error
+
+
+def _read_safetensors(path: Path) -> object:
+    """Read a file with the library that the extra `train` installs."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
+def is_state_dict(values: object) -> bool:
+    """Return whether a value is a mapping from names to tensors."""
+    return isinstance(values, Mapping) and all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in values.items()
     )
+
+
+def check_shapes(
+    expected: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    *,
+    problem: str,
+    hint: str,
+    ignored: Collection[str] = (),
+) -> None:
+    """Check that weights fit a network: the same names, and the same shapes.
+
+    Args:
+        expected: State of the network.
+        given: Weights of the file.
+        problem: What is wrong where they differ; the message begins with it.
+        hint: What to do then; the message ends with it.
+        ignored: Names that may differ.
+
+    Raises:
+        ModelError: A tensor is missing, unknown, or of another shape; the first one is named.
+    """
+    in_network, in_file = shapes_of(expected), shapes_of(given)
+    for key in sorted((in_network.keys() | in_file.keys()) - set(ignored)):
+        if in_network.get(key) != in_file.get(key):
+            msg = (
+                f"{problem}: {key} is {in_file.get(key, 'missing')} in the file and"
+                f" {in_network.get(key, 'unknown')} in the network; {hint}"
+            )
+            raise ModelError(msg)
+
+
+def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor by its name."""
+    return {key: tuple(value.shape) for key, value in weights.items()}

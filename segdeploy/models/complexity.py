@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiplications, counted without computing anything."""
+"""Parameters and FLOPs of a network, counted without computing anything."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from segdeploy.models.registry import build
 
-NONE: Mapping[str, Any] = MappingProxyType({})
+NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What a network costs for one image.
+class Complexity:
+    """Parameters of a network, and operations for one image.
 
     Attributes:
-        parameters: How many numbers are learned, without auxiliary heads, which only training has.
-        gflops: Thousands of millions of multiplications and additions, each counted as one.
+        parameters: Learned parameters, without auxiliary heads, which exist in training only.
+        gflops: Billions of multiplications and additions, each counted as one.
         height: Height of the image, in pixels.
         width: Width of the image, in pixels.
-        stride: Number of which an image's sides must be multiples.
+        stride: Number of which the image's sides must be multiples.
     """
 
     parameters: int
@@ -34,9 +34,9 @@ class Cost:
 
 
 def measure_complexity(
-    name: str, *, classes: int, height: int, width: int, arguments: Mapping[str, Any] = NONE
-) -> Cost:
-    """Count what a registered network costs, on tensors that hold no numbers."""
+    name: str, *, classes: int, height: int, width: int, arguments: Mapping[str, Any] = NO_ARGUMENTS
+) -> Complexity:
+    """Count parameters and operations of a registered network, on the meta device."""
     with torch.device("meta"):
         network = build(name, classes, **arguments).eval()
         counter = FlopCounterMode(display=False)
@@ -44,8 +44,8 @@ def measure_complexity(
             network(torch.empty(1, 3, height, width))
     stride = network.stride
     assert isinstance(stride, int)
-    return Cost(
-        parameters=parameters(network),
+    return Complexity(
+        parameters=count_parameters(network),
         gflops=counter.get_total_flops() / 1e9,
         height=height,
         width=width,
@@ -53,8 +53,8 @@ def measure_complexity(
     )
 
 
-def parameters(network: nn.Module) -> int:
-    """Count what is learned and answers; auxiliary heads do not."""
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of learned parameters, without auxiliary heads."""
     return sum(
         values.numel()
         for key, values in network.named_parameters()

@@ -1,7 +1,4 @@
-"""The one place where an image becomes floating point.
-
-Inside the trained, the exported and the running network alike.
-"""
+"""The only place where an image becomes floating point: in training, export and inference."""
 
 from collections.abc import Sequence
 
@@ -10,18 +7,18 @@ from torch import Tensor, nn
 
 
 class Deployed(nn.Module):
-    """A network that takes images as they are: uint8, red-green-blue, channels last."""
+    """A network that takes uint8 RGB images, channels last, and normalizes them itself."""
 
     scale: Tensor
     shift: Tensor
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Put transpose, cast and normalization in front of a network.
+        """Put permutation, cast and normalization in front of a network.
 
         Args:
             network: Takes (N, 3, H, W) float32, normalized.
-            mean: Mean of red, green, blue in [0, 1].
-            std: Deviation of red, green, blue in [0, 1].
+            mean: Mean of red, green and blue in [0, 1].
+            std: Standard deviation of red, green and blue in [0, 1].
         """
         super().__init__()
         self.network = network
@@ -34,10 +31,10 @@ class Deployed(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Answer (N, H, W, 3) uint8 red-green-blue images with (N, K, h, w) logits.
+        """Return (N, K, h, w) logits of (N, H, W, 3) uint8 RGB images.
 
-        While it trains, a network with auxiliary heads answers a tuple, the main answer first.
+        In training mode, a network with auxiliary heads returns a tuple with the main ones first.
         """
-        numbers = image.permute(0, 3, 1, 2).to(self.scale.dtype)
-        answer: Tensor = self.network(numbers * self.scale + self.shift)
-        return answer
+        floats = image.permute(0, 3, 1, 2).to(self.scale.dtype)
+        logits: Tensor = self.network(floats * self.scale + self.shift)
+        return logits

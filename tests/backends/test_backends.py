@@ -32,7 +32,9 @@ def backend(request: pytest.FixtureRequest, artifacts: Path) -> Backend:
 
 
 @pytest.mark.parametrize("images", [1, 3])
-def test_logits_are_those_of_the_network_normalized_by_hand(backend: Backend, artifacts: Path, images: int) -> None:
+def test_logits_are_those_of_the_network_normalized_by_hand(
+    backend: Backend, artifacts: Path, images: int
+) -> None:
     """The same weights give the same logits in every runtime, on images normalized by the card."""
     batch = np.random.default_rng(0).integers(0, 256, (images, 45, 60, 3), dtype=np.uint8)
     normalized = (batch / 255 - np.array([0.4, 0.5, 0.6])) / np.array([0.2, 0.25, 0.3])

@@ -1,4 +1,4 @@
-"""OpenVINO's files: a pair that belongs together, read without OpenVINO, run with it."""
+"""OpenVINO models: a pair of files, read without OpenVINO and run with it."""
 
 import shutil
 from pathlib import Path
@@ -15,15 +15,16 @@ from segdeploy.backends.openvino_runtime import PRECISION_HINTS
 from segdeploy.card import CARD_KEY, Output
 from segdeploy.errors import GateError, ModelError
 from segdeploy.export.capture import with_output
-from segdeploy.export.config import PRECISIONS
-from segdeploy.export.exporter import convert
+from segdeploy.export.openvino_format import convert
+from segdeploy.export.plan import PRECISIONS
 from segdeploy.inference.self_test import verify
 from segdeploy.models.checkpoint import load_checkpoint
+from tests.helpers.plans import make_plan
 
 KIND = KINDS[".xml"]
 
 
-def copied(artifacts: Path, folder: Path) -> Path:
+def copy_pair(artifacts: Path, folder: Path) -> Path:
     for suffix in (".xml", ".bin"):
         shutil.copy(artifacts / f"best{suffix}", folder / f"copy{suffix}")
     return folder / "copy.xml"
@@ -36,9 +37,9 @@ def test_weights_lie_beside_the_graph() -> None:
     assert KIND.companions(Path("a/best.xml.part")) == [Path("a/best.bin.part")]
 
 
-def test_pair_that_was_torn_apart_is_told(artifacts: Path, tmp_path: Path) -> None:
-    """Who copies the one file forgets the other."""
-    copied(artifacts, tmp_path)
+def test_missing_weights_are_reported(artifacts: Path, tmp_path: Path) -> None:
+    """The second file is easily forgotten when the first one is copied."""
+    copy_pair(artifacts, tmp_path)
     (tmp_path / "copy.bin").unlink()
 
     with pytest.raises(
@@ -48,15 +49,15 @@ def test_pair_that_was_torn_apart_is_told(artifacts: Path, tmp_path: Path) -> No
 
 
 def test_renamed_pair_verifies(artifacts: Path, tmp_path: Path) -> None:
-    difference = verify(copied(artifacts, tmp_path), KIND, device="cpu").met.difference
+    difference = verify(copy_pair(artifacts, tmp_path), KIND, device="cpu").met.difference
 
     assert difference is not None
     assert difference < 1e-4
 
 
 def test_changed_weight_is_found(artifacts: Path, tmp_path: Path) -> None:
-    """The checksum counts the second file too."""
-    path = copied(artifacts, tmp_path)
+    """The checksum covers the second file too."""
+    path = copy_pair(artifacts, tmp_path)
     content = bytearray((tmp_path / "copy.bin").read_bytes())
     content[1000] ^= 1
     (tmp_path / "copy.bin").write_bytes(content)
@@ -66,7 +67,7 @@ def test_changed_weight_is_found(artifacts: Path, tmp_path: Path) -> None:
 
 
 def test_changed_graph_is_found(artifacts: Path, tmp_path: Path) -> None:
-    path = copied(artifacts, tmp_path)
+    path = copy_pair(artifacts, tmp_path)
     path.write_text(path.read_text().replace('mode="linear_onnx"', 'mode="nearest"'))
 
     with pytest.raises(GateError, match="its checksum is another"):
@@ -74,18 +75,18 @@ def test_changed_graph_is_found(artifacts: Path, tmp_path: Path) -> None:
 
 
 def test_weights_that_are_cut_short_are_refused(artifacts: Path, tmp_path: Path) -> None:
-    path = copied(artifacts, tmp_path)
+    path = copy_pair(artifacts, tmp_path)
     (tmp_path / "copy.bin").write_bytes((tmp_path / "copy.bin").read_bytes()[:100])
 
-    with pytest.raises(ModelError, match="nothing that OpenVINO"):
+    with pytest.raises(ModelError, match=r"OpenVINO .* cannot run"):
         load_backend(path)
 
 
 @pytest.mark.parametrize(
     "content", ['<!DOCTYPE net [<!ENTITY a "aaaa">]><net>&a;</net>', "<html></html>"]
 )
-def test_what_is_no_graph_is_refused(tmp_path: Path, content: str) -> None:
-    """Entities of entities would grow beyond all memory."""
+def test_other_xml_is_refused(tmp_path: Path, content: str) -> None:
+    """Nested entities could grow beyond all memory."""
     (tmp_path / "odd.xml").write_text(content)
     (tmp_path / "odd.bin").write_bytes(b"")
 
@@ -93,35 +94,35 @@ def test_what_is_no_graph_is_refused(tmp_path: Path, content: str) -> None:
         read_card(tmp_path / "odd.xml")
 
 
-def test_card_that_tells_of_another_graph_is_refused(artifacts: Path, tmp_path: Path) -> None:
-    path = copied(artifacts, tmp_path)
+def test_card_that_contradicts_its_graph_is_refused(artifacts: Path, tmp_path: Path) -> None:
+    path = copy_pair(artifacts, tmp_path)
     path.write_text(path.read_text().replace("&quot;height&quot;: 45", "&quot;height&quot;: 90"))
 
-    with pytest.raises(ModelError, match="its card tells otherwise"):
+    with pytest.raises(ModelError, match="which contradicts its card"):
         load_backend(path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "output"), [("fp16", "classes"), ("bf16", "probabilities")])
-def test_answers_in_every_precision(
+def test_every_precision_gives_the_same_labels(
     artifacts: Path, tmp_path: Path, precision: str, output: Output
 ) -> None:
-    """A processor without a kind of numbers takes float32, and the file runs everywhere."""
+    """A processor without a precision falls back to float32, so the file runs everywhere."""
     checkpoint = load_checkpoint(artifacts / "best.pt")
     card = replace(
         checkpoint.card, output=output, confidence=output == "classes", precision=precision
     )
     batch = np.random.default_rng(0).integers(0, 256, (2, 45, 60, 3), dtype=np.uint8)
-    candidate, _ = convert("openvino", with_output(checkpoint.network(), card), card=card, opset=21)
-    candidate.write(tmp_path / "made.xml", {CARD_KEY: card.to_json()})
+    candidate = convert(make_plan(with_output(checkpoint.network(), card), card))
+    candidate.write(tmp_path / "precise.xml", {CARD_KEY: card.to_json()})
     expected = load_backend(artifacts / "best.onnx", device="cpu", threads=1).run(batch)
 
-    answer = load_backend(tmp_path / "made.xml", device="cpu", threads=1).run(batch)
+    result = load_backend(tmp_path / "precise.xml", device="cpu", threads=1).run(batch)
 
-    labels = answer if output == "classes" else answer.argmax(1)
-    assert answer.dtype == (np.uint8 if output == "classes" else np.float32)
+    labels = result if output == "classes" else result.argmax(1)
+    assert result.dtype == (np.uint8 if output == "classes" else np.float32)
     assert (labels == expected.argmax(1)).mean() > 0.98
 
 
-def test_every_precision_has_a_wish_for_the_runtime() -> None:
+def test_every_precision_has_a_hint_for_the_runtime() -> None:
     assert set(PRECISIONS) == PRECISION_HINTS.keys()

@@ -1,8 +1,7 @@
-"""An exported program of PyTorch runs as any artifact does, and one that could execute something is
-refused before PyTorch sees it.
-"""
+"""Archives of PyTorch: one that could execute code is refused before PyTorch reads it."""
 
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,16 +9,15 @@ from typing import Any
 
 import pytest
 
-from segdeploy.backends.loading import load_backend, read_card
-from segdeploy.backends.torch_metadata import CONFIGS, MODEL, SAMPLES
-from segdeploy.backends.torch_metadata import read_program_texts as read_texts
+from segdeploy.backends.loading import KINDS, load_backend, read_card
+from segdeploy.backends.torch_metadata import CONFIGS, MODEL, SAMPLES, read_program_metadata
 from segdeploy.errors import ModelError
 
 Change = Callable[[dict[str, bytes]], None]
 
 
 def changed(source: Path, target: Path, change: Change) -> Path:
-    """Write an archive again with other entries, by their names without the topmost folder."""
+    """Write an archive again with other entries, by their names without the top folder."""
     with zipfile.ZipFile(source) as archive:
         entries = {
             entry.filename.partition("/")[2]: archive.read(entry) for entry in archive.infolist()
@@ -79,14 +77,11 @@ def size(text: str) -> Change:
         (size("Symbol('x y')"), "a size"),
     ],
 )
-def test_archive_that_could_execute_something_is_refused(
+def test_archive_that_could_execute_code_is_refused(
     artifacts: Path, tmp_path: Path, change: Change, what: str
 ) -> None:
-    """PyTorch's reader unpickles, looks up and evaluates what a file asks for.
-
-    So a file may not ask.
-    """
-    path = changed(artifacts / "best.pt2", tmp_path / "sly.pt2", change)
+    """PyTorch's reader unpickles, looks up and evaluates whatever the file contains."""
+    path = changed(artifacts / "best.pt2", tmp_path / "unsafe.pt2", change)
 
     with pytest.raises(
         ModelError, match=r"which PyTorch might execute, and was not loaded"
@@ -104,11 +99,11 @@ def test_archive_that_could_execute_something_is_refused(
         "s0",
     ],
 )
-def test_sums_are_sizes(artifacts: Path, tmp_path: Path, text: str) -> None:
-    """A dynamic file computes its sizes."""
+def test_sums_are_allowed_as_sizes(artifacts: Path, tmp_path: Path, text: str) -> None:
+    """A dynamic program computes its sizes."""
     path = changed(artifacts / "best.pt2", tmp_path / "sums.pt2", size(text))
 
-    assert "segdeploy.card" in read_texts(path)
+    assert "segdeploy.card" in read_program_metadata(path)
 
 
 def test_archive_without_a_program_is_refused(artifacts: Path, tmp_path: Path) -> None:
@@ -121,13 +116,20 @@ def test_archive_without_a_program_is_refused(artifacts: Path, tmp_path: Path) -
         read_card(path)
 
 
-def test_nothing_of_this_machine_is_in_the_file(artifacts: Path) -> None:
-    """PyTorch notes a stack trace at every node.
-
-    A file to be given away must not tell of its maker's folders.
-    """
+def test_file_contains_no_path_of_this_machine(artifacts: Path) -> None:
+    """PyTorch stores a stack trace at every node; a published file must not reveal folders."""
     with zipfile.ZipFile(artifacts / "best.pt2") as archive:
         content = b"".join(archive.read(name) for name in archive.namelist())
 
     assert b".py" not in content
     assert b"/segdeploy/" not in content
+
+
+def test_renamed_torchscript_keeps_its_checksum(artifacts: Path, tmp_path: Path) -> None:
+    """The top folder of the archive is named after the file that was written first."""
+    shutil.copy(artifacts / "best.torchscript", tmp_path / "other.torchscript")
+    kind = KINDS[".torchscript"]
+
+    assert kind.checksum(tmp_path / "other.torchscript") == kind.checksum(
+        artifacts / "best.torchscript"
+    )

@@ -1,96 +1,96 @@
-"""Several views of an image become one answer, each where it belongs."""
+"""The mean output over augmented copies of an image, worked out by hand."""
 
 import numpy as np
 import pytest
 
-from segdeploy.backends.tta import VIEWS, ViewsBackend
-from segdeploy.card import InputSpec, LabelClass, ModelCard
+from segdeploy.arrays import Batch, Image, NetworkOutput
+from segdeploy.backends.tta import AUGMENTATIONS, AugmentedBackend
 from segdeploy.errors import ConfigError
 from segdeploy.inference.predictor import Predictor
+from tests.helpers.cards import make_card
 
 
-class Slanted:
-    """A network that sees red and green, and sees more of red in the left half of whatever it is
-    shown; it keeps the shapes.
+class SlantedBackend:
+    """Logits are the red and green of every fourth pixel, with 100 more for red in the left half.
+
+    It records the shapes of its batches.
     """
 
     device = "test"
 
     def __init__(self, *, dynamic: bool = False, output: str = "logits") -> None:
-        spec = InputSpec(
-            height=16, width=32, mean=(0, 0, 0), std=(1, 1, 1), stride=4, dynamic=dynamic
+        self.card = make_card(
+            16, 32, classes=("red", "green"), stride=4, dynamic=dynamic, output=output
         )
-        classes = tuple(LabelClass(name=name, color=(0, 0, 0)) for name in ("red", "green"))
-        self.card = ModelCard(architecture="slanted", classes=classes, input=spec, output=output)
         self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
+    def run(self, batch: Batch) -> NetworkOutput:
         self.shapes.append(batch.shape)
-        answer = batch[:, ::4, ::4, :2].transpose(0, 3, 1, 2).astype(np.float32)
-        answer[:, 0, :, : answer.shape[3] // 2] += 100
-        return answer
+        logits = batch[:, ::4, ::4, :2].transpose(0, 3, 1, 2).astype(np.float32)
+        logits[:, 0, :, : logits.shape[3] // 2] += 100
+        return logits
 
 
-def halves() -> np.ndarray:
-    """Left green and right red, blue-green-red."""
+def green_and_red() -> Image:
+    """Return an image, BGR, whose left half is green and whose right half is red."""
     image = np.zeros((16, 32, 3), np.uint8)
     image[:, :16, 1] = image[:, 16:, 2] = 60
     return image
 
 
-def test_no_more_views_change_nothing() -> None:
-    """The network's own answer, untouched."""
+def test_no_augmentation_returns_the_output_unchanged() -> None:
     batch = np.random.default_rng(0).integers(0, 256, (2, 16, 32, 3), dtype=np.uint8)
 
-    np.testing.assert_array_equal(ViewsBackend(Slanted(), ()).run(batch), Slanted().run(batch))
+    output = AugmentedBackend(SlantedBackend(), ()).run(batch)
+
+    np.testing.assert_array_equal(output, SlantedBackend().run(batch))
 
 
-def test_a_mirror_takes_out_what_depends_on_the_side() -> None:
-    """By hand: 100 more for red on the left in one of two views is 50 on both sides, and 60 of
-    green still leads.
-    """
-    alone, mirrored = (
-        Predictor(ViewsBackend(Slanted(), views)).mask(halves()) for views in ((), ("flip",))
+def test_flip_cancels_what_depends_on_the_side() -> None:
+    """100 more for red on the left in one of two copies is 50 on both sides; 60 of green leads."""
+    plain, flipped = (
+        Predictor(AugmentedBackend(SlantedBackend(), augmentations)).mask(green_and_red())
+        for augmentations in ((), ("flip",))
     )
 
-    assert not alone.any()
-    assert mirrored[:, :14].all()
-    assert not mirrored[:, 18:].any()
+    assert not plain.any()
+    assert flipped[:, :14].all()
+    assert not flipped[:, 18:].any()
 
 
-def test_mirror_is_turned_back() -> None:
-    """By hand: the mean of both views of one bright column."""
+def test_output_of_the_mirror_image_is_flipped_back() -> None:
+    """The mean of both outputs for one bright column."""
     batch = np.zeros((1, 16, 32, 3), np.uint8)
     batch[:, :, 4, 1] = 80
 
-    answer = ViewsBackend(Slanted(), ("flip",)).run(batch)
+    output = AugmentedBackend(SlantedBackend(), ("flip",)).run(batch)
 
-    # The network looks at every fourth column, from the first: in the mirror column 4 is column 27,
-    # which it does not look at.
-    assert answer[0, 1, 0].tolist() == [0, 40, 0, 0, 0, 0, 0, 0]
-    assert answer[0, 0, 0].tolist() == [50] * 8
+    # The network samples every fourth column from the first on. Column 4 becomes column 27 of the
+    # mirror image, which it does not sample.
+    assert output[0, 1, 0].tolist() == [0, 40, 0, 0, 0, 0, 0, 0]
+    assert output[0, 0, 0].tolist() == [50] * 8
 
 
 def test_sizes_are_multiples_of_the_stride() -> None:
-    """0.75 and 1.25 of 16x32, each in the mirror too; the answer has the size of the largest."""
-    network = Slanted(dynamic=True)
+    """0.75 and 1.25 times 16x32, each also flipped; the output has the size of the largest one."""
+    network = SlantedBackend(dynamic=True)
 
-    answer = ViewsBackend(network, VIEWS).run(np.zeros((3, 16, 32, 3), np.uint8))
+    output = AugmentedBackend(network, AUGMENTATIONS).run(np.zeros((3, 16, 32, 3), np.uint8))
 
     assert network.shapes == [(3, 16, 32, 3)] * 2 + [(3, 12, 24, 3)] * 2 + [(3, 20, 40, 3)] * 2
-    assert answer.shape == (3, 2, 5, 10)
+    assert output.shape == (3, 2, 5, 10)
 
 
 @pytest.mark.parametrize(
-    ("network", "views", "sentence"),
+    ("network", "augmentations", "sentence"),
     [
-        (Slanted(), ("scales",), "images of 16x32 only; export it with --dynamic"),
-        (Slanted(output="classes"), ("flip",), "answers classes, of which there is no mean"),
+        (SlantedBackend(), ("scales",), "images of 16x32 only; export it with --dynamic"),
+        (SlantedBackend(output="classes"), ("flip",), "returns classes, which have no mean"),
     ],
 )
-def test_what_a_network_cannot_do_is_told(
-    network: Slanted, views: tuple[str, ...], sentence: str
+def test_unsupported_augmentation_is_refused(
+    network: SlantedBackend, augmentations: tuple[str, ...], sentence: str
 ) -> None:
     """Before the first image."""
     with pytest.raises(ConfigError, match=sentence):
-        ViewsBackend(network, views)
+        AugmentedBackend(network, augmentations)

@@ -35,3 +35,12 @@ class ZeroBackend(ChannelBackend):
         self.calls += 1
         count, height, width, _ = batch.shape
         return np.zeros((count, len(self.card.classes), height, width), np.float32)
+
+
+def random_batches(count: int, *, height: int = 45, width: int = 60) -> list[Batch]:
+    """Return batches of one, two and three random images in turn, (N, height, width, 3) uint8."""
+    random = np.random.default_rng(0)
+    return [
+        random.integers(0, 256, (1 + number % 3, height, width, 3), dtype=np.uint8)
+        for number in range(count)
+    ]

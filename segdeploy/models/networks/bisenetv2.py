@@ -4,32 +4,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segdeploy.models.blocks import Answer, conv_norm, conv_norm_relu, enlarge, initialize
+from segdeploy.models.blocks import Output, conv_norm, conv_norm_relu, initialize, upsample
 from segdeploy.models.registry import register
 
 HEAD = 1024
-"""Channels of the head's 3x3 convolution. The paper leaves the number open; reimplementations that
-reach its scores have this one."""
+"""Channels of the head's 3x3 convolution. The paper does not state the number; reimplementations
+that reach its scores have this one."""
 
 BOOSTER = 128
-"""Channels of the auxiliary heads' 3x3 convolution, which the paper leaves open too."""
+"""Channels of the auxiliary heads' 3x3 convolution, which the paper does not state either."""
 
 DROPOUT = 0.1
 
 
 @register("bisenetv2")
 class BiSeNetV2(nn.Module):
-    """A shallow, wide branch for detail, a deep, narrow one for meaning, and a gate of each for the other.
+    """A shallow, wide detail branch and a deep, narrow semantic branch, which gate each other.
 
-    The logits have an eighth of the image's size; while it trains, there are auxiliary ones of a
-    quarter to a 32nd.
+    The logits have stride 8; in training mode there are auxiliary ones of strides 4 to 32.
     """
 
     stride = 8
     least_batch = 2
 
     def __init__(self, classes: int) -> None:
-        """Build the network with fresh weights.
+        """Build the network with random weights.
 
         Args:
             classes: Number of classes, K.
@@ -45,7 +44,7 @@ class BiSeNetV2(nn.Module):
                 conv_norm_relu(128, 128),
             ),
         )
-        # Right column: at a quarter, an eighth, a sixteenth and a 32nd of the image's size.
+        # Right column: strides 4, 8, 16 and 32.
         self.semantic = nn.ModuleList(
             [
                 Stem(16),
@@ -62,24 +61,24 @@ class BiSeNetV2(nn.Module):
         )
         initialize(self)
 
-    def forward(self, image: Tensor) -> Answer:
-        """Answer (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
+    def forward(self, image: Tensor) -> Output:
+        """Output (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
         features = [image]
         for stage in self.semantic:
             features.append(stage(features[-1]))
         logits: Tensor = self.head(self.aggregate(self.detail(image), self.context(features[-1])))
         if not torch.jit.is_scripting() and self.training:
             return logits, *(
-                booster(own) for booster, own in zip(self.auxiliary, features[1:], strict=True)
+                booster(stage) for booster, stage in zip(self.auxiliary, features[1:], strict=True)
             )
         return logits
 
 
 class Stem(nn.Module):
-    """Two ways to halve, side by side; figure 4a."""
+    """Stem block, figure 4a: downsampling by convolution and by pooling, side by side."""
 
     def __init__(self, channels: int) -> None:
-        """Build the block; it takes images and gives this many channels."""
+        """Build the block, which turns images into features of this many channels."""
         super().__init__()
         self.first = conv_norm_relu(3, channels, stride=2)
         self.filter = nn.Sequential(
@@ -91,19 +90,16 @@ class Stem(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Turn (N, 3, H, W) into (N, C, ceil(H / 4), ceil(W / 4)) features."""
-        halved = self.first(image)
-        answer: Tensor = self.join(torch.cat([self.filter(halved), self.pool(halved)], dim=1))
-        return answer
+        half = self.first(image)
+        output: Tensor = self.join(torch.cat([self.filter(half), self.pool(half)], dim=1))
+        return output
 
 
 class Gather(nn.Module):
-    """Gather and expand, figure 5b.
-
-    A block that expands six times in a 3x3 convolution channel by channel.
-    """
+    """Gather and expansion, figure 5b: a depthwise convolution of six times the channels."""
 
     def __init__(self, channels: int) -> None:
-        """Build the block; its channels stay."""
+        """Build the block; the number of channels stays the same."""
         super().__init__()
         self.body = nn.Sequential(
             conv_norm_relu(channels, channels),
@@ -112,22 +108,19 @@ class Gather(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Keep the size (N, C, H, W)."""
+        """Turn (N, C, H, W) into (N, C, H, W) features."""
         return functional.relu(features + self.body(features))
 
 
 class Halve(nn.Module):
-    """Gather and expand, figure 5c.
-
-    As `Gather`, with two steps channel by channel, the first of which halves.
-    """
+    """Gather and expansion, figure 5c: as `Gather`, with two depthwise convolutions; stride 2."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         """Build the block.
 
         Args:
-            channels: Channels that come in.
-            out_channels: Channels that go out.
+            channels: Input channels.
+            out_channels: Output channels.
         """
         super().__init__()
         wide = 6 * channels
@@ -148,10 +141,10 @@ class Halve(nn.Module):
 
 
 class Context(nn.Module):
-    """Context embedding, figure 4b: the mean of the whole image, added everywhere."""
+    """Context embedding, figure 4b: the mean of the image, added to every pixel."""
 
     def __init__(self, channels: int) -> None:
-        """Build the block; its channels stay."""
+        """Build the block; the number of channels stays the same."""
         super().__init__()
         self.whole = nn.Sequential(
             nn.BatchNorm2d(channels), *conv_norm_relu(channels, channels, kernel=1)
@@ -159,48 +152,45 @@ class Context(nn.Module):
         self.refine = conv_norm_relu(channels, channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Keep the size (N, C, H, W)."""
-        answer: Tensor = self.refine(features + self.whole(features.mean((2, 3), keepdim=True)))
-        return answer
+        """Turn (N, C, H, W) into (N, C, H, W) features."""
+        output: Tensor = self.refine(features + self.whole(features.mean((2, 3), keepdim=True)))
+        return output
 
 
 class Aggregate(nn.Module):
-    """Bilateral guided aggregation, figure 6.
-
-    Each branch opens and shuts the other, at both sizes.
-    """
+    """Bilateral guided aggregation, figure 6: each branch gates the other, at both sizes."""
 
     def __init__(self, channels: int) -> None:
-        """Build the layer; both branches have this many channels, and so has the answer."""
+        """Build the layer; both branches and the output have this many channels."""
         super().__init__()
-        self.detail_fine = filter_and_mix(channels)
+        self.detail_fine = depthwise_separable(channels)
         self.detail_coarse = nn.Sequential(
             conv_norm(channels, channels, stride=2), nn.AvgPool2d(3, 2, 1)
         )
         self.semantic_fine = conv_norm(channels, channels)
-        self.semantic_coarse = filter_and_mix(channels)
+        self.semantic_coarse = depthwise_separable(channels)
         self.join = conv_norm_relu(channels, channels)
 
     def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
         """Join (N, C, H, W) with (N, C, ceil(H / 4), ceil(W / 4)) features."""
         fine = (
             self.detail_fine(detail)
-            * enlarge(self.semantic_fine(semantic), detail, factor=4).sigmoid()
+            * upsample(self.semantic_fine(semantic), detail, factor=4).sigmoid()
         )
         coarse = self.detail_coarse(detail) * self.semantic_coarse(semantic).sigmoid()
-        answer: Tensor = self.join(fine + enlarge(coarse, detail, factor=4))
-        return answer
+        output: Tensor = self.join(fine + upsample(coarse, detail, factor=4))
+        return output
 
 
-def filter_and_mix(channels: int) -> nn.Sequential:
-    """Build a 3x3 convolution channel by channel with its norm, and a bare 1x1 convolution."""
+def depthwise_separable(channels: int) -> nn.Sequential:
+    """Build a depthwise 3x3 convolution with batch norm, and a 1x1 convolution without."""
     return nn.Sequential(
         conv_norm(channels, channels, groups=channels), nn.Conv2d(channels, channels, 1, bias=False)
     )
 
 
 def head(channels: int, middle: int, classes: int) -> nn.Sequential:
-    """Build what turns features into logits of the same size."""
+    """Build layers that turn features into logits of the same size."""
     return nn.Sequential(
         conv_norm_relu(channels, middle), nn.Dropout(DROPOUT), nn.Conv2d(middle, classes, 1)
     )

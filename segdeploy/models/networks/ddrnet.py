@@ -8,15 +8,15 @@ from torch.nn import functional
 
 from segdeploy.errors import ConfigError
 from segdeploy.models.blocks import (
-    Answer,
     Bottleneck,
     DeepAggregation,
+    Output,
     conv_norm,
     conv_norm_relu,
-    enlarge,
-    head_without_activation,
     initialize,
+    pre_activation_head,
     stage,
+    upsample,
 )
 from segdeploy.models.registry import register
 
@@ -26,28 +26,26 @@ CONTEXT = 128
 
 @register("ddrnet23slim")
 class DDRNet(nn.Module):
-    """A branch that stays at an eighth of the image's size beside one that halves on, and exchanges between them.
+    """A branch of stride 8, a branch that downsamples further, and exchanges between both.
 
-    The logits have an eighth of the image's size; while it trains, so have those of the auxiliary
-    head.
+    The logits have stride 8, and in training mode so have those of the auxiliary head.
     """
 
     stride = 8
     least_batch = 2
 
     def __init__(self, classes: int, *, width: int = 32) -> None:
-        """Build the network with fresh weights.
+        """Build the network with random weights.
 
         Args:
             classes: Number of classes, K.
-            width: Channels at a quarter of the image's size; 32 is DDRNet-23-slim, 64 is
-                DDRNet-23.
+            width: Channels at stride 4; 32 is DDRNet-23-slim, 64 is DDRNet-23.
 
         Raises:
-            ConfigError: The width cannot be.
+            ConfigError: The width is out of range.
         """
         if width < 1:
-            msg = f"a DDRNet of width {width} cannot be; the width is 1 or more, 32 in the slim one"
+            msg = f"a DDRNet cannot have width {width}; the width is 1 or more, 32 in the slim one"
             raise ConfigError(msg)
         super().__init__()
         fine = 2 * width
@@ -72,12 +70,12 @@ class DDRNet(nn.Module):
         self.fine_end = Bottleneck(fine, fine)
         self.coarse_end = Bottleneck(8 * width, 8 * width, stride=2)
         self.context = DeepAggregation(16 * width, CONTEXT, 4 * width)
-        self.head = head_without_activation(4 * width, 2 * width, classes)
-        self.auxiliary = head_without_activation(fine, 2 * width, classes)
+        self.head = pre_activation_head(4 * width, 2 * width, classes)
+        self.auxiliary = pre_activation_head(fine, 2 * width, classes)
         initialize(self)
 
-    def forward(self, image: Tensor) -> Answer:
-        """Answer (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
+    def forward(self, image: Tensor) -> Output:
+        """Output (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
         fine = coarse = self.stem(image)
         exchanged = []
         for fine_stage, coarse_stage, exchange in zip(
@@ -89,7 +87,7 @@ class DDRNet(nn.Module):
             exchanged.append(fine)
         fine = self.fine_end(functional.relu(fine))
         context = self.context(self.coarse_end(functional.relu(coarse)))
-        logits: Tensor = self.head(fine + enlarge(context, fine, factor=8))
+        logits: Tensor = self.head(fine + upsample(context, fine, factor=8))
         if not torch.jit.is_scripting() and self.training:
             return logits, self.auxiliary(exchanged[0])
         return logits
@@ -99,11 +97,11 @@ class Exchange(nn.Module):
     """The paper's bilateral fusion: each branch is added to the other, before the activation."""
 
     def __init__(self, fine: int, widths: tuple[int, ...]) -> None:
-        """Build both ways.
+        """Build both directions.
 
         Args:
             fine: Channels of the fine branch.
-            widths: Channels after each halving on the way to the coarse branch.
+            widths: Channels after each downsampling on the way to the coarse branch.
         """
         super().__init__()
         steps = [
@@ -115,7 +113,7 @@ class Exchange(nn.Module):
         self.factor = 2 ** len(widths)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both branches, each with what the other knows."""
-        return fine + enlarge(
+        """Return both branches, each with the other one added."""
+        return fine + upsample(
             self.up(functional.relu(coarse)), fine, factor=self.factor
         ), coarse + self.down(fine)

@@ -5,34 +5,32 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segdeploy.models.blocks import (
-    Answer,
+    Output,
     PyramidPooling,
     conv_norm,
     conv_norm_relu,
-    enlarge,
     initialize,
     separable,
+    upsample,
 )
 from segdeploy.models.registry import register
 
 DROPOUT = 0.1
-"""Share of features left out before the last layer; the paper has dropout there and does not tell
-how much."""
+"""Dropout before the last layer; the paper does not state the rate."""
 
 
 @register("fastscnn")
 class FastSCNN(nn.Module):
-    """Three convolutions that both branches share, a branch that goes on, and their sum.
+    """Three convolutions shared by both branches, a deeper branch, and the sum of both.
 
-    The logits have an eighth of the image's size; while it trains, there are auxiliary ones of an
-    eighth and of a 32nd.
+    The logits have stride 8; in training mode there are auxiliary ones of strides 8 and 32.
     """
 
     stride = 8
     least_batch = 2
 
     def __init__(self, classes: int) -> None:
-        """Build the network with fresh weights.
+        """Build the network with random weights.
 
         Args:
             classes: Number of classes, K.
@@ -60,8 +58,8 @@ class FastSCNN(nn.Module):
         self.auxiliary = nn.ModuleList([auxiliary(64, classes), auxiliary(128, classes)])
         initialize(self)
 
-    def forward(self, image: Tensor) -> Answer:
-        """Answer (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
+    def forward(self, image: Tensor) -> Output:
+        """Output (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
         shared = self.shared(image)
         context = self.context(shared)
         logits: Tensor = self.head(self.fuse(shared, context))
@@ -74,14 +72,14 @@ class FastSCNN(nn.Module):
 
 
 class Fuse(nn.Module):
-    """Feature fusion, table 3: both branches as a sum."""
+    """Feature fusion, table 3: the sum of both branches."""
 
     def __init__(self, fine: int, channels: int) -> None:
-        """Build both sides.
+        """Build both branches.
 
         Args:
             fine: Channels of the fine features.
-            channels: Channels of the coarse features, and of the answer.
+            channels: Channels of the coarse features, and of the output.
         """
         super().__init__()
         self.fine = conv_norm(fine, channels, kernel=1)
@@ -92,22 +90,22 @@ class Fuse(nn.Module):
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Join (N, C, H, W) with (N, C', ceil(H / 4), ceil(W / 4)) features."""
-        return functional.relu(self.fine(fine) + self.coarse(enlarge(coarse, fine, factor=4)))
+        return functional.relu(self.fine(fine) + self.coarse(upsample(coarse, fine, factor=4)))
 
 
 class Inverted(nn.Module):
-    """MobileNetV2's block, table 2.
+    """Inverted residual block of MobileNetV2, table 2.
 
-    Expanded six times, filtered channel by channel, and brought down without an activation.
+    The channels are expanded six times, convolved depthwise, and reduced without an activation.
     """
 
     def __init__(self, channels: int, out_channels: int, *, stride: int) -> None:
         """Build the block.
 
         Args:
-            channels: Channels that come in.
-            out_channels: Channels that go out.
-            stride: How much smaller the answer is.
+            channels: Input channels.
+            out_channels: Output channels.
+            stride: Stride of the 3x3 convolution.
         """
         super().__init__()
         wide = 6 * channels
@@ -119,29 +117,29 @@ class Inverted(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C', ceil(H / stride), ceil(W / stride)) features."""
-        answer: Tensor = self.body(features)
-        return answer
+        output: Tensor = self.body(features)
+        return output
 
 
 class Residual(Inverted):
-    """An inverted block beside a shortcut; size and channels stay."""
+    """An inverted block with a shortcut; size and channels stay the same."""
 
     def __init__(self, channels: int) -> None:
         """Build the block.
 
         Args:
-            channels: Channels that come in, and go out.
+            channels: Input and output channels.
         """
         super().__init__(channels, channels, stride=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Keep the size (N, C, H, W)."""
-        answer: Tensor = features + self.body(features)
-        return answer
+        """Turn (N, C, H, W) into (N, C, H, W) features."""
+        output: Tensor = features + self.body(features)
+        return output
 
 
 def inverted(channels: int, out_channels: int, *, blocks: int, stride: int) -> list[nn.Module]:
-    """Build inverted blocks in a row, the first of which changes size and channels."""
+    """Build a sequence of inverted blocks, the first of which changes size and channels."""
     return [
         Inverted(channels, out_channels, stride=stride),
         *(Residual(out_channels) for _ in range(blocks - 1)),
@@ -149,7 +147,7 @@ def inverted(channels: int, out_channels: int, *, blocks: int, stride: int) -> l
 
 
 def auxiliary(channels: int, classes: int) -> nn.Sequential:
-    """Build a head that only training has: the paper puts a loss on the end of each branch."""
+    """Build an auxiliary head: in training, the paper has a loss at the end of each branch."""
     return nn.Sequential(
         conv_norm_relu(channels, 32), nn.Dropout(DROPOUT), nn.Conv2d(32, classes, 1)
     )

