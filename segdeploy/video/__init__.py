@@ -1,1 +1,1 @@
-"""From a source of frames to a sink, one way, in threads with bounded queues."""
+"""Video: from a source of frames through the network to encoded outputs, in threads."""

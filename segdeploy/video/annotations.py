@@ -16,7 +16,7 @@ import numpy as np
 from segdeploy.arrays import Mask
 from segdeploy.card import LabelClass
 from segdeploy.imaging.polygons import Corners, polygons
-from segdeploy.imaging.rle import find_runs, encode_counts
+from segdeploy.imaging.rle import encode_counts, find_runs
 from segdeploy.system.files import PART, cannot_write, sync
 from segdeploy.video.frames import FrameWriter, SegmentedFrame
 

@@ -14,7 +14,7 @@ from segdeploy.errors import DataError, InterruptedRun, SegdeployError
 from segdeploy.imaging.overlay import Renderer
 from segdeploy.imaging.postprocess import Confidence, output_to_confidence, output_to_mask
 from segdeploy.imaging.preprocess import to_batch
-from segdeploy.system.concurrency import Prefetcher, BackgroundWriter, map_in_order
+from segdeploy.system.concurrency import BackgroundWriter, Prefetcher, map_in_order
 from segdeploy.video.frames import Frame, Outputs, SegmentedFrame
 from segdeploy.video.profiler import StageClock, StageTimes
 from segdeploy.video.schedule import Schedule
@@ -293,7 +293,7 @@ def run_threaded(
         items: Source, read in a thread of its own.
         work: Called in this thread, or in several threads at once.
         write: Called in a thread of its own, in the items' order.
-        should_stop: Asked before each item; once it says so, the items that were begun are written
+        should_stop: Asked before each item; once it says so, the items in progress are written
             and the run ends.
         workers: How many items are worked on at the same time.
         depth: Items that wait between two threads. With 0 the source is read in this thread: a live

@@ -212,7 +212,7 @@ class StageClock:
         )
 
     def lap(self) -> dict[str, float]:
-        """Return the seconds per frame of each stage that this thread measured since the last lap."""
+        """Return the seconds per frame of each stage in this thread since its last lap."""
         lap = vars(self._laps).copy()
         vars(self._laps).clear()
         return lap

@@ -158,7 +158,7 @@ def open_source(
     pipe: BinaryIO,
     should_stop: Callable[[], bool],
 ) -> OpenedSource:
-    """Open any kind of source by what its text looks like.
+    """Open the kind of source that a text names.
 
     Args:
         text: "-" for the pipe, an address, a camera's number, a folder, a pattern, a list of paths

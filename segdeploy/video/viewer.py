@@ -23,7 +23,7 @@ class Window(Protocol):
     """A window that shows images and returns keys."""
 
     def show(self, image: Image) -> None:
-        """Show an image in place of the one before."""
+        """Show an image instead of the one before."""
         ...
 
     def key(self, wait: int) -> str:

@@ -1,4 +1,4 @@
-"""Records are read again by whoever knows their format, also those of a run that was interrupted."""
+"""Annotations are valid for readers of their formats, also those of an interrupted run."""
 
 import json
 from pathlib import Path

@@ -23,7 +23,7 @@ def write(
     transfer: int = PQ,
     size: tuple[int, int] = (640, 360),
 ) -> Path:
-    """Write frames of one color each, (Y, Cb, Cr) of 10 bits, as HEVC of the primaries of BT.2020."""
+    """Write frames of one color each, (Y, Cb, Cr) of 10 bits, as HEVC with BT.2020 primaries."""
     width, height = size
     with av.open(str(path), "w") as output:
         stream = output.add_stream(

@@ -14,7 +14,7 @@ import pytest
 
 from segdeploy.errors import ConfigError, DataError, SegdeployError
 from segdeploy.video.frames import Selection
-from segdeploy.video.sources import OpenedSource, open_source, open_camera, open_images
+from segdeploy.video.sources import OpenedSource, open_camera, open_images, open_source
 from segdeploy.video.writer import VideoSink
 
 

@@ -1,1 +1,1 @@
-"""Synthetic street scenes: what stands where, and how it is drawn."""
+"""Synthetic street scenes: generation of the objects, and their rendering."""

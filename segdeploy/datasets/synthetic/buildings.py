@@ -1,4 +1,4 @@
-"""Fronts of houses: walls of brick, plaster or glass, with windows, doors and shops."""
+"""Sprites of house fronts: walls, windows, doors and shops."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,11 +7,11 @@ import numpy as np
 
 from segdeploy.datasets.synthetic.canvas import Sprite
 from segdeploy.datasets.synthetic.drawing import Sketch, fractal
-from segdeploy.datasets.synthetic.lighting import Color, times
+from segdeploy.datasets.synthetic.lighting import Color, brightened
 
 DENSITY = 20
-LOOKS = 24
-"""How many different houses there are; each comes in many tints."""
+STYLES = 24
+"""Number of different houses; each occurs in many tints."""
 WALLS: tuple[Color, ...] = (
     (92, 104, 164), (110, 128, 178), (150, 182, 206), (178, 200, 214), (186, 196, 200),
     (140, 168, 202), (104, 150, 196), (164, 172, 160), (122, 126, 150), (196, 206, 216),
@@ -32,13 +32,13 @@ class Facade:
     """A house seen from the street.
 
     Attributes:
-        width: In meters.
-        height: Up to the eaves, in meters.
-        roof: Height of the roof's slope over the eaves, in meters; 0 where it is flat.
+        width: Width, in meters.
+        height: Height of the eaves, in meters.
+        roof: Height of the roof over the eaves, in meters; 0 where it is flat.
         tiles: Color of the roof.
-        day: How it looks with light falling on it.
-        lights: What shines at night, black and covering nothing elsewhere.
-        end: The wall between this house and the next.
+        day: The front in daylight.
+        lights: The lights at night; transparent elsewhere.
+        end: The side wall.
     """
 
     width: float
@@ -50,10 +50,10 @@ class Facade:
     end: Sprite
 
 
-@lru_cache(maxsize=LOOKS)
-def facade(look: int) -> Facade:
+@lru_cache(maxsize=STYLES)
+def facade(style: int) -> Facade:
     """Draw one of the houses."""
-    random = np.random.default_rng([1, look])
+    random = np.random.default_rng([1, style])
     bay, bays = random.uniform(2.6, 3.6), int(random.integers(3, 6))
     floors, story, ground = (
         int(random.integers(2, 6)),
@@ -61,10 +61,10 @@ def facade(look: int) -> Facade:
         random.uniform(3.4, 4.2),
     )
     width, height = bay * bays, ground + floors * story + 0.6
-    wall = WALLS[look % len(WALLS)]
+    wall = WALLS[style % len(WALLS)]
     sheet, lights = Sketch(width, height, density=DENSITY), Sketch(width, height, density=DENSITY)
     sheet.rectangle(-width, -1, width, height + 1, wall)
-    _texture(sheet, brick=look % 3 == 0, random=random)
+    _texture(sheet, brick=style % 3 == 0, random=random)
     _stories(
         sheet,
         lights,
@@ -77,20 +77,25 @@ def facade(look: int) -> Facade:
         ground=ground,
     )
     _ground_floor(sheet, lights, random=random, bay=bay, bays=bays, ground=ground)
-    trim = times(wall, 1.22)
+    trim = brightened(wall, 1.22)
     sheet.rectangle(-width, ground - 0.12, width, ground + 0.14, trim)
     sheet.rectangle(-width, height - 0.5, width, height, trim)
-    sheet.rectangle(-width, height - 0.62, width, height - 0.5, times(wall, 0.6))
+    sheet.rectangle(-width, height - 0.62, width, height - 0.5, brightened(wall, 0.6))
     sheet.shade(np.linspace(1.06, 0.88, 16)[:, None].repeat(2, 1))
     end = Sketch(10, height, density=DENSITY / 2)
-    end.rectangle(-10, -1, 10, height + 1, times(wall, 0.8))
+    end.rectangle(-10, -1, 10, height + 1, brightened(wall, 0.8))
     _texture(end, brick=False, random=random)
     for row in range(floors):
         _window(end, None, 0.5, ground + row * story + 0.9, 0.9, 1.4, wall, random=random)
     return Facade(
-        width=width, height=height, roof=float(random.choice([0, 2.2, 3.2])), tiles=((60, 66, 128), (86, 82, 80), (66, 84, 150))[look % 3],
-        day=sheet.finish(), lights=lights.finish(), end=end.finish(),
-    )  # fmt: skip
+        width=width,
+        height=height,
+        roof=float(random.choice([0, 2.2, 3.2])),
+        tiles=((60, 66, 128), (86, 82, 80), (66, 84, 150))[style % 3],
+        day=sheet.finish(),
+        lights=lights.finish(),
+        end=end.finish(),
+    )
 
 
 def _texture(sheet: Sketch, *, brick: bool, random: np.random.Generator) -> None:
@@ -145,8 +150,8 @@ def _window(
     random: np.random.Generator,
 ) -> None:
     left, right, top = x - wide / 2, x + wide / 2, y + tall
-    sheet.rectangle(left - 0.14, y - 0.16, right + 0.14, top + 0.14, times(wall, 1.18))
-    sheet.rectangle(left - 0.2, y - 0.24, right + 0.2, y - 0.12, times(wall, 0.72))
+    sheet.rectangle(left - 0.14, y - 0.16, right + 0.14, top + 0.14, brightened(wall, 1.18))
+    sheet.rectangle(left - 0.2, y - 0.24, right + 0.2, y - 0.12, brightened(wall, 0.72))
     sheet.rectangle(left, y, right, top, (232, 234, 236))
     glass = random.uniform(0.7, 1.25)
     sheet.rectangle(
@@ -171,7 +176,7 @@ def _window(
     if lights is not None and random.random() < 0.42:
         bright = random.uniform(0.55, 1.0)
         for start, end in ((left + 0.07, x - 0.035), (x + 0.035, right - 0.07)):
-            lights.rectangle(start, y + 0.07, end, top - 0.07, times(LIT, bright))
+            lights.rectangle(start, y + 0.07, end, top - 0.07, brightened(LIT, bright))
 
 
 def _ground_floor(
@@ -199,7 +204,7 @@ def _ground_floor(
         middle = (left + right) / 2
         if number == door:
             sheet.rectangle(middle - 0.62, 0, middle + 0.62, 2.55, (206, 210, 214))
-            sheet.rectangle(middle - 0.5, 0, middle + 0.5, 2.1, times(accent, 0.8))
+            sheet.rectangle(middle - 0.5, 0, middle + 0.5, 2.1, brightened(accent, 0.8))
             sheet.rectangle(middle - 0.5, 2.15, middle + 0.5, 2.45, (96, 84, 72))
             lights.rectangle(middle - 0.5, 2.15, middle + 0.5, 2.45, LIT)
         elif shop:
@@ -212,8 +217,8 @@ def _ground_floor(
             goods: list[Color] = [
                 (blue, green, red) for blue, green, red in random.uniform(60, 200, (3, 3)).tolist()
             ]
-            for place, color in enumerate(goods):
-                start = left + 0.2 + place * (right - left - 0.4) / 3
+            for number, color in enumerate(goods):
+                start = left + 0.2 + number * (right - left - 0.4) / 3
                 sheet.rectangle(start, 0.5, start + 0.4, random.uniform(0.9, 1.5), color)
             _shop_light(lights, left + 0.05, 0.5, right - 0.05, ground - 1.05, goods=goods)
         else:
@@ -235,9 +240,9 @@ def _shop_light(
     for step in range(6):
         bright = 0.55 + 0.08 * step
         low, high = (bottom + (top - bottom) * part / 6 for part in (step, step + 1))
-        lights.rectangle(left, low, right, high, times((110, 184, 236), bright))
-    for place, color in enumerate(goods):
-        start = left + 0.15 + place * (right - left - 0.3) / 3
+        lights.rectangle(left, low, right, high, brightened((110, 184, 236), bright))
+    for number, color in enumerate(goods):
+        start = left + 0.15 + number * (right - left - 0.3) / 3
         lights.rectangle(
-            start, bottom, start + 0.4, bottom + 0.4 + color[0] / 260, times(color, 0.7)
+            start, bottom, start + 0.4, bottom + 0.4 + color[0] / 260, brightened(color, 0.7)
         )

@@ -9,17 +9,17 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 NEAR = 1.0
-"""What stands closer to the camera than this, in meters, is cut."""
+"""Distance from the camera, in meters, at which objects are clipped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bend:
-    """How the middle of the street swings to the sides: a wave.
+    """The bends of a street: its middle follows a sine wave.
 
     Attributes:
-        reach: Half of the wave's swing, in meters.
-        length: Length of the wave over two pi, in meters.
-        phase: Start of the wave, in radians.
+        reach: Amplitude of the wave, in meters.
+        length: Wavelength over two pi, in meters.
+        phase: Phase of the wave, in radians.
     """
 
     reach: float = 0.0
@@ -29,18 +29,18 @@ class Bend:
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """Where the camera stands, and how the world falls onto the image.
+    """Position of the camera, and the projection of the world onto the image.
 
-    The world's x runs to the right of the middle of the street, y up from the ground, z along the
-    street.
+    The world's x axis points to the right from the middle of the street, y up from the ground, z
+    along the street.
 
     Attributes:
         height: Height of the image, in pixels.
         width: Width of the image, in pixels.
-        x: Place across the street, in meters.
-        z: Place along the street, in meters.
+        x: Position across the street, in meters.
+        z: Position along the street, in meters.
         eye: Height over the ground, in meters.
-        bend: How the street swings.
+        bend: Bends of the street.
     """
 
     height: int
@@ -52,22 +52,25 @@ class Camera:
 
     @property
     def focal(self) -> float:
-        """Size in pixels of a meter at a distance of a meter."""
+        """Focal length, in pixels."""
         return 1.45 * self.height
 
     @property
     def horizon(self) -> float:
-        """Row at which the ground ends, in pixels from the top."""
+        """Row of the horizon, in pixels from the top."""
         return 0.55 * self.height
 
     @cached_property
     def _course(self) -> tuple[float, float]:
-        """Where the wave stands at the camera, and how it goes on from there."""
+        """Value and slope of the wave at the camera."""
         angle = self.z / self.bend.length + self.bend.phase
         return math.sin(angle), math.cos(angle)
 
     def middle(self, z: float) -> float:
-        """Return how far right of the camera's own direction the middle of the street lies at a place, in meters."""
+        """Return the offset of the street's middle to the right at `z`, in meters.
+
+        It is measured from the direction in which the camera looks.
+        """
         height, slope = self._course
         bend = self.bend
         return bend.reach * (
@@ -75,7 +78,7 @@ class Camera:
         )
 
     def middles(self, z: Floats) -> Floats:
-        """Report the same of many places."""
+        """Return the offsets of the street's middle at many positions, as `middle`."""
         height, slope = self._course
         bend = self.bend
         return np.asarray(
@@ -84,11 +87,11 @@ class Camera:
         )
 
     def scale(self, z: float) -> float:
-        """Pixels per meter at a place along the street."""
+        """Return the pixels per meter at a position along the street."""
         return self.focal / max(z - self.z, NEAR)
 
     def spot(self, x: float, y: float, z: float) -> tuple[float, float]:
-        """Return the pixel, as column and row, of one point in meters."""
+        """Return the column and row of one point in meters."""
         ahead = max(z - self.z, NEAR)
         across = x + self.middle(z) - self.x
         return (
@@ -97,7 +100,7 @@ class Camera:
         )
 
     def project(self, points: npt.ArrayLike) -> Floats:
-        """Return the pixels, (n, 2) as column and row, of points (n, 3) as x, y, z in meters."""
+        """Return the columns and rows, (n, 2), of points (x, y, z) in meters, (n, 3)."""
         x, y, z = np.asarray(points, dtype=np.float64).T
         ahead = np.maximum(z - self.z, NEAR)
         across = x + self.middles(z) - self.x
@@ -110,11 +113,11 @@ class Camera:
         )
 
     def ground(self) -> tuple[int, Floats, Floats, Floats]:
-        """Find the ground under every row of the image.
+        """Return where each row of the image shows the ground.
 
         Returns:
-            First row of ground; for each row from there: how far ahead it is, which x its left edge
-            shows, and how far it is from one pixel to the next, all in meters.
+            First row of ground; for each row from there: the distance ahead, the x of its left
+            edge, and the distance from one pixel to the next, all in meters.
         """
         first = math.floor(self.horizon) + 1
         ahead = np.asarray(

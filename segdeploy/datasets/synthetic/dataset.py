@@ -1,4 +1,4 @@
-"""Streets: a dataset that is drawn, not downloaded."""
+"""The dataset "streets": synthetic street scenes, rendered when they are read."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ HEIGHT = 240
 WIDTH = 320
 COUNTS = {"train": 400, "val": 60}
 STREAMS = {"train": 0, "val": 1}
-"""First number of every seed, so that no two splits, and no drive, ever share a street."""
+"""First number of each seed, so that no two splits, and no drive, share a street."""
 DRIVES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Streets:
-    """One split of drawn street scenes, with CamVid's classes.
+    """One split of synthetic street scenes, with CamVid's classes.
 
     Attributes:
         split: "train" or "val".
         count: Number of scenes; the first ones of a longer split are the scenes of a shorter one.
         height: Height of each image, in pixels.
         width: Width of each image, in pixels.
-        weather: The light of all scenes, one of `WEATHERS`; where None, each scene's own. The
+        weather: Weather of all scenes, one of `WEATHERS`; where None, each scene has its own. The
             streets are the same.
     """
 
@@ -67,14 +67,14 @@ class Streets:
 
     @property
     def rule(self) -> str:
-        """Where the splits' streets come from."""
+        """How the samples were split."""
         return "drawn, each split from seeds of its own"
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
-        """Draw one scene; it depends on the split and the index alone."""
+        """Render one scene; it depends on the split and the index only."""
         if not 0 <= index < self.count:
             raise IndexError(index)
         canvas = paint(World((STREAMS[self.split], index), self.weather), self.height, self.width)
@@ -84,17 +84,17 @@ class Streets:
 def drive(
     seed: int, *, height: int, width: int, rate: Fraction, weather: str | None = None
 ) -> Iterator[Sample]:
-    """Drive through one street for as long as somebody asks for frames.
+    """Return the frames of an endless drive through one street.
 
     Args:
-        seed: Which street; 0 or more.
+        seed: Number of the street; 0 or more.
         height: Height of each frame, in pixels.
         width: Width of each frame, in pixels.
-        rate: Frames a second.
-        weather: Its light, one of `WEATHERS`; the street's own where None.
+        rate: Frames per second.
+        weather: Weather, one of `WEATHERS`; that of the street where None.
 
     Yields:
-        One frame after the other, each with its truth, named by its number.
+        One frame after the other, with its mask, named by its number.
     """
     _check_size(height, width)
     world = drive_world(seed, weather)
@@ -106,7 +106,7 @@ def drive(
 
 
 def drive_world(seed: int, weather: str | None = None) -> World:
-    """Return the street that a drive of this seed goes through, in a weather of `WEATHERS` or its own.
+    """Return the street of a drive by its seed; in a weather of `WEATHERS`, or its own.
 
     Raises:
         ConfigError: There is no such weather.
@@ -129,12 +129,12 @@ def _check_weather(weather: str | None) -> None:
 
 
 def save(scenes: Streets, folder: Path, *, on_step: Callable[[str], None]) -> None:
-    """Write scenes as CamVid lays them out: images in `<split>`, ids in `<split>annot`.
+    """Write scenes in CamVid's layout: images in `<split>`, masks in `<split>annot`.
 
     Args:
-        scenes: What to write.
-        folder: Where the two folders go; made if it is missing.
-        on_step: Called with the name of each scene once it is written.
+        scenes: The scenes.
+        folder: Parent of the two folders; made if it is missing.
+        on_step: Called with the name of each scene after it is written.
 
     Raises:
         OutputError: A file cannot be written.
@@ -148,12 +148,12 @@ def save(scenes: Streets, folder: Path, *, on_step: Callable[[str], None]) -> No
 
 @register("streets")
 def open_streets(data: Path | None, split: str) -> Streets:
-    """Open a split at its usual count and size.
+    """Open a split with its default count and size.
 
     Raises:
-        ConfigError: A folder was named, or there is no such split.
+        ConfigError: A folder is given, or there is no such split.
     """
     if data is not None:
-        msg = f"the dataset 'streets' is drawn and reads no folder; leave out --data {data}"
+        msg = f"the dataset 'streets' is synthetic and reads no folder; leave out --data {data}"
         raise ConfigError(msg)
     return Streets(split=split, count=COUNTS.get(split, 1))

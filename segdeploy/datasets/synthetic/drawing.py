@@ -1,4 +1,4 @@
-"""Vector drawing of sprites, noise; class indices."""
+"""Vector drawing of sprites, fractal noise, and the class indices."""
 
 from collections.abc import Sequence
 
@@ -14,27 +14,32 @@ SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLI
 )
 
 
-FINER = 2
-"""How many times finer than the sprite the drawing is, so that averaging gives smooth edges."""
+SUPERSAMPLING = 2
+"""Supersampling factor of the drawing, which gives smooth edges."""
 
 
 class Sketch:
-    """A transparent sheet; x is 0 in its middle, y is 0 at its lower edge and runs up, both in meters."""
+    """A transparent sheet to draw a sprite on.
+
+    In meters; x is 0 in its middle, y is 0 at its lower edge and points up.
+    """
 
     def __init__(self, width: float, height: float, *, density: float) -> None:
-        """Take an empty sheet.
+        """Start with an empty sheet.
 
         Args:
-            width: In meters.
-            height: In meters.
+            width: Width, in meters.
+            height: Height, in meters.
             density: Pixels per meter of the finished sprite.
         """
         self.density = density
         self.size = (max(round(width * density), 2), max(round(height * density), 2))
-        self.sheet = np.zeros((self.size[1] * FINER, self.size[0] * FINER, 4), np.uint8)
+        self.sheet = np.zeros(
+            (self.size[1] * SUPERSAMPLING, self.size[0] * SUPERSAMPLING, 4), np.uint8
+        )
 
     def _pixels(self, points: Sequence[tuple[float, float]] | np.ndarray) -> np.ndarray:
-        scale = self.density * FINER
+        scale = self.density * SUPERSAMPLING
         flipped = np.asarray(points, dtype=np.float64) * (scale, -scale)
         return np.asarray(flipped + np.array([self.sheet.shape[1] / 2, self.sheet.shape[0]]))
 
@@ -53,7 +58,7 @@ class Sketch:
     ) -> None:
         """Fill an ellipse with half axes `across` and `up`, turned by degrees."""
         middle = points_of(self._pixels([(x, y)]))[0]
-        scale = self.density * FINER * (1 << SHIFT)
+        scale = self.density * SUPERSAMPLING * (1 << SHIFT)
         axes = (max(round(across * scale), 1), max(round(up * scale), 1))
         cv2.ellipse(
             self.sheet,
@@ -72,19 +77,19 @@ class Sketch:
         self, points: Sequence[tuple[float, float]] | np.ndarray, width: float, color: Color
     ) -> None:
         """Draw a line with round ends, `width` in meters."""
-        thick = max(round(width * self.density * FINER), 1)
+        thick = max(round(width * self.density * SUPERSAMPLING), 1)
         cv2.polylines(
             self.sheet,
             [points_of(self._pixels(points))],
-            False,
+            False,  # noqa: FBT003
             (*color, 255),
             thick,
             cv2.LINE_8,
             SHIFT,
-        )  # noqa: FBT003
+        )
 
     def shade(self, gain: np.ndarray) -> None:
-        """Multiply the colors by (h, w) factors of any size, which are stretched over the sheet."""
+        """Multiply the colors by factors (h, w) of any size, which are resized to the sheet."""
         fine = cv2.resize(
             gain.astype(np.float32), self.sheet.shape[1::-1], interpolation=cv2.INTER_LINEAR
         )
@@ -93,7 +98,7 @@ class Sketch:
         )
 
     def finish(self) -> Sprite:
-        """Average the drawing to the sprite's size."""
+        """Return the drawing as a sprite, downsampled to its size."""
         return Sprite(
             np.asarray(cv2.resize(self.sheet, self.size, interpolation=cv2.INTER_AREA), np.uint8),
             self.density,
@@ -103,7 +108,7 @@ class Sketch:
 def fractal(
     height: int, width: int, *, random: np.random.Generator, octaves: int = 4
 ) -> np.ndarray:
-    """Return clouds of noise, (height, width) float32 around 0 with a deviation of about 1."""
+    """Return fractal noise, (height, width) float32 of mean 0 and a deviation of about 1."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         cells = 2 ** (octave + 2)

@@ -1,4 +1,4 @@
-"""Shadows, rain, reflections, glare."""
+"""Weather and shadows: they change the image, never the mask."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,14 +15,16 @@ from segdeploy.datasets.synthetic.canvas import SHIFT, Canvas, points_of
 from segdeploy.datasets.synthetic.drawing import ROAD
 from segdeploy.datasets.synthetic.furniture import LAMP_HEIGHT, SIGN_POST
 from segdeploy.datasets.synthetic.lighting import Light
-from segdeploy.datasets.synthetic.vehicles import BODIES
-from segdeploy.datasets.synthetic.world import Thing, vehicle_look
+from segdeploy.datasets.synthetic.vehicles import vehicle_style
+from segdeploy.datasets.synthetic.world import StreetObject
 
 DROPS = 170
 
 
-def paint_air(canvas: Canvas, camera: Camera, light: Light, *, random: np.random.Generator) -> None:
-    """Change the image as the light's weather does; the mask stays."""
+def paint_weather(
+    canvas: Canvas, camera: Camera, light: Light, *, random: np.random.Generator
+) -> None:
+    """Add reflections, rain and glare to the image, as the light has them."""
     if light.wet:
         _mirror(canvas, camera, light)
     if light.rain:
@@ -79,38 +81,44 @@ def _dazzle(canvas: Canvas, camera: Camera, light: Light) -> None:
     )
 
 
-FAR = 60.0
-"""Nobody sees the shadow of what is further away, in meters."""
-LONGEST = 2.4
-"""Longest shadow of the sun, in heights of the thing."""
-UNDER = 0.42
-"""What is left of the light under a vehicle."""
+SHADOW_DISTANCE = 60.0
+"""Distance up to which shadows are drawn, in meters."""
+LONGEST_SHADOW = 2.4
+"""Longest shadow in the sun, in heights of the object."""
+CONTACT_LIGHT = 0.42
+"""Share of the light that is left under a vehicle."""
+
+FENCE_HEIGHT = 1.4
+"""Height of a fence that casts a shadow, in meters."""
 
 CIRCLE = [(math.cos(number * math.pi / 6), math.sin(number * math.pi / 6)) for number in range(12)]
 
-Spot = tuple[float, float]
+GroundPoint = tuple[float, float]
 """x and z on the ground, in meters."""
 
 
-def paint_shade(canvas: Canvas, camera: Camera, light: Light, things: Iterable[Thing]) -> None:
-    """Darken the ground where things keep light away.
-
-    The mask stays, since a shadow is no thing.
-    """
+def paint_shadows(
+    canvas: Canvas, camera: Camera, light: Light, objects: Iterable[StreetObject]
+) -> None:
+    """Darken the ground where objects block the light."""
     first = int(np.floor(camera.horizon)) + 1
     shade: Mask = np.full((camera.height - first, camera.width), 255, np.uint8)
-    near = [thing for thing in things if thing.z < camera.z + FAR]
+    near = [item for item in objects if item.z < camera.z + SHADOW_DISTANCE]
     if light.sun:
         beam = _sunbeam(light)
         _fill(
             shade,
             camera,
-            [shape for thing in near for shape in cast(thing, *beam)],
+            [shape for item in near for shape in sun_shadow(item, *beam)],
             first=first,
             left=1 - light.sun,
         )
     _fill(
-        shade, camera, [shape for thing in near for shape in stand(thing)], first=first, left=UNDER
+        shade,
+        camera,
+        [shape for item in near for shape in contact_shadow(item)],
+        first=first,
+        left=CONTACT_LIGHT,
     )
     soft = 2 * (camera.height // 160) + 1
     shade = np.asarray(cv2.blur(shade, (soft, soft)), np.uint8)
@@ -118,13 +126,13 @@ def paint_shade(canvas: Canvas, camera: Camera, light: Light, things: Iterable[T
     cv2.multiply(part, cv2.cvtColor(shade, cv2.COLOR_GRAY2BGR), dst=part, scale=1 / 255)
 
 
-def _sunbeam(light: Light) -> Spot:
-    length = min(1 / np.tan(light.elevation), LONGEST)
+def _sunbeam(light: Light) -> GroundPoint:
+    length = min(1 / np.tan(light.elevation), LONGEST_SHADOW)
     return -float(np.sin(light.azimuth)) * length, -float(np.cos(light.azimuth)) * length
 
 
 def _fill(
-    shade: Mask, camera: Camera, shapes: list[Sequence[Spot]], *, first: int, left: float
+    shade: Mask, camera: Camera, shapes: list[Sequence[GroundPoint]], *, first: int, left: float
 ) -> None:
     if not shapes:
         return
@@ -136,11 +144,25 @@ def _fill(
         start += len(shape)
 
 
+def _wall_shadow(
+    item: street.LongObject, height: float, across: float, along: float
+) -> list[Sequence[GroundPoint]]:
+    shift_x, shift_z = across * height, along * height
+    return [
+        [
+            (item.x, item.near),
+            (item.x, item.z),
+            (item.x + shift_x, item.z + shift_z),
+            (item.x + shift_x, item.near + shift_z),
+        ]
+    ]
+
+
 def _strip(
-    thing: Thing, height: float, width: float, across: float, along: float
-) -> list[Sequence[Spot]]:
-    """Return the shadow of something upright and slim."""
-    x, z, half = thing.x, thing.z, width / 2
+    item: StreetObject, height: float, width: float, across: float, along: float
+) -> list[Sequence[GroundPoint]]:
+    """Return the shadow of an upright, slim object."""
+    x, z, half = item.x, item.z, width / 2
     return [
         [
             (x - half, z),
@@ -151,116 +173,105 @@ def _strip(
     ]
 
 
-def _round(x: float, z: float, across: float, along: float) -> Sequence[Spot]:
+def _round(x: float, z: float, across: float, along: float) -> Sequence[GroundPoint]:
     return [(x + across * cosine, z + along * sine) for cosine, sine in CIRCLE]
 
 
 @singledispatch
-def cast(thing: Thing, across: float, along: float) -> list[Sequence[Spot]]:  # noqa: ARG001 - what has none of its own casts none
-    """Return the shapes on the ground from which a thing keeps the sun away.
+def sun_shadow(
+    item: StreetObject,  # noqa: ARG001 - the default is no shadow
+    across: float,  # noqa: ARG001
+    along: float,  # noqa: ARG001
+) -> list[Sequence[GroundPoint]]:
+    """Return the polygons on the ground from which an object blocks the sun.
 
     Args:
-        thing: What stands there.
-        across: Where the shadow of a meter's height ends, in meters to the right.
+        item: The object.
+        across: Offset to the right of the shadow of 1 meter of height, in meters.
         along: The same along the street.
     """
     return []
 
 
-@cast.register
-def _(thing: street.House, across: float, along: float) -> list[Sequence[Spot]]:
-    height = facade(thing.look).height
-    shift_x, shift_z = across * height, along * height
-    return [
-        [
-            (thing.x, thing.near),
-            (thing.x, thing.z),
-            (thing.x + shift_x, thing.z + shift_z),
-            (thing.x + shift_x, thing.near + shift_z),
-        ]
-    ]
+@sun_shadow.register
+def _(item: street.House, across: float, along: float) -> list[Sequence[GroundPoint]]:
+    return _wall_shadow(item, facade(item.style).height, across, along)
 
 
-@cast.register
-def _(thing: street.Fence, across: float, along: float) -> list[Sequence[Spot]]:
-    shift_x, shift_z = across * 1.4, along * 1.4
-    return [
-        [
-            (thing.x, thing.near),
-            (thing.x, thing.z),
-            (thing.x + shift_x, thing.z + shift_z),
-            (thing.x + shift_x, thing.near + shift_z),
-        ]
-    ]
+@sun_shadow.register
+def _(item: street.Fence, across: float, along: float) -> list[Sequence[GroundPoint]]:
+    return _wall_shadow(item, FENCE_HEIGHT, across, along)
 
 
-@cast.register
-def _(thing: street.Tree, across: float, along: float) -> list[Sequence[Spot]]:
+@sun_shadow.register
+def _(item: street.Tree, across: float, along: float) -> list[Sequence[GroundPoint]]:
     crown = _round(
-        thing.x + 4.2 * across,
-        thing.z + 4.2 * along,
+        item.x + 4.2 * across,
+        item.z + 4.2 * along,
         1.9 + 0.4 * abs(across),
         1.9 + 0.4 * abs(along),
     )
-    return [*_strip(thing, 3.5, 0.4, across, along), crown]
+    return [*_strip(item, 3.5, 0.4, across, along), crown]
 
 
-@cast.register
-def _(thing: street.Lamp, across: float, along: float) -> list[Sequence[Spot]]:
-    return _strip(thing, LAMP_HEIGHT, 0.22, across, along)
+@sun_shadow.register
+def _(item: street.Lamp, across: float, along: float) -> list[Sequence[GroundPoint]]:
+    return _strip(item, LAMP_HEIGHT, 0.22, across, along)
 
 
-@cast.register
+@sun_shadow.register
 def _(
-    thing: street.Sign | street.TrafficLight, across: float, along: float
-) -> list[Sequence[Spot]]:
+    item: street.Sign | street.TrafficLight, across: float, along: float
+) -> list[Sequence[GroundPoint]]:
     return [
-        *_strip(thing, SIGN_POST, 0.16, across, along),
-        _round(thing.x + 2.5 * across, thing.z + 2.5 * along, 0.45, 0.45),
+        *_strip(item, SIGN_POST, 0.16, across, along),
+        _round(item.x + 2.5 * across, item.z + 2.5 * along, 0.45, 0.45),
     ]
 
 
-@cast.register
-def _(thing: street.Walker | street.Rider, across: float, along: float) -> list[Sequence[Spot]]:
-    return _strip(thing, 1.7, 0.42, across, along)
+@sun_shadow.register
+def _(item: street.Person, across: float, along: float) -> list[Sequence[GroundPoint]]:
+    return _strip(item, 1.7, 0.42, across, along)
 
 
-@cast.register
-def _(thing: street.Vehicle, across: float, along: float) -> list[Sequence[Spot]]:
-    body = BODIES[vehicle_look(thing.look)[0]]
-    base = np.array(_footprint(thing)[0])
+@sun_shadow.register
+def _(item: street.Vehicle, across: float, along: float) -> list[Sequence[GroundPoint]]:
+    body, _ = vehicle_style(item.style)
+    base = np.array(_footprint(item)[0])
     shifted = base + 0.85 * body.height * np.array([across, along])
     hull = cv2.convexHull(np.concatenate([base, shifted]).astype(np.float32))[:, 0]
     return [[(float(x), float(z)) for x, z in hull]]
 
 
 @singledispatch
-def stand(
-    thing: Thing,
-) -> list[Sequence[Spot]]:  # noqa: ARG001 - what has none of its own darkens nothing
-    """Return the shapes on the ground that are dark in any light, since a thing stands there."""
+def contact_shadow(
+    item: StreetObject,  # noqa: ARG001 - the default is no shadow
+) -> list[Sequence[GroundPoint]]:
+    """Return the polygons on the ground that are dark in any light, under an object."""
     return []
 
 
-@stand.register
-def _(thing: street.Walker | street.Rider) -> list[Sequence[Spot]]:
-    return [_round(thing.x, thing.z, 0.3, 0.3)]
+@contact_shadow.register
+def _(item: street.Person) -> list[Sequence[GroundPoint]]:
+    return [_round(item.x, item.z, 0.3, 0.3)]
 
 
-@stand.register
-def _(thing: street.Tree | street.Lamp | street.Bollard | street.Sign) -> list[Sequence[Spot]]:
-    return [_round(thing.x, thing.z, 0.28, 0.28)]
+@contact_shadow.register
+def _(
+    item: street.Tree | street.Lamp | street.Bollard | street.Sign,
+) -> list[Sequence[GroundPoint]]:
+    return [_round(item.x, item.z, 0.28, 0.28)]
 
 
-@stand.register
-def _footprint(thing: street.Vehicle) -> list[Sequence[Spot]]:
-    body = BODIES[vehicle_look(thing.look)[0]]
+@contact_shadow.register
+def _footprint(item: street.Vehicle) -> list[Sequence[GroundPoint]]:
+    body, _ = vehicle_style(item.style)
     half, reach = body.half * 1.02, body.length / 2
     return [
         [
-            (thing.x - half, thing.z - reach),
-            (thing.x + half, thing.z - reach),
-            (thing.x + half, thing.z + reach),
-            (thing.x - half, thing.z + reach),
+            (item.x - half, item.z - reach),
+            (item.x + half, item.z - reach),
+            (item.x + half, item.z + reach),
+            (item.x - half, item.z + reach),
         ]
     ]

@@ -1,4 +1,4 @@
-"""Lamps, signs, fences, trees, hedges."""
+"""Sprites of street lamps, signs, posts, fences, trees and hedges."""
 
 from functools import lru_cache
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from segdeploy.datasets.synthetic.canvas import Sprite
 from segdeploy.datasets.synthetic.drawing import Sketch, fractal
-from segdeploy.datasets.synthetic.lighting import Color, times
+from segdeploy.datasets.synthetic.lighting import Color, brightened
 
 SIGNS = 8
 FENCES = 4
@@ -21,16 +21,16 @@ BLUE: Color = (190, 96, 24)
 
 def _tube(sheet: Sketch, x: float, bottom: float, top: float, width: float, color: Color) -> None:
     for start, end, bright in ((-0.5, 0.5, 0.8), (-0.4, 0.05, 1.1), (0.25, 0.5, 0.55)):
-        sheet.rectangle(x + start * width, bottom, x + end * width, top, times(color, bright))
+        sheet.rectangle(x + start * width, bottom, x + end * width, top, brightened(color, bright))
 
 
 @lru_cache(maxsize=4)
-def lamp(look: int) -> Sprite:
+def lamp(style: int) -> Sprite:
     """Draw a street lamp that leans to the right, `LAMP_HEIGHT` tall."""
-    color = ((110, 114, 112), (76, 84, 78), (140, 142, 144), (96, 100, 108))[look % 4]
+    color = ((110, 114, 112), (76, 84, 78), (140, 142, 144), (96, 100, 108))[style % 4]
     sheet = Sketch(2 * LAMP_REACH + 0.8, LAMP_HEIGHT + 0.2, density=48)
     _tube(sheet, 0, 0, LAMP_HEIGHT - 0.6, 0.42, color)
-    _tube(sheet, 0, 0, 1.1, 0.56, times(color, 0.92))
+    _tube(sheet, 0, 0, 1.1, 0.56, brightened(color, 0.92))
     arm = [
         (
             0.13 * np.sin(angle) + LAMP_REACH * (1 - np.cos(angle)) * 0.9,
@@ -39,7 +39,7 @@ def lamp(look: int) -> Sprite:
         for angle in np.linspace(0, 1.5, 8)
     ]
     sheet.stroke(arm, 0.32, color)
-    sheet.ellipse(LAMP_REACH, LAMP_HEIGHT - 0.1, 0.46, 0.14, times(color, 0.8))
+    sheet.ellipse(LAMP_REACH, LAMP_HEIGHT - 0.1, 0.46, 0.14, brightened(color, 0.8))
     sheet.ellipse(LAMP_REACH, LAMP_HEIGHT - 0.16, 0.36, 0.07, (214, 240, 250))
     return sheet.finish()
 
@@ -53,20 +53,20 @@ def post(height: float) -> Sprite:
 
 
 @lru_cache(maxsize=2)
-def bollard(look: int) -> Sprite:
+def bollard(style: int) -> Sprite:
     """Draw a bollard with a bright ring."""
     sheet = Sketch(0.6, 1.15, density=72)
-    _tube(sheet, 0, 0, 1.05, 0.42, ((70, 74, 78), (96, 104, 106))[look % 2])
+    _tube(sheet, 0, 0, 1.05, 0.42, ((70, 74, 78), (96, 104, 106))[style % 2])
     sheet.ellipse(0, 1.03, 0.21, 0.1, (120, 124, 126))
     sheet.rectangle(-0.21, 0.72, 0.21, 0.88, (214, 220, 222))
     return sheet.finish()
 
 
 @lru_cache(maxsize=SIGNS)
-def sign(look: int) -> Sprite:
+def sign(style: int) -> Sprite:
     """Draw the plate of a traffic sign."""
     sheet = Sketch(1.1, 1.1, density=80)
-    kind = look % SIGNS
+    kind = style % SIGNS
     if kind in (0, 1):
         sheet.ellipse(0, 0.55, 0.52, 0.52, WHITE)
         sheet.ellipse(0, 0.55, 0.5, 0.5, RED)
@@ -119,23 +119,23 @@ def traffic_light(state: int) -> Sprite:
     sheet = Sketch(0.7, 1.5, density=72)
     sheet.rectangle(-0.33, 0.02, 0.33, 1.48, (232, 236, 238))
     sheet.rectangle(-0.29, 0.06, 0.29, 1.44, (34, 36, 34))
-    for place, color in enumerate(((60, 60, 250), (60, 190, 255), (110, 235, 90))):
-        bright = 1.0 if place == state else 0.22
-        sheet.ellipse(0, 1.2 - 0.45 * place, 0.18, 0.18, times(color, bright))
+    for number, color in enumerate(((60, 60, 250), (60, 190, 255), (110, 235, 90))):
+        bright = 1.0 if number == state else 0.22
+        sheet.ellipse(0, 1.2 - 0.45 * number, 0.18, 0.18, brightened(color, bright))
     return sheet.finish()
 
 
 @lru_cache(maxsize=FENCES)
-def fence(look: int) -> tuple[Sprite, float]:
-    """Draw `FENCE_LENGTH` meters of a fence, and tell its height in meters.
+def fence(style: int) -> tuple[Sprite, float]:
+    """Draw `FENCE_LENGTH` meters of a fence; return it and its height in meters.
 
-    No gap between boards or bars is open: what a person calls the fence is what covers the image.
+    There are no gaps between boards or bars, as annotators label a fence as a whole.
     """
-    random = np.random.default_rng([6, look])
-    height = (2.0, 1.8, 2.2, 1.9)[look % FENCES]
+    random = np.random.default_rng([6, style])
+    height = (2.0, 1.8, 2.2, 1.9)[style % FENCES]
     sheet = Sketch(FENCE_LENGTH, height, density=48)
     half = FENCE_LENGTH / 2
-    kind = look % FENCES
+    kind = style % FENCES
     if kind == 0:
         _boards(sheet, height, 0.15, (72, 112, 158), random)
     elif kind == 1:
@@ -165,8 +165,8 @@ def _boards(
 ) -> None:
     for x in np.arange(-FENCE_LENGTH / 2, FENCE_LENGTH / 2, width):
         bright = random.uniform(0.85, 1.1)
-        sheet.rectangle(x, 0, x + width, height, times(color, 0.55))
-        sheet.rectangle(x, 0, x + width * 0.86, height, times(color, bright))
+        sheet.rectangle(x, 0, x + width, height, brightened(color, 0.55))
+        sheet.rectangle(x, 0, x + width * 0.86, height, brightened(color, bright))
 
 
 TREES = 10
@@ -183,22 +183,24 @@ HEDGE_HEIGHT = 3.4
 
 
 @lru_cache(maxsize=TREES)
-def tree(look: int) -> Sprite:
+def tree(style: int) -> Sprite:
     """Draw a tree: trunk, branches, and leaves that are darker below and behind."""
-    random = np.random.default_rng([2, look])
+    random = np.random.default_rng([2, style])
     height, spread = random.uniform(6.0, 8.6), random.uniform(1.7, 2.5)
-    trunk, color = random.uniform(2.0, 2.5), LEAVES[look % len(LEAVES)]
+    trunk, color = random.uniform(2.0, 2.5), LEAVES[style % len(LEAVES)]
     sheet = Sketch(spread * 2 + 1.4, height + 0.3, density=40)
     sheet.polygon([(-0.24, 0), (-0.15, trunk + 1), (0.15, trunk + 1), (0.24, 0)], BARK)
-    sheet.polygon([(0.02, 0), (0.04, trunk + 1), (0.15, trunk + 1), (0.24, 0)], times(BARK, 0.7))
+    sheet.polygon(
+        [(0.02, 0), (0.04, trunk + 1), (0.15, trunk + 1), (0.24, 0)], brightened(BARK, 0.7)
+    )
     for lean in random.uniform(-1.1, 1.1, 6):
         sheet.stroke(
             [(0, trunk * 0.8), (lean * 0.5, trunk + 0.9), (lean, trunk + 2.0)],
             0.12,
-            times(BARK, 0.8),
+            brightened(BARK, 0.8),
         )
     middle, tall = (trunk + height) / 2, (height - trunk) / 2
-    slim = 0.75 if look % 4 == 0 else 0.35
+    slim = 0.75 if style % 4 == 0 else 0.35
     for layer in range(5):
         for _ in range(420):
             angle, radius = (
@@ -223,20 +225,20 @@ def tree(look: int) -> Sprite:
 
 
 @lru_cache(maxsize=4)
-def hedge(look: int) -> Sprite:
+def hedge(style: int) -> Sprite:
     """Draw a stretch of bushes, as long as `HEDGE_LENGTH`."""
-    random = np.random.default_rng([4, look])
-    color = LEAVES[look % len(LEAVES)]
+    random = np.random.default_rng([4, style])
+    color = LEAVES[style % len(LEAVES)]
     sheet = Sketch(HEDGE_LENGTH, HEDGE_HEIGHT, density=24)
-    sheet.rectangle(-HEDGE_LENGTH, 0, HEDGE_LENGTH, HEDGE_HEIGHT * 0.7, times(color, 0.45))
+    sheet.rectangle(-HEDGE_LENGTH, 0, HEDGE_LENGTH, HEDGE_HEIGHT * 0.7, brightened(color, 0.45))
     for layer in range(3):
         for x in random.uniform(-HEDGE_LENGTH / 2, HEDGE_LENGTH / 2, 840):
-            y = random.uniform(0, HEDGE_HEIGHT * (0.86 + 0.08 * np.sin(x * 2.1 + look)))
+            y = random.uniform(0, HEDGE_HEIGHT * (0.86 + 0.08 * np.sin(x * 2.1 + style)))
             bright = (
                 (0.55 + 0.18 * layer) * (0.7 + 0.35 * y / HEDGE_HEIGHT) * random.uniform(0.85, 1.15)
             )
             size = random.uniform(0.07, 0.2)
             sheet.ellipse(
-                x, y, size, size * 0.75, times(color, bright), turn=random.uniform(0, 180)
+                x, y, size, size * 0.75, brightened(color, bright), turn=random.uniform(0, 180)
             )
     return sheet.finish()

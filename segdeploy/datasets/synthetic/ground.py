@@ -1,4 +1,4 @@
-"""The ground: road, marks, kerbs, pavement and grass, as one strip seen in perspective."""
+"""The ground: road, markings, curbs, pavement and grass, as one texture in perspective."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,37 +14,37 @@ from segdeploy.datasets.synthetic.drawing import PAVEMENT, ROAD, TREE, fractal
 from segdeploy.datasets.synthetic.lighting import Light
 
 LENGTH = 48.0
-"""The strip repeats after so many meters."""
+"""Length of the texture along the street, in meters; it repeats after that."""
 CROSSING = 20.0
-"""Where on the strip the crossing starts, in meters."""
+"""Position of the pedestrian crossing, in meters."""
 REACH = 16.0
-"""Half of the strip's width, in meters."""
+"""Half of the texture's width, in meters."""
 UNSEEN = 0.02
-"""So little haze, as a share of a color, is left out."""
+"""Share of haze in a color below which it is not drawn."""
 ACROSS = 32
-"""Pixels of the strip per meter across the street."""
+"""Pixels per meter across the street."""
 ALONG = 20
-"""Pixels of the strip per meter along the street."""
+"""Pixels per meter along the street."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How wide the parts of the street are.
+    """Widths of the parts of a street.
 
     Attributes:
         road: Half of the road's width, in meters.
         pavement: Width of each pavement, in meters.
-        look: Seed of how the ground looks.
+        style: Seed of the ground's appearance.
     """
 
     road: float
     pavement: float
-    look: int
+    style: int
 
     @property
     def crossing(self) -> bool:
-        """Whether stripes lead people over the road."""
-        return self.look % 2 == 1
+        """Whether there is a pedestrian crossing."""
+        return self.style % 2 == 1
 
     @property
     def line(self) -> float:
@@ -54,12 +54,12 @@ class Layout:
 
 @lru_cache(maxsize=16)
 def strip(layout: Layout) -> list[Mask]:
-    """Draw the ground from above, and ever coarser copies of it for the distance.
+    """Return the ground from above, and coarser copies (mipmaps) for the distance.
 
-    Along the street a copy is four times coarser than the one before, across it two times: so does
-    perspective, the angle to the ground falling with the distance.
+    Each copy is four times coarser than the one before along the street, and two times across it,
+    as perspective does: the angle to the ground falls with the distance.
     """
-    random = np.random.default_rng([7, layout.look])
+    random = np.random.default_rng([7, layout.style])
     height, width = round(LENGTH * ALONG), round(2 * REACH * ACROSS)
     sheet = np.zeros((height, width, 3), np.float32)
     x = np.abs((np.arange(width) + 0.5) / ACROSS - REACH)
@@ -92,7 +92,7 @@ def strip(layout: Layout) -> list[Mask]:
 
 
 def _joined(level: Mask) -> Mask:
-    """Put the last row before the first and the first behind the last, so that the strip can repeat."""
+    """Add the last row before the first and the first after the last, so that it can repeat."""
     return np.concatenate([level[-1:], level, level[:1]])
 
 
@@ -138,7 +138,7 @@ def _asphalt(sheet: np.ndarray, layout: Layout, random: np.random.Generator) -> 
 
 
 def _endless(noise: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Let the last rows pass into the first, so that no seam shows where the strip repeats."""
+    """Blend the last rows into the first, so that there is no seam where the texture repeats."""
     overlap = len(noise) // 4
     share = np.linspace(0, 1, overlap, dtype=np.float32)[:, None]
     noise[-overlap:] += share * (noise[:1] - noise[-1:])
@@ -178,14 +178,14 @@ def _paving(height: int, width: int, random: np.random.Generator) -> np.ndarray:
 
 
 def paint_ground(canvas: Canvas, camera: Camera, light: Light, layout: Layout) -> None:
-    """Paint everything under the horizon."""
+    """Paint the ground below the horizon."""
     first, ahead, left, step = camera.ground()
     canvas.image[:first] = light.horizon
     _label(canvas.mask[first:], layout, left, step)
     levels = strip(layout)
     detail = np.clip(np.log2(np.maximum(ACROSS * step, 1.0)), 0, len(levels) - 1.001)
-    # The rows nearest to the camera want the finest level alone; each of the others lies between
-    # two levels.
+    # The rows nearest to the camera need the finest level only; each of the others lies between two
+    # levels.
     bands = np.where(detail > 0, detail.astype(int), -1)
     pixels = np.arange(camera.width, dtype=np.float32) + np.float32(0.5)
     for band in np.unique(bands):
@@ -194,17 +194,18 @@ def paint_ground(canvas: Canvas, camera: Camera, light: Light, layout: Layout) -
             np.float32
         )
         z = camera.z + ahead[rows]
-        seen = _look(levels[max(band, 0)], x, z)
+        colors = _sample_level(levels[max(band, 0)], x, z)
         if band >= 0:
             share = _columns(detail[rows] - band, camera.width)
-            seen = np.asarray(
-                cv2.blendLinear(_look(levels[band + 1], x, z), seen, share, 1 - share), np.uint8
+            colors = np.asarray(
+                cv2.blendLinear(_sample_level(levels[band + 1], x, z), colors, share, 1 - share),
+                np.uint8,
             )
-        canvas.image[first + rows[0] : first + rows[-1] + 1] = _haze(seen, ahead[rows], light)
+        canvas.image[first + rows[0] : first + rows[-1] + 1] = _haze(colors, ahead[rows], light)
 
 
 def _label(mask: Mask, layout: Layout, left: Floats, step: Floats) -> None:
-    """Label the ground by what lies under the middle of each pixel."""
+    """Label the ground by the class at the center of each pixel."""
     columns = np.arange(mask.shape[1], dtype=np.int32)
     mask[:] = TREE
     for reach, label in ((layout.line, PAVEMENT), (layout.road, ROAD)):
@@ -215,12 +216,12 @@ def _label(mask: Mask, layout: Layout, left: Floats, step: Floats) -> None:
         mask[(columns >= start) & (columns < end)] = label
 
 
-def _look(level: Mask, x: npt.NDArray[np.float32], z: Floats) -> Mask:
-    """Look at the strip from above at x (rows, W) and z (rows,), in meters.
+def _sample_level(level: Mask, x: npt.NDArray[np.float32], z: Floats) -> Mask:
+    """Return the texture's colors at x (rows, W) and z (rows,), in meters.
 
-    Beyond its sides its edge goes on.
+    Beyond its sides, the edge is repeated.
     """
-    # A row is doubled at both ends of the strip, so that its end passes into its start.
+    # A row is doubled at both ends of the texture, see `_joined`.
     height, width = level.shape[0] - 2, level.shape[1]
     columns = (x + np.float32(REACH)) * np.float32(width / (2 * REACH)) - np.float32(0.5)
     rows = _columns(np.mod(z, LENGTH) * (height / LENGTH) + 0.5, x.shape[1])
@@ -229,13 +230,13 @@ def _look(level: Mask, x: npt.NDArray[np.float32], z: Floats) -> Mask:
     )
 
 
-def _haze(seen: Mask, ahead: Floats, light: Light) -> Mask:
-    clear = np.asarray(cv2.LUT(seen, tables(light.tone(0.0))[0]), np.uint8)
-    # Nobody sees so little haze, and it would have to be worked out for most of the image.
+def _haze(colors: Mask, ahead: Floats, light: Light) -> Mask:
+    clear = np.asarray(cv2.LUT(colors, tables(light.tone(0.0))[0]), np.uint8)
+    # Haze below UNSEEN is invisible, and would have to be computed for most of the image.
     air = np.maximum(1.0 - np.exp(-ahead / light.haze) - UNSEEN, 0.0)
     rows = int(np.count_nonzero(air))
     if rows:
-        share = _columns(air[:rows], seen.shape[1])
+        share = _columns(air[:rows], colors.shape[1])
         clear[:rows] = cv2.blendLinear(
             np.full_like(clear[:rows], light.horizon), clear[:rows], share, 1 - share
         )

@@ -1,4 +1,4 @@
-"""People on foot and on bicycles, drawn step by step."""
+"""Sprites of pedestrians and cyclists, in the phases of their motion."""
 
 from functools import lru_cache
 
@@ -10,7 +10,7 @@ from segdeploy.datasets.synthetic.lighting import Color
 
 PEOPLE = 40
 PHASES = 12
-"""In how many images a step is cut."""
+"""Number of sprites per step."""
 JACKETS: tuple[Color, ...] = (
     (40, 40, 190), (170, 70, 40), (60, 50, 50), (70, 120, 60), (120, 60, 130),
     (60, 150, 210), (210, 210, 206), (90, 60, 30), (110, 110, 150), (30, 110, 220),
@@ -32,11 +32,11 @@ def _dark(color: Color, share: float = 0.72) -> Color:
 
 
 @lru_cache(maxsize=PEOPLE * PHASES)
-def walker(look: int, phase: int, *, facing: bool) -> Sprite:
-    """Draw a person who walks towards the camera (`facing`) or away from it, 1.6 to 1.9 m tall."""
-    random = np.random.default_rng([8, look])
+def walker(style: int, phase: int, *, facing: bool) -> Sprite:
+    """Draw a person, 1.6 to 1.9 m tall, who walks to the camera (`facing`) or away from it."""
+    random = np.random.default_rng([8, style])
     tall = random.uniform(0.9, 1.07)
-    jacket, trousers = JACKETS[look % len(JACKETS)], TROUSERS[int(random.integers(len(TROUSERS)))]
+    jacket, trousers = JACKETS[style % len(JACKETS)], TROUSERS[int(random.integers(len(TROUSERS)))]
     skin, hair = SKINS[int(random.integers(len(SKINS)))], HAIRS[int(random.integers(len(HAIRS)))]
     skirt, bag = random.random() < 0.25, random.random() < 0.4
     swing = np.sin(2 * np.pi * phase / PHASES)
@@ -72,7 +72,7 @@ def walker(look: int, phase: int, *, facing: bool) -> Sprite:
             [(x, y * tall) for x, y in ((-0.07, 1.5), (0.07, 1.5), (0, 1.34))], _dark(WHITE_SHIRT)
         )
     elif bag:
-        sheet.ellipse(0, 1.2 * tall, 0.17, 0.22, _dark(JACKETS[(look + 3) % len(JACKETS)], 0.85))
+        sheet.ellipse(0, 1.2 * tall, 0.17, 0.22, _dark(JACKETS[(style + 3) % len(JACKETS)], 0.85))
     _head(sheet, 1.66 * tall, skin=skin, hair=hair, facing=facing)
     return sheet.finish()
 
@@ -88,13 +88,13 @@ def _head(sheet: Sketch, y: float, *, skin: Color, hair: Color, facing: bool) ->
 
 
 @lru_cache(maxsize=PEOPLE * PHASES)
-def rider(look: int, phase: int, *, facing: bool) -> Sprite:
-    """Draw a person on a bicycle who comes (`facing`) or goes, about 1.8 m tall."""
-    random = np.random.default_rng([9, look])
+def rider(style: int, phase: int, *, facing: bool) -> Sprite:
+    """Draw a cyclist, about 1.8 m tall, who rides to the camera (`facing`) or away from it."""
+    random = np.random.default_rng([9, style])
     bright = ((40, 220, 235), (60, 140, 250), (90, 230, 120))
-    jacket = bright[look % 3] if look % 2 else JACKETS[look % len(JACKETS)]
-    skin, helmet = SKINS[int(random.integers(len(SKINS)))], HELMETS[look % len(HELMETS)]
-    trousers, frame = TROUSERS[look % len(TROUSERS)], JACKETS[(look * 7 + 1) % len(JACKETS)]
+    jacket = bright[style % 3] if style % 2 else JACKETS[style % len(JACKETS)]
+    skin, helmet = SKINS[int(random.integers(len(SKINS)))], HELMETS[style % len(HELMETS)]
+    trousers, frame = TROUSERS[style % len(TROUSERS)], JACKETS[(style * 7 + 1) % len(JACKETS)]
     turn = 2 * np.pi * phase / PHASES
     sheet = Sketch(1.0, 1.95, density=84)
     sheet.ellipse(0, 0.36, 0.085, 0.36, (34, 34, 36))

@@ -1,4 +1,4 @@
-"""The sky, and the town and hills far away under it."""
+"""The sky, and the distant town and trees at the horizon."""
 
 from functools import lru_cache
 
@@ -11,11 +11,11 @@ from segdeploy.datasets.synthetic.drawing import BUILDING, SKY, TREE, Sketch, fr
 from segdeploy.datasets.synthetic.lighting import Light
 
 COARSER = 3
-"""The sky is soft: it is painted so many times coarser than the image."""
+"""Downsampling factor of the sky, which has no fine detail."""
 SKYLINE_WIDTH = 1200.0
 SKYLINE_HEIGHT = 44.0
 SKYLINE_DISTANCE = 330.0
-"""How far away the backdrop stands, in meters; it never comes closer."""
+"""Distance of the skyline, in meters; it never comes closer."""
 
 
 @lru_cache(maxsize=1)
@@ -24,7 +24,7 @@ def _noise() -> np.ndarray:
 
 
 def paint_sky(canvas: Canvas, camera: Camera, light: Light, *, time: float) -> None:
-    """Paint everything over the horizon as sky; the clouds drift with the time in seconds."""
+    """Paint the sky above the horizon; the clouds drift with the time in seconds."""
     rows = int(np.floor(camera.horizon)) + 1
     height, width = max(rows // COARSER, 1), max(camera.width // COARSER, 1)
     up = (camera.horizon - (np.arange(height) + 0.5) * rows / height) / camera.focal
@@ -88,8 +88,8 @@ def _add_stars(canvas: Canvas, rows: int) -> None:
 
 
 @lru_cache(maxsize=4)
-def _skyline(look: int) -> tuple[Sprite, Sprite]:
-    random = np.random.default_rng([3, look])
+def _skyline(style: int) -> tuple[Sprite, Sprite]:
+    random = np.random.default_rng([3, style])
     town = Sketch(SKYLINE_WIDTH, SKYLINE_HEIGHT, density=2)
     left = -SKYLINE_WIDTH / 2
     while left < SKYLINE_WIDTH / 2:
@@ -114,9 +114,9 @@ def _skyline(look: int) -> tuple[Sprite, Sprite]:
     return town.finish(), wood.finish()
 
 
-def paint_skyline(canvas: Canvas, camera: Camera, light: Light, *, look: int) -> None:
-    """Paint the far town and the trees before it, so that the street ends somewhere."""
-    town, wood = _skyline(look % 4)
+def paint_skyline(canvas: Canvas, camera: Camera, light: Light, *, style: int) -> None:
+    """Paint the distant town and the trees before it, where the street ends."""
+    town, wood = _skyline(style % 4)
     tone = light.tone(min(SKYLINE_DISTANCE, 1.1 * light.haze))
     scale = camera.focal / SKYLINE_DISTANCE
     slope = camera.middle(camera.z + 60.0) / 60.0

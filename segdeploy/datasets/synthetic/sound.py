@@ -1,4 +1,4 @@
-"""What a drive sounds like: the engine, the tyres, the rain, and the cars that pass."""
+"""The audio of a drive: the engine, the tires, the rain, and the passing cars."""
 
 import wave
 from pathlib import Path
@@ -9,21 +9,21 @@ import numpy.typing as npt
 from segdeploy.datasets.synthetic.world import ONCOMING, ONCOMING_COUNT, SIGHT, SPEED, World
 
 RATE = 48000
-"""Samples a second."""
+"""Samples per second."""
 VELOCITY = 343.0
-"""Of sound, in meters a second."""
+"""Speed of sound, in meters per second."""
 PEAK = 0.7
-"""Of the loudest sample, where 1 is the loudest that a file can hold."""
+"""Magnitude of the loudest sample, where 1 is full scale."""
 
 Floats = npt.NDArray[np.float64]
 
 
 def drive_sound(world: World, seconds: float) -> Floats:
-    """Make the sound of a drive.
+    """Return the audio of a drive.
 
     Args:
         world: The street.
-        seconds: Length; more than 0.
+        seconds: Duration; more than 0.
 
     Returns:
         (samples, 2) left and right in [-1, 1], at `RATE`.
@@ -47,7 +47,7 @@ def drive_sound(world: World, seconds: float) -> Floats:
 
 
 def _engine(time: Floats, random: np.random.Generator) -> Floats:
-    """Hum at a slowly changing number of turns, with the overtones of a four-stroke engine."""
+    """Return the sound of a four-stroke engine at a slowly varying speed."""
     turns = 34 + 2.5 * np.sin(0.6 * time + random.uniform(0, 6)) + 0.8 * np.sin(2.3 * time)
     phase = 2 * np.pi * np.cumsum(turns) / RATE
     strengths = (1.0, 0.75, 0.3, 0.42, 0.12, 0.16, 0.05, 0.07)
@@ -59,7 +59,7 @@ def _engine(time: Floats, random: np.random.Generator) -> Floats:
 
 
 def _noise(count: int, random: np.random.Generator, *, low: float, high: float) -> Floats:
-    """Return noise of a deviation of 1 between two frequencies in hertz, falling with the frequency."""
+    """Return noise of deviation 1 between two frequencies in hertz, falling with frequency."""
     spectrum = np.fft.rfft(random.standard_normal(count))
     frequencies = np.fft.rfftfreq(count, 1 / RATE)
     weight = (
@@ -72,13 +72,13 @@ def _noise(count: int, random: np.random.Generator, *, low: float, high: float) 
 
 
 def _passing(time: Floats, ahead: Floats, across: float, random: np.random.Generator) -> Floats:
-    """Let one car come, swell, fall in pitch and go, heard from where it is; (samples, 2).
+    """Return the sound of one passing car with Doppler effect and direction, (samples, 2).
 
     Args:
-        time: Of each sample, in seconds.
-        ahead: How far ahead of the camera the car is then, in meters.
-        across: How far to the right of the camera it passes, in meters.
-        random: Where its own tone comes from.
+        time: Time of each sample, in seconds.
+        ahead: Distance of the car ahead of the camera at that time, in meters.
+        across: Distance to the right of the camera at which it passes, in meters.
+        random: Source of its pitch.
     """
     distance = np.hypot(ahead, across)
     approach = -np.gradient(distance, time) if len(time) > 1 else np.zeros_like(time)
@@ -95,7 +95,7 @@ def _passing(time: Floats, ahead: Floats, across: float, random: np.random.Gener
 
 
 def write_wav(path: Path, samples: Floats) -> None:
-    """Write samples in [-1, 1], (n, 2), as a WAV file of 16 bits."""
+    """Write samples in [-1, 1], (n, 2), as a 16-bit WAV file."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(samples.shape[1])
         file.setsampwidth(2)

@@ -1,9 +1,7 @@
-"""Cars, vans and buses as bodies in space: a side view, drawn out to the width."""
+"""Paint cars, vans and buses into the image."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -11,158 +9,27 @@ import numpy as np
 from segdeploy.datasets.synthetic.camera import Camera, Floats
 from segdeploy.datasets.synthetic.canvas import SHIFT, Box, Canvas, Patch, points_of
 from segdeploy.datasets.synthetic.drawing import CAR
-from segdeploy.datasets.synthetic.lighting import Color, Light, times
+from segdeploy.datasets.synthetic.lighting import Color, Light, brightened
+from segdeploy.datasets.synthetic.vehicle_bodies import BODIES, BODY_SHARES, Body, Face, faces
 
 PAINTS: tuple[Color, ...] = (
     (40, 36, 176), (186, 182, 178), (60, 54, 50), (148, 92, 44), (220, 222, 222),
     (96, 96, 100), (46, 128, 206), (84, 104, 52), (130, 60, 40), (70, 170, 220),
 )  # fmt: skip
-GLASS: Color = (86, 74, 62)
-TYRE: Color = (34, 33, 32)
 NEAREST = 1.2
-"""A vehicle whose far end is closer to the camera than this, in meters, is out of sight."""
-SMOOTH = 90
-"""Up to this height in pixels a vehicle is drawn four times finer than the image, else twice."""
-
-Point = tuple[float, float, float]
-"""Across from the middle, up from the ground, along from the rear, in meters of the vehicle."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Body:
-    """The outline of a vehicle from the side, from the lower rear over the roof to the lower front.
-
-    Attributes:
-        outline: Ten points as meters from the rear and meters over the ground; the fourth and fifth
-            are the foot and top of the rear window, the sixth and seventh the top and foot of the
-            windscreen.
-        half: Half of the width of the body, in meters.
-        roof: Half of the width of the roof, in meters.
-        wheel: Radius of the wheels, in meters.
-        pillars: Where the side windows are parted, as shares of their length.
-    """
-
-    outline: tuple[tuple[float, float], ...]
-    half: float
-    roof: float
-    wheel: float = 0.33
-    pillars: tuple[float, ...] = (0.5,)
-
-    @property
-    def length(self) -> float:
-        """From the rear to the front, in meters."""
-        return max(along for along, _ in self.outline)
-
-    @property
-    def height(self) -> float:
-        """From the ground to the roof, in meters."""
-        return max(up for _, up in self.outline)
-
-    def width_at(self, number: int) -> float:
-        """Half of the width at one point of the outline, in meters."""
-        if number in {4, 5}:
-            return self.roof
-        return self.half * (0.93 if number in {0, 1, 8, 9} else 0.97)
-
-
-SEDAN = Body(
-    outline=(
-        (0.05, 0.3),
-        (0, 0.68),
-        (0.08, 0.96),
-        (0.5, 1.0),
-        (1.15, 1.43),
-        (2.4, 1.45),
-        (3.2, 0.98),
-        (4.2, 0.8),
-        (4.4, 0.58),
-        (4.35, 0.28),
-    ),
-    half=0.9,
-    roof=0.62,
-)
-HATCHBACK = Body(
-    outline=(
-        (0.05, 0.3),
-        (0, 0.7),
-        (0.06, 0.98),
-        (0.1, 1.02),
-        (0.5, 1.48),
-        (2.2, 1.5),
-        (3.0, 1.0),
-        (3.75, 0.84),
-        (3.95, 0.6),
-        (3.9, 0.28),
-    ),
-    half=0.88,
-    roof=0.62,
-)
-OFFROADER = Body(
-    outline=(
-        (0.05, 0.36),
-        (0, 0.82),
-        (0.05, 1.1),
-        (0.1, 1.14),
-        (0.45, 1.7),
-        (2.6, 1.72),
-        (3.35, 1.14),
-        (4.3, 0.98),
-        (4.5, 0.68),
-        (4.45, 0.34),
-    ),
-    half=0.95,
-    roof=0.7,
-    wheel=0.38,
-)
-VAN = Body(
-    outline=(
-        (0.05, 0.36),
-        (0, 0.8),
-        (0.02, 1.1),
-        (0.04, 1.2),
-        (0.14, 2.05),
-        (3.7, 2.1),
-        (4.5, 1.2),
-        (5.1, 1.0),
-        (5.25, 0.7),
-        (5.2, 0.34),
-    ),
-    half=1.0,
-    roof=0.88,
-    wheel=0.36,
-    pillars=(0.36, 0.7),
-)
-BUS = Body(
-    outline=(
-        (0.05, 0.4),
-        (0, 0.9),
-        (0.01, 1.2),
-        (0.02, 1.3),
-        (0.08, 2.75),
-        (8.7, 2.8),
-        (8.95, 1.2),
-        (9, 1.1),
-        (9.02, 0.8),
-        (8.95, 0.36),
-    ),
-    half=1.2,
-    roof=1.14,
-    wheel=0.48,
-    pillars=(0.18, 0.36, 0.54, 0.72, 0.88),
-)
-BODIES = (SEDAN, HATCHBACK, OFFROADER, VAN, BUS)
-SHARES = (0.3, 0.3, 0.2, 0.15, 0.05)
-"""How often each body comes."""
+"""A vehicle whose far end is closer to the camera than this, in meters, is not visible."""
+FINE_HEIGHT = 90
+"""Vehicles of up to this height in pixels are drawn at 4 times the image's resolution, else 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """Where a vehicle stands.
+    """Position and direction of a vehicle.
 
     Attributes:
-        x: Middle across the street, in meters.
-        z: Middle along the street, in meters.
-        heading: 1 where it goes as the camera does, -1 where it comes.
+        x: Its center across the street, in meters.
+        z: Its center along the street, in meters.
+        heading: 1 if it drives away from the camera, -1 if towards it.
     """
 
     x: float
@@ -170,235 +37,16 @@ class Pose:
     heading: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Face:
-    """A flat part of a vehicle.
-
-    Attributes:
-        points: Its corners.
-        color: Its own color, or which share of the vehicle's paint it shows.
-        hidden: Whether it is left out where the camera sees its back.
-    """
-
-    points: Sequence[Point]
-    color: Color | float
-    hidden: bool = False
+@lru_cache(maxsize=1024)
+def vehicle_style(style: int) -> tuple[Body, Color]:
+    """Return the body and the paint of a vehicle by the seed of its appearance."""
+    random = np.random.default_rng(style)
+    body = int(random.choice(len(BODIES), p=BODY_SHARES))
+    return BODIES[body], PAINTS[int(random.integers(len(PAINTS)))]
 
 
-@lru_cache(maxsize=len(BODIES) * 8)
-def faces(body: Body, side: int, heading: int, *, night: bool) -> tuple[list[Face], Floats]:
-    """Build all faces of a vehicle in the order in which they are painted, and all of their points, (n, 3).
-
-    Args:
-        body: Which vehicle.
-        side: Which flank the camera sees, 1 the right one or -1.
-        heading: 1 where the camera sees the rear, -1 where it sees the front.
-        night: Whether its lamps shine.
-    """
-    strips = [face for number in range(len(body.outline) - 1) for face in _strip(body, number)]
-    if heading > 0:
-        strips.reverse()
-    else:
-        # The vehicle is not turned but mirrored along the street, and so are the corners of its
-        # faces.
-        strips = [replace(face, points=face.points[::-1]) for face in strips]
-    built = [*_underside(body, heading), *strips]
-    built += _end(body, rear=heading > 0, night=night)
-    built += _flank(body, side)
-    return built, np.array([point for face in built for point in face.points])
-
-
-def _across(
-    half: float,
-    bottom: tuple[float, float],
-    top: tuple[float, float],
-    *,
-    upper: float | None = None,
-) -> list[Point]:
-    """Return a face over the width, its lower and upper edges as (along, up)."""
-    other = half if upper is None else upper
-    return [
-        (-half, bottom[1], bottom[0]),
-        (half, bottom[1], bottom[0]),
-        (other, top[1], top[0]),
-        (-other, top[1], top[0]),
-    ]
-
-
-def _underside(body: Body, heading: int) -> list[Face]:
-    along = 0.2 + body.wheel * 1.2 if heading > 0 else body.length - 0.2 - body.wheel * 1.2
-    low, half = body.outline[0][1], body.half
-    found = []
-    for inner, outer in ((-0.96, -0.7), (0.7, 0.96)):
-        left, right = inner * half, outer * half
-        found.append(
-            Face(
-                points=[
-                    (left, 0, along),
-                    (right, 0, along),
-                    (right, 0.5, along),
-                    (left, 0.5, along),
-                ],
-                color=TYRE,
-            )
-        )
-    return [
-        *found,
-        Face(points=_across(half * 0.8, (along, 0.16), (along, low + 0.1)), color=(26, 26, 26)),
-    ]
-
-
-def _strip(body: Body, number: int) -> list[Face]:
-    """Return the part over the width between two points of the outline, and its window, topmost last for both directions."""
-    bottom, top = body.outline[number], body.outline[number + 1]
-    first, second = body.width_at(number), body.width_at(number + 1)
-    slope = abs(top[0] - bottom[0]) / float(np.hypot(top[0] - bottom[0], top[1] - bottom[1]))
-    quad = _across(first, bottom, top, upper=second)
-    shell = Face(points=quad, color=0.78 + 0.34 * slope, hidden=True)
-    if number not in {3, 5}:
-        return [shell]
-    inner = np.array(quad)
-    middle = inner.mean(0)
-    inner = middle + (inner - middle) * (0.88, 0.82, 0.82)
-    glass = Face(points=_points(inner), color=times(GLASS, 0.9 + 0.4 * slope), hidden=True)
-    low, high = (inner[:2], inner[[3, 2]]) if number == 3 else (inner[[3, 2]], inner[:2])
-    shine = np.stack(
-        [low[0] + (high[0] - low[0]) * 0.6, low[1] + (high[1] - low[1]) * 0.3, high[1], high[0]]
-    )
-    shine = shine if number == 3 else shine[::-1]
-    gleam = Face(points=_points(shine), color=times(GLASS, 1.45 + 0.5 * slope), hidden=True)
-    # Strips are painted from the far end to the near one: the list is turned around where the
-    # camera sees the rear.
-    return [gleam, glass, shell] if number == 3 else [shell, glass, gleam]
-
-
-def _points(array: Floats) -> list[Point]:
-    return [(float(across), float(up), float(along)) for across, up, along in array]
-
-
-def _end(body: Body, *, rear: bool, night: bool) -> list[Face]:
-    outline = body.outline if rear else body.outline[::-1]
-    along = outline[1][0] + (-0.01 if rear else 0.01)
-    low, middle, half = outline[0][1], outline[1][1], body.half * 0.93
-
-    def plate(left: float, right: float, bottom: float, top: float, color: Color | float) -> Face:
-        return Face(
-            points=[
-                (left, bottom, along),
-                (right, bottom, along),
-                (right, top, along),
-                (left, top, along),
-            ],
-            color=color,
-        )
-
-    found = [
-        plate(-half, half, low, low + 0.16, 0.42),
-        plate(-0.26, 0.26, low + 0.15, low + 0.28, (225, 232, 236)),
-    ]
-    bottom, top = (middle - 0.16, middle + 0.06) if rear else (middle - 0.12, middle + 0.08)
-    color: Color = ((40, 32, 186), (236, 238, 238))[not rear]
-    if night:
-        color = ((80, 66, 255), (255, 255, 255))[not rear]
-    for sign in (-1, 1):
-        inner, outer = sorted((sign * half * 0.64, sign * half * 0.98))
-        found += [
-            plate(inner, outer, bottom, top, color),
-            plate(inner, outer, bottom, bottom + 0.05, times(color, 0.7)),
-        ]
-    if rear:
-        return [*found, plate(-half * 0.6, half * 0.6, middle + 0.02, middle + 0.045, 0.55)]
-    return [*found, plate(-half * 0.55, half * 0.55, middle - 0.12, middle + 0.02, (40, 38, 38))]
-
-
-def _flank(body: Body, side: int) -> list[Face]:
-    half, outline = body.half * 0.97, body.outline
-    belt, rear, front = outline[3][1], outline[3][0], outline[6][0]
-
-    def wall(points: Sequence[tuple[float, float]], color: Color | float) -> Face:
-        return Face(points=[(side * half, up, along) for along, up in points], color=color)
-
-    lower = (0, 1, 2, 3, 6, 7, 8, 9)
-    found = [
-        Face(
-            points=[
-                (side * body.width_at(number), outline[number][1], outline[number][0])
-                for number in lower
-            ],
-            color=0.92,
-        )
-    ]
-    found.append(
-        wall([(0.2, 0.3), (body.length - 0.2, 0.3), (body.length - 0.1, 0.46), (0.1, 0.46)], 0.55)
-    )
-    found.append(
-        wall(
-            [
-                (0.1, belt - 0.12),
-                (front + 0.4, belt - 0.12),
-                (front + 0.3, belt - 0.06),
-                (0.1, belt - 0.06),
-            ],
-            1.2,
-        )
-    )
-    found += _cabin(body, side, half)
-    for along in (rear + (front - rear) * share for share in body.pillars):
-        found.append(
-            wall([(along, 0.46), (along + 0.03, 0.46), (along + 0.03, belt), (along, belt)], 0.6)
-        )
-    turn = np.linspace(0, 2 * np.pi, 18, endpoint=False)
-    for along in (0.19 * body.length, 0.81 * body.length):
-        for size, color in (
-            (1.22, (24, 24, 24)),
-            (1.0, TYRE),
-            (0.62, (152, 152, 154)),
-            (0.5, (98, 98, 100)),
-            (0.16, (172, 172, 174)),
-        ):
-            radius = body.wheel * size
-            rim = [
-                (along + radius * np.cos(angle), max(body.wheel + radius * np.sin(angle), 0.0))
-                for angle in turn
-            ]
-            found.append(wall(rim, color))
-    return found
-
-
-def _cabin(body: Body, side: int, half: float) -> list[Face]:
-    widths = {3: half, 4: body.roof, 5: body.roof, 6: half}
-    corners = np.array(
-        [
-            (side * widths[number], body.outline[number][1], body.outline[number][0])
-            for number in (3, 4, 5, 6)
-        ]
-    )
-    found = [Face(points=_points(corners), color=0.98)]
-    low, high, far_high, far_low = corners
-    cuts = (0.04, *body.pillars, 0.97)
-    for start, end in pairwise(cuts):
-        window = []
-        for share, foot in (
-            (start + 0.02, 0.08),
-            (start + 0.02, 0.88),
-            (end - 0.02, 0.88),
-            (end - 0.02, 0.08),
-        ):
-            bottom, top = low + (far_low - low) * share, high + (far_high - high) * share
-            window.append(bottom + (top - bottom) * foot)
-        glass = np.array(window)
-        shine = np.stack(
-            [glass[1], glass[2], glass[2] * 0.55 + glass[3] * 0.45, glass[1] * 0.8 + glass[0] * 0.2]
-        )
-        found += [
-            Face(points=_points(glass), color=times(GLASS, 1.1)),
-            Face(points=_points(shine), color=times(GLASS, 1.6)),
-        ]
-    return found
-
-
-def _place(points: Floats, camera: Camera, body: Body, pose: Pose) -> Floats:
-    """Turn points of the vehicle, (n, 3), into pixels of the image, (n, 2)."""
+def _project(points: Floats, camera: Camera, body: Body, pose: Pose) -> Floats:
+    """Return the pixels, (n, 2), of points of the vehicle, (n, 3)."""
     z = pose.z + pose.heading * (points[:, 2] - body.length / 2)
     return camera.project(np.stack([pose.x + points[:, 0], points[:, 1], z], axis=1))
 
@@ -406,48 +54,45 @@ def _place(points: Floats, camera: Camera, body: Body, pose: Pose) -> Floats:
 def paint_vehicle(
     canvas: Canvas, camera: Camera, light: Light, *, body: Body, paint: Color, pose: Pose
 ) -> None:
-    """Paint one vehicle; what of it lies behind the camera falls out of the image."""
+    """Paint one vehicle; parts behind the camera lie outside the image."""
     if pose.z + body.length / 2 < camera.z + NEAREST:
         return
     middle = camera.x - camera.middle(pose.z)
-    built, points = faces(body, 1 if pose.x < middle else -1, pose.heading, night=light.night > 0)
-    pixels = _place(points, camera, body, pose)
+    parts, points = faces(body, 1 if pose.x < middle else -1, pose.heading, night=light.night > 0)
+    pixels = _project(points, camera, body, pose)
     box = canvas.box(pixels)
     if box is None:
         return
-    finer = 4 if camera.scale(pose.z) * body.height < SMOOTH else 2
-    patch = _draw(built, (pixels - (box.left, box.top)) * finer, paint, box, finer=finer)
+    finer = 4 if camera.scale(pose.z) * body.height < FINE_HEIGHT else 2
+    patch = _draw(parts, (pixels - (box.left, box.top)) * finer, paint, box, finer=finer)
     canvas.blend(patch, box, label=CAR, tone=light.tone(pose.z - camera.z))
 
 
-def _draw(built: list[Face], pixels: Floats, paint: Color, box: Box, *, finer: int) -> Patch:
+def _draw(parts: list[Face], pixels: Floats, paint: Color, box: Box, *, finer: int) -> Patch:
     width, height = box.size
     sheet: Patch = np.zeros((height * finer, width * finer, 4), np.uint8)
     corners = points_of(pixels)
     start = 0
-    for face in built:
-        part = corners[start : start + len(face.points)]
+    for face in parts:
+        polygon = corners[start : start + len(face.points)]
         start += len(face.points)
-        if face.hidden and _turned_away(part):
+        if face.culled and _faces_away(polygon):
             continue
-        color = times(paint, face.color) if isinstance(face.color, float) else face.color
-        cv2.fillPoly(sheet, [part], (*color, 255), cv2.LINE_8, SHIFT)
+        color = brightened(paint, face.color) if isinstance(face.color, float) else face.color
+        cv2.fillPoly(sheet, [polygon], (*color, 255), cv2.LINE_8, SHIFT)
     return np.asarray(cv2.resize(sheet, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def _turned_away(quad: np.ndarray) -> bool:
-    """Return whether the corners of a face run the wrong way around.
-
-    It is its back that the camera would see.
-    """
+def _faces_away(quad: np.ndarray) -> bool:
+    """Return whether the camera sees the back of a face, by the winding of its corners."""
     (a, b), (c, d), (e, f), (g, h) = quad.tolist()
     return bool((e - a) * (h - d) - (g - c) * (f - b) >= 0)
 
 
 def lamps(camera: Camera, *, body: Body, pose: Pose) -> Floats:
-    """Return the pixels (2, 2) of the left and right lamp that the camera sees."""
+    """Return the pixels, (2, 2), of the left and right lamp on the visible end."""
     along, up = body.outline[1] if pose.heading > 0 else body.outline[8]
-    return _place(
+    return _project(
         np.array([(side * body.half * 0.75, up - 0.04, along) for side in (-1, 1)]),
         camera,
         body,

@@ -21,34 +21,34 @@ from segdeploy.datasets.synthetic.camera import NEAR, Bend, Camera
 from segdeploy.datasets.synthetic.canvas import Canvas
 from segdeploy.datasets.synthetic.dataset import Streets, drive, drive_world
 from segdeploy.datasets.synthetic.lighting import LIGHTS, WEATHERS
-from segdeploy.datasets.synthetic.renderer import Stage, paint_thing
+from segdeploy.datasets.synthetic.renderer import Stage, paint_object
 from segdeploy.datasets.synthetic.sound import RATE, drive_sound, write_wav
 from segdeploy.errors import ConfigError
 
 SUNNY = LIGHTS[0][1]
 GROUND = (255, 0, 255)
 CAMERA = Camera(height=240, width=320, x=1.2, z=0.0)
-THINGS = [
+OBJECTS = [
     (
-        world.House(x=8.0, z=24.0, look=2, near=12.0, tint=(1.0, 1.0, 1.0), exposed=True),
+        world.House(x=8.0, z=24.0, style=2, near=12.0, tint=(1.0, 1.0, 1.0), exposed=True),
         {labels.BUILDING},
     ),
-    (world.Fence(x=-5.0, z=18.0, look=0, near=15.0), {labels.FENCE}),
-    (world.Hedge(x=-5.0, z=18.0, look=0, near=14.0), {labels.TREE}),
-    (world.Tree(x=5.5, z=15.0, look=1), {labels.TREE}),
-    (world.Lamp(x=-4.0, z=12.0, look=0), {labels.POLE}),
-    (world.Bollard(x=3.0, z=8.0, look=0), {labels.POLE}),
-    (world.Sign(x=3.0, z=10.0, look=0), {labels.POLE, labels.SIGN}),
-    (world.TrafficLight(x=3.0, z=10.0, look=0, state=1), {labels.POLE, labels.SIGN}),
-    (world.Walker(x=3.0, z=8.0, look=3, phase=2, facing=True), {labels.PEDESTRIAN}),
-    (world.Rider(x=-2.0, z=8.0, look=3, phase=2, facing=False), {labels.BICYCLIST}),
-    (world.Vehicle(x=-1.5, z=12.0, look=5, heading=-1, moving=True), {labels.CAR}),
-    (world.Vehicle(x=3.5, z=12.0, look=6, heading=1, moving=False), {labels.CAR}),
+    (world.Fence(x=-5.0, z=18.0, style=0, near=15.0), {labels.FENCE}),
+    (world.Hedge(x=-5.0, z=18.0, style=0, near=14.0), {labels.TREE}),
+    (world.Tree(x=5.5, z=15.0, style=1), {labels.TREE}),
+    (world.Lamp(x=-4.0, z=12.0, style=0), {labels.POLE}),
+    (world.Bollard(x=3.0, z=8.0, style=0), {labels.POLE}),
+    (world.Sign(x=3.0, z=10.0, style=0), {labels.POLE, labels.SIGN}),
+    (world.TrafficLight(x=3.0, z=10.0, style=0, state=1), {labels.POLE, labels.SIGN}),
+    (world.Walker(x=3.0, z=8.0, style=3, phase=2, facing=True), {labels.PEDESTRIAN}),
+    (world.Rider(x=-2.0, z=8.0, style=3, phase=2, facing=False), {labels.BICYCLIST}),
+    (world.Vehicle(x=-1.5, z=12.0, style=5, heading=-1, moving=True), {labels.CAR}),
+    (world.Vehicle(x=3.5, z=12.0, style=6, heading=1, moving=False), {labels.CAR}),
 ]
 
 
 def around(region, pixels):
-    """Widen a region, (H, W) bool, by so many pixels."""
+    """Dilate a region, (H, W) bool, by so many pixels."""
     size = 2 * pixels + 1
     return cv2.dilate(region.astype(np.uint8), np.ones((size, size), np.uint8)) == 1
 
@@ -62,32 +62,30 @@ def digest(scenes: Streets) -> str:
     return total.hexdigest()
 
 
-@pytest.mark.parametrize(("thing", "expected"), THINGS, ids=lambda value: type(value).__name__)
-def test_a_thing_changes_the_picture_where_it_changes_the_mask(thing, expected):
-    """The truth is exact: the image differs wherever the mask does, and elsewhere only at the
-    thing's smooth edge.
+@pytest.mark.parametrize(("item", "expected"), OBJECTS, ids=lambda value: type(value).__name__)
+def test_object_changes_the_image_where_it_changes_the_mask(item, expected):
+    """Masks are exact: the image differs wherever the mask does, and elsewhere only at the
+    object's antialiased edge.
     """
-    # The ground is a color of no thing, so that nothing can be painted without being seen.
+    # No object has the ground's color, so that whatever is painted can be seen.
     canvas = Canvas(240, 320)
-    canvas.picture[:] = GROUND
+    canvas.image[:] = GROUND
 
-    paint_thing(thing, Stage(canvas, CAMERA, SUNNY))
+    paint_object(item, Stage(canvas, CAMERA, SUNNY))
 
-    labelled = canvas.mask != 255
-    changed = (canvas.picture != GROUND).any(2)
-    assert set(np.unique(canvas.mask[labelled])) == expected
-    assert labelled.sum() > 50
-    assert changed[labelled].all()
-    assert not (changed & ~around(labelled, 3)).any()
+    labeled = canvas.mask != 255
+    changed = (canvas.image != GROUND).any(2)
+    assert set(np.unique(canvas.mask[labeled])) == expected
+    assert labeled.sum() > 50
+    assert changed[labeled].all()
+    assert not (changed & ~around(labeled, 3)).any()
     assert not (
-        (np.abs(canvas.picture.astype(int) - GROUND).max(2) > 128) & ~around(labelled, 1)
+        (np.abs(canvas.image.astype(int) - GROUND).max(2) > 128) & ~around(labeled, 1)
     ).any()
 
 
 def test_half_a_pixel_decides_the_class():
-    """The mask takes a class where at least half of a pixel is covered, so that the edge lies where
-    the image's lies.
-    """
+    """The mask has a class where at least half of a pixel is covered: both edges agree."""
     canvas = Canvas(8, 8)
 
     canvas.fill(
@@ -100,8 +98,8 @@ def test_half_a_pixel_decides_the_class():
     assert (canvas.mask[4, [0, 7]] == 255).all()
 
 
-def test_everything_is_labelled():
-    """Each pixel belongs to something, so 255 occurs nowhere."""
+def test_everything_is_labeled():
+    """Each pixel has a class, so 255 does not occur."""
     for index in range(3):
         assert load("streets", None, "val")[index].mask.max() < len(CLASSES)
 
@@ -111,15 +109,15 @@ def test_scenes_hold_all_classes():
     """A network learns a class only where it occurs: each of the 11 in at least 9 of 10 scenes."""
     scenes = Streets(split="val", count=20, height=240, width=320)
 
-    found = np.zeros(len(CLASSES))
+    scenes_with_class = np.zeros(len(CLASSES))
     for index in range(len(scenes)):
-        found[np.unique(scenes[index].mask)] += 1
+        scenes_with_class[np.unique(scenes[index].mask)] += 1
 
-    assert found.min() >= 18
+    assert scenes_with_class.min() >= 18
 
 
-def test_the_same_scene_comes_again():
-    """Whatever was drawn before, and whatever the global random numbers are."""
+def test_scenes_are_reproducible():
+    """They depend neither on earlier scenes nor on the global random state."""
     scenes = Streets(split="train", count=2, height=96, width=128)
     first = digest(scenes)
 
@@ -130,7 +128,7 @@ def test_the_same_scene_comes_again():
 
 
 @pytest.mark.slow
-def test_the_same_scene_comes_in_another_process():
+def test_scenes_are_the_same_in_another_process():
     """Workers that load images, and machines that report scores, must see the same data."""
     script = (
         "import hashlib; from segdeploy.datasets.synthetic.dataset import Streets; s ="
@@ -147,7 +145,7 @@ def test_the_same_scene_comes_in_another_process():
 
 
 def test_splits_and_drives_share_no_street():
-    """A score on streets that were trained on would be worth nothing."""
+    """A score on training streets would be meaningless."""
     train = Streets(split="train", count=4, height=48, width=64)
     val = Streets(split="val", count=4, height=48, width=64)
     drives = [next(drive(seed, height=48, width=64, rate=Fraction(25))) for seed in range(4)]
@@ -161,8 +159,8 @@ def test_splits_and_drives_share_no_street():
     assert len(set(images)) == 12
 
 
-def test_a_data_set_travels_to_a_worker():
-    """A DataLoader pickles the dataset."""
+def test_dataset_can_be_pickled():
+    """Loaders send the dataset to their workers."""
     scenes = pickle.loads(pickle.dumps(Streets(split="val", count=3, height=48, width=64)))
 
     assert scenes.names == ["000000", "000001", "000002"]
@@ -181,16 +179,16 @@ def test_any_size_can_be_drawn(height, width):
     assert sample.mask.max() < len(CLASSES)
 
 
-def test_a_larger_picture_shows_the_same_scene():
-    """The size decides how finely a scene is drawn, not what stands in it."""
+def test_larger_image_shows_the_same_scene():
+    """The size changes the resolution of a scene, not its objects."""
     small = Streets(split="val", count=1, height=120, width=160)[0].mask
     large = Streets(split="val", count=1, height=240, width=320)[0].mask
 
     assert (cv2.resize(large, (160, 120), interpolation=cv2.INTER_NEAREST) == small).mean() > 0.93
 
 
-def test_a_drive_does_not_flicker():
-    """The same things stand in the next frame, a little closer: most pixels hardly change."""
+def test_drive_does_not_flicker():
+    """The next frame shows the same objects, a little closer: most pixels hardly change."""
     frames = list(islice(drive(1, height=120, width=160, rate=Fraction(25)), 6))
 
     for before, after in pairwise(frames):
@@ -200,12 +198,12 @@ def test_a_drive_does_not_flicker():
     assert [frame.name for frame in frames[:2]] == ["000000", "000001"]
 
 
-def test_a_drive_never_ends():
-    """Who falls behind comes again ahead: after a minute the street is as full as at its start."""
-    far = world.World((2, 0)).things(60.0)
+def test_drive_is_endless():
+    """Objects that fall behind reappear ahead: after a minute the street is as full as at first."""
+    objects = world.World((2, 0)).objects(60.0)
 
-    place = drive_world(0).camera(120, 160, time=60.0).z
-    assert {type(thing).__name__ for thing in far} >= {
+    position = drive_world(0).camera(120, 160, time=60.0).z
+    assert {type(item).__name__ for item in objects} >= {
         "House",
         "Tree",
         "Lamp",
@@ -215,8 +213,8 @@ def test_a_drive_never_ends():
         "Vehicle",
         "Fence",
     }
-    assert all(place - world.BEHIND < thing.z < place + world.SIGHT for thing in far)
-    assert [thing.z for thing in far[:1]] >= [thing.z for thing in far[-1:]]
+    assert all(position - world.BEHIND < item.z < position + world.SIGHT for item in objects)
+    assert [item.z for item in objects[:1]] >= [item.z for item in objects[-1:]]
 
 
 def test_the_camera_is_a_pinhole():
@@ -233,8 +231,8 @@ def test_the_camera_is_a_pinhole():
     assert camera.spot(0.0, 1.5, 5.0 + NEAR / 2) == camera.spot(0.0, 1.5, 5.0 + NEAR)
 
 
-def test_the_ground_is_where_its_points_are_seen():
-    """Finding the ground under a pixel undoes seeing the ground, in a bend too."""
+def test_ground_inverts_the_projection():
+    """`ground` inverts the projection, in a bend too."""
     camera = Camera(height=64, width=96, x=1.0, z=7.0, bend=Bend(reach=8.0, phase=1.0))
     first, ahead, left, step = camera.ground()
 
@@ -243,8 +241,8 @@ def test_the_ground_is_where_its_points_are_seen():
     assert (column, row) == pytest.approx((20, first + 10.5))
 
 
-def test_a_drive_sounds(tmp_path):
-    """Both ears hear it, no sample is cut, and a car that passes on the left is louder there."""
+def test_drive_has_stereo_sound(tmp_path):
+    """Both channels have sound, no sample is clipped, and cars that pass left are louder there."""
     samples = drive_sound(drive_world(0), 8.0)
     write_wav(tmp_path / "drive.wav", samples)
 
@@ -256,12 +254,12 @@ def test_a_drive_sounds(tmp_path):
 
 
 def test_the_shortest_sound_is_one_sample():
-    """A drive of one frame has a sound too."""
+    """A drive of one frame has audio too."""
     assert drive_sound(drive_world(0), 1e-9).shape == (1, 2)
 
 
 def test_weather_changes_the_light_and_not_the_street():
-    """So a network's scores in the rain and in the sun differ by the rain alone."""
+    """So scores in rain and in sunshine differ by the weather only."""
     day, night = (
         Streets(split="val", count=1, height=96, width=128, weather=weather)[0]
         for weather in ("sunny", "night")
@@ -271,16 +269,16 @@ def test_weather_changes_the_light_and_not_the_street():
     assert day.image.mean() > 1.5 * night.image.mean()
 
 
-def test_every_scene_has_some_weather():
-    """A name that was drawn by lot gives the same scene when it is asked for."""
+def test_drawn_weather_can_be_named():
+    """The weather that a seed draws gives the same scene when it is named."""
     drawn = world.World((1, 5))
 
     assert drawn.light.name in WEATHERS
     assert world.World((1, 5), drawn.light.name).light == drawn.light
 
 
-def test_a_drive_has_the_weather_that_was_asked_for():
-    """Of any seed."""
+def test_drive_has_the_named_weather():
+    """For any seed."""
     assert [drive_world(seed, "rain").light.rain for seed in range(3)] == [1, 1, 1]
 
 
@@ -294,13 +292,13 @@ def test_a_drive_has_the_weather_that_was_asked_for():
         ({"split": "val", "count": 1, "weather": "snow"}, "no weather 'snow'; choose one of sunny"),
     ],
 )
-def test_refuses_what_cannot_be_drawn(arguments, part):
-    """One sentence with the value."""
+def test_invalid_arguments_are_refused(arguments, part):
+    """The message has the value."""
     with pytest.raises(ConfigError, match=part):
         Streets(**arguments)
 
 
-def test_refuses_a_folder(tmp_path):
-    """Whoever names a folder expects it to be read."""
+def test_folder_is_refused(tmp_path):
+    """A given folder would not be read."""
     with pytest.raises(ConfigError, match="reads no folder"):
         load("streets", tmp_path, "val")
