@@ -1,4 +1,4 @@
-"""Random crop, flip, color jitter, blur."""
+"""Augmentation of an image and its mask: random scale and crop, flip, color jitter, blur."""
 
 import math
 from collections.abc import Sequence
@@ -17,19 +17,27 @@ from .recipe import Recipe
 RGB = npt.NDArray[np.uint8]
 """An image (H, W, 3) in the order in which a network takes it: red, green, blue."""
 
-GRAY = np.array([0.114, 0.587, 0.299])
-"""Shares of blue, green, red in the brightness that is seen (ITU-R BT.601, section 2.5.1)."""
+Matrix = npt.NDArray[np.float64]
 
-SEEN = 8
-"""Of so many rows one is counted for the mean brightness."""
+LUMA = np.array([0.114, 0.587, 0.299])
+"""Weights of blue, green, red in the luma (ITU-R BT.601, section 2.5.1)."""
 
-DULLEST, SHARPEST = 1.5, 0.3
-"""Largest and smallest deviation of the blur, in pixels of the network's input."""
+MEAN_STRIDE = 8
+"""The mean brightness is that of every eighth row."""
+
+MIN_SIGMA, MAX_SIGMA = 0.3, 1.5
+"""Range of the standard deviation of a blur, in pixels of the network's input."""
+
+CROP_TRIES = 10
+"""Crops that are tried for one that no class dominates, as in mmsegmentation's `RandomCrop`."""
+
+SHARE_STRIDE = 4
+"""Every fourth row and column is counted to see whether a class dominates a crop."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tint:
-    """One change of an image's colors.
+class ColorJitter:
+    """One change of an image's colors and sharpness.
 
     Attributes:
         brightness: Factor of all values.
@@ -38,8 +46,8 @@ class Tint:
         blue: Factor of blue.
         green: Factor of green.
         red: Factor of red.
-        hue: Turn of the hue, as share of the whole circle.
-        blur: Deviation of the blur, in pixels; 0 for none.
+        hue: Shift of the hue, as a share of the whole circle.
+        blur: Standard deviation of the blur, in pixels; 0 for none.
     """
 
     brightness: float = 1.0
@@ -51,107 +59,19 @@ class Tint:
     hue: float = 0.0
     blur: float = 0.0
 
-    def numbers(self) -> tuple[float, ...]:
+    def to_numbers(self) -> tuple[float, ...]:
         """Return the values in the order above."""
         return astuple(self)
 
     @classmethod
-    def of(cls, numbers: Sequence[float]) -> Self:
-        """Read what `numbers` gave."""
+    def from_numbers(cls, numbers: Sequence[float]) -> Self:
+        """Return the jitter of what `to_numbers` returned."""
         return cls(**dict(zip((field.name for field in fields(cls)), numbers, strict=True)))
 
 
-def draw_tint(recipe: Recipe, random: np.random.Generator) -> Tint:
-    """Draw a change; whatever the recipe switches off is exactly nothing."""
-    brightness, contrast, saturation = random.uniform(
-        1 - recipe.color, 1 + recipe.color, 3
-    ).tolist()
-    blue, green, red = random.uniform(1 - recipe.color / 3, 1 + recipe.color / 3, 3).tolist()
-    hue = float(random.uniform(-recipe.hue, recipe.hue))
-    blur = float(random.uniform(SHARPEST, DULLEST)) if random.random() < recipe.blur else 0.0
-    return Tint(
-        brightness=brightness,
-        contrast=contrast,
-        saturation=saturation,
-        blue=blue,
-        green=green,
-        red=red,
-        hue=hue,
-        blur=blur,
-    )
-
-
-def apply_tint(image: Image, tint: Tint) -> Image:
-    """Change an image's colors, all by one matrix, and its sharpness."""
-    return _mixed(image, _matrix(image, tint), tint.blur)
-
-
-def apply_tint_to_rgb(image: Image, tint: Tint) -> RGB:
-    """Change an image as `apply_tint` does, and give it red-green-blue.
-
-    The matrix turns the order, which then costs nothing.
-    """
-    return _mixed(image, _matrix(image, tint)[::-1].copy(), tint.blur)
-
-
-def _matrix(image: Image, tint: Tint) -> npt.NDArray[np.float64]:
-    """Return what turns blue, green, red and 1 into the tinted blue, green and red, (3, 4)."""
-    middle = sum(cv2.mean(image[::SEEN])[:3]) / 3 * tint.brightness
-    # A row of the mean's shares mixes the gray in, which is what a saturation of less than 1 does.
-    mixed = (tint.saturation * np.eye(3) + (1 - tint.saturation) * GRAY) @ turn(tint.hue)
-    matrix = np.empty((3, 4))
-    matrix[:, :3] = mixed * (
-        tint.brightness * tint.contrast * np.array([tint.blue, tint.green, tint.red])
-    )
-    matrix[:, 3] = middle * (1 - tint.contrast)
-    return matrix
-
-
-def _mixed(image: Image, matrix: npt.NDArray[np.float64], blur: float) -> npt.NDArray[np.uint8]:
-    changed = cv2.transform(image, matrix)
-    if blur:
-        changed = cv2.GaussianBlur(
-            changed, (kernel(blur),) * 2, blur, borderType=cv2.BORDER_REFLECT_101
-        )
-    return np.asarray(changed, dtype=np.uint8)
-
-
-def turn(share: float) -> npt.NDArray[np.float64]:
-    """Return the matrix that turns the hue.
-
-    The rotation of colors about the axis of the grays, which stay as they are.
-    """
-    if not share:
-        return np.eye(3)
-    angle = 2 * math.pi * share
-    # Rodrigues' formula for the axis (1, 1, 1) / sqrt(3).
-    across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    return (
-        math.cos(angle) * np.eye(3)
-        + (1 - math.cos(angle)) / 3 * np.ones((3, 3))
-        + math.sin(angle) * across
-    )
-
-
-def kernel(blur: float) -> int:
-    """Return the number of pixels in which a blur is computed: three deviations on either side."""
-    return 2 * math.ceil(3 * blur) + 1
-
-
-PLACES = 10
-"""Places that are tried for a crop without a class that fills it, as in mmsegmentation's
-`RandomCrop`."""
-
-STEP = 4
-"""Of so many rows and columns one is counted, to see whether a class fills a crop."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Window:
-    """The part of an image that is seen, in pixels of the image.
-
-    It may reach beyond its edges.
-    """
+class Crop:
+    """A part of an image, in pixels of the image; it may reach beyond the image's edges."""
 
     top: int
     left: int
@@ -159,135 +79,195 @@ class Window:
     width: int
 
 
-def chance(recipe: Recipe, epoch: int, *, index: int) -> np.random.Generator:
-    """Return what decides on a sample in an epoch, whichever process asks and whatever was asked before."""
+def sample_rng(recipe: Recipe, epoch: int, *, index: int) -> np.random.Generator:
+    """Return the random generator of a sample in an epoch.
+
+    It depends on the seed, the epoch and the index alone, so that it is the same in every process
+    and in a resumed run.
+    """
     return np.random.default_rng((recipe.seed, epoch, index))
 
 
-def augment(
-    image: Image, mask: Mask, recipe: Recipe, random: np.random.Generator
-) -> tuple[Image, Mask]:
-    """Cut, mirror, tint and blur an image, and its mask with it.
+class Augmentation:
+    """Random changes of an image and its mask, as a recipe describes them."""
 
-    Args:
-        image: (H, W, 3) uint8, blue-green-red.
-        mask: (H, W) uint8; 255 is not labeled.
-        recipe: Says how much is changed, and the size of the answer.
-        random: Where chance comes from.
-
-    Returns:
-        Image and mask of the size that the recipe trains on, in arrays of their own.
-    """
-    image, mask = move(image, mask, recipe, random)
-    return apply_tint(image, draw_tint(recipe, random)), mask
-
-
-def augment_to_rgb(
-    image: Image, mask: Mask, recipe: Recipe, random: np.random.Generator
-) -> tuple[RGB, Mask]:
-    """Change an image as `augment` does, and give it red-green-blue, as the network takes it."""
-    image, mask = move(image, mask, recipe, random)
-    return apply_tint_to_rgb(image, draw_tint(recipe, random)), mask
-
-
-def move(
-    image: Image, mask: Mask, recipe: Recipe, random: np.random.Generator
-) -> tuple[Image, Mask]:
-    """Cut and mirror an image and its mask; the colors stay as they are."""
-    window = choose_window(mask, recipe, random)
-    image, mask = look_through(window, image, mask, recipe)
-    if random.random() < recipe.flip:
-        # In place where the array is our own by now, since fresh memory costs more than the swap.
-        image = np.asarray(
-            cv2.flip(image, 1, dst=image if image.flags.writeable else None), dtype=np.uint8
+    def __init__(self, recipe: Recipe) -> None:
+        """Take the strengths of a recipe, and the size of the images that the network trains on."""
+        self._recipe = recipe
+        self._height, self._width = recipe.train_size
+        self._shares = tuple(
+            part / whole for part, whole in zip(recipe.train_size, recipe.imgsz, strict=True)
         )
-        cv2.flip(mask, 1, dst=mask)
-    return image, mask
+        self._padding = np.rint(np.multiply(recipe.mean[::-1], 255)).clip(0, 255).tolist()
 
+    def apply(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
+        """Return an image and its mask, augmented.
 
-def choose_window(mask: Mask, recipe: Recipe, random: np.random.Generator) -> Window:
-    """Choose what is seen of an image.
+        Args:
+            image: (H, W, 3) uint8, blue-green-red.
+            mask: (H, W) uint8; 255 is not labeled.
+            rng: Random generator of the sample.
 
-    At the last of ten places, or the first that no class fills beyond `max_share`.
-    """
-    height, width = mask.shape
-    window = draw_window(height, width, recipe, random)
-    if recipe.max_share == 1 or (window.height >= height and window.width >= width):
-        return window
-    for _ in range(PLACES - 1):
-        if largest_share(mask, window) < recipe.max_share:
-            break
-        top, left = (
-            _between(0, height - window.height, random),
-            _between(0, width - window.width, random),
+        Returns:
+            Image and mask of the size that the recipe trains on, in arrays of their own.
+        """
+        image, mask = self.crop_and_flip(image, mask, rng)
+        return apply_jitter(image, self.draw_jitter(rng)), mask
+
+    def apply_to_rgb(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[RGB, Mask]:
+        """Return what `apply` returns, the image red-green-blue as the network takes it."""
+        image, mask = self.crop_and_flip(image, mask, rng)
+        return apply_jitter_to_rgb(image, self.draw_jitter(rng)), mask
+
+    def crop_and_flip(
+        self, image: Image, mask: Mask, rng: np.random.Generator
+    ) -> tuple[Image, Mask]:
+        """Return a random crop of an image and its mask, flipped or not; colors stay."""
+        image, mask = self.crop_and_resize(self.choose_crop(mask, rng), image, mask)
+        if rng.random() < self._recipe.flip:
+            # In place where the array is our own by now: fresh memory costs more than the flip.
+            image = np.asarray(
+                cv2.flip(image, 1, dst=image if image.flags.writeable else None), dtype=np.uint8
+            )
+            cv2.flip(mask, 1, dst=mask)
+        return image, mask
+
+    def draw_jitter(self, rng: np.random.Generator) -> ColorJitter:
+        """Return a random change of colors; a strength of 0 leaves the image exactly as it is."""
+        color, hue = self._recipe.color, self._recipe.hue
+        brightness, contrast, saturation = rng.uniform(1 - color, 1 + color, 3).tolist()
+        blue, green, red = rng.uniform(1 - color / 3, 1 + color / 3, 3).tolist()
+        shift = float(rng.uniform(-hue, hue))
+        blurs = rng.random() < self._recipe.blur
+        return ColorJitter(
+            brightness=brightness,
+            contrast=contrast,
+            saturation=saturation,
+            blue=blue,
+            green=green,
+            red=red,
+            hue=shift,
+            blur=float(rng.uniform(MIN_SIGMA, MAX_SIGMA)) if blurs else 0.0,
         )
-        window = replace(window, top=top, left=left)
-    return window
+
+    def choose_crop(self, mask: Mask, rng: np.random.Generator) -> Crop:
+        """Return the first of ten random crops that no class dominates, or the last."""
+        height, width = mask.shape
+        crop = self.draw_crop(height, width, rng)
+        largest = self._recipe.max_share
+        if largest == 1 or (crop.height >= height and crop.width >= width):
+            return crop
+        for _ in range(CROP_TRIES - 1):
+            if largest_share(mask, crop) < largest:
+                break
+            top = _between(0, height - crop.height, rng)
+            crop = replace(crop, top=top, left=_between(0, width - crop.width, rng))
+        return crop
+
+    def draw_crop(self, height: int, width: int, rng: np.random.Generator) -> Crop:
+        """Return a random crop of an image of the given size.
+
+        At a scale of 1 it is the whole image, at 2 a quarter, at 1/2 four times its area; with the
+        recipe's `crop`, that share of it. Scales are drawn so that halving is as likely as
+        doubling.
+        """
+        low, high = (math.log(bound) for bound in self._recipe.scale)
+        scale = math.exp(rng.uniform(low, high))
+        rows, columns = (
+            max(1, round(side * (share / scale)))
+            for side, share in zip((height, width), self._shares, strict=True)
+        )
+        top = _between(0, height - rows, rng)
+        left = _between(0, width - columns, rng)
+        return Crop(top=top, left=left, height=rows, width=columns)
+
+    def crop_and_resize(self, crop: Crop, image: Image, mask: Mask) -> tuple[Image, Mask]:
+        """Return a crop of image and mask at the size that is trained on.
+
+        It is cut before it is resized. Beyond the image's edges it is padded with the mean color,
+        not labeled.
+        """
+        down, across = self._height / crop.height, self._width / crop.width
+        top, left = max(crop.top, 0), max(crop.left, 0)
+        bottom = min(crop.top + crop.height, image.shape[0])
+        right = min(crop.left + crop.width, image.shape[1])
+        above = min(round((top - crop.top) * down), self._height - 1)
+        before = min(round((left - crop.left) * across), self._width - 1)
+        rows = max(1, round((bottom - crop.top) * down) - above)
+        columns = max(1, round((right - crop.left) * across) - before)
+        image = resize(image[top:bottom, left:right], rows, width=columns)
+        mask = resize_mask(mask[top:bottom, left:right], rows, width=columns)
+        borders = above, self._height - above - rows, before, self._width - before - columns
+        return (image, mask) if not any(borders) else self._pad(image, mask, borders)
+
+    def _pad(
+        self, image: Image, mask: Mask, borders: tuple[int, int, int, int]
+    ) -> tuple[Image, Mask]:
+        """Return image and mask with borders above, below, left and right."""
+        constant = cv2.BORDER_CONSTANT
+        padded = cv2.copyMakeBorder(image, *borders, constant, value=self._padding)
+        labels = cv2.copyMakeBorder(mask, *borders, constant, value=IGNORE_INDEX)
+        return np.asarray(padded, dtype=np.uint8), np.asarray(labels, dtype=np.uint8)
 
 
-def largest_share(mask: Mask, window: Window) -> float:
-    """Return the largest share that a class has among the labeled pixels of a window.
-
-    1 where nothing is labeled.
-    """
-    rows = slice(max(window.top, 0), window.top + window.height, STEP)
-    columns = slice(max(window.left, 0), window.left + window.width, STEP)
+def largest_share(mask: Mask, crop: Crop) -> float:
+    """Return the largest share of a class among the labeled pixels of a crop; 1 without any."""
+    rows = slice(max(crop.top, 0), crop.top + crop.height, SHARE_STRIDE)
+    columns = slice(max(crop.left, 0), crop.left + crop.width, SHARE_STRIDE)
     counts = np.bincount(mask[rows, columns].ravel(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
     return float(counts.max() / counts.sum()) if counts.any() else 1.0
 
 
-def draw_window(height: int, width: int, recipe: Recipe, random: np.random.Generator) -> Window:
-    """Choose what is seen of an image of the given size.
-
-    At an enlargement of 1 all of it, at 2 a quarter, at a half four times its area.
-
-    With a `crop` it is the crop's share of that. Enlargements are drawn so that halving is as
-    likely as doubling.
-    """
-    low, high = (math.log(bound) for bound in recipe.scale)
-    enlargement = math.exp(random.uniform(low, high))
-    part = [
-        seen / whole / enlargement for seen, whole in zip(recipe.seen, recipe.imgsz, strict=True)
-    ]
-    rows, columns = max(1, round(height * part[0])), max(1, round(width * part[1]))
-    top = _between(0, height - rows, random)
-    left = _between(0, width - columns, random)
-    return Window(top=top, left=left, height=rows, width=columns)
+def _between(first: int, second: int, rng: np.random.Generator) -> int:
+    return int(rng.integers(min(first, second), max(first, second), endpoint=True))
 
 
-def _between(one: int, other: int, random: np.random.Generator) -> int:
-    return int(random.integers(min(one, other), max(one, other), endpoint=True))
+def apply_jitter(image: Image, jitter: ColorJitter) -> Image:
+    """Return an image with its colors changed, by one matrix, and blurred."""
+    return _transformed(image, _color_matrix(image, jitter), jitter.blur)
 
 
-def look_through(window: Window, image: Image, mask: Mask, recipe: Recipe) -> tuple[Image, Mask]:
-    """Bring the window's part of image and mask to the size that is trained on.
+def apply_jitter_to_rgb(image: Image, jitter: ColorJitter) -> RGB:
+    """Return what `apply_jitter` returns, red-green-blue; the swap is part of the matrix."""
+    return _transformed(image, _color_matrix(image, jitter)[::-1].copy(), jitter.blur)
 
-    Beyond the edges is the mean color, and not labeled.
 
-    The part is cut before it changes size, so that nothing is computed that is not seen.
-    """
-    height, width = recipe.seen
-    down, across = height / window.height, width / window.width
-    top, left = max(window.top, 0), max(window.left, 0)
-    bottom, right = (
-        min(window.top + window.height, image.shape[0]),
-        min(window.left + window.width, image.shape[1]),
+def _color_matrix(image: Image, jitter: ColorJitter) -> Matrix:
+    """Return what turns blue, green, red and 1 into the changed blue, green and red, (3, 4)."""
+    middle = sum(cv2.mean(image[::MEAN_STRIDE])[:3]) / 3 * jitter.brightness
+    # A saturation below 1 mixes every channel with the luma.
+    saturation = jitter.saturation * np.eye(3) + (1 - jitter.saturation) * LUMA
+    balance = np.array([jitter.blue, jitter.green, jitter.red])
+    matrix = np.empty((3, 4))
+    matrix[:, :3] = (saturation @ hue_rotation(jitter.hue)) * (
+        jitter.brightness * jitter.contrast * balance
     )
-    first_row, first_column = (
-        min(round((top - window.top) * down), height - 1),
-        min(round((left - window.left) * across), width - 1),
+    matrix[:, 3] = middle * (1 - jitter.contrast)
+    return matrix
+
+
+def _transformed(image: Image, matrix: Matrix, sigma: float) -> npt.NDArray[np.uint8]:
+    changed = cv2.transform(image, matrix)
+    if sigma:
+        size = (blur_kernel(sigma),) * 2
+        changed = cv2.GaussianBlur(changed, size, sigma, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(changed, dtype=np.uint8)
+
+
+def hue_rotation(share: float) -> Matrix:
+    """Return the (3, 3) rotation of colors about the gray axis, by a share of the circle."""
+    if not share:
+        return np.eye(3)
+    angle = 2 * math.pi * share
+    # Rodrigues' formula for the axis (1, 1, 1) / sqrt(3).
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    return (
+        math.cos(angle) * np.eye(3)
+        + (1 - math.cos(angle)) / 3 * np.ones((3, 3))
+        + math.sin(angle) * cross
     )
-    rows = max(1, round((bottom - window.top) * down) - first_row)
-    columns = max(1, round((right - window.left) * across) - first_column)
-    picture = resize(image[top:bottom, left:right], rows, width=columns)
-    truth = resize_mask(mask[top:bottom, left:right], rows, width=columns)
-    around = first_row, height - first_row - rows, first_column, width - first_column - columns
-    if not any(around):
-        return picture, truth
-    mean = np.rint(np.multiply(recipe.mean[::-1], 255)).clip(0, 255).tolist()
-    picture = np.asarray(
-        cv2.copyMakeBorder(picture, *around, cv2.BORDER_CONSTANT, value=mean), dtype=np.uint8
-    )
-    return picture, np.asarray(
-        cv2.copyMakeBorder(truth, *around, cv2.BORDER_CONSTANT, value=IGNORE_INDEX), dtype=np.uint8
-    )
+
+
+def blur_kernel(sigma: float) -> int:
+    """Return the side of a blur's kernel, in pixels: three standard deviations on either side."""
+    return 2 * math.ceil(3 * sigma) + 1

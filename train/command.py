@@ -1,15 +1,24 @@
 """The command `segdeploy train`."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import join
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from segdeploy.cli.console import next_step, note
-from segdeploy.cli.options import ImageSize, plugin_option, same_plugins
+from segdeploy.cli.options import (
+    Command,
+    ImageSize,
+    option,
+    options,
+    plugin_option,
+    same_plugins,
+    section,
+)
 from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError
 from segdeploy.system.runs import RUNS, new_run
 
@@ -25,172 +34,230 @@ from .recipe import (
 )
 
 NEWEST = "newest"
-MOVABLE = {"data", "device", "threads", "workers"}
-"""What may differ when a run goes on: where it happens, not what happens."""
+
+MOVABLE = ("data", "device", "threads", "workers")
+"""Values that may differ when a run is resumed: where it trains, not what."""
+
+RESULTS = ("last.pt", "results.csv", "curves.png", "classes.png", "confusion.png", "samples.png")
 
 F = Callable[..., Any]
 
 
-def override(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN401 - click's types have no common one
-    """Make an option that changes one value of the recipe."""
-    key = flag.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_")
-    default = getattr(Recipe(), key)
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-    suffix = "" if default in {"", (0, 0)} else f"  [default: {shown}]"
-    return click.option(flag, key, type=kind, default=None, help=f"{text}{suffix}")
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options of `segdeploy train`.
+
+    Attributes:
+        recipe: TOML file or name of a bundled recipe; None for the defaults.
+        name: Name of the run's folder; None for network and dataset.
+        resume: File, folder or name of a run to resume, or `NEWEST`; None for a new run.
+        overrides: Values of the recipe as "KEY=VALUE".
+        arguments: Arguments of the network that have an option of their own.
+        values: Values of the recipe that were given as options.
+    """
+
+    recipe: str | None
+    name: str | None
+    resume: str | None
+    overrides: tuple[str, ...]
+    arguments: Mapping[str, Any]
+    values: Mapping[str, Any]
 
 
-@click.command()
-@click.argument("recipe", required=False)
-@override("--model", str, "Network; `segdeploy models` lists them.")
-@click.option("--backbone", help="Backbone of the network, as --set arguments.backbone=NAME.")
-@click.option(
-    "--output-stride",
-    type=int,
-    help="Size of an image by that of its coarsest features, as --set arguments.output_stride=N.",
-)
-@override("--weights", click.Path(), "Checkpoint to begin with, also one of other classes.")
-@override("--weights-backbone", str, "What the backbone begins with: imagenet, or a file.")
-@override("--freeze", int, "First epochs in which the encoder keeps still; -1 for all.")
-@override("--dataset", str, "Dataset; `streets` needs no folder.")
-@override("--data", click.Path(), "Folder of the dataset.")
-@override(
-    "--overfit",
-    int,
-    "Train and validate on the first N images, unchanged: a check that learning works.",
-)
-@override(
-    "--final/--no-final",
-    bool,
-    "Learn from the validation split too: for the last weights, after every choice.",
-)
-@override("--epochs", int, "How often every image is seen.")
-@override("--patience", int, "Epochs without a better mIoU after which the run ends; 0 for never.")
-@override("--val-every", int, "Epochs from one validation to the next.")
-@override(
-    "--imgsz", ImageSize(), "Height,width of the network's input, or one number for a square."
-)
-@override(
-    "--crop", ImageSize(), "Height,width of the part of it that is trained on; all where left out."
-)
-@override("--batch", int, "Images at once, on all devices together.")
-@override("--accumulate", int, "Batches whose gradients make one step.")
-@override("--loss", str, f"Sum of {', '.join(LOSSES)}, for example ce+dice or 0.5*ohem+lovasz.")
-@override("--class-weights", click.Choice(CLASS_WEIGHTS), "What a class weighs in the loss.")
-@override("--optimizer", click.Choice(OPTIMIZERS), "What turns gradients into steps.")
-@override("--lr", float, "Learning rate after the warm-up.")
-@override("--schedule", click.Choice(SCHEDULES), "How the learning rate falls.")
-@override(
-    "--ema",
-    float,
-    "Share that the moving average of the weights keeps in a step; 0 for no average.",
-)
-@override("--weight-decay", float, "Decay of the weights.")
-@override("--seed", int, "Seed of all random numbers.")
-@override(
-    "--deterministic/--no-deterministic", bool, "The same bits in every run on a CUDA device too."
-)
-@override("--device", str, "auto, cpu, cuda or cuda:n.")
-@override("--amp/--no-amp", bool, "Half precision on a device that is fast with it.")
-@override("--compile/--no-compile", bool, "Let PyTorch compile the network.")
-@override("--workers", int, "Processes that read images; -1 fits the machine.")
-@override(
-    "--threads", int, "Threads of one operation on a processor; -1 for one a core that may be used."
-)
-@override("--tensorboard/--no-tensorboard", bool, "Write events for TensorBoard too.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Any value of the recipe, for example arguments.width=16.",
-)
-@plugin_option
-@click.option("--name", help="Name of the run's folder.  [default: MODEL-DATASET]")
-@click.option(
-    "--resume",
-    is_flag=False,
-    flag_value=NEWEST,
-    metavar="[PATH]",
-    help="Go on from a last.pt, a run's folder or name, or the newest run.",
-)
-def train(
+def read_options(
     *,
     recipe: str | None,
     name: str | None,
     resume: str | None,
-    overrides: Sequence[str],
-    **options: Any,  # noqa: ANN401 - values of the recipe
-) -> None:
-    """Train a network on images with truth.
+    overrides: tuple[str, ...],
+    backbone: str | None,
+    output_stride: int | None,
+    **values: Any,  # noqa: ANN401 - values of the recipe
+) -> TrainOptions:
+    """Return the options; values of the recipe that were not given are left out."""
+    arguments = {"backbone": backbone, "output_stride": output_stride}
+    return TrainOptions(
+        recipe=recipe,
+        name=name,
+        resume=resume,
+        overrides=overrides,
+        arguments={key: value for key, value in arguments.items() if value is not None},
+        values={key: value for key, value in values.items() if value is not None},
+    )
 
-    RECIPE is a TOML file, or the name of one in the box, for example streets-demo; options beat it.
-    The checkpoints, figures and images land in runs/train/NAME.
+
+def value_option(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN401 - click's types have no common one
+    """Return an option that sets one value of the recipe; its help shows the recipe's default."""
+    key = flag.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_")
+    default = getattr(Recipe(), key)
+    if isinstance(default, bool):
+        default = "on" if default else "off"
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    show_default = False if default in {"", (0, 0)} else shown
+    return option(flag, key, type=kind, default=None, show_default=show_default, help=text)
+
+
+@click.command(cls=Command)
+@click.argument("recipe", required=False)
+@section(
+    "Dataset",
+    value_option("--data", click.Path(), "Folder of the dataset."),
+    value_option("--dataset", str, "Name of the dataset; `streets` needs no folder."),
+    value_option(
+        "--overfit",
+        int,
+        "Train and validate on the first N images, without augmentation: a check that learning"
+        " works.",
+    ),
+    value_option(
+        "--final/--no-final",
+        bool,
+        "Train on the validation split too: for the last weights, after every choice.",
+    ),
+)
+@section(
+    "Network",
+    value_option("--model", str, "Name of the network; `segdeploy models` lists them."),
+    option("--backbone", help="Backbone of the network, as --set arguments.backbone=NAME."),
+    option(
+        "--output-stride",
+        type=int,
+        help="Stride of the coarsest features, as --set arguments.output_stride=N.",
+    ),
+    value_option("--weights", click.Path(), "Checkpoint to start from, also of other classes."),
+    value_option(
+        "--weights-backbone", str, "Pretrained weights of the backbone: imagenet, or a file."
+    ),
+    value_option("--freeze", int, "First epochs in which the encoder is frozen; -1 for all."),
+)
+@section(
+    "Training",
+    value_option("--epochs", int, "Passes over the training split."),
+    value_option("--batch", int, "Images per batch, on all devices together."),
+    value_option(
+        "--imgsz", ImageSize(), "Size of the network's input in pixels, or one number for a square."
+    ),
+    value_option("--crop", ImageSize(), "Size of the crop of the input that is trained on."),
+    value_option("--lr", float, "Learning rate after the warm-up."),
+    value_option("--schedule", click.Choice(SCHEDULES), "Decay of the learning rate."),
+    value_option("--optimizer", click.Choice(OPTIMIZERS), "Optimizer."),
+    value_option("--weight-decay", float, "Weight decay."),
+    value_option("--accumulate", int, "Batches whose gradients are accumulated into one step."),
+    value_option(
+        "--loss", str, f"Sum of {', '.join(LOSSES)}, for example ce+dice or 0.5*ohem+lovasz."
+    ),
+    value_option("--class-weights", click.Choice(CLASS_WEIGHTS), "Weights of the classes."),
+    value_option("--ema", float, "Decay of the moving average of the weights; 0 for none."),
+    value_option("--val-every", int, "Epochs from one validation to the next."),
+    value_option(
+        "--patience", int, "Epochs without a better mIoU after which the run ends; 0 for never."
+    ),
+)
+@section(
+    "Device",
+    value_option("--device", str, "Device to train on: auto, cpu, cuda or cuda:N."),
+    value_option("--amp/--no-amp", bool, "Mixed precision where the device is fast with it."),
+    value_option("--compile/--no-compile", bool, "Compile the network with PyTorch."),
+    value_option(
+        "--workers", int, "Processes that read images; -1 chooses by the number of cores."
+    ),
+    value_option("--threads", int, "Threads of one operation on a CPU; -1 for one per core."),
+    value_option("--seed", int, "Seed of all random numbers."),
+    value_option(
+        "--deterministic/--no-deterministic", bool, "Same bits in every run on a CUDA device too."
+    ),
+)
+@section(
+    "Run",
+    option("--name", show_default="MODEL-DATASET", help="Name of the run's folder."),
+    option(
+        "--resume",
+        is_flag=False,
+        flag_value=NEWEST,
+        metavar="[PATH]",
+        help="Resume from a last.pt, a run's folder or name, or the newest run.",
+    ),
+    option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any value of the recipe, for example arguments.width=16; may be repeated.",
+    ),
+    value_option("--tensorboard/--no-tensorboard", bool, "Write events for TensorBoard too."),
+)
+@plugin_option
+@options(read_options)
+def train(options: TrainOptions) -> None:
+    """Train a network on labeled images.
+
+    RECIPE is a TOML file, or the name of a bundled one, for example streets-demo; options override
+    its values. Checkpoints, metrics and plots are written to runs/train/NAME.
     """
-    chosen = {key: value for key, value in options.items() if value is not None}
-    arguments = {key: chosen.pop(key) for key in ("backbone", "output_stride") if key in chosen}
-    if resume is None:
-        values = read_recipe(recipe) if recipe else {}
-        if chosen.get("model", values.get("model")) != values.get("model"):
-            # They are another network's.
-            values.pop("arguments", None)
-        values |= chosen
-        short = [f"arguments.{key}={value}" for key, value in arguments.items()]
-        start(
-            with_overrides(values, [*short, *overrides]),
-            source=recipe or "the command line",
-            name=name,
-        )
+    if options.resume is None:
+        start_run(options)
         return
-    if recipe or name or arguments or overrides or not chosen.keys() <= MOVABLE:
+    given = options.recipe or options.name or options.arguments or options.overrides
+    if given or not options.values.keys() <= set(MOVABLE):
         msg = (
             "a resumed run keeps its recipe and name; beside --resume only"
-            f" {', '.join(f'--{key}' for key in sorted(MOVABLE))} may be given"
+            f" {', '.join(f'--{key}' for key in MOVABLE)} may be given"
         )
         raise ConfigError(msg)
-    go_on(find_last(resume), chosen)
+    resume_run(find_last(options.resume), options.values)
 
 
-def start(values: Mapping[str, Any], *, source: str, name: str | None) -> None:
-    """Train from fresh or borrowed weights in a new folder.
+def start_run(options: TrainOptions) -> None:
+    """Train in a new folder."""
+    values = collect_values(options)
+    recipe = Recipe.from_dict(values, source=options.recipe or "the command line")
+    check_data(recipe)
+    trainer, distributed = import_training()
+    if recipe.weights:
+        recipe = with_values_of_weights(recipe, values)
+    with distributed.process_group() as processes:
+        run = trainer.Trainer(recipe, processes=processes)
+        name = options.name or f"{recipe.model}-{recipe.dataset}"
+        folder = new_run("train", name) if processes.is_main else Path()
+        fit(run, folder, is_main=processes.is_main)
+
+
+def collect_values(options: TrainOptions) -> dict[str, Any]:
+    """Return the keys and values of the recipe: its file, then options, then `--set`."""
+    values = read_recipe(options.recipe) if options.recipe else {}
+    if options.values.get("model", values.get("model")) != values.get("model"):
+        # They belong to another network.
+        values.pop("arguments", None)
+    arguments = [f"arguments.{key}={value}" for key, value in options.arguments.items()]
+    values = with_overrides(values | dict(options.values), [*arguments, *options.overrides])
+    if values.get("data") and "dataset" not in values:
+        from segdeploy.datasets.checks.detect import detect_layout
+
+        values["dataset"] = detect_layout(Path(values["data"])).name
+        note(f"{values['data']} holds {values['dataset']}; --dataset would choose another")
+    return values
+
+
+def with_values_of_weights(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with network, arguments, mean and std of its `weights`.
 
     Args:
-        values: Keys and values of the recipe.
-        source: Where they come from, for messages.
-        name: Name of the run; None for that of network and dataset.
+        recipe: Names the checkpoint.
+        given: Values that the user gave; they are kept.
     """
-    if values.get("data") and "dataset" not in values:
-        from segdeploy.datasets.checks.detect import recognize
+    from .pretrained import recipe_values
 
-        values = {**values, "dataset": recognize(Path(values["data"])).name}
-        note(f"{values['data']} holds {values['dataset']}; --dataset would choose another")
-    recipe = Recipe.from_dict(values, source=source)
-    look_first(recipe)
-    training, processes = import_training()
-    if recipe.weights:
-        from .pretrained import kind_of
-
-        kind = kind_of(Path(recipe.weights))
-        if recipe.model == kind["model"] or "model" not in values:
-            kind["arguments"] = {**kind["arguments"], **values.get("arguments", {})}
-            recipe = replace(
-                recipe,
-                **{
-                    key: value
-                    for key, value in kind.items()
-                    if key == "arguments" or key not in values
-                },
-            )
-    with processes.joined() as joined:
-        run = training.Run(recipe, processes=joined)
-        folder = (
-            new_run("train", name or f"{recipe.model}-{recipe.dataset}") if joined.leads else Path()
-        )
-        finish(run, folder, leads=joined.leads)
+    values = recipe_values(Path(recipe.weights))
+    if recipe.model != values["model"] and "model" in given:
+        return recipe
+    values = {key: value for key, value in values.items() if key not in given} | {
+        "arguments": {**values["arguments"], **given.get("arguments", {})}
+    }
+    return replace(recipe, **values)
 
 
-def look_first(recipe: Recipe) -> None:
-    """Look quickly at a dataset whose layout is known, and tell what is to be known of it.
+def check_data(recipe: Recipe) -> None:
+    """Check quickly a dataset whose files are known, and print warnings.
 
     Raises:
         DataError: Something would spoil the training.
@@ -198,68 +265,63 @@ def look_first(recipe: Recipe) -> None:
     if not recipe.data:
         return
     from segdeploy.datasets.checks.check import quick_check
-    from segdeploy.datasets.checks.split import survey_all
-    from segdeploy.datasets.registry import has_builder_alone, layout
+    from segdeploy.datasets.checks.split import index_splits
+    from segdeploy.datasets.registry import has_no_layout, layout
 
-    if has_builder_alone(recipe.dataset):
+    if has_no_layout(recipe.dataset):
         return
-    surveys, _ = survey_all(layout(recipe.dataset), Path(recipe.data))
-    more = (
-        "see all with:"
-        f" {join(['segdeploy', 'data', 'check', recipe.data, '--dataset', recipe.dataset, *same_plugins()])}"
-    )
-    for finding in quick_check(
-        {split: surveys[split] for split in ("train", "val") if split in surveys}
-    ):
+    indexes, _ = index_splits(layout(recipe.dataset), Path(recipe.data))
+    indexes = {split: index for split, index in indexes.items() if split in {"train", "val"}}
+    command = ["segdeploy", "data", "check", recipe.data, "--dataset", recipe.dataset]
+    more = f"see all with: {join([*command, *same_plugins()])}"
+    for finding in quick_check(indexes):
         if finding.severity == "error":
             msg = f"{finding.sentence} ({finding.kind} in {finding.split}; {more})"
             raise DataError(msg)
         note(f"{finding.sentence} ({more})")
 
 
-def go_on(last: Path, chosen: Mapping[str, Any]) -> None:
-    """Train from where a run was left, in its folder."""
-    training, processes = import_training()
+def resume_run(last: Path, changed: Mapping[str, Any]) -> None:
+    """Resume a run in its folder.
+
+    Args:
+        last: Its `last.pt`.
+        changed: Values of the recipe that differ now.
+    """
+    trainer, distributed = import_training()
     from segdeploy.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(last)
-    began = checkpoint.card.training.recipe if checkpoint.card.training else {}
-    with processes.joined() as joined:
-        run = training.Run(
-            Recipe.from_dict({**began, **chosen}, source=str(last)), checkpoint, processes=joined
-        )
-        if joined.leads:
-            note(f"going on after epoch {len(run.history)} of {last}")
-        finish(run, last.parent, leads=joined.leads)
+    training = checkpoint.card.training
+    values = {**(training.recipe if training else {}), **changed}
+    recipe = Recipe.from_dict(values, source=str(last))
+    with distributed.process_group() as processes:
+        run = trainer.Trainer(recipe, checkpoint, processes=processes)
+        if processes.is_main:
+            note(f"resuming after epoch {len(run.history)} of {last}")
+        fit(run, last.parent, is_main=processes.is_main)
 
 
-def finish(run: Any, folder: Path, *, leads: bool) -> None:  # noqa: ANN401 - training.Run, whose import costs PyTorch
-    """Train; the process that leads prints a line an epoch, and says where everything is."""
-    if not leads:
+def fit(run: Any, folder: Path, *, is_main: bool) -> None:  # noqa: ANN401 - a Trainer, whose import needs PyTorch
+    """Train; the main process prints a line per epoch and the files that were written."""
+    if not is_main:
         run.fit(folder, report=lambda _: None)
         return
-    note(f"training {run.recipe.model} on {run.recipe.dataset}: {run.setting}")
+    note(f"training {run.recipe.model} on {run.recipe.dataset}: {run.description}")
     run.fit(folder, report=lambda epoch: click.echo(epoch.line(run.recipe.epochs)))
     best = best_epoch(run.history)
     assert best is not None
     click.echo(f"best mIoU {best.miou:.4f} in epoch {best.epoch}: {folder / 'best.pt'}")
-    for file in (
-        "last.pt",
-        "results.csv",
-        "curves.png",
-        "classes.png",
-        "confusion.png",
-        "samples.png",
-    ):
-        click.echo(f"  {folder / file}")
+    for name in RESULTS:
+        click.echo(f"  {folder / name}")
     next_step("segdeploy", "export", folder / "best.pt", *same_plugins(), "--format", "onnx")
 
 
 def find_last(resume: str) -> Path:
-    """Find the checkpoint to go on from.
+    """Return the checkpoint to resume from.
 
     Args:
-        resume: A file, a run's folder, a run's name, or NEWEST.
+        resume: A file, a run's folder, a run's name, or `NEWEST`.
 
     Raises:
         ModelError: There is none.
@@ -267,11 +329,11 @@ def find_last(resume: str) -> Path:
     if resume == NEWEST:
         found = sorted((RUNS / "train").glob("*/last.pt"), key=lambda path: path.stat().st_mtime_ns)
     else:
-        places = (Path(resume), Path(resume) / "last.pt", RUNS / "train" / resume / "last.pt")
-        found = [place for place in places if place.is_file()][:1]
+        paths = (Path(resume), Path(resume) / "last.pt", RUNS / "train" / resume / "last.pt")
+        found = [path for path in paths if path.is_file()][:1]
     if not found:
         msg = (
-            f"there is no last.pt of {'any run' if resume == NEWEST else resume}; begin with:"
+            f"there is no last.pt of {'any run' if resume == NEWEST else resume}; start one with:"
             " segdeploy train --name NAME"
         )
         raise ModelError(msg)
@@ -279,13 +341,13 @@ def find_last(resume: str) -> Path:
 
 
 def import_training() -> tuple[Any, Any]:
-    """Import what needs PyTorch, only when it is needed.
+    """Return the modules `trainer` and `distributed`, which need PyTorch.
 
-    The modules `training` and `processes`; what is missing is told.
+    Raises:
+        MissingExtraError: A library of theirs is not installed.
     """
     try:
-        from . import distributed as processes
-        from . import trainer as training
+        from . import distributed, trainer
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
-    return training, processes
+    return trainer, distributed

@@ -1,6 +1,7 @@
-"""The processes that train one network together, as `torchrun` starts them: one for each device."""
+"""Processes that train one network together, as `torchrun` starts them: one per device."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import distributed
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from segdeploy.errors import DeviceError, InterruptedRun
 
@@ -18,12 +20,12 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """Which of how many processes this is.
+    """This process among all that take part.
 
     Attributes:
-        rank: Number of this process, from 0; the first one writes and speaks.
-        size: How many there are.
-        local: Number of this process on its machine, which is that of its device.
+        rank: Number of this process, from 0.
+        size: Number of processes.
+        local: Number of this process on its machine, which is the number of its device.
     """
 
     rank: int = 0
@@ -31,40 +33,38 @@ class Processes:
     local: int = 0
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes and speaks."""
+    def is_main(self) -> bool:
+        """Whether this process writes files and messages: the first one."""
         return self.rank == 0
 
-    def total(self, counts: Counts) -> Counts:
-        """Return the sum of what all processes counted; whole numbers, so that it is exact."""
+    def sum(self, counts: Counts) -> Counts:
+        """Return the sum of all processes' counts; of integers, so that it is exact."""
         if self.size == 1:
             return counts
-        whole = torch.from_numpy(counts.copy())
-        distributed.all_reduce(whole)
-        total: Counts = whole.numpy()
+        tensor = torch.from_numpy(counts.copy())
+        distributed.all_reduce(tensor)
+        total: Counts = tensor.numpy()
         return total
 
     def mean(self, value: float) -> float:
-        """Return the mean of the processes' values."""
+        """Return the mean of all processes' values."""
         return value if self.size == 1 else sum(self.gather(value)) / self.size
 
     def any(self, *flags: bool) -> list[bool]:
-        """Report for each question whether any process says yes."""
-        return (
-            list(flags)
-            if self.size == 1
-            else self.total(np.array(flags, np.int64)).astype(bool).tolist()
-        )
+        """Return for each flag whether it is set in any process."""
+        if self.size == 1:
+            return list(flags)
+        return self.sum(np.array(flags, np.int64)).astype(bool).tolist()
 
     def gather(self, value: Any) -> list[Any]:  # noqa: ANN401 - anything that can be pickled
-        """Return the values of all processes in their order, to each of them."""
+        """Return the values of all processes, in the order of their ranks, to each of them."""
         values: list[Any] = [value] * self.size
         if self.size > 1:
             distributed.all_gather_object(values, value)
         return values
 
     def device(self, chosen: torch.device) -> torch.device:
-        """Return this process's device: of CUDA devices each process has its own.
+        """Return this process's device: each process has a CUDA device of its own.
 
         Raises:
             DeviceError: The machine has fewer devices than processes.
@@ -80,24 +80,44 @@ class Processes:
         return torch.device("cuda", self.local)
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
-    """Join the other processes, where `torchrun` started several."""
+def process_group() -> Iterator[Processes]:
+    """Join the other processes, where `torchrun` started several.
+
+    Yields:
+        This process among them; `SINGLE_PROCESS` without torchrun.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
-    # Gradients go by NCCL between CUDA devices; scores, flags and random states are small and lie
-    # in the processors' memory.
+    # NCCL sums gradients between CUDA devices; scores, flags and random states are small and lie
+    # in the CPU's memory.
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield Processes(rank=distributed.get_rank(), size=size, local=int(os.environ["LOCAL_RANK"]))
     except InterruptedRun:
         distributed.destroy_process_group()
         raise
-    # Not behind any other error: whoever fails alone would wait here for those that wait for it in
-    # the middle of a step.
+    # Not after any other error: a process that fails alone would wait here for the others, which
+    # wait for it in the middle of a step.
     distributed.destroy_process_group()
+
+
+def data_parallel(network: nn.Module, device: torch.device) -> DistributedDataParallel:
+    """Return a network whose gradients are averaged over all processes."""
+    cuda = device.type == "cuda"
+    with warnings.catch_warnings():
+        # PyTorch 2.15 renames broadcast_buffers; versions before do not know the new name.
+        warnings.simplefilter("ignore", FutureWarning)
+        # SyncBatchNorm has the same statistics everywhere; other norms take those of the first
+        # process.
+        return DistributedDataParallel(
+            network,
+            device_ids=[device] if cuda else None,
+            broadcast_buffers=not cuda,
+            gradient_as_bucket_view=True,
+        )

@@ -1,31 +1,30 @@
-"""Metrics of each epoch: CSV and TensorBoard."""
+"""Metrics of each epoch, as a table (CSV) and as events for TensorBoard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, Self
 
 from segdeploy.errors import MissingExtraError
 from segdeploy.system.files import write_text
 
-try:
-    from torch.utils.tensorboard import SummaryWriter
-except ImportError as error:
-    raise MissingExtraError("tensorboard", "train") from error  # noqa: EM101 - a name, not a message
+RENAMED_KEYS = {"pictures_per_second": "images_per_second"}
+"""Keys of version 0.1.0 in the states of interrupted runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One epoch's figures.
+    """Metrics of one epoch.
 
     Attributes:
-        epoch: Its number, from 1.
+        epoch: Number of the epoch, from 1.
         loss: Mean loss of the steps.
         pixel_accuracy: Share of the validation pixels that are right, in [0, 1]; None where the
             epoch was not validated.
         miou: Mean intersection over union on the validation split, in [0, 1], or None.
-        images_per_second: Images learned from, by the time that the learning took.
+        images_per_second: Throughput of training, without validation.
         lr: Learning rate of the last step.
-        seconds: How long learning and validation took together.
+        seconds: Duration of training and validation.
     """
 
     epoch: int
@@ -36,16 +35,21 @@ class Epoch:
     lr: float
     seconds: float
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the epoch of what `dataclasses.asdict` returned; a wrong key is a TypeError."""
+        return cls(**{RENAMED_KEYS.get(key, key): value for key, value in values.items()})
+
     def line(self, epochs: int) -> str:
-        """Say it in one line."""
+        """Return the metrics in one line, for a run of so many epochs."""
         scores = (
             ""
             if self.miou is None
             else f"pixel accuracy {self.pixel_accuracy:.4f}  mIoU {self.miou:.4f}  "
         )
         return (
-            f"epoch {self.epoch:{len(str(epochs))}}/{epochs}  loss {self.loss:.4f} "
-            f" {scores}{self.images_per_second:.1f} images/s"
+            f"epoch {self.epoch:{len(str(epochs))}}/{epochs}  loss {self.loss:.4f}"
+            f"  {scores}{self.images_per_second:.1f} images/s"
         )
 
 
@@ -61,7 +65,7 @@ def improves(miou: float, history: Sequence[Epoch]) -> bool:
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
-    """Write all epochs as comma-separated values; the file is whole at every moment."""
+    """Write the metrics of all epochs as comma-separated values."""
     names = [field.name for field in fields(Epoch)]
     rows = [
         ",".join("" if value is None else f"{value:.6g}" for value in asdict(epoch).values())
@@ -71,18 +75,31 @@ def write_history(path: Path, history: Sequence[Epoch]) -> None:
 
 
 def write_events(folder: Path, epoch: Epoch) -> None:
-    """Add an epoch's figures to a folder of events.
+    """Add the metrics of an epoch to a folder of TensorBoard events.
 
-    A file for each epoch, so that none is left open when a run ends.
+    Each epoch has a file of its own, so that none stays open when a run ends.
+
+    Raises:
+        MissingExtraError: TensorBoard is not installed.
     """
-    figures = {
+    writer_class = import_writer()
+    metrics = {
         "loss/train": epoch.loss,
         "scores/miou": epoch.miou,
         "scores/pixel_accuracy": epoch.pixel_accuracy,
         "lr": epoch.lr,
-        "speed/pictures_per_second": epoch.images_per_second,
+        "speed/images_per_second": epoch.images_per_second,
     }
-    with SummaryWriter(str(folder), filename_suffix=f".{epoch.epoch}") as writer:
-        for name, value in figures.items():
+    with writer_class(str(folder), filename_suffix=f".{epoch.epoch}") as writer:
+        for name, value in metrics.items():
             if value is not None:
                 writer.add_scalar(name, value, epoch.epoch)
+
+
+def import_writer() -> Any:  # noqa: ANN401 - a class of a library that is imported late
+    """Return TensorBoard's writer; a run calls this first, to fail before it trains."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError("tensorboard", "train") from error  # noqa: EM101 - a name
+    return SummaryWriter

@@ -219,8 +219,17 @@ def init_worker(worker: int) -> None:  # noqa: ARG001 - torch's signature
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(GRACE))
 
 
-def choose_workers(recipe: Recipe, processes: Processes = SINGLE_PROCESS) -> int:
-    """Return the recipe's number of workers; for -1 one that leaves each process a core."""
+def choose_workers(
+    recipe: Recipe, processes: Processes = SINGLE_PROCESS, *, available: int | None = None
+) -> int:
+    """Return the recipe's number of workers; for -1 one that leaves each process a core.
+
+    Args:
+        recipe: Its `workers`.
+        processes: All that share the cores.
+        available: Number of cores; None for those that this process may use.
+    """
     if recipe.workers >= 0:
         return recipe.workers
-    return min(MAX_WORKERS, max(0, cores() // processes.size - 1))
+    available = cores() if available is None else available
+    return min(MAX_WORKERS, max(0, available // processes.size - 1))

@@ -31,7 +31,7 @@ from segdeploy.datasets.dataset import Dataset
 from segdeploy.datasets.index import FileDataset
 from segdeploy.datasets.registry import layout
 from segdeploy.errors import DataError
-from segdeploy.system.concurrency import settle_reader
+from segdeploy.system.concurrency import set_up_reader
 from segdeploy.system.machine import cores, describe_machine
 
 from .augmentation import Augmentation, sample_rng
@@ -84,7 +84,7 @@ def measure(
     parts = [range(start, samples, processes) for start in range(processes)]
     times: dict[str, list[float]] = {name: [] for name in readers}
     rates: dict[str, list[float]] = {name: [] for name in readers}
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=settle_reader) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=set_up_reader) as pool:
         for number in range(rounds + 1):
             for name, read in readers.items():
                 of_parts = list(pool.map(partial(time_all, read), parts))
@@ -228,7 +228,7 @@ def speed(options: SpeedOptions) -> None:
         "imgsz": recipe.imgsz,
         "processes": count,
         "rounds": options.rounds,
-        "machine": machine.to_dict(),
+        "machine": asdict(machine),
         "ways": {name: asdict(value) for name, value in speeds.items()},
     }
     click.echo(json.dumps(values))

@@ -1,7 +1,7 @@
-"""One optimizer step after the other; out-of-memory advice."""
+"""The training loop: `Loop.epoch` -> `train_step` -> `forward_backward_step`."""
 
 import math
-import warnings
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
@@ -9,85 +9,42 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from segdeploy.backends.torch_device import compiling, device_name, half_precision
+from segdeploy.backends.pytorch import compile_errors, device_name
 from segdeploy.errors import SegdeployError
 from segdeploy.models.deployed import Deployed
+from segdeploy.system.signals import StopRequest
 
-from .augmentation_gpu import tint_all
-from .data import Unions
-from .distributed import ALONE, Processes
+from .batch_size import advice, largest_batch, min_batch
+from .data import CoarseClasses
+from .distributed import SINGLE_PROCESS, Processes, data_parallel
 from .loader import Batch
-from .objective import Answer, Objective
-from .optimization import Average, encoder_of, hold, rate_at
+from .losses import Objective, Output
+from .optimization import ModelEma, encoder_parts, make_optimizer, set_frozen
 from .recipe import Recipe
 
+CHECK_EVERY = 50
+"""Steps on a CUDA device after which losses are checked: each check waits for the device."""
 
-def largest_batch(learn: Callable[[int], object], batch: int, *, least: int = 1) -> int:
-    """Find by halving how many images can be learned from at once, after so many could not.
+SAVE_EVERY = 600.0
+"""Seconds after which a run is saved within an epoch."""
 
-    0 where not even the least number can.
+SYNC_EVERY = 10
+"""Steps after which several processes agree whether to save or stop, which makes them wait."""
 
-    Args:
-        learn: Takes a whole step with so many images; whatever it changes is of no use any more.
-        batch: How many did not fit.
-        least: How many the network's norms need.
-    """
-    while (batch := batch // 2) >= least:
-        if fits(learn, batch):
-            return batch
-    return 0
+POLY_POWER = 0.9
+"""Exponent of the polynomial decay, as in DeepLab (Chen et al., 2017, section 4.1)."""
 
-
-def fits(learn: Callable[[int], object], batch: int) -> bool:
-    """Return whether a step with so many images has enough memory.
-
-    Some norms cannot learn from a single one.
-    """
-    torch.cuda.empty_cache()
-    try:
-        learn(batch)
-    except (torch.OutOfMemoryError, ValueError):
-        return False
-    return True
-
-
-def advice(batch: int, fitting: int, *, least: int = 1, accumulate: int, device: str) -> str:
-    """Say what does not fit and what would.
-
-    Args:
-        batch: Images that did not fit.
-        fitting: Images that do; 0 for none.
-        least: How many the network's norms need.
-        accumulate: Batches in a step until now.
-        device: Name of the device.
-    """
-    if not fitting:
-        few = "one image fits" if least == 1 else f"{least} images, which this network needs, fit"
-        return (
-            f"not even {few} into the memory of {device}; lower --imgsz or --crop, or choose a"
-            " smaller network"
-        )
-    steps = -(-batch * accumulate // fitting)
-    return (
-        f"a batch of {batch} does not fit into the memory of {device}, and {fitting} does, as"
-        f" trying by halves showed; train with --batch {fitting}, and with --accumulate {steps} for"
-        " steps of the same size"
-    )
-
-
-CHECKED = 50
-"""Steps on a CUDA device after which the losses are looked at: a look makes the processor wait for
-the device."""
+ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1 / 250_000
+"""Shares of the highest rate at which one-cycle starts and ends, as PyTorch's `OneCycleLR` has."""
 
 
 class Loop:
-    """Network, optimizer, scaler and average: all that a step changes.
+    """Network, optimizer, gradient scaler and EMA: all that a step changes.
 
     Attributes:
-        network: What is trained.
-        step: Steps done.
+        network: The network that is trained.
+        step: Steps done in the run.
         done: Steps done in the present epoch.
         rate: Learning rate of the last step.
     """
@@ -99,62 +56,66 @@ class Loop:
         device: torch.device,
         *,
         steps: int,
+        precision: torch.dtype | None = None,
         weights: Tensor | None = None,
-        unions: Unions = (),
+        coarse_classes: CoarseClasses = (),
         teacher: Deployed | None = None,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
-        """Move the network to the device and make its optimizer.
+        """Move the network to the device and build its optimizer.
 
         Args:
-            network: What is trained.
-            recipe: Says how.
+            network: The network to train.
+            recipe: How it is trained.
             device: Where it is trained.
-            steps: Steps of an epoch.
-            weights: What each class weighs in the loss, (K,); None for all alike.
-            unions: What the masks' indices mean from the number of classes on.
-            teacher: What decides among the classes of a union; None for nothing.
-            processes: Who takes part.
+            steps: Steps in an epoch.
+            precision: Half precision of autocast; None for float32.
+            weights: Weights of the classes in the loss, (K,); None for equal ones.
+            coarse_classes: Classes that the mask indices K, K + 1, ... stand for.
+            teacher: Network that decides among the classes of a coarse class; None for none.
+            processes: All that take part.
 
         Raises:
-            ConfigError: A part shall be frozen that the network does not have.
+            ConfigError: A part that the network does not have shall be frozen.
         """
+        self._recipe, self._device, self._processes = recipe, device, processes
         if processes.size > 1 and device.type == "cuda":
             network.network = nn.SyncBatchNorm.convert_sync_batchnorm(network.network)  # type: ignore[no-untyped-call]
-        # Images come channels last, and convolutions are faster on them than on planes.
-        self.network = network.to(device).to(memory_format=torch.channels_last)
-        self.step = 0
-        self.done = 0
+        self.network = self._to_device(network)
+        self._teacher = None if teacher is None else self._to_device(teacher)
+        self.step = self.done = 0
         self.rate = 0.0
-        self._recipe = recipe
-        self._device = device
         self._steps = steps
-        self._processes = processes
-        self._precision = half_precision(device) if recipe.amp else None
-        weights = None if weights is None else weights.to(device)
-        self._teacher = (
-            None if teacher is None else teacher.to(device).to(memory_format=torch.channels_last)
-        )
+        self._precision = precision
         self._objective = Objective(
-            recipe.loss, aux_weight=recipe.aux_weight, weights=weights, unions=unions
+            recipe.loss,
+            aux_weight=recipe.aux_weight,
+            weights=None if weights is None else weights.to(device),
+            coarse_classes=coarse_classes,
         )
         self._optimizer = make_optimizer(network, recipe)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
-        self._average = Average(network, recipe.ema) if recipe.ema else None
-        self._encoder = encoder_of(network.network, recipe.model) if recipe.freeze else []
-        self._still: bool | None = None
-        self._together: DistributedDataParallel | None = None
-        self._forward: Callable[[Tensor], Answer] = self.network
+        self._scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
+        self._ema = ModelEma(network, recipe.ema) if recipe.ema else None
+        self._encoder = encoder_parts(network.network, recipe.model) if recipe.freeze else []
+        if device.type == "cuda":
+            # torchvision is needed on CUDA devices only.
+            from .augmentation_gpu import jitter_batch
+
+            self._jitter_batch = jitter_batch
+        self._frozen: bool | None = None
+        self._parallel: nn.parallel.DistributedDataParallel | None = None
+        self._forward: Callable[[Tensor], Output] = self.network
         self._losses: list[Tensor] = []
-        self._seen: list[Tensor] = []
+        self._unchecked: list[Tensor] = []
+
+    def _to_device(self, network: Deployed) -> Deployed:
+        # Batches are channels last, and convolutions are faster on them than on planes.
+        return network.to(self._device).to(memory_format=torch.channels_last)
 
     @property
-    def answering(self) -> Deployed:
-        """What is validated and kept.
-
-        The average of the weights where there is one. It must not be trained meanwhile.
-        """
-        return self.network if self._average is None else self._average.network
+    def evaluated(self) -> Deployed:
+        """The network that is validated and saved: the EMA of the weights where there is one."""
+        return self.network if self._ema is None else self._ema.network
 
     def epoch(
         self,
@@ -164,187 +125,173 @@ class Loop:
         names: Sequence[str],
         on_step: Callable[[str], None],
     ) -> float:
-        """Learn from the batches of an epoch, or from those that are left of it, and give the mean loss of the whole epoch.
+        """Train on the batches of an epoch, and return its mean loss in this process.
 
         Args:
             number: Number of the epoch, from 0.
-            batches: Those after the `done` steps that were done before.
+            batches: The batches after the `done` steps that are done already.
             names: Name of each sample of the training split.
-            on_step: Called after each step, when nothing is half done, with a few words.
+            on_step: Called after each step with a short text.
 
         Raises:
-            SegdeployError: The loss is no number any more.
+            SegdeployError: A loss is NaN or infinite, or a batch does not fit into memory.
         """
-        self._prepare(still=number < self._recipe.freeze or self._recipe.freeze == -1)
+        self._start_epoch(frozen=number < self._recipe.freeze or self._recipe.freeze == -1)
         for group in in_groups(batches, self._recipe.accumulate):
-            self._losses.append(self._learn_within(group))
-            self._seen.append(torch.cat([batch.indices for batch in group]))
+            self._losses.append(self._train_step_or_advise(group))
+            self._unchecked.append(torch.cat([batch.indices for batch in group]))
             self.done += 1
-            if self._device.type == "cpu" or self.done % CHECKED == 0:
-                self.check(names)
+            if self._device.type == "cpu" or self.done % CHECK_EVERY == 0:
+                self.check_losses(names)
             on_step(f"step {self.step} of {self._steps * self._recipe.epochs}")
-        self.check(names)
-        mean = float(torch.stack(self._losses).mean())
-        return self._processes.mean(mean)
+        self.check_losses(names)
+        return float(torch.stack(self._losses).mean())
 
     def close_epoch(self) -> None:
-        """Begin the next epoch with nothing done; what was learned stays."""
+        """Start the next epoch with no steps done."""
         self.done = 0
         self._losses.clear()
 
-    def check(self, names: Sequence[str]) -> None:
-        """Look at the losses since the last look.
+    def train_step(self, group: Sequence[Batch]) -> Tensor:
+        """Take one optimizer step over a group of batches, and return its mean loss.
 
-        Raises:
-            SegdeployError: One is no number; the images of its step are named.
+        The loss stays on the device: reading it would make the CPU wait.
         """
-        latest = (
-            torch.stack(self._losses[len(self._losses) - len(self._seen) :]).tolist()
-            if self._seen
-            else []
-        )
-        for place, (loss, indices) in enumerate(zip(latest, self._seen, strict=True)):
-            if not math.isfinite(loss):
-                step = self.step - len(latest) + place + 1
-                pictures = ", ".join(names[index] for index in indices.tolist())
-                cure = f"look at them, or lower --lr (it is {self._recipe.lr})"
-                msg = f"the loss became {loss} in step {step}, with the images {pictures}; {cure}"
-                raise SegdeployError(msg)
-        self._seen.clear()
+        self._set_learning_rate()
+        self._optimizer.zero_grad(set_to_none=True)
+        losses = []
+        for number, batch in enumerate(group, start=1):
+            with self._no_sync(last=number == len(group)):
+                losses.append(self.forward_backward_step(batch, batches=len(group)))
+        if self._recipe.clip:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if self._ema is not None:
+            self._ema.update(self.network)
+        self.step += 1
+        return torch.stack(losses).sum()
 
-    def _prepare(self, *, still: bool) -> None:
-        """Set the network to training, its encoder still or not, with what stands around it in many processes or compiled."""
-        self.network.train()
-        if self._encoder:
-            hold(self._encoder, still=still)
-        if still == self._still:
-            return
-        self._still = still
-        # Made anew when parts begin to learn: what waits for the gradients of all devices must know
-        # which there are.
-        if self._processes.size > 1:
-            cuda = self._device.type == "cuda"
-            with warnings.catch_warnings():
-                # PyTorch 2.15 would have another word for broadcast_buffers, which those before it
-                # do not know.
-                warnings.simplefilter("ignore", FutureWarning)
-                # Norms that take their means together have the same statistics everywhere; others
-                # follow those of the first process.
-                self._together = DistributedDataParallel(
-                    self.network,
-                    device_ids=[self._device] if cuda else None,
-                    broadcast_buffers=not cuda,
-                    gradient_as_bucket_view=True,
-                )
-        forward = self._together or self.network
-        self._forward = torch.compile(forward) if self._recipe.compile else forward
+    def forward_backward_step(self, batch: Batch, *, batches: int = 1) -> Tensor:
+        """Accumulate the gradients of a batch, and return its loss, detached.
 
-    def _learn_within(self, group: Sequence[Batch]) -> Tensor:
-        """Take one step, or tell which batch would have enough memory."""
-        told = compiling(self._recipe.model) if self._recipe.compile else nullcontext()
-        with suppress(torch.OutOfMemoryError), told:
-            return self._learn(group)
-        # Outside of the error, which holds on to all that it had computed until then.
-        images, device = len(group[0].images), device_name(self._device)
-        if self._processes.size > 1:
-            # The others wait in the middle of their step, so that nothing can be tried.
-            msg = (
-                f"{images} images at once do not fit into the memory of {device}; halve --batch"
-                " and double --accumulate"
-            )
-            raise SegdeployError(msg)
-        least = getattr(self.network.network, "least_batch", 1)
-        fitting = largest_batch(
-            lambda count: self._learn([Batch(*(part[:count] for part in group[0]))]),
-            images,
-            least=least,
-        )
-        raise SegdeployError(
-            advice(images, fitting, least=least, accumulate=len(group), device=device)
-        )
-
-    def _learn(self, group: Sequence[Batch]) -> Tensor:
-        """Take one step and give its loss, still on the device.
-
-        Asking for the number would make the processor wait.
+        Args:
+            batch: The batch.
+            batches: Number of batches in the step, by which the loss is divided.
         """
-        whole = self._steps * self._recipe.epochs
-        self.rate = rate_at(
+        images = batch.images.to(self._device, non_blocking=True)
+        masks = batch.masks.to(self._device, non_blocking=True)
+        if batch.jitter.shape[1]:
+            images = self._jitter_batch(images, batch.jitter)
+        precision = self._precision
+        with torch.autocast(self._device.type, dtype=precision, enabled=precision is not None):
+            output = self._forward(images)
+            with torch.no_grad():
+                target = None if self._teacher is None else self._teacher(images)
+        loss = self._objective(output, masks, target) / batches
+        torch.autograd.backward(self._scaler.scale(loss))
+        return loss.detach()
+
+    def _set_learning_rate(self) -> None:
+        self.rate = learning_rate(
             self.step,
-            steps=whole,
+            steps=self._steps * self._recipe.epochs,
             rate=self._recipe.lr,
             warmup=self._recipe.warmup,
             schedule=self._recipe.schedule,
         )
         for parameters in self._optimizer.param_groups:
             parameters["lr"] = self.rate
-        self._optimizer.zero_grad(set_to_none=True)
-        losses = []
-        for number, batch in enumerate(group, start=1):
-            with self._waiting(last=number == len(group)):
-                loss = self._judge(batch) / len(group)
-                torch.autograd.backward(self._scaler.scale(loss))
-            losses.append(loss.detach())
-        if self._recipe.clip:
-            self._scaler.unscale_(self._optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        if self._average is not None:
-            self._average.update(self.network)
-        self.step += 1
-        return torch.stack(losses).sum()
 
-    def _judge(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch."""
-        images, masks = (
-            part.to(self._device, non_blocking=True) for part in (batch.images, batch.masks)
+    def _no_sync(self, *, last: bool) -> AbstractContextManager[None]:
+        """Average gradients over the processes in the last batch of a step only."""
+        return nullcontext() if last or self._parallel is None else self._parallel.no_sync()
+
+    def _start_epoch(self, *, frozen: bool) -> None:
+        """Set the network to training mode, with its encoder frozen or not."""
+        self.network.train()
+        if self._encoder:
+            set_frozen(self._encoder, frozen=frozen)
+        if frozen == self._frozen:
+            return
+        self._frozen = frozen
+        # Built again when parts are unfrozen: it must know which parameters have gradients.
+        if self._processes.size > 1:
+            self._parallel = data_parallel(self.network, self._device)
+        forward = self._parallel or self.network
+        self._forward = torch.compile(forward) if self._recipe.compile else forward
+
+    def _train_step_or_advise(self, group: Sequence[Batch]) -> Tensor:
+        """Take a step; where the memory is too small, raise with a batch that fits."""
+        compiling = compile_errors(self._recipe.model) if self._recipe.compile else nullcontext()
+        with suppress(torch.OutOfMemoryError), compiling:
+            return self.train_step(group)
+        # Outside of the error, which holds all tensors of the failed step.
+        raise self._out_of_memory(group)
+
+    def _out_of_memory(self, group: Sequence[Batch]) -> SegdeployError:
+        images, device = len(group[0].images), device_name(self._device)
+        if self._processes.size > 1:
+            # The others wait in the middle of their step, so that nothing can be tried.
+            return SegdeployError(
+                f"{images} images at once do not fit into the memory of {device}; halve --batch"
+                " and double --accumulate"
+            )
+        least = min_batch(self.network.network)
+        fitting = largest_batch(
+            lambda count: self.train_step([Batch(*(part[:count] for part in group[0]))]),
+            images,
+            least=least,
         )
-        if batch.tints.shape[1]:
-            images = tint_all(images, batch.tints)
-        with torch.autocast(
-            self._device.type, dtype=self._precision, enabled=self._precision is not None
-        ):
-            answer = self._forward(images)
-            with torch.no_grad():
-                opinion = None if self._teacher is None else self._teacher(images)
-        return self._objective(answer, masks, opinion)
+        return SegdeployError(
+            advice(images, fitting, least=least, accumulate=len(group), device=device)
+        )
 
-    def _waiting(self, *, last: bool) -> AbstractContextManager[None]:
-        """Let gradients be exchanged between the processes in the last batch of a step only."""
-        return nullcontext() if last or self._together is None else self._together.no_sync()
+    def check_losses(self, names: Sequence[str]) -> None:
+        """Check the losses since the last check.
+
+        Raises:
+            SegdeployError: One is NaN or infinite; the images of its step are named.
+        """
+        if not self._unchecked:
+            return
+        losses = torch.stack(self._losses[-len(self._unchecked) :]).tolist()
+        for place, (loss, indices) in enumerate(zip(losses, self._unchecked, strict=True)):
+            if not math.isfinite(loss):
+                step = self.step - len(losses) + place + 1
+                images = ", ".join(names[index] for index in indices.tolist())
+                msg = (
+                    f"the loss became {loss} in step {step}, with the images {images}; check these"
+                    f" images, or lower --lr (it is {self._recipe.lr})"
+                )
+                raise SegdeployError(msg)
+        self._unchecked.clear()
 
     def state(self) -> dict[str, Any]:
-        """Return what the next step depends on, besides the weights that `answering` has, and the images."""
+        """Return what the next step depends on, besides images and the weights of `evaluated`."""
+        cuda = self._device.type == "cuda"
         random = {
             "cpu": torch.get_rng_state(),
-            "cuda": (
-                torch.cuda.get_rng_state(self._device)
-                if self._device.type == "cuda"
-                else torch.empty(0, dtype=torch.uint8)
-            ),
+            "cuda": torch.cuda.get_rng_state(self._device) if cuda else torch.empty(0).byte(),
         }
+        weights = self.network.network.state_dict() if self._ema else {}
         return {
             "step": self.step,
             "done": self.done,
             "losses": torch.stack(self._losses).cpu() if self._losses else torch.empty(0),
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
-            "average": self._average.updates if self._average else 0,
-            # Beside the average, which the checkpoint holds.
-            "network": (
-                {key: value.cpu() for key, value in self.network.network.state_dict().items()}
-                if self._average
-                else {}
-            ),
+            "average": self._ema.updates if self._ema else 0,
+            "network": {key: value.cpu() for key, value in weights.items()},
             "random": self._processes.gather(random),
         }
 
     def restore(self, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-        """Go back to what `state` gave, and to the weights that `answering` had."""
-        self.answering.network.load_state_dict(dict(weights))
-        if self._average is not None:
-            self._average.updates = state["average"]
+        """Restore what `state` returned, and the weights that `evaluated` had."""
+        self.evaluated.network.load_state_dict(dict(weights))
+        if self._ema is not None:
+            self._ema.updates = state["average"]
             self.network.network.load_state_dict(state["network"])
         self.step, self.done = state["step"], state["done"]
         self._losses = list(state["losses"].to(self._device))
@@ -358,22 +305,89 @@ class Loop:
 
 
 def in_groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-    """Put so many batches together; the last group of an epoch may be smaller."""
-    ahead = iter(batches)
-    while group := list(islice(ahead, size)):
+    """Return lists of `size` batches; the last one of an epoch may be shorter."""
+    remaining = iter(batches)
+    while group := list(islice(remaining, size)):
         yield group
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make the optimizer; only weights with more than one dimension decay, since norms and biases scale nothing that could grow."""
-    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": weights, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
-        )
-    return torch.optim.AdamW(groups, lr=recipe.lr)
+def learning_rate(
+    step: int, *, steps: int, rate: float, warmup: float, schedule: str = "poly"
+) -> float:
+    """Return the learning rate of a step: a warm-up, then a decay to nearly 0.
+
+    "poly" and "cosine" (Loshchilov and Hutter, SGDR, ICLR 2017, equation 5, without restarts) rise
+    linearly. "one-cycle" rises and falls by half cosines (Smith and Topin, Super-Convergence,
+    2018, in the two phases of `OneCycleLR`).
+
+    Args:
+        step: Number of the step, from 0.
+        steps: Steps in the whole run.
+        rate: Highest learning rate.
+        warmup: Share of the steps in which it rises, in [0, 1).
+        schedule: One of `SCHEDULES`.
+    """
+    rising = round(steps * warmup)
+    if schedule == "one-cycle":
+        if step < rising:
+            return rate * _half_cosine(ONE_CYCLE_START, 1, step / rising)
+        return rate * _half_cosine(1, ONE_CYCLE_END, (step - rising) / max(1, steps - 1 - rising))
+    if step < rising:
+        return rate * (step + 1) / (rising + 1)
+    done = (step - rising) / (steps - rising)
+    return rate * (_half_cosine(1, 0, done) if schedule == "cosine" else (1 - done) ** POLY_POWER)
+
+
+def _half_cosine(start: float, end: float, done: float) -> float:
+    """Return the value between start and end along half a cosine; `done` is in [0, 1]."""
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+
+
+class TrainingStopped(BaseException):
+    """The run ends on request; it is saved."""
+
+
+class StepMonitor:
+    """Called between two steps: shows progress, saves the run at intervals, stops it on request."""
+
+    def __init__(
+        self,
+        stop: StopRequest,
+        save: Callable[[], None],
+        processes: Processes,
+        *,
+        show: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start the interval.
+
+        Args:
+            stop: Whether a stop is requested.
+            save: Writes the run as it is.
+            processes: All that take part; they save and stop at the same step.
+            show: Shows progress; called with a short text.
+            clock: Returns seconds.
+        """
+        self._stop, self._save, self._processes, self._clock = stop, save, processes, clock
+        self.show = show
+        self._saved = clock()
+        self._steps = 0
+
+    def __call__(self, text: str) -> None:
+        """Act once, between two steps, in all processes.
+
+        Raises:
+            TrainingStopped: A stop was requested, and the run is saved.
+        """
+        self.show(text)
+        self._steps += 1
+        requested, due = self._stop.requested, self._clock() - self._saved >= SAVE_EVERY
+        if self._processes.size > 1:
+            if self._steps % SYNC_EVERY:
+                return
+            requested, due = self._processes.any(requested, due)
+        if requested or due:
+            self._save()
+            self._saved = self._clock()
+        if requested:
+            raise TrainingStopped

@@ -1,238 +1,324 @@
-"""CE, OHEM, focal, Dice, Lovász, boundary; weighted sum; class weights."""
+"""Losses: cross entropy, OHEM, focal, Dice, Lovász, coarse labels, boundaries, and their sum.
 
-from collections.abc import Callable, Sequence
+All take logits (N, K, H, W) float32 and masks (N, H, W) uint8, in which 255 is not labeled, and
+return a scalar that is 0 where nothing is labeled.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from segdeploy.arrays import IGNORE_INDEX
+from segdeploy.models.blocks import upsample_logits
+
+from .recipe import read_loss_terms
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Takes logits (N, K, H, W) float32 and masks (N, H, W) uint8, and gives one number that is 0 where
-nothing is labeled."""
 
-HARD = 0.7
-"""A pixel is hard while its true class has a smaller probability than this."""
+Output = Tensor | Sequence[Tensor]
+"""Output of a network in training mode: logits (N, K, h, w), or those of the main head and of the
+auxiliary heads."""
 
-KEPT = 16
-"""One of so many pixels counts in `ohem` even where all are easy."""
+OHEM_THRESHOLD = 0.7
+"""A pixel is hard while its class has a smaller probability."""
 
-LANES = 128
-"""Numbers among which a sum for each class is divided while it grows."""
+OHEM_MIN_SHARE = 16
+"""At least one pixel in 16 counts in OHEM, even where all are easy."""
 
-FOCUS = 2.0
-"""Exponent gamma of the focal loss, the best of its paper's table 1b."""
+FOCAL_GAMMA = 2.0
+"""Exponent of the focal loss: the best in table 1b of the paper."""
+
+SUM_LANES = 128
+"""Partial sums per class in Dice: threads of a CUDA device would queue up for a single one."""
+
+BOUNDARY_RADIUS = 2
+"""Distance to another class within which a pixel belongs to the boundary, in pixels: the authors'
+code dilates edges to four pixels."""
+
+BOUNDARY_WEIGHT = 20.0
+"""Weight of the boundary loss in PIDNet, beside 1 for the main head."""
+
+BOUNDARY_THRESHOLD = 0.8
+"""Probability above which a boundary head is sure: t in section 3.4 of PIDNet."""
+
+
+class Objective:
+    """The loss of a network's output: a weighted sum of losses, over all of its heads."""
+
+    def __init__(
+        self,
+        terms: str,
+        *,
+        aux_weight: float,
+        weights: Tensor | None = None,
+        coarse_classes: Sequence[Sequence[int]] = (),
+    ) -> None:
+        """Choose the losses.
+
+        Args:
+            terms: Names of losses with weights, for example "ce+0.5*dice".
+            aux_weight: Weight of the loss of each auxiliary head; the main head has 1.
+            weights: Weights of the classes in the losses per pixel, (K,) float32; None for none.
+            coarse_classes: Mask index K + i means one of the classes `coarse_classes[i]`. Such
+                pixels have a loss of their own, and each counts as much as any other pixel.
+        """
+        known: Mapping[str, Loss] = {
+            "ce": partial(cross_entropy, weights=weights),
+            "ohem": partial(ohem, weights=weights),
+            "focal": partial(focal, weights=weights),
+            "dice": dice,
+            "lovasz": lovasz,
+        }
+        self._terms = [(weight, known[name]) for weight, name in read_loss_terms(terms)]
+        self._aux_weight = aux_weight
+        self._weights = weights
+        self._coarse_classes = coarse_classes
+
+    def __call__(self, output: Output, masks: Tensor, teacher: Tensor | None = None) -> Tensor:
+        """Return the loss; logits are upsampled to the masks first, as in deployment.
+
+        Args:
+            output: Output of the network.
+            masks: (N, H, W) uint8.
+            teacher: Logits of a teacher for the same images, which decide among the classes that a
+                coarse class covers; None for no teacher.
+        """
+        main, *auxiliary = (
+            _at_mask_size(logits, masks)
+            for logits in ((output,) if isinstance(output, Tensor) else output)
+        )
+        teacher = None if teacher is None else _at_mask_size(teacher, masks)
+        losses = [self._head_loss(main, masks, teacher)]
+        for logits in auxiliary:
+            if logits.shape[1] == 1 < main.shape[1]:
+                losses.append(self._boundary_head_loss(logits, main, masks))
+            else:
+                losses.append(self._aux_weight * self._head_loss(logits, masks, teacher))
+        return torch.stack(losses).sum()
+
+    def _head_loss(self, logits: Tensor, masks: Tensor, teacher: Tensor | None) -> Tensor:
+        """Return the weighted sum of the losses of one head."""
+        fine = self._without_coarse(masks, logits)
+        loss = torch.stack([weight * term(logits, fine) for weight, term in self._terms]).sum()
+        if not self._coarse_classes:
+            return loss
+        share = (fine != IGNORE_INDEX).sum() / (masks != IGNORE_INDEX).sum().clamp(min=1)
+        coarse = coarse_cross_entropy(logits, masks, self._coarse_classes, teacher)
+        return share * loss + (1 - share) * coarse
+
+    def _boundary_head_loss(self, boundaries: Tensor, main: Tensor, masks: Tensor) -> Tensor:
+        """Return the loss of a head of one channel, which detects boundaries (PIDNet, 3.4)."""
+        fine = self._without_coarse(masks, main)
+        near = cross_entropy(main, sure_boundaries(boundaries, fine), self._weights)
+        return BOUNDARY_WEIGHT * boundary_loss(boundaries, fine) + near
+
+    def _without_coarse(self, masks: Tensor, logits: Tensor) -> Tensor:
+        """Return masks in which pixels of coarse classes are not labeled."""
+        if not self._coarse_classes:
+            return masks
+        return masks.masked_fill(masks >= logits.shape[1], IGNORE_INDEX)
+
+
+def _at_mask_size(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return float32 logits of the size of the masks."""
+    logits = logits.float()
+    if logits.shape[2:] == masks.shape[1:]:
+        return logits
+    return upsample_logits(logits, masks.shape[1], width=masks.shape[2])
 
 
 def cross_entropy(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the mean cross entropy of the labeled pixels, each as heavy as its class.
+    """Return the mean cross entropy of the labeled pixels, weighted by class.
 
-    `weights` is (K,), None for all alike.
+    Args:
+        logits: (N, K, H, W) float32.
+        masks: (N, H, W) uint8.
+        weights: Weights of the classes, (K,); None for equal ones.
     """
-    return weighted_mean(surprise(logits, masks), masks, weights)
+    return weighted_mean(pixel_cross_entropy(logits, masks), masks, weights)
 
 
 def ohem(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the mean cross entropy of the hard pixels.
+    """Return the mean cross entropy of the hard pixels, by online hard example mining.
 
-    Those below a probability of 0.7, and at least a 16th of the batch's pixels.
-
-    Online hard example mining of pixels, as PIDNet (Xu et al., CVPR 2023, section 4.2) and BiSeNet
-    train with. What a class weighs changes how heavy a pixel is, not whether it is hard.
+    Hard are pixels with a probability below 0.7, and at least a 16th of the batch, as in PIDNet (Xu
+    et al., CVPR 2023, section 4.2) and BiSeNet. Weights of classes do not change which are hard.
     """
-    losses = surprise(logits, masks)
-    # The labeled ones come first by any threshold, since the others are given less than the
-    # smallest loss.
+    losses = pixel_cross_entropy(logits, masks)
+    # Unlabeled pixels are ranked below the smallest loss.
     ranked = losses.detach().masked_fill(masks == IGNORE_INDEX, -1.0).flatten()
-    # The number is taken from all pixels, not from the labeled ones: it is known without waiting
-    # for the device.
-    least = ranked.topk(max(1, ranked.numel() // KEPT), sorted=False).values.min()
-    threshold = least.clamp(min=0.0, max=-torch.tensor(HARD).log().item())
+    # A share of all pixels, not of the labeled ones, is known without waiting for the device.
+    count = max(1, ranked.numel() // OHEM_MIN_SHARE)
+    threshold = (
+        ranked.topk(count, sorted=False)
+        .values.min()
+        .clamp(min=0.0, max=-torch.tensor(OHEM_THRESHOLD).log().item())
+    )
     easy = ranked.view_as(masks) < threshold
     return weighted_mean(losses, masks.masked_fill(easy, IGNORE_INDEX), weights)
 
 
-def one_of_several(
-    logits: Tensor, masks: Tensor, unions: Sequence[Sequence[int]], opinion: Tensor | None = None
-) -> Tensor:
-    """Return the mean cross entropy of pixels of which it is known that they are of one of several classes: -log of the sum of their chances.
-
-    That leaves open which of them a pixel is, and what is left open drifts. A teacher decides it:
-    the cross entropy between its chances and those that the network gives each class within the
-    union is added. A teacher that finds the whole union unlikely says little.
-
-    Args:
-        logits: (N, K, H, W) float32.
-        masks: (N, H, W) uint8; K + the place of a union, all else does not count.
-        unions: Indices of the classes of each.
-        opinion: The teacher's logits, (N, K, H, W) float32; None for no teacher.
-    """
-    table = torch.zeros(len(unions), logits.shape[1], dtype=torch.bool)
-    for row, members in zip(table, unions, strict=True):
-        row[list(members)] = True
-    coarse = masks.long() - logits.shape[1]
-    known = (coarse >= 0) & (coarse < len(unions))
-    allowed = table.to(logits.device)[coarse.masked_fill(~known, 0)].permute(0, 3, 1, 2)
-    several = logits.masked_fill(~allowed, -torch.inf).logsumexp(1)
-    losses = logits.logsumexp(1) - several
-    if opinion is not None:
-        losses = losses + (opinion.softmax(1) * allowed * (several.unsqueeze(1) - logits)).sum(1)
-    return (losses * known).sum() / known.sum().clamp(min=1)
-
-
 def focal(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the mean of (1 - p)^2 times the cross entropy, p being the probability of the true class (Lin et al., ICCV 2017, equation 4).
+    """Return the mean of (1 - p)^2 times the cross entropy, p being the class's probability.
 
-    `weights` are the paper's alpha. The mean is taken over all labeled pixels.
+    Lin et al., ICCV 2017, equation 4; `weights` are its alpha. The mean is over labeled pixels.
     """
-    losses = surprise(logits, masks)
-    # 1 - exp(-loss) loses all digits for sure pixels, and its power's gradient with them; expm1
-    # does not.
-    return weighted_mean((-torch.expm1(-losses)).clamp(min=0) ** FOCUS * losses, masks, weights)
+    losses = pixel_cross_entropy(logits, masks)
+    # 1 - exp(-loss) loses all digits where p is nearly 1, and with them the gradient of its power.
+    return weighted_mean(
+        (-torch.expm1(-losses)).clamp(min=0) ** FOCAL_GAMMA * losses, masks, weights
+    )
 
 
 def dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Return 1 minus the Dice coefficient of probabilities and truth, as the mean over the classes that occur in the batch.
+    """Return 1 minus the Dice coefficient of probabilities and labels, the mean over the classes.
 
-    Each class weighs the same however few pixels it has, as in mIoU (Milletari et al., V-Net, 3DV
-    2016, section 3).
+    Classes that occur in the batch weigh the same however few pixels they have, as in mIoU
+    (Milletari et al., V-Net, 3DV 2016, section 3).
     """
-    chances = in_rows(logits).softmax(1)
-    labelled = (masks != IGNORE_INDEX).flatten()
-    truth = masks.long().flatten().masked_fill(~labelled, 0)
-    # A row of the table for each pixel: what would be a plane of truth for each class is a choice
-    # of one number a row.
-    right = chances.gather(1, truth.unsqueeze(1)).squeeze(1) * labelled
-    # Added up one by one, in double precision: single would stop counting at 16 million pixels. In
-    # many lanes, since the threads of a CUDA device would queue up for the one number of the
-    # commonest class.
-    none = torch.zeros(logits.shape[1] * LANES, dtype=torch.float64, device=chances.device)
-    places = truth * LANES + torch.arange(len(truth), device=truth.device) % LANES
-    both = none.index_add(0, places, right.double()).view(-1, LANES).sum(1)
-    pixels = none.index_add(0, places, labelled.double()).view(-1, LANES).sum(1)
-    either = labelled.to(chances.dtype) @ chances + pixels
+    probabilities = pixel_rows(logits).softmax(1)
+    labeled = (masks != IGNORE_INDEX).flatten()
+    labels = masks.long().flatten().masked_fill(~labeled, 0)
+    # One probability per pixel instead of a plane of labels per class.
+    of_label = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1) * labeled
+    # Single precision stops counting at 16 million pixels.
+    zeros = torch.zeros(logits.shape[1] * SUM_LANES, dtype=torch.float64, device=logits.device)
+    lanes = labels * SUM_LANES + torch.arange(len(labels), device=labels.device) % SUM_LANES
+    intersection = zeros.index_add(0, lanes, of_label.double()).view(-1, SUM_LANES).sum(1)
+    pixels = zeros.index_add(0, lanes, labeled.double()).view(-1, SUM_LANES).sum(1)
+    total = labeled.to(probabilities.dtype) @ probabilities + pixels
     occurs = pixels > 0
-    missed = torch.where(occurs, 1 - 2 * both / either.clamp(min=1e-6), 0.0)
-    return (missed.sum() / occurs.sum().clamp(min=1)).float()
+    losses = torch.where(occurs, 1 - 2 * intersection / total.clamp(min=1e-6), 0.0)
+    return (losses.sum() / occurs.sum().clamp(min=1)).float()
 
 
-def in_rows(logits: Tensor) -> Tensor:
-    """Return a table with a row for each pixel, (N * H * W, K), which for channels-last logits is a view."""
+def lovasz(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return the Lovász-Softmax loss, the mean over the classes that occur in the batch.
+
+    Berman et al., CVPR 2018, section 3 and algorithm 1.
+    """
+    labeled = (masks != IGNORE_INDEX).flatten()
+    labels = masks.flatten()
+    probabilities = logits.softmax(1).transpose(0, 1).flatten(1)
+    # Class by class: all at once would need the memory of K sorted copies with 64-bit indices.
+    losses = torch.stack(
+        [
+            _lovasz_of_class(of_class, labels == index, labeled)
+            for index, of_class in enumerate(probabilities)
+        ]
+    )
+    occurs = torch.stack([(labels == index).any() for index in range(len(probabilities))])
+    return (losses * occurs).sum() / occurs.sum().clamp(min=1)
+
+
+def _lovasz_of_class(probabilities: Tensor, is_class: Tensor, labeled: Tensor) -> Tensor:
+    """Return the loss of one class; all arguments are (P,)."""
+    # Unlabeled pixels have an error of 0, so that they come last and weigh nothing: sizes stay.
+    errors, order = ((is_class.float() - probabilities).abs() * labeled).sort(descending=True)
+    return torch.dot(errors, jaccard_gradient(is_class[order], labeled[order]))
+
+
+def jaccard_gradient(is_class: Tensor, labeled: Tensor) -> Tensor:
+    """Return how much the Jaccard loss grows with each wrong pixel, from the largest error on.
+
+    Args:
+        is_class: Which pixels are of the class, (P,) bool, by falling error.
+        labeled: Which pixels count, (P,) bool.
+    """
+    intersection = is_class.sum() - is_class.cumsum(0)
+    union = is_class.sum() + (labeled & ~is_class).cumsum(0)
+    # Among millions of pixels neighbors differ by less than single precision resolves.
+    loss = 1 - intersection.double() / union.clamp(min=1).double()
+    return torch.diff(loss, prepend=loss.new_zeros(1)).float()
+
+
+def coarse_cross_entropy(
+    logits: Tensor,
+    masks: Tensor,
+    coarse_classes: Sequence[Sequence[int]],
+    teacher: Tensor | None = None,
+) -> Tensor:
+    """Return the mean cross entropy of pixels with coarse labels: -log of the summed probability.
+
+    The sum is over the classes that the coarse class covers. A teacher decides among these: the
+    cross entropy between its probabilities and the network's, given the coarse class, is added. A
+    teacher for which the whole coarse class is unlikely adds little.
+
+    Args:
+        logits: (N, K, H, W) float32.
+        masks: (N, H, W) uint8; K + i for coarse class i, all else does not count.
+        coarse_classes: Indices of the classes that each coarse class covers.
+        teacher: The teacher's logits, (N, K, H, W) float32; None for no teacher.
+    """
+    covers = torch.zeros(len(coarse_classes), logits.shape[1], dtype=torch.bool)
+    for row, members in zip(covers, coarse_classes, strict=True):
+        row[list(members)] = True
+    index = masks.long() - logits.shape[1]
+    coarse = (index >= 0) & (index < len(coarse_classes))
+    covered = covers.to(logits.device)[index.masked_fill(~coarse, 0)].permute(0, 3, 1, 2)
+    within = logits.masked_fill(~covered, -torch.inf).logsumexp(1)
+    losses = logits.logsumexp(1) - within
+    if teacher is not None:
+        losses = losses + (teacher.softmax(1) * covered * (within.unsqueeze(1) - logits)).sum(1)
+    return (losses * coarse).sum() / coarse.sum().clamp(min=1)
+
+
+def boundary_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return the balanced binary cross entropy of logits (N, 1, H, W) of being near a boundary.
+
+    Boundaries are few: their pixels together weigh as much as all others.
+    """
+    labeled = masks != IGNORE_INDEX
+    near = near_boundary(masks)
+    pixels = labeled.sum().clamp(min=1)
+    share = (near & labeled).sum() / pixels
+    weights = torch.where(near, 1 - share, share) * labeled
+    loss = functional.binary_cross_entropy_with_logits(
+        logits[:, 0].float(), near.float(), weight=weights, reduction="sum"
+    )
+    return loss / pixels
+
+
+def sure_boundaries(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return masks (N, H, W) labeled only where boundary logits (N, 1, H, W) are sure.
+
+    The main head's cross entropy on them is PIDNet's fourth loss.
+    """
+    return masks.masked_fill(logits[:, 0].sigmoid() <= BOUNDARY_THRESHOLD, IGNORE_INDEX)
+
+
+def near_boundary(masks: Tensor) -> Tensor:
+    """Return for each pixel of masks (N, H, W) whether another class lies within two pixels."""
+    labels = masks.float()[:, None]
+    unlabeled = labels == IGNORE_INDEX
+    side = 2 * BOUNDARY_RADIUS + 1
+    # The largest and the smallest label around; an unlabeled pixel is neither.
+    largest = functional.max_pool2d(labels.masked_fill(unlabeled, -1), side, 1, BOUNDARY_RADIUS)
+    negated = (-labels).masked_fill(unlabeled, -IGNORE_INDEX)
+    smallest = -functional.max_pool2d(negated, side, 1, BOUNDARY_RADIUS)
+    return ((largest > smallest) & ~unlabeled)[:, 0]
+
+
+def pixel_rows(logits: Tensor) -> Tensor:
+    """Return (N * H * W, K) logits, a row per pixel; of channels-last logits it is a view."""
     return logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
 
 
-def surprise(logits: Tensor, masks: Tensor) -> Tensor:
+def pixel_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     """Return the cross entropy of each pixel, (N, H, W); 0 where it is not labeled."""
-    # The form for images is not deterministic on CUDA.
+    # PyTorch's form for images is not deterministic on CUDA.
     return functional.cross_entropy(
-        in_rows(logits), masks.long().flatten(), ignore_index=IGNORE_INDEX, reduction="none"
+        pixel_rows(logits), masks.long().flatten(), ignore_index=IGNORE_INDEX, reduction="none"
     ).view_as(masks)
 
 
 def weighted_mean(losses: Tensor, masks: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the mean of the labeled pixels' losses, each as heavy as its class."""
-    labelled = masks != IGNORE_INDEX
+    """Return the mean loss of the labeled pixels, weighted by their classes' `weights` (K,)."""
+    labeled = masks != IGNORE_INDEX
     if weights is None:
-        return (losses * labelled).sum() / labelled.sum().clamp(min=1)
-    heavy = weights[masks.long().masked_fill(~labelled, 0)] * labelled
-    return (losses * heavy).sum() / heavy.sum().clamp(min=1e-6)
-
-
-REACH = 2
-"""How far from another class a pixel still belongs to the boundary, in pixels: the authors' code
-widens their edges to four."""
-
-WEIGHT = 20.0
-"""What the loss weighs beside that of the main answer, as the paper has it."""
-
-SURE = 0.8
-"""A head is sure of what it gives a larger probability of being near another class: t in section
-3.4."""
-
-
-def boundary(logits: Tensor, masks: Tensor) -> Tensor:
-    """Return the binary cross entropy of logits (N, 1, H, W) of being near another class.
-
-    Both kinds of pixels weigh the same in sum.
-
-    Boundaries are few: each of their pixels weighs as much as there are others, and the other way
-    round.
-    """
-    labelled = masks != IGNORE_INDEX
-    truth = near_another(masks)
-    pixels = labelled.sum().clamp(min=1)
-    share = (truth & labelled).sum() / pixels
-    weights = torch.where(truth, 1 - share, share) * labelled
-    return (
-        functional.binary_cross_entropy_with_logits(
-            logits[:, 0].float(), truth.float(), weight=weights, reduction="sum"
-        )
-        / pixels
-    )
-
-
-def where_sure(logits: Tensor, masks: Tensor) -> Tensor:
-    """Return masks (N, H, W) of which only those pixels are labeled that logits (N, 1, H, W) are sure to be near another class.
-
-    The cross entropy of the main answer on them is PIDNet's fourth loss, which lets detail and
-    context agree where they are joined.
-    """
-    return masks.masked_fill(logits[:, 0].sigmoid() <= SURE, IGNORE_INDEX)
-
-
-def near_another(masks: Tensor) -> Tensor:
-    """Report of each pixel of masks (N, H, W) whether another class than its own lies within reach; what is not labeled is none."""
-    labels = masks.float()[:, None]
-    # The largest and the smallest label around; what is not labeled is neither.
-    unlabelled = labels == IGNORE_INDEX
-    side = 2 * REACH + 1
-    largest = functional.max_pool2d(labels.masked_fill(unlabelled, -1), side, 1, REACH)
-    smallest = -functional.max_pool2d(
-        (-labels).masked_fill(unlabelled, -IGNORE_INDEX), side, 1, REACH
-    )
-    return ((largest > smallest) & ~unlabelled)[:, 0]
-
-
-def lovasz(logits: Tensor, masks: Tensor) -> Tensor:
-    """Return the Lovász extension of the Jaccard loss of the probabilities, as the mean over the classes that occur in the batch.
-
-    Berman et al., The Lovász-Softmax loss, CVPR 2018, section 3 and algorithm 1.
-
-    Args:
-        logits: (N, K, H, W) float32.
-        masks: (N, H, W) uint8; 255 never counts.
-    """
-    labelled = (masks != IGNORE_INDEX).flatten()
-    chance = logits.softmax(1).transpose(0, 1).flatten(1)
-    truth = masks.flatten()
-    # Class by class: all at once would need the memory of K sorted copies with their 64-bit places.
-    losses = torch.stack(
-        [_of_class(chance[number], truth == number, labelled) for number in range(len(chance))]
-    )
-    occurs = torch.stack([(truth == number).any() for number in range(len(chance))])
-    return (losses * occurs).sum() / occurs.sum().clamp(min=1)
-
-
-def _of_class(chance: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
-    """Return the loss of one class; all (P,)."""
-    # Where nothing is labeled the error is 0, so that it comes last and weighs nothing: no pixel
-    # need be left out, and no size change.
-    errors, order = ((truth.float() - chance).abs() * labelled).sort(descending=True)
-    return torch.dot(errors, jaccard_steps(truth[order], labelled[order]))
-
-
-def jaccard_steps(truth: Tensor, labelled: Tensor) -> Tensor:
-    """Return how much the Jaccard loss grows with each pixel that is wrong, from the worst on.
-
-    Args:
-        truth: Which pixels are of the class, (P,) bool, by falling error.
-        labeled: Which pixels count, (P,) bool.
-    """
-    hits = truth.cumsum(0)
-    left = truth.sum() - hits
-    either = truth.sum() + (labelled & ~truth).cumsum(0)
-    # In double precision: neighbors differ by less than single precision tells apart in a batch of
-    # millions of pixels.
-    loss = 1 - left.double() / either.clamp(min=1).double()
-    return torch.diff(loss, prepend=loss.new_zeros(1)).float()
+        return (losses * labeled).sum() / labeled.sum().clamp(min=1)
+    of_pixel = weights[masks.long().masked_fill(~labeled, 0)] * labeled
+    return (losses * of_pixel).sum() / of_pixel.sum().clamp(min=1e-6)

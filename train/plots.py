@@ -1,4 +1,4 @@
-"""Curves, samples, confusion matrix, IoU per class."""
+"""Plots of a run, as PNG: curves, samples, confusion matrix, IoU per class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +20,20 @@ from segdeploy.system.files import replacing
 from .history import Epoch
 
 SAMPLES = 4
+"""Images of the validation split that are drawn."""
+
+MAX_PRINTED = 20
+"""Classes up to which the cells of the confusion matrix have numbers; more cannot be read."""
+
+DARK = 0.5
+"""Share from which on a cell is so dark that its number is white."""
+
 LOSS_COLOR = "#b3541e"
 MIOU_COLOR = "#1f5f99"
 
 
 def draw_curves(path: Path, history: Sequence[Epoch]) -> None:
-    """Draw loss and scores over the epochs, side by side, as PNG."""
+    """Draw loss and scores over the epochs."""
     epochs = [epoch.epoch for epoch in history]
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -62,13 +70,11 @@ def draw_curves(path: Path, history: Sequence[Epoch]) -> None:
 
 
 def draw_samples(path: Path, predictor: Predictor, samples: Dataset) -> None:
-    """Draw images evenly taken from a dataset.
-
-    Image, truth and prediction side by side, as PNG.
+    """Draw some images of a dataset beside their labels and predictions.
 
     Args:
-        path: Where to.
-        predictor: What answers the images.
+        path: PNG file to write.
+        predictor: The network.
         samples: Usually the validation split.
     """
     chosen = [samples[index] for index in evenly_spaced(len(samples), SAMPLES)]
@@ -76,23 +82,23 @@ def draw_samples(path: Path, predictor: Predictor, samples: Dataset) -> None:
     figure = Figure(figsize=(12, len(chosen) * 4 * height / width + 1), layout="constrained")
     grid = figure.subplots(len(chosen), 3, squeeze=False)
     for row, sample in zip(grid, chosen, strict=True):
-        answer = predictor.mask(sample.image)
+        prediction = predictor.mask(sample.image)
         shown = (
             sample.image,
             colorize(sample.mask, samples.classes),
-            colorize(answer, samples.classes),
+            colorize(prediction, samples.classes),
         )
-        for axes, picture in zip(row, shown, strict=True):
-            axes.imshow(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+        for axes, image in zip(row, shown, strict=True):
+            axes.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
             axes.set_axis_off()
-    for axes, title in zip(grid[0], ("picture", "truth", "prediction"), strict=True):
+    for axes, title in zip(grid[0], ("image", "labels", "prediction"), strict=True):
         axes.set_title(title)
     add_legend(figure, samples.classes)
     save(path, figure)
 
 
 def add_legend(figure: Figure, classes: Sequence[LabelClass]) -> None:
-    """Name the classes' colors below everything."""
+    """Add a legend of the classes below all plots."""
     patches = [
         Patch(color="#{:02x}{:02x}{:02x}".format(*entry.color), label=entry.name)
         for entry in classes
@@ -101,21 +107,13 @@ def add_legend(figure: Figure, classes: Sequence[LabelClass]) -> None:
 
 
 def save(path: Path, figure: Figure) -> None:
-    """Write a figure whole, or leave the old one as it was."""
+    """Write a figure as PNG, whole or not at all."""
     with replacing(path) as part:
         FigureCanvasAgg(figure).print_figure(part, format="png", dpi=110)
 
 
-PRINTED = 20
-"""Classes up to which every share of the confusion matrix is printed into its cell; more would not
-be readable."""
-
-DARK = 0.5
-"""Share from which on a cell is so dark that its number is white."""
-
-
 def draw_confusion(path: Path, matrix: ConfusionMatrix, classes: Sequence[LabelClass]) -> None:
-    """Draw a confusion matrix, truth by row, as shares of each row, as PNG.
+    """Draw a confusion matrix as shares of each row, the pixels of one label.
 
     A class that never occurs has an empty row.
     """
@@ -127,10 +125,10 @@ def draw_confusion(path: Path, matrix: ConfusionMatrix, classes: Sequence[LabelC
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(title="share of each class's pixels, validation", xlabel="answer", ylabel="truth")
+    axes.set(title="share of each class's pixels, validation", xlabel="prediction", ylabel="label")
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
-    if len(names) <= PRINTED:
+    if len(names) <= MAX_PRINTED:
         for row, column in zip(*np.nonzero(shares >= 0.005), strict=True):
             share = shares[row, column]
             axes.text(
@@ -146,7 +144,7 @@ def draw_confusion(path: Path, matrix: ConfusionMatrix, classes: Sequence[LabelC
 
 
 def draw_classes(path: Path, matrix: ConfusionMatrix, classes: Sequence[LabelClass]) -> None:
-    """Draw each class's intersection over union as a bar of its color, and their mean as a line, as PNG."""
+    """Draw the IoU of each class as a bar of its color, and the mean as a line."""
     scores = matrix.scores()
     figure = Figure(figsize=(7, 1.4 + 0.28 * len(classes)), layout="constrained")
     axes = figure.subplots()

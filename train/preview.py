@@ -1,6 +1,7 @@
-"""`data preview`: contact sheet, augmented or not."""
+"""`segdeploy data preview`: a contact sheet of images with their labels, augmented or not."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -12,7 +13,14 @@ from PIL import ImageDraw, ImageFont
 from segdeploy.arrays import Image
 from segdeploy.card import LabelClass
 from segdeploy.cli.console import next_step, note
-from segdeploy.cli.options import plugin_option, same_plugins
+from segdeploy.cli.options import (
+    Command,
+    option,
+    options,
+    plugin_option,
+    same_plugins,
+    section,
+)
 from segdeploy.datasets.checks.detect import open_splits
 from segdeploy.datasets.dataset import Dataset, Sample, evenly_spaced
 from segdeploy.errors import ConfigError
@@ -20,15 +28,15 @@ from segdeploy.imaging.io import write_image
 from segdeploy.imaging.overlay import BACKGROUND, Painter
 from segdeploy.imaging.preprocess import resize, resize_mask
 
-from .augmentation import augment, chance
-from .recipe import Recipe, read_recipe
+from .augmentation import Augmentation, sample_rng
+from .recipe import Recipe, load_recipe
 
 GAP = 10
-LETTERS = 14
-LINE = 22
-INK = (225, 225, 225)
-FRAME = (120, 120, 120)
-UNLABELLED = LabelClass(name="not labeled", color=(0, 0, 0))
+FONT_SIZE = 14
+LINE_HEIGHT = 22
+TEXT_COLOR = (225, 225, 225)
+FRAME_COLOR = (120, 120, 120)
+UNLABELED = LabelClass(name="not labeled", color=(0, 0, 0))
 
 
 def contact_sheet(
@@ -39,14 +47,14 @@ def contact_sheet(
     width: int,
     opacity: float,
 ) -> Image:
-    """Lay out samples in rows.
+    """Return an image with samples in rows, their names below them, and a legend.
 
     Args:
-        samples: Images with truth and name, one or more; they may differ in size.
+        samples: Labeled images, one or more; they may differ in size.
         classes: Classes in the order of the masks' indices.
         columns: Samples in a row.
-        width: Width of each, in pixels; a wider image is made smaller, a smaller one larger.
-        opacity: Share of the classes' colors over the image, in [0, 1].
+        width: Width that each is resized to, in pixels.
+        opacity: Opacity of the classes' colors over the image, in [0, 1].
 
     Returns:
         (H, W, 3) uint8 blue-green-red.
@@ -55,31 +63,31 @@ def contact_sheet(
     tiles = [_tile(sample, painter, width) for sample in samples]
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     whole = GAP + min(columns, len(tiles)) * (width + GAP)
-    sheet = np.vstack([_row(row, whole) for row in rows] + [_legend((*classes, UNLABELLED), whole)])
+    sheet = np.vstack([_row(row, whole) for row in rows] + [_legend((*classes, UNLABELED), whole)])
     return np.asarray(cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), dtype=np.uint8)
 
 
 def _tile(sample: Sample, painter: Painter, width: int) -> PillowImage.Image:
-    """Paint one sample with its name below, red-green-blue."""
+    """Return one sample with its overlay, and its name below."""
     height = max(1, round(sample.image.shape[0] * width / sample.image.shape[1]))
     painted = painter.paint(
         resize(sample.image, height, width=width), resize_mask(sample.mask, height, width=width)
     )
-    tile = PillowImage.new("RGB", (width, height + LINE), BACKGROUND)
+    tile = PillowImage.new("RGB", (width, height + LINE_HEIGHT), BACKGROUND)
     tile.paste(PillowImage.fromarray(cv2.cvtColor(painted, cv2.COLOR_BGR2RGB)))
-    font = ImageFont.load_default(LETTERS)
+    font = ImageFont.load_default(FONT_SIZE)
     ImageDraw.Draw(tile).text(
-        (0, height + LINE // 2),
+        (0, height + LINE_HEIGHT // 2),
         _shortened(sample.name, font, width),
         font=font,
-        fill=INK,
+        fill=TEXT_COLOR,
         anchor="lm",
     )
     return tile
 
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Leave out the beginning of a name that is too long: frames differ in their ends."""
+    """Cut the start off a name that is too long: frames differ in the ends of their names."""
     start = next(start for start in range(len(name) + 1) if font.getlength(name[start:]) <= width)
     return f"…{name[start + 1 :]}" if start else name
 
@@ -92,121 +100,155 @@ def _row(tiles: Sequence[PillowImage.Image], width: int) -> Image:
 
 
 def _legend(classes: Sequence[LabelClass], width: int) -> Image:
-    """Write the classes one after the other, in as many lines as they need."""
-    font = ImageFont.load_default(LETTERS)
+    """Return the names of the classes beside their colors, in as many lines as they need."""
+    font = ImageFont.load_default(FONT_SIZE)
     places, x, line = [], GAP, 0
     for entry in classes:
-        advance = LINE + round(font.getlength(entry.name)) + LINE
+        advance = LINE_HEIGHT + round(font.getlength(entry.name)) + LINE_HEIGHT
         if x > GAP and x + advance > width:
             x, line = GAP, line + 1
-        places.append((x, GAP + line * LINE + LINE // 2))
+        places.append((x, GAP + line * LINE_HEIGHT + LINE_HEIGHT // 2))
         x += advance
-    image = PillowImage.new("RGB", (width, 2 * GAP + (line + 1) * LINE), BACKGROUND)
+    image = PillowImage.new("RGB", (width, 2 * GAP + (line + 1) * LINE_HEIGHT), BACKGROUND)
     draw = ImageDraw.Draw(image)
     for entry, (left, middle) in zip(classes, places, strict=True):
         draw.rectangle(
-            (left, middle - LETTERS // 2, left + LETTERS, middle + LETTERS // 2),
+            (left, middle - FONT_SIZE // 2, left + FONT_SIZE, middle + FONT_SIZE // 2),
             fill=entry.color,
-            outline=FRAME,
+            outline=FRAME_COLOR,
         )
-        draw.text((left + LINE, middle), entry.name, font=font, fill=INK, anchor="lm")
+        draw.text((left + LINE_HEIGHT, middle), entry.name, font=font, fill=TEXT_COLOR, anchor="lm")
     return np.asarray(image)
 
 
-@click.command()
+@dataclass(frozen=True, kw_only=True)
+class PreviewOptions:
+    """Options of `segdeploy data preview`.
+
+    Attributes:
+        data: Folder of the dataset; None for one that needs none.
+        dataset: Name of the dataset; None to detect it.
+        split: Split of the dataset.
+        count: Number of images.
+        columns: Images in a row.
+        width: Width of each image, in pixels.
+        opacity: Opacity of the classes' colors, in [0, 1].
+        augmented: Whether each row shows an image and its augmentations.
+        recipe: Recipe with the strengths of the augmentation; None for the defaults.
+        output: PNG file to write.
+    """
+
+    data: Path | None
+    dataset: str | None
+    split: str
+    count: int
+    columns: int
+    width: int
+    opacity: float
+    augmented: bool
+    recipe: str | None
+    output: Path
+
+
+@click.command("preview", cls=Command)
 @click.argument("data", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--dataset",
-    help="Name of the dataset; `streets` needs no folder.  [default: what lies in DATA]",
+@section(
+    "Dataset",
+    option(
+        "--dataset",
+        show_default="detected from the files in DATA",
+        help="Name of the dataset; `streets` needs no folder.",
+    ),
+    option("--split", default="train", help="Split of the dataset."),
 )
-@click.option("--split", default="train", show_default=True, help="Which split.")
-@click.option(
-    "--count",
-    default=16,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Images, evenly taken from the split.",
-)
-@click.option(
-    "--columns", default=4, show_default=True, type=click.IntRange(min=1), help="Images in a row."
-)
-@click.option(
-    "--width",
-    default=320,
-    show_default=True,
-    type=click.IntRange(min=16, max=4096),
-    help="Width of each, in pixels.",
-)
-@click.option(
-    "--opacity",
-    default=0.5,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Share of the classes' colors.",
-)
-@click.option(
-    "--augmented",
-    is_flag=True,
-    help=(
-        "Show an image at the left of each row, and at its right what the first epochs make of it."
+@section(
+    "Images",
+    option(
+        "--count",
+        default=16,
+        type=click.IntRange(min=1),
+        help="Number of images, evenly spaced over the split.",
+    ),
+    option(
+        "--augmented",
+        is_flag=True,
+        help="Show in each row an image and its augmentations in the first epochs.",
+    ),
+    option(
+        "--recipe",
+        show_default="default values",
+        help="Recipe with the augmentation: a TOML file, or the name of a bundled recipe.",
     ),
 )
-@click.option(
-    "--recipe",
-    help="Whose augmentation: a TOML file, or a recipe in the box.  [default: the usual values]",
+@section(
+    "Output",
+    option(
+        "--output",
+        default="preview.png",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="PNG file to write.",
+    ),
+    option("--columns", default=4, type=click.IntRange(min=1), help="Images in a row."),
+    option(
+        "--width",
+        default=320,
+        type=click.IntRange(min=16, max=4096),
+        help="Width of each image, in pixels.",
+    ),
+    option(
+        "--opacity",
+        default=0.5,
+        type=click.FloatRange(0, 1),
+        help="Opacity of the classes' colors over the image.",
+    ),
 )
 @plugin_option
-@click.option(
-    "--output",
-    default="preview.png",
-    show_default=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The PNG.",
-)
-def preview(
-    *,
-    data: Path | None,
-    dataset: str | None,
-    split: str,
-    count: int,
-    columns: int,
-    width: int,
-    opacity: float,
-    augmented: bool,
-    recipe: str | None,
-    output: Path,
-) -> None:
-    """Draw images of a dataset with their truth on one sheet."""
-    name, splits = open_splits(dataset, data)
-    if split not in splits:
-        msg = f"there is no split {split!r} of {name}; choose one of {', '.join(splits)}"
+@options(PreviewOptions)
+def preview(options: PreviewOptions) -> None:
+    """Draw images of a dataset with their labels on one sheet."""
+    name, splits = open_splits(options.dataset, options.data)
+    if options.split not in splits:
+        msg = f"there is no split {options.split!r} of {name}; choose one of {', '.join(splits)}"
         raise ConfigError(msg)
-    samples = splits[split]
-    if augmented:
-        values = Recipe.from_dict(
-            read_recipe(recipe) if recipe else {}, source=recipe or "the defaults"
-        )
-        shown = [
-            tile
-            for index in evenly_spaced(len(samples), -(-count // columns))
-            for tile in epochs(samples, index, values, columns - 1)
-        ]
-    else:
-        shown = [samples[index] for index in evenly_spaced(len(samples), count)]
-    write_image(
-        output, contact_sheet(shown, samples.classes, columns=columns, width=width, opacity=opacity)
+    samples = splits[options.split]
+    shown = (
+        augmented_rows(samples, options)
+        if options.augmented
+        else [samples[index] for index in evenly_spaced(len(samples), options.count)]
     )
-    note(f"wrote {output}: {len(shown)} images of {name} {split}")
-    named = ["--dataset", name] if dataset else []
-    next_step(
-        "segdeploy", *(["data", "check", data] if data else ["train"]), *named, *same_plugins()
+    sheet = contact_sheet(
+        shown,
+        samples.classes,
+        columns=options.columns,
+        width=options.width,
+        opacity=options.opacity,
     )
+    write_image(options.output, sheet)
+    note(f"wrote {options.output}: {len(shown)} images of {name} {options.split}")
+    command = ["data", "check", options.data] if options.data else ["train"]
+    named = ["--dataset", name] if options.dataset else []
+    next_step("segdeploy", *command, *named, *same_plugins())
 
 
-def epochs(samples: Dataset, index: int, recipe: Recipe, count: int) -> Iterator[Sample]:
-    """Return a sample as it is, and as each of the first epochs of a training by this recipe sees it."""
+def augmented_rows(samples: Dataset, options: PreviewOptions) -> list[Sample]:
+    """Return rows of one sample and its augmentations."""
+    recipe = load_recipe(options.recipe)
+    rows = -(-options.count // options.columns)
+    return [
+        sample
+        for index in evenly_spaced(len(samples), rows)
+        for sample in augmented_epochs(samples, index, recipe, epochs=options.columns - 1)
+    ]
+
+
+def augmented_epochs(
+    samples: Dataset, index: int, recipe: Recipe, *, epochs: int
+) -> Iterator[Sample]:
+    """Return a sample as it is, and as each of the first epochs of a training sees it."""
     sample = samples[index]
     yield sample
-    for epoch in range(count):
-        image, mask = augment(sample.image, sample.mask, recipe, chance(recipe, epoch, index=index))
+    augmentation = Augmentation(recipe)
+    for epoch in range(epochs):
+        rng = sample_rng(recipe, epoch, index=index)
+        image, mask = augmentation.apply(sample.image, sample.mask, rng)
         yield Sample(image=image, mask=mask, name=f"{sample.name}, epoch {epoch + 1}")

@@ -1,4 +1,4 @@
-"""Card before the first step; seed, threads, determinism."""
+"""Set-up of a run: seeds, threads, determinism, and the model card before the first step."""
 
 import os
 import subprocess
@@ -16,11 +16,30 @@ from .distributed import Processes
 from .recipe import Recipe
 
 
-def make_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset) -> ModelCard:
-    """Write down what the network is and what it learns from.
+def seed_everything(recipe: Recipe, device: torch.device, processes: Processes) -> None:
+    """Set the seed, the threads, and how far the device may trade determinism for speed."""
+    torch.manual_seed(recipe.seed)
+    if device.type == "cpu":
+        shared = max(1, cores() // processes.size)
+        torch.set_num_threads(recipe.threads if recipe.threads > 0 else shared)
+        return
+    if device.index is not None:
+        # Otherwise what names no device, such as pinned memory, also takes memory of the first one.
+        torch.cuda.set_device(device)
+    # Shapes stay the same from step to step, so that trying all algorithms once pays; which is the
+    # fastest varies from run to run.
+    torch.backends.cudnn.benchmark = not recipe.deterministic
+    if recipe.deterministic:
+        # cuBLAS reads this variable when it is first used, and PyTorch requires it.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(mode=True)
+
+
+def build_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset) -> ModelCard:
+    """Return the card of a network before its first step.
 
     Raises:
-        ConfigError: The input's size does not fit the network.
+        ConfigError: The size of the input does not fit the network.
     """
     height, width = recipe.imgsz
     stride = network.stride
@@ -51,72 +70,19 @@ def make_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset) 
     )
 
 
-def check_batch(
-    recipe: Recipe, network: nn.Module, *, images: int, processes: int, shared: bool
-) -> None:
-    """See that every process has an image of each batch, and the norms more than one to take means of where they need it.
-
-    Args:
-        recipe: Gives the images of all processes in one step.
-        network: Says how many its norms need, in its attribute `least_batch`; one where it has
-            none.
-        images: How many there are to train on; a batch holds no more.
-        processes: How many share a batch.
-        shared: Whether their norms take means over all of it, and not over the part of each.
-
-    Raises:
-        ConfigError: There are too few.
-    """
-    least = getattr(network, "least_batch", 1)
-    needed = max(least, processes) if shared else least * processes
-    held = min(recipe.batch, images)
-    if held >= needed:
-        return
-    why = (
-        f"{recipe.model} pools whole images, whose norm needs {least} at least"
-        if least > 1
-        else "each takes one at least"
-    )
-    among = f" for {processes} processes" if processes > 1 else ""
-    cures = [f"--batch {needed}"] if recipe.batch < needed else []
-    if images < needed:
-        cures.append(f"--overfit {needed}" if recipe.overfit else "more images")
-    msg = f"batch is {held}{among} and {why}; take {' and '.join(cures)}"
-    raise ConfigError(msg)
-
-
 def commit() -> str:
-    """Return the commit of the checkout that this code lies in.
-
-    "" for an installed package or where there is no git.
-    """
+    """Return the commit of the checkout that holds this code; "" for an installed package."""
     checkout = Path(__file__).resolve().parents[1]
     if not (checkout / ".git").exists():
         return ""
     try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True
-        )  # noqa: S607 - wherever git is
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - wherever git is
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return answer.stdout.strip()
-
-
-def settle(recipe: Recipe, device: torch.device, processes: Processes) -> None:
-    """Set seed, threads, and how far the device may trade the same bits for speed."""
-    torch.manual_seed(recipe.seed)
-    if device.type == "cpu":
-        torch.set_num_threads(
-            recipe.threads if recipe.threads > 0 else max(1, cores() // processes.size)
-        )
-        return
-    if device.index is not None:
-        # Else what names no device, as pinned memory does, would take memory of the first one too.
-        torch.cuda.set_device(device)
-    # Sizes stay the same from step to step, so that trying all ways of a convolution once pays;
-    # which wins is a matter of chance.
-    torch.backends.cudnn.benchmark = not recipe.deterministic
-    if recipe.deterministic:
-        # Asked for by cuBLAS, which reads it when it is first used.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(mode=True)
+    return done.stdout.strip()

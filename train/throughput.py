@@ -210,7 +210,7 @@ def report(
         values = {
             "recipe": recipe.to_dict(),
             "steps": options.steps,
-            "machine": machine.to_dict(),
+            "machine": asdict(machine),
             "ways": {name: asdict(value) for name, value in throughputs.items()},
             "ratios": ratios(throughputs),
         }

@@ -1,9 +1,9 @@
-"""A run: epochs, validation, checkpoints, resume."""
+"""A training run: `Trainer.fit` trains and validates epochs, saves checkpoints, and resumes."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -13,165 +13,139 @@ import torch
 from msgspec import structs
 
 from segdeploy import models
-from segdeploy.backends.pytorch import EagerBackend, choose_device, device_name
+from segdeploy.backends.pytorch import (
+    EagerBackend,
+    choose_device,
+    device_name,
+    half_precision,
+)
 from segdeploy.cli.console import note, progress
 from segdeploy.datasets.dataset import fingerprint
 from segdeploy.errors import ConfigError, DataError, InterruptedRun, ModelError
-from segdeploy.inference.evaluation import count
+from segdeploy.inference.evaluation import count_labels
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
 from segdeploy.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from segdeploy.models.encoders.encoder import load_backbone
 from segdeploy.system.files import write_text
-from segdeploy.system.signals import Halt, StopRequest, stoppable
+from segdeploy.system.signals import stoppable
 
-from .data import open_both, unchanged
-from .distributed import ALONE, Processes
-from .history import Epoch, best_epoch, improves, write_history
+from .batch_size import check_batch
+from .data import class_weights, open_run_splits, without_augmentation
+from .distributed import SINGLE_PROCESS, Processes
+from .history import Epoch, best_epoch, import_writer, improves, write_events, write_history
 from .loader import Loader
-from .loop import Loop
-from .objective import class_weights
+from .loop import Loop, StepMonitor, TrainingStopped
 from .plots import draw_classes, draw_confusion, draw_curves, draw_samples
-from .pretrained import borrow, other_colors, teacher_of
+from .pretrained import load_teacher, load_weights, normalization_warning
 from .recipe import Recipe
-from .run_setup import check_batch, make_card, settle
-
-KEPT_EVERY = 600.0
-"""Seconds after which a run is kept within an epoch, so that a long one is not lost."""
-
-ASKED_EVERY = 10
-"""Steps after which several processes agree on what to do, since asking makes them wait for each
-other."""
-
-
-class Watch:
-    """Keeps a run from time to time, and ends it when somebody asked."""
-
-    def __init__(
-        self,
-        stop: StopRequest,
-        keep: Callable[[], None],
-        processes: Processes,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Begin to count the time.
-
-        Args:
-            stop: Whether the end was asked for.
-            keep: Writes the run as it is.
-            processes: Who must agree.
-            clock: Gives seconds.
-        """
-        self._stop = stop
-        self._keep = keep
-        self._processes = processes
-        self._clock = clock
-        self._kept = clock()
-        self._steps = 0
-
-    def look(self) -> None:
-        """Look once, when nothing is half done, in all processes.
-
-        Raises:
-            Halt: The run was kept and shall end.
-        """
-        self._steps += 1
-        if self._processes.size > 1 and self._steps % ASKED_EVERY:
-            return
-        asked, due = self._processes.any(self._stop.asked, self._clock() - self._kept >= KEPT_EVERY)
-        if asked or due:
-            self._keep()
-            self._kept = self._clock()
-        if asked:
-            raise Halt
-
+from .run_setup import build_card, seed_everything
 
 BEST = "best.pt"
 LAST = "last.pt"
 
 
-class Run:
-    """One training run; when it exists, its data, network and device are there and fit each other.
+class Trainer:
+    """One training run; when it exists, its data, network and device do, and they fit each other.
+
+    Example:
+        ```python
+        trainer = Trainer(Recipe(dataset="streets", imgsz=(96, 128), epochs=10))
+        trainer.fit(Path("runs/train/mine"), report=print)
+        ```
 
     Attributes:
-        recipe: What it does.
-        history: Figures of the epochs that are done.
-        loader: Gives the batches.
-        loop: Learns from them.
-        device: Where.
+        recipe: Values of the run.
+        history: Metrics of the epochs that are done.
+        loader: Batches of the training split.
+        loop: The training loop.
+        device: Where it trains.
     """
 
     def __init__(
-        self, recipe: Recipe, last: Checkpoint | None = None, *, processes: Processes = ALONE
+        self,
+        recipe: Recipe,
+        last: Checkpoint | None = None,
+        *,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         """Open the data and build the network.
 
         Args:
-            recipe: What to do.
-            last: What `last.pt` holds, to go on from; None to begin.
-            processes: Who takes part.
+            recipe: Values of the run.
+            last: Content of `last.pt`, to resume from; None for a new run.
+            processes: All that take part.
 
         Raises:
-            ConfigError: There is no such network or dataset, the input's size does not fit the
+            ConfigError: There is no such network or dataset, the size of the input does not fit the
                 network, or the run is finished.
-            DataError: The data cannot be used, or has other images than when the run began.
-            DeviceError: The device is not there.
-            ModelError: Weights to begin with or to go on from do not fit.
+            DataError: The data cannot be used, or has other images than when the run started.
+            DeviceError: There is no such device.
+            ModelError: Weights to start or resume from do not fit.
         """
         self.recipe = recipe
         self.history: list[Epoch] = []
         self._processes = processes
-        splits = open_both(recipe, room=recipe.memory * 2**30 / processes.size)
+        splits = open_run_splits(recipe, cache_bytes=recipe.memory * 2**30 / processes.size)
         self._train, self._val = splits.train, splits.val
         self.device = processes.device(choose_device(recipe.device))
-        settle(recipe, self.device, processes)
-        network = models.build(recipe.model, len(self._train.classes), **recipe.arguments)
-        # On CUDA devices the loop makes the norms take their means over all processes.
-        shared = self.device.type == "cuda"
-        check_batch(
-            recipe, network, images=len(self._train), processes=processes.size, shared=shared
-        )
-        if last is None:
-            self._begin(network)
-        deployed = models.Deployed(network, recipe.mean, recipe.std)
-        self._card = make_card(recipe, network, self._train, self._val)
-        shown = unchanged(recipe) if recipe.overfit else recipe
-        self.loader = Loader(
-            self._train, shown, cuda=self.device.type == "cuda", processes=processes
-        )
+        seed_everything(recipe, self.device, processes)
+        network = self._build_network(pretrained=last is None)
+        self._card = build_card(recipe, network, self._train, self._val)
+        cuda = self.device.type == "cuda"
+        shown = without_augmentation(recipe) if recipe.overfit else recipe
+        self.loader = Loader(self._train, shown, cuda=cuda, processes=processes)
         self._steps = math.ceil(len(self.loader) / recipe.accumulate)
         weights = class_weights(self._train, recipe.class_weights)
-        teacher = teacher_of(recipe, self._train.classes) if recipe.teacher else None
         self.loop = Loop(
-            deployed,
+            models.Deployed(network, recipe.mean, recipe.std),
             recipe,
             self.device,
             steps=self._steps,
-            weights=weights,
-            unions=splits.unions,
-            teacher=teacher,
+            precision=half_precision(self.device) if recipe.amp else None,
+            weights=None if weights is None else torch.from_numpy(weights),
+            coarse_classes=splits.coarse_classes,
+            teacher=load_teacher(recipe, self._train.classes) if recipe.teacher else None,
             processes=processes,
         )
-        # Networks begin alike in all processes; what each draws after that, for dropout, is its
-        # own.
+        # All processes start with the same weights; what each draws later, for dropout, differs.
         torch.manual_seed(recipe.seed + processes.rank)
-        self._predictor = Predictor(
-            EagerBackend(self.loop.answering, self._card, device=self.device)
-        )
+        backend = EagerBackend(self.loop.evaluated, self._card, device=self.device)
+        self._predictor = Predictor(backend)
         self._best = ConfusionMatrix(len(self._train.classes))
-        self._record = recorder() if recipe.tensorboard else None
+        if recipe.tensorboard:
+            import_writer()
         if last is not None:
             self._restore(last)
 
+    def _build_network(self, *, pretrained: bool) -> torch.nn.Module:
+        """Return the recipe's network, with the weights that the recipe names or random ones."""
+        recipe, processes = self.recipe, self._processes
+        network = models.build(recipe.model, len(self._train.classes), **recipe.arguments)
+        # On CUDA devices the loop shares the norms' statistics between the processes.
+        shared, images = self.device.type == "cuda", len(self._train)
+        check_batch(recipe, network, images=images, processes=processes.size, shared=shared)
+        if not pretrained:
+            return network
+        if recipe.weights_backbone:
+            load_backbone(network, recipe.weights_backbone)
+            if processes.is_main and (warning := normalization_warning(network, recipe)):
+                note(warning)
+        if recipe.weights:
+            random = load_weights(network, recipe, classes=self._train.classes)
+            left = f"; random, for other classes: {', '.join(random)}" if random else ""
+            if processes.is_main:
+                note(f"starting from {recipe.weights}{left}")
+        return network
+
     @property
     def names(self) -> Sequence[str]:
-        """Name of each image to learn from."""
+        """Name of each image of the training split."""
         return self._train.names
 
     @property
-    def setting(self) -> str:
-        """Where it is trained and on how much, in words."""
+    def description(self) -> str:
+        """On how many images and where the run trains, in words."""
         chosen = " (chosen, since --device is auto)" if self.recipe.device == "auto" else ""
         threads = f" with {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         others = f" and {self._processes.size - 1} more" if self._processes.size > 1 else ""
@@ -180,38 +154,21 @@ class Run:
             f" {device_name(self.device)}{others}{threads}{chosen}"
         )
 
-    def _begin(self, network: torch.nn.Module) -> None:
-        """Return a network the weights that the recipe names."""
-        if self.recipe.weights_backbone:
-            load_backbone(network, self.recipe.weights_backbone)
-            if self._processes.leads and (strange := other_colors(network, self.recipe)):
-                note(strange)
-        if self.recipe.weights:
-            fresh = borrow(network, self.recipe, classes=self._train.classes)
-            if self._processes.leads:
-                note(
-                    f"began with {self.recipe.weights}"
-                    + (f"; fresh, for other classes: {', '.join(fresh)}" if fresh else "")
-                )
-
     def _restore(self, last: Checkpoint) -> None:
-        """Go on from what `last.pt` holds."""
-        began = last.card.training
-        if not last.state or began is None:
-            msg = (
-                "the checkpoint holds finished weights and no state to go on from; name the run's"
-                f" {LAST}"
-            )
+        """Restore what `last.pt` holds."""
+        started = last.card.training
+        if not last.state or started is None:
+            msg = f"the checkpoint holds final weights and no training state; name the run's {LAST}"
             raise ModelError(msg)
-        if began.data_hash != fingerprint(train=self._train, val=self._val):
+        if started.data_hash != fingerprint(train=self._train, val=self._val):
             msg = (
-                f"{self.recipe.dataset} has other images than when the run began; a run goes on"
-                " only with the same"
+                f"{self.recipe.dataset} has other images than when the run started; resume it with"
+                " the same images"
             )
             raise DataError(msg)
         try:
             self.loop.restore(last.state["loop"], last.weights)
-            self.history = [Epoch(**values) for values in last.state["history"]]
+            self.history = [Epoch.from_dict(values) for values in last.state["history"]]
             self._best.counts = np.array(last.state["best"], np.int64)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             msg = (
@@ -219,63 +176,63 @@ class Run:
                 f" {str(error)[:200]}); train again"
             )
             raise ModelError(msg) from error
-        if self._ended():
-            msg = f"the run ended after {began.epochs} epochs; nothing is left to go on with"
+        if self._finished():
+            msg = f"the run ended after {started.epochs} epochs; there is nothing left to train"
             raise ConfigError(msg)
 
     def fit(self, folder: Path, *, report: Callable[[Epoch], None]) -> None:
-        """Train until the recipe's last epoch, or until its patience ends, and leave checkpoints, figures and images in a folder.
+        """Train until the last epoch, or until the patience ends; write all results to a folder.
 
         Args:
-            folder: Where everything is written; it exists.
-            report: Called with the figures of each epoch, once its checkpoints are written.
+            folder: Where checkpoints, metrics and plots are written; it exists.
+            report: Called with the metrics of each epoch, once its checkpoints are written.
 
         Raises:
-            InterruptedRun: Ctrl-C or SIGTERM; `last.pt` remains, from which the run goes on where
-                it was left.
+            InterruptedRun: Ctrl-C or SIGTERM; the run can be resumed from `last.pt`.
         """
-        if self._processes.leads:
+        if self._processes.is_main:
             write_text(folder / "recipe.toml", self.recipe.to_toml())
-        # From the first moment on there is what a killed run goes on from.
         if not self.history and not self.loop.done:
-            self._keep(folder)
-        left = (self.recipe.epochs - len(self.history)) * (
-            self._steps + len(self._val)
-        ) - self.loop.done
+            # So that a run that is killed at any moment can be resumed.
+            self._save(folder)
+        epochs = self.recipe.epochs - len(self.history)
+        steps = epochs * (self._steps + len(self._val)) - self.loop.done
         try:
-            with stoppable() as stop, progress("training", left) as on_step:
-                watch = Watch(stop, partial(self._keep, folder), self._processes)
-                while not self._ended():
-                    report(self._epoch(folder, watch, on_step))
-        except Halt:
-            raise InterruptedRun(farewell(folder, len(self.history), self.loop.done)) from None
+            with stoppable() as stop, progress("training", steps) as show:
+                save = partial(self._save, folder)
+                monitor = StepMonitor(stop, save, self._processes, show=show)
+                while not self._finished():
+                    report(self._epoch(folder, monitor))
+        except TrainingStopped:
+            msg = (
+                f"interrupted after {len(self.history)} epochs and {self.loop.done} steps; resume"
+                f" with: segdeploy train --resume {quote(str(folder / LAST))}"
+            )
+            raise InterruptedRun(msg) from None
         except KeyboardInterrupt:
             msg = (
-                "interrupted at once; what was kept before remains: segdeploy train --resume"
-                f" {quote(str(folder / LAST))}"
+                "interrupted at once; resume from the last checkpoint with: segdeploy train"
+                f" --resume {quote(str(folder / LAST))}"
             )
             raise InterruptedRun(msg) from None
         finally:
-            if self._processes.leads:
-                self._draw(folder)
-        if self._processes.leads:
+            if self._processes.is_main:
+                self._plot(folder)
+        if self._processes.is_main:
             best = load_checkpoint(folder / BEST)
-            draw_samples(
-                folder / "samples.png",
-                Predictor(EagerBackend(best.network(), best.card, device=self.device)),
-                self._val,
-            )
+            backend = EagerBackend(best.network(), best.card, device=self.device)
+            draw_samples(folder / "samples.png", Predictor(backend), self._val)
 
-    def _draw(self, folder: Path) -> None:
-        """Draw what was measured until now."""
+    def _plot(self, folder: Path) -> None:
+        """Draw the metrics so far."""
         if self.history:
             draw_curves(folder / "curves.png", self.history)
         if self._best.counts.any():
             draw_confusion(folder / "confusion.png", self._best, self._val.classes)
             draw_classes(folder / "classes.png", self._best, self._val.classes)
 
-    def _ended(self) -> bool:
-        """Return whether all epochs are done, or so many without a better score that the patience ends."""
+    def _finished(self) -> bool:
+        """Return whether all epochs are done, or the patience has ended."""
         if len(self.history) >= self.recipe.epochs:
             return True
         best = best_epoch(self.history)
@@ -283,113 +240,84 @@ class Run:
             return False
         return len(self.history) - best.epoch >= self.recipe.patience
 
-    def _epoch(self, folder: Path, watch: Watch, on_step: Callable[[str], None]) -> Epoch:
-        """Learn, score and keep one epoch, or what is left of it."""
-        start, before = time.perf_counter(), self.loop.done
-        number = len(self.history)
-
-        def look(words: str) -> None:
-            on_step(words)
-            watch.look()
-
-        batches = self.loader.epoch(number, first=before * self.recipe.accumulate)
-        loss = self.loop.epoch(number, batches, names=self.names, on_step=look)
-        learned = time.perf_counter()
-        batches_done = (
-            min(self.loop.done * self.recipe.accumulate, len(self.loader))
-            - before * self.recipe.accumulate
-        )
-        validated = (number + 1) % self.recipe.val_every == 0 or number + 1 == self.recipe.epochs
-        counts = (
-            self._validate(look if self._processes.size == 1 else on_step) if validated else None
-        )
+    def _epoch(self, folder: Path, monitor: StepMonitor) -> Epoch:
+        """Train, validate and save one epoch, or what is left of it."""
+        number, accumulate = len(self.history), self.recipe.accumulate
+        start, first = time.perf_counter(), self.loop.done * accumulate
+        batches = self.loader.epoch(number, first=first)
+        loss = self.loop.epoch(number, batches, names=self.names, on_step=monitor)
+        trained = time.perf_counter()
+        done = min(self.loop.done * accumulate, len(self.loader)) - first
+        is_last = number + 1 == self.recipe.epochs
+        counts = None
+        if is_last or (number + 1) % self.recipe.val_every == 0:
+            # Only a process alone can stop while it validates: others have parts of other sizes.
+            counts = self._validate(monitor if self._processes.size == 1 else monitor.show)
         scores = counts.scores() if counts else None
         epoch = Epoch(
             epoch=number + 1,
-            loss=loss,
+            loss=self._processes.mean(loss),
             pixel_accuracy=scores.pixel_accuracy if scores else None,
             miou=scores.miou if scores else None,
-            images_per_second=batches_done * self.recipe.batch / (learned - start),
+            images_per_second=done * self.recipe.batch / (trained - start),
             lr=self.loop.rate,
             seconds=time.perf_counter() - start,
         )
-        self._close(folder, epoch, counts)
+        self._finish_epoch(folder, epoch, counts)
         return epoch
 
     def _validate(self, on_step: Callable[[str], None]) -> ConfusionMatrix:
-        """Count the validation split, each process its part of it."""
-        self.loop.answering.eval()
+        """Return the confusion matrix of the validation split; each process counts a part of it."""
+        self.loop.evaluated.eval()
         part = range(self._processes.rank, len(self._val), self._processes.size)
-        # Whole images may be many times as large as the crops of which a batch fitted into the
-        # memory.
-        (rows, columns), (height, width) = self.recipe.seen, self.recipe.imgsz
-        batch = max(
-            1, self.recipe.batch * rows * columns // (height * width * self._processes.size)
-        )
+        # Whole images may be many times as large as the crops of which a batch fits into memory.
+        (rows, columns), (height, width) = self.recipe.train_size, self.recipe.imgsz
+        pixels = self.recipe.batch * rows * columns
+        batch = max(1, pixels // (height * width * self._processes.size))
         counts = ConfusionMatrix(len(self._val.classes))
         if part:
-            counts = count(
+            counts = count_labels(
                 self._predictor,
                 self._val,
                 part,
                 batch=batch,
-                on_step=lambda name: on_step(f"scoring {name}"),
+                on_step=lambda name: on_step(f"validating {name}"),
             )
-        counts.counts = self._processes.total(counts.counts)
+        counts.counts = self._processes.sum(counts.counts)
         return counts
 
-    def _close(self, folder: Path, epoch: Epoch, counts: ConfusionMatrix | None) -> None:
-        """Write what the epoch gave.
-
-        `last.pt` comes last, so that whatever it promises is there.
-        """
+    def _finish_epoch(self, folder: Path, epoch: Epoch, counts: ConfusionMatrix | None) -> None:
+        """Write the results of an epoch; `last.pt` is last, so that what it refers to exists."""
         scores = counts.scores() if counts else None
-        best = scores is not None and improves(scores.miou, self.history)
+        is_best = scores is not None and improves(scores.miou, self.history)
         self.history.append(epoch)
         self.loop.close_epoch()
-        if best and counts:
+        if is_best and counts:
             self._best = counts
-            if self._processes.leads:
+        if self._processes.is_main:
+            if is_best:
                 save_checkpoint(folder / BEST, self._checkpoint(scores))
-        if self._processes.leads:
             write_history(folder / "results.csv", self.history)
-            if self._record:
-                self._record(folder / "events", epoch)
-        self._keep(folder, scores)
+            if self.recipe.tensorboard:
+                write_events(folder / "events", epoch)
+        self._save(folder, scores)
 
-    def _keep(self, folder: Path, scores: Scores | None = None) -> None:
-        """Write `last.pt`: all that the rest of the run depends on. All processes take part, the first one writes."""
-        self.loop.check(self.names)
-        history = [asdict(entry) for entry in self.history]
+    def _save(self, folder: Path, scores: Scores | None = None) -> None:
+        """Write `last.pt` with all that the rest of the run depends on, in the main process."""
+        self.loop.check_losses(self.names)
+        history = [dataclasses.asdict(epoch) for epoch in self.history]
         state = {"loop": self.loop.state(), "history": history, "best": self._best.counts.tolist()}
-        if self._processes.leads:
-            save_checkpoint(folder / LAST, replace(self._checkpoint(scores), state=state))
+        if self._processes.is_main:
+            checkpoint = dataclasses.replace(self._checkpoint(scores), state=state)
+            save_checkpoint(folder / LAST, checkpoint)
 
     def _checkpoint(self, scores: Scores | None) -> Checkpoint:
-        """Return the weights as they are, with their card."""
+        """Return the present weights with their card."""
         assert self._card.training is not None
         training = structs.replace(self._card.training, epochs=len(self.history))
-        weights = {
-            key: value.detach().cpu()
-            for key, value in self.loop.answering.network.state_dict().items()
-        }
+        weights = self.loop.evaluated.network.state_dict()
         return Checkpoint(
             card=structs.replace(self._card, training=training, scores=scores),
-            weights=weights,
+            weights={key: value.detach().cpu() for key, value in weights.items()},
             state={},
         )
-
-
-def recorder() -> Callable[[Path, Epoch], None]:
-    """Return what writes events; raises MissingExtraError where TensorBoard is not installed."""
-    from .history import write_events
-
-    return write_events
-
-
-def farewell(folder: Path, epochs: int, steps: int) -> str:
-    """Say what an interrupted run leaves."""
-    return (
-        f"interrupted after {epochs} epochs and {steps} steps; go on with: segdeploy train --resume"
-        f" {quote(str(folder / LAST))}"
-    )

@@ -46,7 +46,7 @@ from segdeploy.system.signals import StopRequest, stoppable
 from segdeploy.video.codecs import CODECS, Encoding
 from segdeploy.video.frames import SegmentedFrame, Selection
 from segdeploy.video.pipeline import JobResult, VideoJob, segment_all
-from segdeploy.video.schedule import Schedule
+from segdeploy.video.pipeline import Schedule
 from segdeploy.video.smoothing import TemporalSmoother, make_smoother
 from segdeploy.video.sources import OpenedSource
 
@@ -286,10 +286,10 @@ def segment(
         smoother: Temporal smoother; None for none.
         stop: Set by a signal, and by closing the window.
     """
-    drawing = options.render.drawing(backend.card.classes)
+    renderer = options.render.renderer(backend.card.classes)
     with (
         options.output.open(
-            opened, drawing, encoding=options.encoding, stop=stop.request
+            opened, renderer, encoding=options.encoding, stop=stop.request
         ) as target,
         progress("run", opened.source.frames) as step,
     ):
@@ -297,7 +297,7 @@ def segment(
             source=opened.source,
             backend=backend,
             outputs=target.outputs,
-            drawing=drawing,
+            renderer=renderer,
             schedule=schedule,
             smoother=smoother,
             live=opened.live is not None,

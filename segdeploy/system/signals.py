@@ -9,51 +9,46 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Halt(BaseException):
-    """The run ends here; what was learned until now is whole."""
-
-
 class StopRequest:
-    """Whether somebody asked for the end: a signal, or a key in a window."""
+    """A request to stop, by a signal or by a key in a window.
+
+    Attributes:
+        requested: Whether a stop was requested.
+    """
 
     def __init__(self) -> None:
-        """Start with nothing asked for."""
+        """Start with no request."""
+        self.requested = False
         self._event = threading.Event()
 
-    @property
-    def asked(self) -> bool:
-        """Whether the end was asked for."""
-        return self._event.is_set()
-
-    def ask(self) -> None:
-        """Ask for the end."""
+    def request(self) -> None:
+        """Request a stop."""
+        self.requested = True
         self._event.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the end is asked for, at most so many seconds, and return whether it was."""
+        """Wait for a request, at most so many seconds, and return whether there is one."""
         return self._event.wait(seconds)
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Remember the first signal; at a second one nobody wants to wait any more.
+        """Take the first signal as a request; a second one interrupts at once.
 
         Raises:
-            KeyboardInterrupt: The end was asked for before.
+            KeyboardInterrupt: A stop was requested before.
         """
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
-        self.ask()
+        self.request()
 
 
 @contextmanager
 def stoppable() -> Iterator[StopRequest]:
-    """Let Ctrl-C and SIGTERM ask the block for its end instead of breaking it off.
+    """Turn Ctrl-C and SIGTERM into a request to stop; a second signal interrupts at once.
 
-    A second one does break it off.
-
-    Outside the main thread, where Python lets nobody handle signals, nothing changes.
+    Outside the main thread, where Python handles no signals, nothing changes.
 
     Yields:
-        The request, which the work has to look at.
+        The request, which the block has to check.
     """
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():

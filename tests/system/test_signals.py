@@ -1,4 +1,4 @@
-"""A signal asks once, and breaks off when it asks twice."""
+"""The first signal is a request to stop; the second interrupts."""
 
 import os
 import signal
@@ -12,20 +12,20 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals to its
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_first_signal_asks(number: signal.Signals) -> None:
+def test_the_first_signal_is_a_request(number: signal.Signals) -> None:
     """The work goes on to where its result is whole; a scheduler's signal counts as Ctrl-C does."""
     before = signal.getsignal(number)
 
     with stoppable() as stop:
-        assert not stop.asked
+        assert not stop.requested
         os.kill(os.getpid(), number)
         assert stop.wait(1)
 
     assert signal.getsignal(number) is before
 
 
-def test_second_signal_breaks_off() -> None:
-    """Whoever asks twice does not want to wait."""
+def test_the_second_signal_interrupts() -> None:
+    """A user who presses twice does not want to wait."""
     with stoppable():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
@@ -33,15 +33,15 @@ def test_second_signal_breaks_off() -> None:
 
 
 def test_other_threads_are_left_alone() -> None:
-    """Python lets only the main thread handle signals.
+    """Python handles signals in the main thread only.
 
-    A program that uses us in a thread keeps its own way.
+    A program that uses the package in a thread keeps its own handlers.
     """
     seen: list[bool] = []
 
     def use() -> None:
         with stoppable() as stop:
-            seen.append(stop.asked)
+            seen.append(stop.requested)
 
     thread = threading.Thread(target=use)
     thread.start()

@@ -1,6 +1,9 @@
-"""The command: options beat the recipe, and every foreseen mistake is one sentence."""
+"""The command: options override the recipe, and every mistake is one sentence."""
 
+import os
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -43,13 +46,13 @@ def small(
 
 @pytest.mark.slow
 def test_trains_and_says_what_is_next(small: Path) -> None:
-    """A line an epoch on stdout, with what the issue of a run is; notes on stderr."""
+    """A line per epoch and the results on stdout; notes on stderr."""
     result = invoke(str(small), "--epochs", "2", "--name", "mine")
 
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].startswith("epoch 1/2  loss ")
-    assert all(word in lines[1] for word in ("pixel accuracy", "mIoU", "pictures/s"))
+    assert all(word in lines[1] for word in ("pixel accuracy", "mIoU", "images/s"))
     assert lines[2].endswith("runs/train/mine/best.pt")
     assert all(Path(line.strip()).is_file() for line in lines[3:])
     assert "next: segdeploy export runs/train/mine/best.pt --format onnx" in result.stderr
@@ -67,7 +70,7 @@ def test_same_name_gets_a_folder_of_its_own(small: Path) -> None:
     assert Path("runs/train/unet-camvid-2/best.pt").is_file()
 
 
-def test_nothing_is_left_of_a_run_that_cannot_begin(small: Path) -> None:
+def test_run_that_cannot_start_leaves_nothing(small: Path) -> None:
     """The folder is made when data, network and device are there."""
     result = invoke(str(small), "--data", "/nowhere")
 
@@ -75,8 +78,8 @@ def test_nothing_is_left_of_a_run_that_cannot_begin(small: Path) -> None:
     assert not Path("runs").exists()
 
 
-def test_looks_at_the_data_first(small: Path, tiny_camvid: Path, tmp_path: Path) -> None:
-    """A mask that spoils the third hour of a training is found in its first second."""
+def test_checks_the_data_first(small: Path, tiny_camvid: Path, tmp_path: Path) -> None:
+    """A broken mask is found in the first second, not in the third hour."""
     data = tmp_path / "spoiled"
     shutil.copytree(tiny_camvid, data)
     mask = cv2.imread(str(data / "trainannot/7.png"), cv2.IMREAD_GRAYSCALE)
@@ -90,9 +93,7 @@ def test_looks_at_the_data_first(small: Path, tiny_camvid: Path, tmp_path: Path)
     assert not Path("runs").exists()
 
 
-def test_tells_what_is_to_be_known_of_the_data(
-    small: Path, tiny_camvid: Path, tmp_path: Path
-) -> None:
+def test_warns_of_the_data(small: Path, tiny_camvid: Path, tmp_path: Path) -> None:
     """An image without a label spoils nothing."""
     data = tmp_path / "partly"
     shutil.copytree(tiny_camvid, data)
@@ -106,7 +107,7 @@ def test_tells_what_is_to_be_known_of_the_data(
 
 @pytest.mark.slow
 def test_data_alone_is_recognized(small: Path, tiny_camvid: Path) -> None:
-    """Nobody who names a folder of photographs means the drawn streets."""
+    """A folder of photographs is never the synthetic dataset."""
     small.write_text(
         "".join(
             line
@@ -140,6 +141,8 @@ def test_weights_bring_their_colors_and_arguments(small: Path) -> None:
         tomllib.loads(small.read_text())["data"],
         "--imgsz",
         "24,32",
+        "--device",
+        "cpu",
         "--epochs",
         "1",
         "--threads",
@@ -174,7 +177,7 @@ def test_weights_bring_their_colors_and_arguments(small: Path) -> None:
         (("--resume", "--name", "x"), ConfigError),
     ],
 )
-def test_mistakes_are_told(
+def test_mistakes_are_errors(
     small: Path, arguments: tuple[str, ...], error: type[SegdeployError]
 ) -> None:
     """Each has its own exit code, and none a traceback."""
@@ -192,7 +195,7 @@ def test_resume_refuses_a_finished_run(small: Path) -> None:
         assert "ended after 1 epochs" in str(result.exception)
 
 
-def test_newest_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newest_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Newest by the time of its checkpoint, not by its name."""
     monkeypatch.chdir(tmp_path)
     for name in ("b", "a"):
@@ -202,3 +205,44 @@ def test_newest_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert find_last("newest") == Path("runs/train/a/last.pt")
     assert find_last("b") == Path("runs/train/b/last.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="an empty PATH hides the compiler there")
+def test_machine_without_a_compiler_is_an_error(tmp_path: Path) -> None:
+    """One sentence and the exit code of what goes wrong at run time, instead of a hundred lines of
+    PyTorch's.
+    """
+    arguments = [
+        "sanity",
+        "--compile",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--overfit",
+        "2",
+        "--imgsz",
+        "16",
+        "--set",
+        "arguments.depth=1",
+    ]
+    hidden = {"PATH": "", "CXX": "", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "segdeploy", "train", *arguments],
+        env=os.environ | hidden,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        "segdeploy: PyTorch cannot compile unet here (InvalidCxxCompiler: No working C++ compiler"
+    )
+    assert last.endswith("leave --compile out")

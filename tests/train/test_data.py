@@ -1,30 +1,40 @@
-"""A helper teaches what it knows: that a pixel is of one of several classes."""
+"""Data of a run: its splits, a second dataset with coarse labels, weights of the classes."""
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from msgspec import structs
+from msgspec.structs import replace
 
+from segdeploy import datasets
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Sample
 from segdeploy.errors import ConfigError
 from segdeploy.models.checkpoint import load_checkpoint, save_checkpoint
-from segdeploy.train.data import CoarseLabels, ConcatDataset, open_both
-from segdeploy.train.losses import cross_entropy, one_of_several
-from segdeploy.train.objective import Objective
+from segdeploy.models.registry import build
+from segdeploy.train.data import (
+    CoarseLabels,
+    ConcatDataset,
+    Subset,
+    class_weights,
+    open_run_splits,
+    without_augmentation,
+)
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.trainer import Run
+from segdeploy.train.run_setup import build_card
+from segdeploy.train.trainer import Trainer
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 OURS = tuple(LabelClass(name=name, color=(0, 0, 0)) for name in ("Road", "Car", "Bicyclist", "Sky"))
-UNIONS = {"drivable": ["Road"], "vehicles": ["Car", "Bicyclist"], "living things": ["Bicyclist"]}
+COVERED = {"drivable": ["Road"], "vehicles": ["Car", "Bicyclist"], "living things": ["Bicyclist"]}
 
 
-class Helper:
+class CoarseDataset:
     """One image whose mask has every class, one that is not labeled at the end."""
 
     classes = tuple(
@@ -45,163 +55,85 @@ class Helper:
         )
 
 
-def test_masks_hold_classes_of_ours_and_unions_behind_them() -> None:
-    """A union of one is that class, a class of our name needs no words, and what is left out is not
+def test_masks_hold_classes_and_coarse_classes_behind_them() -> None:
+    """A coarse class of one is that class, the same name matches by itself, and what is left out is not
     labeled.
     """
-    coarse = CoarseLabels(Helper(), OURS, UNIONS)
+    coarse = CoarseLabels(CoarseDataset(), OURS, COVERED)
 
-    assert coarse.unions == ((1, 2),)
+    assert coarse.coarse_classes == ((1, 2),)
     assert coarse[0].mask.tolist() == [[0, 4, 2, 255, 3, 255]]
     assert coarse.classes == OURS
     assert list(coarse.names) == ["one"]
 
 
 @pytest.mark.parametrize(
-    ("unions", "told"),
+    ("covered", "message"),
     [
         ({"vehicle": ["Car"]}, "'vehicle'.*drivable, vehicles"),
         ({"vehicles": ["Cart"]}, "'Cart'.*Road, Car"),
     ],
     ids=["theirs", "ours"],
 )
-def test_unknown_names_are_told(unions: dict[str, list[str]], told: str) -> None:
-    """A slip of the pen would leave a class unlearned."""
-    with pytest.raises(ConfigError, match=told):
-        CoarseLabels(Helper(), OURS, unions)
+def test_unknown_names_are_errors(covered: dict[str, list[str]], message: str) -> None:
+    """A mistyped name would leave a class without labels."""
+    with pytest.raises(ConfigError, match=message):
+        CoarseLabels(CoarseDataset(), OURS, covered)
 
 
-def test_helper_without_any_of_our_classes_is_told() -> None:
-    """All of its pixels would count for nothing."""
-    with pytest.raises(ConfigError, match="give unions"):
-        CoarseLabels(Helper(), OURS[:1], {})
+def test_second_dataset_without_a_common_class_is_an_error() -> None:
+    """None of its pixels would be labeled."""
+    with pytest.raises(ConfigError, match="give coarse_classes"):
+        CoarseLabels(CoarseDataset(), OURS[:1], {})
 
 
-def test_loss_is_that_of_the_sum_of_the_chances() -> None:
-    """By hand: chances of 1/2, 1/4, 1/8 and 1/8 give a union of the last two a loss of log 4."""
-    logits = torch.tensor([8.0, 4, 2, 2]).log().view(1, 4, 1, 1).expand(1, 4, 1, 3)
-    masks = torch.tensor([[[4, 5, 255]]], dtype=torch.uint8)
-
-    loss = one_of_several(logits, masks, [(2, 3), (0, 1, 2, 3)])
-
-    assert loss.item() == pytest.approx((torch.tensor(4.0).log() + 0).item() / 2, abs=1e-6)
-
-
-def test_teacher_decides_within_a_union() -> None:
-    """By hand: the union's loss, and for its share the teacher's chances against those within the
-    union.
-    """
-    logits = torch.tensor([8.0, 4, 2, 2]).log().view(1, 4, 1, 1)
-    opinion = torch.tensor([0.5, 0.1, 0.3, 0.1]).log().view(1, 4, 1, 1)
-    union = torch.tensor([[[4]]], dtype=torch.uint8)
-
-    loss = one_of_several(logits, union, [(1, 2)], opinion)
-
-    by_hand = (
-        -torch.tensor(6 / 16).log()
-        - 0.1 * torch.tensor(4 / 6).log()
-        - 0.3 * torch.tensor(2 / 6).log()
-    )
-    assert loss.item() == pytest.approx(by_hand.item(), abs=1e-6)
-
-
-def test_network_that_learns_from_unions_comes_to_the_answers_of_its_teacher() -> None:
-    """Where the truth says a or b and the teacher a, it becomes a.
-
-    Without the teacher both stay as they were.
-    """
-    logits, opinion = (
-        torch.zeros(1, 4, 1, 1, requires_grad=True),
-        torch.tensor([0.0, 4, 0, 0]).view(1, 4, 1, 1),
-    )
-    union = torch.tensor([[[4]]], dtype=torch.uint8)
-
-    for told in (None, opinion):
-        objective = Objective("ce", aux_weight=0.4, unions=[(1, 3)])
-        (slope,) = torch.autograd.grad(objective(logits, union, told), logits)
-        assert (slope[0, 1] < slope[0, 3]) == (told is not None)
-
-
-def test_pixels_count_alike_whether_their_class_is_known_or_one_of_several() -> None:
-    """Of three known pixels and one of a union the loss is the mean of all four."""
-    logits = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0))
-    masks = torch.tensor([[[0, 1], [2, 4]]], dtype=torch.uint8)
-
-    loss = Objective("ce", aux_weight=0.4, unions=[(1, 3)])(logits, masks)
-
-    chances = logits.softmax(1)
-    each = [
-        chances[0, 0, 0, 0],
-        chances[0, 1, 0, 1],
-        chances[0, 2, 1, 0],
-        chances[0, [1, 3], 1, 1].sum(),
-    ]
-    assert loss.item() == pytest.approx(-torch.stack(each).log().mean().item(), abs=1e-6)
-
-
-@pytest.mark.parametrize("loss", ["ce", "dice", "ohem", "focal", "lovasz"])
-def test_pictures_of_unions_alone_teach_without_nan(loss: str) -> None:
-    """A batch may hold nothing but the helper's images, and a batch may hold nothing at all."""
-    logits = torch.randn(1, 4, 2, 2, requires_grad=True)
-    objective = Objective(loss, aux_weight=0.4, weights=torch.ones(4), unions=[(1, 3)])
-
-    value = objective(logits, torch.full((1, 2, 2), 4, dtype=torch.uint8))
-    value.backward()
-
-    assert logits.grad is not None
-    assert logits.grad.isfinite().all()
-    assert logits.grad[:, [1, 3]].max() < 0 < logits.grad[:, [0, 2]].min()
-    assert objective(logits, torch.full((1, 2, 2), 255, dtype=torch.uint8)) == 0
-
-
-def test_without_unions_nothing_changes() -> None:
-    """The losses are those that they were."""
-    logits, masks = torch.randn(1, 4, 2, 2), torch.tensor([[[0, 1], [2, 255]]], dtype=torch.uint8)
-
-    assert Objective("ce", aux_weight=0.4)(logits, masks) == cross_entropy(logits, masks)
-
-
-def test_own_pictures_come_as_often_as_is_asked(tiny_camvid: Path) -> None:
-    """Beside a large helper a small dataset would be lost.
+def test_own_images_are_repeated(tiny_camvid: Path) -> None:
+    """Beside a large second dataset a small one would have little weight.
 
     Each of its images is still read once.
     """
     recipe = Recipe(
         dataset="camvid",
         data=str(tiny_camvid),
-        helper="camvid",
-        helper_data=str(tiny_camvid),
+        extra_dataset="camvid",
+        extra_data=str(tiny_camvid),
         repeat=3,
     )
-    own = len(open_both(replace(recipe, helper="", repeat=1), room=0).train)
+    own = len(open_run_splits(replace(recipe, extra_dataset="", repeat=1), cache_bytes=0).train)
 
-    splits = open_both(recipe, room=1e6)
+    splits = open_run_splits(recipe, cache_bytes=1e6)
 
-    helping = len(splits.train) - 3 * own
-    assert helping == own
-    assert splits.unions == ()
+    extra = len(splits.train) - 3 * own
+    assert extra == own
+    assert splits.coarse_classes == ()
     assert [splits.train[index].name for index in (0, own, 2 * own)] == [splits.train.names[0]] * 3
     assert splits.train[3 * own].name == splits.train.names[3 * own]
     assert isinstance(splits.train, ConcatDataset)
 
 
 @pytest.mark.slow
-def test_run_learns_from_a_helper_and_goes_on(tiny_camvid: Path, tmp_path: Path) -> None:
-    """Unions reach the loss, and a recipe with them is written and read."""
-    unions = {"Sky": ["Tree", "Sky"]}
-    helped = Recipe(
+def test_run_learns_from_a_second_dataset(tiny_camvid: Path, tmp_path: Path) -> None:
+    """Coarse classes reach the loss, and a recipe with them is written and read."""
+    covered = {"Sky": ["Tree", "Sky"]}
+    base = Recipe(
         dataset="camvid",
         data=str(tiny_camvid),
-        helper="camvid",
-        helper_data=str(tiny_camvid),
-        unions=unions,
+        extra_dataset="camvid",
+        extra_data=str(tiny_camvid),
+        coarse_classes=covered,
         repeat=2,
     )
     recipe = replace(
-        helped, arguments={"width": 4, "depth": 1}, imgsz=(32, 48), epochs=1, workers=0
+        base,
+        arguments={"width": 4, "depth": 1},
+        imgsz=(32, 48),
+        epochs=1,
+        workers=0,
+        device="cpu",
+        threads=1,
     )
 
-    run = Run(recipe)
+    run = Trainer(recipe)
     run.fit(tmp_path, report=lambda _: None)
 
     assert run.history[0].loss > 0
@@ -210,56 +142,181 @@ def test_run_learns_from_a_helper_and_goes_on(tiny_camvid: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_teacher_is_asked_in_training(tiny_camvid: Path, tmp_path: Path) -> None:
-    """What it says changes the weights.
+def test_teacher_changes_the_weights(tiny_camvid: Path, tmp_path: Path) -> None:
+    """Its output is part of the loss.
 
-    One of other classes is refused before anything is learned.
+    One of other classes is refused before the first step.
     """
-    unions = {"Sky": ["Tree", "Sky"]}
-    helped = Recipe(
+    covered = {"Sky": ["Tree", "Sky"]}
+    base = Recipe(
         dataset="camvid",
         data=str(tiny_camvid),
-        helper="camvid",
-        helper_data=str(tiny_camvid),
-        unions=unions,
+        extra_dataset="camvid",
+        extra_data=str(tiny_camvid),
+        coarse_classes=covered,
     )
     recipe = replace(
-        helped, arguments={"width": 4, "depth": 1}, imgsz=(32, 48), epochs=1, workers=0
+        base,
+        arguments={"width": 4, "depth": 1},
+        imgsz=(32, 48),
+        epochs=1,
+        workers=0,
+        device="cpu",
+        threads=1,
     )
     alone, teacher, stranger = (tmp_path / name for name in ("alone", "teacher", "stranger"))
     for folder in (alone, teacher, stranger):
         folder.mkdir()
-    first = Run(recipe)
+    first = Trainer(recipe)
     first.fit(alone, report=lambda _: None)
-    Run(replace(recipe, dataset="streets", data="", helper="", unions={}, overfit=2)).fit(
-        stranger, report=lambda _: None
-    )
+    Trainer(
+        replace(recipe, dataset="streets", data="", extra_dataset="", coarse_classes={}, overfit=2)
+    ).fit(stranger, report=lambda _: None)
 
-    taught = Run(replace(recipe, teacher=str(alone / "best.pt")))
+    taught = Trainer(replace(recipe, teacher=str(alone / "best.pt")))
     taught.fit(teacher, report=lambda _: None)
 
     assert taught.history[0].loss != first.history[0].loss
     card = load_checkpoint(stranger / "best.pt").card
-    other = structs.replace(
-        card, classes=(*card.classes[:-1], LabelClass(name="Cow", color=(1, 2, 3)))
-    )
+    other = replace(card, classes=(*card.classes[:-1], LabelClass(name="Cow", color=(1, 2, 3))))
     save_checkpoint(
-        stranger / "best.pt", replace(load_checkpoint(stranger / "best.pt"), card=other)
+        stranger / "best.pt", replace_fields(load_checkpoint(stranger / "best.pt"), card=other)
     )
     with pytest.raises(ConfigError, match="Cow"):
-        Run(replace(recipe, teacher=str(stranger / "best.pt")))
+        Trainer(replace(recipe, teacher=str(stranger / "best.pt")))
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
         {"teacher": "best.pt"},
-        {"unions": {"a": ["b"]}},
+        {"coarse_classes": {"a": ["b"]}},
         {"repeat": 2},
-        {"helper": "streets", "unions": {"a": "b"}},
+        {"extra_dataset": "streets", "coarse_classes": {"a": "b"}},
     ],
 )
-def test_recipe_refuses_what_would_have_no_effect(wrong: dict[str, object]) -> None:
-    """Unions and repetitions are for a helper."""
-    with pytest.raises(ConfigError, match="it must be"):
+def test_recipe_refuses_values_without_effect(wrong: dict[str, object]) -> None:
+    """Coarse classes, a teacher and repetitions need a second dataset."""
+    with pytest.raises(ConfigError, match="must be"):
         Recipe.from_dict(wrong, source="a recipe")
+
+
+def test_overfit_splits_are_the_first_images_of_the_training_split(tiny_camvid: Path) -> None:
+    """A network that cannot overfit them cannot learn."""
+    recipe = Recipe(dataset="camvid", data=str(tiny_camvid), overfit=4)
+    names = list(datasets.load("camvid", tiny_camvid, "train").names)[:4]
+
+    splits = open_run_splits(recipe, cache_bytes=0)
+    train, val = splits.train, splits.val
+
+    assert list(train.names) == list(val.names) == names
+    assert len(train) == 4
+    assert train[3].name == names[3]
+    assert train.rule == "the first 4 of the training split, also to validate"
+
+
+def test_final_weights_are_trained_on_both_splits(tiny_camvid: Path) -> None:
+    """Validation stays what it was, and the card cannot pass the score off as one of unseen
+    images.
+    """
+    recipe = Recipe(dataset="camvid", data=str(tiny_camvid), final=True)
+    first, second = (datasets.load("camvid", tiny_camvid, split) for split in ("train", "val"))
+
+    splits = open_run_splits(recipe, cache_bytes=0)
+    train, val = splits.train, splits.val
+
+    assert list(train.names) == [*first.names, *second.names]
+    assert [train[index].name for index in range(len(train))] == [*first.names, *second.names]
+    assert list(val.names) == list(second.names)
+    card = build_card(recipe, build("unet", 11, width=4, depth=1), train, val)
+    assert card.training is not None
+    assert (
+        card.training.split == "all images are learned from, also those that it is validated with"
+    )
+
+
+def test_subset_has_no_more_than_the_dataset(tiny_camvid: Path) -> None:
+    """Twelve images are twelve."""
+    assert len(Subset(datasets.load("camvid", tiny_camvid, "train"), 100)) == 12
+
+
+def test_images_are_not_augmented() -> None:
+    """Whatever the recipe does to them otherwise; all else stays."""
+    recipe = Recipe(
+        scale=(0.5, 2.0), max_share=0.75, flip=0.5, color=0.3, hue=0.1, blur=0.5, lr=0.5
+    )
+
+    assert without_augmentation(recipe) == replace(
+        recipe, scale=(1.0, 1.0), max_share=1.0, flip=0.0, color=0.0, hue=0.0, blur=0.0
+    )
+
+
+class Quarter:
+    """A dataset of one image.
+
+    A quarter of its labeled pixels is of class 1, some are not labeled.
+    """
+
+    rule = ""
+    classes = (
+        LabelClass(name="much", color=(0, 0, 0)),
+        LabelClass(name="little", color=(255, 0, 0)),
+    )
+    names: Sequence[str] = ("one",)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        mask = np.array([[0, 0, 0, 1, 255]], np.uint8)
+        return Sample(image=np.zeros((1, 5, 3), np.uint8), mask=mask, name="one")
+
+
+def weigh(samples: Quarter, method: str) -> list[float]:
+    weights = class_weights(samples, method)
+    assert weights is not None
+    return [float(weight) for weight in weights]
+
+
+def test_rare_class_weighs_as_in_enet() -> None:
+    """1 / ln(1.02 + 3/4) = 1.7513 and 1 / ln(1.02 + 1/4) = 4.1838.
+
+    Their mean over the pixels, 2.3594, becomes 1.
+    """
+    much, little = weigh(Quarter(), "inverse-log")
+
+    assert (much, little) == (
+        pytest.approx(1.7513 / 2.3594, abs=1e-3),
+        pytest.approx(4.1838 / 2.3594, abs=1e-3),
+    )
+
+
+class Pair(Quarter):
+    """Two images of four labeled pixels: the second has no class 1, and class 2 never occurs."""
+
+    classes = (*Quarter.classes, LabelClass(name="never", color=(0, 255, 0)))
+    names = ("one", "two")
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Sample:
+        mask = np.array([[0, 0, 0, index == 0, 255]], np.uint8)
+        return Sample(image=np.zeros((1, 5, 3), np.uint8), mask=mask, name=str(index))
+
+
+def test_median_frequency_counts_only_images_that_show_a_class() -> None:
+    """Class 0 is 7 of 8, class 1 is 1 of the 4 of its one image.
+
+    Their median is 9/16: weights 9/14 and 9/4, 1 for what never occurs.
+
+    Their mean over the pixels, 7/8 * 9/14 + 1/8 * 9/4 = 27/32, becomes 1.
+    """
+    much, little, never = weigh(Pair(), "median-frequency")
+
+    assert (much, little, never) == pytest.approx((9 / 14 * 32 / 27, 9 / 4 * 32 / 27, 32 / 27))
+
+
+def test_no_weights_read_no_image() -> None:
+    """Equal weights need no counts."""
+    assert class_weights(Pair(), "none") is None

@@ -7,21 +7,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from segdeploy import datasets, models
+from segdeploy.backends.pytorch import half_precision
 from segdeploy.errors import SegdeployError
 from segdeploy.models.deployed import Deployed
-from segdeploy.train.augmentation import Tint
-from segdeploy.train.distributed import ALONE
+from segdeploy.train.augmentation import ColorJitter
+from segdeploy.train.distributed import SINGLE_PROCESS
 from segdeploy.train.loader import Batch, Loader
 from segdeploy.train.loop import Loop
 from segdeploy.train.recipe import LOSSES, Recipe
-from segdeploy.train.run_setup import settle
+from segdeploy.train.run_setup import seed_everything
 
 pytestmark = pytest.mark.gpu
 
@@ -40,41 +41,45 @@ def device() -> Iterator[torch.device]:
 
 
 def make_loop(recipe: Recipe, device: torch.device, *, steps: int = 100) -> Loop:
-    settle(recipe, device, ALONE)
+    seed_everything(recipe, device, SINGLE_PROCESS)
     network = models.build(recipe.model, 3, **recipe.arguments)
-    return Loop(Deployed(network, recipe.mean, recipe.std), recipe, device, steps=steps)
+    return Loop(
+        Deployed(network, recipe.mean, recipe.std),
+        recipe,
+        device,
+        steps=steps,
+        precision=half_precision(device),
+    )
 
 
-def batches(count: int, *, pictures: int = 4, height: int = 64, width: int = 96) -> list[Batch]:
+def batches(count: int, *, size: int = 4, height: int = 64, width: int = 96) -> list[Batch]:
     """Random images with three classes and some that are not labeled, as a loader for a device
     gives them.
     """
     random = torch.Generator().manual_seed(0)
-    tints = [
-        Tint(
+    jitters = [
+        ColorJitter(
             brightness=1.1, contrast=0.9, saturation=1.2, blue=0.9, hue=0.05, blur=0.5 * place
-        ).numbers()
-        for place in range(pictures)
+        ).to_numbers()
+        for place in range(size)
     ]
     made = []
     for _ in range(count):
         images = torch.randint(
-            0, 256, (pictures, height, width, 3), generator=random, dtype=torch.uint8
+            0, 256, (size, height, width, 3), generator=random, dtype=torch.uint8
         )
         masks = images[..., 0] // 86
         masks[:, :4] = 255
-        tinted = torch.tensor(tints, dtype=torch.float64)
+        numbers = torch.tensor(jitters, dtype=torch.float64)
         made.append(
-            Batch(
-                images.pin_memory(), masks.pin_memory(), torch.arange(pictures), tinted.pin_memory()
-            )
+            Batch(images.pin_memory(), masks.pin_memory(), torch.arange(size), numbers.pin_memory())
         )
     return made
 
 
-def learn(loop: Loop, pictures: list[Batch]) -> float:
+def learn(loop: Loop, group: list[Batch]) -> float:
     return loop.epoch(
-        0, iter(pictures), names=[str(number) for number in range(99)], on_step=lambda _: None
+        0, iter(group), names=[str(number) for number in range(99)], on_step=lambda _: None
     )
 
 
@@ -96,18 +101,18 @@ def test_batches_are_pinned() -> None:
         Recipe(model="unet", class_weights="none"),
     ],
 )
-def test_a_step_waits_for_nothing(recipe: Recipe, device: torch.device) -> None:
-    """A processor that waits for the device in every step leaves it idle.
+def test_step_never_waits_for_the_device(recipe: Recipe, device: torch.device) -> None:
+    """A CPU that waits for the device in every step leaves it idle.
 
-    PyTorch tells of each wait as of an error.
+    PyTorch raises on each wait.
     """
     loop = make_loop(replace(recipe, epochs=1), device)
-    pictures = batches(12)
-    learn(loop, pictures[:4])
+    group = batches(12)
+    learn(loop, group[:4])
     loop.close_epoch()
 
     def watched() -> Iterator[Batch]:
-        yield from pictures[4:]
+        yield from group[4:]
         # The look at the losses behind the last step is meant to wait.
         torch.cuda.set_sync_debug_mode("default")
 
@@ -119,7 +124,7 @@ def test_a_step_waits_for_nothing(recipe: Recipe, device: torch.device) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", models.names())
-def test_every_network_gives_the_same_bits_where_it_must(model: str, device: torch.device) -> None:
+def test_every_network_can_be_deterministic(model: str, device: torch.device) -> None:
     """No operation of a network or of a loss is without a deterministic form."""
     found = []
 
@@ -159,7 +164,7 @@ def test_batch_that_fits_is_named(device: torch.device) -> None:
                 r"a batch of 64 does not fit into the memory of cuda:0 .*--batch (32|16|8|4|2|1),"
             ),
         ):
-            learn(loop, batches(1, pictures=64, height=512, width=512))
+            learn(loop, batches(1, size=64, height=512, width=512))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
 

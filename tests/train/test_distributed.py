@@ -11,14 +11,13 @@ import pytest
 import torch
 
 from segdeploy.errors import DeviceError
-from segdeploy.train.distributed import ALONE, Processes, joined
+from segdeploy.train.distributed import SINGLE_PROCESS, Processes, process_group
 
-# A network without batch statistics, which gloo does not share, so that the same images in a step
-# give the same gradient however they are divided. Trains whole, then interrupted in one process in
+# A network without batch statistics, which gloo does not share, and without half precision, which
+# some CPUs have: the same images in a step give the same gradient however they are divided. Trains whole, then interrupted in one process in
 # the middle of an epoch, and on from there.
 SCRIPT = """
 import json, os, signal, sys
-from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -26,9 +25,9 @@ from torch import nn
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.errors import InterruptedRun
 from segdeploy.models import register
-from segdeploy.train.distributed import joined
+from segdeploy.train.distributed import process_group
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.trainer import Run
+from segdeploy.train.trainer import Trainer
 
 
 @register("plain")
@@ -45,21 +44,21 @@ def stop(epoch):
 
 
 recipe = Recipe(model="plain", dataset="camvid", data=sys.argv[1], epochs=5, imgsz=(24, 32), batch=4, lr=0.1, optimizer="sgd",
-                ema=0.9, scale=(1, 1), device="cpu", threads=1, workers=0, memory=0)
+                ema=0.9, scale=(1, 1), device="cpu", threads=1, workers=0, memory=0, amp=False)
 folder = Path(sys.argv[2])
-with joined() as processes:
-    Run(recipe, processes=processes).fit(folder / "whole", report=lambda _: None)
-    told = ""
+with process_group() as processes:
+    Trainer(recipe, processes=processes).fit(folder / "whole", report=lambda _: None)
+    message = ""
     try:
-        Run(recipe, processes=processes).fit(folder / "parts", report=stop)
+        Trainer(recipe, processes=processes).fit(folder / "parts", report=stop)
     except InterruptedRun as error:
-        told = str(error)
+        message = str(error)
     processes.gather(None)
-    Run(recipe, load_checkpoint(folder / "parts/last.pt"), processes=processes).fit(folder / "parts", report=lambda _: None)
+    Trainer(recipe, load_checkpoint(folder / "parts/last.pt"), processes=processes).fit(folder / "parts", report=lambda _: None)
     written = sorted(path.name for path in folder.iterdir())
-    if processes.leads:
-        Run(recipe).fit(folder / "alone", report=lambda _: None)
-        (folder / "found.json").write_text(json.dumps({"told": told, "written": written}))
+    if processes.is_main:
+        Trainer(recipe).fit(folder / "alone", report=lambda _: None)
+        (folder / "found.json").write_text(json.dumps({"message": message, "written": written}))
 """
 
 
@@ -100,7 +99,7 @@ def test_two_processes_score_as_one_does_and_go_on_exactly(
 
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((folder / "found.json").read_text())
-    assert "after 3 epochs and 1 steps" in found["told"]
+    assert "after 3 epochs and 1 steps" in found["message"]
     assert found["written"] == ["parts", "whole"]
     alone, whole, parts = (
         torch.load(folder / name / "last.pt", weights_only=True)
@@ -114,21 +113,21 @@ def test_two_processes_score_as_one_does_and_go_on_exactly(
     assert whole["state"]["best"] == parts["state"]["best"]
 
 
-def test_alone_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without torchrun no group is joined, and every sum is one's own."""
+def test_single_process_joins_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without torchrun every sum is that of this process."""
     monkeypatch.delenv("WORLD_SIZE", raising=False)
 
-    with joined() as processes:
-        assert processes == ALONE
-        assert processes.leads
-        np.testing.assert_array_equal(processes.total(np.array([[1, 2]])), [[1, 2]])
+    with process_group() as processes:
+        assert processes == SINGLE_PROCESS
+        assert processes.is_main
+        np.testing.assert_array_equal(processes.sum(np.array([[1, 2]])), [[1, 2]])
         assert processes.mean(0.25) == 0.25
         assert processes.any(*[True, False]) == [True, False]
         assert processes.gather("x") == ["x"]
         assert processes.device(torch.device("cuda:3")) == torch.device("cuda:3")
 
 
-def test_more_processes_than_devices_are_told() -> None:
+def test_more_processes_than_devices_are_an_error() -> None:
     """Two processes on one device would each be half as fast, and short of memory."""
     processes = Processes(rank=99, size=100, local=99)
 

@@ -1,20 +1,27 @@
-"""Batches: shuffled, repeatable, and honest about a sample that cannot be used."""
+"""Batches: shuffled, repeatable, and with the error of a sample that cannot be used."""
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Sample
 from segdeploy.errors import DataError
-from segdeploy.train.augmentation import Tint, apply_tint
+from segdeploy.train.augmentation import ColorJitter, apply_jitter
 from segdeploy.train.distributed import Processes
-from segdeploy.train.loader import Augmented, Batch, Loader, Shuffle, choose_workers, stack
+from segdeploy.train.loader import (
+    AugmentedDataset,
+    Batch,
+    Loader,
+    ShuffledBatches,
+    choose_workers,
+    collate,
+)
 from segdeploy.train.recipe import Recipe
 
 PLAIN = Recipe(imgsz=(4, 4), batch=2, scale=(1.0, 1.0), flip=0.0, color=0.0, workers=0)
@@ -82,43 +89,44 @@ def test_an_epoch_goes_on_where_it_was_left() -> None:
 def test_processes_share_every_batch() -> None:
     """Together they see what one alone sees.
 
-    None of them sees what another does, and an odd batch is nobody's fault.
+    No sample is seen by two of them, and an odd batch is divided too.
     """
     recipe = replace(PLAIN, batch=3)
-    parts = [list(Shuffle(7, recipe, Processes(rank=rank, size=2))) for rank in range(2)]
+    parts = [list(ShuffledBatches(7, recipe, Processes(rank=rank, size=2))) for rank in range(2)]
 
-    for whole, one, other in zip(Shuffle(7, recipe), *parts, strict=True):
+    for whole, one, other in zip(ShuffledBatches(7, recipe), *parts, strict=True):
         assert sorted(one + other) == sorted(whole)
         assert len(one) == 2
 
 
-def test_fewer_pictures_than_processes_are_told() -> None:
-    """A process without an image would wait for ever."""
+def test_fewer_images_than_processes_are_an_error() -> None:
+    """A process without an image would wait forever."""
     with pytest.raises(DataError, match="8 processes cannot share 7 images"):
         Loader(Numbered(), PLAIN, cuda=False, processes=Processes(size=8))
 
 
-def test_for_a_device_the_colors_are_left_to_it() -> None:
-    """What is to be done to them goes with the image, and is what a worker would have done."""
+def test_color_jitter_is_left_to_a_device() -> None:
+    """Its numbers go with the image, and are those that a worker would have applied."""
     recipe = replace(PLAIN, color=0.3, hue=0.1)
     left, done = (
-        stack([Augmented(Numbered(), recipe, tinted=tinted)[0, 6]]) for tinted in (False, True)
+        collate([AugmentedDataset(Numbered(), recipe, apply_jitter=applied)[0, 6]])
+        for applied in (False, True)
     )
 
     assert isinstance(left, Batch)
     assert isinstance(done, Batch)
     assert not left.images[..., 0].any()
-    assert left.tints.shape == (1, 8)
-    assert done.tints.shape == (1, 0)
-    expected = apply_tint(
-        left.images[0].numpy()[:, :, ::-1].copy(), Tint.of(left.tints[0].tolist())
+    assert left.jitter.shape == (1, 8)
+    assert done.jitter.shape == (1, 0)
+    expected = apply_jitter(
+        left.images[0].numpy()[:, :, ::-1].copy(), ColorJitter.from_numbers(left.jitter[0].tolist())
     )
     np.testing.assert_array_equal(done.images[0].numpy()[:, :, ::-1], expected)
 
 
 def test_fewer_samples_than_a_batch_are_a_batch() -> None:
     """A handful of images can be trained on."""
-    shuffle = Shuffle(3, Recipe(batch=8))
+    shuffle = ShuffledBatches(3, Recipe(batch=8))
 
     assert [len(batch) for batch in shuffle] == [3]
     assert len(shuffle) == 1
@@ -128,7 +136,7 @@ def test_fewer_samples_than_a_batch_are_a_batch() -> None:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 def test_workers_give_what_one_process_gives() -> None:
-    """How many read is a matter of speed alone, over epochs in which workers live on."""
+    """Their number changes the speed only, over epochs in which workers stay alive."""
     recipe = Recipe(imgsz=(8, 8), batch=2, seed=3, workers=2)
     alone = Loader(Numbered(), Recipe(imgsz=(8, 8), batch=2, seed=3, workers=0), cuda=False)
     together = Loader(Numbered(), recipe, cuda=False)
@@ -141,8 +149,8 @@ def test_workers_give_what_one_process_gives() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_sample_keeps_its_sentence(workers: int) -> None:
-    """A worker's traceback is no message for people."""
+def test_broken_sample_keeps_its_message(workers: int) -> None:
+    """A user must not see a worker's traceback."""
     loader = Loader(
         Numbered(broken=True), Recipe(imgsz=(4, 4), batch=7, workers=workers), cuda=False
     )
@@ -154,26 +162,33 @@ def test_a_broken_sample_keeps_its_sentence(workers: int) -> None:
 
 
 def test_workers_fit_the_machine() -> None:
-    """A number that is named is taken; else the network keeps its cores."""
-    assert choose_workers(Recipe(workers=3)) == 3
-    assert 0 <= choose_workers(Recipe()) <= 8
+    """A given number is taken; otherwise each network keeps a core."""
+    assert choose_workers(Recipe(workers=3), available=1) == 3
+    assert [choose_workers(Recipe(), available=cores) for cores in (1, 4, 64)] == [0, 3, 8]
+    assert choose_workers(Recipe(), Processes(size=2), available=8) == 3
 
 
 @pytest.mark.slow
 def test_workers_start_though_opencv_has_threads(tmp_path: Path) -> None:
-    """A forked worker waits for ever on the threads that OpenCV had in its parent.
+    """A forked worker waits forever for the threads that OpenCV had in its parent.
 
     So workers are fresh processes.
     """
-    code = (
-        "import sys; from segdeploy.train import objective as balance, loader, recipe, trainer as"
-        " training; import cv2, numpy as np; cv2.setNumThreads(4)\nif __name__ == '__main__':\n   "
-        " cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (999, 999))\n    from"
-        " segdeploy.datasets.synthetic.dataset import Streets\n    recipe ="
-        " recipe.Recipe(imgsz=(24, 32), batch=2, workers=1)\n    batches ="
-        " loader.Loader(Streets(split='train', count=2, height=24, width=32), recipe,"
-        " cuda=False).epoch(0)\n    print(sum(len(batch.images) for batch in batches))\n"
-    )
+    code = """
+import cv2
+import numpy as np
+
+from segdeploy.datasets.synthetic.dataset import Streets
+from segdeploy.train import loader, losses, recipe, trainer
+
+cv2.setNumThreads(4)
+if __name__ == "__main__":
+    cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (999, 999))
+    recipe = recipe.Recipe(imgsz=(24, 32), batch=2, workers=1)
+    samples = Streets(split="train", count=2, height=24, width=32)
+    batches = loader.Loader(samples, recipe, cuda=False).epoch(0)
+    print(sum(len(batch.images) for batch in batches))
+"""
     script = tmp_path / "main.py"
     script.write_text(code)
 

@@ -1,22 +1,26 @@
-"""One step: what it learns from, and what it leaves alone."""
+"""The training loop: steps, learning rate, and what happens between steps."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from segdeploy.errors import SegdeployError
 from segdeploy.models.deployed import Deployed
-from segdeploy.train.augmentation import Tint
-from segdeploy.train.distributed import ALONE
+from segdeploy.system.signals import StopRequest
+from segdeploy.train.augmentation import ColorJitter
+from segdeploy.train.distributed import SINGLE_PROCESS
 from segdeploy.train.loader import Batch
-from segdeploy.train.loop import Loop, make_optimizer
-from segdeploy.train.recipe import LOSSES, Recipe
-from segdeploy.train.run_setup import settle
+from segdeploy.train.loop import SAVE_EVERY, Loop, StepMonitor, TrainingStopped, learning_rate
+from segdeploy.train.recipe import LOSSES, SCHEDULES, Recipe
+from segdeploy.train.run_setup import seed_everything
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+CPU_PRECISIONS = [None, torch.bfloat16]
+"""Of CPUs without and with bfloat16 in hardware; the others emulate it."""
 
 
 class Dot(nn.Module):
@@ -30,8 +34,8 @@ class Dot(nn.Module):
         self.norm = nn.BatchNorm2d(2)
 
     def forward(self, image: Tensor) -> Tensor:
-        answer: Tensor = self.norm(self.convolution(image))
-        return answer
+        output: Tensor = self.norm(self.convolution(image))
+        return output
 
 
 def batches(count: int, *, label: int | None = None) -> Iterator[Batch]:
@@ -44,28 +48,30 @@ def batches(count: int, *, label: int | None = None) -> Iterator[Batch]:
         yield Batch(images, masks, torch.tensor([0, 1]), torch.empty(2, 0))
 
 
-def make_loop(recipe: Recipe, *, steps: int) -> Loop:
+def make_loop(recipe: Recipe, *, steps: int, precision: torch.dtype | None = None) -> Loop:
     torch.manual_seed(0)
     return Loop(
         Deployed(Dot(), recipe.mean, recipe.std),
         replace(recipe, epochs=1),
         torch.device("cpu"),
         steps=steps,
+        precision=precision,
     )
 
 
-def learn(loop: Loop, pictures: Iterator[Batch]) -> float:
-    return loop.epoch(0, pictures, names=("one.png", "two.png"), on_step=ignore)
+def learn(loop: Loop, group: Iterator[Batch]) -> float:
+    return loop.epoch(0, group, names=("one.png", "two.png"), on_step=ignore)
 
 
 def ignore(_: str) -> None:
     """No bar."""
 
 
+@pytest.mark.parametrize("precision", CPU_PRECISIONS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_nothing_labelled_gives_no_nan(loss: str) -> None:
+def test_nothing_labeled_gives_no_nan(loss: str, precision: torch.dtype | None) -> None:
     """A crop may hold nothing but padding, and must not break the weights."""
-    loop = make_loop(Recipe(loss=loss), steps=2)
+    loop = make_loop(Recipe(loss=loss), steps=2, precision=precision)
 
     mean = learn(loop, batches(2, label=255))
 
@@ -73,10 +79,11 @@ def test_nothing_labelled_gives_no_nan(loss: str) -> None:
     assert all(torch.isfinite(value).all() for value in loop.network.state_dict().values())
 
 
+@pytest.mark.parametrize("precision", CPU_PRECISIONS)
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_loss_falls(optimizer: str) -> None:
-    """Each optimizer learns what is easy."""
-    loop = make_loop(Recipe(optimizer=optimizer, lr=0.05), steps=40)
+def test_loss_falls(optimizer: str, precision: torch.dtype | None) -> None:
+    """Each optimizer learns what is easy, in single precision and by autocast."""
+    loop = make_loop(Recipe(optimizer=optimizer, lr=0.05), steps=40, precision=precision)
 
     first = learn(loop, batches(20))
     loop.close_epoch()
@@ -85,8 +92,8 @@ def test_loss_falls(optimizer: str) -> None:
     assert second < 0.7 * first
 
 
-def test_a_loss_that_is_no_number_stops_the_run() -> None:
-    """Hours spent on NaN help nobody; the sentence says what to change."""
+def test_loss_of_nan_stops_the_run() -> None:
+    """Hours of training on NaN are lost; the message names images and the option to change."""
     loop = make_loop(Recipe(lr=0.25), steps=2)
     with torch.no_grad():
         loop.network.network.get_parameter("convolution.weight").fill_(torch.nan)
@@ -112,19 +119,10 @@ def test_clipping_bounds_a_step_of_sgd() -> None:
     assert moved.norm().item() == pytest.approx(0.001, rel=1e-3)
 
 
-def test_only_weights_decay() -> None:
-    """Norms and biases keep their values, as usual recipes have it."""
-    groups = make_optimizer(Dot(), Recipe(weight_decay=0.3)).param_groups
-
-    assert [(group["weight_decay"], len(group["params"])) for group in groups] == [
-        (0.3, 1),
-        (0.0, 3),
-    ]
-
-
 @pytest.mark.gpu
-def test_half_precision_learns_on_a_device() -> None:
-    """Mixed precision is the default there."""
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_half_precision_learns_on_a_device(precision: torch.dtype) -> None:
+    """Mixed precision is the default there; float16 needs scaled gradients."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     torch.manual_seed(0)
@@ -134,6 +132,7 @@ def test_half_precision_learns_on_a_device() -> None:
         replace(recipe, epochs=1),
         torch.device("cuda"),
         steps=40,
+        precision=precision,
     )
 
     first = learn(loop, batches(20))
@@ -153,51 +152,196 @@ def test_accumulated_batches_are_one_step_of_their_mean() -> None:
     joint = Batch(*(torch.cat(parts) for parts in zip(one, two, strict=True)))
     weights = []
 
-    for accumulate, pictures in ((2, [one, two, three]), (1, [joint, three])):
+    for accumulate, group in ((2, [one, two, three]), (1, [joint, three])):
         torch.manual_seed(0)
         network = Deployed(nn.Conv2d(3, 2, 1), recipe.mean, recipe.std)
         loop = Loop(
             network, replace(recipe, accumulate=accumulate, epochs=1), torch.device("cpu"), steps=2
         )
-        learn(loop, iter(pictures))
+        learn(loop, iter(group))
         assert (loop.step, loop.done) == (2, 2)
         weights.append(network.network.weight.detach())
 
     torch.testing.assert_close(weights[0], weights[1])
 
 
-def test_average_is_what_is_validated() -> None:
+def test_moving_average_is_what_is_validated() -> None:
     """It is another network than the one that trains, and moves with it."""
     loop = make_loop(Recipe(ema=0.5, lr=0.1), steps=3)
-    before = loop.answering.network.get_parameter("convolution.weight").clone()
+    before = loop.evaluated.network.get_parameter("convolution.weight").clone()
 
     learn(loop, batches(3))
 
-    after = loop.answering.network.get_parameter("convolution.weight")
-    assert loop.answering is not loop.network
+    after = loop.evaluated.network.get_parameter("convolution.weight")
+    assert loop.evaluated is not loop.network
     assert not torch.equal(after, before)
     assert not torch.equal(after, loop.network.network.get_parameter("convolution.weight"))
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("changes", [{"deterministic": True}, {"compile": True}, {"amp": False}])
-def test_device_learns_in_every_way(changes: dict[str, bool]) -> None:
+@pytest.mark.parametrize("changes", [{"deterministic": True}, {"compile": True}, {}])
+def test_device_trains_in_every_mode(changes: dict[str, bool]) -> None:
     """Colors changed by torchvision there, deterministic operations, and a compiled network."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     torch.manual_seed(0)
     recipe = replace(Recipe(lr=0.05, epochs=1, loss="ce+dice+lovasz+ohem+focal"), **changes)
-    settle(recipe, torch.device("cuda"), ALONE)
+    seed_everything(recipe, torch.device("cuda"), SINGLE_PROCESS)
     loop = Loop(Deployed(Dot(), recipe.mean, recipe.std), recipe, torch.device("cuda"), steps=40)
-    tints = torch.tensor(
-        [Tint(brightness=1.1, hue=0.05, blur=0.5).numbers()] * 2, dtype=torch.float64
+    jitter = torch.tensor(
+        [ColorJitter(brightness=1.1, hue=0.05, blur=0.5).to_numbers()] * 2, dtype=torch.float64
     )
 
     try:
-        first = learn(loop, (batch._replace(tints=tints) for batch in batches(20)))
+        first = learn(loop, (batch._replace(jitter=jitter) for batch in batches(20)))
         loop.close_epoch()
-        second = learn(loop, (batch._replace(tints=tints) for batch in batches(20)))
+        second = learn(loop, (batch._replace(jitter=jitter) for batch in batches(20)))
     finally:
         torch.use_deterministic_algorithms(mode=False)
 
     assert second < first
+
+
+class Greedy(nn.Module):
+    """A network that has no memory for more than so many images."""
+
+    stride = 1
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 2, 1)
+        self._most = most
+
+    def forward(self, image: Tensor) -> Tensor:
+        if len(image) > self._most:
+            msg = "CUDA out of memory"
+            raise torch.OutOfMemoryError(msg)
+        output: Tensor = self.convolution(image)
+        return output
+
+
+@pytest.mark.parametrize(
+    ("most", "sentence"),
+    [
+        (
+            3,
+            (
+                "a batch of 16 does not fit into the memory of cpu, and 2 does, .* --batch 2, and"
+                " with --accumulate 8 "
+            ),
+        ),
+        (0, "not even one image fits into the memory of cpu; lower --imgsz"),
+    ],
+)
+def test_step_without_enough_memory_names_a_batch_that_fits(most: int, sentence: str) -> None:
+    """It is tried, by halves, with a whole step: 8, 4, 2."""
+    recipe = Recipe(epochs=1)
+    loop = Loop(
+        Deployed(Greedy(most), recipe.mean, recipe.std), recipe, torch.device("cpu"), steps=1
+    )
+    batch = Batch(
+        torch.zeros(16, 8, 8, 3, dtype=torch.uint8),
+        torch.zeros(16, 8, 8, dtype=torch.uint8),
+        torch.arange(16),
+        torch.empty(16, 0),
+    )
+
+    with pytest.raises(SegdeployError, match=sentence):
+        loop.epoch(0, [batch], names=(), on_step=lambda _: None)
+
+
+def rates(schedule: str, *, steps: int = 10, warmup: float = 0.2) -> list[float]:
+    return [
+        learning_rate(step, steps=steps, rate=3.0, warmup=warmup, schedule=schedule)
+        for step in range(steps)
+    ]
+
+
+def test_rises_linearly_then_falls_to_nearly_zero() -> None:
+    """10 steps, 2 of them rising: 1/3, 2/3, then (1 - n/8) to the power of 0.9."""
+    found = rates("poly")
+
+    assert found[:3] == pytest.approx([1.0, 2.0, 3.0])
+    assert found[6] == pytest.approx(3 * 0.5**0.9)
+    assert found[9] == pytest.approx(3 * 0.125**0.9)
+    assert found[2:] == sorted(found[2:], reverse=True)
+
+
+def test_cosine_is_half_way_in_the_middle() -> None:
+    """After the same rise: the top, 3/4 of the half wave's way at 1/3, a half at 1/2."""
+    found = rates("cosine", steps=14, warmup=1 / 7)
+
+    assert found[:3] == pytest.approx([1.0, 2.0, 3.0])
+    assert found[6] == pytest.approx(3 * 0.75)
+    assert found[8] == pytest.approx(1.5)
+    assert 0 < found[13] < 0.06
+
+
+def test_one_cycle_is_pytorchs() -> None:
+    """20 steps of which 6 rise; PyTorch counts its share so that the top is the step before."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    library = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 3.0, total_steps=20, pct_start=0.35, cycle_momentum=False
+    )
+    expected = []
+    for _ in range(20):
+        expected.append(library.get_last_lr()[0])
+        optimizer.step()
+        if len(expected) < 20:
+            library.step()
+
+    assert rates("one-cycle", steps=20, warmup=0.3) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_without_warm_up_it_starts_at_the_top(schedule: str) -> None:
+    """A single step is the whole schedule."""
+    assert learning_rate(0, steps=1, rate=0.5, warmup=0.0, schedule=schedule) == 0.5
+    assert learning_rate(0, steps=5, rate=0.5, warmup=0.0, schedule=schedule) == 0.5
+
+
+class Clock:
+    """Shows what it is set to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_saves_at_intervals() -> None:
+    """A step after ten minutes, none after eleven, one after twenty."""
+    clock, saved = Clock(), []
+    monitor = StepMonitor(
+        StopRequest(), lambda: saved.append(clock.now), SINGLE_PROCESS, show=ignore, clock=clock
+    )
+
+    for clock.now in (SAVE_EVERY - 1, SAVE_EVERY, SAVE_EVERY + 60, 2 * SAVE_EVERY):
+        monitor("a step")
+
+    assert saved == [SAVE_EVERY, 2 * SAVE_EVERY]
+
+
+def test_saves_before_it_stops() -> None:
+    """A requested stop loses no step."""
+    stop, saved = StopRequest(), []
+    monitor = StepMonitor(
+        stop, lambda: saved.append(True), SINGLE_PROCESS, show=ignore, clock=Clock()
+    )
+
+    monitor("a step")
+    stop.on_signal(15, None)
+    with pytest.raises(TrainingStopped):
+        monitor("a step")
+
+    assert saved == [True]
+
+
+def test_second_signal_interrupts_at_once() -> None:
+    """As Ctrl-C does everywhere else."""
+    stop = StopRequest()
+    stop.on_signal(2, None)
+
+    with pytest.raises(KeyboardInterrupt):
+        stop.on_signal(2, None)

@@ -1,16 +1,16 @@
-"""Fine-tuning: what fits is taken, what depends on the classes is told, all else is an error."""
+"""Fine-tuning: weights that fit are loaded, the head of other classes stays random, all else is an error."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from segdeploy import models
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.errors import ModelError
 from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
-from segdeploy.train.pretrained import borrow, kind_of, other_colors
+from segdeploy.train.pretrained import load_weights, normalization_warning, recipe_values
 from segdeploy.train.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -35,26 +35,26 @@ def recipe(tmp_path: Path) -> Recipe:
 
 
 @pytest.mark.parametrize(
-    ("classes", "fresh"),
+    ("classes", "left"),
     [("abc", []), ("abcde", ["head.bias", "head.weight"]), ("abd", ["head.bias", "head.weight"])],
 )
 def test_takes_all_but_the_head_of_other_classes(
-    recipe: Recipe, classes: str, fresh: list[str]
+    recipe: Recipe, classes: str, left: list[str]
 ) -> None:
-    """The head's tensors are named, since they begin anew.
+    """The head's tensors stay random, and are named.
 
-    So they do where as many classes mean something else.
+    So they are where as many classes have other names.
     """
     torch.manual_seed(2)
     network = models.build("unet", len(classes), **recipe.arguments)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     given = torch.load(recipe.weights, weights_only=True)["weights"]
 
-    told = borrow(network, recipe, classes=labels(classes))
+    random = load_weights(network, recipe, classes=labels(classes))
 
-    assert told == fresh
+    assert random == left
     for key, value in network.state_dict().items():
-        assert torch.equal(value, before[key] if key in fresh else given[key]), key
+        assert torch.equal(value, before[key] if key in left else given[key]), key
 
 
 def test_anything_else_that_does_not_fit_is_an_error(recipe: Recipe) -> None:
@@ -71,27 +71,29 @@ def test_anything_else_that_does_not_fit_is_an_error(recipe: Recipe) -> None:
                 r"best\.pt do not fit unet .*train with its arguments, \{'depth': 1, 'width': 2\}"
             ),
         ):
-            borrow(network, replace(recipe, arguments=arguments), classes=labels(classes))
+            load_weights(network, replace(recipe, arguments=arguments), classes=labels(classes))
     with pytest.raises(
         ModelError, match="holds a unet and the recipe a other; train with --model unet"
     ):
-        borrow(torch.nn.Conv2d(3, 3, 1), replace(recipe, model="other"), classes=labels("abc"))
+        load_weights(
+            torch.nn.Conv2d(3, 3, 1), replace(recipe, model="other"), classes=labels("abc")
+        )
 
 
-def test_checkpoint_decides_the_network_where_nobody_named_one(recipe: Recipe) -> None:
+def test_checkpoint_decides_the_network_without_a_model(recipe: Recipe) -> None:
     """`--weights best.pt` alone is enough to fine-tune."""
-    assert Recipe(**kind_of(Path(recipe.weights))) == Recipe(
+    assert Recipe(**recipe_values(Path(recipe.weights))) == Recipe(
         model="unet", arguments={"width": 2, "depth": 1}, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)
     )
 
 
-def test_colors_that_are_not_those_of_the_backbone_are_told() -> None:
-    """ImageNet's weights see other images than they learned from."""
+def test_other_normalization_than_the_backbones_is_a_warning() -> None:
+    """ImageNet's weights would get inputs of another distribution."""
     network = models.build("deeplabv3plus", 2, backbone="efficientnet_lite0")
     recipe = Recipe(model="deeplabv3plus", weights_backbone="imagenet")
 
-    assert "--set mean=[0.498,0.498,0.498] --set std=[0.502,0.502,0.502]" in other_colors(
+    assert "--set mean=[0.498,0.498,0.498] --set std=[0.502,0.502,0.502]" in normalization_warning(
         network, recipe
     )
-    assert not other_colors(network, replace(recipe, mean=(0.498,) * 3, std=(0.502,) * 3))
-    assert not other_colors(network, replace(recipe, weights_backbone=""))
+    assert not normalization_warning(network, replace(recipe, mean=(0.498,) * 3, std=(0.502,) * 3))
+    assert not normalization_warning(network, replace(recipe, weights_backbone=""))

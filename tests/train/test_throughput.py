@@ -10,8 +10,8 @@ from torch import Tensor
 from segdeploy.datasets.registry import layout
 from segdeploy.errors import DataError
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.throughput import LIMIT, OURS, PLAIN, Throughput, measure, ratios, speed
-from segdeploy.train.throughput_loops import Pictures, bare_steps, plain_loop, whole_loop
+from segdeploy.train.throughput import BOUND, OURS, PLAIN, Throughput, measure, ratios, speed
+from segdeploy.train.throughput_loops import PlainDataset, bare_steps, plain_loop, whole_loop
 
 
 @pytest.fixture
@@ -55,28 +55,28 @@ def test_ratios_are_those_of_the_medians() -> None:
     """9 of 10, and 3 times 3."""
     throughputs = {
         name: Throughput(rate=rate, rounds=(rate,))
-        for name, rate in ((LIMIT, 10.0), (OURS, 9.0), (PLAIN, 3.0))
+        for name, rate in ((BOUND, 10.0), (OURS, 9.0), (PLAIN, 3.0))
     }
 
-    assert ratios(throughputs) == {LIMIT: 0.9, PLAIN: 3.0}
+    assert ratios(throughputs) == {BOUND: 0.9, PLAIN: 3.0}
 
 
 @pytest.mark.slow
 def test_all_three_learn(recipe: Recipe) -> None:
     """Each gives a rate, over the end of an epoch of three steps and with accumulated gradients."""
-    files = layout("camvid").survey(Path(recipe.data), "train").dataset()
+    files = layout("camvid").index(Path(recipe.data), "train").dataset()
 
     assert bare_steps(recipe, 2) > 0
     assert whole_loop(recipe, 4) > 0
-    assert plain_loop(recipe, files, 2, untimed=2, workers=0) > 0
+    assert plain_loop(recipe, files, 2, warm_up=2, workers=0) > 0
 
 
 def test_plain_loop_sees_what_can_be_learned_from(recipe: Recipe) -> None:
     """Images as normalized numbers, and classes within range or 255 where a crop reaches beyond
     the edge.
     """
-    files = layout("camvid").survey(Path(recipe.data), "train").dataset()
-    image, mask = Pictures(files, recipe)[0]
+    files = layout("camvid").index(Path(recipe.data), "train").dataset()
+    image, mask = PlainDataset(files, recipe)[0]
 
     assert image.shape == (3, 24, 32)
     assert image.dtype == torch.float32

@@ -1,16 +1,16 @@
-"""A whole run: what it leaves, and that it goes on exactly."""
+"""A whole run: the files that it writes, and that it resumes exactly."""
 
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
 import torch
-from msgspec import structs
+from msgspec.structs import replace
 
 from segdeploy import datasets
 from segdeploy.backends.loading import load_backend
@@ -20,7 +20,7 @@ from segdeploy.inference.predictor import Predictor
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.train.history import Epoch
 from segdeploy.train.recipe import Recipe
-from segdeploy.train.trainer import Run
+from segdeploy.train.trainer import Trainer
 
 
 @pytest.fixture
@@ -45,18 +45,18 @@ def ignore(_: Epoch) -> None:
 
 
 def stop_after(epochs: int) -> Callable[[Epoch], None]:
-    """Ask for the end as a scheduler does, once so many epochs were reported.
+    """Request a stop as a scheduler does, once so many epochs were reported.
 
     The run finishes one step of the next epoch.
     """
     return lambda epoch: os.kill(os.getpid(), signal.SIGTERM) if epoch.epoch == epochs else None
 
 
-def test_leaves_everything_that_people_look_at(recipe: Recipe, tmp_path: Path) -> None:
-    """Checkpoints, figures and images, and no half-written file."""
+def test_writes_checkpoints_metrics_and_plots(recipe: Recipe, tmp_path: Path) -> None:
+    """Every file is complete, and no temporary one is left."""
     epochs: list[Epoch] = []
 
-    Run(recipe).fit(tmp_path, report=epochs.append)
+    Trainer(recipe).fit(tmp_path, report=epochs.append)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "best.pt",
@@ -72,15 +72,15 @@ def test_leaves_everything_that_people_look_at(recipe: Recipe, tmp_path: Path) -
     for name in ("classes", "confusion", "curves", "samples"):
         assert cv2.imread(str(tmp_path / f"{name}.png")).shape[2] == 3
     rows = (tmp_path / "results.csv").read_text().splitlines()
-    assert rows[0] == "epoch,loss,pixel_accuracy,miou,pictures_per_second,lr,seconds"
+    assert rows[0] == "epoch,loss,pixel_accuracy,miou,images_per_second,lr,seconds"
     assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4"]
 
 
-def test_card_says_how_the_network_came_to_be(recipe: Recipe, tmp_path: Path) -> None:
-    """Whoever finds the file can make it again."""
+def test_card_holds_the_training(recipe: Recipe, tmp_path: Path) -> None:
+    """The file can be trained again from its card."""
     epochs: list[Epoch] = []
 
-    Run(recipe).fit(tmp_path, report=epochs.append)
+    Trainer(recipe).fit(tmp_path, report=epochs.append)
 
     best, last = load_checkpoint(tmp_path / "best.pt"), load_checkpoint(tmp_path / "last.pt")
     winner = max(epochs, key=lambda epoch: epoch.miou or 0)
@@ -99,7 +99,7 @@ def test_card_says_how_the_network_came_to_be(recipe: Recipe, tmp_path: Path) ->
 @pytest.mark.slow
 def test_score_in_the_card_is_what_the_file_scores(recipe: Recipe, tmp_path: Path) -> None:
     """Validation takes the very path that `eval` takes."""
-    Run(recipe).fit(tmp_path, report=ignore)
+    Trainer(recipe).fit(tmp_path, report=ignore)
 
     backend = load_backend(tmp_path / "best.pt", device="cpu")
     scores = evaluate(
@@ -131,14 +131,14 @@ def test_resumed_run_ends_with_the_same_weights(
     whole.mkdir()
     parts.mkdir()
 
-    Run(recipe).fit(whole, report=ignore)
+    Trainer(recipe).fit(whole, report=ignore)
     with pytest.raises(
         InterruptedRun,
-        match=r"after 2 epochs and 1 steps; go on with: segdeploy train --resume .*last\.pt",
+        match=r"after 2 epochs and 1 steps; resume with: segdeploy train --resume .*last\.pt",
     ):
-        Run(recipe).fit(parts, report=stop_after(2))
+        Trainer(recipe).fit(parts, report=stop_after(2))
     torch.manual_seed(123)
-    Run(recipe, load_checkpoint(parts / "last.pt")).fit(parts, report=ignore)
+    Trainer(recipe, load_checkpoint(parts / "last.pt")).fit(parts, report=ignore)
 
     for name in ("last.pt", "best.pt"):
         one, other = load_checkpoint(whole / name), load_checkpoint(parts / name)
@@ -153,30 +153,30 @@ def test_resumed_run_ends_with_the_same_weights(
 
 
 def test_a_second_signal_ends_a_run_at_once(recipe: Recipe, tmp_path: Path) -> None:
-    """Whoever presses Ctrl-C twice does not want to wait for the end of a step.
+    """A user who presses Ctrl-C twice does not wait for the end of a step.
 
-    What was kept before is whole.
+    The last checkpoint is complete.
     """
 
-    def impatient(_: Epoch) -> None:
+    def interrupt_twice(_: Epoch) -> None:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(InterruptedRun, match=r"interrupted at once; .* --resume .*last\.pt"):
-        Run(recipe).fit(tmp_path, report=impatient)
+        Trainer(recipe).fit(tmp_path, report=interrupt_twice)
 
     assert load_checkpoint(tmp_path / "last.pt").state["loop"]["done"] == 0
 
 
 def test_sigterm_ends_a_run_as_ctrl_c_does(recipe: Recipe, tmp_path: Path) -> None:
-    """What a scheduler sends must cost nothing that was learned.
+    """A scheduler's signal must not lose a step.
 
-    Afterwards the signal is the caller's again.
+    Afterwards the caller's handler is installed again.
     """
     before = signal.getsignal(signal.SIGTERM)
 
     with pytest.raises(InterruptedRun, match="after 1 epochs and 1 steps"):
-        Run(recipe).fit(tmp_path, report=stop_after(1))
+        Trainer(recipe).fit(tmp_path, report=stop_after(1))
 
     last = load_checkpoint(tmp_path / "last.pt")
     assert last.state["history"][-1]["epoch"] == 1
@@ -186,42 +186,41 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(recipe: Recipe, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_what_cannot_go_on_is_told(recipe: Recipe, tmp_path: Path) -> None:
+def test_run_that_cannot_be_resumed_is_an_error(recipe: Recipe, tmp_path: Path) -> None:
     """A finished file, a finished run, and other images."""
-    Run(recipe).fit(tmp_path, report=ignore)
+    Trainer(recipe).fit(tmp_path, report=ignore)
     last = load_checkpoint(tmp_path / "last.pt")
     training = last.card.training
     assert training is not None
 
     with pytest.raises(ModelError, match=r"name the run's last\.pt"):
-        Run(recipe, load_checkpoint(tmp_path / "best.pt"))
+        Trainer(recipe, load_checkpoint(tmp_path / "best.pt"))
     with pytest.raises(ConfigError, match="ended after 4 epochs"):
-        Run(recipe, last)
+        Trainer(recipe, last)
     with pytest.raises(DataError, match="other images"):
-        Run(
+        Trainer(
             recipe,
-            replace(
+            replace_fields(
                 last,
-                card=structs.replace(last.card, training=structs.replace(training, data_hash="0")),
+                card=replace(last.card, training=replace(training, data_hash="0")),
             ),
         )
     with pytest.raises(ModelError, match="state does not fit"):
-        Run(recipe, replace(last, state={"loop": {}}))
+        Trainer(recipe, replace_fields(last, state={"loop": {}}))
 
 
-def test_what_cannot_begin_is_told(recipe: Recipe) -> None:
+def test_run_that_cannot_start_is_an_error(recipe: Recipe) -> None:
     """Before a folder is made or an image read."""
     with pytest.raises(ConfigError, match="no network"):
-        Run(replace(recipe, model="vnet"))
+        Trainer(replace(recipe, model="vnet"))
     with pytest.raises(ConfigError, match="no dataset"):
-        Run(replace(recipe, dataset="moon"))
+        Trainer(replace(recipe, dataset="moon"))
     with pytest.raises(DataError):
-        Run(replace(recipe, data="/nowhere"))
+        Trainer(replace(recipe, data="/nowhere"))
     with pytest.raises(ConfigError, match="imgsz"):
-        Run(replace(recipe, imgsz=(24, 20000)))
-    if not torch.cuda.is_available():
-        with pytest.raises(DeviceError, match="'cuda' was asked for"):
-            Run(replace(recipe, device="cuda"))
+        Trainer(replace(recipe, imgsz=(24, 20000)))
+    with pytest.raises(DeviceError, match="'cuda:99'"):
+        Trainer(replace(recipe, device="cuda:99"))
 
 
 @pytest.mark.slow
@@ -230,7 +229,7 @@ def test_learns_what_can_be_learned(recipe: Recipe, tmp_path: Path) -> None:
 
     A network that does not find them has a mistake in it.
     """
-    run = Run(replace(recipe, epochs=30, color=0.1))
+    run = Trainer(replace(recipe, epochs=30, color=0.1))
 
     run.fit(tmp_path, report=ignore)
 
