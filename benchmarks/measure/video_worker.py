@@ -16,9 +16,8 @@ from segdeploy.system.schema import convert
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.frames import Outputs, SegmentedFrame, Selection
 from segdeploy.video.outputs import video_outputs
-from segdeploy.video.pipeline import SilentObserver, VideoJob, segment_all
+from segdeploy.video.pipeline import Schedule, SilentObserver, VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.schedule import Schedule
 from segdeploy.video.smoothing import Flicker
 
 from ..results.row import Video
@@ -54,11 +53,11 @@ def run_video(task: VideoTask) -> Video:
     schedule = Schedule(threads=task.variant.threads, batch=task.variant.batch)
     schedule.share_cores()
     backend = task.variant.load_for_video(schedule.network_threads, callers=schedule.workers)
-    drawing = Renderer(backend.card.classes)
+    renderer = Renderer(backend.card.classes)
     with VideoSource(Path(task.video)) as source:
-        outputs = video_outputs(source, Path(task.folder), drawing=drawing, encoding=Encoding())
+        outputs = video_outputs(source, Path(task.folder), renderer=renderer, encoding=Encoding())
         job = VideoJob(
-            source=source, backend=backend, outputs=outputs, drawing=drawing, schedule=schedule
+            source=source, backend=backend, outputs=outputs, renderer=renderer, schedule=schedule
         )
         done = segment_all(job)
     return Video(times=done.times, flicker=measure_flicker(Path(task.video), backend))
@@ -79,12 +78,12 @@ class FlickerObserver(SilentObserver):
 def measure_flicker(video: Path, backend: Backend) -> float:
     """Segment the first frames once more, untimed, and return the share of pixels that flicker."""
     observer = FlickerObserver()
-    with VideoSource(video, selection=Selection(most=FLICKER_FRAMES)) as source:
+    with VideoSource(video, selection=Selection(max_frames=FLICKER_FRAMES)) as source:
         job = VideoJob(
             source=source,
             backend=backend,
             outputs=nullcontext(NO_OUTPUT),
-            drawing=Renderer(backend.card.classes, (MASK,)),
+            renderer=Renderer(backend.card.classes, (MASK,)),
             schedule=Schedule(throughput=False),
         )
         segment_all(job, observer)

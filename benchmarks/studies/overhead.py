@@ -1,8 +1,11 @@
-"""Everything around the network: one image, drawing, memory.
+"""Everything around the network: the mask and the overlay of a frame, one image, memory.
 
-From uint8 pixels in memory to a uint8 mask of the same size, through an ONNX file in float32 and
-`Predictor`, and as PyTorch does it
-best: the same weights on the same drawn street, by turns, each round in a process of its own.
+`python -m segdeploy.benchmarks.studies.overhead best.pt`.
+
+As a command it times one image, from uint8 pixels in memory to a uint8 mask of the same size,
+through an ONNX file in float32 and `Predictor`, and in eager PyTorch: the same weights on the same
+drawn street, by turns, each round in a process of its own. `video_loops` runs the other
+measurements.
 """
 
 import gc
@@ -18,118 +21,125 @@ from typing import Any
 
 import click
 import numpy as np
-import numpy.typing as npt
 from msgspec import structs
 
 from segdeploy.arrays import Image, Mask
-from segdeploy.backends.loading import load_backend
+from segdeploy.backends.loading import load_backend, read_card
 from segdeploy.cli.main import invoke
 from segdeploy.cli.options import ImageSize
 from segdeploy.datasets.synthetic.dataset import Streets
 from segdeploy.errors import SegdeployError
 from segdeploy.imaging.io import read_ids, read_image, write_image
-from segdeploy.imaging.overlay import Renderer, Painter
+from segdeploy.imaging.overlay import Painter, Renderer
 from segdeploy.imaging.postprocess import output_to_mask
 from segdeploy.imaging.preprocess import resize, to_batch
 from segdeploy.inference.predictor import Predictor
-from segdeploy.models.checkpoint import load_checkpoint, save_checkpoint
-from segdeploy.system.machine import held_memory, describe_machine
+from segdeploy.system.machine import describe_machine, held_memory
 from segdeploy.video.frames import Frame, Outputs
-from segdeploy.video.pipeline import VideoJob, segment_all
+from segdeploy.video.pipeline import Schedule, VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.schedule import Schedule
 
-from ..measure.process import run_in_process
+from ..measure.process import Request, run_in_process
 from ..measure.rounds import in_turns
 from ..measure.subcommands import Call, call
 from ..results.latency import measure
 
 IMAGES = 8
-"""How many frames of the video take turns: how long the labels take depends on the image."""
+"""Number of frames of the video that take turns: the time for the mask depends on the image."""
 
 RUNS = 24
-FIRST = 200
-"""Frames after which growth counts: what grows once has grown by then."""
+"""Timed runs in each process."""
+
+SETTLED = 200
+"""Number of frames after which memory should no longer grow."""
+
+Values = Mapping[str, float]
+"""What was measured, by name."""
 
 
-class Repeated:
-    """The same few frames again and again, as a source."""
+class RepeatedFrames:
+    """A source that repeats a few frames."""
 
     losses: tuple[str, ...] = ()
 
     def __init__(self, images: list[Image], count: int) -> None:
-        """Prepare so many frames."""
+        """Prepare a number of frames."""
         self._images = images
         self.frames = count
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, picture in enumerate(islice(cycle(self._images), self.frames)):
-            yield Frame(image=picture, index=index, seconds=index / 25)
+        for index, image in enumerate(islice(cycle(self._images), self.frames)):
+            yield Frame(image=image, index=index, seconds=index / 25)
 
 
-def frames_of(video: Path) -> list[Image]:
-    """Read frames at even distances."""
+def read_frames(video: Path) -> list[Image]:
+    """Read evenly spaced frames of a video."""
     with VideoSource(video) as source:
-        every = max(1, (source.frames or IMAGES) // IMAGES)
-        return [frame.image for frame in islice(source, 0, every * IMAGES, every)]
+        step = max(1, (source.frames or IMAGES) // IMAGES)
+        return [frame.image for frame in islice(source, 0, step * IMAGES, step)]
 
 
-def drawing(order: Mapping[str, Any]) -> Mapping[str, float]:
-    """Time labels and overlay of a frame, from logits in memory, in one thread.
+def measure_drawing(request: Request) -> Values:
+    """Time the mask and the overlay of a frame, from the network's output, in one thread.
 
-    And the overlay as numpy alone draws it.
+    The overlay is also timed as plain numpy draws it.
     """
     Schedule(threads=1, serial=True).share_cores()
-    backend = load_backend(Path(order["artifact"]), device="cpu")
-    spec, images = backend.card.input, frames_of(Path(order["video"]))
-    answers = [backend.run(to_batch([picture], spec)) for picture in images]
+    backend = load_backend(Path(request["artifact"]), device="cpu")
+    spec, images = backend.card.input, read_frames(Path(request["video"]))
+    outputs = [backend.run(to_batch([image], spec)) for image in images]
     height, width = images[0].shape[:2]
-    masks = [output_to_mask(answer, spec, height=height, width=width) for answer in answers]
+    masks = [output_to_mask(output, spec, height=height, width=width) for output in outputs]
     painter = Painter(backend.card.classes)
     palette = np.array([entry.color[::-1] for entry in backend.card.classes], np.float32)
 
-    def naive(picture: Image, mask: Mask) -> Image:
-        return (picture * 0.5 + palette[mask] * 0.5).astype(np.uint8)
+    def numpy_overlay(image: Image, mask: Mask) -> Image:
+        return (image * 0.5 + palette[mask] * 0.5).astype(np.uint8)
 
-    acts = {
+    functions: dict[str, Callable[[int], object]] = {
         "labels": lambda run: output_to_mask(
-            answers[run % len(answers)], spec, height=height, width=width
+            outputs[run % len(outputs)], spec, height=height, width=width
         ),
         "overlay": lambda run: painter.paint(images[run % len(images)], masks[run % len(masks)]),
-        "numpy overlay": lambda run: naive(images[run % len(images)], masks[run % len(masks)]),
+        "numpy overlay": lambda run: numpy_overlay(
+            images[run % len(images)], masks[run % len(masks)]
+        ),
     }
-    return {name: measure(act, runs=RUNS, warm_up=len(images)).median for name, act in acts.items()}
+    return {
+        name: measure(function, runs=RUNS, warm_up=len(images)).median
+        for name, function in functions.items()
+    }
 
 
-def picture(order: Mapping[str, Any]) -> Mapping[str, float]:
-    """Time one image through `Predictor`, as it is and at the network's own size, and the network's own call on it, by turns."""
-    backend = load_backend(Path(order["artifact"]), device="cpu")
+def measure_image(request: Request) -> Values:
+    """Time one image: `Predictor` at its own and at the network's size, and the network alone.
+
+    They take turns image by image, so that a machine that slows down slows all alike.
+    """
+    backend = load_backend(Path(request["artifact"]), device="cpu")
     predictor, spec = Predictor(backend), backend.card.input
-    spans: dict[str, list[float]] = {"whole": [], "fitted": [], "network": []}
-    # By turns and image by image, so that a machine that slows down slows all alike.
-    for one in frames_of(Path(order["video"])):
-        acts = {
-            "whole": partial(_call, predictor.mask, one),
-            "fitted": partial(_call, predictor.mask, resize(one, spec.height, width=spec.width)),
-            "network": partial(_call, backend.run, to_batch([one], spec)),
+    times: dict[str, list[float]] = {"whole": [], "fitted": [], "network": []}
+    for image in read_frames(Path(request["video"])):
+        functions: dict[str, Callable[[], object]] = {
+            "whole": partial(predictor.mask, image),
+            "fitted": partial(predictor.mask, resize(image, spec.height, width=spec.width)),
+            "network": partial(backend.run, to_batch([image], spec)),
         }
-        for name, act in acts.items():
-            spans[name].append(measure(act, runs=3, warm_up=1).median)
-    return {name: float(np.median(found)) for name, found in spans.items()}
+        for name, function in functions.items():
+            times[name].append(_median(function))
+    return {name: float(np.median(found)) for name, found in times.items()}
 
 
-def _call(
-    act: Callable[[npt.NDArray[np.uint8]], object], one: npt.NDArray[np.uint8], _run: int
-) -> None:
-    act(one)
+def _median(function: Callable[[], object]) -> float:
+    return measure(lambda _: function(), runs=3, warm_up=1).median
 
 
-def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
-    """Report by how many megabytes the process grows after its 200th frame, or the first half of a short run."""
+def measure_memory(request: Request) -> Values:
+    """Return the growth of the process in MB after its 200th frame, or half of a shorter run."""
     schedule = Schedule()
     schedule.share_cores()
     backend = load_backend(
-        Path(order["artifact"]),
+        Path(request["artifact"]),
         device="cpu",
         threads=schedule.network_threads,
         spinning=False,
@@ -137,21 +147,19 @@ def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
     )
     held: list[int] = []
 
-    def watch(_: object) -> None:
+    def record(_: object) -> None:
         held.append(held_memory() or 0)
 
     gc.collect()
-    outputs = nullcontext(Outputs(writers=(watch,), paths=()))
-    source = Repeated(frames_of(Path(order["video"])), order["frames"])
     job = VideoJob(
-        source=source,
+        source=RepeatedFrames(read_frames(Path(request["video"])), request["frames"]),
         backend=backend,
-        outputs=outputs,
-        drawing=Renderer(backend.card.classes),
+        outputs=nullcontext(Outputs(writers=(record,), paths=())),
+        renderer=Renderer(backend.card.classes),
         schedule=schedule,
     )
     segment_all(job)
-    first = min(FIRST, len(held) // 2)
+    first = min(SETTLED, len(held) // 2)
     return {
         "frames": len(held),
         "first": first,
@@ -160,104 +168,116 @@ def memory(order: Mapping[str, Any]) -> Mapping[str, float]:
     }
 
 
-def ours(order: Mapping[str, Any]) -> Mapping[str, float]:
-    """Time an image of the network's size to its mask through an ONNX file, and keep the mask."""
-    return timed_mask(order, Predictor(load_backend(Path(order["artifact"]), device="cpu")).mask)
+def measure_onnx(request: Request) -> Values:
+    """Time an image of the network's size to its mask, through an ONNX file and `Predictor`."""
+    predictor = Predictor(load_backend(Path(request["artifact"]), device="cpu"))
+    return time_mask(request, predictor.mask)
 
 
-def theirs(order: Mapping[str, Any]) -> Mapping[str, float]:
-    """Do the same as PyTorch does it best."""
-    # PyTorch takes seconds to import, and memory: only for whom it is needed.
-    from ..measure.peer_loops import torch_answer
+def measure_torch(request: Request) -> Values:
+    """Time the same in eager PyTorch."""
+    # It imports PyTorch, whose memory must not count for the other measurements.
+    from ..measure.peer_loops import torch_eager
 
-    answer = torch_answer(Path(order["checkpoint"]))
-    return timed_mask(
-        order, lambda one: answer(np.ascontiguousarray(one[None, ..., ::-1]), *one.shape[:2])
+    segment = torch_eager(Path(request["checkpoint"]))
+    return time_mask(
+        request,
+        lambda image: segment(np.ascontiguousarray(image[None, ..., ::-1]), *image.shape[:2]),
     )
 
 
-def timed_mask(order: Mapping[str, Any], to_mask: Callable[[Image], Mask]) -> Mapping[str, float]:
-    """Time a way from an image to its mask."""
-    one = read_image(Path(order["picture"]))
-    write_image(Path(order["mask"]), to_mask(one))
-    return {"median": measure(lambda _: to_mask(one), runs=RUNS, warm_up=3).median}
+def time_mask(request: Request, to_mask: Callable[[Image], Mask]) -> Values:
+    """Time a function from an image to its mask, and write the mask."""
+    image = read_image(Path(request["image"]))
+    write_image(Path(request["mask"]), to_mask(image))
+    return {"median": measure(lambda _: to_mask(image), runs=RUNS, warm_up=3).median}
 
 
-MOMENTS = {"drawing": drawing, "picture": picture, "memory": memory, "onnx": ours, "torch": theirs}
+IMPLEMENTATIONS = {"torch": measure_torch, "onnx": measure_onnx}
+
+MEASUREMENTS = {
+    "drawing": measure_drawing,
+    "image": measure_image,
+    "memory": measure_memory,
+    **IMPLEMENTATIONS,
+}
 
 
-def serve_moment(order: Mapping[str, Any]) -> Mapping[str, float]:
-    """Measure the moment that an order names."""
-    return MOMENTS[order["moment"]](order)
+def respond(request: Request) -> Values:
+    """Run the measurement that a request names; called by `run_in_process`."""
+    return MEASUREMENTS[request["measurement"]](request)
 
 
-WAYS = ("torch", "onnx")
-"""Names of `moments` that answer one image."""
+def run_measurement(name: str, request: Request) -> Mapping[str, Any]:
+    """Run a measurement in a fresh process.
+
+    Args:
+        name: A key of `MEASUREMENTS`.
+        request: What the measurement needs.
+
+    Raises:
+        SegdeployError: It failed.
+    """
+    response = run_in_process("studies.overhead:respond", {**request, "measurement": name})
+    if isinstance(response, str):
+        raise SegdeployError(response)
+    return response
 
 
 def prepare(
     checkpoint: Path, folder: Path, size: tuple[int, int], run: Call = call
 ) -> Mapping[str, str]:
-    """Make the same network for a size, as a checkpoint and as an ONNX file, and an image.
+    """Write the same network for a size as a checkpoint and as an ONNX file, and an image.
 
-    Their paths are the order of a round.
+    Returns:
+        The request of a round: their paths.
     """
-    found = load_checkpoint(checkpoint)
+    # It imports PyTorch, whose memory must not count for the measurements.
+    from segdeploy.models.checkpoint import load_checkpoint, save_checkpoint
+
+    loaded = load_checkpoint(checkpoint)
     height, width = size
-    sized = replace(
-        found,
-        card=structs.replace(
-            found.card, input=structs.replace(found.card.input, height=height, width=width)
-        ),
-        state={},
-    )
+    spec = structs.replace(loaded.card.input, height=height, width=width)
+    sized = replace(loaded, card=structs.replace(loaded.card, input=spec), state={})
     paths = {
         "checkpoint": folder / "sized.pt",
         "artifact": folder / "sized.onnx",
-        "picture": folder / "street.png",
+        "image": folder / "street.png",
     }
     save_checkpoint(paths["checkpoint"], sized)
     run(["segdeploy.export.unproven", str(paths["checkpoint"]), str(paths["artifact"]), "fp32"])
-    write_image(
-        paths["picture"], Streets(split="val", count=1, height=height, width=width)[0].image
-    )
+    street = Streets(split="val", count=1, height=height, width=width)[0].image
+    write_image(paths["image"], street)
     return {name: str(path) for name, path in paths.items()}
 
 
-def compare(order: Mapping[str, str], *, rounds: int) -> tuple[Mapping[str, list[float]], int]:
-    """Time both ways by turns, and count the labels in which their masks differ.
+def compare(request: Mapping[str, str], *, rounds: int) -> tuple[Mapping[str, list[float]], int]:
+    """Time both implementations by turns.
+
+    Returns:
+        Their medians in milliseconds, one a round, and the number of labels that differ.
 
     Raises:
         SegdeployError: One of them failed.
     """
-    spans: dict[str, list[float]] = {name: [] for name in WAYS}
-    for name in in_turns(WAYS, rounds):
-        found = run_in_process(
-            "studies.overhead:serve_moment",
-            {
-                **order,
-                "moment": name,
-                "mask": str(Path(order["artifact"]).with_name(f"{name}.png")),
-            },
-        )
-        if isinstance(found, str):
-            raise SegdeployError(found)
-        spans[name].append(found["median"])
-    theirs, ours = (read_ids(Path(order["artifact"]).with_name(f"{name}.png")) for name in WAYS)
-    return spans, int(np.count_nonzero(ours != theirs))
+    masks = {name: Path(request["artifact"]).with_name(f"{name}.png") for name in IMPLEMENTATIONS}
+    times: dict[str, list[float]] = {name: [] for name in IMPLEMENTATIONS}
+    for name in in_turns(list(IMPLEMENTATIONS), rounds):
+        values = run_measurement(name, {**request, "mask": str(masks[name])})
+        times[name].append(values["median"])
+    torch_mask, onnx_mask = (read_ids(masks[name]) for name in ("torch", "onnx"))
+    return times, int(np.count_nonzero(onnx_mask != torch_mask))
 
 
-def sentence(spans: Mapping[str, Sequence[float]], differing: int, size: tuple[int, int]) -> str:
-    """Say what came out."""
+def sentence(times: Mapping[str, Sequence[float]], differing: int, size: tuple[int, int]) -> str:
+    """Return the result of `compare` as a sentence."""
     height, width = size
-    ratio = median(
-        theirs / ours for theirs, ours in zip(spans["torch"], spans["onnx"], strict=True)
+    ratio = median(torch / onnx for torch, onnx in zip(times["torch"], times["onnx"], strict=True))
+    return (
+        f"{height}x{width}: PyTorch {median(times['torch']):.1f} ms, ONNX and Predictor"
+        f" {median(times['onnx']):.1f} ms: {ratio:.2f} times as fast; {differing} of"
+        f" {height * width} labels differ"
     )
-    times = (
-        f"PyTorch {median(spans['torch']):.1f} ms, ONNX and Predictor {median(spans['onnx']):.1f}"
-        f" ms: {ratio:.2f} times as fast"
-    )
-    return f"{height}x{width}: {times}; {differing} of {height * width} labels differ"
 
 
 @click.command()
@@ -274,16 +294,15 @@ def sentence(spans: Mapping[str, Sequence[float]], differing: int, size: tuple[i
     default=3,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Processes of each way.",
+    help="Processes of each implementation.",
 )
 def main(checkpoint: Path, imgsz: tuple[int, int], rounds: int) -> None:
     """Time CHECKPOINT from an image to its mask."""
     with TemporaryDirectory(prefix="segdeploy-") as folder:
-        spans, differing = compare(prepare(checkpoint, Path(folder), imgsz), rounds=rounds)
-    click.echo(
-        f"{load_checkpoint(checkpoint).card.architecture}, {sentence(spans, differing, imgsz)}"
-        f" ({describe_machine().processor})"
-    )
+        times, differing = compare(prepare(checkpoint, Path(folder), imgsz), rounds=rounds)
+    architecture = read_card(checkpoint).architecture
+    result = sentence(times, differing, imgsz)
+    click.echo(f"{architecture}, {result} ({describe_machine().processor})")
 
 
 if __name__ == "__main__":

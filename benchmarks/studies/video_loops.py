@@ -1,8 +1,10 @@
-"""`run` against the usual video loops.
+"""`segdeploy run` against plain video loops.
 
-Every figure comes from fresh processes that take turns; medians, and the median of the rounds'
-ratios, are printed. The clip is a drawn street in 1920x1080; nothing but the loops themselves, from
-a loaded network to a closed file, is timed.
+`python -m segdeploy.benchmarks.studies.video_loops best.onnx --checkpoint best.pt`.
+
+Every value comes from fresh processes that take turns; printed are medians, and the median of the
+rounds' ratios. The clip is a drawn street in 1920x1080. Only the loops are timed, from a loaded
+network to a closed file.
 """
 
 import os
@@ -25,22 +27,23 @@ from segdeploy.errors import SegdeployError
 from segdeploy.imaging.io import write_image
 from segdeploy.imaging.overlay import Renderer
 from segdeploy.system.machine import BLAS_THREADS, cores
+from segdeploy.system.schema import convert
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.outputs import video_outputs
-from segdeploy.video.pipeline import VideoJob, segment_all
+from segdeploy.video.pipeline import Schedule, VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.schedule import Schedule
 from segdeploy.video.synthetic_clip import render_clip
 
 from ..measure.process import run_in_process
 from ..measure.rounds import in_turns
+from .overhead import run_measurement
 
 SCHEDULES = {
     "run": Schedule(),
     "latency": Schedule(throughput=False),
     "serial": Schedule(serial=True),
-    # What the stages cost when nothing runs beside them: their processor time is the bound for all
-    # other ways.
+    # What the stages cost when nothing runs beside them: their processor time bounds the fps of
+    # every schedule.
     "alone": Schedule(serial=True, threads=1),
 }
 PEERS = ("torch loop", "onnx loop")
@@ -56,7 +59,7 @@ class Loop:
         artifact: The ONNX file.
         checkpoint: The same network's checkpoint.
         video: The video.
-        folder: Where the overlay video goes.
+        folder: Folder of the overlay video.
     """
 
     name: str
@@ -67,12 +70,12 @@ class Loop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
-    """What a loop took, from a loaded network to a closed file.
+class LoopTime:
+    """Time of a loop, from a loaded network to a closed file.
 
     Attributes:
-        frames: How many frames were written.
-        wall: Seconds (wall time).
+        frames: Number of written frames.
+        wall: Seconds of wall time.
         busy: Seconds of processor time of the process.
     """
 
@@ -82,20 +85,25 @@ class Span:
 
     @property
     def rate(self) -> float:
-        """Frames a second (wall time)."""
+        """Frames per second of wall time."""
         return self.frames / self.wall
 
 
-def run_loop(loop: Loop) -> Span:
-    """Run one loop over the video; reading the network is not timed."""
-    act = ready_ours(loop) if loop.name in SCHEDULES else ready_peer(loop)
+def respond(request: Mapping[str, str]) -> Mapping[str, Any]:
+    """Run the loop that a request describes; called by `run_in_process`."""
+    return asdict(run_loop(Loop(**request)))
+
+
+def run_loop(loop: Loop) -> LoopTime:
+    """Run one loop over the video; loading the network is not timed."""
+    run = load_schedule(loop) if loop.name in SCHEDULES else load_peer_loop(loop)
     wall, busy = time.perf_counter(), time.process_time()
-    frames = act()
-    return Span(frames=frames, wall=time.perf_counter() - wall, busy=time.process_time() - busy)
+    frames = run()
+    return LoopTime(frames=frames, wall=time.perf_counter() - wall, busy=time.process_time() - busy)
 
 
-def ready_ours(loop: Loop) -> Callable[[], int]:
-    """Load the network for `segdeploy run`'s own way over a video."""
+def load_schedule(loop: Loop) -> Callable[[], int]:
+    """Load the network for the pipeline of `segdeploy run`, and return what runs it."""
     schedule = SCHEDULES[loop.name]
     schedule.share_cores()
     backend = load_backend(
@@ -105,42 +113,110 @@ def ready_ours(loop: Loop) -> Callable[[], int]:
         spinning=loop.name == "serial",
         callers=schedule.workers,
     )
-    drawing = Renderer(backend.card.classes)
+    renderer = Renderer(backend.card.classes)
 
-    def act() -> int:
+    def run() -> int:
         with VideoSource(Path(loop.video)) as source:
-            outputs = video_outputs(source, Path(loop.folder), drawing=drawing, encoding=Encoding())
+            outputs = video_outputs(
+                source, Path(loop.folder), renderer=renderer, encoding=Encoding()
+            )
             job = VideoJob(
-                source=source, backend=backend, outputs=outputs, drawing=drawing, schedule=schedule
+                source=source,
+                backend=backend,
+                outputs=outputs,
+                renderer=renderer,
+                schedule=schedule,
             )
             return segment_all(job).times.frames
 
-    return act
+    return run
 
 
-def ready_peer(loop: Loop) -> Callable[[], int]:
-    """Load the network for a peer's loop."""
-    # PyTorch takes seconds to import, and memory: only for whom it is needed.
-    from ..measure import peer_loops as peers
+def load_peer_loop(loop: Loop) -> Callable[[], int]:
+    """Load the network for a peer's loop, and return what runs it."""
+    # It may import PyTorch, whose memory must not count for the other loops.
+    from ..measure.peer_loops import onnx_session, run_over_video, torch_eager
 
-    artifact = Path(loop.artifact)
-    answer = (
-        peers.torch_answer(Path(loop.checkpoint))
-        if loop.name == "torch loop"
-        else peers.onnx_answer(artifact)
+    artifact, target = Path(loop.artifact), Path(loop.folder) / "peer.mp4"
+    is_torch = loop.name == "torch loop"
+    segment = torch_eager(Path(loop.checkpoint)) if is_torch else onnx_session(artifact)
+    return lambda: run_over_video(Path(loop.video), target, artifact, segment)
+
+
+def time_loops(
+    artifact: Path, checkpoint: Path, video: Path, folder: Path, *, rounds: int
+) -> Mapping[str, list[LoopTime]]:
+    """Run all loops by turns, each in a fresh process, and return the time of each round.
+
+    Raises:
+        SegdeployError: One of them failed.
+    """
+    times: dict[str, list[LoopTime]] = {name: [] for name in LOOPS}
+    for name in in_turns(LOOPS, rounds):
+        loop = Loop(
+            name=name,
+            artifact=str(artifact),
+            checkpoint=str(checkpoint),
+            video=str(video),
+            folder=str(folder),
+        )
+        response = run_in_process("studies.video_loops:respond", asdict(loop))
+        if isinstance(response, str):
+            raise SegdeployError(response)
+        times[name].append(convert(response, LoopTime, refuse=SegdeployError))
+        click.echo(f"  {name}: {times[name][-1].rate:.2f} fps", err=True)
+    return times
+
+
+def print_loops(times: Mapping[str, list[LoopTime]]) -> None:
+    """Print fps, their ratios to `run`, and the share of what the stages' processor time allows."""
+    ours = times["run"]
+    for name, others in times.items():
+        ratio = median(own.rate / other.rate for own, other in zip(ours, others, strict=True))
+        click.echo(
+            f"{name:12} {median(other.rate for other in others):7.2f} fps; run is {ratio:.2f} times"
+            " as fast"
+        )
+    bounds = [cores() * found.frames / found.busy for found in times["alone"]]
+    share = median(own.rate / bound for own, bound in zip(ours, bounds, strict=True))
+    click.echo(
+        f"the stages' processor time allows {median(bounds):.2f} fps on {cores()} cores; run"
+        f" reaches {share:.2f} of it"
     )
-    return lambda: peers.show(Path(loop.video), Path(loop.folder) / "peer.mp4", artifact, answer)
 
 
-def serve_loop(order: Mapping[str, str]) -> Mapping[str, float]:
-    """Run what an order says."""
-    span = run_loop(Loop(**order))
-    return {"frames": span.frames, "wall": span.wall, "busy": span.busy}
+def print_overhead(artifact: Path, video: Path, *, rounds: int, frames: int) -> None:
+    """Print the time of drawing, what one image costs beside the network, and memory growth."""
+    request = {"artifact": str(artifact), "video": str(video), "frames": frames}
+    drawn = [run_measurement("drawing", request) for _ in range(rounds)]
+    labels, overlay, plain = (
+        median(values[name] for values in drawn) for name in ("labels", "overlay", "numpy overlay")
+    )
+    click.echo(
+        f"labels {labels:.2f} ms and overlay {overlay:.2f} ms: {labels + overlay:.2f} ms a frame;"
+        f" numpy's overlay {plain:.2f} ms"
+    )
+    single = [run_measurement("image", request) for _ in range(rounds)]
+    network = median(values["network"] for values in single)
+    whole, fitted = (
+        median(values[size] / values["network"] for values in single) - 1
+        for size in ("whole", "fitted")
+    )
+    click.echo(
+        f"one image: the network {network:.2f} ms, everything else {whole:+.1%} at the video's"
+        f" size, {fitted:+.1%} at the network's own"
+    )
+    memory = run_measurement("memory", request)
+    click.echo(
+        f"memory: {memory['growth']:+.1f} MB from frame {memory['first']} to {memory['frames']},"
+        f" {memory['held']:.0f} MB held at most"
+    )
 
 
 HEIGHT, WIDTH, RATE = 1080, 1920, Fraction(25)
+"""Size in pixels and rate of the drawn clip."""
 
-BARE = """
+SHORTEST = """
 import sys
 import cv2
 import numpy as np
@@ -155,81 +231,32 @@ cv2.imwrite(sys.argv[3], mask)
 """The shortest script from an image to a mask in a file."""
 
 
-def asked(module: str, order: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Have an order done in a fresh process.
+def print_start(artifact: Path, image: Path, folder: Path, *, rounds: int) -> None:
+    """Print the time from nothing to a mask in a file: `segdeploy run` and the shortest script.
 
-    Raises:
-        SegdeployError: It failed.
+    They take turns; the medians are printed.
     """
-    found = run_in_process(module, order)
-    if isinstance(found, str):
-        raise SegdeployError(found)
-    return found
-
-
-def run_loops(
-    artifact: Path, checkpoint: Path, video: Path, folder: Path, *, rounds: int
-) -> Mapping[str, list[Span]]:
-    """Run all loops by turns, and give what each round took."""
-    spans: dict[str, list[Span]] = {name: [] for name in LOOPS}
-    for name in in_turns(LOOPS, rounds):
-        loop = Loop(
-            name=name,
-            artifact=str(artifact),
-            checkpoint=str(checkpoint),
-            video=str(video),
-            folder=str(folder),
-        )
-        spans[name].append(Span(**asked("studies.video_loops:serve_loop", asdict(loop))))
-        click.echo(f"  {name}: {spans[name][-1].rate:.2f} fps", err=True)
-    return spans
-
-
-def show_loops(spans: Mapping[str, list[Span]]) -> None:
-    """Print the rates, their ratios to ours, and our share of what the stages' processor time allows."""
-    ours = spans["run"]
-    for name, others in spans.items():
-        ratio = median(one.rate / other.rate for one, other in zip(ours, others, strict=True))
-        click.echo(
-            f"{name:12} {median(span.rate for span in others):7.2f} fps; run is {ratio:.2f} times"
-            " as fast"
-        )
-    bounds = [cores() * span.frames / span.busy for span in spans["alone"]]
-    share = median(one.rate / bound for one, bound in zip(ours, bounds, strict=True))
-    click.echo(
-        f"the stages' processor time allows {median(bounds):.2f} fps on {cores()} cores; run"
-        f" reaches {share:.2f} of it"
-    )
-
-
-def start_times(artifact: Path, picture: Path, folder: Path, *, rounds: int) -> tuple[float, float]:
-    """Time, by turns, `segdeploy run` on one image and a bare script, from nothing to a mask in a file; medians in seconds."""
-    ours = [
-        "-m",
-        "segdeploy",
-        "run",
-        "--model",
-        str(artifact),
-        "--image",
-        str(picture),
-        "--save",
-        "mask",
-        "--output",
-        str(folder / "start"),
-    ]
-    bare = ["-c", BARE, str(picture), str(artifact), str(folder / "bare.png")]
-    spans: tuple[list[float], list[float]] = ([], [])
+    run = ["-m", "segdeploy", "run", "--model", str(artifact), "--image", str(image)]
+    commands = {
+        "run": [*run, "--save", "mask", "--output", str(folder / "start")],
+        "script": ["-c", SHORTEST, str(image), str(artifact), str(folder / "script.png")],
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds):
-        for arguments, taken in zip((ours, bare), spans, strict=True):
+        for name, arguments in commands.items():
             start = time.perf_counter()
-            subprocess.run(
+            subprocess.run(  # noqa: S603 - this Python, and arguments of ours
                 [sys.executable, "-P", *arguments],
                 check=True,
                 capture_output=True,
                 env={**BLAS_THREADS, **os.environ},
-            )  # noqa: S603 - this Python
-            taken.append(time.perf_counter() - start)
-    return median(spans[0]), median(spans[1])
+            )
+            times[name].append(time.perf_counter() - start)
+    ours, script = median(times["run"]), median(times["script"])
+    click.echo(
+        f"one image from nothing: {ours:.2f} s, the shortest script {script:.2f} s:"
+        f" {ours / script:.2f} times"
+    )
 
 
 @click.command()
@@ -238,7 +265,7 @@ def start_times(artifact: Path, picture: Path, folder: Path, *, rounds: int) -> 
     "--checkpoint",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The same network's.",
+    help="Checkpoint of the same network.",
 )
 @click.option(
     "--video",
@@ -246,13 +273,19 @@ def start_times(artifact: Path, picture: Path, folder: Path, *, rounds: int) -> 
     help="A clip.  [default: a street is drawn]",
 )
 @click.option("--seconds", default=6.0, show_default=True, help="Length of the drawn clip.")
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--rounds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Processes of each loop.",
+)
 @click.option(
     "--frames",
     default=2000,
     show_default=True,
     type=click.IntRange(min=4),
-    help="How many the memory is watched over.",
+    help="Frames of the memory measurement.",
 )
 def main(
     artifact: Path,
@@ -263,7 +296,7 @@ def main(
     rounds: int,
     frames: int,
 ) -> None:
-    """Measure the way of a video through a network, beside the loops that people write."""
+    """Measure a video through ARTIFACT, an ONNX file, beside plain loops."""
     with TemporaryDirectory(prefix="segdeploy-") as name:
         folder = Path(name)
         if video is None:
@@ -279,44 +312,10 @@ def main(
                 on_step=lambda _: None,
             )
         with VideoSource(video) as source:
-            picture = next(iter(source)).image
-        write_image(folder / "picture.png", picture)
-        order = {"artifact": str(artifact), "video": str(video), "frames": frames}
-        show_loops(run_loops(artifact, checkpoint, video, folder, rounds=rounds))
-        drawn = [
-            asked("studies.overhead:serve_moment", {**order, "moment": "drawing"})
-            for _ in range(rounds)
-        ]
-        labels, overlay, naive = (
-            median(one[key] for one in drawn) for key in ("labels", "overlay", "numpy overlay")
-        )
-        click.echo(
-            f"labels {labels:.2f} ms and overlay {overlay:.2f} ms: {labels + overlay:.2f} ms a"
-            f" frame; numpy's overlay {naive:.2f} ms"
-        )
-        singles = [
-            asked("studies.overhead:serve_moment", {**order, "moment": "picture"})
-            for _ in range(rounds)
-        ]
-        beside, fitted = (
-            median(one[size] / one["network"] for one in singles) - 1
-            for size in ("whole", "fitted")
-        )
-        own = f"one image: the network {median(one['network'] for one in singles):.2f} ms"
-        click.echo(
-            f"{own}, everything else {beside:+.1%} at the video's size, {fitted:+.1%} at the"
-            " network's own"
-        )
-        started, bare = start_times(artifact, folder / "picture.png", folder, rounds=max(5, rounds))
-        click.echo(
-            f"one image from nothing: {started:.2f} s, a bare script {bare:.2f} s:"
-            f" {started / bare:.2f} times"
-        )
-        grown = asked("studies.overhead:serve_moment", {**order, "moment": "memory"})
-        click.echo(
-            f"memory: {grown['growth']:+.1f} MB from frame {grown['first']} to {grown['frames']},"
-            f" {grown['held']:.0f} MB held at most"
-        )
+            write_image(folder / "image.png", next(iter(source)).image)
+        print_loops(time_loops(artifact, checkpoint, video, folder, rounds=rounds))
+        print_overhead(artifact, video, rounds=rounds, frames=frames)
+        print_start(artifact, folder / "image.png", folder, rounds=max(5, rounds))
 
 
 if __name__ == "__main__":

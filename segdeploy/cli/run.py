@@ -45,8 +45,7 @@ from segdeploy.errors import ConfigError, DataError
 from segdeploy.system.signals import StopRequest, stoppable
 from segdeploy.video.codecs import CODECS, Encoding
 from segdeploy.video.frames import SegmentedFrame, Selection
-from segdeploy.video.pipeline import JobResult, VideoJob, segment_all
-from segdeploy.video.pipeline import Schedule
+from segdeploy.video.pipeline import JobResult, Schedule, VideoJob, segment_all
 from segdeploy.video.smoothing import TemporalSmoother, make_smoother
 from segdeploy.video.sources import OpenedSource
 

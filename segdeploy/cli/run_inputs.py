@@ -13,7 +13,7 @@ from segdeploy.backends.tta import AUGMENTATIONS, SCALE_FACTORS
 from segdeploy.cli.options import NameList, grouped, option, section
 from segdeploy.errors import ConfigError
 from segdeploy.video.frames import Selection
-from segdeploy.video.schedule import Schedule
+from segdeploy.video.pipeline import Schedule
 from segdeploy.video.smoothing import SMOOTHERS
 from segdeploy.video.sources import (
     OpenedSource,

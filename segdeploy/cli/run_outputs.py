@@ -66,13 +66,13 @@ class RenderOptions:
             ConfigError: A cutout has no classes, or a background no cutout.
         """
         if CUTOUT in self.kinds and not self.names:
-            msg = "a cutout needs its classes; add for example --classes car,person"
+            msg = "a cutout needs its classes; add --classes, for example --classes car,person"
             raise ConfigError(msg)
         if self.background is not None and CUTOUT not in self.kinds:
             msg = "--background is for a cutout; add --save cutout"
             raise ConfigError(msg)
 
-    def drawing(self, classes: Sequence[LabelClass]) -> Renderer:
+    def renderer(self, classes: Sequence[LabelClass]) -> Renderer:
         """Return what draws the frames of a network with these classes.
 
         Raises:
@@ -225,7 +225,7 @@ class OutputOptions:
     def open(
         self,
         opened: OpenedSource,
-        drawing: Renderer,
+        renderer: Renderer,
         *,
         encoding: Encoding,
         stop: Callable[[], None],
@@ -234,7 +234,7 @@ class OutputOptions:
 
         Args:
             opened: The source; frames that an interrupted run finished are skipped.
-            drawing: What is saved of each frame.
+            renderer: What is saved of each frame.
             encoding: How videos are encoded.
             stop: Called when the window is closed.
 
@@ -244,11 +244,11 @@ class OutputOptions:
         Raises:
             ConfigError: What is saved does not go there.
         """
-        if self.show and OVERLAY not in drawing.kinds:
+        if self.show and OVERLAY not in renderer.kinds:
             msg = "--show shows the overlay; add --save overlay"
             raise ConfigError(msg)
         if self.is_pipe:
-            outputs = self._pipe_outputs(opened, drawing)
+            outputs = self._pipe_outputs(opened, renderer)
             with _window(Path(), stop=stop, is_shown=self.show) as show:
                 yield RunTarget(outputs=outputs, show=show)
             return
@@ -257,22 +257,22 @@ class OutputOptions:
             result_folder("run", name, output=output) as folder,
             _window(folder, stop=stop, is_shown=self.show) as show,
         ):
-            resumed = skip_finished(opened, folder, drawing) if self.resume else 0
+            resumed = skip_finished(opened, folder, renderer) if self.resume else 0
             if opened.info:
                 outputs = video_outputs(
-                    opened.info, folder, drawing=drawing, encoding=encoding, resumed=resumed
+                    opened.info, folder, renderer=renderer, encoding=encoding, resumed=resumed
                 )
             else:
-                outputs = image_outputs(opened.paths, folder, drawing=drawing)
+                outputs = image_outputs(opened.paths, folder, renderer=renderer)
             yield RunTarget(outputs=outputs, show=show, resumed=resumed)
 
     def _pipe_outputs(
-        self, opened: OpenedSource, drawing: Renderer
+        self, opened: OpenedSource, renderer: Renderer
     ) -> AbstractContextManager[Outputs]:
         from segdeploy.video.writer import pipe_outputs
 
-        info = check_pipe(opened, drawing)
-        return pipe_outputs(info, sys.stdout.buffer, kind=drawing.kinds[0], form=self.pipe)
+        info = check_pipe(opened, renderer)
+        return pipe_outputs(info, sys.stdout.buffer, kind=renderer.kinds[0], form=self.pipe)
 
     def _folder(self, opened: OpenedSource) -> tuple[str, Path | None]:
         """Return the name of the run's folder, and its path where it exists already."""
@@ -285,20 +285,20 @@ class OutputOptions:
         return name, found
 
 
-def skip_finished(opened: OpenedSource, folder: Path, drawing: Renderer) -> int:
+def skip_finished(opened: OpenedSource, folder: Path, renderer: Renderer) -> int:
     """Let a source skip the frames that an interrupted run finished, and return their number.
 
     Raises:
         ConfigError: What is saved, or the source, cannot be resumed.
     """
-    if records := [kind for kind in drawing.kinds if kind in RECORDS]:
+    if records := [kind for kind in renderer.kinds if kind in RECORDS]:
         msg = (
             f"{','.join(records)} cannot be resumed, since it is one file about all frames; leave"
             " it out, or leave out --resume"
         )
         raise ConfigError(msg)
     if opened.images:
-        targets = image_paths(opened.images.paths, folder, drawing=drawing).values()
+        targets = image_paths(opened.images.paths, folder, renderer=renderer).values()
         done = [
             index
             for index, files in enumerate(zip(*targets, strict=True))
@@ -311,14 +311,14 @@ def skip_finished(opened: OpenedSource, folder: Path, drawing: Renderer) -> int:
         raise ConfigError(msg)
     from segdeploy.video.resume import count_resumable
 
-    paths = video_paths(opened.video, folder, drawing=drawing)
-    videos = [path for kind, path in paths.items() if kind in drawing.video_kinds]
+    paths = video_paths(opened.video, folder, renderer=renderer)
+    videos = [path for kind, path in paths.items() if kind in renderer.video_kinds]
     count = count_resumable(videos, [path for path in paths.values() if path not in videos])
     opened.video.skip(count)
     return count
 
 
-def check_pipe(opened: OpenedSource, drawing: Renderer) -> VideoInfo:
+def check_pipe(opened: OpenedSource, renderer: Renderer) -> VideoInfo:
     """Return the properties of a video that can go through a pipe.
 
     Raises:
@@ -327,9 +327,9 @@ def check_pipe(opened: OpenedSource, drawing: Renderer) -> VideoInfo:
     if opened.info is None:
         msg = "images differ in size and cannot go through a pipe; name a folder: --output FOLDER"
         raise ConfigError(msg)
-    if len(drawing.kinds) != 1 or drawing.kinds[0] not in {OVERLAY, MASK}:
+    if len(renderer.kinds) != 1 or renderer.kinds[0] not in {OVERLAY, MASK}:
         msg = (
-            f"{','.join(drawing.kinds)} cannot go through a pipe; choose one of them:"
+            f"{','.join(renderer.kinds)} cannot go through a pipe; choose one of them:"
             f" --save {OVERLAY}, or --save {MASK}"
         )
         raise ConfigError(msg)

@@ -60,7 +60,7 @@ class TilingOptions:
         assert images is not None
         height, width = self.tile
         tiler = Tiler(backend, height=height, width=width, overlap=self.overlap, workers=workers)
-        drawing = replace(render, legend=False).drawing(backend.card.classes)
+        renderer = replace(render, legend=False).renderer(backend.card.classes)
         written: list[Path] = []
         name = output.name or IMAGES_NAME
         with (
@@ -73,8 +73,8 @@ class TilingOptions:
                     path,
                     targets,
                     tiler=tiler,
-                    drawing=drawing,
-                    go_on=lambda: not should_stop(),
+                    renderer=renderer,
+                    should_stop=should_stop,
                     on_step=_row_progress(step, path),
                 )
                 written += targets.values()

@@ -1,4 +1,4 @@
-"""Overlapping tiles, blended; whole large images."""
+"""Overlapping tiles whose logits are blended, for images of any size, also larger than memory."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -15,109 +15,119 @@ from segdeploy.arrays import Image, Mask
 from segdeploy.backends.base import Backend
 from segdeploy.card import InputSpec
 from segdeploy.errors import ConfigError, InterruptedRun
-from segdeploy.imaging.large import LargeImage, image_writer
 from segdeploy.imaging.overlay import COLOR, MASK, OVERLAY, Renderer, colorize
 from segdeploy.imaging.postprocess import finite_planes
 from segdeploy.imaging.preprocess import fitted_size, to_batch
 from segdeploy.imaging.upsample import Floats, Planes, best_class, upsample_plane
 from segdeploy.system.concurrency import map_in_order
 
+KINDS = (OVERLAY, MASK, COLOR)
+"""What can be written of a large image."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """One window's share of one side, in pixels.
+    """What one tile covers along one side of an image, in pixels.
+
+    Where two neighbors overlap, their logits are blended.
 
     Attributes:
-        start: First pixel that the window sees.
-        stop: Pixel behind the last one that it sees.
-        first: First pixel that it has a say in.
-        sure: Pixel from which on the window before has no say.
-        fade: First pixel that the next window has a say in.
-        last: Pixel behind the last one that it has a say in.
+        start: First pixel of the tile.
+        stop: Pixel behind the last one of the tile.
+        begin: First pixel whose mask the tile contributes to.
+        alone_from: First pixel behind the blending with the tile before.
+        alone_until: First pixel of the blending with the next tile.
+        end: Pixel behind the last one whose mask the tile contributes to.
     """
 
     start: int
     stop: int
-    first: int
-    sure: int
-    fade: int
-    last: int
+    begin: int
+    alone_from: int
+    alone_until: int
+    end: int
 
     def weights(self) -> Floats:
-        """Return the window's say in each pixel from `first` to `last`, in [0, 1].
+        """Return the tile's weight of each pixel from `begin` to `end`, in [0, 1].
 
-        With its neighbors' it adds up to 1.
+        At every pixel the weights of all tiles add up to 1.
         """
-        rise = (np.arange(self.sure - self.first) + 0.5) / max(1, self.sure - self.first)
-        fall = (np.arange(self.last - self.fade) + 0.5) / max(1, self.last - self.fade)
-        return np.concatenate([rise, np.ones(self.fade - self.sure), 1 - fall]).astype(np.float32)
+        blend_in, blend_out = self.alone_from - self.begin, self.end - self.alone_until
+        rising = (np.arange(blend_in) + 0.5) / max(1, blend_in)
+        falling = (np.arange(blend_out) + 0.5) / max(1, blend_out)
+        alone = np.ones(self.alone_until - self.alone_from)
+        return np.concatenate([rising, alone, 1 - falling]).astype(np.float32)
 
 
 def spans(size: int, tile: int, *, overlap: int) -> list[Span]:
-    """Lay as few windows as can be evenly along a side.
+    """Return as few evenly spaced tiles as possible along a side.
 
-    Neighbors blend in the middle of what both see.
+    Neighbors are blended in the middle of the pixels that they share.
 
     Args:
         size: Length of the side, in pixels.
-        tile: Length of a window, in pixels; a shorter side has one window of its own length.
-        overlap: Pixels in which two windows blend.
+        tile: Length of a tile, in pixels; a shorter side has one tile of its own length.
+        overlap: Pixels in which two tiles are blended.
 
     Raises:
-        ConfigError: The overlap is more than a third of the window: three windows would meet.
+        ConfigError: The overlap is more than a third of the tile, so that three tiles could meet.
     """
     if not 0 <= 3 * overlap <= tile:
         msg = (
-            f"an overlap of {overlap} pixels is too much for tiles of {tile}; take at most a third,"
-            f" {tile // 3}"
+            f"an overlap of {overlap} pixels is too large for tiles of {tile}; use at most a"
+            f" third, {tile // 3}"
         )
         raise ConfigError(msg)
     if size <= tile:
-        return [Span(start=0, stop=size, first=0, sure=0, fade=size, last=size)]
+        return [Span(start=0, stop=size, begin=0, alone_from=0, alone_until=size, end=size)]
     count = 1 - (-(size - tile) // (tile - overlap))
-    starts = [round(place * (size - tile) / (count - 1)) for place in range(count)]
+    starts = [round(number * (size - tile) / (count - 1)) for number in range(count)]
     seams = [(after + before + tile - overlap) // 2 for before, after in pairwise(starts)]
     return [
         Span(
             start=start,
             stop=start + tile,
-            first=begin,
-            sure=begin + overlap * (begin > 0),
-            fade=end,
-            last=end + overlap * (end < size),
+            begin=seam,
+            alone_from=seam + overlap * (seam > 0),
+            alone_until=next_seam,
+            end=next_seam + overlap * (next_seam < size),
         )
-        for start, begin, end in zip(starts, [0, *seams], [*seams, size], strict=True)
+        for start, seam, next_seam in zip(starts, [0, *seams], [*seams, size], strict=True)
     ]
 
 
 class Tiler:
-    """A network that answers images of any size, from the top to the bottom."""
+    """Segments images of any size tile by tile, from the top to the bottom.
+
+    Only one row of tiles is in memory at a time.
+    """
 
     def __init__(
         self, backend: Backend, *, height: int, width: int, overlap: int, workers: int = 1
     ) -> None:
-        """Prepare the windows.
+        """Check the tiles.
 
         Args:
-            backend: What answers each window.
-            height: Height of a window, in pixels of the image.
-            width: Width of a window, in pixels of the image.
-            overlap: Pixels in which neighbors blend, at most a third of a window.
-            workers: How many windows are answered at the same time.
+            backend: Runs the network on each tile.
+            height: Height of a tile, in pixels of the image.
+            width: Width of a tile, in pixels of the image.
+            overlap: Pixels in which neighbors are blended, at most a third of a tile.
+            workers: How many tiles are segmented at the same time.
 
         Raises:
-            ConfigError: The network answers classes, which cannot be blended, or the overlap is too
+            ConfigError: The network returns classes, which cannot be blended, or the overlap is too
                 large.
         """
         if backend.card.output == "classes":
             msg = (
-                "this file answers classes, which cannot be blended where tiles overlap; export it"
+                "this file returns classes, which cannot be blended where tiles overlap; export it"
                 " with --output logits"
             )
             raise ConfigError(msg)
-        spans(2 * min(height, width), min(height, width), overlap=overlap)
+        shorter = min(height, width)
+        spans(2 * shorter, shorter, overlap=overlap)
         self._backend = backend
-        self._spec = _spec_for(backend.card.input, height, width)
+        self._spec = _input_spec(backend.card.input, height, width)
         self._tile = (height, width)
         self._overlap = overlap
         self._workers = workers
@@ -125,97 +135,97 @@ class Tiler:
     def strips(
         self, height: int, *, width: int, read: Callable[[int], Image]
     ) -> Iterator[tuple[Image, Mask]]:
-        """Answer an image.
+        """Segment an image strip by strip.
 
         Args:
             height: Height of the image, in pixels.
             width: Width of the image, in pixels.
-            read: Gives the next so many rows, (n, width, 3) uint8 blue-green-red.
+            read: Returns the given number of further rows, (n, width, 3) uint8 blue-green-red.
 
         Yields:
-            The next rows of the image and the class of each of their pixels; together they are
-            the whole image.
+            The next rows of the image, and their mask; together they are the whole image.
 
         Raises:
-            ModelError: An answer holds NaN or infinity.
+            ModelError: The output of the network holds NaN or infinity.
         """
         columns = spans(width, self._tile[1], overlap=self._overlap)
-        seen = np.empty((0, width, 3), np.uint8)
+        rows = np.empty((0, width, 3), np.uint8)
         top = done = 0
         above: Planes | None = None
         for row in spans(height, self._tile[0], overlap=self._overlap):
-            more = read(row.stop - top - len(seen))
-            seen = np.concatenate([seen[row.start - top :], more])
+            more = read(row.stop - top - len(rows))
+            rows = np.concatenate([rows[row.start - top :], more])
             top = row.start
-            mask, above = self._row(seen, row, columns, above)
-            yield seen[done - top : done - top + len(mask)].copy(), mask
+            mask, above = self._segment_row(rows, row, columns, above)
+            yield rows[done - top : done - top + len(mask)].copy(), mask
             done += len(mask)
 
-    def _row(
-        self, seen: Image, row: Span, columns: list[Span], above: Planes | None
+    def _segment_row(
+        self, rows: Image, row: Span, columns: list[Span], above: Planes | None
     ) -> tuple[Mask, Planes]:
-        """Answer one row of windows.
+        """Segment one row of tiles.
 
         Args:
-            seen: The pixels that they see.
-            row: Which rows of the image these are.
-            columns: The windows.
-            above: What the windows above say of the rows in which they fade, (K, n, width).
+            rows: The pixels of the row.
+            row: Where it lies in the image.
+            columns: The tiles of the row.
+            above: Weighted logits of the row above where both are blended, (K, n, width).
 
         Returns:
-            The classes of the rows that no later window has a say in; and what these windows say of
-            the rows in which they fade.
+            The mask of the pixels down to where the next row begins to contribute, and the weighted
+            logits of those below.
         """
-        settled = row.fade - row.first
-        mask = np.empty((settled, columns[-1].last), np.uint8)
+        finished = row.alone_until - row.begin
+        mask = np.empty((finished, columns[-1].end), np.uint8)
         below = np.empty(
-            (len(self._backend.card.classes), row.last - row.fade, columns[-1].last), np.float32
+            (len(self._backend.card.classes), row.end - row.alone_until, columns[-1].end),
+            np.float32,
         )
         left: Planes | None = None
-        answers = map_in_order(
-            partial(self._answer, seen, row), columns, workers=self._workers, ahead=self._workers
+        tiles = map_in_order(
+            partial(self._weighted_logits, rows, row),
+            columns,
+            workers=self._workers,
+            ahead=self._workers,
         )
-        for column, planes in zip(columns, answers, strict=True):
+        for column, planes in zip(columns, tiles, strict=True):
             if left is not None:
                 planes[:, :, : left.shape[2]] += left
-            own = column.fade - column.first
+            own = column.alone_until - column.begin
             left, planes = planes[:, :, own:].copy(), planes[:, :, :own]
-            place = slice(column.first, column.fade)
+            target = slice(column.begin, column.alone_until)
             if above is not None:
-                planes[:, : above.shape[1]] += above[:, :, place]
-            mask[:, place] = best_class(np.ascontiguousarray(planes[:, :settled]))
-            below[:, :, place] = planes[:, settled:]
+                planes[:, : above.shape[1]] += above[:, :, target]
+            mask[:, target] = best_class(np.ascontiguousarray(planes[:, :finished]))
+            below[:, :, target] = planes[:, finished:]
         return mask, below
 
-    def _answer(self, seen: Image, row: Span, column: Span) -> Planes:
-        """Return what one window says of its pixels, by its say, (K, rows, columns) from the first to the last that it has a say in."""
-        window = seen[:, column.start : column.stop]
-        height, width = window.shape[:2]
-        planes = finite_planes(
-            np.asarray(self._backend.run(to_batch([window], self._spec)), dtype=np.float32)
-        )
-        rows, columns = fitted_size(self._spec, height, width=width)
+    def _weighted_logits(self, rows: Image, row: Span, column: Span) -> Planes:
+        """Return the logits of one tile at image size, times the tile's weights.
+
+        They are (K, rows, columns), from `begin` to `end` of both spans.
+        """
+        tile = rows[:, column.start : column.stop]
+        height, width = tile.shape[:2]
+        output = self._backend.run(to_batch([tile], self._spec))
+        planes = finite_planes(np.asarray(output, dtype=np.float32))
+        fitted_height, fitted_width = fitted_size(self._spec, height, width=width)
         covered = (
-            planes.shape[1] * rows / self._spec.height,
-            planes.shape[2] * columns / self._spec.width,
+            planes.shape[1] * fitted_height / self._spec.height,
+            planes.shape[2] * fitted_width / self._spec.width,
         )
-        down = slice(row.first - row.start, row.last - row.start)
-        across = slice(column.first - column.start, column.last - column.start)
-        say = np.outer(row.weights(), column.weights()).astype(np.float32)
-        given = np.empty((len(planes), *say.shape), np.float32)
-        for plane, place in zip(planes, given, strict=True):
-            cv2.multiply(
-                np.ascontiguousarray(
-                    upsample_plane(plane, height, width=width, covered=covered)[down, across]
-                ),
-                say,
-                dst=place,
-            )
-        return given
+        down = slice(row.begin - row.start, row.end - row.start)
+        across = slice(column.begin - column.start, column.end - column.start)
+        weights = np.outer(row.weights(), column.weights()).astype(np.float32)
+        weighted = np.empty((len(planes), *weights.shape), np.float32)
+        for plane, target in zip(planes, weighted, strict=True):
+            upsampled = upsample_plane(plane, height, width=width, covered=covered)
+            cv2.multiply(np.ascontiguousarray(upsampled[down, across]), weights, dst=target)
+        return weighted
 
 
-def _spec_for(spec: InputSpec, height: int, width: int) -> InputSpec:
-    """Let a network that takes any size see the windows as they are."""
+def _input_spec(spec: InputSpec, height: int, width: int) -> InputSpec:
+    """Return the input of a dynamic network for tiles of this size, rounded up to its stride."""
     if not spec.dynamic:
         return spec
     return replace(
@@ -225,42 +235,43 @@ def _spec_for(spec: InputSpec, height: int, width: int) -> InputSpec:
     )
 
 
-KINDS = (OVERLAY, MASK, COLOR)
-"""What can be kept of a large image."""
-
-
 def segment_large(
     path: Path,
     targets: Mapping[str, Path],
     *,
     tiler: Tiler,
-    drawing: Renderer,
-    go_on: Callable[[], bool] = lambda: True,
+    renderer: Renderer,
+    should_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
-    """Segment an image that need not fit into memory; a result is written only once it is whole.
+    """Segment an image that need not fit into memory; results are written completely or not at all.
 
     Args:
         path: The image.
-        targets: Name of the result of each of `KINDS` that is kept.
-        tiler: What answers it.
-        drawing: How it is drawn, without a legend, which every strip would have.
-        go_on: Asked after each row of windows; when it says no, nothing is kept.
-        on_step: Called after each row of windows with the rows of pixels that are done, and all.
+        targets: File of the result of each of `KINDS` that is written.
+        tiler: Segments the image.
+        renderer: Draws it, without a legend, which every strip would have.
+        should_stop: Asked after each row of tiles; True discards the results.
+        on_step: Called after each row of tiles with the number of finished rows of pixels, and of
+            all.
 
     Raises:
-        ConfigError: A result would take the place of the image.
+        ConfigError: A result would replace the image itself.
         DataError: The image cannot be read.
         OutputError: A result cannot be written.
-        InterruptedRun: `go_on` said no.
+        MissingExtraError: libvips is not installed.
+        InterruptedRun: `should_stop` returned True.
     """
+    # Only large images need libvips.
+    from segdeploy.imaging.large import LargeImage, image_writer
+
     if path.resolve() in {target.resolve() for target in targets.values()}:
-        msg = f"a result would take the place of {path}; choose another --output"
+        msg = f"a result would replace the image {path}; choose another --output"
         raise ConfigError(msg)
     image = LargeImage(path)
     done = 0
     with ExitStack() as stack:
-        add = {
+        write = {
             kind: stack.enter_context(
                 image_writer(
                     target, image.height, width=image.width, bands=1 if kind == MASK else 3
@@ -268,19 +279,19 @@ def segment_large(
             )
             for kind, target in targets.items()
         }
-        for strip, answered in tiler.strips(image.height, width=image.width, read=image.read):
-            if not go_on():
+        for strip, strip_mask in tiler.strips(image.height, width=image.width, read=image.read):
+            if should_stop():
                 msg = (
-                    f"interrupted after {done} of {image.height} rows of {path}; nothing of it is"
-                    " kept"
+                    f"interrupted after {done} of {image.height} rows of {path}; no result of it"
+                    " was kept"
                 )
                 raise InterruptedRun(msg)
-            mask = drawing.select(answered)
-            if MASK in add:
-                add[MASK](mask)
-            if COLOR in add:
-                add[COLOR](colorize(mask, drawing.classes))
-            if OVERLAY in add:
-                add[OVERLAY](drawing.draw(strip, mask)[OVERLAY])
+            mask = renderer.select(strip_mask)
+            if MASK in write:
+                write[MASK](mask)
+            if COLOR in write:
+                write[COLOR](colorize(mask, renderer.classes))
+            if OVERLAY in write:
+                write[OVERLAY](renderer.draw(strip, mask)[OVERLAY])
             done += len(mask)
             on_step(done, image.height)

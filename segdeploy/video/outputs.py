@@ -46,18 +46,18 @@ RECORDS = {JSONL: "frames.jsonl", COCO: "coco.json", RLE: "rle.json"}
 """Kinds with one file for all frames, and its name, or the end of it."""
 
 
-def video_paths(info: VideoInfo, folder: Path, *, drawing: Renderer) -> dict[str, Path]:
+def video_paths(info: VideoInfo, folder: Path, *, renderer: Renderer) -> dict[str, Path]:
     """Return the file or folder of each kind that is written of a video."""
     ends = {
-        kind: f"{kind}.mp4" if kind in drawing.video_kinds else RECORDS.get(kind, kind)
-        for kind in drawing.kinds
+        kind: f"{kind}.mp4" if kind in renderer.video_kinds else RECORDS.get(kind, kind)
+        for kind in renderer.kinds
     }
     return {kind: folder / f"{info.name}-{end}" for kind, end in ends.items()}
 
 
 @contextmanager
 def video_outputs(
-    info: VideoInfo, folder: Path, *, drawing: Renderer, encoding: Encoding, resumed: int = 0
+    info: VideoInfo, folder: Path, *, renderer: Renderer, encoding: Encoding, resumed: int = 0
 ) -> Iterator[Outputs]:
     """Open the outputs of a video.
 
@@ -67,24 +67,26 @@ def video_outputs(
     Args:
         info: The video that is segmented.
         folder: Where the results are written.
-        drawing: The kinds of results.
+        renderer: The kinds of results.
         encoding: Codec and quality of videos.
         resumed: How many frames of an interrupted run are kept, as `count_resumable` returned it.
     """
     writers: dict[Path, FrameWriter] = {}
     with ExitStack() as stack:
-        for kind, path in video_paths(info, folder, drawing=drawing).items():
-            if kind in drawing.video_kinds:
+        for kind, path in video_paths(info, folder, renderer=renderer).items():
+            if kind in renderer.video_kinds:
                 sink = _open_sink(
                     info, path, is_wide=kind == SIDE, encoding=encoding, resumed=resumed
                 )
                 writers[path] = to_video(kind, stack.enter_context(sink))
             elif kind in RECORDS:
                 writers[path] = stack.enter_context(
-                    open_record(kind, path, drawing, lambda index: f"{index:06d}")
+                    open_record(kind, path, renderer, lambda index: f"{index:06d}")
                 )
             else:
-                writers[path] = to_files(kind, drawing, partial(frame_path, path, EXTENSIONS[kind]))
+                writers[path] = to_files(
+                    kind, renderer, partial(frame_path, path, EXTENSIONS[kind])
+                )
         yield Outputs(writers=tuple(writers.values()), paths=tuple(writers))
 
 
@@ -109,29 +111,31 @@ def _open_sink(
     )
 
 
-def image_paths(paths: Sequence[Path], folder: Path, *, drawing: Renderer) -> dict[str, list[Path]]:
+def image_paths(
+    paths: Sequence[Path], folder: Path, *, renderer: Renderer
+) -> dict[str, list[Path]]:
     """Return the files of each kind that has one for each image, by the images' index."""
     names = unique_names(paths)
     return {
         kind: [folder / kind / f"{name}{EXTENSIONS[kind]}" for name in names]
-        for kind in drawing.kinds
+        for kind in renderer.kinds
         if kind in EXTENSIONS
     }
 
 
 @contextmanager
-def image_outputs(paths: Sequence[Path], folder: Path, *, drawing: Renderer) -> Iterator[Outputs]:
+def image_outputs(paths: Sequence[Path], folder: Path, *, renderer: Renderer) -> Iterator[Outputs]:
     """Open the outputs of images: `overlay/STEM.jpg`, `mask/STEM.png`, `coco.json` and so on.
 
     Args:
         paths: The images that are segmented, by their frames' index.
         folder: Where the results are written.
-        drawing: The kinds of results.
+        renderer: The kinds of results.
 
     Raises:
         ConfigError: A result would overwrite one of the images.
     """
-    targets = image_paths(paths, folder, drawing=drawing)
+    targets = image_paths(paths, folder, renderer=renderer)
     inputs = {path.resolve() for path in paths}
     for target in (target for files in targets.values() for target in files):
         if target.resolve() in inputs:
@@ -139,24 +143,24 @@ def image_outputs(paths: Sequence[Path], folder: Path, *, drawing: Renderer) -> 
             raise ConfigError(msg)
     writers: dict[Path, FrameWriter] = {}
     with ExitStack() as stack:
-        for kind in drawing.kinds:
+        for kind in renderer.kinds:
             if kind in RECORDS:
                 path = folder / RECORDS[kind]
                 writers[path] = stack.enter_context(
-                    open_record(kind, path, drawing, lambda index: paths[index].name)
+                    open_record(kind, path, renderer, lambda index: paths[index].name)
                 )
             else:
-                writers[folder / kind] = to_files(kind, drawing, targets[kind].__getitem__)
+                writers[folder / kind] = to_files(kind, renderer, targets[kind].__getitem__)
         yield Outputs(writers=tuple(writers.values()), paths=tuple(writers))
 
 
 def open_record(
-    kind: str, path: Path, drawing: Renderer, short_name: NameOf
+    kind: str, path: Path, renderer: Renderer, short_name: NameOf
 ) -> AbstractContextManager[FrameWriter]:
     """Open one of `RECORDS`; its block gets the function that appends a frame."""
     if kind == JSONL:
-        return json_lines(path, drawing.classes, short_name)
-    return coco_file(path, drawing.classes, short_name, as_rle=kind == RLE)
+        return json_lines(path, renderer.classes, short_name)
+    return coco_file(path, renderer.classes, short_name, as_rle=kind == RLE)
 
 
 def frame_path(folder: Path, ending: str, index: int) -> Path:
@@ -164,7 +168,7 @@ def frame_path(folder: Path, ending: str, index: int) -> Path:
     return folder / f"{index:06d}{ending}"
 
 
-def to_files(kind: str, drawing: Renderer, path_of: Callable[[int], Path]) -> FrameWriter:
+def to_files(kind: str, renderer: Renderer, path_of: Callable[[int], Path]) -> FrameWriter:
     """Return a function that writes one kind of result to the file of the frame's index."""
 
     def write(result: SegmentedFrame) -> None:
@@ -172,12 +176,12 @@ def to_files(kind: str, drawing: Renderer, path_of: Callable[[int], Path]) -> Fr
         if kind == MASK:
             write_image(path, result.mask)
         elif kind == COLOR:
-            write_indexed(path, result.mask, [entry.color for entry in drawing.classes])
+            write_indexed(path, result.mask, [entry.color for entry in renderer.classes])
         elif kind == CONFIDENCE:
             assert result.confidence is not None
             write_image(path, result.confidence)
         elif kind == GEOJSON:
-            write_text(path, geojson(result.mask, drawing.classes))
+            write_text(path, geojson(result.mask, renderer.classes))
         else:
             write_image(path, result.drawn[kind])
 

@@ -1,31 +1,33 @@
 """The pipeline of a video: decode, prepare, infer, mask, draw and encode, in threads."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, Self
+
+import cv2
+import numpy as np
 
 from segdeploy.arrays import Image, Mask, NetworkOutput
 from segdeploy.backends.base import Backend
-from segdeploy.errors import DataError, InterruptedRun, SegdeployError
+from segdeploy.errors import DataError, InterruptedRun
 from segdeploy.imaging.overlay import Renderer
 from segdeploy.imaging.postprocess import Confidence, output_to_confidence, output_to_mask
 from segdeploy.imaging.preprocess import to_batch
-from segdeploy.system.concurrency import BackgroundWriter, Prefetcher, map_in_order
+from segdeploy.system.concurrency import DEPTH, in_batches, run_serial, run_threaded
+from segdeploy.system.machine import cores
 from segdeploy.video.frames import Frame, Outputs, SegmentedFrame
 from segdeploy.video.profiler import StageClock, StageTimes
-from segdeploy.video.schedule import Schedule
 from segdeploy.video.smoothing import TemporalSmoother
 
-S = TypeVar("S")
-T = TypeVar("T")
+BATCH_SIZES = (1, 2, 4, 8, 16)
+"""Batch sizes that are timed on devices other than CPUs."""
 
-DEPTH = 3
-"""Items that wait between two threads: enough to even out slow ones, few enough for large
-images."""
+MIN_SPEEDUP = 1.05
+"""How many times as fast a larger batch must be: it costs memory, and delays the first frame."""
 
 
 class Source(Protocol):
@@ -47,6 +49,84 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How frames share the cores.
+
+    On a CPU, one frame per core with one thread each gives 10 to 25% more frames per second than
+    all cores on one frame, which has the lower latency.
+
+    Attributes:
+        throughput: Whether frames are processed in parallel, each by a network of one thread,
+            instead of one at a time by all cores.
+        serial: Whether the stages run one after the other; only the network itself is parallel
+            then.
+        threads: Cores that the network may use, in total; all of the process's where None.
+        batch: Frames per call of the network; None for the fastest on the device.
+    """
+
+    throughput: bool = True
+    serial: bool = False
+    threads: int | None = None
+    batch: int | None = 1
+
+    @property
+    def workers(self) -> int:
+        """How many batches are processed at the same time."""
+        return (self.threads or cores()) if self.throughput and not self.serial else 1
+
+    @property
+    def network_threads(self) -> int:
+        """Threads of the network in one call."""
+        return 1 if self.throughput and not self.serial else self.threads or cores()
+
+    def for_frames(self, frames: int | None) -> Self:
+        """Return the schedule for a number of frames; None where it is unknown.
+
+        Fewer frames than cores are processed one at a time, by all cores.
+        """
+        return self if frames is None or frames >= self.workers else replace(self, throughput=False)
+
+    def share_cores(self) -> None:
+        """Set the number of OpenCV's threads: 1 if frames are parallel, else the process's cores.
+
+        By itself, OpenCV counts the host's.
+        """
+        cv2.setNumThreads(1 if self.workers > 1 else cores())
+
+    def batch_for(self, backend: Backend) -> int:
+        """Return the batch size: as set, or the fastest on the device; on a CPU, that is 1."""
+        if self.batch is not None:
+            return self.batch
+        return 1 if "cpu" in backend.device.lower() else best_batch(backend)
+
+
+def best_batch(
+    backend: Backend, *, runs: int = 3, clock: Callable[[], float] = time.perf_counter
+) -> int:
+    """Return the smallest batch size after which a larger one is hardly faster, by timing them.
+
+    Args:
+        backend: The loaded network; each size is run once for warm-up.
+        runs: Timed runs of each size; the fastest counts.
+        clock: Returns the time in seconds.
+    """
+    spec = backend.card.input
+    best, best_seconds = 1, float("inf")
+    for size in BATCH_SIZES:
+        batch = np.zeros((size, spec.height, spec.width, 3), np.uint8)
+        backend.run(batch)
+        seconds = []
+        for _ in range(runs):
+            start = clock()
+            backend.run(batch)
+            seconds.append(clock() - start)
+        if min(seconds) / size * MIN_SPEEDUP > best_seconds:
+            break
+        best, best_seconds = size, min(seconds) / size
+    return best
+
+
+@dataclass(frozen=True, kw_only=True)
 class VideoJob:
     """What to segment, with what, and where the results go.
 
@@ -55,7 +135,7 @@ class VideoJob:
         backend: The loaded network.
         outputs: What is written; `segment_all` enters and leaves it, so that files are complete
             when it returns or raises.
-        drawing: What is drawn of each frame.
+        renderer: What is drawn of each frame.
         schedule: How many frames are processed at once.
         smoother: Smooths the network's outputs over time; None for none.
         live: Whether the source does not wait, as a camera; only its newest frame is processed
@@ -66,7 +146,7 @@ class VideoJob:
     source: Source
     backend: Backend
     outputs: AbstractContextManager[Outputs]
-    drawing: Renderer
+    renderer: Renderer
     schedule: Schedule
     smoother: TemporalSmoother | None = None
     live: bool = False
@@ -132,7 +212,7 @@ def segment_all(job: VideoJob, observer: Observer = SILENT) -> JobResult:
     """
     batch = job.schedule.batch_for(job.backend)
     clock = StageClock()
-    segmenter = Segmenter(job.backend, drawing=job.drawing, clock=clock, smoother=job.smoother)
+    segmenter = Segmenter(job.backend, renderer=job.renderer, clock=clock, smoother=job.smoother)
     workers = job.schedule.workers
     run = (
         run_serial
@@ -191,7 +271,7 @@ class Segmenter:
         self,
         backend: Backend,
         *,
-        drawing: Renderer,
+        renderer: Renderer,
         clock: StageClock,
         smoother: TemporalSmoother | None = None,
     ) -> None:
@@ -199,19 +279,19 @@ class Segmenter:
 
         Args:
             backend: The loaded network.
-            drawing: What is drawn of each frame.
+            renderer: What is drawn of each frame.
             clock: Measures the stages.
             smoother: Smooths the network's outputs from frame to frame; None for none.
         """
         self._smoother = smoother
         self._card = backend.card
         self._spec = backend.card.input
-        self._drawing = drawing
+        self._renderer = renderer
         self._clock = clock
         self._prepare = clock.timed_batch("prepare", partial(to_batch, spec=self._spec))
         self._infer = clock.timed_batch("infer", backend.run)
         self._mask = clock.timed("mask", self._make_mask)
-        self._draw = clock.timed("draw", drawing.draw)
+        self._draw = clock.timed("draw", renderer.draw)
 
     def segment(self, frames: Sequence[Frame]) -> list[SegmentedFrame]:
         """Segment frames with one call of the network; several threads may do so at once.
@@ -245,7 +325,7 @@ class Segmenter:
     ) -> SegmentedFrame:
         """Return a frame's mask and what is drawn of it; with a smoother, its output instead."""
         mask, confidence = self._mask(
-            frame, output, needs_confidence=self._drawing.needs_confidence
+            frame, output, needs_confidence=self._renderer.needs_confidence
         )
         is_pending = self._smoother is not None
         drawn = {} if is_pending else self._drawn(frame, mask)
@@ -259,108 +339,16 @@ class Segmenter:
         )
 
     def _drawn(self, frame: Frame, mask: Mask) -> Mapping[str, Image]:
-        return self._draw(frame.image, mask) if self._drawing.draws else {}
+        return self._draw(frame.image, mask) if self._renderer.draws else {}
 
     def _make_mask(
         self, frame: Frame, output: NetworkOutput, *, needs_confidence: bool
     ) -> tuple[Mask, Confidence | None]:
         """Return the mask of a frame at its own size, and the confidence of each pixel."""
         height, width = frame.image.shape[:2]
-        mask = self._drawing.select(output_to_mask(output, self._spec, height=height, width=width))
+        mask = self._renderer.select(output_to_mask(output, self._spec, height=height, width=width))
         if not needs_confidence:
             return mask, None
         return mask, output_to_confidence(
             output, self._spec, kind=self._card.output, height=height, width=width
         )
-
-
-def run_threaded(
-    items: Iterable[S],
-    work: Callable[[S], T],
-    *,
-    write: Callable[[T], None],
-    should_stop: Callable[[], bool],
-    workers: int = 1,
-    depth: int = DEPTH,
-    finalize: Callable[[T], T] = lambda item: item,
-) -> None:
-    """Read, work and write at the same time, in order.
-
-    A failure stops all threads: the items before the one that failed are written, the threads
-    end, and the error is raised.
-
-    Args:
-        items: Source, read in a thread of its own.
-        work: Called in this thread, or in several threads at once.
-        write: Called in a thread of its own, in the items' order.
-        should_stop: Asked before each item; once it says so, the items in progress are written
-            and the run ends.
-        workers: How many items are worked on at the same time.
-        depth: Items that wait between two threads. With 0 the source is read in this thread: a live
-            one, of which only the newest item counts, reads in a thread of its own.
-        finalize: Called in this thread with each result, in the items' order; what it returns is
-            written.
-    """
-    with ExitStack() as stack:
-        ahead = stack.enter_context(Prefetcher(items, depth=depth)) if depth else items
-        behind = stack.enter_context(BackgroundWriter(write, depth=max(1, depth)))
-        until_stop = takewhile(lambda _: not should_stop(), ahead)
-        for result in stack.enter_context(closing(_map_in_order(work, until_stop, workers))):
-            behind.put(finalize(result))
-
-
-def run_serial(
-    items: Iterable[S],
-    work: Callable[[S], T],
-    *,
-    write: Callable[[T], None],
-    should_stop: Callable[[], bool],
-    finalize: Callable[[T], T] = lambda item: item,
-) -> None:
-    """Read, work and write one item after the other; the results are those of `run_threaded`."""
-    for item in items:
-        if should_stop():
-            break
-        write(finalize(work(item)))
-
-
-def in_batches(items: Iterable[S], size: int) -> Iterator[list[S]]:
-    """Return items in lists of `size`, in order; the last one may be shorter.
-
-    When the source fails, the items before the error are returned first.
-    """
-    batch: list[S] = []
-    try:
-        for item in items:
-            batch.append(item)
-            if len(batch) == size:
-                yield batch
-                batch = []
-    except SegdeployError:
-        if batch:
-            yield batch
-        raise
-    if batch:
-        yield batch
-
-
-def _map_in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Generator[T]:
-    if workers == 1:
-        yield from map(work, items)
-        return
-    failures: list[Exception] = []
-    # One item more than threads is enough that none of them waits for this one.
-    yield from map_in_order(work, _until_failure(items, failures), workers=workers, ahead=workers)
-    if failures:
-        raise failures[0]
-
-
-def _until_failure(items: Iterable[S], failures: list[Exception]) -> Iterator[S]:
-    """Return items, and end where the source fails, so that those before are finished.
-
-    The failure is appended to `failures`.
-    """
-    try:
-        yield from items
-    except Exception as error:  # noqa: BLE001 - it is raised after the items before it
-        failures.append(error)

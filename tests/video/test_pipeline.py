@@ -1,219 +1,363 @@
-"""Threads change when things happen, never what comes out."""
+"""What `run` does to frames is what `Predictor` does to images, in threads or one after the
+other.
+"""
 
-import threading
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from fractions import Fraction
+from pathlib import Path
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import pytest
 
-from segdeploy.errors import DataError
-from segdeploy.video.pipeline import DEPTH, in_batches, run_serial, run_threaded
+from segdeploy.card import InputSpec, LabelClass, ModelCard
+from segdeploy.errors import ConfigError, DataError, InterruptedRun, ModelError
+from segdeploy.imaging.io import read_ids, read_image
+from segdeploy.imaging.overlay import MASK, OVERLAY, Renderer
+from segdeploy.inference.predictor import Predictor
+from segdeploy.system.machine import cores
+from segdeploy.video.codecs import Encoding
+from segdeploy.video.outputs import image_outputs, unique_names, video_outputs
+from segdeploy.video.pipeline import (
+    JobResult,
+    Schedule,
+    SilentObserver,
+    VideoJob,
+    best_batch,
+    segment_all,
+)
+from segdeploy.video.reader import VideoSource
+from segdeploy.video.sources import ImageSource
+from segdeploy.video.writer import VideoSink
 
-Run = Callable[..., None]
-WORKERS = 4
-run_parallel = partial(run_threaded, workers=WORKERS)
-EACH = pytest.mark.parametrize(
-    "run", [run_serial, run_threaded, run_parallel], ids=["serial", "threaded", "parallel"]
+CLASSES = (
+    LabelClass(name="red", color=(255, 0, 0)),
+    LabelClass(name="green", color=(0, 255, 0)),
+    LabelClass(name="blue", color=(0, 0, 255)),
 )
 
 
-def never() -> bool:
-    return False
+class StrongestColor:
+    """A network of which every answer can be seen in the image.
+
+    A pixel's class is its strongest color.
+    """
+
+    device = "test"
+
+    def __init__(self, *, breaks_after: int = 10**9) -> None:
+        self.card = ModelCard(
+            architecture="strongest",
+            classes=CLASSES,
+            input=InputSpec(height=24, width=32, mean=(0, 0, 0), std=(1, 1, 1), fit="pad"),
+        )
+        self._left = breaks_after
+
+    def run(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        if not self._left:
+            msg = "the network broke"
+            raise ModelError(msg)
+        self._left -= 1
+        return batch.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Twenty frames of 66x50: a red square moves over blue."""
+    path = tmp_path / "clip.mp4"
+    with VideoSink(path, width=66, height=50, rate=Fraction(25), encoding=Encoding(crf=5)) as sink:
+        for index in range(20):
+            image = np.full((50, 66, 3), (220, 30, 30), np.uint8)
+            image[10:30, 2 * index : 2 * index + 20] = (30, 30, 220)
+            sink.write(image, seconds=index / 25)
+    return path
+
+
+class StopsAfter(SilentObserver):
+    """Ends the run before the batch of this number."""
+
+    def __init__(self, batches: int) -> None:
+        self._left = batches
+
+    def should_stop(self) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+
+def segment_clip(
+    clip: Path,
+    folder: Path,
+    *,
+    serial: bool = False,
+    workers: int = 1,
+    batch: int = 1,
+    backend: StrongestColor | None = None,
+    limit: int = 10**9,
+) -> JobResult:
+    renderer = Renderer(CLASSES, (OVERLAY, MASK), legend=False)
+    with VideoSource(clip) as source:
+        job = VideoJob(
+            source=source,
+            backend=backend or StrongestColor(),
+            outputs=video_outputs(source, folder, renderer=renderer, encoding=Encoding()),
+            renderer=renderer,
+            schedule=Schedule(serial=serial, threads=workers, batch=batch),
+        )
+        return segment_all(job, StopsAfter(limit))
+
+
+def segment_images(
+    paths: list[Path], folder: Path, *, kinds: tuple[str, ...] = (MASK, OVERLAY)
+) -> tuple[JobResult, ImageSource]:
+    with ImageSource(paths) as source:
+        renderer = Renderer(CLASSES, kinds)
+        job = VideoJob(
+            source=source,
+            backend=StrongestColor(),
+            outputs=image_outputs(source.paths, folder, renderer=renderer),
+            renderer=renderer,
+            schedule=Schedule(throughput=False),
+        )
+        return segment_all(job), source
+
+
+def test_masks_are_those_of_the_predictor(clip: Path, tmp_path: Path) -> None:
+    """There are not two ways to a mask."""
+    predictor = Predictor(StrongestColor())
+
+    done = segment_clip(clip, tmp_path / "out")
+
+    assert done.paths == (tmp_path / "out" / "clip-overlay.mp4", tmp_path / "out" / "clip-mask")
+    assert sorted(path.name for path in done.paths[1].iterdir()) == [
+        f"{index:06d}.png" for index in range(20)
+    ]
+    with VideoSource(clip) as source:
+        for frame in source:
+            mask = read_ids(done.paths[1] / f"{frame.index:06d}.png")
+            np.testing.assert_array_equal(mask, predictor.mask(frame.image))
+            assert set(np.unique(mask)) == {0, 2}
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(1, 1), (3, 1), (1, 3), (2, 7)])
+def test_threads_and_serial_write_the_same_bytes(
+    clip: Path, tmp_path: Path, workers: int, batch: int
+) -> None:
+    """Speed must not be bought with another result."""
+    threaded = segment_clip(clip, tmp_path / "a", workers=workers, batch=batch)
+    serial = segment_clip(clip, tmp_path / "b", serial=True)
 
+    for one, other in zip(threaded.paths, serial.paths, strict=True):
+        for path in [one] if one.is_file() else sorted(one.iterdir()):
+            assert path.read_bytes() == (other if path == one else other / path.name).read_bytes()
 
-def failing_after(count: int) -> Iterator[int]:
-    yield from range(count)
-    msg = "the source broke"
-    raise ValueError(msg)
 
+def test_overlay_shows_the_colors(clip: Path, tmp_path: Path) -> None:
+    """Half of the frame and half of the class's color.
 
-@pytest.fixture(autouse=True)
-def _threads_end() -> Iterator[None]:
-    """Whatever happens, no thread stays behind."""
-    before = threading.active_count()
-    yield
-    assert threading.active_count() == before
+    (30, 30, 220) and (0, 0, 255) make (15, 15, 238) where red is.
+    """
+    done = segment_clip(clip, tmp_path / "out")
 
+    with VideoSource(done.paths[0]) as source:
+        frames = list(source)
+    assert [frame.seconds for frame in frames] == pytest.approx([index / 25 for index in range(20)])
+    np.testing.assert_allclose(frames[15].image[20, 40], (15, 15, 238), atol=12)
 
-@EACH
-def test_order_is_kept(run: Run) -> None:
-    """Uneven stages must not overtake each other."""
-    written: list[int] = []
 
-    def work(item: int) -> int:
-        time.sleep(0.002 * (item % 3))
-        return item * item
+def test_every_stage_is_measured(clip: Path, tmp_path: Path) -> None:
+    """The times are of these frames, and together they fill the wall when nothing runs beside."""
+    times = segment_clip(clip, tmp_path / "out", serial=True).times
 
-    run(iter(range(50)), work, write=written.append, should_stop=never)
+    assert times.frames == 20
+    assert all(0 < stage.p50 <= stage.p95 <= stage.total for stage in times.stages.values())
+    assert 0.5 * times.wall < sum(stage.total for stage in times.stages.values()) <= times.wall
 
-    assert written == [number * number for number in range(50)]
 
+@pytest.mark.parametrize(("serial", "workers"), [(True, 1), (False, 1), (False, 3)])
+def test_interrupted_run_keeps_what_was_done(
+    clip: Path, tmp_path: Path, *, serial: bool, workers: int
+) -> None:
+    """Seven frames are done: the video has seven, plays, and the sentence says where."""
+    with pytest.raises(
+        InterruptedRun,
+        match=r"after 7 of 20 frames; what was done is in .*clip-overlay\.mp4, .*clip-mask",
+    ):
+        segment_clip(clip, tmp_path / "out", serial=serial, workers=workers, limit=7)
 
-@EACH
-def test_nothing_gives_nothing(run: Run) -> None:
-    """A source may be empty."""
-    written: list[int] = []
+    with VideoSource(tmp_path / "out" / "clip-overlay.mp4") as source:
+        assert len(list(source)) == 7
+    assert len(list((tmp_path / "out" / "clip-mask").iterdir())) == 7
 
-    run(iter(()), abs, write=written.append, should_stop=never)
 
-    assert written == []
+def test_interrupted_before_the_first_frame_leaves_nothing(clip: Path, tmp_path: Path) -> None:
+    """An empty video would look like a result."""
+    with pytest.raises(
+        InterruptedRun, match="interrupted after 0 of 20 frames; nothing was written"
+    ):
+        segment_clip(clip, tmp_path / "out", limit=0)
 
+    assert list((tmp_path / "out").iterdir()) == []
 
-@EACH
-def test_source_that_fails_stops_all(run: Run) -> None:
-    """What came before is written, and the error is the source's own."""
-    written: list[int] = []
 
-    with pytest.raises(ValueError, match="the source broke"):
-        run(failing_after(7), abs, write=written.append, should_stop=never)
+def test_network_that_breaks_keeps_the_frames_before(clip: Path, tmp_path: Path) -> None:
+    """An hour of work is not lost by the last minute."""
+    with pytest.raises(ModelError, match="the network broke"):
+        segment_clip(clip, tmp_path / "out", backend=StrongestColor(breaks_after=5))
 
-    assert written == list(range(7))
+    with VideoSource(tmp_path / "out" / "clip-overlay.mp4") as source:
+        assert len(list(source)) == 5
 
 
-@EACH
-def test_work_that_fails_stops_all(run: Run) -> None:
-    """So it is in the middle, while the source is far ahead."""
-    written: list[int] = []
+def test_pictures_keep_their_names_and_sizes(tmp_path: Path) -> None:
+    """Each image has a size of its own, and its results are found by its name."""
+    for name, color, size in (("a.png", (0, 0, 200), (20, 30)), ("b.bmp", (200, 0, 0), (51, 7))):
+        cv2.imwrite(str(tmp_path / name), np.full((*size, 3), color, np.uint8))
 
-    def work(item: int) -> int:
-        return 1 // (7 - item)
+    done, source = segment_images([tmp_path], tmp_path / "out")
 
-    with pytest.raises(ZeroDivisionError):
-        run(iter(range(100)), work, write=written.append, should_stop=never)
+    assert done.paths == (tmp_path / "out" / "mask", tmp_path / "out" / "overlay")
+    assert (source.frames, source.losses, done.times.frames) == (2, [], 2)
+    np.testing.assert_array_equal(
+        read_ids(tmp_path / "out" / "mask" / "a.png"), np.zeros((20, 30), np.uint8)
+    )
+    np.testing.assert_array_equal(
+        read_ids(tmp_path / "out" / "mask" / "b.png"), np.full((51, 7), 2, np.uint8)
+    )
+    assert read_image(tmp_path / "out" / "overlay" / "b.jpg").shape == (51, 7, 3)
 
-    assert len(written) == 7
 
+def test_only_what_was_asked_for_is_kept(tmp_path: Path) -> None:
+    """Masks alone need no painting."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
 
-@EACH
-def test_writing_that_fails_stops_all(run: Run) -> None:
-    """A full disk ends the work soon, not when all of the video was computed for nothing."""
-    worked: list[int] = []
+    done, _ = segment_images([tmp_path / "a.png"], tmp_path / "out", kinds=(MASK,))
 
-    def work(item: int) -> int:
-        worked.append(item)
-        return item
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mask"]
+    assert done.times.draw.total == 0
 
-    def write(item: int) -> None:
-        if item == 5:
-            raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"):
-        run(iter(range(1000)), work, write=write, should_stop=never)
+def test_bad_picture_is_told_and_left_out(tmp_path: Path) -> None:
+    """One bad file among a thousand must not cost the others."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no image")
+    cv2.imwrite(str(tmp_path / "c.png"), np.zeros((8, 8, 3), np.uint8))
 
-    assert len(worked) <= 5 + DEPTH + 2 + 2 * WORKERS
+    done, source = segment_images([tmp_path], tmp_path / "out", kinds=(MASK,))
 
+    assert sorted(path.name for path in (tmp_path / "out" / "mask").iterdir()) == ["a.png", "c.png"]
+    assert done.times.frames == 2
+    assert len(source.losses) == 1
+    assert "b.png is no image" in source.losses[0]
 
-def test_last_write_that_fails_is_told() -> None:
-    """It happens after the last item was handed over."""
 
-    def write(_item: int) -> None:
-        time.sleep(0.05)
-        raise OSError(28, "No space left on device")
+def test_nothing_but_bad_pictures_is_an_error(tmp_path: Path) -> None:
+    """There is no result, so there is no success."""
+    (tmp_path / "b.png").write_bytes(b"no image")
 
-    with pytest.raises(OSError, match="No space left"):
-        run_threaded(iter([1]), abs, write=write, should_stop=never)
+    with pytest.raises(DataError, match=r"no image could be read: .*b\.png is no image"):
+        segment_images([tmp_path], tmp_path / "out")
 
+    assert not (tmp_path / "out").exists()
 
-def test_error_of_the_work_counts_before_one_of_the_writing() -> None:
-    """The first cause is what a user has to know."""
 
-    def write(_item: int) -> None:
-        time.sleep(0.05)
-        raise OSError(28, "No space left on device")
+def test_missing_picture_is_told_at_once(tmp_path: Path) -> None:
+    """A wrong name is no bad file: nothing is done before it is mended."""
+    with pytest.raises(DataError, match=r"there is no .*nowhere\.png"):
+        ImageSource([tmp_path / "nowhere.png"])
 
-    def work(item: int) -> int:
-        return 1 // (1 - item)
 
-    with pytest.raises(ZeroDivisionError):
-        run_threaded(iter(range(3)), work, write=write, should_stop=never)
+def test_alike_names_get_numbers() -> None:
+    """The number avoids a name that another image has.
 
+    Capital letters are none to some systems.
+    """
+    paths = [
+        Path(name) for name in ("x/a.jpg", "y/a.png", "a-2.jpg", "z/A.png", "b.png", "z/a-2.jpg")
+    ]
 
-@EACH
-def test_stop_keeps_what_was_done(run: Run) -> None:
-    """Everything that was worked on is written."""
-    written: list[int] = []
-    asked = iter(range(1000))
+    assert unique_names(paths) == ["a", "a-3", "a-2", "A-4", "b", "a-2-2"]
 
-    run(iter(range(1000)), abs, write=written.append, should_stop=lambda: next(asked) >= 10)
 
-    assert written == list(range(10))
+def test_result_never_takes_the_place_of_a_picture(tmp_path: Path) -> None:
+    """Whoever runs in the folder of the images must not lose them."""
+    (tmp_path / "mask").mkdir()
+    picture = tmp_path / "mask" / "a.png"
+    cv2.imwrite(str(picture), np.full((8, 8, 3), 77, np.uint8))
 
+    with pytest.raises(ConfigError, match="would overwrite an image"):
+        segment_images([picture], tmp_path)
 
-@pytest.mark.parametrize("workers", [1, WORKERS])
-def test_waiting_items_are_bounded(workers: int) -> None:
-    """A slow sink must not let a film pile up in memory."""
-    read: list[int] = []
-    written: list[int] = []
-    most = 0
+    assert read_image(picture)[0, 0, 0] == 77
 
-    def source() -> Iterator[int]:
-        for item in range(60):
-            read.append(item)
-            yield item
 
-    def write(item: int) -> None:
-        nonlocal most
-        time.sleep(0.003)
-        most = max(most, len(read) - len(written))
-        written.append(item)
+class Timed:
+    """A network that takes so many seconds for a call and for each image of it, by a clock of its
+    own.
+    """
 
-    run_threaded(source(), abs, write=write, should_stop=never, workers=workers)
+    device = "test cuda:0"
 
-    # In each queue DEPTH wait; one is being read, one written, the producer of each queue holds
-    # one, and `workers` are begun and one more.
-    assert most <= 2 * DEPTH + 4 + workers
-    assert len(written) == 60
+    def __init__(self, *, call: float, image: float) -> None:
+        spec = InputSpec(height=2, width=2, mean=(0, 0, 0), std=(1, 1, 1))
+        self.card = ModelCard(
+            architecture="timed", classes=(LabelClass(name="all", color=(0, 0, 0)),), input=spec
+        )
+        self.now = 0.0
+        self._cost = (call, image)
 
+    def run(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        call, image = self._cost
+        self.now += call + image * len(batch)
+        return np.zeros((len(batch), 1, 2, 2), np.float32)
 
-def test_workers_work_at_the_same_time() -> None:
-    """Each waits for all the others to be at work."""
-    barrier = threading.Barrier(WORKERS, timeout=5)
-    written: list[int] = []
 
-    def work(item: int) -> int:
-        barrier.wait()
-        return item
+@pytest.mark.parametrize(
+    ("call", "image", "batch"),
+    [
+        (0.0, 1.0, 1),
+        # 2, 1.5, 1.25, 1.125, 1.0625 seconds an image: from 8 to 16 the gain is 1.059.
+        (1.0, 1.0, 16),
+        # 1.2, 1.1, 1.05: from 2 to 4 the gain is 1.048.
+        (0.2, 1.0, 2),
+    ],
+)
+def test_batch_grows_while_it_pays(call: float, image: float, batch: int) -> None:
+    """A call that costs nothing in itself gains nothing by a batch."""
+    network = Timed(call=call, image=image)
 
-    run_parallel(iter(range(3 * WORKERS)), work, write=written.append, should_stop=never)
+    assert best_batch(network, clock=lambda: network.now) == batch
 
-    assert written == list(range(3 * WORKERS))
 
+@pytest.mark.parametrize(
+    ("frames", "workers", "threads"), [(1, 1, 4), (3, 1, 4), (4, 4, 1), (1000, 4, 1), (None, 4, 1)]
+)
+def test_few_frames_have_all_cores(frames: int | None, workers: int, threads: int) -> None:
+    """Of one image nothing is parallel but the network in itself: the other cores would watch."""
+    schedule = Schedule(threads=4).for_frames(frames)
 
-def test_batches_keep_order_and_the_rest() -> None:
-    """Seven by threes."""
-    assert list(in_batches(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
-    assert list(in_batches([], 3)) == []
+    assert (schedule.workers, schedule.network_threads) == (workers, threads)
 
 
-def test_batch_before_an_error_is_not_lost() -> None:
-    """What was read before a film breaks off is still worked on."""
+def test_processor_gains_by_no_batch() -> None:
+    """What was asked for is taken, and `auto` costs a processor not one call."""
+    network = Timed(call=1.0, image=1.0)
+    network.device = "test CPUExecutionProvider"
 
-    def source() -> Iterator[int]:
-        yield from range(5)
-        msg = "cut off"
-        raise DataError(msg)
+    assert Schedule(batch=None).batch_for(network) == 1
+    assert Schedule(batch=3).batch_for(network) == 3
+    assert network.now == 0
 
-    batches = in_batches(source(), 3)
 
-    assert [next(batches), next(batches)] == [[0, 1, 2], [3, 4]]
-    with pytest.raises(DataError, match="cut off"):
-        next(batches)
-
-
-def test_stages_run_at_the_same_time() -> None:
-    """While one item is read, another is worked on and a third is written."""
-    busy: list[int] = []
-    most = 0
-
-    def take(item: int) -> int:
-        nonlocal most
-        busy.append(item)
-        time.sleep(0.01)
-        most = max(most, len(busy))
-        busy.remove(item)
-        return item
-
-    run_threaded(map(take, range(20)), take, write=take, should_stop=never)
-
-    assert most == 3
+@pytest.mark.parametrize(
+    ("schedule", "workers", "threads"),
+    [
+        (Schedule(threads=3), 3, 1),
+        (Schedule(threads=3, throughput=False), 1, 3),
+        (Schedule(threads=3, serial=True), 1, 3),
+        (Schedule(), cores(), 1),
+        (Schedule(throughput=False), 1, cores()),
+    ],
+)
+def test_cores_are_shared(schedule: Schedule, workers: int, threads: int) -> None:
+    """Never more threads than cores: they would cost a factor of two."""
+    assert (schedule.workers, schedule.network_threads) == (workers, threads)
