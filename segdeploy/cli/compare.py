@@ -193,7 +193,7 @@ def read_files(
     files = list_images(paths)
     chosen = [files[index] for index in evenly_spaced(len(files), most)]
     images = (
-        ComparisonImage(name=path.name, image=read_image(path), truth=None) for path in chosen
+        ComparisonImage(name=path.name, image=read_image(path), labels=None) for path in chosen
     )
     return " ".join(map(str, paths)), len(chosen), images
 
@@ -212,7 +212,7 @@ def read_dataset(
     samples = (dataset[index] for index in indices)
     images = (
         ComparisonImage(
-            name=sample.name, image=sample.image, truth=sample.mask if is_labeled else None
+            name=sample.name, image=sample.image, labels=sample.mask if is_labeled else None
         )
         for sample in samples
     )

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -57,7 +58,7 @@ def doctor(*, with_torch: bool, as_json: bool) -> None:
 
 def examine() -> dict[str, Any]:
     """Return what can be determined quickly, as values of JSON."""
-    machine, broken = describe_machine().to_dict(), broken_imports(REQUIRED)
+    machine, broken = asdict(describe_machine()), broken_imports(REQUIRED)
     return {
         "versions": machine.pop("versions"),
         "machine": machine,

@@ -92,7 +92,7 @@ def evaluate(options: EvalOptions) -> None:
     name, dataset = open_for_card(card, options.dataset, data=options.data, split=split)
     save = evaluation.ids_writer(name, options.save_ids) if options.save_ids else None
     note(f"{options.model} on {backend.device}, {len(dataset)} images of {name} {split}")
-    if warning := evaluation.other_name(card.classes, dataset.classes):
+    if warning := evaluation.class_name_warning(card.classes, dataset.classes):
         note(f"warning: {warning}")
     with progress("eval", len(dataset)) as step:
         scores = evaluation.evaluate(

@@ -109,7 +109,7 @@ def verify(*, file: Path, device: str, as_json: bool) -> None:
     from segdeploy.inference import self_test
 
     verified = self_test.verify(file, kind_of(file), device=device)
-    result, card = verified.met, verified.card
+    result, card = verified.result, verified.card
     if as_json:
         values = {
             "path": str(file),

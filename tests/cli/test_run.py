@@ -203,12 +203,12 @@ def test_damaged_video_is_reported(artifacts: Path, capsys: pytest.CaptureFixtur
             2,
             "'film' is none of overlay, mask",
         ),
-        (["--model", "M", "--video", "clip.mp4", "--name", "../x"], 2, "no plain name"),
+        (["--model", "M", "--video", "clip.mp4", "--name", "../x"], 2, "is not a plain folder name"),
         (["--model", "M", "--video", "clip.mp4", "--backend", "torch"], 2, "not by 'torch'"),
         (["--model", "M", "--video", "clip.mp4", "--device", "abacus"], 1, "'abacus'"),
         (["--model", "M", "--video", "nowhere.mp4"], 3, "there is no video nowhere.mp4"),
         (["--model", "M", "--image", "nowhere.png"], 3, "there is no nowhere.png"),
-        (["--model", "M", "--video", "words.mp4"], 3, "words.mp4 is no video"),
+        (["--model", "M", "--video", "words.mp4"], 3, "words.mp4 cannot be read as a video"),
         (["--model", "nowhere.onnx", "--video", "clip.mp4"], 4, "there is no file nowhere.onnx"),
     ],
 )
@@ -264,6 +264,7 @@ LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+from segdeploy.cli.main import main
 main(sys.argv[1:])
 """
 

@@ -89,7 +89,7 @@ def test_results_are_those_of_the_tiles(
             ["--tile", "45,60", "--save", "coco"],
             "coco cannot be saved of images in tiles; choose from overlay,mask,color",
         ),
-        (["--tile", "45,60", "--overlap", "20"], "take at most a third, 15"),
+        (["--tile", "45,60", "--overlap", "20"], "at most a third, 15"),
         (["--tile", "0"], "is no size"),
     ],
 )
@@ -109,11 +109,11 @@ BOUNDED = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from segdeploy.imaging.large import growing_picture
+from segdeploy.imaging.large import image_writer
 from segdeploy.cli.main import main
 
 height, width = 4000, 6000
-with growing_picture(Path("large.tif"), height, width=width, bands=3) as add:
+with image_writer(Path("large.tif"), height, width=width, bands=3) as add:
     for start in range(0, height, 500):
         add(np.full((500, width, 3), start // 20, np.uint8))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
