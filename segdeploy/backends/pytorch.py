@@ -19,7 +19,7 @@ from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.errors import ConfigError, DeviceError, ModelError, SegdeployError
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
-from segdeploy.system.machine import CPU, cores, features
+from segdeploy.system.machine import cores, cpu_features
 
 BF16_FEATURES = {"amx_bf16", "avx512_bf16", "bf16"}
 """Processor features that mean bfloat16 arithmetic in hardware (Intel, AMD, Arm). Other processors
@@ -61,7 +61,7 @@ def device_name(device: torch.device) -> str:
 def half_precision(device: torch.device) -> torch.dtype | None:
     """Return the half precision that a device computes faster than float32; None without one."""
     if device.type != "cuda":
-        return torch.bfloat16 if has_bf16(features(CPU)) else None
+        return torch.bfloat16 if has_bf16(cpu_features()) else None
     has_native_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if has_native_bf16 else torch.float16
 

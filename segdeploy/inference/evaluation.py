@@ -1,4 +1,4 @@
-"""Scores on a dataset; masks for evaluation servers."""
+"""Scores of a network on a dataset, and masks for evaluation servers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
 
 SERVERS: Mapping[str, Callable[[Mask], Mask]] = {"ade20k": ade20k_ids, "cityscapes": cityscapes_ids}
+"""Datasets with an evaluation server, and the function that turns a mask into its label ids."""
 
 
 def ids_writer(name: str, folder: Path) -> Callable[[str, Mask], None]:
@@ -21,18 +22,18 @@ def ids_writer(name: str, folder: Path) -> Callable[[str, Mask], None]:
 
     Args:
         name: Name of a dataset that has an evaluation server.
-        folder: Where the files are written; it is made if it is missing.
+        folder: Where the files are written; it is created if it is missing.
 
     Raises:
         ConfigError: The dataset has no evaluation server.
     """
     if name not in SERVERS:
         msg = (
-            f"the dataset {name!r} has no ids for an evaluation server; --save-ids knows"
+            f"the dataset {name!r} has no ids for an evaluation server; --save-ids supports"
             f" {', '.join(SERVERS)}"
         )
         raise ConfigError(msg)
-    return lambda picture, mask: write_image(folder / f"{picture}.png", SERVERS[name](mask))
+    return lambda image, mask: write_image(folder / f"{image}.png", SERVERS[name](mask))
 
 
 def evaluate(
@@ -43,26 +44,26 @@ def evaluate(
     on_step: Callable[[str], None],
     on_mask: Callable[[str, Mask], None] | None = None,
 ) -> Scores:
-    """Score every image of a dataset at its own size.
+    """Return the scores over all images of a dataset, each at its own size.
 
     Args:
-        predictor: What answers.
-        dataset: Images and their truth.
-        batch: How many images the network is given at once.
+        predictor: Returns the masks.
+        dataset: Images and their labels.
+        batch: Images per call of the network.
         on_step: Called after each image, with its name.
-        on_mask: Called with the name of each image and its mask, (H, W) uint8, at the image's
-            own size.
+        on_mask: Called with the name of each image and its predicted mask, (H, W) uint8, of the
+            image's own size.
 
     Raises:
         DataError: The dataset is empty, has another number of classes than the network, or holds a
             sample that cannot be used.
     """
-    return count(
+    return count_labels(
         predictor, dataset, range(len(dataset)), batch=batch, on_step=on_step, on_mask=on_mask
     ).scores()
 
 
-def count(
+def count_labels(
     predictor: Predictor,
     dataset: Dataset,
     indices: Sequence[int],
@@ -71,21 +72,21 @@ def count(
     on_step: Callable[[str], None],
     on_mask: Callable[[str, Mask], None] | None = None,
 ) -> ConfusionMatrix:
-    """Count what the network makes of some images of a dataset.
+    """Return the confusion matrix over some images of a dataset.
 
-    The counts of several parts may be added to those of the whole.
+    Matrices of several parts may be added to that of the whole dataset.
 
     Args:
-        predictor: What answers.
-        dataset: Images and their truth.
-        indices: Which of its images.
-        batch: How many images the network is given at once.
+        predictor: Returns the masks.
+        dataset: Images and their labels.
+        indices: Indices of the images.
+        batch: Images per call of the network.
         on_step: Called after each image, with its name.
-        on_mask: Called with the name of each image and its mask, (H, W) uint8, at the image's
-            own size.
+        on_mask: Called with the name of each image and its predicted mask, (H, W) uint8, of the
+            image's own size.
 
     Raises:
-        DataError: As `evaluate` does.
+        DataError: See `evaluate`.
     """
     check_classes(predictor, dataset)
     counts = ConfusionMatrix(len(dataset.classes))
@@ -105,15 +106,15 @@ def count(
 
 
 def check_classes(predictor: Predictor, dataset: Dataset) -> None:
-    """Refuse a dataset that the network was not made for.
+    """Check that a network can be scored on a dataset.
 
     Raises:
         DataError: The dataset is empty or has another number of classes than the network.
     """
-    known, given = len(predictor.card.classes), len(dataset.classes)
-    if known != given:
+    predicted, labeled = len(predictor.card.classes), len(dataset.classes)
+    if predicted != labeled:
         msg = (
-            f"the network knows {known} classes and the dataset has {given}; evaluate on data with"
+            f"the network has {predicted} classes and the dataset {labeled}; evaluate on data with"
             " the network's classes"
         )
         raise DataError(msg)
@@ -122,19 +123,19 @@ def check_classes(predictor: Predictor, dataset: Dataset) -> None:
         raise DataError(msg)
 
 
-def other_name(known: Sequence[LabelClass], given: Sequence[LabelClass]) -> str:
-    """Say which of a network's classes is the first to be compared with one of another name.
+def class_name_warning(predicted: Sequence[LabelClass], labeled: Sequence[LabelClass]) -> str:
+    """Return a warning where classes of different names are compared, or "".
 
-    "" where none is, or the counts differ.
+    Args:
+        predicted: Classes of the network.
+        labeled: Classes of the dataset; with another number of them there are no scores at all.
     """
-    pairs = [
-        (one.name, other.name)
-        for one, other in zip(known, given, strict=False)
-        if one.name != other.name
-    ]
-    if not pairs or len(known) != len(given):
+    if len(predicted) != len(labeled):
         return ""
-    return (
-        f"the network's {pairs[0][0]!r} is compared with the data's {pairs[0][1]!r}; the scores"
-        " tell only if both mean the same"
-    )
+    for own, other in zip(predicted, labeled, strict=True):
+        if own.name != other.name:
+            return (
+                f"the network's class {own.name!r} is compared with {other.name!r} of the dataset;"
+                " the scores are valid only if both mean the same"
+            )
+    return ""

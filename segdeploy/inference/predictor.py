@@ -1,4 +1,4 @@
-"""Predictor: images -> masks; `segdeploy.load`, Result."""
+"""From images to masks with a loaded network; `segdeploy.load` and its result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,44 +17,52 @@ from segdeploy.imaging.preprocess import to_batch
 
 
 class Predictor:
-    """A loaded network together with the way of an image into it and of its mask out of it."""
+    """A loaded network with its preprocessing and postprocessing.
+
+    Example:
+        ```python
+        predictor = Predictor(load_backend(Path("best.onnx")))
+        mask = predictor.mask(cv2.imread("street.jpg"))
+        ```
+    """
 
     def __init__(self, backend: Backend) -> None:
         """Wrap a loaded network.
 
         Args:
-            backend: What answers batches of images.
+            backend: Runs batches of images.
         """
         self._backend = backend
 
     @property
     def card(self) -> ModelCard:
-        """The card of the network."""
+        """Return the card of the network."""
         return self._backend.card
 
-    def mask(self, picture: Image) -> Mask:
-        """Return the class of every pixel of one image, (H, W) uint8, at the image's own size; see `masks`."""
-        return self.masks([picture])[0]
+    def mask(self, image: Image) -> Mask:
+        """Return the mask of one image, (H, W) uint8, of the image's own size; see `masks`."""
+        return self.masks([image])[0]
 
     def masks(self, images: Sequence[Image]) -> list[Mask]:
-        """Return the masks of images of any sizes, each at its image's own size, with one call of the network.
+        """Return the masks of images, each of its image's own size, in one call of the network.
 
         Args:
-            images: (H, W, 3) uint8 each, blue-green-red.
+            images: (H, W, 3) uint8 each, blue-green-red, of any sizes.
 
         Raises:
-            DataError: One is something else.
+            DataError: One of them is something else.
         """
         if not images:
             return []
-        for picture in images:
-            check_image(picture)
+        for image in images:
+            check_image(image)
         spec = self.card.input
-        answers = self._backend.run(to_batch(images, spec))
-        sizes = [picture.shape[:2] for picture in images]
+        output = self._backend.run(to_batch(images, spec))
         return [
-            output_to_mask(answers[n : n + 1], spec, height=height, width=width)
-            for n, (height, width) in enumerate(sizes)
+            output_to_mask(
+                output[index : index + 1], spec, height=image.shape[0], width=image.shape[1]
+            )
+            for index, image in enumerate(images)
         ]
 
 
@@ -62,31 +70,42 @@ class Predictor:
 class Result:
     """An image and its mask.
 
+    Example:
+        ```python
+        result = segdeploy.load("street")("street.jpg")
+        result.save("overlay.png")
+        ```
+
     Attributes:
         image: (H, W, 3) uint8, blue-green-red.
         mask: Class of every pixel, (H, W) uint8.
-        classes: What the mask's indices mean.
+        classes: Names and colors of the classes, by the mask's values.
     """
 
-    picture: Image
+    image: Image
     mask: Mask
     classes: tuple[LabelClass, ...]
 
+    @property
+    def picture(self) -> Image:
+        """Return `image`, under its name of version 0.1."""
+        return self.image
+
     def overlay(self, *, opacity: float = 0.5, legend: bool = True) -> Image:
-        """Return the image with the classes' colors over it, (H, W, 3) uint8 blue-green-red.
+        """Return the image with the colors of the classes over it, (H, W, 3) uint8, BGR.
 
         Args:
-            opacity: Share of the colors, in [0, 1].
-            legend: Whether the classes' names stand in the corner.
+            opacity: Opacity of the colors, in [0, 1].
+            legend: Whether the names of the classes are drawn in the corner.
         """
-        return Painter(self.classes, opacity=opacity, legend=legend).paint(self.picture, self.mask)
+        return Painter(self.classes, opacity=opacity, legend=legend).paint(self.image, self.mask)
 
     def polygons(self) -> list[Polygon]:
         """Return the outline of every region, with its class and its holes."""
         return polygons(self.mask, len(self.classes))
 
     def save(self, path: Path | str) -> None:
-        """Write the overlay; the ending tells the format.
+        """Write the overlay; the suffix decides the format.
 
         Raises:
             OutputError: It cannot be written.
@@ -94,7 +113,7 @@ class Result:
         write_image(Path(path), self.overlay())
 
     def save_mask(self, path: Path | str) -> None:
-        """Write the mask as gray values, the index of a class each; .png keeps them.
+        """Write the mask as a grayscale image of class indices; use .png, which is lossless.
 
         Raises:
             OutputError: It cannot be written.
@@ -103,21 +122,25 @@ class Result:
 
 
 class Network:
-    """A loaded network that is called with images."""
+    """A loaded network that is called with images; `load` returns it.
+
+    Attributes:
+        device: Runtime and device in use.
+    """
 
     def __init__(self, predictor: Predictor, device: str) -> None:
         """Wrap a predictor.
 
         Args:
-            predictor: Gives masks.
-            device: What runs it, as it was granted.
+            predictor: Returns masks.
+            device: Runtime and device in use.
         """
         self._predictor = predictor
         self.device = device
 
     @property
     def card(self) -> ModelCard:
-        """What the network is: classes, input, training, proof."""
+        """Return the card of the network: classes, input, training, parity."""
         return self._predictor.card
 
     def __call__(self, image: Image | Path | str) -> Result:
@@ -127,26 +150,31 @@ class Network:
             image: (H, W, 3) uint8, blue-green-red as OpenCV reads it, or the path of an image.
 
         Raises:
-            DataError: The path names no image, or the array is none.
+            DataError: There is no image at the path, or the array is none.
         """
-        picture = read_image(Path(image)) if isinstance(image, Path | str) else image
-        return Result(
-            picture=picture, mask=self._predictor.mask(picture), classes=self.card.classes
-        )
+        pixels = read_image(Path(image)) if isinstance(image, Path | str) else image
+        mask = self._predictor.mask(pixels)
+        return Result(image=pixels, mask=mask, classes=self.card.classes)
 
 
 def load(path: Path | str, *, device: str = "auto", threads: int | None = None) -> Network:
-    """Load an artifact of any kind, for example `segdeploy.load("best.onnx")("street.jpg").overlay()`.
+    """Load an artifact of any kind.
+
+    Example:
+        ```python
+        network = segdeploy.load("best.onnx")
+        network("street.jpg").save("overlay.png")
+        ```
 
     Args:
-        path: What `segdeploy train` or `segdeploy export` wrote, or "street" or "street-int8",
-            which the package carries.
-        device: "auto", "cpu", "cuda" or "cuda:n"; what was granted is in `.device`.
-        threads: Threads of one operation; all allowed cores where None.
+        path: A file that `segdeploy train` or `segdeploy export` wrote, or "street" or
+            "street-int8", the models that the package carries.
+        device: "auto", "cpu", "cuda" or "cuda:n"; `.device` names the device in use.
+        threads: Threads of one operator; all cores that the process may use where None.
 
     Raises:
         ModelError: The file is missing, of an unknown kind, or damaged.
-        DeviceError: The device was asked for and not granted.
+        DeviceError: The device is not available.
         MissingExtraError: The runtime's library is not installed.
     """
     backend = load_backend(locate(path), device=device, threads=threads)

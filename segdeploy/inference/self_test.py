@@ -1,4 +1,7 @@
-"""Built-in image, stored answer, verify(file)."""
+"""The self-test of an exported file: a built-in image, and the output expected for it.
+
+The export stores the expected output in the metadata of the file; `verify` compares.
+"""
 
 import base64
 import binascii
@@ -13,34 +16,35 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.arrays import Batch, NetworkOutput
-from segdeploy.backends.base import card_from_metadata
+from segdeploy.backends.base import RuntimeOptions, card_from_metadata
 from segdeploy.backends.loading import ArtifactKind
-from segdeploy.card import SELF_TEST_KEY, CHECKSUM_KEY, ModelCard
+from segdeploy.card import CHECKSUM_KEY, SELF_TEST_KEY, ModelCard
 from segdeploy.errors import GateError, ModelError
 
 POINTS = 16
-"""At how many rows and columns the logits are kept."""
+"""Rows and columns at which logits are stored."""
 
 LABELS = 96
-"""At how many rows and columns the labels are kept."""
+"""Rows and columns at which labels are stored."""
 
 AGREEMENT = 0.999
-"""Share of the labels that must be met."""
+"""Smallest share of equal labels that passes."""
 
 TOLERANCE = 0.01
-"""Largest difference of a logit, as a share of the largest logit: convolutions in TF32 on a GPU
-stay under half of it."""
+"""Largest difference of a logit that passes, relative to the largest logit. Convolutions in TF32
+on a GPU stay below half of it."""
 
 MAX_BYTES = 4 * 1024 * 1024
+"""Largest size of a stored output, in bytes."""
 
 
 def built_in_image(height: int, width: int) -> Batch:
-    """Draw the built-in image: gradients, edges in all directions, discs, and grain.
+    """Return the built-in image: gradients, edges in all directions, discs, and grain.
 
-    It is made of whole numbers only, so that every machine draws the same.
+    It is computed with integers only, so that it is the same on every machine.
 
     Returns:
-        (1, height, width, 3) uint8, red-green-blue.
+        (1, height, width, 3) uint8, RGB.
     """
     y, x = np.indices((height, width), dtype=np.int32)
     cell = max(4, min(height, width) // 8)
@@ -48,8 +52,8 @@ def built_in_image(height: int, width: int) -> Batch:
     green = y * 255 // max(1, height - 1)
     blue = (x // cell + y // cell) % 2 * 160 + (x + y) // cell % 3 * 40
     image: npt.NDArray[np.int32] = np.stack([red, green, blue], axis=-1)
-    away = (x % (4 * cell) - 2 * cell) ** 2 + (y % (4 * cell) - 2 * cell) ** 2
-    image = np.where((away < cell * cell)[..., None], 255 - image, image)
+    distance = (x % (4 * cell) - 2 * cell) ** 2 + (y % (4 * cell) - 2 * cell) ** 2
+    image = np.where((distance < cell * cell)[..., None], 255 - image, image)
     grain = ((x * 7919) ^ (y * 104729)) // 64 % 32 - 16
     image = np.clip(image + grain[..., None], 0, 255)
     return np.asarray(image[None], dtype=np.uint8)
@@ -57,11 +61,11 @@ def built_in_image(height: int, width: int) -> Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTestResult:
-    """How well an answer meets the expected one.
+    """How far the output for the built-in image agrees with the expected one.
 
     Attributes:
-        difference: Largest difference of a logit or probability, as a share of the largest; None of
-            classes alone.
+        difference: Largest difference of a logit or probability, relative to the largest one; None
+            where the file returns classes.
         agreement: Share of equal labels, in [0, 1].
     """
 
@@ -70,17 +74,16 @@ class SelfTestResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a network answers to the built-in image.
+class ExpectedOutput:
+    """The output of a network for the built-in image, sampled; it is stored as JSON.
 
     Attributes:
-        shape: Channels, height and width of the logits or probabilities; height and width of
-            classes.
+        shape: Channels, height and width of logits or probabilities; height and width of classes.
         logits: Logits or probabilities at a grid of at most 16x16 points of every channel: float32,
-            little endian, base64; "" of classes.
+            little endian, base64; "" for classes.
         labels: Best class at a grid of at most 96x96 points: uint8, compressed by zlib, base64.
-        tolerance: Largest difference of a logit that passes, as a share of the largest logit.
-        agreement: Smallest share of equal labels that passes.
+        tolerance: Largest difference of a logit that passes, relative to the largest logit.
+        agreement: Smallest share of equal labels that passes, in [0, 1].
     """
 
     shape: tuple[int, ...]
@@ -91,103 +94,101 @@ class Answer:
 
     @classmethod
     def of(
-        cls, answer: NetworkOutput, *, tolerance: float = TOLERANCE, agreement: float = AGREEMENT
+        cls, output: NetworkOutput, *, tolerance: float = TOLERANCE, agreement: float = AGREEMENT
     ) -> Self:
-        """Keep an answer to the built-in image of the network's size.
+        """Return the expected output that is stored for an output.
 
         Args:
-            answer: (1, K, h, w) float32, or classes, (1, H, W) uint8.
-            tolerance: Largest difference of a logit that shall pass, as a share of the largest
-                logit.
-            agreement: Smallest share of equal labels that shall pass.
+            output: Output for the built-in image of the network's input size: (1, K, h, w) float32,
+                or classes, (1, H, W) uint8.
+            tolerance: Largest difference of a logit that passes, relative to the largest logit.
+            agreement: Smallest share of equal labels that passes, in [0, 1].
         """
-        values, labels = _sampled(answer)
+        values, labels = _sample(output)
         return cls(
-            shape=tuple(answer.shape[1:]),
+            shape=tuple(output.shape[1:]),
             logits=base64.b64encode(values.astype("<f4").tobytes()).decode(),
             labels=base64.b64encode(zlib.compress(labels.tobytes(), 9)).decode(),
             tolerance=tolerance,
             agreement=agreement,
         )
 
-    def check(self, answer: NetworkOutput, *, source: str) -> SelfTestResult:
-        """Compare another answer to the same image with this one.
+    def check(self, output: NetworkOutput, *, source: str) -> SelfTestResult:
+        """Compare another output for the same image with this one.
 
         Args:
-            answer: (1, K, h, w) float32, or classes, (1, H, W) uint8.
-            source: Name of what answered, for the message.
+            output: (1, K, h, w) float32, or classes, (1, H, W) uint8.
+            source: Name of the file that returned it, for the message.
 
         Raises:
             GateError: It differs by more than is allowed.
-            ModelError: This answer is damaged.
+            ModelError: The stored output is damaged.
         """
-        if answer.shape != (1, *self.shape):
+        if output.shape != (1, *self.shape):
             msg = (
-                f"{source} answers the built-in image with an array of shape {answer.shape}, not"
+                f"{source} returns an output of shape {output.shape} for the built-in image, not"
                 f" {(1, *self.shape)}; export it again"
             )
             raise GateError(msg)
-        values, labels = _sampled(answer)
+        values, labels = _sample(output)
         expected, expected_labels = self._decode(values.shape, labels.shape, source)
-        same = float((labels == expected_labels).mean())
-        difference = _relative(values, expected) if answer.ndim == 4 else None
-        # Not "greater": a value that is no number must count as different.
-        if same < self.agreement or (difference is not None and not difference <= self.tolerance):
-            beside = (
+        agreement = float((labels == expected_labels).mean())
+        difference = _relative_difference(values, expected) if output.ndim == 4 else None
+        # A comparison with NaN is false, so NaN counts as different.
+        within = difference is None or difference <= self.tolerance
+        if agreement < self.agreement or not within:
+            logits = (
                 ""
                 if difference is None
                 else f" and the logits differ by {difference:.2%} of the largest"
             )
-            found = f"{same:.2%} of the labels are equal{beside}"
             msg = (
-                f"{source} answers the built-in image otherwise than it was exported: {found};"
-                " export it again"
+                f"{source} does not return the output for the built-in image that it was exported"
+                f" with: {agreement:.2%} of the labels are equal{logits}; export it again"
             )
             raise GateError(msg)
-        return SelfTestResult(difference=difference, agreement=same)
+        return SelfTestResult(difference=difference, agreement=agreement)
 
     def _decode(
         self, points: tuple[int, ...], labels: tuple[int, ...], source: str
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
         try:
-            values = np.frombuffer(base64.b64decode(self.logits, validate=True), "<f4").reshape(
-                points
-            )
+            logits = np.frombuffer(base64.b64decode(self.logits, validate=True), "<f4")
             unpacked = zlib.decompressobj().decompress(
                 base64.b64decode(self.labels, validate=True), LABELS * LABELS + 1
             )
-            return values, np.frombuffer(unpacked, np.uint8).reshape(labels)
+            return logits.reshape(points), np.frombuffer(unpacked, np.uint8).reshape(labels)
         except (ValueError, binascii.Error, zlib.error) as error:
-            msg = f"{source} carries a damaged answer ({error}); export it again"
+            msg = f"{source} carries a damaged expected output ({error}); export it again"
             raise ModelError(msg) from error
 
     def to_json(self) -> str:
-        """Write the answer as JSON text."""
+        """Return the expected output as JSON text."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, *, source: str) -> Self:
-        """Read what `to_json` wrote.
+        """Return the expected output in JSON text that `to_json` returned.
 
         Args:
-            text: Foreign JSON text.
+            text: JSON text of unknown origin.
             source: Name of the file that carries it, for the message.
 
         Raises:
-            ModelError: It is no answer, or a damaged one.
+            ModelError: It is none, or a damaged one.
         """
         if len(text) > MAX_BYTES:
             msg = (
-                f"{source} carries an answer of {len(text)} bytes, more than {MAX_BYTES}; export it"
-                " again"
+                f"{source} carries an expected output of {len(text)} bytes, more than {MAX_BYTES};"
+                " export it again"
             )
             raise ModelError(msg)
         try:
             return cls(**_typed(json.loads(text)))
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
             msg = (
-                f"{source} carries a damaged answer ({type(error).__name__}: {error}); export it"
-                " again"
+                f"{source} carries a damaged expected output ({type(error).__name__}: {error});"
+                " export it again"
             )
             raise ModelError(msg) from error
 
@@ -203,75 +204,75 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sampled(answer: NetworkOutput) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Return the values at a grid of few points, none of classes, and the labels at a grid of more."""
-    if answer.ndim == 3:
-        return np.empty(0, np.float32), at_grid(np.asarray(answer, np.uint8), LABELS)
-    return at_grid(answer[0], POINTS).astype(np.float32), at_grid(answer.argmax(1), LABELS).astype(
-        np.uint8
-    )
+def _sample(output: NetworkOutput) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Return logits at few points, none of classes, and labels at more points."""
+    if output.ndim == 3:
+        return np.empty(0, np.float32), at_grid(np.asarray(output, np.uint8), LABELS)
+    labels = at_grid(output.argmax(1), LABELS)
+    return at_grid(output[0], POINTS).astype(np.float32), labels.astype(np.uint8)
 
 
-def _relative(values: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
-    """Return the largest difference, as a share of the largest expected value."""
-    return float(
-        np.abs(values - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny)
-    )
+def _relative_difference(
+    values: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]
+) -> float:
+    """Return the largest difference, relative to the largest expected value."""
+    largest = max(np.abs(expected).max(), np.finfo(np.float32).tiny)
+    return float(np.abs(values - expected).max() / largest)
 
 
 def at_grid(planes: npt.NDArray[Any], points: int) -> npt.NDArray[Any]:
-    """Pick evenly spread rows and columns of (K, h, w) planes, at most `points` of each, without interpolation."""
-    rows, columns = (_spread(size, points) for size in planes.shape[1:])
+    """Return (K, h, w) planes at evenly spaced rows and columns, at most `points` of each."""
+    rows, columns = (_evenly_spaced(size, points) for size in planes.shape[1:])
     return planes[:, rows[:, None], columns]
 
 
-def _spread(size: int, points: int) -> npt.NDArray[np.intp]:
+def _evenly_spaced(size: int, points: int) -> npt.NDArray[np.intp]:
+    """Return the middles of at most `points` equal parts of a side."""
     count = min(size, points)
     return (2 * np.arange(count) + 1) * size // (2 * count)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verified:
+class Verification:
     """What was found about a file that passed.
 
     Attributes:
         card: Its card.
-        device: What ran it.
-        met: How well the stored answer was met.
+        device: Runtime and device that ran it.
+        result: How far its output agrees with the expected one.
     """
 
     card: ModelCard
     device: str
-    met: SelfTestResult
+    result: SelfTestResult
 
 
-def verify(path: Path, kind: ArtifactKind, *, device: str = "auto") -> Verified:
-    """Check an exported file by what it carries.
-
-    Its checksum, its card, and its answer to the built-in image.
+def verify(path: Path, kind: ArtifactKind, *, device: str = "auto") -> Verification:
+    """Verify an exported file: its checksum, its card, and its output for the built-in image.
 
     Args:
         path: The file.
-        kind: What it is, whatever its ending.
+        kind: Its kind, whatever its suffix.
         device: Where it runs.
 
     Raises:
-        GateError: The bytes or the answer are not those of the export.
-        ModelError: The file cannot be loaded, or was exported without an answer.
+        GateError: The bytes or the output are not those of the export.
+        ModelError: The file cannot be loaded, or was exported without an expected output.
         CardError: It carries no usable card.
     """
-    texts = kind.read_metadata(path)
-    card = card_from_metadata(texts, source=str(path))
-    if not {SELF_TEST_KEY, CHECKSUM_KEY} <= texts.keys():
+    metadata = kind.read_metadata(path)
+    card = card_from_metadata(metadata, source=str(path))
+    if not {SELF_TEST_KEY, CHECKSUM_KEY} <= metadata.keys():
         msg = (
-            f"{path} carries no answer and checksum to verify; verify what 'segdeploy export'"
-            " wrote, or use 'segdeploy eval'"
+            f"{path} carries no expected output and checksum to verify; verify what 'segdeploy"
+            " export' wrote, or use 'segdeploy eval'"
         )
         raise ModelError(msg)
-    if kind.checksum(path) != texts[CHECKSUM_KEY]:
-        msg = f"{path} was changed after it was exported: its checksum is another; export it again"
+    if kind.checksum(path) != metadata[CHECKSUM_KEY]:
+        msg = f"{path} was changed after it was exported: its checksum differs; export it again"
         raise GateError(msg)
-    answer = Answer.from_json(texts[SELF_TEST_KEY], source=str(path))
-    backend = kind.load(path, device=device)
-    given = backend.run(built_in_image(card.input.height, card.input.width))
-    return Verified(card=card, device=backend.device, met=answer.check(given, source=str(path)))
+    expected = ExpectedOutput.from_json(metadata[SELF_TEST_KEY], source=str(path))
+    backend = kind.load(path, RuntimeOptions(device=device))
+    output = backend.run(built_in_image(card.input.height, card.input.width))
+    result = expected.check(output, source=str(path))
+    return Verification(card=card, device=backend.device, result=result)

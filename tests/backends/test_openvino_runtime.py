@@ -49,7 +49,7 @@ def test_missing_weights_are_reported(artifacts: Path, tmp_path: Path) -> None:
 
 
 def test_renamed_pair_verifies(artifacts: Path, tmp_path: Path) -> None:
-    difference = verify(copy_pair(artifacts, tmp_path), KIND, device="cpu").met.difference
+    difference = verify(copy_pair(artifacts, tmp_path), KIND, device="cpu").result.difference
 
     assert difference is not None
     assert difference < 1e-4
@@ -62,7 +62,7 @@ def test_changed_weight_is_found(artifacts: Path, tmp_path: Path) -> None:
     content[1000] ^= 1
     (tmp_path / "copy.bin").write_bytes(content)
 
-    with pytest.raises(GateError, match="its checksum is another"):
+    with pytest.raises(GateError, match="its checksum differs"):
         verify(path, KIND, device="cpu")
 
 
@@ -70,7 +70,7 @@ def test_changed_graph_is_found(artifacts: Path, tmp_path: Path) -> None:
     path = copy_pair(artifacts, tmp_path)
     path.write_text(path.read_text().replace('mode="linear_onnx"', 'mode="nearest"'))
 
-    with pytest.raises(GateError, match="its checksum is another"):
+    with pytest.raises(GateError, match="its checksum differs"):
         verify(path, KIND, device="cpu")
 
 

@@ -43,7 +43,7 @@ def test_other_classes_than_the_references_are_refused(
     )
 
     assert isinstance(result.exception, ModelError)
-    assert "best.onnx knows Sky, " in str(result.exception)
+    assert "best.onnx are Sky, " in str(result.exception)
     assert f"{turned} Bicyclist, " in str(result.exception)
     check_classes([artifacts / "best.onnx", turned], None)
     check_classes(
@@ -60,8 +60,8 @@ def test_other_names_than_the_datas_are_told(artifacts: Path, turned: Path) -> N
     assert other_names([artifacts / "best.pt"], classes) == ()
     assert other_names([artifacts / "best.pt", artifacts / "best.onnx"], spelled) == (
         (
-            "best.pt, best.onnx: the network's 'Sky' is compared with the data's 'sky'; the scores"
-            " tell only if both mean the same."
+            "best.pt, best.onnx: the network's class 'Sky' is compared with 'sky' of the dataset;"
+            " the scores are valid only if both mean the same."
         ),
     )
-    assert "'Bicyclist' is compared with the data's 'Sky'" in other_names([turned], classes)[0]
+    assert "'Bicyclist' is compared with 'Sky' of the dataset" in other_names([turned], classes)[0]
