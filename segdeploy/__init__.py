@@ -1,4 +1,14 @@
-"""Semantic segmentation from training to a running camera."""
+"""Semantic segmentation from training to a running camera.
+
+Example:
+    ```python
+    import cv2
+    import segdeploy
+
+    predictor = segdeploy.load("best.onnx")
+    mask = predictor.mask(cv2.imread("street.jpg"))  # (H, W) uint8, a class index each
+    ```
+"""
 
 import importlib
 from pathlib import Path
@@ -11,8 +21,8 @@ if not (Path(__file__).parent / "train").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - what it gives is as different as its names
-    """Return `segdeploy.load` once it is asked for, so that `import segdeploy` alone costs nothing."""
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - attributes have all types
+    """Import `segdeploy.load` on its first use, so that `import segdeploy` costs nothing."""
     if name == "load":
         return importlib.import_module("segdeploy.inference.predictor").load
     msg = f"module {__name__!r} has no attribute {name!r}"

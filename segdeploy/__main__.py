@@ -1,7 +1,7 @@
-"""`python -m segdeploy` is `segdeploy`, also where torchrun starts it."""
+"""Runs `segdeploy` as `python -m segdeploy`, which is also how torchrun starts it."""
 
 from segdeploy.cli.main import main
 
-# A worker process imports this file under another name.
+# Worker processes import this file under another name.
 if __name__ == "__main__":
     main()

@@ -1,24 +1,24 @@
-"""Every error raised on purpose, as a tree, each with the exit code of the command that meets it."""
+"""Every error raised on purpose, each with the exit code of a command that it ends."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 class SegdeployError(Exception):
-    """Something foreseen went wrong; the message is one sentence that says what to do."""
+    """The base of all errors of the package; the message is one sentence that says what to do."""
 
     exit_code = 1
 
 
 class DeviceError(SegdeployError):
-    """A device or a provider was asked for and is not there."""
+    """A device or an execution provider is not available."""
 
 
 class MissingExtraError(SegdeployError):
-    """A library is needed that only an extra installs."""
+    """A library is missing that only an extra installs."""
 
     def __init__(self, library: str, extra: str) -> None:
-        """Say which extra brings the library.
+        """Say which extra installs the library.
 
         Args:
             library: Name under which the library is imported.
@@ -33,7 +33,7 @@ class OutputError(SegdeployError):
 
 
 class ConfigError(SegdeployError):
-    """An option, a recipe or an argument has a value that cannot be."""
+    """An option, a recipe or an argument has an impossible value."""
 
     exit_code = 2
 
@@ -45,7 +45,7 @@ class DataError(SegdeployError):
 
 
 class LayoutNotFoundError(DataError):
-    """What a layout of a dataset needs is not there at all, so that another layout may be meant."""
+    """The files of a dataset's layout are missing altogether, so it may have another layout."""
 
 
 class ModelError(SegdeployError):
@@ -59,36 +59,40 @@ class CardError(ModelError):
 
 
 class ExportError(SegdeployError):
-    """A network cannot be turned into a file for another runtime."""
+    """A network cannot be exported to a file for another runtime."""
 
     exit_code = 5
 
 
 class GateError(SegdeployError):
-    """A result is there, and is not good enough."""
+    """A result exists and is not good enough."""
 
     exit_code = 6
 
 
 class ProofError(GateError):
-    """An exported file does not answer as PyTorch does."""
+    """The output of an exported file is not that of PyTorch."""
 
 
 class QuantizationError(GateError):
-    """Eight bits spoil a network, whatever was tried."""
+    """No int8 candidate of a network is accurate enough.
+
+    Attributes:
+        candidates: What was measured of each, as `Int8Candidate` of the export.
+    """
 
     def __init__(self, message: str, candidates: Sequence[Any]) -> None:
-        """Keep what was tried.
+        """Keep the candidates for the message's table.
 
         Args:
             message: One sentence.
-            candidates: What was found of each candidate, as the export's own `Trial`.
+            candidates: What was measured of each candidate.
         """
         super().__init__(message)
         self.candidates = tuple(candidates)
 
 
-class InterruptedRun(SegdeployError):  # noqa: N818 - an interruption is no error of anybody's
-    """The user stopped the work; what was done until then is finished and kept."""
+class InterruptedRun(SegdeployError):  # noqa: N818 - an interruption is not an error
+    """The user stopped the run; what was done until then is complete and kept."""
 
     exit_code = 130

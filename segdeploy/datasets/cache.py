@@ -14,7 +14,7 @@ import numpy.typing as npt
 from segdeploy.arrays import Image, Mask
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Dataset, Sample
-from segdeploy.system.files import hold, make_scratch_folder
+from segdeploy.system.files import hold_folder, make_scratch_folder
 
 LINE = 64
 """Bytes to which samples are aligned; offsets are counted in it."""
@@ -47,12 +47,14 @@ class CachedDataset:
         self._samples = samples
         self._names = tuple(samples.names)
         self._room = room
-        self._store: SampleStore | None = None
         self._folder, held = make_scratch_folder(folder)
         weakref.finalize(self, _remove, self._folder, os.getpid(), held)
         # Written, not only reserved: a page of a map for which the disk has no room would kill the
         # process.
         np.zeros(len(samples), np.int64).tofile(self._folder / "table")
+        # Each other process opens the files itself, when it reads its first sample.
+        store = SampleStore(self._folder, self._room) if self._names else None
+        self._store: SampleStore | None = store
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs; it opens the files itself."""
@@ -103,7 +105,7 @@ class SampleStore:
             room: Bytes that the pixels of all samples may take.
         """
         self.process = os.getpid()
-        if (held := hold(folder)) is not None:
+        if (held := hold_folder(folder)) is not None:
             weakref.finalize(self, os.close, held)
         self._room = min(room, LINE * MAX_LINES)
         self._table = np.memmap(folder / "table", np.int64, mode="r+")

@@ -1,30 +1,44 @@
-"""Files written whole or not at all, temporary folders, TOML output."""
+"""Files that are written whole or not at all, temporary folders, and TOML output."""
 
-import contextlib
 import errno
 import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 
 from segdeploy.errors import OutputError
 
 PART = ".part"
-"""Ending behind the name of a file that is not yet whole."""
+"""Suffix behind the name of a file that is not yet whole."""
+
+PREFIX = "segdeploy-"
+"""Beginning of the name of every temporary folder."""
+
+LOCK = "lock"
+"""File in a scratch folder on which every process that uses the folder holds a shared lock; the
+system releases it however the process ends."""
+
+CAN_LOCK = find_spec("fcntl") is not None
+"""Whether the system has such locks; on Windows abandoned scratch folders stay."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Return a temporary path beside `path`, and rename it to `path` if the block ends well.
+    """Write a file under a temporary name, and rename it when the block ends without an error.
 
     The bytes are synced to the disk before the rename, so that a crash leaves either the old file
     or the new one. When the block fails, the temporary file is removed.
+
+    Example:
+        ```python
+        with replacing(Path("curves.png")) as part:
+            figure.savefig(part, format="png")
+        ```
 
     Args:
         path: Name that the finished file gets; its folder is made if it is missing.
@@ -46,16 +60,15 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         raise cannot_write(path, error) from error
     finally:
-        # Where the folder itself could not be made, the reason for that must not be hidden by a
-        # second error.
+        # Where the folder itself could not be made, a second error must not hide the first.
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
 def _is_about(error: OSError, path: Path, part: Path) -> bool:
-    """Report an error of this file from one of something else that the block did.
+    """Return whether an error is about this file, and not about something else in the block.
 
-    A full disk names no file, but has a number.
+    The error of a full disk names no file, but has a number.
     """
     if error.filename is None:
         return error.errno is not None
@@ -75,20 +88,34 @@ def cannot_write(path: Path, reason: Exception | str) -> OutputError:
 
 def sync(path: Path) -> None:
     """Make sure that the bytes of a written file are on the disk."""
-    # Windows syncs only what is open for writing.
+    # Windows syncs only files that are open for writing.
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file, or leave the old one as it was."""
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a whole text file in UTF-8, or leave the old one as it was."""
+    write_bytes(path, content.encode())
+
+
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Return a folder for files that nobody needs once the block ends.
+    """Make a folder for the files of a block, which is removed at its end.
+
+    Yields:
+        The folder.
 
     Raises:
-        OutputError: The block ran out of room there.
+        OutputError: The disk that holds it is full.
     """
     try:
-        with TemporaryDirectory(prefix="segdeploy-") as folder:
+        with TemporaryDirectory(prefix=PREFIX) as folder:
             yield Path(folder)
     except OSError as error:
         if error.filename is not None or error.errno not in {
@@ -104,70 +131,51 @@ def temporary_folder() -> Iterator[Path]:
         raise OutputError(msg) from error
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file, or leave the old one as it was."""
-    with replacing(path) as part:
-        part.write_bytes(content)
-
-
-def write_text(path: Path, content: str) -> None:
-    """Write a whole text file in UTF-8, or leave the old one as it was."""
-    write_bytes(path, content.encode())
-
-
-PREFIX = "segdeploy-"
-LOCK = "lock"
-"""File in such a folder on which every process that uses it holds a shared lock; the system lets go
-of it however the process ends."""
-
-CAN_LOCK = find_spec("fcntl") is not None
-"""Windows has no such locks; there what was left behind stays."""
-
-
-def make_scratch_folder(place: Path | None) -> tuple[Path, int | None]:
-    """Make a folder for the use of this process and of those that are told of it, and remove those that nobody uses any more.
+def make_scratch_folder(parent: Path | None) -> tuple[Path, int | None]:
+    """Make a folder that several processes share, and remove those that none uses any more.
 
     Args:
-        place: Where it is made; None for the system's place for temporary files.
+        parent: Folder in which it is made; None for the system's folder for temporary files.
 
     Returns:
-        The folder, and the descriptor of the file that holds it, to be closed when it is removed;
-        None where there are no locks.
+        The folder, and the descriptor of the lock that this process holds on it, to be closed when
+        the folder is removed; None where there are no locks.
     """
-    parent = place or Path(tempfile.gettempdir())
+    parent = parent or Path(gettempdir())
     remove_abandoned(parent)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    folder = Path(mkdtemp(prefix=PREFIX, dir=parent))
     if not CAN_LOCK:
         return folder, None
-    # It gets its name once it is locked, so that nobody finds it free meanwhile.
+    # It gets its name once it is locked, so that no process finds it unlocked before.
     unnamed = folder / "unlocked"
-    held = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    if _is_locked(held, shared=True):
+    descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    if _lock(descriptor, shared=True):
         unnamed.rename(folder / LOCK)
-    return folder, held
+    return folder, descriptor
 
 
-def hold(folder: Path) -> int | None:
-    """Hold a folder for one more process, and give the descriptor to close.
+def hold_folder(folder: Path) -> int | None:
+    """Hold a scratch folder for one more process.
 
-    None where there are no locks.
+    Returns:
+        The descriptor to close at the end; None where there is no lock, or no folder any more.
     """
     try:
-        held = os.open(folder / LOCK, os.O_RDWR)
+        descriptor = os.open(folder / LOCK, os.O_RDWR)
     except FileNotFoundError:
         return None
-    _is_locked(held, shared=True)
-    return held
+    _lock(descriptor, shared=True)
+    return descriptor
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders that `make_scratch_folder` made here and no process holds.
+    """Remove the scratch folders in here that no process holds.
 
-    Those of other users and without a lock are left alone.
+    Folders of other users and folders without a lock are left alone.
     """
     if not CAN_LOCK:
         return
-    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+    with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             if (
                 entry.name.startswith(PREFIX)
@@ -179,21 +187,22 @@ def remove_abandoned(parent: Path) -> None:
 
 def _remove_if_abandoned(folder: Path) -> None:
     try:
-        held = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
         return
     try:
-        if _is_locked(held, shared=False):
+        if _lock(descriptor, shared=False):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
-def _is_locked(descriptor: int, *, shared: bool) -> bool:
-    """Try to lock a file, shared or alone, and tell whether that went.
+def _lock(descriptor: int, *, shared: bool) -> bool:
+    """Try to lock a file, shared or exclusively, and return whether that succeeded.
 
     Some network file systems have no locks.
     """
+    # Windows lacks it.
     import fcntl
 
     try:
@@ -204,20 +213,20 @@ def _is_locked(descriptor: int, *, shared: bool) -> bool:
 
 
 def to_toml(values: Mapping[str, object]) -> str:
-    """Write keys and values, and tables behind them; tables that hold nothing are left out."""
+    """Return keys and values as TOML, tables behind all others; empty tables are left out."""
     tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
-    parts = [lines({key: value for key, value in values.items() if key not in tables})]
-    parts += [f"[{spell_key(key)}]\n{lines(table)}" for key, table in tables.items() if table]
+    parts = [toml_lines({key: value for key, value in values.items() if key not in tables})]
+    parts += [f"[{_toml_key(key)}]\n{toml_lines(table)}" for key, table in tables.items() if table]
     return "\n\n".join(parts) + "\n"
 
 
-def lines(values: Mapping[str, object]) -> str:
-    """Write a line for each key and its value."""
-    return "\n".join(f"{spell_key(key)} = {spell(value)}" for key, value in values.items())
+def toml_lines(values: Mapping[str, object]) -> str:
+    """Return a line of TOML for each key and its value."""
+    return "\n".join(f"{_toml_key(key)} = {_toml_value(value)}" for key, value in values.items())
 
 
-def spell(value: object) -> str:
-    """Write one value: TOML spells numbers, truth, lists and nearly all texts as JSON does."""
+def _toml_value(value: object) -> str:
+    """Return a value as TOML, which writes numbers, booleans, lists and most texts as JSON does."""
     return (
         json.dumps(value, ensure_ascii=False)
         .replace("\x7f", "\\u007f")
@@ -226,6 +235,6 @@ def spell(value: object) -> str:
     )
 
 
-def spell_key(key: str) -> str:
-    """Write a key, quoted where TOML needs it."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else spell(key)
+def _toml_key(key: str) -> str:
+    """Return a key as TOML, quoted where needed."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)

@@ -1,18 +1,19 @@
-"""What this process may use of the machine, and what the machine is."""
+"""What the machine is, and how much of it this process may use: cores, memory, CPU features."""
 
 import math
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 CGROUP = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 CPU = Path("/proc/cpuinfo")
 CPU_FEATURES = "SEGDEPLOY_CPU_FEATURES"
+"""Environment variable that replaces the features of the processor."""
+
 FEATURES = (
     "avx2",
     "avx512f",
@@ -27,11 +28,12 @@ FEATURES = (
     "bf16",
     "sve",
 )
-"""What decides a network's speed, as Linux names it: how wide a processor adds, and whether it multiplies bytes (VNNI, AMX, dot products)
-and bfloat16 by itself."""
+"""Features that decide a network's speed, as Linux names them: the width of vectors, and whether
+the processor multiplies bytes (VNNI, AMX, dot products) and bfloat16 in hardware."""
+
 BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""Set before numpy is imported: its BLAS reads them then, and a second pool of threads beside a
-runtime's own costs a factor of two."""
+"""Environment variables to set before numpy is imported, when its BLAS reads them: a second pool of
+threads beside a runtime's own costs a factor of two."""
 
 LIBRARIES = (
     "av",
@@ -48,22 +50,23 @@ LIBRARIES = (
 )
 
 
+# No msgspec.Struct, since `segdeploy --help` imports this module.
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """The machine that figures were measured on, at one moment.
+    """The machine that figures were measured on, at the time of the measurement.
 
     Attributes:
         processor: Name of the processor, as the system gives it.
         system: Name and release of the operating system.
         cores: How many cores this process may use.
         host_cores: How many cores the machine has.
-        memory: How much memory this process may use, in bytes; None where nobody tells.
-        governor: How the system sets the clock's rate, for example "performance"; "" where nobody
-            tells.
-        load: How many processes wanted a core, as a mean over the last minute; None where nobody
-            tells.
+        memory: How much memory this process may use, in bytes; None where it is unknown.
+        governor: How the system sets the clock rate, for example "performance"; "" where it is
+            unknown.
+        load: Mean number of processes that waited for or had a core, over the last minute; None
+            where it is unknown.
         versions: Version of Python and of each library.
-        features: Which of FEATURES the processor has; none where nobody tells.
+        features: Which of FEATURES the processor has; empty where they are unknown.
     """
 
     processor: str
@@ -78,24 +81,15 @@ class Machine:
 
     @property
     def kind(self) -> str:
-        """The processor with what it multiplies, as in "AMD EPYC (avx2)".
+        """The processor with its features, as in "AMD EPYC (avx2)".
 
-        A name alone tells little of a virtual one.
+        Virtual processors of one name differ in them.
         """
         return f"{self.processor} ({', '.join(self.features)})" if self.features else self.processor
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON knows them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave; a missing or unknown key is a TypeError."""
-        return cls(**{**values, "features": tuple(values.get("features", ()))})
-
 
 def describe_machine() -> Machine:
-    """Describe the machine as it is now."""
+    """Return the machine as it is now."""
     return Machine(
         processor=processor(),
         system=f"{platform.system()} {platform.release()}",
@@ -110,10 +104,7 @@ def describe_machine() -> Machine:
 
 
 def cores() -> int:
-    """Return how many cores this process may use.
-
-    Affinity and the container's quota, not the host's count.
-    """
+    """Return how many cores this process may use: affinity and quota, not the host's count."""
     allowed = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -122,10 +113,7 @@ def cores() -> int:
 
 
 def memory_limit() -> int | None:
-    """Return how many bytes of memory this process may use.
-
-    What the machine has, or what the container grants.
-    """
+    """Return how many bytes of memory this process may use, of the machine or its container."""
     total = (
         [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")] if hasattr(os, "sysconf") else []
     )
@@ -134,32 +122,27 @@ def memory_limit() -> int | None:
 
 
 def peak_memory() -> int | None:
-    """Return the most memory in bytes that this process ever held at once.
-
-    None where the system does not tell.
-    """
+    """Return the largest memory in bytes that this process held; None where it is unknown."""
     return _status("VmHWM")
 
 
 def held_memory() -> int | None:
-    """Return how much memory in bytes this process holds now; None where the system does not tell."""
+    """Return the memory in bytes that this process holds now; None where it is unknown."""
     return _status("VmRSS")
 
 
 def _status(key: str) -> int | None:
-    """Read a figure in bytes of the system's own page on this process."""
-    found = [
+    """Read a figure in bytes from the system's status of this process."""
+    figures = [
         line.split()[1]
         for line in _text(Path("/proc/self/status")).splitlines()
         if line.startswith(key)
     ]
-    return int(found[0]) * 1024 if found else None
+    return int(figures[0]) * 1024 if figures else None
 
 
 def cgroup_quota(root: Path, membership: str) -> float | None:
-    """Read how many cores' time a container grants (cgroup v1 and v2).
-
-    None where there is no bound.
+    """Return how many cores' time a container may use (cgroup v1 and v2); None without a limit.
 
     Args:
         root: Where cgroups are mounted, usually /sys/fs/cgroup.
@@ -167,21 +150,18 @@ def cgroup_quota(root: Path, membership: str) -> float | None:
     """
     quotas = []
     for folder in _groups(root, membership, "cpu"):
-        together = (
+        text = (
             _text(folder / "cpu.max")
             or f"{_text(folder / 'cpu.cfs_quota_us')} {_text(folder / 'cpu.cfs_period_us')}"
         )
-        numbers = [int(word) for word in together.split() if word.isdigit()]
+        numbers = [int(word) for word in text.split() if word.isdigit()]
         if len(numbers) == 2 and min(numbers) > 0:
             quotas.append(numbers[0] / numbers[1])
     return min(quotas, default=None)
 
 
 def cgroup_memory(root: Path, membership: str) -> int | None:
-    """Read how many bytes of memory a container grants (cgroup v1 and v2).
-
-    None where there is no bound.
-    """
+    """Return how many bytes a container may use (cgroup v1 and v2); None without a limit."""
     limits = []
     for folder in _groups(root, membership, "memory"):
         limit = (_text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes")).strip()
@@ -191,10 +171,7 @@ def cgroup_memory(root: Path, membership: str) -> int | None:
 
 
 def _groups(root: Path, membership: str, controller: str) -> Iterator[Path]:
-    """Return the folders of the groups that this process is in, its own first.
-
-    Each of them may hold a bound.
-    """
+    """Yield the folders of the groups of this process, its own first; each may hold a limit."""
     for line in membership.splitlines():
         _, controllers, path = line.split(":", 2)
         top = root / controller if controller in controllers.split(",") else root
@@ -204,20 +181,20 @@ def _groups(root: Path, membership: str, controller: str) -> Iterator[Path]:
 
 
 def processor() -> str:
-    """Name the processor as the system does."""
-    named = [
+    """Return the system's name of the processor."""
+    names = [
         line.partition(":")[2].strip()
         for line in _text(CPU).splitlines()
         if line.startswith("model name")
     ]
-    return named[0] if named else platform.processor() or platform.machine()
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def cpu_features() -> tuple[str, ...]:
     """Return which of FEATURES this processor has, or those that SEGDEPLOY_CPU_FEATURES names.
 
-    The variable holds names with commas, or nothing. With it one machine makes the choices of another, for
-    example no bfloat16 in training: SEGDEPLOY_CPU_FEATURES=avx2.
+    The variable holds names with commas, or nothing. With it one machine makes the choices of
+    another, for example no bfloat16 in training: SEGDEPLOY_CPU_FEATURES=avx2.
     """
     named = os.environ.get(CPU_FEATURES)
     if named is None:
@@ -226,9 +203,11 @@ def cpu_features() -> tuple[str, ...]:
 
 
 def features(flags: Path) -> tuple[str, ...]:
-    """Read which of FEATURES a processor has in Linux's list of its flags.
+    """Return which of FEATURES a processor has.
 
-    None where there is no list.
+    Args:
+        flags: Linux's list of the processor's flags, usually /proc/cpuinfo; without one there are
+            none.
     """
     lines = (line.partition(":") for line in _text(flags).splitlines())
     found = {
@@ -241,14 +220,14 @@ def features(flags: Path) -> tuple[str, ...]:
 
 
 def versions() -> Mapping[str, str]:
-    """Return the version of Python and of each library of ours that is installed, without importing any."""
+    """Return the versions of Python and of the installed libraries, without importing them."""
     found = {"python": platform.python_version(), "segdeploy": _version("segdeploy")}
     found.update({name: _version(name) for name in LIBRARIES})
     return {name: version for name, version in found.items() if version}
 
 
 def _version(name: str) -> str:
-    # It takes a tenth of the time to a first mask to import, and only reports ask for versions.
+    # Its import takes a tenth of the time to a first mask, and only reports hold versions.
     from importlib import metadata
 
     try:
@@ -258,7 +237,7 @@ def _version(name: str) -> str:
 
 
 def _text(path: Path) -> str:
-    """Read a file of the system; "" where this system has none."""
+    """Return the text of a file of the system; "" where it has none."""
     try:
         return path.read_text()
     except OSError:

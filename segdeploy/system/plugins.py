@@ -1,4 +1,4 @@
-"""Code of the user's own, named on the command line, that registers networks or datasets."""
+"""Modules of the user's own, named with --plugin, that register networks or datasets."""
 
 import importlib
 import sys
@@ -8,14 +8,14 @@ from pathlib import Path
 from segdeploy.errors import ConfigError, SegdeployError
 
 LOADED: dict[str, None] = {}
-"""Plugins of this process, in order, under names by which a process that it starts in the same
+"""Plugins of this process in order, by names under which a process that it starts in the same
 folder can load them."""
 
 
 def load_plugin(name: str) -> None:
     """Import a module, so that what it registers is known.
 
-    One that is imported already stays as it is.
+    A module that is imported already stays as it is.
 
     Args:
         name: Dotted name of a module, which may lie in the current folder, or path of a .py file.
@@ -23,35 +23,31 @@ def load_plugin(name: str) -> None:
     Raises:
         ConfigError: There is no such module, or its code fails.
     """
-    place = Path(name).resolve() if name.endswith(".py") else None
-    if place is not None and not place.is_file():
+    path = Path(name).resolve() if name.endswith(".py") else None
+    if path is not None and not path.is_file():
         msg = f"there is no plugin {name}; name a .py file, or a module by its dotted name"
         raise ConfigError(msg)
-    folder, module = (Path.cwd(), name) if place is None else (place.parent, place.stem)
-    # For good, and not for this import alone: processes that read images import it by its name
-    # again.
+    folder, module = (Path.cwd(), name) if path is None else (path.parent, path.stem)
+    # It stays on the path, because processes that read images import the module again by its name.
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-    found = import_module(module, shown=name)
-    if place is not None and Path(found or "").resolve() != place:
+    file = _import(module, shown=name)
+    if path is not None and Path(file or "").resolve() != path:
         msg = (
-            f"the plugin {name} is hidden by the module {module!r} of {found or 'Python itself'};"
+            f"the plugin {name} is hidden by the module {module!r} of {file or 'Python itself'};"
             " give the file another name"
         )
         raise ConfigError(msg)
-    LOADED[str(place or name)] = None
+    LOADED[str(path or name)] = None
 
 
-def import_module(module: str, *, shown: str) -> str | None:
-    """Import a module and give the path of its file.
-
-    Whatever its code raises becomes one sentence.
-    """
+def _import(module: str, *, shown: str) -> str | None:
+    """Import a module and return the path of its file; an error becomes one sentence."""
     try:
         return importlib.import_module(module).__file__
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise ConfigError(in_words(shown, error)) from error
+            raise ConfigError(_describe(shown, error)) from error
         msg = (
             f"there is no plugin {shown}; name a module that can be imported from here, or a .py"
             " file"
@@ -61,18 +57,18 @@ def import_module(module: str, *, shown: str) -> str | None:
         msg = f"the plugin {shown} cannot be used: {error}"
         raise ConfigError(msg) from error
     except Exception as error:
-        raise ConfigError(in_words(shown, error)) from error
+        raise ConfigError(_describe(shown, error)) from error
 
 
-def in_words(name: str, error: Exception) -> str:
+def _describe(name: str, error: Exception) -> str:
     """Say in a sentence what the code of a plugin raised, and in which line."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    place = (
+    line = (
         f"{error.filename}, line {error.lineno}"
         if isinstance(error, SyntaxError)
         else f"{last.filename}, line {last.lineno}"
     )
     return (
         f"the plugin {name} cannot be imported: {type(error).__name__}:"
-        f" {' '.join(str(error).split())[:200]} ({place})"
+        f" {' '.join(str(error).split())[:200]} ({line})"
     )

@@ -1,4 +1,4 @@
-"""Where a command's output goes, and where the newest checkpoint is."""
+"""The folders of runs, runs/<command>/<name>: a new one, the newest one, the newest checkpoint."""
 
 import re
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ RUNS = Path("runs")
 
 
 def new_run(command: str, name: str) -> Path:
-    """Make a fresh folder `runs/<command>/<name>`, with -2, -3 ... behind it where it is taken.
+    """Make a new folder `runs/<command>/<name>`, with -2, -3 ... behind it where it is taken.
 
     Raises:
-        ConfigError: The name is no plain file name.
+        ConfigError: The name is not a plain file name.
     """
     if name in {"", ".", ".."} or Path(name).name != name:
-        msg = f"the name {name!r} is no plain name of a folder; choose one without slashes"
+        msg = f"the name {name!r} is not a plain folder name; choose one without slashes"
         raise ConfigError(msg)
     for number in count(1):
         folder = RUNS / command / (name if number == 1 else f"{name}-{number}")
@@ -33,47 +33,52 @@ def new_run(command: str, name: str) -> Path:
 
 @contextmanager
 def result_folder(command: str, name: str, *, output: Path | None) -> Iterator[Path]:
-    """Return the folder for a command's results, and take it away again where nothing came into it.
+    """Provide the folder for a command's results, and remove it again where it stays empty.
 
     Args:
         command: Name of the command.
         name: Name of the run, where no folder was named.
-        output: The folder that was named, which may exist; None for a fresh one below `runs/`.
+        output: The folder that was named, which may exist; None for a new one below `runs/`.
+
+    Yields:
+        The folder.
 
     Raises:
-        ConfigError: The name is no plain file name.
+        ConfigError: The name is not a plain file name.
     """
-    made = output is None or not output.exists()
+    is_new = output is None or not output.exists()
     folder = output or new_run(command, name)
     try:
         yield folder
     finally:
-        if made:
-            # It holds results, or was never made.
+        if is_new:
+            # Fails where it holds results, or was never made.
             with suppress(OSError):
                 folder.rmdir()
 
 
 def newest_run(command: str, name: str) -> Path | None:
-    """Find the newest folder that `new_run` made of this name; None where there is none."""
-    found = [
+    """Return the newest folder that `new_run` made of this name; None where there is none."""
+    folders = [
         path
         for path in (RUNS / command).glob(f"{escape(name)}*")
         if re.fullmatch(r"(-\d+)?", path.name.removeprefix(name))
     ]
-    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return max(folders, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def newest_checkpoint() -> Path:
-    """Find the best checkpoint of the newest training run.
+    """Return the best checkpoint of the newest training run.
 
     Raises:
         ModelError: There is none.
     """
-    found = sorted((RUNS / "train").glob("*/best.pt"), key=lambda path: path.stat().st_mtime_ns)
-    if not found:
+    checkpoints = sorted(
+        (RUNS / "train").glob("*/best.pt"), key=lambda path: path.stat().st_mtime_ns
+    )
+    if not checkpoints:
         msg = (
             f"there is no {RUNS}/train/*/best.pt; name a checkpoint, or run 'segdeploy train' first"
         )
         raise ModelError(msg)
-    return found[-1]
+    return checkpoints[-1]

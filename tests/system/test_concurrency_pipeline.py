@@ -1,4 +1,4 @@
-"""Threads change when things happen, never what comes out."""
+"""Threads change the order of work, never the results."""
 
 import threading
 import time
@@ -30,7 +30,7 @@ def failing_after(count: int) -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def _threads_end() -> Iterator[None]:
-    """Whatever happens, no thread stays behind."""
+    """Check that no thread is left running."""
     before = threading.active_count()
     yield
     assert threading.active_count() == before
@@ -51,7 +51,7 @@ def test_order_is_kept(run: Run) -> None:
 
 
 @EACH
-def test_nothing_gives_nothing(run: Run) -> None:
+def test_empty_source(run: Run) -> None:
     """A source may be empty."""
     written: list[int] = []
 
@@ -73,7 +73,7 @@ def test_source_that_fails_stops_all(run: Run) -> None:
 
 @EACH
 def test_work_that_fails_stops_all(run: Run) -> None:
-    """So it is in the middle, while the source is far ahead."""
+    """Also in the middle, while the source is far ahead."""
     written: list[int] = []
 
     def work(item: int) -> int:
@@ -104,8 +104,8 @@ def test_writing_that_fails_stops_all(run: Run) -> None:
     assert len(worked) <= 5 + DEPTH + 2 + 2 * WORKERS
 
 
-def test_last_write_that_fails_is_told() -> None:
-    """It happens after the last item was handed over."""
+def test_failure_of_the_last_write_is_raised() -> None:
+    """It happens after the last item was queued."""
 
     def write(_item: int) -> None:
         time.sleep(0.05)
@@ -115,8 +115,8 @@ def test_last_write_that_fails_is_told() -> None:
         run_threaded(iter([1]), abs, write=write, should_stop=never)
 
 
-def test_error_of_the_work_counts_before_one_of_the_writing() -> None:
-    """The first cause is what a user has to know."""
+def test_error_of_work_precedes_one_of_writing() -> None:
+    """The first cause is the one to report."""
 
     def write(_item: int) -> None:
         time.sleep(0.05)
@@ -131,7 +131,7 @@ def test_error_of_the_work_counts_before_one_of_the_writing() -> None:
 
 @EACH
 def test_stop_keeps_what_was_done(run: Run) -> None:
-    """Everything that was worked on is written."""
+    """All items that were begun are written."""
     written: list[int] = []
     asked = iter(range(1000))
 
@@ -142,7 +142,7 @@ def test_stop_keeps_what_was_done(run: Run) -> None:
 
 @pytest.mark.parametrize("workers", [1, WORKERS])
 def test_waiting_items_are_bounded(workers: int) -> None:
-    """A slow sink must not let a film pile up in memory."""
+    """A slow sink must not fill the memory."""
     read: list[int] = []
     written: list[int] = []
     most = 0
@@ -187,7 +187,7 @@ def test_batches_keep_order_and_the_rest() -> None:
 
 
 def test_batch_before_an_error_is_not_lost() -> None:
-    """What was read before a film breaks off is still worked on."""
+    """Items that were read before a truncated source fails are still processed."""
 
     def source() -> Iterator[int]:
         yield from range(5)
@@ -202,7 +202,7 @@ def test_batch_before_an_error_is_not_lost() -> None:
 
 
 def test_stages_run_at_the_same_time() -> None:
-    """While one item is read, another is worked on and a third is written."""
+    """While one item is read, another is processed and a third is written."""
     busy: list[int] = []
     most = 0
 

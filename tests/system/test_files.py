@@ -1,12 +1,16 @@
-"""A file is there whole, or not at all."""
+"""A file is there whole or not at all, and temporary folders go."""
 
 import errno
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segdeploy.errors import OutputError
-from segdeploy.system.files import replacing, temporary_folder, write_bytes, write_text
+from segdeploy.system.files import replacing, temporary_folder, to_toml, write_bytes, write_text
 
 
 def write_half(path, error):
@@ -37,7 +41,7 @@ def test_a_failing_block_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_told_in_a_sentence(tmp_path):
+def test_a_full_disk_is_reported_in_a_sentence(tmp_path):
     """The system's error for a full disk names no file."""
     with (
         pytest.raises(OutputError, match=r"cannot write .*a\.txt: No space left"),
@@ -48,8 +52,8 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_real_full_disk_is_told(tmp_path):
-    """/dev/full is a disk without a byte of room."""
+def test_a_real_full_disk_is_reported(tmp_path):
+    """/dev/full is a disk without a free byte."""
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
 
@@ -61,8 +65,8 @@ def test_a_real_full_disk_is_told(tmp_path):
         full.write(b"x")
 
 
-def test_full_folder_for_temporary_files_is_told():
-    """Whoever has a small /tmp can name another."""
+def test_a_full_folder_for_temporary_files_is_reported():
+    """A user with a small /tmp can name another folder."""
     with (
         pytest.raises(OutputError, match=r"temporary files to .*No space left.*with TMPDIR"),
         temporary_folder() as folder,
@@ -73,7 +77,7 @@ def test_full_folder_for_temporary_files_is_told():
 
 
 def test_other_errors_over_temporary_files_stay_what_they_are():
-    """An image that is missing is no matter of room."""
+    """A missing image has nothing to do with a full disk."""
     with pytest.raises(FileNotFoundError), temporary_folder() as folder:
         (folder / "a").read_text()
 
@@ -88,15 +92,15 @@ def test_other_errors_over_temporary_files_stay_what_they_are():
 def test_an_error_of_another_file_stays_what_it_is(tmp_path, error):
     """An image that cannot be read while a report is written says nothing about the report."""
     with (
-        pytest.raises(OSError) as caught,
+        pytest.raises(OSError) as caught,  # noqa: PT011 - the very object is compared
         replacing(tmp_path / "a.txt"),
-    ):  # noqa: PT011 - the very object is compared
+    ):
         raise error
 
     assert caught.value is error
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     """A file stands where the folder should be."""
     (tmp_path / "file").write_text("")
 
@@ -106,7 +110,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
         write_bytes(tmp_path / "file" / "deeper" / "a.txt", b"")
 
 
-def test_a_name_that_a_folder_has_is_told(tmp_path):
+def test_the_name_of_a_folder_is_refused(tmp_path):
     """The folder stays as it was."""
     (tmp_path / "a.txt").mkdir()
 
@@ -114,3 +118,36 @@ def test_a_name_that_a_folder_has_is_told(tmp_path):
         write_bytes(tmp_path / "a.txt", b"")
 
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+VALUES = st.one_of(
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    TEXTS,
+)
+PLAIN = st.one_of(VALUES, st.lists(TEXTS))
+
+
+@given(st.dictionaries(TEXTS, st.one_of(PLAIN, st.dictionaries(TEXTS, PLAIN, min_size=1))))
+def test_whatever_is_written_is_read_again(values: dict[str, Any]) -> None:
+    """Keys with spaces, quotes and controls, texts of any letters, tables."""
+    assert tomllib.loads(to_toml(values)) == values
+
+
+def test_it_is_written_as_a_person_would_write_it() -> None:
+    """Plain keys first, each on its line; tables behind them, unless they are empty."""
+    values = {
+        "loss": "ce+dice",
+        "unions": {},
+        "scale": [0.5, 2.0],
+        "arguments": {"width": 96, "living things": ["Car"]},
+        "amp": True,
+    }
+
+    assert (
+        to_toml(values)
+        == 'loss = "ce+dice"\nscale = [0.5, 2.0]\namp = true\n\n[arguments]\nwidth = 96\n"living'
+        ' things" = ["Car"]\n'
+    )

@@ -1,7 +1,8 @@
-"""What a process may use: cgroups of both versions, as files in a folder."""
+"""What a process may use of the machine, and what the machine is."""
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ from segdeploy.system.machine import (
     cgroup_memory,
     cgroup_quota,
     cores,
+    cpu_features,
+    describe_machine,
     features,
     memory_limit,
     peak_memory,
-    describe_machine,
     versions,
 )
+from segdeploy.system.schema import convert
 
 V2 = "0::/user.slice/job.scope\n"
 V1 = "4:memory:/docker/f00\n1:cpu,cpuacct:/docker/f00\n0::/\n"
@@ -34,7 +37,7 @@ def write(path: Path, text: str) -> None:
         ({"cpu.max": "max 100000"}, "0::/\n", None),
         ({"cpu.max": "150000 100000"}, "0::/\n", 1.5),
         ({"user.slice/job.scope/cpu.max": "200000 100000"}, V2, 2.0),
-        # A bound on the slice holds for all within it.
+        # A limit of the slice holds for all within it.
         (
             {
                 "user.slice/cpu.max": "100000 100000",
@@ -88,7 +91,7 @@ def test_reads_the_quota_of_a_container(
 def test_reads_the_memory_of_a_container(
     tmp_path: Path, files: dict[str, str], membership: str, limit: int | None
 ) -> None:
-    """Whoever plans by the host's memory is killed."""
+    """A process that plans by the host's memory is killed."""
     for name, text in files.items():
         write(tmp_path / name, text)
 
@@ -106,18 +109,20 @@ def test_cores_follow_affinity() -> None:
         os.sched_setaffinity(0, allowed)
 
 
-def test_survey_survives_json() -> None:
-    """A report carries the machine."""
+def test_the_machine_survives_json() -> None:
+    """A report carries it."""
     machine = describe_machine()
 
-    assert Machine.from_dict(json.loads(json.dumps(machine.to_dict()))) == machine
+    values = json.loads(json.dumps(asdict(machine)))
+
+    assert convert(values, Machine, refuse=ValueError) == machine
     assert 1 <= machine.cores <= machine.host_cores
     assert machine.memory == memory_limit()
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system has no /proc")
 def test_peak_memory_grows_with_what_is_held() -> None:
-    """The peak is kept when the memory is given back."""
+    """The peak stays when the memory is freed."""
     before = peak_memory()
     held = bytearray(b"x") * (before or 0)
     size = len(held)
@@ -147,23 +152,32 @@ def test_versions_name_python_and_what_is_installed() -> None:
         ("bugs\t\t: bf16\nflags\t\t: fpu avx2_x\n", ()),
     ],
 )
-def test_reads_what_a_processor_multiplies(
+def test_reads_the_features_of_a_processor(
     tmp_path: Path, text: str, expected: tuple[str, ...]
 ) -> None:
-    """Two machines whose processors have one name may differ in it.
-
-    A virtual one shows less than it has.
-    """
+    """Processors of one name may differ in them; a virtual one shows fewer than it has."""
     (tmp_path / "cpuinfo").write_text(text)
 
     assert features(tmp_path / "cpuinfo") == expected
     assert features(tmp_path / "nothing") == ()
 
 
-def test_an_older_report_told_no_features() -> None:
-    """It can be read still, and what is read is what was written."""
-    machine = describe_machine()
-    old = {key: value for key, value in machine.to_dict().items() if key != "features"}
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("", ()), ("avx2", ("avx2",)), ("bf16, avx2,unknown", ("avx2", "bf16"))],
+)
+def test_features_are_those_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: tuple[str, ...]
+) -> None:
+    """One machine can make the choices of another, in a test or to compare."""
+    monkeypatch.setenv("SEGDEPLOY_CPU_FEATURES", value)
 
-    assert Machine.from_dict(old).features == ()
-    assert Machine.from_dict(json.loads(json.dumps(machine.to_dict()))) == machine
+    assert cpu_features() == expected
+    assert describe_machine().features == expected
+
+
+def test_a_machine_of_an_older_report_has_no_features() -> None:
+    """It can still be read."""
+    old = {key: value for key, value in asdict(describe_machine()).items() if key != "features"}
+
+    assert convert(old, Machine, refuse=ValueError).features == ()

@@ -1,7 +1,4 @@
-"""Networks of the user's own.
-
-From a file named on the command line to a checkpoint that is run and exported.
-"""
+"""Networks and datasets of the user's own, from a file named on the command line to a mask."""
 
 import json
 import sys
@@ -21,7 +18,7 @@ from segdeploy.cli.main import cli
 from segdeploy.errors import ConfigError, ModelError
 from segdeploy.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from segdeploy.system.plugins import LOADED, load_plugin
-from segdeploy.train.command import look_first
+from segdeploy.train.command import check_data
 from segdeploy.train.recipe import Recipe
 
 NETWORK = """
@@ -34,7 +31,8 @@ class Mine(nn.Module):
 
     def __init__(self, classes, *, width=4):
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, classes, 1))
+        layers = nn.Conv2d(3, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, classes, 1)
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, image):
         return self.layers(image)
@@ -43,7 +41,7 @@ class Mine(nn.Module):
 
 @pytest.fixture(autouse=True)
 def importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Work in a folder of its own, and forget afterwards where modules were found, and which."""
+    """Work in an empty folder, and restore the import path and the loaded plugins afterwards."""
     monkeypatch.chdir(tmp_path)
     before = list(sys.path)
     yield
@@ -52,7 +50,7 @@ def importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def test_module_in_the_current_folder_registers(tmp_path: Path) -> None:
-    """A console script has its own folder on the path and not the user's, who means the latter."""
+    """A console script has its own folder on the path and not the current one, which users mean."""
     (tmp_path / "of_dotted_name.py").write_text(NETWORK.format(name="dotted"))
 
     load_plugin("of_dotted_name")
@@ -73,7 +71,7 @@ def test_file_registers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "sentence"),
     [
         ("import no_such_library", "No module named 'no_such_library' .*failing_0.py, line 1"),
         ("x = 1\nraise ValueError('too\\nbad')", "ValueError: too bad .*failing_1.py, line 2"),
@@ -82,26 +80,26 @@ def test_file_registers(tmp_path: Path) -> None:
     ],
 )
 def test_plugin_that_fails_is_one_sentence(
-    tmp_path: Path, code: str, told: str, request: pytest.FixtureRequest
+    tmp_path: Path, code: str, sentence: str, request: pytest.FixtureRequest
 ) -> None:
-    """Which line of whose file, without the traceback of ours above it."""
+    """It names the file and the line, without a traceback."""
     number = request.node.callspec.indices["code"]
     (tmp_path / f"failing_{number}.py").write_text(code)
 
-    with pytest.raises(ConfigError, match=told) as caught:
+    with pytest.raises(ConfigError, match=sentence) as caught:
         load_plugin(f"failing_{number}.py")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["no_such_plugin", "no.such.plugin", "no_such_plugin.py"])
-def test_missing_plugin_is_told(name: str) -> None:
+def test_a_missing_plugin_is_reported(name: str) -> None:
     """A typing mistake, not a missing library of the plugin's own."""
     with pytest.raises(ConfigError, match=f"there is no plugin {name}"):
         load_plugin(name)
 
 
-def test_file_named_like_a_library_is_told(tmp_path: Path) -> None:
-    """Python would give the library, and the user would wonder where the network is."""
+def test_a_file_named_like_a_library_is_refused(tmp_path: Path) -> None:
+    """Python would import the library instead, and the network would not be registered."""
     (tmp_path / "json.py").write_text(NETWORK.format(name="hidden"))
 
     with pytest.raises(ConfigError, match="is hidden by the module 'json'"):
@@ -125,12 +123,12 @@ def checkpoint(architecture: str, classes: tuple[LabelClass, ...] = CLASSES) -> 
     )
 
 
-def test_checkpoint_whose_network_nobody_registered_is_told(tmp_path: Path) -> None:
+def test_a_checkpoint_of_an_unregistered_network_is_refused(tmp_path: Path) -> None:
     """The card names it; its code is the user's to bring."""
     save_checkpoint(tmp_path / "best.pt", checkpoint("nowhere"))
 
     with pytest.raises(
-        ModelError, match="'nowhere' cannot be built, for it is none of ours; give --plugin"
+        ModelError, match="'nowhere' cannot be built, since it is not one of the built-in ones; give --plugin"
     ):
         load_checkpoint(tmp_path / "best.pt").network()
 
@@ -167,7 +165,7 @@ def test_benchmark_takes_a_plugin(tmp_path: Path) -> None:
     options = [
         "--dataset",
         "streets",
-        "--pictures",
+        "--images",
         "2",
         "--runs",
         "1",
@@ -190,8 +188,8 @@ def test_benchmark_takes_a_plugin(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "export", "run", "models", "benchmark"])
-def test_command_tells_of_a_missing_plugin(command: str) -> None:
-    """Before any other option is looked at, and so before anything is missed."""
+def test_a_command_reports_a_missing_plugin(command: str) -> None:
+    """Before any other option is checked."""
     done = CliRunner().invoke(cli, [command, "--plugin", "no_such_plugin"])
 
     assert isinstance(done.exception, ConfigError)
@@ -220,7 +218,7 @@ def write_fields(data: Path) -> None:
 
 
 @pytest.mark.slow
-def test_data_commands_take_the_layout_of_the_handbook(tmp_path: Path) -> None:
+def test_data_commands_take_the_layout_of_the_docs(tmp_path: Path) -> None:
     """What docs/datasets.md shows works as it stands, in processes of their own, and the next step
     can be pasted.
     """
@@ -228,15 +226,15 @@ def test_data_commands_take_the_layout_of_the_handbook(tmp_path: Path) -> None:
     write_fields(data)
 
     for command in (["check"], ["stats"], ["preview", "--output", "sheet.png"]):
-        told = run(
+        done = run(
             [sys.executable, "-m", "segdeploy", "data", *command, str(data), "--plugin", "mine.py"],
             capture_output=True,
             text=True,
             check=True,
         )
-        assert "fields" in told.stderr
-        assert f"--plugin {tmp_path / 'mine.py'}" in told.stderr
-        assert f"'{data}'" in told.stderr
+        assert "fields" in done.stderr
+        assert f"--plugin {tmp_path / 'mine.py'}" in done.stderr
+        assert f"'{data}'" in done.stderr
 
     assert Path("sheet.png").is_file()
 
@@ -246,7 +244,7 @@ import numpy as np
 from segdeploy.card import LabelClass
 from segdeploy.datasets import Sample, register
 
-class Grey:
+class Gray:
     classes = (LabelClass(name="a", color=(1, 2, 3)), LabelClass(name="b", color=(9, 9, 9)))
     names = ("only",)
     rule = "there is one"
@@ -255,19 +253,17 @@ class Grey:
         return 1
 
     def __getitem__(self, index):
-        return Sample(image=np.zeros((8, 8, 3), np.uint8), mask=np.eye(8, dtype=np.uint8), name="only")
+        image, mask = np.zeros((8, 8, 3), np.uint8), np.eye(8, dtype=np.uint8)
+        return Sample(image=image, mask=mask, name="only")
 
-@register("grey of a plugin")
+@register("gray of a plugin")
 def open_split(data, split):
-    return Grey()
+    return Gray()
 """
 
 
-def test_a_data_set_that_its_plugin_reads_in_its_own_way_has_figures(tmp_path: Path) -> None:
-    """It lies in a folder and has no layout.
-
-    Nothing of it can be checked, and all of it can be counted.
-    """
+def test_a_dataset_that_a_plugin_reads_itself_has_statistics(tmp_path: Path) -> None:
+    """It has no layout, so that its files cannot be checked, and its pixels can be counted."""
     (tmp_path / "of_builder.py").write_text(BUILDER)
 
     result = CliRunner().invoke(
@@ -283,7 +279,7 @@ def test_a_data_set_that_its_plugin_reads_in_its_own_way_has_figures(tmp_path: P
             "--json",
         ],
     )
-    look_first(Recipe(model="unet", dataset="gray of a plugin", data=str(tmp_path)))
+    check_data(Recipe(model="unet", dataset="gray of a plugin", data=str(tmp_path)))
 
     assert [
         entry["pixels"] for entry in json.loads(result.stdout)["figures"]["val"]["classes"]

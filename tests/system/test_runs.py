@@ -1,4 +1,4 @@
-"""Where output goes."""
+"""Runs get folders of their own, and the newest is found."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_a_name_that_is_taken_gets_a_number() -> None:
 
 
 def test_commands_have_folders_of_their_own() -> None:
-    """A benchmark may be called like the training."""
+    """A benchmark may have the name of a training."""
     new_run("train", "unet")
 
     assert new_run("benchmark", "unet").as_posix() == "runs/benchmark/unet"
@@ -32,14 +32,14 @@ def test_commands_have_folders_of_their_own() -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/tmp"])
 def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
     """Output stays below runs/."""
-    with pytest.raises(ConfigError, match="no plain name"):
+    with pytest.raises(ConfigError, match="not a plain folder name"):
         new_run("train", name)
 
     assert not Path("runs").exists()
 
 
-def test_newest_best_is_the_one_written_last() -> None:
-    """`segdeploy export` with no checkpoint takes the newest, whatever the runs are called."""
+def test_the_newest_checkpoint_is_the_one_written_last() -> None:
+    """`segdeploy export` with no checkpoint takes the newest, whatever the names of the runs."""
     for name, seconds in (("a", 300), ("b", 100), ("c", 200)):
         path = new_run("train", name) / "best.pt"
         path.touch()
@@ -49,13 +49,13 @@ def test_newest_best_is_the_one_written_last() -> None:
 
 
 def test_without_a_run_it_says_what_to_do() -> None:
-    """A newcomer exports before training."""
+    """A new user may export before training."""
     with pytest.raises(ModelError, match="run 'segdeploy train' first"):
         newest_checkpoint()
 
 
 def test_folder_with_results_stays() -> None:
-    """That is what it is for."""
+    """Nothing that a command wrote is removed."""
     with result_folder("run", "clip", output=None) as folder:
         (folder / "overlay.mp4").touch()
 

@@ -11,15 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.system.files import CAN_LOCK, LOCK, hold, make_scratch_folder, remove_abandoned
+from segdeploy.system.files import (
+    CAN_LOCK,
+    LOCK,
+    hold_folder,
+    make_scratch_folder,
+    remove_abandoned,
+)
 
 pytestmark = pytest.mark.skipif(not CAN_LOCK, reason="this system has no fcntl")
 
 MAKES = """
 import sys
 from pathlib import Path
-from segdeploy.system.files import make_scratch
-folder, _ = make_scratch(Path(sys.argv[1]))
+from segdeploy.system.files import make_scratch_folder
+folder, _ = make_scratch_folder(Path(sys.argv[1]))
 (folder / "pixels").write_bytes(bytes(1000))
 print(folder, flush=True)
 sys.stdin.read()
@@ -27,8 +33,8 @@ sys.stdin.read()
 HOLDS = """
 import sys
 from pathlib import Path
-from segdeploy.system.files import hold
-hold(Path(sys.argv[1]))
+from segdeploy.system.files import hold_folder
+hold_folder(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -51,7 +57,7 @@ def process(code: str, argument: Path) -> Iterator[tuple[subprocess.Popen[str], 
 def test_a_folder_in_use_by_another_process_stays_and_goes_once_that_is_killed(
     tmp_path: Path,
 ) -> None:
-    """SIGKILL leaves no time to clean up, and a gigabyte of decoded pixels would stay for ever."""
+    """SIGKILL leaves no time to clean up, and a gigabyte of decoded pixels would stay forever."""
     with process(MAKES, tmp_path) as (child, line):
         folder = Path(line)
         remove_abandoned(tmp_path)
@@ -70,7 +76,7 @@ def test_a_folder_in_use_by_another_process_stays_and_goes_once_that_is_killed(
 
 def test_a_worker_holds_it_after_its_owner_was_killed(tmp_path: Path) -> None:
     """Workers live on for a moment, and must not read from files that are gone."""
-    with process(MAKES, tmp_path) as (owner, line), process(HOLDS, Path(line)) as (worker, said):
+    with process(MAKES, tmp_path) as (owner, line), process(HOLDS, Path(line)) as (worker, output):
         owner.kill()
         owner.wait()
         remove_abandoned(tmp_path)
@@ -79,7 +85,7 @@ def test_a_worker_holds_it_after_its_owner_was_killed(tmp_path: Path) -> None:
         worker.wait()
         remove_abandoned(tmp_path)
 
-    assert (said, kept, Path(line).exists()) == ("held", True, False)
+    assert (output, kept, Path(line).exists()) == ("held", True, False)
 
 
 def test_a_child_by_fork_holds_it_too(tmp_path: Path) -> None:
@@ -100,7 +106,7 @@ def test_a_child_by_fork_holds_it_too(tmp_path: Path) -> None:
     assert (kept, folder.exists()) == (True, False)
 
 
-def test_what_is_not_of_its_making_stays(tmp_path: Path) -> None:
+def test_folders_of_others_stay(tmp_path: Path) -> None:
     """Folders of that name without a lock, of earlier versions and of other tools, and what a link
     points to.
     """
@@ -121,10 +127,10 @@ def test_what_is_not_of_its_making_stays(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_gone_cannot_be_held(tmp_path: Path) -> None:
-    """The caller then finds out by itself that the files are gone."""
+    """The caller then finds the files missing."""
     folder, held = make_scratch_folder(tmp_path)
     assert held is not None
     os.close(held)
     shutil.rmtree(folder)
 
-    assert hold(folder) is None
+    assert hold_folder(folder) is None

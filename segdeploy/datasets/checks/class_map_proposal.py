@@ -21,7 +21,7 @@ from segdeploy.datasets.index import find_files
 from segdeploy.errors import DataError, LayoutNotFoundError
 from segdeploy.imaging.io import read_ids, read_image
 from segdeploy.imaging.palettes import Color, distinct_color
-from segdeploy.system.files import lines
+from segdeploy.system.files import toml_lines
 
 SAMPLES = 100
 """Masks or label files that are read, evenly spaced over all."""
@@ -313,7 +313,7 @@ def _color_entries(colors: Sequence[Color]) -> list[str]:
 def _entry(name: str, color: Color, **others: object) -> str:
     """Return the TOML table of one class."""
     values = {"name": name, "color": color, **others}
-    return "[[classes]]\n" + lines(
+    return "[[classes]]\n" + toml_lines(
         {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
     )
 
@@ -327,5 +327,5 @@ def _toml(origin: str, entries: Sequence[str], **top: object) -> str:
         top: Values at the top; empty ones are left out.
     """
     head = [f"# Made from {origin}. Name the classes, and put what is no class into ignore."]
-    head += [lines({key: value for key, value in top.items() if value})]
+    head += [toml_lines({key: value for key, value in top.items() if value})]
     return "\n\n".join(["\n".join(filter(None, head)), *entries]) + "\n"

@@ -1,4 +1,4 @@
-"""The scores are those of Cityscapes' own evaluation and of torchmetrics, on the same label files."""
+"""The scores are those of Cityscapes' own evaluation and of torchmetrics, on the same files."""
 
 import json
 import os
@@ -21,45 +21,54 @@ from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
 pytestmark = pytest.mark.slow
 
 CITYSCAPES = ("cityscapesscripts==2.3.0", "numpy<2.4", "pillow", "pyquaternion==0.9.9")
-"""The scripts use what numpy 2.4 took out, so they get a numpy of their own."""
+"""The scripts use functions that numpy 2.4 removed, so they get a numpy of their own."""
 TORCHMETRICS = ("torchmetrics==1.8.2", "lightning-utilities==0.15.2")
 
 CITYSCAPES_SCRIPT = """
 import json, sys
 from pathlib import Path
 import cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling as evaluation
-truths = sorted(map(str, Path(sys.argv[1]).rglob("*_labelIds.png")))
-answers = [str(Path(sys.argv[2]) / Path(path).name.replace("_gtFine_labelIds", "")) for path in truths]
-evaluation.args.evalInstLevelScore = evaluation.args.evalPixelAccuracy = evaluation.args.JSONOutput = False
-evaluation.args.quiet = True
-result = evaluation.evaluateImgLists(answers, truths, evaluation.args)
+labels = sorted(map(str, Path(sys.argv[1]).rglob("*_labelIds.png")))
+names = [Path(path).name.replace("_gtFine_labelIds", "") for path in labels]
+masks = [str(Path(sys.argv[2]) / name) for name in names]
+args = evaluation.args
+args.evalInstLevelScore = args.evalPixelAccuracy = args.JSONOutput = False
+args.quiet = True
+result = evaluation.evaluateImgLists(masks, labels, args)
 print(json.dumps({"mean": result["averageScoreClasses"], "classes": result["classScores"]}))
 """
 TORCHMETRICS_SCRIPT = """
 import json, sys
 from pathlib import Path
 import numpy, torch
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
+from torchmetrics import classification as metrics
 content = numpy.load(sys.argv[1])
-answers, truths = (torch.from_numpy(content[name]).long() for name in ("answers", "truths"))
-kinds = {"classes": (MulticlassJaccardIndex, "none"), "mean": (MulticlassJaccardIndex, "macro"),
-         "dice": (MulticlassF1Score, "macro"), "accuracy": (MulticlassAccuracy, "micro")}
-scores = {name: kind(19, ignore_index=255, average=average)(answers, truths) for name, (kind, average) in kinds.items()}
-print(json.dumps({name: score.tolist() for name, score in scores.items()}))
+masks, labels = (torch.from_numpy(content[name]).long() for name in ("masks", "labels"))
+kinds = {
+    "classes": (metrics.MulticlassJaccardIndex, "none"),
+    "mean": (metrics.MulticlassJaccardIndex, "macro"),
+    "dice": (metrics.MulticlassF1Score, "macro"),
+    "accuracy": (metrics.MulticlassAccuracy, "micro"),
+}
+scores = {}
+for name, (kind, average) in kinds.items():
+    metric = kind(19, ignore_index=255, average=average)
+    scores[name] = metric(masks, labels).tolist()
+print(json.dumps(scores))
 """
 
 
 def environment(name: str, requirements: tuple[str, ...]) -> Path:
-    """Give a folder with installed libraries, made once for each Python and each list of them."""
+    """Return a folder with installed libraries, made once for each Python and each list of them."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    place = (
+    folder = (
         Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         / "segdeploy-tests"
         / f"{name}-python{version}"
     )
-    if place.is_dir() and (place / "made.json").read_text() == json.dumps(requirements):
-        return place
-    part = place.with_name(f"{place.name}-{uuid4().hex}")
+    if folder.is_dir() and (folder / "made.json").read_text() == json.dumps(requirements):
+        return folder
+    part = folder.with_name(f"{folder.name}-{uuid4().hex}")
     command = [
         sys.executable,
         "-m",
@@ -83,9 +92,9 @@ def environment(name: str, requirements: tuple[str, ...]) -> Path:
             f" {done.stderr.strip().splitlines()[-1:]}"
         )
     (part / "made.json").write_text(json.dumps(requirements))
-    shutil.rmtree(place, ignore_errors=True)
-    part.rename(place)
-    return place
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +110,10 @@ def torchmetrics_environment() -> Path:
     return environment("torchmetrics-1.8.2", TORCHMETRICS)
 
 
-def ask(script: str, *arguments: Path, libraries: Path, alone: bool) -> dict[str, object]:
+def run_script(script: str, *arguments: Path, libraries: Path, alone: bool) -> dict[str, object]:
     """Run a script with other libraries and read the JSON that it prints.
 
-    `alone` hides those of the tests.
+    `alone` hides the libraries of the tests.
     """
     flags = ["-S"] if alone else []
     command = [sys.executable, *flags, "-c", script, *map(str, arguments)]
@@ -116,75 +125,73 @@ def ask(script: str, *arguments: Path, libraries: Path, alone: bool) -> dict[str
         env={**os.environ, "PYTHONPATH": str(libraries)},
     )
     assert not done.returncode, done.stderr
-    answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    values: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return values
 
 
 def scenes(count: int) -> list[tuple[Mask, Mask]]:
-    """Draw truths with regions of all original ids but the last two classes', and answers that are
-    wrong here and there.
+    """Draw labels with regions of all original ids except those of the last two classes, and masks
+    that are wrong here and there.
     """
     random = np.random.default_rng(0)
     drawn = []
     for _ in range(count):
-        truth = cv2.resize(
+        labels = cv2.resize(
             random.integers(0, 32, (8, 16), dtype=np.uint8),
             (256, 128),
             interpolation=cv2.INTER_NEAREST,
         )
-        right = np.array([cityscapes.LABEL_IDS.table[identity] for identity in range(32)])[truth]
-        # Motorcycle occurs in answers alone, bicycle nowhere.
+        right = np.array([cityscapes.LABEL_IDS.table[identity] for identity in range(32)])[labels]
+        # Motorcycle occurs in masks alone, bicycle nowhere.
         guess = cv2.resize(
             random.integers(0, 18, (16, 32), dtype=np.uint8),
             (256, 128),
             interpolation=cv2.INTER_NEAREST,
         )
-        answer = np.where((random.random((128, 256)) < 0.7) & (right != 255), right, guess).astype(
+        mask = np.where((random.random((128, 256)) < 0.7) & (right != 255), right, guess).astype(
             np.uint8
         )
-        drawn.append((truth, answer))
+        drawn.append((labels, mask))
     return drawn
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[Mask]]:
-    """A dataset in the official folders, the folder of the answers as original ids, and the
-    answers.
-    """
+    """A dataset in the official folders, the folder of the masks as original ids, and the masks."""
     data, out = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("out")
     (data / "gtFine/val/ulm").mkdir(parents=True)
     (data / "leftImg8bit/val/ulm").mkdir(parents=True)
-    answers = []
-    for number, (truth, answer) in enumerate(scenes(4)):
+    masks = []
+    for number, (labels, mask) in enumerate(scenes(4)):
         name = f"ulm_000000_{number:06d}"
-        cv2.imwrite(str(data / f"gtFine/val/ulm/{name}_gtFine_labelIds.png"), truth)
+        cv2.imwrite(str(data / f"gtFine/val/ulm/{name}_gtFine_labelIds.png"), labels)
         cv2.imwrite(
             str(data / f"leftImg8bit/val/ulm/{name}_leftImg8bit.png"),
             np.zeros((128, 256, 3), np.uint8),
         )
-        cv2.imwrite(str(out / f"{name}.png"), to_original_ids(answer))
-        answers.append(answer)
-    return data, out, answers
+        cv2.imwrite(str(out / f"{name}.png"), to_original_ids(mask))
+        masks.append(mask)
+    return data, out, masks
 
 
 @pytest.fixture(scope="module")
 def ours(files: tuple[Path, Path, list[Mask]]) -> Scores:
     """Our scores of the same files."""
-    data, _, answers = files
-    truths = datasets.load("cityscapes", data, "val")
+    data, _, masks = files
+    dataset = datasets.load("cityscapes", data, "val")
     counts = ConfusionMatrix(len(CLASSES))
-    for index, answer in enumerate(answers):
-        counts.add(answer, truths[index].mask)
+    for index, mask in enumerate(masks):
+        counts.add(mask, dataset[index].mask)
     return counts.scores()
 
 
 def test_cityscapes_own_evaluation_agrees(
     files: tuple[Path, Path, list[Mask]], ours: Scores, cityscapes_environment: Path
 ) -> None:
-    """What a paper reports is what we report; a class that nobody met counts for neither."""
+    """A class that never occurs counts for neither."""
     data, out, _ = files
 
-    theirs = ask(CITYSCAPES_SCRIPT, data, out, libraries=cityscapes_environment, alone=True)
+    theirs = run_script(CITYSCAPES_SCRIPT, data, out, libraries=cityscapes_environment, alone=True)
 
     classes = theirs["classes"]
     assert isinstance(classes, dict)
@@ -205,17 +212,17 @@ def test_torchmetrics_agrees(
 ) -> None:
     """IoU of each class and their mean, Dice and pixel accuracy.
 
-    Torchmetrics gives 0 to a class that does not occur.
+    torchmetrics returns 0 for a class that does not occur.
     """
-    data, _, answers = files
-    truths = datasets.load("cityscapes", data, "val")
+    data, _, masks = files
+    dataset = datasets.load("cityscapes", data, "val")
     np.savez(
         tmp_path / "masks.npz",
-        answers=np.stack(answers),
-        truths=np.stack([truths[index].mask for index in range(len(answers))]),
+        masks=np.stack(masks),
+        labels=np.stack([dataset[index].mask for index in range(len(masks))]),
     )
 
-    theirs = ask(
+    theirs = run_script(
         TORCHMETRICS_SCRIPT, tmp_path / "masks.npz", libraries=torchmetrics_environment, alone=False
     )
 
@@ -226,10 +233,10 @@ def test_torchmetrics_agrees(
 
 
 def test_original_ids_come_back_as_classes(files: tuple[Path, Path, list[Mask]]) -> None:
-    """What the evaluation server is sent is what was answered."""
-    _, out, answers = files
+    """The evaluation server gets the classes that were predicted."""
+    _, out, masks = files
 
     sent = cv2.imread(str(out / "ulm_000000_000000.png"), cv2.IMREAD_UNCHANGED)
 
     assert set(np.unique(sent)) <= set(ORIGINAL)
-    np.testing.assert_array_equal(np.array(cityscapes.LABEL_IDS.table)[sent], answers[0])
+    np.testing.assert_array_equal(np.array(cityscapes.LABEL_IDS.table)[sent], masks[0])
