@@ -1,16 +1,22 @@
-"""A checkpoint, or any network, in; a file for another runtime and proof of it out."""
+"""Proven files for other runtimes, from a checkpoint or any network of PyTorch."""
 
 import importlib
 from typing import Any
 
-LIBRARY = {"export_module": "api", "ExportConfig": "config", "Artifact": "writer"}
-"""What scripts use, and the module of each: imported once it is asked for, so that help costs no
+PUBLIC = {
+    "export_module": ("exporter", "export_module"),
+    "ExportConfig": ("plan", "ExportConfig"),
+    "Order": ("plan", "make_order"),
+    "Artifact": ("writer", "Artifact"),
+}
+"""Module and attribute of each public name. Modules are imported on first use: help costs no
 PyTorch."""
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - what it gives is as different as its names
-    """Return what scripts use."""
-    if name in LIBRARY:
-        return getattr(importlib.import_module(f".{LIBRARY[name]}", __name__), name)
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - functions and classes
+    """Return a public name of the workshop."""
+    if name in PUBLIC:
+        module, attribute = PUBLIC[name]
+        return getattr(importlib.import_module(f".{module}", __name__), attribute)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

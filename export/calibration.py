@@ -1,4 +1,4 @@
-"""Calibration images and activation ranges."""
+"""Calibration of int8: images of the training split, and the ranges of activations on them."""
 
 import contextlib
 import io
@@ -19,10 +19,10 @@ from onnxruntime.quantization.calibrate import (
 from onnxruntime.quantization.registry import QDQRegistry
 
 from segdeploy.arrays import Batch
-from segdeploy.backends.onnx_runtime import INPUT
+from segdeploy.backends.base import INPUT
 from segdeploy.card import InputSpec, ModelCard
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
-from segdeploy.datasets.registry import open_for
+from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.preprocess import to_batch
 from segdeploy.system.files import temporary_folder
@@ -31,13 +31,13 @@ from .capture import quiet
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """Images as the network sees them, read one at a time.
+class CalibrationImages:
+    """Images as the network's input, read one at a time.
 
     Attributes:
         source: Name of the dataset and the split.
         dataset: The split.
-        indices: Which of its samples are taken.
+        indices: Indices of the samples.
         spec: The network's input.
     """
 
@@ -50,30 +50,31 @@ class Calibration:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> Batch:
-        """Read one image, (1, H, W, 3) uint8 red-green-blue.
+        """Read an image, (1, H, W, 3) uint8 RGB.
 
-        Raises DataError where it cannot be used.
+        Raises:
+            DataError: The file cannot be used.
         """
         return to_batch([self.dataset[self.indices[index]].image], self.spec)
 
-    def some(self, count: int) -> list[Batch]:
-        """Read a few of the images, spread over all."""
+    def sample(self, count: int) -> list[Batch]:
+        """Read some of the images, evenly spaced."""
         return [self[index] for index in evenly_spaced(len(self), count)]
 
 
-def gather_calibration(
+def open_calibration_images(
     card: ModelCard, *, dataset: str | None, data: Path | None, count: int
-) -> Calibration:
-    """Open the training split; a smaller one than was asked for is taken whole.
+) -> CalibrationImages:
+    """Open images of the training split, evenly spaced; all where it has fewer than `count`.
 
     Args:
         card: The network's card.
-        dataset: Name of the dataset; the one of the training where None.
-        data: Folder of the dataset; the one of the training where None.
-        count: How many images, at least 64.
+        dataset: Name of the dataset; the training's where None.
+        data: Folder of the dataset; the training's where None.
+        count: Number of images.
 
     Raises:
-        ConfigError: Nothing tells what the network was trained on.
+        ConfigError: No dataset is named, neither here nor in the card.
         DataError: The dataset cannot be used.
     """
     if dataset is None and card.training is None:
@@ -82,8 +83,8 @@ def gather_calibration(
             " with --dataset and --data"
         )
         raise ConfigError(msg)
-    name, split = open_for(card, dataset, data=data, split="train")
-    return Calibration(
+    name, split = open_for_card(card, dataset, data=data, split="train")
+    return CalibrationImages(
         source=f"{name} train",
         dataset=split,
         indices=tuple(evenly_spaced(len(split), count)),
@@ -93,9 +94,9 @@ def gather_calibration(
 
 Arrays = Mapping[str, Sequence[npt.NDArray[np.float32]]]
 
-SAMPLED = 1 << 16
-"""Numbers of one value of one image that a histogram counts: enough for its shape; the extremes
-are those of all numbers."""
+MAX_SAMPLES = 1 << 16
+"""Numbers of one activation of one image that a histogram counts; minimum and maximum are those of
+all numbers."""
 
 BINS = 512
 PERCENTILE = 99.99
@@ -103,16 +104,16 @@ LEVELS = 128
 """Steps that the entropy rule compares a histogram with, as in TensorRT's calibration (Migacz, GTC
 2017)."""
 
-OPERATIONS = sorted(QDQRegistry)
-"""Operations that ONNX Runtime computes in 8 bits."""
+OPERATORS = sorted(QDQRegistry)
+"""Operators that ONNX Runtime computes in int8."""
 
 
 def measure_ranges(
-    path: Path, calibration: Calibration, *, on_step: Callable[[str], None]
+    path: Path, calibration: CalibrationImages, *, on_step: Callable[[str], None]
 ) -> Mapping[str, TensorsData]:
-    """Answer every calibration image and give the range of every value.
+    """Return the range of every activation over the calibration images, by the name of the rule.
 
-    By extremes, by percentiles, and by least loss of entropy.
+    The rules are "minmax", "percentile" (99.99) and "entropy" (least loss of information).
 
     Args:
         path: An ONNX file in float32.
@@ -122,21 +123,21 @@ def measure_ranges(
     with temporary_folder() as folder, quiet(), contextlib.redirect_stdout(io.StringIO()):
         calibrator = create_calibrator(
             path,
-            OPERATIONS,
-            augmented_model_path=f"{folder}/open.onnx",
+            OPERATORS,
+            augmented_model_path=f"{folder}/augmented.onnx",
             calibrate_method=CalibrationMethod.Percentile,
         )
-        collector = Collector()
+        collector = RangeCollector()
         calibrator.collector = collector
         for index in range(len(calibration)):
-            # One at a time: the calibrator holds every value of all that it is given at once.
-            calibrator.collect_data(OneImage(calibration[index]))
+            # One image at a time: the calibrator holds every activation of all images of a reader.
+            calibrator.collect_data(SingleImageReader(calibration[index]))
             on_step("")
         return collector.ranges()
 
 
-class OneImage(CalibrationDataReader):  # type: ignore[misc]
-    """An image, as ONNX Runtime's calibrators read it."""
+class SingleImageReader(CalibrationDataReader):  # type: ignore[misc]
+    """One image in the form that ONNX Runtime's calibrators read."""
 
     def __init__(self, batch: Batch) -> None:
         """Take the image.
@@ -147,12 +148,12 @@ class OneImage(CalibrationDataReader):  # type: ignore[misc]
         self._inputs: Iterator[dict[str, Batch]] = iter([{INPUT: batch}])
 
     def get_next(self) -> dict[str, Batch] | None:
-        """Return it once, and None from then on."""
+        """Return the image at the first call, and None from then on."""
         return next(self._inputs, None)
 
 
-class Collector(HistogramCollector):  # type: ignore[misc]
-    """ONNX Runtime's histograms over a sample of each value, with the extremes of all its numbers."""
+class RangeCollector(HistogramCollector):  # type: ignore[misc]
+    """ONNX Runtime's histograms over a sample of each activation, and its true extremes."""
 
     def __init__(self) -> None:
         """Start with nothing counted."""
@@ -167,33 +168,30 @@ class Collector(HistogramCollector):  # type: ignore[misc]
         self._extremes: dict[str, tuple[Any, Any]] = {}
 
     def collect(self, name_to_arr: Arrays) -> None:
-        """Count the values of some images."""
+        """Count the activations of some images, by their names."""
         for name, arrays in name_to_arr.items():
             known = self._extremes.get(name, (np.float32(np.inf), np.float32(-np.inf)))
             low, high = min(array.min() for array in arrays), max(array.max() for array in arrays)
             self._extremes[name] = (min(known[0], low), max(known[1], high))
         self.collect_value(
-            {name: [thinned(array) for array in arrays] for name, arrays in name_to_arr.items()}
+            {name: [subsample(array) for array in arrays] for name, arrays in name_to_arr.items()}
         )
 
     def ranges(self) -> Mapping[str, TensorsData]:
-        """Return the range of each value, by the name of the rule."""
+        """Return the range of each activation, by the name of the rule."""
+        extremes = {
+            name: (np.array(low), np.array(high)) for name, (low, high) in self._extremes.items()
+        }
         return {
-            "minmax": TensorsData(
-                CalibrationMethod.MinMax,
-                {
-                    name: (np.array(low), np.array(high))
-                    for name, (low, high) in self._extremes.items()
-                },
-            ),
+            "minmax": TensorsData(CalibrationMethod.MinMax, extremes),
             "percentile": TensorsData(CalibrationMethod.Percentile, self.compute_percentile()),
             "entropy": TensorsData(CalibrationMethod.Entropy, self.compute_entropy()),
         }
 
 
-def thinned(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return evenly spread numbers of an array, one after the other.
+def subsample(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return evenly spaced numbers of an array, flat.
 
-    An odd step, so that no channel or column is left out.
+    The step is odd, so that no channel or column is left out.
     """
-    return array.ravel()[:: (array.size // SAMPLED) | 1]
+    return array.ravel()[:: (array.size // MAX_SAMPLES) | 1]

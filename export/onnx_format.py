@@ -1,4 +1,4 @@
-"""ONNX, fp32 and fp16."""
+"""ONNX files in fp32 and fp16."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,86 +8,35 @@ from pathlib import Path
 import onnx
 import onnxruntime
 import torch
-from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch.export import ExportedProgram
 
 from segdeploy.arrays import Batch
-from segdeploy.backends.onnx_runtime import CONFIDENCE, INPUT
+from segdeploy.backends.base import CONFIDENCE, INPUT
 from segdeploy.card import ModelCard
 from segdeploy.errors import ExportError
 from segdeploy.models.deployed import Deployed
 
 from .capture import capture, quiet
-from .divergence import Captured, Found, first_diverging
+from .divergence import CapturedProgram, FileTensors, first_diverging
+from .plan import ExportPlan
 
-
-def find_values(model: onnx.ModelProto, program: ExportedProgram, batch: Batch) -> Found:
-    """Answer a batch with every value of a file that PyTorch's capture has too.
-
-    Args:
-        model: The file.
-        program: What PyTorch captured of the network; its values have the file's names.
-        batch: (N, H, W, 3) uint8.
-    """
-    makers = _makers(model, Captured(program))
-    names = {name: output for name, (_, output) in makers.items()}
-    open_model = onnx.ModelProto()
-    open_model.CopyFrom(model)
-    del open_model.graph.output[:]
-    for value in names.values():
-        open_model.graph.output.add(name=value)
-    session = onnxruntime.InferenceSession(
-        open_model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return Found(
-        values=dict(zip(names, session.run(None, {INPUT: batch}), strict=True)),
-        makers={
-            name: f"the {maker.op_type} that makes {output!r}"
-            for name, (maker, output) in makers.items()
-        },
-        layers={name: _layer(maker.input) for name, (maker, _) in makers.items()},
-    )
-
-
-def _layer(inputs: Sequence[str]) -> str:
-    """Name a layer by its weight where it has one.
-
-    Batch norms are folded into convolutions, and the name of the weight is left.
-    """
-    # A quantized weight stands behind the node that makes numbers of it again.
-    plain = [
-        name.removesuffix("_DequantizeLinear_Output").removesuffix("_quantized") for name in inputs
-    ]
-    return next(
-        (name.rpartition(".")[0] for name in plain if name.endswith((".weight", ".bias"))), ""
-    )
-
-
-def _makers(model: onnx.ModelProto, captured: Captured) -> Mapping[str, tuple[onnx.NodeProto, str]]:
-    """Return the node of the file that makes a value of the program, and the file's name of it, by the program's name."""
-    made = {name: node for node in model.graph.node for name in node.output}
-    # The file gives its answers names of its own.
-    own = dict(zip(captured.answers, (value.name for value in model.graph.output), strict=True))
-    names = {node.name: own.get(node.name, node.name) for node in captured.nodes}
-    return {name: (made[output], output) for name, output in names.items() if output in made}
-
-
-SIDES = ("N", "H", "W")
+DIMENSIONS = ("N", "H", "W")
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-"""Note on a node: the torch modules that it comes from. All other notes hold paths of this
-machine."""
+"""Metadata of a node: the PyTorch modules that it comes from. All other metadata holds paths of
+this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxCandidate:
-    """A converted network that is not yet proven.
+    """A network as an ONNX graph that is not yet proven.
 
     Attributes:
         model: The graph and its weights.
-        program: What PyTorch captured of the network; its values have the graph's names.
+        program: The program that PyTorch captured of the network; its tensors have the graph's
+            names.
         network: The network itself.
-        precision: Kind of numbers that the graph computes with.
+        precision: Precision that the graph computes in.
     """
 
     model: onnx.ModelProto
@@ -95,28 +44,38 @@ class OnnxCandidate:
     network: Deployed
     precision: str = "fp32"
 
-    def write(self, path: Path, texts: Mapping[str, str]) -> None:
-        """Write the file, and the texts that it shall carry, by their keys."""
-        onnx.helper.set_model_props(self.model, dict(texts))
+    def write(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write the file with the metadata in it."""
+        onnx.helper.set_model_props(self.model, dict(metadata))
         path.write_bytes(self.model.SerializeToString())
 
     def first_diverging(self, path: Path, batch: Batch) -> str:
-        """Name the first layer of a written file that answers a batch otherwise than PyTorch."""
-        found = find_values(onnx.load(path), self.program, batch)
+        """Return the first layer of a written file whose output is not PyTorch's, in words."""
+        tensors = compute_tensors(onnx.load(path), self.program, batch)
         return first_diverging(
-            found, self.program, network=self.network, batch=batch, precision=self.precision
+            tensors, self.program, network=self.network, batch=batch, precision=self.precision
         )
 
 
-def convert(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
-    """Turn a network into an ONNX graph.
+def convert(plan: ExportPlan) -> OnnxCandidate:
+    """Convert the network of a plan to ONNX, in float16 if the plan's precision is fp16.
 
-    The number of images is free; height and width are the card's, and free where it says dynamic.
+    Raises:
+        ExportError: PyTorch cannot capture it, or ONNX has no operators for it.
+    """
+    candidate = to_onnx(plan.network, plan.card, opset=plan.config.opset)
+    return to_half(candidate) if plan.card.precision == "fp16" else candidate
+
+
+def to_onnx(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
+    """Convert a network to an ONNX graph in float32.
+
+    The number of images is dynamic; height and width are the card's, or dynamic if it says so.
 
     Args:
-        network: In evaluation mode, on the processor; it answers what the card says.
-        card: What the file will tell about itself.
-        opset: Version of ONNX's operators.
+        network: In evaluation mode, on the CPU; it returns what the card says.
+        card: Card of the file.
+        opset: ONNX opset.
 
     Raises:
         ExportError: PyTorch cannot capture it, or ONNX has no operators for it.
@@ -145,57 +104,113 @@ def convert(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
     ) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:300]
         msg = (
-            f"{card.architecture} cannot be turned into ONNX of opset {opset}: {reason}; choose"
+            f"{card.architecture} cannot be converted to ONNX of opset {opset}: {reason}; choose"
             " another opset or network"
         )
         raise ExportError(msg) from error
-    _strip_notes(model.graph)
-    _name_sides(model.graph)
+    _strip_metadata(model.graph)
+    _name_dimensions(model.graph)
     if card.input.dynamic:
-        # Their sizes hold from some size of the image on, and runtimes share memory by them; ONNX
-        # Runtime finds them anew, for all sizes.
+        # These shapes are valid from some image size on only, and runtimes share memory by them;
+        # ONNX Runtime infers them again, for all sizes.
         del model.graph.value_info[:]
     return OnnxCandidate(model=model, program=program.exported_program, network=network)
 
 
-def _strip_notes(graph: onnx.GraphProto) -> None:
-    """Drop the exporter's notes, which hold paths of this machine, but for the modules' names."""
+def _strip_metadata(graph: onnx.GraphProto) -> None:
+    """Remove the exporter's metadata, which holds paths of this machine, but for module names."""
     del graph.metadata_props[:]
     for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del value.metadata_props[:]
         value.ClearField("doc_string")
     for node in graph.node:
-        kept = [(note.key, note.value) for note in node.metadata_props if note.key == SCOPES]
+        scopes = [(entry.key, entry.value) for entry in node.metadata_props if entry.key == SCOPES]
         del node.metadata_props[:]
-        for key, value in kept:
+        for key, value in scopes:
             node.metadata_props.add(key=key, value=value)
         node.ClearField("doc_string")
 
 
-def _name_sides(graph: onnx.GraphProto) -> None:
-    """Call the free sides N, H and W, also in what is computed from them, where the exporter numbered them."""
-    sides = zip(graph.input[0].type.tensor_type.shape.dim, SIDES, strict=False)
-    names = {side.dim_param: name for side, name in sides if side.dim_param}
+def _name_dimensions(graph: onnx.GraphProto) -> None:
+    """Name the dynamic dimensions N, H and W, also where others are computed from them."""
+    dimensions = zip(graph.input[0].type.tensor_type.shape.dim, DIMENSIONS, strict=False)
+    names = {dim.dim_param: name for dim, name in dimensions if dim.dim_param}
     for value in (*graph.input, *graph.output, *graph.value_info):
-        for side in value.type.tensor_type.shape.dim:
-            if side.dim_param:
-                side.dim_param = re.sub(
-                    r"\w+", lambda word: names.get(word[0], word[0]), side.dim_param
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = re.sub(
+                    r"\w+", lambda word: names.get(word[0], word[0]), dim.dim_param
                 )
 
 
 def to_half(candidate: OnnxCandidate) -> OnnxCandidate:
     """Return a candidate whose graph computes in float16; images stay uint8, and logits float32.
 
-    A processor without float16 answers too, by way of float32: slower than a float32 file, but by
-    the rounded weights, so that the proof holds what a GPU will answer but for the rounding in
-    between.
+    A processor without float16 converts to float32 and back, slower than a float32 file, but with
+    the rounded weights: the proof shows what a GPU will return but for the rounding of activations.
 
     Args:
         candidate: A network in float32, which stays as it is.
     """
+    # It imports half of ONNX Runtime's transformer tools, which other precisions do not need.
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
     copy = onnx.ModelProto()
     copy.CopyFrom(candidate.model)
     with quiet():
         half = convert_float_to_float16(copy, keep_io_types=True)
     return replace(candidate, model=half, precision="fp16")
+
+
+def compute_tensors(model: onnx.ModelProto, program: ExportedProgram, batch: Batch) -> FileTensors:
+    """Return every tensor of a file that the captured program has too.
+
+    Args:
+        model: The file.
+        program: The program that PyTorch captured of the network; its tensors have the file's
+            names.
+        batch: (N, H, W, 3) uint8.
+    """
+    nodes = _nodes_by_tensor(model, CapturedProgram(program))
+    names = {name: output for name, (_, output) in nodes.items()}
+    all_outputs = onnx.ModelProto()
+    all_outputs.CopyFrom(model)
+    del all_outputs.graph.output[:]
+    for value in names.values():
+        all_outputs.graph.output.add(name=value)
+    session = onnxruntime.InferenceSession(
+        all_outputs.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return FileTensors(
+        values=dict(zip(names, session.run(None, {INPUT: batch}), strict=True)),
+        operators={
+            name: f"the {node.op_type} that computes {output!r}"
+            for name, (node, output) in nodes.items()
+        },
+        layers={name: _layer_of(node.input) for name, (node, _) in nodes.items()},
+    )
+
+
+def _nodes_by_tensor(
+    model: onnx.ModelProto, captured: CapturedProgram
+) -> Mapping[str, tuple[onnx.NodeProto, str]]:
+    """Return the file's node for each tensor of the program, and the file's name of the tensor."""
+    nodes = {name: node for node in model.graph.node for name in node.output}
+    # The outputs have names of their own in the file.
+    own = dict(zip(captured.outputs, (value.name for value in model.graph.output), strict=True))
+    names = {node.name: own.get(node.name, node.name) for node in captured.nodes}
+    return {name: (nodes[output], output) for name, output in names.items() if output in nodes}
+
+
+def _layer_of(inputs: Sequence[str]) -> str:
+    """Return the layer of a node by the name of its weight; "" without one.
+
+    A batch norm is fused into its convolution, and the name of the weight remains.
+    """
+    # A quantized weight is the input of the node that dequantizes it.
+    plain = [
+        name.removesuffix("_DequantizeLinear_Output").removesuffix("_quantized") for name in inputs
+    ]
+    return next(
+        (name.rpartition(".")[0] for name in plain if name.endswith((".weight", ".bias"))), ""
+    )

@@ -1,12 +1,13 @@
-"""ONNX int8: quantize, layer sensitivity, search."""
+"""ONNX files in int8: quantization, sensitivity of layers, search for the best candidate."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 from msgspec import structs
@@ -22,22 +23,30 @@ from segdeploy.errors import ExportError
 from segdeploy.system.files import temporary_folder
 from segdeploy.system.machine import cores
 
-from .calibration import OPERATIONS, measure_ranges
+from .calibration import OPERATORS, measure_ranges
 from .capture import quiet
-from .int8_candidates import TIMED, CachedBackend, CandidateEvaluator, Int8Candidate, preferred
-from .onnx_format import OnnxCandidate
+from .int8_candidates import (
+    TIMED_IMAGES,
+    CachedBackend,
+    CandidateEvaluator,
+    Int8Candidate,
+    best_of,
+    rank_passed,
+)
+from .onnx_format import OnnxCandidate, to_onnx
+from .plan import ExportPlan
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Operations that nearly all of a network's time goes into."""
+"""Operators that take nearly all of a network's time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layers:
-    """A graph's nodes by what becomes of them.
+    """The nodes of a graph, by whether they can be quantized.
 
     Attributes:
-        always_float: Before the first weight, where the image is prepared, and from the last one
-            on, where logits would become equal and labels be decided by their order.
+        always_float: Before the first weight, where the image is preprocessed, and from the last
+            one on, where logits would become equal and labels be decided by their order.
         groups: All others, in the order of execution, each group from a weight up to the next one.
     """
 
@@ -45,16 +54,13 @@ class Layers:
     groups: tuple[tuple[str, ...], ...]
 
 
-def layers_of(model: onnx.ModelProto, *, most: int) -> Layers:
-    """Divide a graph into layers.
-
-    Neighbors are put together until there are no more than `most` groups.
-    """
+def group_layers(model: onnx.ModelProto, *, most: int) -> Layers:
+    """Divide the nodes of a graph into layers, and merge neighbors into at most `most` groups."""
     nodes = list(model.graph.node)
-    weighted = [place for place, node in enumerate(nodes) if node.op_type in WEIGHTED]
-    if not weighted:
-        return Layers(always_float=tuple(node.name for node in nodes), groups=())
     names = [node.name for node in nodes]
+    weighted = [index for index, node in enumerate(nodes) if node.op_type in WEIGHTED]
+    if not weighted:
+        return Layers(always_float=tuple(names), groups=())
     starts, last = weighted[:-1], weighted[-1]
     size = -(-len(starts) // most) if starts else 1
     bounds = [*starts[::size], last]
@@ -65,13 +71,13 @@ def layers_of(model: onnx.ModelProto, *, most: int) -> Layers:
 def quantize(
     model: onnx.ModelProto, ranges: TensorsData, *, reduced: bool, in_float: Sequence[str]
 ) -> onnx.ModelProto:
-    """Return a graph in 8 bits.
+    """Return a graph in int8.
 
     Args:
         model: A graph in float32, which stays as it is.
-        ranges: Between which numbers each value lies.
+        ranges: Range of each activation.
         reduced: Whether weights have 7 bits: processors without VNNI add two products in 16 bits,
-            which 8 bits overflow.
+            which weights of 8 bits overflow.
         in_float: Names of nodes that stay in float32.
     """
     copy = onnx.ModelProto()
@@ -79,22 +85,22 @@ def quantize(
     with quiet():
         quantizer = QDQQuantizer(
             copy,
-            True,
-            reduced,
-            QuantType.QInt8,
-            QuantType.QUInt8,
-            ranges,
-            [],
-            list(in_float),
-            OPERATIONS,
-            {},
-        )  # noqa: FBT003 - ONNX Runtime's signature: per channel, reduced range
+            per_channel=True,
+            reduce_range=reduced,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8,
+            tensors_range=ranges,
+            nodes_to_quantize=[],
+            nodes_to_exclude=list(in_float),
+            op_types_to_quantize=OPERATORS,
+            extra_options={},
+        )
         quantizer.quantize_model()
     quantized: onnx.ModelProto = quantizer.model.model
     return quantized
 
 
-def rank(
+def rank_by_sensitivity(
     model: onnx.ModelProto,
     ranges: TensorsData,
     layers: Layers,
@@ -105,180 +111,206 @@ def rank(
 ) -> list[tuple[str, ...]]:
     """Return the groups of layers, the most sensitive first.
 
+    Each group is quantized alone, and its sensitivity is the share of labels that it changes.
+
     Args:
-        model: The graph in float32, whose first output has logits or probabilities, (N, K, h, w),
+        model: The graph in float32, whose first output is logits or probabilities, (N, K, h, w),
             or classes.
-        ranges: Between which numbers each value lies.
+        ranges: Range of each activation.
         layers: Its layers.
         batches: A few images, each (1, H, W, 3) uint8.
         reduced: Whether weights have 7 bits.
-        on_step: Called after each group, with the share of labels that it alone changes.
+        on_step: Called after each group, with the share.
     """
-    expected = labels(model, batches)
+    expected = compute_labels(model, batches)
     losses = []
     for group in layers.groups:
         others = [name for other in layers.groups if other is not group for name in other]
-        found = labels(
-            quantize(model, ranges, reduced=reduced, in_float=[*layers.always_float, *others]),
-            batches,
+        quantized = quantize(
+            model, ranges, reduced=reduced, in_float=[*layers.always_float, *others]
         )
-        losses.append(float(np.mean(found != expected)))
+        losses.append(float(np.mean(compute_labels(quantized, batches) != expected)))
         on_step(f"{losses[-1]:.3%}")
-    # The sort is stable: of equals the earlier layer, on whose values more is built, comes first.
-    return [
-        group
-        for _, group in sorted(zip(losses, layers.groups, strict=True), key=lambda pair: -pair[0])
-    ]
+    # The sort is stable: of equals the earlier layer, which more layers depend on, comes first.
+    pairs = sorted(zip(losses, layers.groups, strict=True), key=lambda pair: -pair[0])
+    return [group for _, group in pairs]
 
 
-def labels(
-    model: onnx.ModelProto, batches: Sequence[Batch]
-) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Answer images with labels at the answer's own size, (images, h, w)."""
+def compute_labels(model: onnx.ModelProto, batches: Sequence[Batch]) -> npt.NDArray[np.int64]:
+    """Return the labels of images at the size of the graph's output, (images, h, w)."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    answers = [session.run(None, {INPUT: batch})[0] for batch in batches]
-    return np.concatenate(
-        [answer.argmax(1) if answer.ndim == 4 else answer for answer in answers]
-    ).astype(np.int64)
+    outputs = [session.run(None, {INPUT: batch})[0] for batch in batches]
+    labels = [output.argmax(1) if output.ndim == 4 else output for output in outputs]
+    return np.concatenate(labels).astype(np.int64)
 
 
-GROUPS = 24
-"""Into how many groups the layers are put at most: each is quantized alone to find how sensitive it
-is."""
+MAX_GROUPS = 24
+"""Largest number of groups of layers: each is quantized alone to measure its sensitivity."""
 
-SECONDS = 900.0
+MAX_SECONDS = 900.0
 """After this time no new candidate is tried."""
 
 
-class Search:
-    """The candidates of one network, tried one after the other."""
+def search(plan: ExportPlan, on_step: Callable[[str], None]) -> "OnnxSearch":
+    """Return the search for the best int8 file of a plan.
+
+    Raises:
+        ExportError: The network cannot be converted, or has no layer that could be quantized.
+    """
+    card = structs.replace(plan.card, precision="fp32")
+    candidate = to_onnx(plan.network, card, opset=plan.config.opset)
+    return OnnxSearch(candidate, plan.card, CandidateEvaluator(plan, on_step))
+
+
+class OnnxSearch:
+    """Candidates of one network, tried one after the other while it is iterated over.
+
+    Attributes:
+        tried: What was measured of the candidates so far.
+    """
 
     def __init__(
-        self, candidate: OnnxCandidate, card: ModelCard, judge: CandidateEvaluator
+        self, candidate: OnnxCandidate, card: ModelCard, evaluator: CandidateEvaluator
     ) -> None:
         """Prepare the search.
 
         Args:
             candidate: The network in float32.
-            card: What the file will tell; its precision is int8.
-            judge: Finds out what candidates are worth.
+            card: Card of the file; its precision is int8.
+            evaluator: Measures the candidates.
 
         Raises:
-            ExportError: The network has no layer that could be computed in 8 bits.
+            ExportError: The network has no layer that could be quantized.
         """
-        self.candidates = judge.candidates
+        self.tried = evaluator.tried
         self._candidate = candidate
         self._card = card
-        self._judge = judge
-        self._layers = layers_of(candidate.model, most=GROUPS)
+        self._evaluator = evaluator
+        self._layers = group_layers(candidate.model, most=MAX_GROUPS)
         if not self._layers.groups:
             msg = (
                 f"{card.architecture} has no layers between its first and its last that could be"
-                " computed in 8 bits; choose fp32"
+                " quantized; choose fp32"
             )
             raise ExportError(msg)
 
     def __iter__(self) -> Iterator[tuple[OnnxCandidate, Int8Candidate]]:
         """Return the candidates that pass on some of the images, the fastest first.
 
-        More layers stay in float32 only where none does.
+        Layers stay in float32 only where none does, more and more of them.
         """
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + MAX_SECONDS
         with temporary_folder() as folder:
-            plain = self._open(folder / "fp32.onnx", self._candidate.model, precision="fp32")
-            reference = CachedBackend(plain)
-            ranges = measure_ranges(
-                folder / "fp32.onnx", self._judge.calibration, on_step=self._judge.on_step
+            path = folder / "fp32.onnx"
+            float_backend = self._open(path, self._candidate.model, precision="fp32")
+            trial = _Trial(
+                path=folder / "int8.onnx",
+                ranges=measure_ranges(
+                    path, self._evaluator.calibration, on_step=self._evaluator.on_step
+                ),
+                float_backend=float_backend,
+                reference=CachedBackend(float_backend),
+            )
+            models = dict(self._try(trial, rule, reduced=False) for rule in trial.ranges)
+            best_rule = best_of(models).conversion["calibration"]
+            models.update([self._try(trial, best_rule, reduced=True)])
+            for candidate in rank_passed(models):
+                yield self._quantized(models[candidate]), candidate
+            best = best_of(models).conversion
+            models.clear()
+            yield from self._try_in_float(
+                trial, best["calibration"], reduced=best["weight_bits"] == 7, end=end
             )
 
-            def attempt(
-                rule: str, *, reduced: bool, in_float: Sequence[tuple[str, ...]] = ()
-            ) -> tuple[Int8Candidate, onnx.ModelProto]:
-                return self._attempt(
-                    folder / "int8.onnx",
-                    ranges,
-                    rule,
-                    reduced=reduced,
-                    in_float=in_float,
-                    plain=plain,
-                    reference=reference,
-                )
+    def _try_in_float(
+        self, trial: "_Trial", rule: str, *, reduced: bool, end: float
+    ) -> Iterator[tuple[OnnxCandidate, Int8Candidate]]:
+        """Return the candidates that pass with their 1, 2, 4 ... most sensitive groups in float32.
 
-            made = dict(attempt(rule, reduced=False) for rule in ranges)
-            made.update([attempt(_best(made).conversion["calibration"], reduced=True)])
-            yield from ((self._quantized(made[trial]), trial) for trial in preferred(made))
-            rule, reduced = (
-                _best(made).conversion["calibration"],
-                _best(made).conversion["weight_bits"] == 7,
-            )
-            made.clear()
-            batches = self._judge.calibration.some(TIMED)
-            ranked = rank(
-                self._candidate.model,
-                ranges[rule],
-                self._layers,
-                batches=batches,
-                reduced=reduced,
-                on_step=self._judge.on_step,
-            )
-            count = 1
-            # With more than half of it in float32 it would be int8 by name only.
-            while count <= len(ranked) // 2 and time.monotonic() < end:
-                trial, model = attempt(rule, reduced=reduced, in_float=ranked[:count])
-                if trial.parity.passed:
-                    yield self._quantized(model), trial
-                count *= 2
+        Args:
+            trial: What all candidates share.
+            rule: Calibration rule.
+            reduced: Whether weights have 7 bits.
+            end: Time of `time.monotonic` after which nothing new is tried.
+        """
+        ranked = rank_by_sensitivity(
+            self._candidate.model,
+            trial.ranges[rule],
+            self._layers,
+            batches=self._evaluator.calibration.sample(TIMED_IMAGES),
+            reduced=reduced,
+            on_step=self._evaluator.on_step,
+        )
+        count = 1
+        # With more than half of it in float32 the file would be int8 by name only.
+        while count <= len(ranked) // 2 and time.monotonic() < end:
+            candidate, model = self._try(trial, rule, reduced=reduced, in_float=ranked[:count])
+            if candidate.parity.passed:
+                yield self._quantized(model), candidate
+            count *= 2
 
-    def _attempt(
+    def _try(
         self,
-        path: Path,
-        ranges: Mapping[str, TensorsData],
+        trial: "_Trial",
         rule: str,
         *,
         reduced: bool,
-        in_float: Sequence[tuple[str, ...]],
-        plain: Backend,
-        reference: Backend,
+        in_float: Sequence[tuple[str, ...]] = (),
     ) -> tuple[Int8Candidate, onnx.ModelProto]:
-        """Try one candidate, and give what was found of it, and its graph."""
+        """Quantize a candidate and measure it; return the result and the graph."""
         names = [name for group in in_float for name in group]
         model = quantize(
             self._candidate.model,
-            ranges[rule],
+            trial.ranges[rule],
             reduced=reduced,
             in_float=[*self._layers.always_float, *names],
         )
-        backend = self._open(path, model, precision="int8")
+        backend = self._open(trial.path, model, precision="int8")
         bits = ", 7-bit weights" if reduced else ""
-        kept = f", {len(in_float)} of {len(self._layers.groups)} groups fp32" if in_float else ""
-        conversion = {"calibration": rule, "weight_bits": 7 if reduced else 8, "in_float32": names}
-        size = path.stat().st_size
-        trial = self._judge.judge(
-            f"{rule}{bits}{kept}",
+        groups = f", {len(in_float)} of {len(self._layers.groups)} groups fp32" if in_float else ""
+        candidate = self._evaluator.evaluate(
+            f"{rule}{bits}{groups}",
             backend,
-            plain=plain,
-            reference=reference,
-            size=size,
-            conversion=conversion,
+            float_backend=trial.float_backend,
+            reference=trial.reference,
+            size=trial.path.stat().st_size,
+            conversion={
+                "calibration": rule,
+                "weight_bits": 7 if reduced else 8,
+                "in_float32": names,
+            },
         )
-        return trial, model
+        return candidate, model
 
     def _quantized(self, model: onnx.ModelProto) -> OnnxCandidate:
         return replace(self._candidate, model=model, precision="int8")
 
     def _open(self, path: Path, model: onnx.ModelProto, *, precision: str) -> Backend:
-        replace(self._candidate, model=model).write(
-            path, {CARD_KEY: structs.replace(self._card, precision=precision).to_json()}
-        )
-        # Threads that wait in one session must not take the cores from the other one that is
-        # measured beside it.
+        """Write a graph, and load it."""
+        card = structs.replace(self._card, precision=precision)
+        replace(self._candidate, model=model).write(path, {CARD_KEY: card.to_json()})
+        # Spinning threads of one session would take the cores from the other that is timed in
+        # alternation with it.
         return KINDS[".onnx"].load(path, RuntimeOptions(device="cpu", spinning=False))
 
 
-def _best(candidates: Iterable[Int8Candidate]) -> Int8Candidate:
-    return max(candidates, key=lambda trial: trial.score)
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """What the candidates of a search share.
+
+    Attributes:
+        path: Temporary file of the candidate that is measured.
+        ranges: Range of each activation, by the name of the calibration rule.
+        float_backend: The file in float32.
+        reference: The same, with its outputs kept.
+    """
+
+    path: Path
+    ranges: Mapping[str, TensorsData]
+    float_backend: Backend
+    reference: Backend

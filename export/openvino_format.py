@@ -1,4 +1,4 @@
-"""A network as an OpenVINO file (IR): a graph in XML, and its weights beside it."""
+"""OpenVINO files (IR): a graph in XML, and its weights beside it."""
 
 import shutil
 from collections.abc import Mapping
@@ -9,64 +9,70 @@ from tempfile import TemporaryDirectory
 import openvino
 
 from segdeploy.arrays import Batch
+from segdeploy.backends.base import INPUT
 from segdeploy.backends.openvino_metadata import weights_of
-from segdeploy.backends.openvino_runtime import INPUT
-from segdeploy.errors import OutputError
-from segdeploy.system.files import PART
+from segdeploy.system.files import PART, cannot_write
 
-from .divergence import Captured, Found, first_diverging
-from .onnx_format import OnnxCandidate
+from .divergence import CapturedProgram, FileTensors, first_diverging
+from .onnx_format import OnnxCandidate, to_onnx
+from .plan import ExportPlan
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenVinoCandidate:
-    """A converted network that is not yet proven.
+    """A network as an OpenVINO graph that is not yet proven.
 
     Attributes:
         model: The graph and its weights.
-        source: The ONNX graph that it was read from; values keep their names.
-        precision: Kind of numbers that the file computes with.
+        source: The ONNX graph that it was read from; tensors keep their names.
+        precision: Precision that the file computes in.
     """
 
     model: openvino.Model
     source: OnnxCandidate
     precision: str
 
-    def write(self, path: Path, texts: Mapping[str, str]) -> None:
-        """Write the file and its weights, and the texts that it shall carry, by their keys.
+    def write(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write the file and its weights, with the metadata in it.
 
         Raises:
             OutputError: OpenVINO cannot write them.
         """
-        for key, text in texts.items():
+        for key, text in metadata.items():
             self.model.set_rt_info(text, key.split("."))
-        # OpenVINO insists on the ending .xml, which the file gets only once it is proven.
+        # OpenVINO requires the ending .xml, which the file gets only once it is proven.
         with TemporaryDirectory(prefix="segdeploy-", dir=path.parent) as folder:
             written = Path(folder) / "model.xml"
             try:
                 openvino.save_model(self.model, written, compress_to_fp16=self.precision == "fp16")
-            # Its own word for a full disk, as for all else.
+            # OpenVINO raises it for a full disk, as for anything else.
             except RuntimeError as error:
                 reason = " ".join(str(error).split())[:200]
                 target = path.with_name(path.name.removesuffix(PART))
-                msg = (
-                    f"cannot write {target}: OpenVINO says {reason!r} only; free some space or"
-                    " choose another folder"
-                )
-                raise OutputError(msg) from error
+                raise cannot_write(target, f"OpenVINO says only {reason!r}") from error
             shutil.move(written.with_suffix(".bin"), weights_of(path))
             shutil.move(written, path)
 
     def first_diverging(self, path: Path, batch: Batch) -> str:
-        """Name the first layer of a written file that answers a batch otherwise than PyTorch."""
-        found = find_values(path, Captured(self.source.program), batch)
+        """Return the first layer of a written file whose output is not PyTorch's, in words."""
+        program = self.source.program
         return first_diverging(
-            found,
-            self.source.program,
+            compute_tensors(path, CapturedProgram(program), batch),
+            program,
             network=self.source.network,
             batch=batch,
             precision=self.precision,
         )
+
+
+def convert(plan: ExportPlan) -> OpenVinoCandidate:
+    """Convert the network of a plan to OpenVINO, by way of ONNX.
+
+    Raises:
+        ExportError: PyTorch cannot capture it, or ONNX has no operators for it.
+    """
+    source = to_onnx(plan.network, plan.card, opset=plan.config.opset)
+    return from_onnx(source, precision=plan.card.precision)
 
 
 def from_onnx(source: OnnxCandidate, *, precision: str) -> OpenVinoCandidate:
@@ -74,35 +80,41 @@ def from_onnx(source: OnnxCandidate, *, precision: str) -> OpenVinoCandidate:
 
     Args:
         source: The network in float32.
-        precision: Kind of numbers that the file shall compute with: "fp32", "bf16" (the same file,
-            with another wish to the runtime), or "fp16" (weights take half the bytes).
+        precision: "fp32"; "bf16", which is the same graph with a hint to the runtime; or "fp16",
+            whose weights take half the bytes.
     """
     model = openvino.Core().read_model(source.model.SerializeToString())
     return OpenVinoCandidate(model=model, source=source, precision=precision)
 
 
-def find_values(path: Path, captured: Captured, batch: Batch) -> Found:
-    """Answer a batch with every value of a file that PyTorch's capture has too."""
+def compute_tensors(path: Path, captured: CapturedProgram, batch: Batch) -> FileTensors:
+    """Return every tensor of a file that the captured program has too.
+
+    Args:
+        path: The file.
+        captured: The program that PyTorch captured of the network.
+        batch: (N, H, W, 3) uint8.
+    """
     core = openvino.Core()
     model = core.read_model(model=path.read_bytes(), weights=weights_of(path).read_bytes())
-    known = {
+    ports = {
         name: port
         for node in model.get_ordered_ops()
         for port in node.outputs()
         for name in port.get_names()
     }
-    own = dict(zip(captured.answers, (port.get_any_name() for port in model.outputs), strict=True))
+    # The outputs have names of their own in the file.
+    own = dict(zip(captured.outputs, (port.get_any_name() for port in model.outputs), strict=True))
     names = {node.name: own.get(node.name, node.name) for node in captured.nodes}
-    there = {name: known[value] for name, value in names.items() if value in known}
-    for port in there.values():
+    common = {name: ports[value] for name, value in names.items() if value in ports}
+    for port in common.values():
         model.add_outputs(port)
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    answers = compiled({INPUT: batch})
-    return Found(
-        values={name: answers[names[name]] for name in there},
-        makers={
-            name: f"the {port.get_node().get_type_name()} that makes {names[name]!r}"
-            for name, port in there.items()
+    outputs = compiled({INPUT: batch})
+    return FileTensors(
+        values={name: outputs[names[name]] for name in common},
+        operators={
+            name: f"the {port.get_node().get_type_name()} that computes {names[name]!r}"
+            for name, port in common.items()
         },
-        layers={},
     )

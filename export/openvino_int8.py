@@ -1,6 +1,6 @@
-"""An OpenVINO file in 8 bits.
+"""OpenVINO files in int8.
 
-NNCF quantizes, and where that loses too much, returns the most sensitive layers to float.
+NNCF quantizes, and where that loses too much, reverts the most sensitive layers to float.
 """
 
 import contextlib
@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+# Read when NNCF is imported: with it, NNCF sends no usage statistics to its developers.
+os.environ.setdefault("NNCF_CI", "1")
 
 import nncf
 import openvino
@@ -21,79 +24,105 @@ from segdeploy.backends.openvino_runtime import OpenVinoBackend
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.system.files import temporary_folder
 
-from .calibration import Calibration
+from .calibration import CalibrationImages
 from .capture import quiet
-from .int8_candidates import CachedBackend, CandidateEvaluator, Int8Candidate, preferred
-from .openvino_format import OpenVinoCandidate
+from .int8_candidates import (
+    CachedBackend,
+    CandidateEvaluator,
+    Int8Candidate,
+    best_of,
+    rank_passed,
+)
+from .openvino_format import OpenVinoCandidate, convert
+from .plan import ExportPlan
 
-# NNCF reports each use to its makers; this is the switch that it has for that, read when it is
-# imported.
-os.environ.setdefault("NNCF_CI", "1")
-
-RETURNED = 24
-"""How many layers are returned to float at most, one after the other."""
+MAX_REVERTED = 24
+"""Largest number of layers that revert to float, one after the other."""
 
 PRESETS = {"symmetric": nncf.QuantizationPreset.PERFORMANCE, "mixed": nncf.QuantizationPreset.MIXED}
-"""Ranges of activations: symmetric around 0, which some processors compute faster, or as they
-are."""
+"""Ranges of activations: symmetric around 0, which some processors compute faster, or as
+measured."""
 
 
-class Search:
-    """The candidates of one network, tried one after the other."""
+def search(plan: ExportPlan, on_step: Callable[[str], None]) -> "OpenVinoSearch":
+    """Return the search for the best int8 file of a plan.
+
+    Raises:
+        ExportError: The network cannot be converted.
+    """
+    card = structs.replace(plan.card, precision="fp32")
+    candidate = convert(replace(plan, card=card))
+    return OpenVinoSearch(candidate, plan.card, CandidateEvaluator(plan, on_step))
+
+
+class OpenVinoSearch:
+    """Candidates of one network, tried one after the other while it is iterated over.
+
+    Attributes:
+        tried: What was measured of the candidates so far.
+    """
 
     def __init__(
-        self, candidate: OpenVinoCandidate, card: ModelCard, judge: CandidateEvaluator
+        self, candidate: OpenVinoCandidate, card: ModelCard, evaluator: CandidateEvaluator
     ) -> None:
         """Prepare the search.
 
         Args:
             candidate: The network in float32.
-            card: What the file will tell; its precision is int8.
-            judge: Finds out what candidates are worth.
+            card: Card of the file; its precision is int8.
+            evaluator: Measures the candidates.
         """
-        self.candidates = judge.candidates
+        self.tried = evaluator.tried
         self._candidate = candidate
         self._card = card
-        self._judge = judge
+        self._evaluator = evaluator
 
     def __iter__(self) -> Iterator[tuple[OpenVinoCandidate, Int8Candidate]]:
         """Return the candidates that pass on some of the images, the fastest first.
 
-        Layers return to float only where none does.
+        Layers revert to float only where none does.
         """
+        calibration = self._evaluator.calibration
         with temporary_folder() as folder:
             path = folder / "candidate.xml"
-            plain = self._open(path, self._candidate.model, precision="fp32")
-            reference = CachedBackend(plain)
+            float_backend = self._open(path, self._candidate.model, precision="fp32")
+            reference = CachedBackend(float_backend)
             images = nncf.Dataset(
-                _Read(self._judge.calibration, self._judge.on_step), lambda batch: {INPUT: batch}
+                _CalibrationReader(calibration, self._evaluator.on_step),
+                lambda batch: {INPUT: batch},
             )
-            made = {}
+            models = {}
             for preset, value in PRESETS.items():
                 with quiet(), contextlib.redirect_stdout(io.StringIO()):
                     model = nncf.quantize(
-                        self._candidate.model,
-                        images,
-                        preset=value,
-                        subset_size=len(self._judge.calibration),
+                        self._candidate.model, images, preset=value, subset_size=len(calibration)
                     )
-                trial = self._try(path, model, preset, plain=plain, reference=reference)
-                made[trial] = model
-            yield from ((self._quantized(made[trial]), trial) for trial in preferred(made))
-            preset = max(made, key=lambda trial: trial.score).name
-            model = self._returned(preset, images, reference)
-            trial = self._try(
-                path, model, f"{preset}, layers returned to float", plain=plain, reference=reference
+                candidate = self._evaluate(
+                    path, model, preset, float_backend=float_backend, reference=reference
+                )
+                models[candidate] = model
+            for candidate in rank_passed(models):
+                yield self._quantized(models[candidate]), candidate
+            preset = best_of(models).name
+            model = self._revert_layers(preset, images, reference)
+            candidate = self._evaluate(
+                path,
+                model,
+                f"{preset}, some layers in float",
+                float_backend=float_backend,
+                reference=reference,
             )
-            if trial.parity.passed:
-                yield self._quantized(model), trial
+            if candidate.parity.passed:
+                yield self._quantized(model), candidate
 
-    def _returned(self, preset: str, images: nncf.Dataset, reference: Backend) -> openvino.Model:
-        """Quantize, and return layers to float until the budget holds."""
+    def _revert_layers(
+        self, preset: str, images: nncf.Dataset, reference: Backend
+    ) -> openvino.Model:
+        """Quantize, and revert layers to float until the mIoU budget is kept."""
 
         def score(compiled: openvino.CompiledModel, _: Iterable[Any]) -> tuple[float, None]:
             backend = OpenVinoBackend(compiled, self._card, device="CPU")
-            parity = self._judge.compare(backend, reference)
+            parity = self._evaluator.compare(backend, reference)
             return parity.agreement if parity.miou is None else parity.miou, None
 
         with quiet(), contextlib.redirect_stdout(io.StringIO()):
@@ -102,41 +131,51 @@ class Search:
                 images,
                 nncf.Dataset([None]),
                 score,
-                max_drop=self._judge.max_miou_drop,
+                max_drop=self._evaluator.max_miou_drop,
                 preset=PRESETS[preset],
-                subset_size=len(self._judge.calibration),
+                subset_size=len(self._evaluator.calibration),
                 advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
-                    max_num_iterations=RETURNED
+                    max_num_iterations=MAX_REVERTED
                 ),
             )
         return model
 
-    def _try(
-        self, path: Path, model: openvino.Model, name: str, *, plain: Backend, reference: Backend
+    def _evaluate(
+        self,
+        path: Path,
+        model: openvino.Model,
+        name: str,
+        *,
+        float_backend: Backend,
+        reference: Backend,
     ) -> Int8Candidate:
-        """Find out what a candidate is worth."""
+        """Write a candidate, and measure it."""
         backend = self._open(path, model, precision="int8")
-        size = sum(one.stat().st_size for one in (path, *KINDS[".xml"].companions(path)))
-        conversion = {"calibration": name, "made_by": f"nncf {nncf.__version__}"}
-        return self._judge.judge(
-            name, backend, plain=plain, reference=reference, size=size, conversion=conversion
+        files = (path, *KINDS[".xml"].companions(path))
+        return self._evaluator.evaluate(
+            name,
+            backend,
+            float_backend=float_backend,
+            reference=reference,
+            size=sum(file.stat().st_size for file in files),
+            conversion={"calibration": name, "made_by": f"nncf {nncf.__version__}"},
         )
 
     def _quantized(self, model: openvino.Model) -> OpenVinoCandidate:
         return replace(self._candidate, model=model, precision="int8")
 
     def _open(self, path: Path, model: openvino.Model, *, precision: str) -> Backend:
+        """Write a graph, and load it."""
         card = structs.replace(self._card, precision=precision)
-        replace(self._candidate, model=model, precision=precision).write(
-            path, {CARD_KEY: card.to_json()}
-        )
+        candidate = replace(self._candidate, model=model, precision=precision)
+        candidate.write(path, {CARD_KEY: card.to_json()})
         return KINDS[".xml"].load(path, RuntimeOptions(device="cpu"))
 
 
-class _Read:
-    """Calibration images one after the other, as often as NNCF walks over them."""
+class _CalibrationReader:
+    """Calibration images one after the other, as often as NNCF iterates over them."""
 
-    def __init__(self, calibration: Calibration, on_step: Callable[[str], None]) -> None:
+    def __init__(self, calibration: CalibrationImages, on_step: Callable[[str], None]) -> None:
         self._calibration = calibration
         self._on_step = on_step
 

@@ -1,8 +1,7 @@
-"""TorchScript and .pt2.
+"""PyTorch's own formats: TorchScript, and the .pt2 programs of torch.export.
 
-PyTorch calls TorchScript deprecated in favor of torch.export. It stays because it is what many
-programs in C++ and many phones still load. This file and `backends/torchscript.py` are the only
-ones that touch it.
+PyTorch has deprecated TorchScript in favor of torch.export. It stays because many C++ programs and
+phones still load it. This file and `segdeploy/backends/pytorch.py` are the only ones that use it.
 """
 
 import io
@@ -15,15 +14,16 @@ import torch
 from torch.export import ExportedProgram
 
 from segdeploy.arrays import Batch
-from segdeploy.backends.pytorch import load_program
+from segdeploy.backends.pytorch import read_program
 from segdeploy.card import ModelCard
 from segdeploy.errors import ExportError
 from segdeploy.inference.self_test import built_in_image
 from segdeploy.models.deployed import Deployed
 
 from .capture import capture, quiet
-from .divergence import Captured, Found, first_diverging
-from .proof import sizes
+from .divergence import CapturedProgram, FileTensors, first_diverging
+from .plan import ExportPlan
+from .proof import input_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,116 +38,115 @@ class Pt2Candidate:
     program: ExportedProgram
     network: Deployed
 
-    def write(self, path: Path, texts: Mapping[str, str]) -> None:
-        """Write the file, and the texts that it shall carry as extra files, by their keys."""
+    def write(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write the file with the metadata as extra files."""
         # To memory first: PyTorch's own writer reports a full disk as a bare RuntimeError.
         content = io.BytesIO()
         with quiet():
-            torch.export.save(self.program, content, extra_files=dict(texts))
+            torch.export.save(self.program, content, extra_files=dict(metadata))
         path.write_bytes(content.getvalue())
 
     def first_diverging(self, path: Path, batch: Batch) -> str:
-        """Name the first layer of a written file that answers a batch otherwise than PyTorch."""
-        # A copy, since the next operation may work in place.
+        """Return the first layer of a written file whose output is not PyTorch's, in words."""
+        # A copy, since the next operator may work in place.
         values = {
             node.name: (node, value.numpy().copy())
-            for node, value in Captured(load_program(path)).values(torch.from_numpy(batch))
+            for node, value in CapturedProgram(read_program(path)).values(torch.from_numpy(batch))
         }
-        found = Found(
+        tensors = FileTensors(
             values={name: value for name, (_, value) in values.items()},
-            makers={
-                name: f"the {node.target} that makes {name!r}" for name, (node, _) in values.items()
+            operators={
+                name: f"the {node.target} that computes {name!r}"
+                for name, (node, _) in values.items()
             },
-            layers={},
         )
         return first_diverging(
-            found, self.program, network=self.network, batch=batch, precision="fp32"
+            tensors, self.program, network=self.network, batch=batch, precision="fp32"
         )
 
 
-def to_pt2(network: Deployed, card: ModelCard) -> Pt2Candidate:
-    """Capture a network as a graph of PyTorch's operators; sizes are free as in an ONNX file.
-
-    Args:
-        network: In evaluation mode, on the processor; it answers what the card says.
-        card: What the file will tell about itself.
+def to_pt2(plan: ExportPlan) -> Pt2Candidate:
+    """Capture the network of a plan; the same dimensions are dynamic as in an ONNX file.
 
     Raises:
         ExportError: PyTorch cannot capture it, or not for all sizes.
     """
-    program = capture(network, card)
-    _free_proven_sizes(program, card)
-    _strip_notes(program)
-    return Pt2Candidate(program=program, network=network)
+    program = capture(plan.network, plan.card)
+    _allow_proven_sizes(program, plan.card)
+    _strip_metadata(program)
+    return Pt2Candidate(program=program, network=plan.network)
 
 
-def _free_proven_sizes(program: ExportedProgram, card: ModelCard) -> None:
-    """Let a program answer down to the smallest side that it is proven at.
+def _allow_proven_sizes(program: ExportedProgram, card: ModelCard) -> None:
+    """Let a program accept sides down to the smallest one that it is proven at.
 
-    Its capture asks for two of its coarsest values a side.
+    Its capture requires at least two rows and columns of its coarsest features.
     """
-    least = min(side for size in sizes(card.input) for side in size)
+    least = min(side for size in input_sizes(card.input) for side in size)
     for name, limit in program.range_constraints.items():
         program.range_constraints[name] = type(limit)(min(limit.lower, least), limit.upper)
 
 
-def _strip_notes(program: ExportedProgram) -> None:
-    """Drop what is of this machine (paths in stack traces), and what a reader would have to execute or unpickle (guards, the example)."""
+def _strip_metadata(program: ExportedProgram) -> None:
+    """Remove paths of this machine, and what a reader would have to execute or unpickle.
+
+    The paths stand in stack traces; guards are code, and the example is pickled.
+    """
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     program.example_inputs = None
-    program._guards_code = []  # noqa: SLF001 - there is no other way to leave them out; our runtime checks a batch by its card
+    # There is no public way to leave them out; our runtime checks a batch by the card.
+    program._guards_code = []  # noqa: SLF001
 
 
 @dataclass(frozen=True, kw_only=True)
 class TorchScriptCandidate:
-    """A converted network that is not yet proven.
+    """A traced network that is not yet proven.
 
     Attributes:
-        module: Traced and frozen: weights are constants, and batch norms lie in their convolutions.
+        module: Traced and frozen: weights are constants, and batch norms are fused into their
+            convolutions.
     """
 
     module: torch.jit.ScriptModule
 
-    def write(self, path: Path, texts: Mapping[str, str]) -> None:
-        """Write the file, and the texts that it shall carry as extra files, by their keys."""
+    def write(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write the file with the metadata as extra files."""
         # To memory first: PyTorch's own writer reports a full disk as a bare RuntimeError.
         content = io.BytesIO()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*torch\.jit")
-            torch.jit.save(self.module, content, _extra_files=dict(texts))
+            torch.jit.save(self.module, content, _extra_files=dict(metadata))
         path.write_bytes(content.getvalue())
 
-    def first_diverging(self, path: Path, batch: Batch) -> str:  # noqa: ARG002 - a frozen module has no layers left to ask
-        """Report that TorchScript cannot name it."""
+    def first_diverging(self, path: Path, batch: Batch) -> str:  # noqa: ARG002 - a frozen module has no layers left
+        """Return that TorchScript cannot name the layer."""
         return (
             "unknown, since a frozen TorchScript module has lost the names of its layers; --format"
             " onnx can name it"
         )
 
 
-def to_torchscript(network: Deployed, card: ModelCard) -> TorchScriptCandidate:
-    """Trace and freeze a network; the number of images is free, and so are height and width.
-
-    Args:
-        network: In evaluation mode, on the processor.
-        card: What the file will tell about itself.
+def to_torchscript(plan: ExportPlan) -> TorchScriptCandidate:
+    """Trace and freeze the network of a plan; number of images, height and width are dynamic.
 
     Raises:
         ExportError: PyTorch cannot trace it.
     """
+    card = plan.card
     example = torch.from_numpy(built_in_image(card.input.height, card.input.width))
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.filterwarnings("ignore", message=r".*torch\.jit")
-            # What a trace warns of, a branch on a size, the proof finds where it changes an answer.
+            # A trace warns of every branch on a size; the proof finds those that change an output.
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(plan.network, example, check_trace=False)  # type: ignore[no-untyped-call]
             frozen: torch.jit.ScriptModule = torch.jit.freeze(traced)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         msg = (
-            f"{card.architecture} cannot be turned into TorchScript: {reason}; choose --format onnx"
+            f"{card.architecture} cannot be converted to TorchScript: {reason}; choose --format"
+            " onnx"
         )
         raise ExportError(msg) from error
     return TorchScriptCandidate(module=frozen)

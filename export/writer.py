@@ -15,7 +15,7 @@ from segdeploy.backends.loading import KINDS, ArtifactKind
 from segdeploy.backends.pytorch import EagerBackend
 from segdeploy.card import CARD_KEY, CHECKSUM_KEY, SELF_TEST_KEY, ModelCard
 from segdeploy.errors import ProofError, QuantizationError
-from segdeploy.inference.self_test import Answer, built_in_image, verify
+from segdeploy.inference.self_test import ExpectedOutput, built_in_image, verify
 from segdeploy.metrics.agreement import LEAST_AGREEMENT, Parity
 from segdeploy.system.files import replacing
 from segdeploy.system.runs import new_run
@@ -304,7 +304,7 @@ def write_and_prove(
     )
 
 
-def _expected_output(backend: Backend, reference: Backend) -> Answer:
+def _expected_output(backend: Backend, reference: Backend) -> ExpectedOutput:
     """Return the output for the built-in image that `segdeploy verify` compares with.
 
     It is the reference's in float32; in lower precisions the file's own, which passed the proof.
@@ -312,9 +312,9 @@ def _expected_output(backend: Backend, reference: Backend) -> Answer:
     card = backend.card
     image = built_in_image(card.input.height, card.input.width)
     if card.precision not in OTHER_PROCESSORS:
-        return Answer.of(reference.run(image))
+        return ExpectedOutput.of(reference.run(image))
     tolerance, agreement = OTHER_PROCESSORS[card.precision]
-    return Answer.of(backend.run(image), tolerance=tolerance, agreement=agreement)
+    return ExpectedOutput.of(backend.run(image), tolerance=tolerance, agreement=agreement)
 
 
 def _failure(path: Path, proof: Proof, layer: str, drawings: Sequence[Path]) -> ProofError:

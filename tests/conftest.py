@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from segdeploy.system.machine import CPU_FEATURES
 from segdeploy.system.plugins import LOADED
+
+PROCESSORS = {
+    "none": {CPU_FEATURES: "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "all": {CPU_FEATURES: "avx2,avx512f,avx_vnni,avx512_vnni,avx512_bf16"},
+}
+"""What SEGDEPLOY_TEST_CPU makes of this machine's processor for a whole run, child processes included: one with nothing but AVX2
+(PyTorch's kernels keep to it then), or one that says it has everything."""
+
+# PyTorch reads its part when it is imported, so it is set before any test is.
+os.environ.update(
+    PROCESSORS[os.environ["SEGDEPLOY_TEST_CPU"]] if "SEGDEPLOY_TEST_CPU" in os.environ else {}
+)
 
 if TYPE_CHECKING:
     from segdeploy.export.writer import Candidate
@@ -62,47 +75,43 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def candidates(checkpoint_folder: Path) -> Mapping[str, "Candidate"]:
     """best.pt converted once to every format whose runtime is installed, by the format's name."""
-    from segdeploy.export.exporter import convert, neighbor
+    from segdeploy.export import onnx_format, torch_formats
     from segdeploy.models.checkpoint import load_checkpoint
+    from tests.helpers.plans import make_plan
 
     checkpoint = load_checkpoint(checkpoint_folder / "best.pt")
-    names = ("onnx", "torchscript", "pt2")
-    made = {
-        name: convert(name, checkpoint.network(), card=checkpoint.card, opset=21)[0]
-        for name in names
+    plan = make_plan(checkpoint.network(), checkpoint.card)
+    onnx = onnx_format.convert(plan)
+    converted: dict[str, Candidate] = {
+        "onnx": onnx,
+        "torchscript": torch_formats.to_torchscript(plan),
+        "pt2": torch_formats.to_pt2(plan),
     }
     if find_spec("openvino"):
-        made["openvino"] = neighbor("openvino_format").from_onnx(made["onnx"], precision="fp32")
-    return made
+        from segdeploy.export import openvino_format
+
+        converted["openvino"] = openvino_format.from_onnx(onnx, precision="fp32")
+    return converted
 
 
 @pytest.fixture(scope="session")
 def artifacts(checkpoint_folder: Path, candidates: Mapping[str, "Candidate"]) -> Path:
     """The folder of best.pt, with a proven file of every format."""
     from segdeploy import datasets
-    from segdeploy.backends.loading import KINDS
-    from segdeploy.export.config import FORMATS
+    from segdeploy.export.plan import FORMATS
     from segdeploy.export.proof import DatasetSplit
-    from segdeploy.export.writer import Proving, make
+    from segdeploy.export.writer import SingleCandidate, write_proven
     from segdeploy.models.checkpoint import load_checkpoint
+    from tests.helpers.plans import make_plan
 
     checkpoint = load_checkpoint(checkpoint_folder / "best.pt")
     streets = datasets.load("streets", None, "val")
-    proving = Proving(
-        evidence=DatasetSplit(
-            source="streets val", dataset=streets, indices=[0, 30], with_truth=True
-        )
-    )
+    images = DatasetSplit(source="streets val", dataset=streets, indices=[0, 30], labeled=True)
+    plan = make_plan(checkpoint.network(), checkpoint.card, images=images)
     for name, candidate in candidates.items():
         path = checkpoint_folder / f"best{FORMATS[name].ending}"
-        make(
-            path,
-            candidate,
-            kind=KINDS[path.suffix],
-            network=checkpoint.network(),
-            card=checkpoint.card,
-            proving=proving,
-        )
+        single = SingleCandidate(candidate=candidate)
+        write_proven(path, single, plan, file_format=FORMATS[name])
     return checkpoint_folder
 
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from segdeploy.backends.base import NetworkOutput
+from segdeploy.arrays import NetworkOutput
 from segdeploy.backends.loading import load_backend, read_card
 from segdeploy.cli.main import main
 from segdeploy.errors import ConfigError
-from segdeploy.export.adopt_command import argument
+from segdeploy.export.adopt_command import parse_argument
 from segdeploy.models.checkpoint import load_checkpoint
 
-LEGEND = '[[classes]]\nname = "blue"\n\n[[classes]]\nname = "red"\ncolor = [255, 0, 0]\n'
+CLASS_MAP_FILE = '[[classes]]\nname = "blue"\n\n[[classes]]\nname = "red"\ncolor = [255, 0, 0]\n'
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 BATCH = np.random.default_rng(0).integers(0, 256, (2, 8, 12, 3), dtype=np.uint8)
 
@@ -70,9 +70,9 @@ def foreign(
 
 
 def adopted(folder: Path, path: Path, *arguments: str) -> Path:
-    (folder / "classes.toml").write_text(LEGEND)
+    (folder / "classes.toml").write_text(CLASS_MAP_FILE)
     target = folder / "ours.onnx"
-    numbers = ["--mean", "0.4,0.5,0.6", "--std", "0.2,0.25,0.3", "--proof-pictures", "1"]
+    numbers = ["--mean", "0.4,0.5,0.6", "--std", "0.2,0.25,0.3", "--proof-images", "1"]
     main(
         [
             "adopt",
@@ -119,7 +119,7 @@ def test_logits_are_those_of_the_foreign_file(tmp_path: Path, opset: int) -> Non
 
 
 def test_blue_may_come_first(tmp_path: Path) -> None:
-    """Networks that were trained on what OpenCV reads see the red of ours in their third channel."""
+    """Networks that were trained on what OpenCV reads have red in their third channel."""
     path = foreign(tmp_path / "theirs.onnx")
 
     target = adopted(tmp_path, path, "--bgr")
@@ -225,10 +225,7 @@ def test_other_count_of_classes_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     code, message = refusal(capsys, tmp_path, path)
 
     assert code == 4
-    assert (
-        "answers an image with float32 of shape (5, 4, 6), and not with logits (N, 2, h, w)"
-        in message
-    )
+    assert "returns float32 of shape (5, 4, 6) for an image, and not logits (N, 2, h, w)" in message
 
 
 def test_classes_that_nobody_named_are_told(
@@ -247,7 +244,7 @@ def test_classes_that_nobody_named_are_told(
     code, message = refusal(capsys, tmp_path, path)
 
     assert code == 4
-    assert "answers 4 to 4, and --classes names 0 to 1; name all" in message
+    assert "returns 4 to 4, and --classes names 0 to 1; name all" in message
 
 
 def test_what_takes_no_pictures_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,17 +262,17 @@ def test_what_takes_no_pictures_is_told(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--std", "0.2,0,0.1"], "'0.2,0,0.1' holds what is no number above 0"),
-        (["--std", "nan"], "'nan' holds what is no number above 0"),
-        (["--mean", "inf"], "'inf' holds what is no number"),
+        (["--std", "0.2,0,0.1"], "'0.2,0,0.1' is not a number above 0 everywhere"),
+        (["--std", "nan"], "'nan' is not a number above 0 everywhere"),
+        (["--mean", "inf"], "'inf' is not finite everywhere"),
         (["--mean", "0.5,0.5"], "'0.5,0.5' is neither three numbers"),
         (
             ["--stride", "7"],
-            "is to take images of 8x12, and --stride is 7; both sides must be multiples of it",
+            "is 8x12, and --stride is 7; both sides must be multiples of it",
         ),
         (["--imgsz", "16"], "takes images of 8x12 only; leave out --imgsz"),
         (["--dynamic"], "takes images of 8x12 only; leave out --dynamic"),
-        (["-o", "ours.pt"], "--output-file is ours.pt; what is adopted here must end with .onnx"),
+        (["-o", "ours.pt"], "--output-file is ours.pt; the adopted file must end with .onnx"),
         (["--model", "unet"], "--model cannot be used with"),
     ],
 )
@@ -344,7 +341,7 @@ def test_plain_weights_of_a_plugins_network_become_a_checkpoint(tmp_path: Path) 
     With the optimizer beside, and DistributedDataParallel's prefix.
     """
     (tmp_path / "own_net.py").write_text(PLUGIN.format(name="a"))
-    (tmp_path / "classes.toml").write_text(LEGEND)
+    (tmp_path / "classes.toml").write_text(CLASS_MAP_FILE)
     weights = {
         "first.weight": torch.ones(5, 3, 3, 3),
         "first.bias": torch.ones(5),
@@ -416,7 +413,7 @@ def test_weights_that_cannot_be_used_are_told(
     code: int,
     text: str,
 ) -> None:
-    (tmp_path / "classes.toml").write_text(LEGEND)
+    (tmp_path / "classes.toml").write_text(CLASS_MAP_FILE)
     torch.save(content, tmp_path / "theirs.pth")
 
     with pytest.raises(SystemExit) as stop:
@@ -435,10 +432,10 @@ def test_weights_that_cannot_be_used_are_told(
 
 
 def test_arguments_are_read_as_toml_or_words() -> None:
-    assert [argument(text) for text in ("width=16", "deep=true", "backbone=resnet18")] == [
+    assert [parse_argument(text) for text in ("width=16", "deep=true", "backbone=resnet18")] == [
         ("width", 16),
         ("deep", True),
         ("backbone", "resnet18"),
     ]
-    with pytest.raises(ConfigError, match="no KEY=VALUE"):
-        argument("width")
+    with pytest.raises(ConfigError, match="not KEY=VALUE"):
+        parse_argument("width")

@@ -16,12 +16,14 @@ from segdeploy.backends.loading import load_backend
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.export.capture import with_output
 from segdeploy.export.exporter import convert
+from segdeploy.export.plan import FORMATS
 from segdeploy.imaging.postprocess import to_mask
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
+from tests.helpers.plans import make_plan
 
 BATCH = np.random.default_rng(0).integers(0, 256, (2, 45, 60, 3), dtype=np.uint8)
-FORMATS = ["onnx", "torchscript"]
+NAMES = ["onnx", "torchscript"]
 
 
 class Halved(torch.nn.Module):
@@ -48,7 +50,8 @@ def network(card: ModelCard) -> Deployed:
 
 
 def exported(name: str, network: Deployed, card: ModelCard, folder: Path) -> Path:
-    candidate, _ = convert(name, with_output(network, card), card=card, opset=21)
+    candidates = convert(make_plan(with_output(network, card), card), FORMATS[name])
+    candidate, _ = next(iter(candidates))
     path = folder / f"made.{name}"
     candidate.write(path, {CARD_KEY: card.to_json()})
     return path
@@ -59,7 +62,7 @@ def opened(name: str, network: Deployed, card: ModelCard, folder: Path) -> Backe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", NAMES)
 def test_classes_are_those_of_the_exact_mask(
     network: Deployed, card: ModelCard, tmp_path: Path, name: str
 ) -> None:
@@ -77,7 +80,7 @@ def test_classes_are_those_of_the_exact_mask(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", NAMES)
 def test_probabilities_are_those_of_the_enlarged_logits(
     network: Deployed, card: ModelCard, tmp_path: Path, name: str
 ) -> None:

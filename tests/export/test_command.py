@@ -14,13 +14,18 @@ from msgspec.structs import replace
 from segdeploy.backends.loading import read_card
 from segdeploy.cli.main import main
 from segdeploy.errors import ConfigError
-from segdeploy.export.command import name_suffix, name_targets
-from segdeploy.export.config import ExportConfig
-from segdeploy.export.exporter import ordered
-from segdeploy.metrics.segmentation import Scores
-from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.export.command import (
+    describe,
+    name_suffix,
+    name_targets,
+    print_candidates,
+    print_result,
+)
+from segdeploy.export.writer import Artifact, ExportResult
+from tests.helpers.cards import make_card
+from tests.helpers.int8 import make_candidate, make_parity
 
-QUICK = ["--format", "torchscript", "--proof-pictures", "1"]
+QUICK = ["--format", "torchscript", "--proof-images", "1"]
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def test_writes_several_formats_beside_the_checkpoint(
             str(checkpoint),
             "--format",
             "onnx,torchscript",
-            "--proof-pictures",
+            "--proof-images",
             "2",
             "--json",
         ]
@@ -57,7 +62,7 @@ def test_writes_several_formats_beside_the_checkpoint(
         "best.pt",
         "best.torchscript",
     ]
-    assert err == f"next: segdeploy run --model {checkpoint.with_suffix('.onnx')} --image PICTURE\n"
+    assert err == f"next: segdeploy run --model {checkpoint.with_suffix('.onnx')} --image IMAGE\n"
 
 
 LIMITED = """
@@ -73,7 +78,7 @@ main(sys.argv[1:])
 @pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 def test_full_disk_gets_one_sentence_from_openvino_too(checkpoint: Path) -> None:
     """Its writer knows no other words than a stream's error, and raises no OSError."""
-    arguments = ["export", str(checkpoint), "--format", "openvino", "--proof-pictures", "1"]
+    arguments = ["export", str(checkpoint), "--format", "openvino", "--proof-images", "1"]
 
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, *arguments], capture_output=True, text=True, check=False
@@ -81,14 +86,14 @@ def test_full_disk_gets_one_sentence_from_openvino_too(checkpoint: Path) -> None
 
     assert done.returncode == 1
     assert done.stderr.startswith(
-        f"segdeploy: cannot write {checkpoint.with_suffix('.xml')}: OpenVINO says"
+        f"segdeploy: cannot write {checkpoint.with_suffix('.xml')}: OpenVINO says only"
     )
     assert done.stderr.count("\n") == 1
     assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_file_that_stands_is_told_where_the_next_one_fails(
+def test_proven_file_is_reported_if_the_next_format_fails(
     checkpoint: Path, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
     """Its proof took its time, and it is there."""
@@ -101,7 +106,7 @@ def test_file_that_stands_is_told_where_the_next_one_fails(
                 str(checkpoint),
                 "--format",
                 "torchscript,triton",
-                "--proof-pictures",
+                "--proof-images",
                 "1",
                 *more,
             ]
@@ -116,7 +121,7 @@ def test_file_that_stands_is_told_where_the_next_one_fails(
     ]
 
 
-def test_tells_how_the_file_was_proven(
+def test_prints_how_the_file_was_proven(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["export", str(checkpoint), *QUICK, "-o", "small.torchscript", "--imgsz", "30,40"])
@@ -155,7 +160,7 @@ def test_takes_the_newest_run_where_no_checkpoint_is_named(
             2,
             "torchscript cannot be fp16; choose --precision fp32",
         ),
-        (["best.pt", "--confidence"], 2, "logits hold it already"),
+        (["best.pt", "--confidence"], 2, "add --output classes"),
         (["best.pt", "--dataset", "camvid", "--data", "nowhere"], 3, "nowhere"),
         (["best.pt", "--verify", "nowhere"], 3, "nowhere"),
     ],
@@ -171,26 +176,16 @@ def test_bad_input_gets_one_sentence(
     assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
 
 
-def test_scores_hold_only_at_the_size_that_was_scored(artifacts: Path) -> None:
-    """mIoU at 45x60 says nothing about 90x120."""
-    scores = Scores(miou=0.5, pixel_accuracy=0.5, dice=0.5, iou=(0.5,), pixels=1)
-    card = replace(load_checkpoint(artifacts / "best.pt").card, scores=scores)
-
-    assert ordered(card, ExportConfig(dynamic=True)).scores == scores
-    assert ordered(card, ExportConfig(imgsz=(45, 60))).scores == scores
-    assert ordered(card, ExportConfig(imgsz=(90, 120))).scores is None
-
-
 def test_name_must_end_as_the_format_does() -> None:
     """The ending tells the runtime."""
     with pytest.raises(ConfigError, match=r"\.onnx"):
-        name_targets(Path("a.pt"), formats=["onnx"], suffix="", output=Path("model.bin"))
+        name_targets(Path("a.pt"), formats=["onnx"], suffix="", output_file=Path("model.bin"))
 
 
 def test_files_of_several_kinds_lie_beside_each_other() -> None:
     """An int8 file must not take the place of the one that it is measured against."""
     assert name_targets(
-        Path("d/best.pt"), formats=["onnx"], suffix=name_suffix("int8", "classes"), output=None
+        Path("d/best.pt"), formats=["onnx"], suffix=name_suffix("int8", "classes"), output_file=None
     ) == {"onnx": Path("d/best-int8-classes.onnx")}
     assert name_suffix("fp32", "logits") == ""
 
@@ -207,7 +202,7 @@ def test_killed_export_leaves_no_file_under_the_final_name(checkpoint: Path) -> 
         "best.pt",
         "--format",
         "torchscript",
-        "--proof-pictures",
+        "--proof-images",
         "60",
     ]
     with subprocess.Popen(
@@ -249,7 +244,7 @@ def test_help_imports_no_torch() -> None:
 
 
 @pytest.mark.slow
-def test_camvid_checkpoint_is_proven_on_its_pictures(real: Path, checkpoint: Path) -> None:
+def test_camvid_checkpoint_is_proven_on_its_images(real: Path, checkpoint: Path) -> None:
     """Real images of 480x360, scaled to the network's size and the answer back to theirs."""
     main(
         [
@@ -260,7 +255,7 @@ def test_camvid_checkpoint_is_proven_on_its_pictures(real: Path, checkpoint: Pat
             "camvid",
             "--data",
             str(real / "data" / "camvid"),
-            "--proof-pictures",
+            "--proof-images",
             "3",
         ]
     )
@@ -270,3 +265,94 @@ def test_camvid_checkpoint_is_proven_on_its_pictures(real: Path, checkpoint: Pat
     assert parity.source == "camvid val"
     assert parity.agreement >= 0.999
     assert parity.miou == pytest.approx(parity.reference_miou, abs=1e-3)
+
+
+CARD = make_card(4, 4, classes=("a", "b"))
+
+
+def test_table_shows_what_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    print_candidates(
+        [
+            make_candidate("minmax", parity=make_parity(miou=0.4951)),
+            make_candidate("entropy", speed=0.5, parity=make_parity(miou=0.4)),
+            make_candidate("x", parity=make_parity(miou=None)),
+        ]
+    )
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == [
+        "minmax",
+        "49.51%",
+        "0.49",
+        "99.00%",
+        "10.0",
+        "20.0",
+        "2.00x",
+        "0.0",
+        "passes",
+    ]
+    assert lines[2] == [
+        "entropy",
+        "40.00%",
+        "10.00",
+        "99.00%",
+        "10.0",
+        "5.0",
+        "0.50x",
+        "0.0",
+        "fails",
+    ]
+    assert lines[3] == ["x", "99.00%", "10.0", "20.0", "2.00x", "0.0", "passes"]
+
+
+def test_table_of_a_refusal_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program that reads stdout finds no result where there is none."""
+    print_candidates([make_candidate("minmax")], stderr=True)
+
+    out, err = capsys.readouterr()
+    assert (out, "minmax" in err) == ("", True)
+
+
+def test_file_that_is_slower_than_float32_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    """Int8 is for speed, and on some machines and networks it gains none."""
+    slow, fast = make_candidate("entropy", speed=0.5), make_candidate("minmax", speed=2)
+
+    for chosen in (slow, fast):
+        card = replace(CARD, conversion=chosen.conversion)
+        artifact = Artifact(
+            path=Path("best-int8.onnx"), size=1, card=card, parity=make_parity(), device="cpu"
+        )
+        print_result(ExportResult(artifact=artifact, candidates=(slow, fast)))
+
+    assert (
+        capsys.readouterr().out.count(
+            "int8 is slower than fp32 on this machine: 10.0 ms against 5.0 ms"
+        )
+        == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "count"),
+    [
+        ("bf16", "openvino CPU f32", 1),
+        ("bf16", "openvino CPU bf16", 0),
+        ("fp16", "openvino CPU f32", 1),
+        ("fp16", "onnxruntime CPUExecutionProvider", 1),
+        ("fp16", "onnxruntime CUDAExecutionProvider", 0),
+        ("fp32", "openvino CPU f32", 0),
+    ],
+)
+def test_output_says_where_half_precision_was_computed_in_float32(
+    precision: str, device: str, count: int
+) -> None:
+    """Such a proof says nothing of the rounding that the file will have elsewhere."""
+    artifact = Artifact(
+        path=Path("a.xml"),
+        size=1,
+        card=replace(CARD, precision=precision),
+        parity=make_parity(),
+        device=device,
+    )
+
+    assert describe(artifact).count(f"this device computes {precision} files in float32") == count

@@ -1,6 +1,9 @@
-"""A planted fault is found by the name of its layer."""
+"""A planted fault is found by the name of its layer, in every format that keeps names."""
 
+import json
+import zipfile
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +15,18 @@ from torch import Tensor, nn
 from segdeploy.card import Output
 from segdeploy.export.capture import with_output
 from segdeploy.export.divergence import differs
-from segdeploy.export.onnx_format import OnnxCandidate, convert
+from segdeploy.export.onnx_format import OnnxCandidate, to_onnx
+from segdeploy.export.plan import FORMATS
 from segdeploy.export.writer import Candidate
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
 
 BATCH = np.random.default_rng(0).integers(0, 256, (1, 45, 60, 3), dtype=np.uint8)
+
+
+needs_openvino = pytest.mark.skipif(
+    find_spec("openvino") is None, reason="OpenVINO is not installed"
+)
 
 
 @pytest.fixture
@@ -38,7 +47,7 @@ def spoil_weight(name: str) -> Callable[[onnx.ModelProto], None]:
 
 
 def spoil_resize(model: onnx.ModelProto) -> None:
-    """Enlarge from the corners instead of the centers, as align_corners mistakes do.
+    """Upsample from the corners instead of the centers, as align_corners mistakes do.
 
     In the second join.
     """
@@ -58,13 +67,13 @@ def spoil_resize(model: onnx.ModelProto) -> None:
             "network.decoder.1.refine.0.0 (the Conv",
         ),
         (spoil_weight("network.head.weight"), "network.head (the Conv"),
-        (spoil_weight("scale"), "the preparation of the image (the Mul"),
+        (spoil_weight("scale"), "the preprocessing of the image (the Mul"),
         (spoil_resize, "network.decoder.1 (the Resize"),
-        (lambda model: None, "none, every layer alone agrees"),
+        (lambda model: None, "none, the output of every layer agrees"),
     ],
     ids=["first weight", "deep weight", "last weight", "normalization", "resize mode", "no fault"],
 )
-def test_planted_fault_is_found(
+def test_planted_fault_in_onnx_is_found(
     candidate: OnnxCandidate, tmp_path: Path, spoil: Callable[[onnx.ModelProto], None], layer: str
 ) -> None:
     """Knowing that a file is wrong is little; knowing where saves the day."""
@@ -74,6 +83,111 @@ def test_planted_fault_is_found(
     onnx.save(model, tmp_path / "spoiled.onnx")
 
     assert candidate.first_diverging(tmp_path / "spoiled.onnx", BATCH).startswith(layer)
+
+
+def spoil_weight_of_pt2(path: Path) -> None:
+    """Add 1 to the first number of the 1x1 convolution of the second join."""
+    add_one(path, "data/weights/model_weights_config.json", "network.decoder.1.reduce.weight")
+
+
+def add_one(path: Path, config: str, name: str) -> None:
+    """Add 1 to the first number of a tensor in a .pt2 archive."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    root = next(iter(entries)).partition("/")[0]
+    tensors = json.loads(entries[f"{root}/{config}"])["config"]
+    entry_name = f"{root}/data/weights/{tensors[name]['path_name']}"
+    values = np.frombuffer(entries[entry_name], np.float32).copy()
+    values[0] += 1
+    entries[entry_name] = values.tobytes()
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in entries.items():
+            archive.writestr(entry, content)
+
+
+def spoil_resize_of_pt2(path: Path) -> None:
+    """Upsample from the corners instead of the centers."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    place = next(name for name in entries if name.endswith("models/model.json"))
+    model = json.loads(entries[place])
+    node = [
+        node
+        for node in model["graph_module"]["graph"]["nodes"]
+        if "upsample_bilinear2d" in node["target"]
+    ][1]
+    next(entry for entry in node["inputs"] if entry["name"] == "align_corners")["arg"][
+        "as_bool"
+    ] = True
+    entries[place] = json.dumps(model).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in entries.items():
+            archive.writestr(entry, content)
+
+
+def spoil_weight_of_openvino(path: Path) -> None:
+    """Add 1 to the first number of the first convolution, which is the first large constant."""
+    weights = path.with_suffix(".bin")
+    values = bytearray(weights.read_bytes())
+    text = path.read_text()
+    offset = int(
+        text[text.index('name="network.stem.0.0.weight"') :]
+        .partition('offset="')[2]
+        .partition('"')[0]
+    )
+    number = np.frombuffer(bytes(values[offset : offset + 4]), np.float32) + 1
+    values[offset : offset + 4] = number.tobytes()
+    weights.write_bytes(values)
+
+
+def spoil_resize_of_openvino(path: Path) -> None:
+    text = path.read_text()
+    first, second = (
+        'coordinate_transformation_mode="',
+        text.split('coordinate_transformation_mode="'),
+    )
+    assert len(second) == 3
+    second[2] = "asymmetric" + second[2][second[2].index('"') :]
+    path.write_text(first.join(second))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "spoil", "layer"),
+    [
+        ("pt2", spoil_weight_of_pt2, "network.decoder.1.reduce (the aten.conv2d"),
+        ("pt2", spoil_resize_of_pt2, "network.decoder.1 (the aten.upsample_bilinear2d"),
+        ("pt2", lambda path: None, "none, the output of every layer agrees"),
+        pytest.param(
+            "openvino", spoil_weight_of_openvino, "network.stem.0.1 (the Add", marks=needs_openvino
+        ),
+        pytest.param(
+            "openvino",
+            spoil_resize_of_openvino,
+            "network.decoder.1 (the Interpolate",
+            marks=needs_openvino,
+        ),
+        pytest.param(
+            "openvino",
+            lambda path: None,
+            "none, the output of every layer agrees",
+            marks=needs_openvino,
+        ),
+    ],
+)
+def test_planted_fault_in_other_formats_is_found(
+    candidates: Mapping[str, Candidate],
+    tmp_path: Path,
+    name: str,
+    spoil: Callable[[Path], None],
+    layer: str,
+) -> None:
+    """Knowing that a file is wrong is little; knowing where saves the day."""
+    path = tmp_path / f"spoiled{FORMATS[name].ending}"
+    candidates[name].write(path, {})
+    spoil(path)
+
+    assert candidates[name].first_diverging(path, BATCH).startswith(layer)
 
 
 class Branching(nn.Module):
@@ -100,7 +214,7 @@ def test_frozen_branch_is_found(artifacts: Path, tmp_path: Path) -> None:
     network differs.
     """
     card = load_checkpoint(artifacts / "best.pt").card
-    candidate = convert(Deployed(Branching(), (0, 0, 0), (1, 1, 1)).eval(), card, opset=21)
+    candidate = to_onnx(Deployed(Branching(), (0, 0, 0), (1, 1, 1)).eval(), card, opset=21)
     candidate.write(tmp_path / "frozen.onnx", {})
 
     assert candidate.first_diverging(tmp_path / "frozen.onnx", BATCH).startswith(
@@ -122,7 +236,7 @@ class Outer(nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ["logits", "classes"])
-def test_frozen_branch_between_the_layers_is_told_from_none(
+def test_frozen_branch_between_the_layers_is_reported(
     artifacts: Path, tmp_path: Path, output: Output
 ) -> None:
     """No layer is wrong, and the file is all the same.
@@ -130,14 +244,14 @@ def test_frozen_branch_between_the_layers_is_told_from_none(
     To say that all agree would send people to look elsewhere.
     """
     card = replace(load_checkpoint(artifacts / "best.pt").card, output=output)
-    candidate = convert(
+    candidate = to_onnx(
         with_output(Deployed(Outer(), card.input.mean, card.input.std).eval(), card), card, opset=21
     )
     candidate.write(tmp_path / "frozen.onnx", {})
 
-    told = candidate.first_diverging(tmp_path / "frozen.onnx", BATCH)
+    layer = candidate.first_diverging(tmp_path / "frozen.onnx", BATCH)
 
-    assert told.startswith(
+    assert layer.startswith(
         "none, the layers agree and the difference arises in a forward around them (torch.export"
         " captured"
     )

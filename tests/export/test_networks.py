@@ -16,10 +16,11 @@ from segdeploy.backends.loading import load_backend
 from segdeploy.backends.pytorch import EagerBackend
 from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
 from segdeploy.errors import ConfigError, ExportError
-from segdeploy.export.onnx_format import convert
-from segdeploy.export.torch_formats import to_pt2 as to_pt2
+from segdeploy.export.onnx_format import to_onnx
+from segdeploy.export.torch_formats import to_pt2
 from segdeploy.models.blocks import DeepAggregation
 from segdeploy.models.deployed import Deployed
+from tests.helpers.plans import make_plan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -88,7 +89,7 @@ def test_exported_network_answers_as_pytorch_at_every_size(tmp_path: Path, name:
     stride = network.network.stride
     assert isinstance(stride, int)
     card = card_of(name, stride=stride, height=3 * stride, width=4 * stride)
-    candidate = convert(network, card, opset=21)
+    candidate = to_onnx(network, card, opset=21)
     candidate.write(tmp_path / "network.onnx", {CARD_KEY: card.to_json()})
     file, reference = (
         load_backend(tmp_path / "network.onnx", device="cpu", threads=1),
@@ -124,7 +125,7 @@ def test_exported_program_answers_from_the_smallest_proven_size_on(tmp_path: Pat
     torch.manual_seed(0)
     network = deployed(nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), DeepAggregation(8, 8, 4)), 136)
     card = card_of("windows", stride=8, height=48, width=64)
-    to_pt2(network, card).write(tmp_path / "network.pt2", {CARD_KEY: card.to_json()})
+    to_pt2(make_plan(network, card)).write(tmp_path / "network.pt2", {CARD_KEY: card.to_json()})
     file, reference = (
         load_backend(tmp_path / "network.pt2", device="cpu", threads=1),
         EagerBackend(network, card),
@@ -157,4 +158,4 @@ def test_network_that_was_captured_for_some_sizes_only_is_refused() -> None:
             "small was captured for up to 1999 images or pixels a side only; leave out --dynamic"
         ),
     ):
-        convert(network, card, opset=21)
+        to_onnx(network, card, opset=21)

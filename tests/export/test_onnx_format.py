@@ -3,15 +3,22 @@
 Any number of images, any size where asked, and nothing of this machine in it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
+from msgspec import structs
 from torch import Tensor, nn
 
+from segdeploy.backends.base import RuntimeOptions
+from segdeploy.backends.onnx_runtime import load
+from segdeploy.card import CARD_KEY
 from segdeploy.errors import ExportError
-from segdeploy.export.onnx_format import convert
+from segdeploy.export.onnx_format import OnnxCandidate, to_half, to_onnx
+from segdeploy.export.writer import Candidate
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
 
@@ -60,7 +67,7 @@ def test_network_that_cannot_be_captured_is_an_export_error(artifacts: Path) -> 
     card = load_checkpoint(artifacts / "best.pt").card
 
     with pytest.raises(ExportError, match=r"unet cannot be captured by torch\.export"):
-        convert(Deployed(Counting(), (0, 0, 0), (1, 1, 1)).eval(), card, opset=21)
+        to_onnx(Deployed(Counting(), (0, 0, 0), (1, 1, 1)).eval(), card, opset=21)
 
 
 def test_conversion_leaves_the_network_as_it_was(artifacts: Path) -> None:
@@ -71,6 +78,63 @@ def test_conversion_leaves_the_network_as_it_was(artifacts: Path) -> None:
     ).eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
-    convert(network, card, opset=21)
+    to_onnx(network, card, opset=21)
 
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+BATCH = np.random.default_rng(0).integers(0, 256, (1, 45, 60, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def half(candidates: Mapping[str, Candidate]) -> OnnxCandidate:
+    source = candidates["onnx"]
+    assert isinstance(source, OnnxCandidate)
+    return to_half(source)
+
+
+@pytest.mark.slow
+def test_half_precision_has_half_the_bytes_and_float32_logits(
+    half: OnnxCandidate, artifacts: Path, tmp_path: Path
+) -> None:
+    """Images go in as uint8 and logits come out as float32, so that nobody but the GPU notices."""
+    card = structs.replace(load_checkpoint(artifacts / "best.pt").card, precision="fp16")
+    half.write(tmp_path / "half.onnx", {CARD_KEY: card.to_json()})
+
+    logits = load(tmp_path / "half.onnx", RuntimeOptions(device="cpu", threads=1)).run(BATCH)
+
+    expected = load(artifacts / "best.onnx", RuntimeOptions(device="cpu", threads=1)).run(BATCH)
+    weights = {
+        tensor.data_type
+        for tensor in half.model.graph.initializer
+        if tensor.name.endswith(".weight")
+    }
+    assert weights == {onnx.TensorProto.FLOAT16}
+    assert logits.dtype == np.float32
+    assert 0 < np.abs(logits - expected).max() < 0.02 * np.abs(expected).max()
+
+
+@pytest.mark.slow
+def test_fault_in_half_precision_is_told_from_its_rounding(
+    half: OnnxCandidate, tmp_path: Path
+) -> None:
+    """Every value differs a little; the layer that is wrong differs much."""
+    half.write(tmp_path / "half.onnx", {})
+    model = onnx.load(tmp_path / "half.onnx")
+    sound = half.first_diverging(tmp_path / "half.onnx", BATCH)
+    tensor = next(
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.name == "network.decoder.0.reduce.weight"
+    )
+    tensor.CopyFrom(
+        onnx.numpy_helper.from_array(
+            onnx.numpy_helper.to_array(tensor) + np.float16(1), tensor.name
+        )
+    )
+    onnx.save(model, tmp_path / "half.onnx")
+
+    assert sound == "none, the output of every layer agrees"
+    assert half.first_diverging(tmp_path / "half.onnx", BATCH).startswith(
+        "network.decoder.0.reduce (the Conv"
+    )

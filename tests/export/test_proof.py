@@ -1,4 +1,4 @@
-"""A file is compared with its reference on images, and gets its name only if they agree."""
+"""Which images a file is proven on, and how it is compared with its reference."""
 
 from pathlib import Path
 
@@ -6,19 +6,106 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from segdeploy import datasets
 from segdeploy.arrays import Batch, Image, Logits, Mask
-from segdeploy.backends.loading import KINDS, read_card
-from segdeploy.card import InputSpec, LabelClass, ModelCard
-from segdeploy.errors import OutputError, ProofError
-from segdeploy.export.proof import MARK, prove, questions, sizes, write_worst
-from segdeploy.export.torch_formats import TorchScriptCandidate
-from segdeploy.export.torch_formats import to_torchscript as convert
-from segdeploy.export.writer import Proving, make
-from segdeploy.imaging.io import read_image
-from segdeploy.inference.self_test import verify
-from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.card import InputSpec, ModelCard, Training
+from segdeploy.errors import ConfigError, DataError
+from segdeploy.export.proof import (
+    DIFFERENCE_COLOR,
+    count_comparisons,
+    input_sizes,
+    open_proof_images,
+    prove,
+    write_worst,
+)
+from segdeploy.imaging.io import read_image, write_image
+from tests.helpers.cards import make_card, make_classes
 
-CLASSES = tuple(LabelClass(name=name, color=(0, 0, 0)) for name in ("dark", "bright"))
+STREETS_CARD = make_card(4, 4, classes=datasets.load("streets", None, "val").classes)
+
+
+def trained(dataset: str, data: str) -> ModelCard:
+    training = Training(
+        dataset=dataset, data_hash="", recipe={"data": data}, versions={}, seed=0, epochs=1
+    )
+    return replace(STREETS_CARD, training=training)
+
+
+@pytest.fixture
+def camvid(tmp_path: Path) -> Path:
+    """Three images of 6x4 pixels in CamVid's layout."""
+    for split in ("train", "val"):
+        for name in "abc":
+            write_image(tmp_path / split / f"{name}.png", np.zeros((4, 6, 3), np.uint8))
+            write_image(tmp_path / f"{split}annot" / f"{name}.png", np.full((4, 6), 3, np.uint8))
+    return tmp_path
+
+
+def test_split_of_the_training_is_taken_where_it_still_is(camvid: Path) -> None:
+    images = open_proof_images(
+        trained("camvid", str(camvid)), dataset=None, data=None, files=[], most=20
+    )
+
+    assert images.source == "camvid val"
+    assert len(images) == 3
+    image, labels = images[0]
+    assert image.shape == (4, 6, 3)
+    assert labels is not None
+    assert labels.tolist() == [[3] * 6] * 4
+
+
+@pytest.mark.parametrize(
+    "card", [STREETS_CARD, trained("camvid", "/no/such/folder"), trained("of a plugin", "")]
+)
+def test_streets_are_always_there(card: ModelCard) -> None:
+    """A checkpoint from another machine can be proven too."""
+    images = open_proof_images(card, dataset=None, data=None, files=[], most=2)
+
+    assert images.source == "streets val"
+    assert len(images) == 2
+    assert images[0][1] is not None
+
+
+def test_masks_of_other_classes_are_not_counted() -> None:
+    """A network for two other classes is proven on streets without being scored on them."""
+    card = replace(STREETS_CARD, classes=make_classes("car", "rest"))
+
+    images = open_proof_images(card, dataset=None, data=None, files=[], most=1)
+
+    assert images[0][1] is None
+
+
+def test_named_images_are_taken(camvid: Path) -> None:
+    images = open_proof_images(
+        trained("camvid", str(camvid)), dataset=None, data=None, files=[camvid / "val"], most=2
+    )
+
+    assert len(images) == 2
+    assert images.source == str(camvid / "val")
+    assert images[1][1] is None
+
+
+def test_named_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """What somebody asked for is never replaced in silence."""
+    with pytest.raises(DataError):
+        open_proof_images(
+            trained("camvid", ""), dataset=None, data=tmp_path / "none", files=[], most=2
+        )
+
+
+def test_folder_of_an_unknown_set_is_an_error(camvid: Path) -> None:
+    with pytest.raises(ConfigError, match="--dataset"):
+        open_proof_images(STREETS_CARD, dataset=None, data=camvid, files=[], most=2)
+
+
+def test_images_and_a_set_at_once_are_an_error(camvid: Path) -> None:
+    with pytest.raises(ConfigError, match="--verify"):
+        open_proof_images(
+            STREETS_CARD, dataset="camvid", data=camvid, files=[camvid / "val"], most=2
+        )
+
+
+CLASSES = make_classes("dark", "bright")
 SPEC = InputSpec(height=4, width=10, mean=(0, 0, 0), std=(1, 1, 1))
 
 
@@ -52,9 +139,9 @@ class Ramp:
         image = np.broadcast_to(
             (np.arange(10, dtype=np.uint8) * 10)[None, :, None], (4, 10, 3)
         ).copy()
-        truth = (image[..., 0] >= 50).astype(np.uint8)
-        truth[2:] = 255
-        return image, truth
+        labels = (image[..., 0] >= 50).astype(np.uint8)
+        labels[2:] = 255
+        return image, labels
 
 
 def test_parity_is_counted_by_hand() -> None:
@@ -64,7 +151,7 @@ def test_parity_is_counted_by_hand() -> None:
     """
     steps: list[str] = []
 
-    parity = prove(Threshold(55), Threshold(45), evidence=Ramp(), on_step=steps.append).parity
+    parity = prove(Threshold(55), Threshold(45), images=Ramp(), on_step=steps.append).parity
 
     assert parity.agreement == pytest.approx(0.9)
     assert parity.class_agreement == pytest.approx((1, 0.8))
@@ -78,23 +165,23 @@ def test_parity_is_counted_by_hand() -> None:
 
 def test_near_a_boundary_is_counted_apart() -> None:
     """Within 3 columns of the boundary lie 6 columns, and one of them differs."""
-    parity = prove(Threshold(55), Threshold(45), evidence=Ramp(), on_step=lambda _: None).parity
+    parity = prove(Threshold(55), Threshold(45), images=Ramp(), on_step=lambda _: None).parity
 
     assert parity.boundary_agreement == pytest.approx(5 / 6)
 
 
-def test_dynamic_file_is_asked_at_three_sizes() -> None:
+def test_dynamic_file_is_asked_at_three_input_sizes() -> None:
     """The size that was traced, an odd one, and an upright one."""
     file = Threshold(45, replace(SPEC, height=64, width=96, dynamic=True))
 
-    prove(file, Threshold(45), evidence=Ramp(), on_step=lambda _: None)
+    prove(file, Threshold(45), images=Ramp(), on_step=lambda _: None)
 
     assert [shape[1:3] for shape in file.shapes] == [(64, 96), (49, 49), (96, 33)]
-    assert questions(file.card, 1) == 3
+    assert count_comparisons(file.card, 1) == 3
 
 
 def test_sizes_are_multiples_of_the_stride() -> None:
-    assert sizes(replace(SPEC, height=64, width=96, stride=32, dynamic=True)) == [
+    assert input_sizes(replace(SPEC, height=64, width=96, stride=32, dynamic=True)) == [
         (64, 96),
         (32, 32),
         (96, 32),
@@ -102,11 +189,11 @@ def test_sizes_are_multiples_of_the_stride() -> None:
 
 
 def test_fixed_file_is_asked_at_its_own_size() -> None:
-    assert sizes(SPEC) == [(4, 10)]
+    assert input_sizes(SPEC) == [(4, 10)]
 
 
 class Ramps:
-    """Seven images without truth.
+    """Seven images without labels.
 
     On image n, the labels of n of ten columns lie between two thresholds of 5 and 5 + 10 n.
     """
@@ -121,12 +208,12 @@ class Ramps:
         return np.broadcast_to(columns[None, :, None], (4, 10, 3)).copy(), None
 
 
-def test_five_worst_pictures_are_kept_the_worst_first() -> None:
+def test_five_worst_images_are_kept_the_worst_first() -> None:
     """A column of 50 is bright to a threshold of 45 and dark to one of 55.
 
     N columns differ on image n.
     """
-    worst = prove(Threshold(55), Threshold(45), evidence=Ramps(), on_step=lambda _: None).worst
+    worst = prove(Threshold(55), Threshold(45), images=Ramps(), on_step=lambda _: None).worst
 
     assert [one.agreement for one in worst] == pytest.approx([0.4, 0.5, 0.6, 0.7, 0.8])
     assert worst[0].mask[0].tolist() == [0] * 6 + [1] * 4
@@ -134,117 +221,14 @@ def test_five_worst_pictures_are_kept_the_worst_first() -> None:
     assert worst[0].batch.shape == (1, 4, 10, 3)
 
 
-def test_worst_pictures_are_drawn_with_what_differs_marked(tmp_path: Path) -> None:
+def test_worst_images_are_drawn_with_what_differs_marked(tmp_path: Path) -> None:
     """The image, the reference's mask, the file's, and the difference, side by side."""
-    worst = prove(Threshold(55), Threshold(45), evidence=Ramps(), on_step=lambda _: None).worst
+    worst = prove(Threshold(55), Threshold(45), images=Ramps(), on_step=lambda _: None).worst
 
     paths = write_worst(tmp_path / "report", worst[:2], CLASSES)
 
     drawn = read_image(paths[0])
     assert [path.name for path in paths] == ["worst-1.png", "worst-2.png"]
     assert drawn.shape == (4, 40, 3)
-    assert (drawn[:, 30:36] == MARK).all()
+    assert (drawn[:, 30:36] == DIFFERENCE_COLOR).all()
     assert (drawn[:, 36:] == 80).all()
-
-
-class OneStreet:
-    """One drawn street without truth."""
-
-    source = "one street"
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> tuple[Image, Mask | None]:
-        return np.random.default_rng(index).integers(0, 256, (45, 60, 3), dtype=np.uint8), None
-
-
-def test_proof_lies_in_the_file_and_the_file_verifies(artifacts: Path, tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(artifacts / "best.pt")
-    network, card, kind = checkpoint.network(), checkpoint.card, KINDS[".torchscript"]
-    path = tmp_path / "deep" / "best.torchscript"
-
-    made = make(
-        path,
-        convert(network, card),
-        kind=kind,
-        network=network,
-        card=card,
-        proving=Proving(evidence=OneStreet()),
-    )
-
-    parity = read_card(path).parity
-    assert parity == made.parity
-    assert parity.miou is None
-    assert parity.agreement == 1
-    assert made.size == path.stat().st_size
-    met = verify(path, kind, device="cpu").met
-    assert met.difference is not None
-    assert met.difference < 1e-4
-    assert [entry.name for entry in path.parent.iterdir()] == ["best.torchscript"]
-
-
-class Forgetful(TorchScriptCandidate):
-    """Names a layer, as ONNX can."""
-
-    def first_diverging(self, path: Path, batch: Batch) -> str:
-        assert path.exists()
-        assert batch.shape == (1, 45, 60, 3)
-        return "network.head"
-
-
-def test_failed_proof_leaves_nothing_and_names_the_layer(artifacts: Path, tmp_path: Path) -> None:
-    """A file with the weights of another network must never get a name that somebody could run."""
-    checkpoint = load_checkpoint(artifacts / "best.pt")
-    other = checkpoint.network()
-    other.network.head.bias.data[3] += 5
-    spoiled = Forgetful(module=convert(other, checkpoint.card).module)
-
-    with pytest.raises(
-        ProofError,
-        match=(
-            r"was not written: on 1 images \(one street\) only .* diverges: network\.head; the"
-            r" worst are drawn in"
-        ),
-    ):
-        make(
-            tmp_path / "best.torchscript",
-            spoiled,
-            kind=KINDS[".torchscript"],
-            network=checkpoint.network(),
-            card=checkpoint.card,
-            proving=Proving(evidence=OneStreet(), report=lambda: tmp_path / "report"),
-        )
-
-    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == [
-        "report",
-        "report/worst-1.png",
-    ]
-
-
-class NoRoom(TorchScriptCandidate):
-    """A candidate on a full disk."""
-
-    def write(self, path: Path, texts: object) -> None:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-
-def test_full_disk_keeps_the_old_file(artifacts: Path, tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(artifacts / "best.pt")
-    path = tmp_path / "best.torchscript"
-    path.write_bytes(b"old")
-    network = checkpoint.network()
-
-    with pytest.raises(OutputError, match="No space left"):
-        make(
-            path,
-            NoRoom(module=convert(network, checkpoint.card).module),
-            kind=KINDS[".torchscript"],
-            network=network,
-            card=checkpoint.card,
-            proving=Proving(evidence=OneStreet()),
-        )
-
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["best.torchscript"]

@@ -1,4 +1,4 @@
-"""A network as a TorchScript file."""
+"""A network as a TorchScript file, and as a program of torch.export."""
 
 import warnings
 from pathlib import Path
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from segdeploy.errors import ExportError
-from segdeploy.export.torch_formats import to_torchscript as convert
+from segdeploy.export.torch_formats import to_pt2, to_torchscript
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
+from tests.helpers.plans import make_plan
 
 
 def test_file_runs_with_pytorch_alone(artifacts: Path) -> None:
@@ -26,15 +27,15 @@ def test_file_runs_with_pytorch_alone(artifacts: Path) -> None:
 
 
 def test_texts_come_back(artifacts: Path, tmp_path: Path) -> None:
-    from segdeploy.backends.torch_metadata import read_texts
+    from segdeploy.backends.torch_metadata import read_metadata
 
     checkpoint = load_checkpoint(artifacts / "best.pt")
 
-    convert(checkpoint.network(), checkpoint.card).write(
+    to_torchscript(make_plan(checkpoint.network(), checkpoint.card)).write(
         tmp_path / "x.torchscript", {"one": "eins", "two": "zwei ü"}
     )
 
-    assert read_texts(tmp_path / "x.torchscript") == {"one": "eins", "two": "zwei ü"}
+    assert read_metadata(tmp_path / "x.torchscript") == {"one": "eins", "two": "zwei ü"}
 
 
 class Refusing(nn.Module):
@@ -47,14 +48,32 @@ class Refusing(nn.Module):
 def test_network_that_cannot_be_traced_is_an_export_error(artifacts: Path) -> None:
     card = load_checkpoint(artifacts / "best.pt").card
 
-    with pytest.raises(ExportError, match="unet cannot be turned into TorchScript"):
-        convert(Deployed(Refusing(), (0, 0, 0), (1, 1, 1)).eval(), card)
+    with pytest.raises(ExportError, match="unet cannot be converted to TorchScript"):
+        to_torchscript(make_plan(Deployed(Refusing(), (0, 0, 0), (1, 1, 1)).eval(), card))
 
 
 def test_cannot_name_a_layer_and_says_so(artifacts: Path) -> None:
     checkpoint = load_checkpoint(artifacts / "best.pt")
-    candidate = convert(checkpoint.network(), checkpoint.card)
+    candidate = to_torchscript(make_plan(checkpoint.network(), checkpoint.card))
 
     assert "--format onnx" in candidate.first_diverging(
         artifacts / "best.torchscript", np.zeros((1, 45, 60, 3), np.uint8)
     )
+
+
+class DataDependent(nn.Module):
+    """A network that no graph can hold: it asks a number of an image."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image * 2 if image.mean().item() > 0 else image
+
+
+def test_network_that_cannot_be_captured_is_an_export_error(artifacts: Path) -> None:
+    """One sentence, no log of PyTorch's inner life."""
+    with pytest.raises(ExportError, match=r"unet cannot be captured by torch\.export"):
+        to_pt2(
+            make_plan(
+                Deployed(DataDependent(), (0, 0, 0), (1, 1, 1)).eval(),
+                load_checkpoint(artifacts / "best.pt").card,
+            )
+        )

@@ -13,13 +13,15 @@ from segdeploy.backends.loading import read_card
 from segdeploy.card import ModelCard
 from segdeploy.cli.main import main
 from segdeploy.errors import OutputError
-from segdeploy.export.triton_repository import configuration, write_repository
+from segdeploy.export.plan import ExportPlan
+from segdeploy.export.triton_repository import configuration, replacing_model
 from segdeploy.models.checkpoint import load_checkpoint
+from tests.helpers.plans import make_plan
 
 
 @pytest.fixture(scope="module")
 def form() -> ModuleType:
-    """Classes that are generated from Triton's model_config.proto, without the client around them."""
+    """Classes that are generated from Triton's model_config.proto, without its client."""
     found = find_spec("tritonclient")
     if found is None or found.submodule_search_locations is None:
         pytest.skip("tritonclient is not installed")
@@ -35,6 +37,12 @@ def form() -> ModuleType:
 @pytest.fixture
 def card(checkpoint_folder: Path) -> ModelCard:
     return replace(load_checkpoint(checkpoint_folder / "best.pt").card, output="classes")
+
+
+@pytest.fixture
+def plan(checkpoint_folder: Path, card: ModelCard) -> ExportPlan:
+    network = load_checkpoint(checkpoint_folder / "best.pt").network()
+    return make_plan(network, card, serve_on="cpu")
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -61,7 +69,7 @@ def test_configuration_is_what_triton_reads(form: ModuleType, card: ModelCard, d
     ]
 
 
-def test_dynamic_sizes_and_other_answers(form: ModuleType, card: ModelCard) -> None:
+def test_dynamic_sizes_and_other_outputs(form: ModuleType, card: ModelCard) -> None:
     from google.protobuf import text_format
 
     dynamic = replace(card, input=replace(card.input, dynamic=True), confidence=True)
@@ -80,51 +88,39 @@ def test_dynamic_sizes_and_other_answers(form: ModuleType, card: ModelCard) -> N
     ]
 
 
-def test_repository_holds_model_configuration_and_labels(card: ModelCard, tmp_path: Path) -> None:
-    """The name of the folder becomes the model's, without what an address cannot hold."""
+def write(repository: Path, plan: ExportPlan, content: str) -> None:
+    """Write a repository with a text in the place of the network."""
+    with replacing_model(repository, plan) as folder:
+        (folder / "1" / "model.onnx").write_text(content)
+        if content == "half":
+            raise OSError(28, "No space left on device")
+
+
+def test_repository_holds_model_configuration_and_labels(plan: ExportPlan, tmp_path: Path) -> None:
+    """The name of the folder becomes the model's, without what a URL cannot hold."""
     repository = tmp_path / "my street.triton"
 
-    size = write_repository(
-        repository,
-        card,
-        device="cpu",
-        write_model=lambda path: path.parent.mkdir(parents=True) or path.write_bytes(b"model"),
-    )
+    write(repository, plan, "model")
 
-    assert sorted(
-        str(path.relative_to(repository)) for path in repository.rglob("*") if path.is_file()
-    ) == [
+    assert listed(repository) == [
         "my-street/1/model.onnx",
         "my-street/config.pbtxt",
         "my-street/labels.txt",
     ]
     assert (repository / "my-street/labels.txt").read_text().splitlines() == [
-        label.name for label in card.classes
+        label.name for label in plan.card.classes
     ]
-    assert size == sum(path.stat().st_size for path in repository.rglob("*") if path.is_file())
-
-
-def write(repository: Path, card: ModelCard, content: str) -> None:
-    """Write a repository with something in the place of the network."""
-
-    def fill(path: Path) -> None:
-        path.parent.mkdir(parents=True)
-        path.write_text(content)
-        if content == "half":
-            raise OSError(28, "No space left on device")
-
-    write_repository(repository, card, device="cpu", write_model=fill)
 
 
 def listed(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
-def test_failure_keeps_the_old_model(card: ModelCard, tmp_path: Path) -> None:
-    write(tmp_path / "a.triton", card, "old")
+def test_failure_keeps_the_old_model(plan: ExportPlan, tmp_path: Path) -> None:
+    write(tmp_path / "a.triton", plan, "old")
 
     with pytest.raises(OutputError, match="No space"):
-        write(tmp_path / "a.triton", card, "half")
+        write(tmp_path / "a.triton", plan, "half")
 
     assert listed(tmp_path) == [
         "a.triton/a/1/model.onnx",
@@ -134,43 +130,46 @@ def test_failure_keeps_the_old_model(card: ModelCard, tmp_path: Path) -> None:
     assert (tmp_path / "a.triton/a/1/model.onnx").read_text() == "old"
 
 
-def test_failure_leaves_no_repository_where_there_was_none(card: ModelCard, tmp_path: Path) -> None:
+def test_failure_leaves_no_repository_where_there_was_none(
+    plan: ExportPlan, tmp_path: Path
+) -> None:
     with pytest.raises(OutputError, match="No space"):
-        write(tmp_path / "a.triton", card, "half")
+        write(tmp_path / "a.triton", plan, "half")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_success_replaces_the_old_model_and_no_other(card: ModelCard, tmp_path: Path) -> None:
+def test_success_replaces_the_old_model_and_no_other(plan: ExportPlan, tmp_path: Path) -> None:
     """The repository may be the one on which a user's server runs."""
-    write(tmp_path / "a.triton", card, "old")
+    write(tmp_path / "a.triton", plan, "old")
     (tmp_path / "a.triton/other/1").mkdir(parents=True)
     (tmp_path / "a.triton/other/1/model.onnx").write_text("theirs")
 
-    write(tmp_path / "a.triton", card, "new")
+    write(tmp_path / "a.triton", plan, "new")
 
     ours = ["a.triton/a/1/model.onnx", "a.triton/a/config.pbtxt", "a.triton/a/labels.txt"]
     assert listed(tmp_path) == [*ours, "a.triton/other/1/model.onnx"]
     assert (tmp_path / "a.triton/a/1/model.onnx").read_text() == "new"
 
 
-def test_model_of_that_name_from_others_is_not_replaced(card: ModelCard, tmp_path: Path) -> None:
+def test_model_of_that_name_from_others_is_not_replaced(plan: ExportPlan, tmp_path: Path) -> None:
     (tmp_path / "a.triton/a").mkdir(parents=True)
     (tmp_path / "a.triton/a/config.pbtxt").write_text('name: "a"')
 
     with pytest.raises(
-        OutputError, match=r"a\.triton/a is there, and not from segdeploy; choose another name"
+        OutputError,
+        match=r"a\.triton/a exists, and segdeploy did not write it; choose another name",
     ):
-        write(tmp_path / "a.triton", card, "new")
+        write(tmp_path / "a.triton", plan, "new")
 
     assert listed(tmp_path) == ["a.triton/a/config.pbtxt"]
 
 
-def test_file_is_not_replaced_by_a_folder(card: ModelCard, tmp_path: Path) -> None:
+def test_file_is_not_replaced_by_a_folder(plan: ExportPlan, tmp_path: Path) -> None:
     (tmp_path / "a.triton").write_text("mine")
 
     with pytest.raises(OutputError, match="is a file"):
-        write(tmp_path / "a.triton", card, "new")
+        write(tmp_path / "a.triton", plan, "new")
 
     assert (tmp_path / "a.triton").read_text() == "mine"
 
@@ -186,10 +185,13 @@ def test_command_writes_a_proven_repository(
     monkeypatch.chdir(tmp_path)
     shutil.copy(checkpoint_folder / "best.pt", "best.pt")
 
-    main(["export", "best.pt", "--format", "triton", "--proof-pictures", "1", "--serve-on", "cuda"])
+    main(["export", "best.pt", "--format", "triton", "--proof-images", "1", "--serve-on", "cuda"])
 
     card = read_card(Path("best.triton/best/1/model.onnx"))
     assert card.output == "classes"
     assert card.parity is not None
     assert "KIND_GPU" in Path("best.triton/best/config.pbtxt").read_text()
-    assert "next: tritonserver --model-repository=best.triton" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    size = sum(path.stat().st_size for path in Path("best.triton").rglob("*") if path.is_file())
+    assert out.startswith(f"best.triton  {size / 1e6:.1f} MB")
+    assert "next: tritonserver --model-repository=best.triton" in err

@@ -4,11 +4,13 @@ Torchvision's, segmentation-models-pytorch's, transformers', and one's own.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from torch import Tensor, nn
 
 import segdeploy
@@ -16,8 +18,16 @@ from segdeploy.backends.loading import load_backend
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.errors import ConfigError, ExportError, ProofError
 from segdeploy.export import ExportConfig, export_module
-from segdeploy.export.api import logits_of
+from segdeploy.export.exporter import (
+    configured,
+    find_logits,
+    resolve,
+    with_default_output,
+)
+from segdeploy.export.plan import FORMATS
 from segdeploy.imaging.palettes import distinct_color
+from segdeploy.metrics.segmentation import Scores
+from segdeploy.models.checkpoint import load_checkpoint
 
 SPEC = InputSpec(
     height=64, width=96, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), stride=32
@@ -32,7 +42,7 @@ def card(architecture: str) -> ModelCard:
     return ModelCard(architecture=architecture, classes=CLASSES, input=SPEC)
 
 
-def settled(network: nn.Module) -> nn.Module:
+def normalized(network: nn.Module) -> nn.Module:
     """Let batch norms see images.
 
     With fresh ones, values shrink until rounding decides the labels.
@@ -47,18 +57,18 @@ def settled(network: nn.Module) -> nn.Module:
 def deeplab() -> nn.Module:
     from torchvision.models.segmentation import deeplabv3_resnet50
 
-    return settled(deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=5))
+    return normalized(deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=5))
 
 
 def lraspp() -> nn.Module:
     from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
-    return settled(lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=5))
+    return normalized(lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=5))
 
 
 def smp_unet() -> nn.Module:
     smp = pytest.importorskip("segmentation_models_pytorch")
-    return settled(smp.Unet("resnet18", encoder_weights=None, classes=5))
+    return normalized(smp.Unet("resnet18", encoder_weights=None, classes=5))
 
 
 def segformer() -> nn.Module:
@@ -70,7 +80,7 @@ def segformer() -> nn.Module:
         num_attention_heads=[1, 2, 3, 4],
         decoder_hidden_size=16,
     )
-    return settled(transformers.SegformerForSemanticSegmentation(config))
+    return normalized(transformers.SegformerForSemanticSegmentation(config))
 
 
 @pytest.mark.slow
@@ -81,7 +91,7 @@ def segformer() -> nn.Module:
 def test_networks_of_others_are_exported_and_proven(
     tmp_path: Path, build: Callable[[], nn.Module], ending: str
 ) -> None:
-    """Their answers are wrapped in three ways; their logits have strides of 1 and 4."""
+    """Their outputs are wrapped in three ways; their logits have strides of 1 and 4."""
     network = build()
     path = tmp_path / f"network.{ending}"
     batch = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
@@ -90,7 +100,7 @@ def test_networks_of_others_are_exported_and_proven(
     made = export_module(network, card(build.__name__), path, proof=ONE_IMAGE)
 
     with torch.no_grad():
-        expected = logits_of(
+        expected = find_logits(
             network(torch.from_numpy(numbers.transpose(0, 3, 1, 2).astype(np.float32)))
         ).numpy()
     np.testing.assert_allclose(
@@ -122,7 +132,7 @@ class Own(nn.Module):
         lambda logits: {"logits": logits, "loss": None},
     ],
 )
-def test_ending_tells_the_format(tmp_path: Path, wrap: Callable[[Tensor], object]) -> None:
+def test_ending_chooses_the_format(tmp_path: Path, wrap: Callable[[Tensor], object]) -> None:
     made = export_module(
         Own(wrap), card("own"), tmp_path / "own.torchscript", output="classes", proof=ONE_IMAGE
     )
@@ -135,7 +145,7 @@ def test_ending_tells_the_format(tmp_path: Path, wrap: Callable[[Tensor], object
     )
 
 
-def test_unknown_ending_is_told(tmp_path: Path) -> None:
+def test_unknown_ending_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"ends with '\.tflite'; the formats' endings are \.onnx"):
         export_module(Own(lambda logits: logits), card("own"), tmp_path / "own.tflite")
     with pytest.raises(ConfigError, match="torchscript cannot be int8"):
@@ -145,34 +155,36 @@ def test_unknown_ending_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("output", "shape"),
     [
         (torch.zeros(2, 5), r"\(2, 5\)"),
         ({"boxes": torch.zeros(1)}, "dict"),
         ((torch.zeros(1, 5, 2, 2),), "tuple"),
     ],
 )
-def test_answer_without_logits_is_told(answer: Tensor | Mapping[str, Tensor], told: str) -> None:
-    """A detector or a classifier gives something else."""
-    with pytest.raises(ExportError, match=f"the network gives {told} and no logits"):
-        logits_of(answer)
+def test_output_without_logits_is_reported(
+    output: Tensor | Mapping[str, Tensor], shape: str
+) -> None:
+    """A detector or a classifier returns something else."""
+    with pytest.raises(ExportError, match=f"the network returns {shape} and not logits"):
+        find_logits(output)
 
 
 @pytest.mark.parametrize(
-    ("network", "told"),
+    ("network", "message"),
     [
-        (nn.Conv2d(3, 7, 1), "own gives 7 channels and its card has 5 classes"),
+        (nn.Conv2d(3, 7, 1), "own returns 7 channels and its card has 5 classes"),
         (
             nn.Conv2d(4, 5, 1),
-            r"own fails on an image \(1, 3, 64, 96\) of float32 on the processor: .* channels",
+            r"own fails on a float32 image \(1, 3, 64, 96\) on the CPU: .* channels",
         ),
     ],
 )
-def test_network_that_its_card_does_not_describe_is_told(
-    tmp_path: Path, network: nn.Module, told: str
+def test_network_that_its_card_does_not_describe_is_an_error(
+    tmp_path: Path, network: nn.Module, message: str
 ) -> None:
     """Channels without a class were exported, and proven equal to themselves."""
-    with pytest.raises(ExportError, match=told):
+    with pytest.raises(ExportError, match=message):
         export_module(network, card("own"), tmp_path / "own.torchscript", proof=ONE_IMAGE)
 
     assert list(tmp_path.iterdir()) == []
@@ -199,13 +211,54 @@ def test_network_that_exports_wrongly_gets_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_imports_no_torch() -> None:
+def test_options_import_no_torch() -> None:
     import subprocess
     import sys
 
     code = (
-        "import sys, segdeploy.export; assert 'torch' not in sys.modules; segdeploy.export.Order;"
+        "import sys, segdeploy.export as e; e.ExportConfig; e.Order;"
         " assert 'torch' not in sys.modules"
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_scores_hold_only_at_the_size_that_was_scored(artifacts: Path) -> None:
+    """mIoU at 45x60 says nothing about 90x120."""
+    scores = Scores(miou=0.5, pixel_accuracy=0.5, dice=0.5, iou=(0.5,), pixels=1)
+    card = structs.replace(load_checkpoint(artifacts / "best.pt").card, scores=scores)
+
+    assert configured(card, ExportConfig(dynamic=True)).scores == scores
+    assert configured(card, ExportConfig(imgsz=(45, 60))).scores == scores
+    assert configured(card, ExportConfig(imgsz=(90, 120))).scores is None
+
+
+def test_images_are_opened_once_for_all_formats(artifacts: Path, tiny_camvid: Path) -> None:
+    """Int8 is calibrated on the training split; other precisions do not open it."""
+    checkpoint = load_checkpoint(artifacts / "best.pt")
+    config = ExportConfig(precision="int8", dataset="camvid", data=tiny_camvid)
+
+    plan = resolve(checkpoint.network(), checkpoint.card, config, targets={})
+    float_plan = resolve(
+        checkpoint.network(), checkpoint.card, replace(config, precision="fp32"), targets={}
+    )
+
+    assert plan.calibration is not None
+    assert (plan.calibration.source, len(plan.calibration)) == ("camvid train", 12)
+    assert (plan.proof_images.source, len(plan.proof_images)) == ("camvid val", 3)
+    assert float_plan.calibration is None
+
+
+def test_server_returns_classes_unless_another_output_is_named(artifacts: Path) -> None:
+    checkpoint = load_checkpoint(artifacts / "best.pt")
+    plan = resolve(checkpoint.network(), checkpoint.card, ONE_IMAGE, targets={})
+    soft = resolve(
+        checkpoint.network(),
+        checkpoint.card,
+        replace(ONE_IMAGE, output="probabilities"),
+        targets={},
+    )
+
+    assert with_default_output(plan, FORMATS["triton"]).card.output == "classes"
+    assert with_default_output(plan, FORMATS["onnx"]) is plan
+    assert with_default_output(soft, FORMATS["triton"]) is soft
