@@ -1,6 +1,7 @@
-"""What the layouts of outlines share.
+"""Checked values out of COCO and labelme JSON: sizes, polygons, labels.
 
-Checked numbers out of foreign JSON, and labels that stand for classes.
+Foreign JSON is checked value by value, where it is used: the files are large, hold many keys that
+do not matter here, and a message names the object that is wrong.
 """
 
 import json
@@ -12,21 +13,26 @@ import numpy as np
 
 from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.card import LabelClass
-from segdeploy.datasets.class_map import LEGEND, ClassMap
+from segdeploy.datasets.class_map import CLASS_MAP_FILE, ClassMap
 from segdeploy.errors import DataError
 from segdeploy.imaging.polygons import Ring
 
 BACKGROUND = "background"
 BLACK = LabelClass(name=BACKGROUND, color=(0, 0, 0))
-MAX_PIXELS = 2 * 89_478_485
-"""What Pillow, which reads the images, takes for a decompression bomb."""
+"""The class of pixels that no polygon covers."""
 
-FARTHEST = 1_000_000
+MAX_PIXELS = 2 * 89_478_485
+"""Pixels from which on Pillow, which reads the images, takes one for a decompression bomb."""
+
+MAX_COORDINATE = 1_000_000
 """Largest coordinate, in pixels: thirty times the longest side that an image may have."""
+
+MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+"""What malformed JSON makes our code raise."""
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - foreign JSON
-    """Read a JSON file; raises DataError where it is none."""
+    """Return the content of a JSON file; raises DataError where it is none."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
@@ -37,8 +43,29 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - foreign JSON
         raise DataError(msg) from error
 
 
+def in_words(error: Exception) -> str:
+    """Return what is wrong with malformed JSON, in better words than Python's where possible."""
+    if isinstance(error, KeyError):
+        return f"there is no {error}"
+    if isinstance(error, TypeError | AttributeError | IndexError):
+        return f"a value is of the wrong kind: {error}"
+    return str(error)
+
+
+def rows(content: Any, key: str) -> list[dict[str, Any]]:  # noqa: ANN401 - foreign JSON
+    """Return the list of objects at a key; raises ValueError where there is none."""
+    if not isinstance(content, dict) or key not in content:
+        msg = f"{key!r} is not there"
+        raise ValueError(msg)
+    found = content[key]
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        msg = f"{key!r} is no list of objects"
+        raise ValueError(msg)
+    return found
+
+
 def size_of(height: object, width: object) -> tuple[int, int]:
-    """Check the size of an image; raises TypeError or ValueError."""
+    """Return the checked height and width of an image; raises TypeError or ValueError."""
     if not isinstance(height, int) or not isinstance(width, int):
         msg = f"an image's size is {str(width)[:20]!r} by {str(height)[:20]!r}"
         raise TypeError(msg)
@@ -49,57 +76,40 @@ def size_of(height: object, width: object) -> tuple[int, int]:
 
 
 def ring(numbers: Any) -> Ring:  # noqa: ANN401 - foreign JSON
-    """Check the corners of an outline, a flat list or one of pairs.
+    """Return the checked corners of a polygon, (N, 2) float64 of x and y.
 
-    Raises TypeError or ValueError.
+    Args:
+        numbers: A flat list x, y, x, y ... as in COCO, or a list of pairs as in labelme.
+
+    Raises:
+        TypeError: They are no numbers.
+        ValueError: There are less than three corners, or one is far outside any image.
     """
     corners = np.array(numbers, dtype=np.float64)
     if corners.size % 2 or corners.size < 6 or corners.ndim > 2:
-        msg = f"an outline has {corners.size} numbers; it must have an even number from 6"
+        msg = f"a polygon has {corners.size} numbers; it must have an even number from 6"
         raise ValueError(msg)
-    # Not a number compares as False.
-    if not (np.abs(corners) <= FARTHEST).all():
-        msg = f"an outline leaves {FARTHEST} pixels"
+    # NaN compares as False.
+    if not (np.abs(corners) <= MAX_COORDINATE).all():
+        msg = f"a polygon leaves {MAX_COORDINATE} pixels"
         raise ValueError(msg)
     return corners.reshape(-1, 2)
-
-
-FOREIGN = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
-"""What foreign JSON makes our code raise."""
-
-
-def in_words(error: Exception) -> str:
-    """Say what is wrong with foreign JSON, without Python's own words where there are better ones."""
-    if isinstance(error, KeyError):
-        return f"there is no {error}"
-    if isinstance(error, TypeError | AttributeError | IndexError):
-        return f"a value is of the wrong kind: {error}"
-    return str(error)
-
-
-def rows(content: Any, key: str) -> list[dict[str, Any]]:  # noqa: ANN401 - foreign JSON
-    """Return a list of objects out of an object; raises ValueError where there is none."""
-    found = content.get(key) if isinstance(content, dict) else None
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        msg = (
-            f"{key!r} is"
-            f" {'no list of objects' if isinstance(content, dict) and key in content else 'not there'}"
-        )
-        raise ValueError(msg)
-    return found
 
 
 def class_of(label: str, labels: Mapping[str, int]) -> int:
     """Return the class of a label; raises ValueError where it has none."""
     if label not in labels:
-        msg = f"the label {label[:60]!r} is no class's; name it in {LEGEND} as label or in ignore"
+        msg = (
+            f"the label {label[:60]!r} is no class's; name it in {CLASS_MAP_FILE} as label or in"
+            " ignore"
+        )
         raise ValueError(msg)
     return labels[label]
 
 
-def ground(legend: ClassMap) -> int:
-    """Return what a pixel outside all outlines is.
+def background_of(class_map: ClassMap) -> int:
+    """Return the value of a pixel outside all polygons.
 
-    The class named "background", or else not labeled.
+    The class named "background", or 255, not labeled, where there is none.
     """
-    return legend.labels.get(BACKGROUND, IGNORE_INDEX)
+    return class_map.labels.get(BACKGROUND, IGNORE_INDEX)

@@ -223,8 +223,8 @@ def _byte(value: object, key: str) -> int:
 
 def _color_list(value: object, key: str) -> list[Color]:
     """Return one color, or a list of colors, as a list."""
-    several = isinstance(value, list) and all(isinstance(entry, list) for entry in value)
-    colors = _as_list(value) if several else [value]
+    values = _as_list(value)
+    colors: list[Any] = values if all(isinstance(entry, list) for entry in values) else [value]
     if not all(isinstance(color, list) and len(color) == 3 for color in colors):
         msg = f"{key} is {_shown(value)!r}, and must be red, green, blue, or a list of such"
         raise TypeError(msg)

@@ -1,4 +1,4 @@
-"""What a dataset gives: an image and its truth."""
+"""What a dataset is: samples of an image and its mask, by index."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from segdeploy.card import LabelClass
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One image and its truth.
+    """An image and its mask.
 
     Attributes:
         image: (H, W, 3) uint8, blue-green-red.
-        mask: (H, W) uint8, the index of a class each; 255 is not labeled.
+        mask: (H, W) uint8, a class index each; 255 is not labeled.
         name: Name of the image within its split, without folder and ending.
     """
 
@@ -25,7 +25,16 @@ class Sample:
 
 
 class Dataset(Protocol):
-    """One split of a dataset; it is a plain value that a worker process can be given."""
+    """One split of a dataset; a plain value that can be pickled for a worker process.
+
+    Example:
+        ```python
+        samples = datasets.load("camvid", Path("data/camvid"), "val")
+        for index in range(len(samples)):
+            sample = samples[index]
+            print(sample.name, sample.image.shape, np.unique(sample.mask))
+        ```
+    """
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:
@@ -39,7 +48,7 @@ class Dataset(Protocol):
 
     @property
     def rule(self) -> str:
-        """How the split came to be, in words, with seed and share where it was drawn by lot."""
+        """How the dataset was split, in words, with seed and share where it was drawn at random."""
         ...
 
     def __len__(self) -> int:
@@ -60,12 +69,12 @@ def fingerprint(**splits: Dataset) -> str:
 def evenly_spaced(count: int, most: int | None) -> list[int]:
     """Return at most `most` of the indices 0 ... count - 1, evenly spaced.
 
-    The range is divided into parts of one length and the middle of each is taken: the first and
+    The range is divided into parts of equal length and the middle of each is taken: the first and
     the last frame of a drive are its least typical ones, and a single index is the middle one.
 
     Args:
         count: Number of items to choose from.
-        most: Largest number of indices; all where it is None.
+        most: Largest number of indices; None for all.
     """
     chosen = count if most is None else min(count, most)
     return [(2 * part + 1) * count // (2 * chosen) for part in range(chosen)]

@@ -1,6 +1,6 @@
-"""The ways in which files keep truth.
+"""How files store the classes of pixels: ids, one channel, two values, colors, or side by side.
 
-Numbers, colors, one channel, black and white, or beside the image.
+Each class here is a `MaskFormat`, whose `read` turns the mask file of a pair into class indices.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,80 +18,91 @@ from segdeploy.errors import DataError
 from segdeploy.imaging.io import read_ids, read_image
 from segdeploy.imaging.palettes import Color
 
-Table = tuple[int, ...]
-"""For each number in 0 ... 255 the class that it means, 255 for what is not labeled, or
-`FOREIGN`."""
+IdTable = tuple[int, ...]
+"""Class of each id in 0 ... 255: 255 for what is not labeled, `INVALID` for what is no class."""
 
-FOREIGN = -1
+INVALID = -1
+"""Class of an id that must not occur."""
+
+UNKNOWN = 254
+"""Class of a color that is no class's color, inside this module; where masks are colors a card has
+up to 254 classes, 0 ... 253."""
 
 FLAT = 16
-MOST_FOREIGN = 0.5
-"""Share of truth beside an image that may lie farther than `FLAT` from every class's color.
+"""Distance from a class's color up to which a pixel of a mask beside its image is taken for it."""
 
-Measured on right halves: of painted truth at 256x256 9 to 34%, as JPEG of quality 95 to 30; of
-photographs of streets and cars 60% and more in 99 of 100.
+MOST_UNKNOWN = 0.5
+"""Share of a mask beside its image that may lie farther than `FLAT` from every class's color.
+
+Measured on right halves: of masks at 256x256 9 to 34%, as JPEG of quality 95 to 30; of photographs
+of streets and cars 60% and more in 99 of 100.
 """
 
 
-def table(classes: Mapping[int, int], *, ignored: Iterable[int] = (IGNORE_INDEX,)) -> Table:
-    """Make a table of what each number in a file means.
+def id_table(classes: Mapping[int, int], *, ignored: Iterable[int] = (IGNORE_INDEX,)) -> IdTable:
+    """Return the table of what each id in a file means.
+
+    Example:
+        ```python
+        Ids(table=id_table({0: 0, 7: 1}))  # 0 and 7 are classes, 255 is not labeled
+        ```
 
     Args:
-        classes: Class by number.
-        ignored: Numbers that are not labeled; every number that is in neither is foreign.
+        classes: Class index by id.
+        ignored: Ids that are not labeled; every id that is in neither is an error in a mask.
     """
-    meant = {**dict.fromkeys(ignored, IGNORE_INDEX), **classes}
-    return tuple(meant.get(number, FOREIGN) for number in range(256))
+    meanings = {**dict.fromkeys(ignored, IGNORE_INDEX), **classes}
+    return tuple(meanings.get(number, INVALID) for number in range(256))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ids:
-    """Numbers in a gray or palette image.
+    """Ids in a gray or palette image.
 
     Attributes:
-        table: What each number means.
+        table: What each id means.
     """
 
-    table: Table
+    table: IdTable
 
     def read(self, pair: Pair) -> Mask:
-        """Return the classes of the numbers; raises DataError where a number means none."""
+        """Return the classes of the ids; raises DataError where an id is no class."""
         path = _mask_of(pair)
         return look_up(read_ids(path), self.table, path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RedChannel:
-    """Numbers in the red channel of a color image.
+    """Ids in the red channel of a color image.
 
     Attributes:
-        table: What each number means.
+        table: What each id means.
     """
 
-    table: Table
+    table: IdTable
 
     def read(self, pair: Pair) -> Mask:
-        """Return the classes of the numbers; raises DataError where a number means none."""
+        """Return the classes of the ids; raises DataError where an id is no class."""
         path = _mask_of(pair)
         return look_up(np.ascontiguousarray(read_image(path)[:, :, 2]), self.table, path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Binary:
-    """Background and one thing: 0 and 1, or 0 and 255, in whatever kind of image."""
+    """Background and foreground as 0 and 1, or 0 and 255, in an image of any kind."""
 
     def read(self, pair: Pair) -> Mask:
-        """Return 0 and 1; raises DataError where there is a third number or the image is colored."""
+        """Return 0 and 1; raises DataError where there is a third value or the image is colored."""
         path = _mask_of(pair)
-        numbers = _grey(path)
-        highest = int(numbers.max())
+        values = _read_gray(path)
+        highest = int(values.max())
         if highest not in {0, 1, 255}:
             msg = (
                 f"{path} holds the number {highest}; a mask of two classes holds 0 and 1, or 0"
                 " and 255"
             )
             raise DataError(msg)
-        return look_up(numbers, table({0: 0, highest: int(highest > 0)}, ignored=()), path)
+        return look_up(values, id_table({0: 0, highest: int(highest > 0)}, ignored=()), path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +110,10 @@ class Colors:
     """Colors in an image.
 
     Attributes:
-        table: Color and class, 255 for what is not labeled.
-        reach: How far a color may be from the nearest one of the table, as the root of the squared
+        table: Color (red, green, blue) and class, 255 for what is not labeled.
+        reach: Largest distance from the nearest color of the table, as the root of the squared
             differences.
-        strict: Whether a color that is too far from all is an error, instead of not labeled.
+        strict: Whether a color farther from all is an error, instead of not labeled.
     """
 
     table: tuple[tuple[Color, int], ...]
@@ -110,29 +121,26 @@ class Colors:
     strict: bool = False
 
     def read(self, pair: Pair) -> Mask:
-        """Return the classes of the colors.
-
-        Raises DataError where one means none and that is an error.
-        """
+        """Return the classes of the colors; raises DataError for an unknown one if `strict`."""
         path = _mask_of(pair)
         return self.classify(read_image(path), path)
 
     def classify(self, image: Image, path: Path) -> Mask:
         """Return the classes of the colors of an image that was read from `path`."""
         mask = _nearest(image, self.table, self.reach)
-        if self.strict and (foreign := mask == _UNKNOWN).any():
-            blue, green, red = image[foreign][0]
+        if self.strict and (unknown := mask == UNKNOWN).any():
+            blue, green, red = image[unknown][0]
             msg = (
                 f"{path} holds the color ({red}, {green}, {blue}), which is no class's, on"
-                f" {foreign.sum()} pixels; name it in classes.toml, and save masks as PNG"
+                f" {unknown.sum()} pixels; name it in classes.toml, and save masks as PNG"
             )
             raise DataError(msg)
-        mask[mask == _UNKNOWN] = IGNORE_INDEX
+        mask[mask == UNKNOWN] = IGNORE_INDEX
         return mask
 
-    def foreign(self, image: Image, *, reach: int) -> float:
-        """Return the share of an image's pixels whose color is farther than `reach` from every one of the table, in [0, 1]."""
-        return float((_nearest(image, self.table, reach) == _UNKNOWN).mean())
+    def unknown_share(self, image: Image, *, reach: int) -> float:
+        """Return the share of pixels farther than `reach` from every color, in [0, 1]."""
+        return float((_nearest(image, self.table, reach) == UNKNOWN).mean())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,84 +154,77 @@ class RightHalf:
     colors: Colors
 
     def read(self, pair: Pair) -> Mask:
-        """Return the classes of the colors of the right half.
-
-        Raises DataError where it is a photograph.
-        """
+        """Return the classes of the colors; raises DataError where the half is a photograph."""
         path = _mask_of(pair)
         right = halves(path)[1]
-        # A sixteenth of the pixels tells as much; those in the middle of JPEG's cells of 8 are the
+        # A sixteenth of the pixels is enough; those in the middle of JPEG's 8x8 blocks are the
         # least mixed.
-        some = np.ascontiguousarray(right[2::4, 2::4]) if min(right.shape[:2]) > 2 else right
-        if (share := self.colors.foreign(some, reach=FLAT)) > MOST_FOREIGN:
+        sample = np.ascontiguousarray(right[2::4, 2::4]) if min(right.shape[:2]) > 2 else right
+        if (share := self.colors.unknown_share(sample, reach=FLAT)) > MOST_UNKNOWN:
             msg = (
-                f"{share:.0%} of the right half of {path} has no class's color, so that it is a"
-                " photograph and no truth; choose the dataset that lies there with --dataset"
+                f"{share:.0%} of the right half of {path} has no class's color, so it is a"
+                " photograph and no mask; choose the dataset that lies there with --dataset"
             )
             raise DataError(msg)
         return self.colors.classify(right, path)
 
 
 def read_left_half(path: Path) -> Image:
-    """Read the image of a file that holds image and truth side by side."""
+    """Return the image of a file that holds image and mask side by side."""
     return halves(path)[0]
 
 
 def halves(path: Path) -> tuple[Image, Image]:
-    """Read a file that holds two images of one size side by side.
-
-    Raises DataError where its width is odd.
-    """
+    """Return the left and the right half of an image; raises DataError where its width is odd."""
     both = read_image(path)
     half, rest = divmod(both.shape[1], 2)
     if rest:
         msg = (
-            f"{path} is {both.shape[1]} pixels wide; image and truth side by side make an even"
+            f"{path} is {both.shape[1]} pixels wide; image and mask side by side make an even"
             " number"
         )
         raise DataError(msg)
     return np.ascontiguousarray(both[:, :half]), np.ascontiguousarray(both[:, half:])
 
 
-def look_up(numbers: Mask, meaning: Table, path: Path) -> Mask:
-    """Replace each number by the class that it means.
+def look_up(ids: Mask, table: IdTable, path: Path) -> Mask:
+    """Return the class of each id.
 
-    Raises DataError, with the number, where it means none.
+    Args:
+        ids: (H, W) uint8.
+        table: What each id means.
+        path: File of the ids, for messages.
+
+    Raises:
+        DataError: An id is no class.
     """
-    classes = np.array(meaning, dtype=np.int16)
-    # To look up twice takes a fifth of the time of counting the numbers.
-    foreign = np.asarray(cv2.LUT(numbers, (classes == FOREIGN).astype(np.uint8)))
-    if cv2.countNonZero(foreign):
-        allowed = ", ".join(map(str, np.flatnonzero(classes != FOREIGN)[:40]))
-        msg = (
-            f"{path} holds the id {numbers[foreign > 0].min()}, which is no class; ids are"
-            f" {allowed}"
-        )
+    classes = np.array(table, dtype=np.int16)
+    # Two look-ups take a fifth of the time of counting the ids.
+    invalid = np.asarray(cv2.LUT(ids, (classes == INVALID).astype(np.uint8)))
+    if cv2.countNonZero(invalid):
+        allowed = ", ".join(map(str, np.flatnonzero(classes != INVALID)[:40]))
+        msg = f"{path} holds the id {ids[invalid > 0].min()}, which is no class; ids are {allowed}"
         raise DataError(msg)
-    return np.asarray(cv2.LUT(numbers, classes.astype(np.uint8)), dtype=np.uint8)
-
-
-_UNKNOWN = 254
-"""Stands for a color that is no class's; a card has up to 254 classes where colors are truth."""
+    return np.asarray(cv2.LUT(ids, classes.astype(np.uint8)), dtype=np.uint8)
 
 
 def _nearest(image: Image, colors: tuple[tuple[Color, int], ...], reach: int) -> Mask:
-    """Return the class of the nearest color at each pixel, `_UNKNOWN` where all are farther than `reach`."""
+    """Return the class of each pixel's nearest color, `UNKNOWN` where all are beyond `reach`."""
     codes = (cv2.cvtColor(image, cv2.COLOR_BGR2BGRA).view(np.uint32)[:, :, 0] & 0xFFFFFF).astype(
         np.int32
     )
     return np.asarray(_color_cube(colors, reach)[codes], dtype=np.uint8)
 
 
-# Two datasets that are learned from together, of which each may ask for two.
+# Two datasets in one training, each with up to two tables.
 @lru_cache(maxsize=4)
 def _color_cube(colors: tuple[tuple[Color, int], ...], reach: int) -> npt.NDArray[np.uint8]:
-    """Return the class of every color at its number red * 65536 + green * 256 + blue, (16777216,) uint8.
+    """Return the class of every color, at its code red * 65536 + green * 256 + blue.
 
-    Only the surroundings of each color are visited, so that it takes a quarter of a second once and
-    nothing an image.
+    (16777216,) uint8. Only the surroundings of each color are visited: a quarter of a second once,
+    and a look-up per image.
     """
-    cube = np.full((256, 256, 256), _UNKNOWN, np.uint8)
+    cube = np.full((256, 256, 256), UNKNOWN, np.uint8)
     nearest = np.full(cube.shape if reach else (), reach * reach + 1, np.uint32)
     for color, index in colors:
         box = tuple(slice(max(0, value - reach), value + reach + 1) for value in color)
@@ -242,8 +243,8 @@ def _color_cube(colors: tuple[tuple[Color, int], ...], reach: int) -> npt.NDArra
     return cube.ravel()
 
 
-def _grey(path: Path) -> Mask:
-    """Read numbers from a gray, palette or colorless color image."""
+def _read_gray(path: Path) -> Mask:
+    """Return the values of a gray, palette or colorless color image."""
     try:
         return read_ids(path)
     except DataError:
@@ -254,5 +255,5 @@ def _grey(path: Path) -> Mask:
 
 
 def _mask_of(pair: Pair) -> Path:
-    assert pair.mask is not None, "a pair without truth is not read"
+    assert pair.mask is not None, "a pair without a mask is never read"
     return pair.mask

@@ -1,4 +1,4 @@
-"""Dataset names and builders; the dataset a card names."""
+"""Dataset names and what opens them; the dataset that a card names."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -13,7 +13,7 @@ from segdeploy.errors import ConfigError, DataError
 Builder = Callable[[Path | None, str], Dataset]
 B = TypeVar("B", bound=Builder)
 
-DATASETS = "segdeploy.datasets"
+PACKAGE = "segdeploy.datasets"
 
 BUILT_IN: Mapping[str, str] = {
     "ade20k": "formats.ade20k",
@@ -27,18 +27,32 @@ BUILT_IN: Mapping[str, str] = {
     "labelme": "formats.labelme",
     "streets": "synthetic.dataset",
 }
-"""Names of the package's own datasets, and the module in `segdeploy.datasets` that registers
-each."""
+"""Names of the built-in datasets, and the module in `segdeploy.datasets` that registers each; it is
+imported when the name is first used."""
 
 _builders: dict[str, Builder] = {}
 _layouts: dict[str, Layout] = {}
 
 
 def register(name: str) -> Callable[[B], B]:
-    """Return a builder a name: it takes the folder (None where none was named) and the split, "train" or "val"."""
+    """Register a function that opens a dataset; for one that has no `Layout`.
+
+    The function takes the dataset's folder (None where none was given) and the split, "train" or
+    "val", and returns a `Dataset`.
+
+    Example:
+        ```python
+        @register("noise")
+        def open_noise(data: Path | None, split: str) -> Dataset:
+            return Noise(seed=0 if split == "train" else 1)
+        ```
+
+    Raises:
+        ConfigError: The name is taken.
+    """
 
     def keep(builder: B) -> B:
-        _claim(name, builder.__module__)
+        _check_free(name, builder.__module__)
         _builders[name] = builder
         return builder
 
@@ -46,81 +60,70 @@ def register(name: str) -> Callable[[B], B]:
 
 
 def register_layout(layout: Layout) -> None:
-    """Put a way to lay out files under its name, so that `load` opens its splits and `layout` gives it."""
+    """Register a layout of files by its name, so that `load` opens its splits.
+
+    docs/datasets.md shows a layout of one's own.
+
+    Raises:
+        ConfigError: The name is taken.
+    """
 
     def open_split(data: Path | None, split: str) -> Dataset:
         if data is None:
             msg = f"the dataset {layout.name!r} lies in a folder; name it with --data"
             raise ConfigError(msg)
         check_split(layout, split)
-        files = layout.survey(data, split).dataset()
+        files = layout.index(data, split).dataset()
         if not files.pairs:
             msg = f"the split {split!r} of {data} holds no image; add some"
             raise DataError(msg)
         return files
 
-    _claim(layout.name, type(layout).__module__)
+    _check_free(layout.name, type(layout).__module__)
     _builders[layout.name] = open_split
     _layouts[layout.name] = layout
 
 
-def _claim(name: str, module: str) -> None:
-    """Refuse a name that is taken, also by a built-in dataset that was not imported yet."""
-    if name in _builders or (name in BUILT_IN and module != f"{DATASETS}.{BUILT_IN[name]}"):
+def _check_free(name: str, module: str) -> None:
+    """Raise a ConfigError where a name is taken, also by a built-in dataset not imported yet.
+
+    Args:
+        name: Name of a dataset.
+        module: Full name of the module that registers it.
+    """
+    built_in = f"{PACKAGE}.{BUILT_IN[name]}" if name in BUILT_IN else None
+    if name in _builders or (built_in is not None and module != built_in):
         msg = f"the dataset {name!r} is registered twice; choose another name"
         raise ConfigError(msg)
 
 
 def _import(name: str) -> None:
-    """Import the module of a built-in dataset, which registers it."""
+    """Import the module of a built-in dataset, which registers it; do nothing for other names."""
     if name in BUILT_IN:
-        import_module(f"{DATASETS}.{BUILT_IN[name]}")
-
-
-def layout(name: str) -> Layout:
-    """Return the way in which a dataset lies in files.
-
-    Raises:
-        ConfigError: There is no dataset of that name, or it lies in no files.
-    """
-    _import(name)
-    if name not in _layouts:
-        msg = (
-            f"there is no dataset {name!r} that lies in files; choose one of"
-            f" {', '.join(sorted(one.name for one in layouts()))}"
-        )
-        raise ConfigError(msg)
-    return _layouts[name]
-
-
-def has_builder_alone(name: str) -> bool:
-    """Return whether a dataset is known and its layout is not, as of one that is drawn, or that a plugin reads in its own way."""
-    _import(name)
-    return name in _builders and name not in _layouts
-
-
-def layouts() -> list[Layout]:
-    """All ways in which a dataset may lie in files, sorted by name."""
-    for name in BUILT_IN:
-        _import(name)
-    return [_layouts[name] for name in sorted(_layouts)]
+        import_module(f"{PACKAGE}.{BUILT_IN[name]}")
 
 
 def names() -> list[str]:
-    """Names of all registered datasets, sorted."""
+    """Return the names of all registered datasets, sorted."""
     return sorted({*BUILT_IN, *_builders})
 
 
 def load(name: str, data: Path | None, split: str) -> Dataset:
     """Open one split of a dataset.
 
+    Example:
+        ```python
+        samples = datasets.load("camvid", Path("data/camvid"), "val")
+        mask = samples[0].mask  # (H, W) uint8
+        ```
+
     Args:
         name: Registered name, for example "camvid".
         data: Folder of the dataset; None for one that needs none.
-        split: "train" or "val".
+        split: "train" or "val"; some datasets have "test".
 
     Raises:
-        ConfigError: There is no dataset of that name.
+        ConfigError: There is no dataset or no split of that name, or its folder is not given.
         DataError: The folder does not hold what the layout needs.
     """
     _import(name)
@@ -130,42 +133,69 @@ def load(name: str, data: Path | None, split: str) -> Dataset:
     return _builders[name](data, split)
 
 
-def open_for(
-    card: ModelCard, name: str | None, *, data: Path | None, split: str
-) -> tuple[str, Dataset]:
-    """Open a split of the dataset of `place_for`, and give its name with it.
+def layout(name: str) -> Layout:
+    """Return the layout of the files of a dataset.
 
     Raises:
-        ConfigError: Nothing was named and the card names nothing, or there is no dataset or split
+        ConfigError: There is no dataset of that name, or it was registered without a layout.
+    """
+    _import(name)
+    if name not in _layouts:
+        known = ", ".join(known.name for known in layouts())
+        msg = f"there is no dataset {name!r} that lies in files; choose one of {known}"
+        raise ConfigError(msg)
+    return _layouts[name]
+
+
+def layouts() -> list[Layout]:
+    """Return all layouts, those of plugins included, sorted by name."""
+    for name in BUILT_IN:
+        _import(name)
+    return [_layouts[name] for name in sorted(_layouts)]
+
+
+def has_no_layout(name: str) -> bool:
+    """Return whether a dataset is registered without a layout, as a synthetic one is."""
+    _import(name)
+    return name in _builders and name not in _layouts
+
+
+def open_for_card(
+    card: ModelCard, name: str | None, *, data: Path | None, split: str
+) -> tuple[str, Dataset]:
+    """Open a split of the dataset that `resolve_for_card` returns, and return its name with it.
+
+    Raises:
+        ConfigError: No dataset is named and the card names none, or there is no dataset or split
             of that name.
         DataError: The folder does not hold what the layout needs.
     """
-    chosen, folder = place_for(card, name, data=data)
+    chosen, folder = resolve_for_card(card, name, data=data)
     return chosen, load(chosen, folder, split)
 
 
-def place_for(card: ModelCard, name: str | None, *, data: Path | None) -> tuple[str, Path | None]:
+def resolve_for_card(
+    card: ModelCard, name: str | None, *, data: Path | None
+) -> tuple[str, Path | None]:
     """Return the name of a dataset, and its folder, None where it needs none.
 
     Args:
         card: The network's card.
-        name: Name of a dataset; the one of the training where None.
-        data: Folder of the dataset; where None, the one of the training if the dataset is the
-            same.
+        name: Name of a dataset; None for the one that the network was trained on.
+        data: Folder of the dataset; None for the one of the training, if the dataset is the same.
 
     Raises:
-        ConfigError: Nothing was named and the card names nothing.
+        ConfigError: No dataset is named and the card names none.
     """
     training = card.training
-    if name is None and training is None:
-        msg = "the card names no dataset that the network was trained on; name one with --dataset"
-        raise ConfigError(msg)
-    chosen = name or (training.dataset if training is not None else "")
-    if (
-        data is None
-        and training is not None
-        and training.dataset == chosen
-        and training.recipe.get("data")
-    ):
-        data = Path(str(training.recipe["data"]))
+    if training is None:
+        if name is None:
+            msg = (
+                "the card names no dataset that the network was trained on; name one with --dataset"
+            )
+            raise ConfigError(msg)
+        return name, data
+    chosen = name or training.dataset
+    if data is None and chosen == training.dataset and training.recipe.get("data"):
+        return chosen, Path(str(training.recipe["data"]))
     return chosen, data

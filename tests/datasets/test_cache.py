@@ -1,4 +1,4 @@
-"""What was read once is kept, within a bound, for all processes."""
+"""Samples are cached within a bound, for all processes."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ class Counting:
 
     classes = (LabelClass(name="all", color=(1, 2, 3)),)
     names = ("a", "b", "c")
-    rule = "as it comes"
+    rule = "none"
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -52,7 +52,7 @@ def alike(one, other):
 
 
 def test_reads_each_sample_once_whatever_its_size(source):
-    """Decoding costs ten times more than anything else of reading."""
+    """Decoding is most of the cost of reading."""
     cached = CachedDataset(source, room=1000, folder=source.log.parent)
 
     epochs = [[cached[index] for index in (2, 0, 1)] for _ in range(3)]
@@ -65,7 +65,7 @@ def test_reads_each_sample_once_whatever_its_size(source):
     )
 
 
-def test_reads_again_what_had_no_room(source):
+def test_samples_without_room_are_read_again(source):
     """Samples take whole lines of 64 bytes: 64, 128 and 64.
 
     After the first there is no room for the second, but for the third.
@@ -83,7 +83,7 @@ def read_all(cached):
 
 
 def test_a_full_disk_costs_the_cache_and_nothing_else(source, tmp_path):
-    """Half of a sample at the end of the file moves all that follows."""
+    """Half of a sample at the end of the file shifts all that follow."""
     cached = CachedDataset(source, room=1000, folder=tmp_path)
     cached[0]
     (pixels,) = tmp_path.glob("segdeploy-*/pixels")
@@ -99,24 +99,24 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(source, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_processes_share_what_one_of_them_read(source, method):
-    """Eight workers with a memory each would take eight times the room."""
+    """Eight workers with a cache each would take eight times the memory."""
     cached = CachedDataset(source, room=1000, folder=source.log.parent)
     cached[0]
 
     with multiprocessing.get_context(method).Pool(2) as pool:
-        answers = [pool.apply(read_all, (cached,)) for _ in range(4)]
+        samples = [pool.apply(read_all, (cached,)) for _ in range(4)]
     own = read_all(cached)
 
     assert sorted(source.log.read_text()) == ["a", "b", "c"]
     assert all(
-        alike(sample, wanted)
-        for answer in answers
-        for sample, wanted in zip(answer, own, strict=True)
+        alike(sample, expected)
+        for read in samples
+        for sample, expected in zip(read, own, strict=True)
     )
 
 
-def test_its_files_go_with_it(source, tmp_path):
-    """A gigabyte left behind by every run fills a disk."""
+def test_its_files_are_removed_with_it(source, tmp_path):
+    """A gigabyte left by every run would fill the disk."""
     cached = CachedDataset(source, room=1000, folder=source.log.parent)
     read_all(cached)
     again = pickle.loads(pickle.dumps(cached))
@@ -131,11 +131,8 @@ def test_its_files_go_with_it(source, tmp_path):
 
 
 @pytest.mark.skipif(not CAN_LOCK, reason="this system has no fcntl")
-def test_removes_what_a_killed_run_left(source, tmp_path):
-    """SIGKILL leaves no time to clean up.
-
-    A cache that is in use, here or by what was pickled, is left alone.
-    """
+def test_files_of_a_killed_run_are_removed(source, tmp_path):
+    """SIGKILL leaves no time to clean up; a cache in use, here or by a copy, is left alone."""
     first = CachedDataset(source, room=1000, folder=tmp_path)
     copy = pickle.loads(pickle.dumps(first))
     read_all(copy)
@@ -150,8 +147,8 @@ def test_removes_what_a_killed_run_left(source, tmp_path):
     assert read_all(second)
 
 
-def test_is_the_data_set_in_all_else(source):
-    """Fingerprint, scores and legend must not notice."""
+def test_it_behaves_like_its_dataset(source):
+    """Fingerprint, scores and overlays are the same."""
     cached = CachedDataset(source, room=0, folder=source.log.parent)
 
     assert (cached.classes, cached.names, len(cached), cached.rule) == (

@@ -1,4 +1,4 @@
-"""classes.toml says what masks mean, and every mistake in it is told in a sentence."""
+"""classes.toml says what masks hold, and every mistake in it is reported in a sentence."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -21,31 +21,31 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_place_in_the_file_is_the_number_where_none_is_given(tmp_path: Path) -> None:
-    """The shortest file that works: names alone; 255 is not labeled."""
-    legend = read_class_map(
+def test_order_gives_the_ids_where_none_is_given(tmp_path: Path) -> None:
+    """The shortest file that works: names only; 255 is not labeled."""
+    class_map = read_class_map(
         write(tmp_path, '[[classes]]\nname = "road"\n[[classes]]\nname = "car"\n')
     )
 
-    assert [entry.name for entry in legend.classes] == ["road", "car"]
-    assert legend.ids == {0: 0, 1: 1, 255: 255}
-    assert isinstance(legend.truth(), Ids)
+    assert [entry.name for entry in class_map.classes] == ["road", "car"]
+    assert class_map.ids == {0: 0, 1: 1, 255: 255}
+    assert isinstance(class_map.mask_format(), Ids)
 
 
-def test_number_255_can_be_a_class(tmp_path: Path) -> None:
+def test_id_255_can_be_a_class(tmp_path: Path) -> None:
     """Black-and-white masks hold 0 and 255."""
-    legend = read_class_map(
+    class_map = read_class_map(
         write(
             tmp_path,
             '[[classes]]\nname = "no"\nid = 0\n[[classes]]\nname = "yes"\nid = [255, 254]\n',
         )
     )
 
-    assert legend.ids == {0: 0, 254: 1, 255: 1}
+    assert class_map.ids == {0: 0, 254: 1, 255: 1}
 
 
 def test_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
-    """Windows' editor writes one."""
+    """Windows Notepad writes one."""
     path = tmp_path / "classes.toml"
     path.write_bytes(b'\xef\xbb\xbf[[classes]]\nname = "road"\n')
 
@@ -53,8 +53,8 @@ def test_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
 
 
 def test_colors_within_reach(tmp_path: Path) -> None:
-    """Masks that were JPEG once can be used, and say so."""
-    legend = read_class_map(
+    """Masks that were JPEG once can be used."""
+    class_map = read_class_map(
         write(
             tmp_path,
             'reach = 40\nignore = [[0, 0, 0]]\n[[classes]]\nname = "road"\nmask_color = [9, 8,'
@@ -62,10 +62,10 @@ def test_colors_within_reach(tmp_path: Path) -> None:
         )
     )
 
-    assert legend.truth() == Colors(
+    assert class_map.mask_format() == Colors(
         table=(((9, 8, 7), 0), ((0, 0, 0), 255)), reach=40, strict=False
     )
-    assert legend.classes[0].color == (9, 8, 7)
+    assert class_map.classes[0].color == (9, 8, 7)
 
 
 ROAD = '[[classes]]\nname = "road"\n'
@@ -77,8 +77,8 @@ ROAD = '[[classes]]\nname = "road"\n'
         ("", "there are 0 tables"),
         ("classes = 3", "classes is '3'"),
         (
-            ROAD + "color = [0, 0, 0]",
-            "unknown key 'color'; known are color, id, label, mask_color, name",
+            ROAD + "colour = [0, 0, 0]",
+            "unknown key 'colour'; known are color, id, label, mask_color, name",
         ),
         ("ignored = [3]\n" + ROAD, "unknown key 'ignored'"),
         (
@@ -110,14 +110,14 @@ ROAD = '[[classes]]\nname = "road"\n'
         ),
     ],
 )
-def test_mistake_is_told(text: str, sentence: str, tmp_path: Path) -> None:
-    """A wrong legend would train a wrong network in silence."""
+def test_mistake_is_reported(text: str, sentence: str, tmp_path: Path) -> None:
+    """A wrong class map would train a wrong network unnoticed."""
     with pytest.raises(DataError, match=sentence):
         read_class_map(write(tmp_path, text))
 
 
-def test_missing_legend_tells_how_to_get_one(tmp_path: Path) -> None:
-    """The next command is part of the sentence."""
+def test_missing_class_map_names_the_command_that_writes_one(tmp_path: Path) -> None:
+    """The next command is part of the message."""
     with pytest.raises(DataError, match="segdeploy data init"):
         read_class_map(tmp_path / "classes.toml")
 
@@ -144,38 +144,36 @@ def toml(value: object) -> str:
 
 
 @given(tables=tables, ignore=values, reach=values)
-def test_foreign_values_give_a_legend_or_a_sentence(
+def test_any_values_are_a_class_map_or_reported(
     tables: list[dict[str, object]],
     ignore: object,
     reach: object,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """Whatever a user writes, there is no traceback."""
+    """No content causes a traceback."""
     text = f"ignore = {toml(ignore)}\nreach = {toml(reach)}\n"
     text += "".join(
         "[[classes]]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in entry.items())
         for entry in tables
     )
-    path = write(tmp_path_factory.mktemp("legend"), text)
+    path = write(tmp_path_factory.mktemp("class_map"), text)
 
     with suppress(DataError):
-        read_class_map(path).truth()
+        read_class_map(path).mask_format()
 
 
 @given(content=st.binary(max_size=200))
-def test_foreign_bytes_give_a_sentence(
-    content: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """An image, or half a file, is no legend."""
-    path = tmp_path_factory.mktemp("legend") / "classes.toml"
+def test_any_bytes_are_reported(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """For example an image, or a truncated file."""
+    path = tmp_path_factory.mktemp("class_map") / "classes.toml"
     path.write_bytes(content)
 
     with pytest.raises(DataError):
         read_class_map(path)
 
 
-def test_colors_made_up_are_far_from_each_other() -> None:
-    """Neighbors in the list, and any of the first dozen, can be told apart in an overlay."""
+def test_default_colors_are_far_from_each_other() -> None:
+    """Any two of the first dozen can be distinguished in an overlay."""
     colors = np.array([distinct_color(index) for index in range(12)])
 
     distances = np.linalg.norm(colors[:, None] - colors[None], axis=-1) + np.eye(12) * 999

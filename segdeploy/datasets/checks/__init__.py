@@ -1,1 +1,1 @@
-"""What can be wrong with a dataset, and its statistics."""
+"""What can be wrong with a dataset, its statistics, and a first class map."""

@@ -1,10 +1,10 @@
-"""How often each class occurs, as bars."""
+"""Class balance as a bar chart."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.checks.statistics import Figures
+from segdeploy.datasets.checks.statistics import SplitStatistics
 from segdeploy.errors import MissingExtraError
 from segdeploy.system.files import replacing
 
@@ -19,53 +19,48 @@ except ImportError as error:
 
 INK = "#3c3c3c"
 OPACITIES = (1.0, 0.5, 0.25)
-"""How strong the bars of each split are, the first one's first."""
+"""Opacity of the bars of each split, the first split's first."""
+
+GROUP = 0.84
+"""Height of the bars of one class together, in rows."""
 
 
-def draw_classes(path: Path, figures: Mapping[str, Figures], classes: Sequence[LabelClass]) -> None:
-    """Draw for each class its share of the labeled pixels, and the share of the masks in which it occurs, as PNG.
+def draw_classes(
+    path: Path, statistics: Mapping[str, SplitStatistics], classes: Sequence[LabelClass]
+) -> None:
+    """Draw each class's share of the labeled pixels, and of the masks, as bars into a PNG.
 
     Args:
-        path: Where to.
-        figures: Figures of each split.
+        path: File to write.
+        statistics: Statistics of each split, by its name.
         classes: Classes in channel order, for their colors.
     """
-    labelled = {split: found for split, found in figures.items() if found.masks}
-    figure = Figure(
-        figsize=(11, 1.5 + len(classes) * (0.12 + 0.17 * len(labelled))), layout="constrained"
-    )
+    labeled = {split: values for split, values in statistics.items() if values.masks}
+    height = 1.5 + len(classes) * (0.12 + 0.17 * len(labeled))
+    figure = Figure(figsize=(11, height), layout="constrained")
     pixels, masks = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-    for lane, found in enumerate(labelled.values()):
-        places = [
-            index + (lane + 0.5) * 0.84 / len(labelled) - 0.42 for index in range(len(classes))
-        ]
+    thickness = GROUP / max(len(labeled), 1)
+    for lane, values in enumerate(labeled.values()):
+        rows = [row + (lane + 0.5) * thickness - GROUP / 2 for row in range(len(classes))]
+        shares = [100 * entry.share for entry in values.classes]
+        in_masks = [100 * entry.images / values.masks for entry in values.classes]
         style = {
-            "height": 0.84 / len(labelled),
+            "height": thickness,
             "color": [_rgba(entry, lane) for entry in classes],
             "edgecolor": INK,
             "linewidth": 0.5,
         }
-        _label(
-            pixels,
-            pixels.barh(places, [100 * entry.share for entry in found.classes], **style),
-            "{:.2f}",
-        )
-        _label(
-            masks,
-            masks.barh(
-                places, [100 * entry.images / found.masks for entry in found.classes], **style
-            ),
-            "{:.0f}",
-        )
+        _label(pixels, pixels.barh(rows, shares, **style), "{:.2f}")
+        _label(masks, masks.barh(rows, in_masks, **style), "{:.0f}")
     pixels.set_yticks(range(len(classes)), [entry.name for entry in classes])
     pixels.set_ylim(len(classes) - 0.4, -0.6)
     pixels.set_title("share of the labeled pixels, %", loc="left", fontsize=10)
     masks.set_title("share of the masks with the class, %", loc="left", fontsize=10)
     for axes in (pixels, masks):
-        _bare(axes)
+        _remove_frame(axes)
     patches = [
-        Patch(facecolor=INK, alpha=OPACITIES[lane], label=f"{split} ({found.masks})")
-        for lane, (split, found) in enumerate(labelled.items())
+        Patch(facecolor=INK, alpha=OPACITIES[lane], label=f"{split} ({values.masks})")
+        for lane, (split, values) in enumerate(labeled.items())
     ]
     figure.legend(handles=patches, loc="outside upper right", ncols=len(patches), frameon=False)
     with replacing(path) as part:
@@ -81,7 +76,7 @@ def _label(axes: Axes, bars: BarContainer, form: str) -> None:
     axes.bar_label(bars, fmt=form, padding=3, fontsize=8, color=INK)
 
 
-def _bare(axes: Axes) -> None:
+def _remove_frame(axes: Axes) -> None:
     axes.set_xlim(0, 1.12 * axes.get_xlim()[1])
     axes.set_xticks([])
     axes.tick_params(left=False)

@@ -1,6 +1,6 @@
-"""How alike images are, by 256 bits each.
+"""Duplicates: how alike images are, by a perceptual hash of 256 bits each.
 
-Copies, near-duplicates, and frames of one drive on both sides of a split.
+Near-duplicates, and frames of one drive on both sides of a split.
 """
 
 import re
@@ -23,25 +23,23 @@ NEAR = 40
 """Bits of 256 in which near-duplicates differ at most.
 
 Measured: an image saved again as JPEG, halved or lightened differs in 0 to 32, the next frame of a
-    video at 25 a second in 3 to 32;
-different cars in one studio (Carvana) differ in 48 and more, different drawn streets in 62,
-different drives (CamVid, IDD) in 84.
+video at 25 fps in 3 to 32; different cars in one studio (Carvana) differ in 48 and more, different
+synthetic streets in 62, different drives (CamVid, IDD) in 84.
 """
 
-BY_CHANCE = 0.001
-"""How improbable it must be by chance that images of one sequence find each other, before they
-are taken for one drive."""
+SIGNIFICANCE = 0.001
+"""Probability below which it is no chance that images of one sequence are nearest to each other."""
 
-FEW = 256
-"""Images that are compared with all others at a time: 10,000 of them need 10 MB."""
+BLOCK = 256
+"""Images that are compared with all others at once: with 10,000 others that takes 10 MB."""
 
 
 def perceptual_hash(image: Image) -> Bits:
     """Return 256 bits that hardly change when an image is saved again, resized or lightened.
 
-    Each bit tells whether one of the 16x16 lowest frequencies of the gray thumbnail's cosine
+    Each bit says whether one of the 16x16 lowest frequencies of the gray thumbnail's cosine
     transform is above their median (pHash, Zauner 2010, section 3.2.1, with more frequencies: 64
-    bits do not tell two cars in one studio apart).
+    bits do not distinguish two cars in one studio).
     """
     small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
@@ -52,10 +50,9 @@ def perceptual_hash(image: Image) -> Bits:
 def nearest(
     hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
-    """Find for each image the one of the others that is most like it.
+    """Return for each image the most similar one of the others.
 
-    Every pair is compared: 10,000 images with 10,000 take about a second, and no index finds
-    more.
+    Every pair is compared, which is exact: 10,000 images with 10,000 take about a second.
 
     Args:
         hashes: (N, 4) bits of the images.
@@ -66,8 +63,8 @@ def nearest(
     """
     index = np.empty(len(hashes), np.intp)
     bits = np.empty(len(hashes), np.int64)
-    for start in range(0, len(hashes), FEW):
-        part = slice(start, start + FEW)
+    for start in range(0, len(hashes), BLOCK):
+        part = slice(start, start + BLOCK)
         distance = np.zeros((len(hashes[part]), len(others)), np.uint16)
         for word in range(hashes.shape[1]):
             distance += np.bitwise_count(hashes[part, word, None] ^ others[None, :, word])
@@ -77,22 +74,22 @@ def nearest(
 
 
 def sequence(name: str) -> str:
-    """Return what stands before the last number of a name, which counts the frames of a drive.
+    """Return the part of a name before its last number, which counts the frames of a drive.
 
     "0016E5_" of "0016E5_07959".
     """
-    found = re.match(r"(.*?)\d+\D*$", name)
-    return found.group(1) if found else name
+    frame = re.match(r"(.*?)\d+\D*$", name)
+    return frame.group(1) if frame else name
 
 
 def shared_sequences(
     names: Sequence[str], others: Sequence[str], nearest_other: npt.NDArray[np.intp]
 ) -> list[str]:
-    """Name the sequences that lie on both sides of a split, and whose images find each other.
+    """Return the sequences that are on both sides of a split, and whose images look alike.
 
-    A name alone proves nothing ("img_001" here and "img_101" there), nor does likeness alone (any
-    two streets are somewhat alike). So the images of a sequence must find their nearest on the
-    other side within the same sequence more often than chance explains.
+    A name alone proves nothing ("img_001" here and "img_101" there), nor does similarity alone (any
+    two streets are somewhat alike). So the nearest image of the other side must be of the same
+    sequence more often than chance explains.
 
     Args:
         names: Names of the images of one side.
@@ -103,25 +100,23 @@ def shared_sequences(
     theirs = [sequence(name) for name in others]
     shared = []
     for prefix in sorted(set(ours) & set(theirs)):
-        found = [
+        hits = [
             theirs[nearest_other[place]] == prefix
             for place, own in enumerate(ours)
             if own == prefix
         ]
         chance = theirs.count(prefix) / len(theirs)
-        if at_least(sum(found), of=len(found), chance=chance) < BY_CHANCE:
+        if at_least(sum(hits), of=len(hits), chance=chance) < SIGNIFICANCE:
             shared.append(prefix)
     return shared
 
 
 def at_least(hits: int, *, of: int, chance: float) -> float:
-    """Return the probability of at least so many hits in `of` independent trials.
-
-    The upper tail of the binomial distribution.
+    """Return the probability of at least so many hits, the binomial distribution's upper tail.
 
     Args:
-        hits: How many hits.
-        of: How many trials.
+        hits: Number of hits.
+        of: Number of independent trials.
         chance: Probability of a hit in one trial, more than 0.
     """
     if hits == 0 or chance >= 1:

@@ -1,4 +1,4 @@
-"""What a check found, as a sentence that says what to do."""
+"""Finding: one thing that is wrong with a dataset, as a sentence that says what to do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
-"""An error spoils training or its scores; a warning is to be known."""
+"""An error spoils training or its scores; a warning does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Finding:
             "out of range".
         severity: "error" where it would spoil training, else "warning".
         sentence: What is wrong, with the value, and what to do.
-        files: The files that it is about; none where it is about a whole split.
+        files: The files concerned; none where it is about a whole split.
         split: Where it was found, for example "train", or "train, val" where it lies between two;
             "" while only a file is known.
     """
@@ -30,7 +30,7 @@ class Finding:
     split: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON knows them."""
+        """Return the values as `data check --json` prints them."""
         return {
             "kind": self.kind,
             "severity": self.severity,
@@ -41,17 +41,20 @@ class Finding:
 
 
 def error(kind: str, path: Path, sentence: str) -> Finding:
-    """Make a finding about one file that spoils training."""
+    """Return a finding about one file that spoils training."""
     return Finding(kind=kind, severity="error", sentence=sentence, files=(path,))
 
 
 def warning(kind: str, path: Path, sentence: str) -> Finding:
-    """Make a finding about one file that is to be known."""
+    """Return a finding about one file that does not spoil training."""
     return Finding(kind=kind, severity="warning", sentence=sentence, files=(path,))
 
 
-def merged(findings: Iterable[Finding], split: str) -> list[Finding]:
-    """Make one finding of all of a kind, with the sentence of the first and the files of all, each once; errors come first."""
+def merge(findings: Iterable[Finding], split: str) -> list[Finding]:
+    """Return one finding for all of a kind, errors first.
+
+    It has the sentence of the first and the files of all, each once.
+    """
     groups: dict[tuple[Severity, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.severity, finding.kind), []).append(finding)
@@ -60,12 +63,8 @@ def merged(findings: Iterable[Finding], split: str) -> list[Finding]:
             kind=kind,
             severity=severity,
             sentence=group[0].sentence,
-            files=_files(group),
+            files=tuple(dict.fromkeys(path for finding in group for path in finding.files)),
             split=split,
         )
         for (severity, kind), group in sorted(groups.items())
     ]
-
-
-def _files(findings: Iterable[Finding]) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys(path for finding in findings for path in finding.files))

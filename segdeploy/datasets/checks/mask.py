@@ -1,4 +1,4 @@
-"""What can be wrong with one mask."""
+"""What can be wrong with one mask: size, orientation, file format, colors, palette."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,37 @@ from segdeploy.datasets.checks.finding import Finding, error, warning
 from segdeploy.errors import DataError
 from segdeploy.imaging.io import DAMAGE, read_image
 
+GRAY = frozenset({"1", "L", "I", "I;16"})
+"""Pillow's modes of one value per pixel."""
+
 SIDEWAYS = frozenset({5, 6, 7, 8})
-"""EXIF orientations that make rows of columns."""
+"""EXIF orientations that exchange rows and columns."""
+
+UPRIGHT = {
+    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PillowImage.Transpose.ROTATE_180,
+    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PillowImage.Transpose.TRANSPOSE,
+    6: PillowImage.Transpose.ROTATE_270,
+    7: PillowImage.Transpose.TRANSVERSE,
+    8: PillowImage.Transpose.ROTATE_90,
+}
+"""What makes stored pixels upright, for each EXIF orientation but 1 (EXIF 2.32, section 4.6.4, tag
+274)."""
+
+MARGIN = 1.25
+"""How much better a turned mask must fit the image's edges to be reported."""
+
+MOST = 0.5
+"""Share of the pixels above which a coincidence is no chance."""
+
+SHOWN = 6
+"""Colors that a message names; the rest is counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The beginning of an image's file.
+    """The header of an image file.
 
     Attributes:
         form: Pillow's name of the format, for example "PNG".
@@ -29,7 +53,7 @@ class Header:
             palette.
         height: Height of the stored pixels.
         width: Width of the stored pixels.
-        orientation: How EXIF says that they are turned, 1 for not at all, to 8.
+        orientation: EXIF's orientation, 1 (upright) to 8.
     """
 
     form: str
@@ -40,17 +64,17 @@ class Header:
 
     @property
     def upright(self) -> tuple[int, int]:
-        """Height and width of the image as it is seen."""
-        return (
-            (self.width, self.height) if self.orientation in SIDEWAYS else (self.height, self.width)
-        )
+        """Height and width of the image as it is shown."""
+        if self.orientation in SIDEWAYS:
+            return self.width, self.height
+        return self.height, self.width
 
 
 def read_header(path: Path) -> Header | None:
-    """Read the beginning of a file; None where it is no image."""
+    """Read the header of a file; None where it is no image."""
     try:
         with PillowImage.open(path) as image:
-            # Pillow decodes a whole PNG in search of EXIF behind the pixels, where none is.
+            # Pillow decodes a whole PNG in search of EXIF behind the pixels.
             has_exif = image.format != "PNG" or "exif" in image.info
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
             width, height = image.size
@@ -65,170 +89,23 @@ def read_header(path: Path) -> Header | None:
         return None
 
 
-TURNS = {
-    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
-    3: PillowImage.Transpose.ROTATE_180,
-    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
-    5: PillowImage.Transpose.TRANSPOSE,
-    6: PillowImage.Transpose.ROTATE_270,
-    7: PillowImage.Transpose.TRANSVERSE,
-    8: PillowImage.Transpose.ROTATE_90,
-}
-"""What makes stored pixels upright, for each EXIF orientation but 1 (EXIF 2.32, section 4.6.4, tag
-274)."""
-
-
-MARGIN = 1.25
-"""How much better a turned mask must lie on the image's edges, before it is believed."""
-
-
-def lies_turned(picture: Image, mask: Mask, orientation: int) -> bool:
-    """Return whether a mask fits the stored pixels instead of the upright image.
-
-    The sizes tell where an image was turned by a quarter. Elsewhere its edges do: the boundaries
-    of the right mask lie on them.
+def unreadable_mask(path: Path, sentence: str, classes: Sequence[LabelClass]) -> Finding:
+    """Return why a mask file cannot be read.
 
     Args:
-        image: The upright image, (H, W, 3) uint8.
-        mask: Classes as the mask's file has them, (h, w) uint8.
-        orientation: EXIF's number in the image's file.
-    """
-    if orientation not in TURNS:
-        return False
-    turned = np.asarray(PillowImage.fromarray(mask).transpose(TURNS[orientation]))
-    if mask.shape != picture.shape[:2] or turned.shape != mask.shape:
-        return turned.shape == picture.shape[:2]
-    edges = outlines(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8))
-    return edge_strength(edges, turned) > MARGIN * edge_strength(edges, mask)
-
-
-def edge_strength(edges: Mask, mask: Mask) -> float:
-    """Return the mean strength of an image's edges under a mask's boundaries.
-
-    0 where the mask has none.
-
-    Args:
-        edges: Strength of the image's edges, (H, W) uint8.
-        mask: Classes, (H, W) uint8.
-    """
-    boundary = outlines(mask) > 0
-    return float(edges[boundary].mean()) if boundary.any() else 0.0
-
-
-def outlines(plane: Mask) -> Mask:
-    """Return for each pixel how far the values around it lie apart, (H, W) uint8."""
-    return np.asarray(
-        cv2.morphologyEx(plane, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)), dtype=np.uint8
-    )
-
-
-SHOWN = 6
-"""Colors that are named in a sentence; the rest is counted."""
-
-
-def offer(path: Path, classes: Sequence[LabelClass]) -> str:
-    """Say what the colors of a mask may mean.
-
-    The class of the same color, or that the three channels hold one number.
-
-    Args:
-        path: A colored mask that can be decoded.
-        classes: Classes in the order of the masks' indices.
-    """
-    with PillowImage.open(path) as image:
-        found = sorted(image.convert("RGB").getcolors(1 << 24) or [], reverse=True)
-    colors = [color for _, color in found if isinstance(color, tuple)]
-    if all(len(set(color)) == 1 for color in colors):
-        return (
-            "its three channels are alike; if they hold the class ids, save one of them as a"
-            " gray PNG"
-        )
-    names = {entry.color: entry.name for entry in classes}
-    lines = [
-        f"({red}, {green}, {blue}) = {names.get((red, green, blue), 'no class')}"
-        for red, green, blue in colors[:SHOWN]
-    ]
-    rest = f" and {len(colors) - SHOWN} more" if len(colors) > SHOWN else ""
-    return (
-        f"its colors, the most frequent first, are {'; '.join(lines)}{rest}; write them into"
-        " classes.toml for the dataset 'folder'"
-    )
-
-
-def by_palette(path: Path, classes: Sequence[LabelClass]) -> Mask:
-    """Read a palette image by its colors instead of its numbers.
-
-    A color that is no class's becomes 255.
-
-    Args:
-        path: A palette image that can be decoded.
-        classes: Classes in the order of the masks' indices.
-    """
-    with PillowImage.open(path) as image:
-        table = np.full(256, IGNORE_INDEX, np.uint8)
-        for number, index in _meant(image, classes).items():
-            table[number] = index
-        return np.asarray(table[np.asarray(image)], dtype=np.uint8)
-
-
-def remap(path: Path, classes: Sequence[LabelClass]) -> str:
-    """Say which number of a palette image has which class's color."""
-    with PillowImage.open(path) as image:
-        used = set(np.unique(np.asarray(image)).tolist())
-        meant = {
-            number: index for number, index in _meant(image, classes).items() if number in used
-        }
-    lines = [
-        f"{number} has the color of {classes[index].name} ({index})"
-        for number, index in list(meant.items())[:SHOWN]
-    ]
-    return (
-        f"{', '.join(lines)}; save the class ids as gray PNG, or give their numbers in classes.toml"
-        " for the dataset 'folder'"
-    )
-
-
-def _meant(image: PillowImage.Image, classes: Sequence[LabelClass]) -> dict[int, int]:
-    """Return for each number of a palette whose color is a class's the class."""
-    indices = {entry.color: index for index, entry in enumerate(classes)}
-    palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3).tolist()
-    return {
-        number: indices[red, green, blue]
-        for number, (red, green, blue) in enumerate(palette)
-        if (red, green, blue) in indices
-    }
-
-
-GRAY = frozenset({"1", "L", "I", "I;16"})
-"""Pillow's modes of one number a pixel."""
-
-MOST = 0.5
-"""Share of the pixels that is more than chance."""
-
-
-def why_unread(path: Path, sentence: str, classes: Sequence[LabelClass]) -> Finding:
-    """Find out why the truth in a file cannot be used.
-
-    Args:
-        path: File of the truth.
-        sentence: What reading it said.
+        path: File of the mask.
+        sentence: Message of the error that reading it raised.
         classes: Classes in the order of the masks' indices.
     """
     header = read_header(path)
     if header is None or not _decodes(path):
         return error("unreadable", path, sentence)
     if header.form == "JPEG":
-        return error(
-            "jpeg mask",
-            path,
-            f"{path} is a JPEG, which blurs class ids; save masks as PNG ({sentence})",
-        )
+        text = f"{path} is a JPEG, which blurs class ids; save masks as PNG ({sentence})"
+        return error("jpeg mask", path, text)
     if header.mode not in GRAY | {"P"}:
-        return error(
-            "colored mask",
-            path,
-            f"{path} holds colors where class ids were meant; {offer(path, classes)}",
-        )
+        text = f"{path} holds colors instead of class ids; {explain_colors(path, classes)}"
+        return error("colored mask", path, text)
     return error("out of range", path, sentence)
 
 
@@ -241,82 +118,192 @@ def _decodes(path: Path) -> bool:
 
 
 def mask_faults(
-    path: Path, mask: Mask, picture: Image, *, image: Path, classes: Sequence[LabelClass]
+    path: Path, mask: Mask, image: Image, *, image_path: Path, classes: Sequence[LabelClass]
 ) -> Iterator[Finding]:
     """Find what is wrong with a mask that could be read.
 
     Args:
         path: File of the mask.
-        mask: What it holds, (h, w) uint8.
+        mask: Its classes, (h, w) uint8.
         image: Its image, upright, (H, W, 3) uint8.
-        image: File of the image.
+        image_path: File of the image.
         classes: Classes in the order of the masks' indices.
     """
-    yield from _shape_faults(path, mask, picture, image)
+    yield from _size_faults(path, mask, image, image_path)
     if not (mask != IGNORE_INDEX).any():
         yield warning(
             "nothing labeled",
             path,
-            f"{path} labels no pixel; the network learns nothing from it: label it or leave it out",
+            f"{path} labels no pixel, so nothing is learned from it: label it or leave it out",
         )
     header = read_header(path)
-    if header is not None and header.form == "JPEG" and path != image:
-        yield _jpeg_fault(
-            path, meant=header.mode not in GRAY and float((mask != IGNORE_INDEX).mean()) > MOST
-        )
-    if header is not None and header.mode == "P" and _contradicts(by_palette(path, classes), mask):
-        what = f"{path} is a palette image whose colors are the classes' and whose numbers are not"
-        yield error("palette", path, f"{what}: {remap(path, classes)}")
+    if header is None:
+        return
+    if header.form == "JPEG" and path != image_path:
+        by_color = header.mode not in GRAY and float((mask != IGNORE_INDEX).mean()) > MOST
+        yield jpeg_fault(path, by_color=by_color)
+    if header.mode == "P" and _contradicts(classes_by_palette(path, classes), mask):
+        what = f"{path} is a palette image whose colors are the classes' and whose ids are not"
+        yield error("palette", path, f"{what}: {explain_palette(path, classes)}")
 
 
-def _shape_faults(path: Path, mask: Mask, picture: Image, image: Path) -> Iterator[Finding]:
-    header = read_header(image)
-    if header is not None and lies_turned(picture, mask, header.orientation):
-        yield turned(path, image, header.orientation)
-    elif mask.shape != picture.shape[:2]:
-        yield other_size(path, mask.shape, picture.shape)
+def jpeg_fault(path: Path, *, by_color: bool) -> Finding:
+    """Return the finding of a mask stored as JPEG.
 
-
-def turned(path: Path, image: Path, orientation: int) -> Finding:
-    """Report of a mask that fits its image only as it is stored."""
-    what = f"{image} is shown turned (EXIF orientation {orientation}) and its mask {path} is not"
-    return error(
-        "turned", path, f"{what}; turn the mask too, or save the image upright and without EXIF"
-    )
-
-
-def other_size(path: Path, found: Sequence[int], wanted: Sequence[int]) -> Finding:
-    """Report of a mask of another height and width than its image."""
-    return error(
-        "size",
-        path,
-        f"{path} is {found[1]}x{found[0]} but its image is {wanted[1]}x{wanted[0]}; make both the"
-        " same size",
-    )
-
-
-def _jpeg_fault(path: Path, *, meant: bool) -> Finding:
-    """Report of a JPEG: colors survive it where the layout takes the nearest class, ids never do."""
-    if meant:
-        return warning(
-            "jpeg mask",
-            path,
+    Args:
+        path: File of the mask.
+        by_color: Whether the mask is read by the nearest color, which JPEG hardly harms; ids it
+            always does.
+    """
+    if by_color:
+        text = (
             f"{path} is a JPEG, whose colors are only nearly the classes'; save masks as PNG if"
-            " you can",
+            " you can"
         )
-    return error(
-        "jpeg mask",
-        path,
-        f"{path} is a JPEG, which blurs classes into each other; save masks as PNG",
+        return warning("jpeg mask", path, text)
+    text = f"{path} is a JPEG, which blurs classes into each other; save masks as PNG"
+    return error("jpeg mask", path, text)
+
+
+def _size_faults(path: Path, mask: Mask, image: Image, image_path: Path) -> Iterator[Finding]:
+    header = read_header(image_path)
+    if header is not None and fits_stored_pixels(image, mask, header.orientation):
+        yield orientation_fault(path, image_path, header.orientation)
+    elif mask.shape != image.shape[:2]:
+        yield size_fault(path, mask.shape, image.shape)
+
+
+def orientation_fault(path: Path, image_path: Path, orientation: int) -> Finding:
+    """Return the finding of a mask that fits its image only as it is stored."""
+    what = (
+        f"{image_path} is shown turned (EXIF orientation {orientation}) and its mask {path} is not"
     )
+    text = f"{what}; turn the mask too, or save the image upright and without EXIF"
+    return error("turned", path, text)
+
+
+def size_fault(path: Path, size: Sequence[int], image_size: Sequence[int]) -> Finding:
+    """Return the finding of a mask whose (height, width) is not its image's."""
+    text = (
+        f"{path} is {size[1]}x{size[0]} but its image is {image_size[1]}x{image_size[0]}; make"
+        " both the same size"
+    )
+    return error("size", path, text)
+
+
+def fits_stored_pixels(image: Image, mask: Mask, orientation: int) -> bool:
+    """Return whether a mask fits the stored pixels instead of the upright image.
+
+    The sizes decide where the image was turned by 90 degrees. Elsewhere its edges do: the
+    boundaries of the right mask lie on them.
+
+    Args:
+        image: The upright image, (H, W, 3) uint8.
+        mask: Classes as the mask's file has them, (h, w) uint8.
+        orientation: EXIF orientation of the image's file.
+    """
+    if orientation not in UPRIGHT:
+        return False
+    turned = np.asarray(PillowImage.fromarray(mask).transpose(UPRIGHT[orientation]))
+    if mask.shape != image.shape[:2] or turned.shape != mask.shape:
+        return turned.shape == image.shape[:2]
+    edges = _gradient(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8))
+    return _edge_strength(edges, turned) > MARGIN * _edge_strength(edges, mask)
+
+
+def _edge_strength(edges: Mask, mask: Mask) -> float:
+    """Return the mean of an image's gradient on a mask's boundaries, 0 where it has none."""
+    boundary = _gradient(mask) > 0
+    return float(edges[boundary].mean()) if boundary.any() else 0.0
+
+
+def _gradient(plane: Mask) -> Mask:
+    """Return the range of the values in the 3x3 neighborhood of each pixel, (H, W) uint8."""
+    kernel = np.ones((3, 3), np.uint8)
+    return np.asarray(cv2.morphologyEx(plane, cv2.MORPH_GRADIENT, kernel), dtype=np.uint8)
+
+
+def explain_colors(path: Path, classes: Sequence[LabelClass]) -> str:
+    """Return what the colors of a mask may stand for, as the end of a message.
+
+    The class of the same color each, or that the three channels hold one id.
+
+    Args:
+        path: A colored mask that can be decoded.
+        classes: Classes in the order of the masks' indices.
+    """
+    with PillowImage.open(path) as image:
+        counts = sorted(image.convert("RGB").getcolors(1 << 24) or [], reverse=True)
+    colors = [color for _, color in counts if isinstance(color, tuple)]
+    if all(len(set(color)) == 1 for color in colors):
+        return (
+            "its three channels are alike; if they hold the class ids, save one of them as a"
+            " gray PNG"
+        )
+    names = {entry.color: entry.name for entry in classes}
+    meanings = [
+        f"({red}, {green}, {blue}) = {names.get((red, green, blue), 'no class')}"
+        for red, green, blue in colors[:SHOWN]
+    ]
+    rest = f" and {len(colors) - SHOWN} more" if len(colors) > SHOWN else ""
+    return (
+        f"its colors, the most frequent first, are {'; '.join(meanings)}{rest}; write them into"
+        " classes.toml for the dataset 'folder'"
+    )
+
+
+def explain_palette(path: Path, classes: Sequence[LabelClass]) -> str:
+    """Return which ids of a palette image have which class's color, as the end of a message."""
+    with PillowImage.open(path) as image:
+        used = set(np.unique(np.asarray(image)).tolist())
+        by_id = _classes_of_palette(image, classes)
+    meanings = [
+        f"{number} has the color of {classes[index].name} ({index})"
+        for number, index in by_id.items()
+        if number in used
+    ]
+    return (
+        f"{', '.join(meanings[:SHOWN])}; save the class ids as gray PNG, or give their numbers in"
+        " classes.toml for the dataset 'folder'"
+    )
+
+
+def classes_by_palette(path: Path, classes: Sequence[LabelClass]) -> Mask:
+    """Return the classes of a palette image by its colors instead of its ids.
+
+    Args:
+        path: A palette image that can be decoded.
+        classes: Classes in the order of the masks' indices.
+
+    Returns:
+        (H, W) uint8, 255 for a color that is no class's.
+    """
+    with PillowImage.open(path) as image:
+        table = np.full(256, IGNORE_INDEX, np.uint8)
+        for number, index in _classes_of_palette(image, classes).items():
+            table[number] = index
+        return np.asarray(table[np.asarray(image)], dtype=np.uint8)
+
+
+def _classes_of_palette(image: PillowImage.Image, classes: Sequence[LabelClass]) -> dict[int, int]:
+    """Return the class of each id of a palette whose color is a class's."""
+    indices = {entry.color: index for index, entry in enumerate(classes)}
+    palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3).tolist()
+    return {
+        number: indices[red, green, blue]
+        for number, (red, green, blue) in enumerate(palette)
+        if (red, green, blue) in indices
+    }
 
 
 def _contradicts(by_color: Mask, mask: Mask) -> bool:
-    """Return whether at least two classes' colors are in a palette, and most of their pixels have another class by number."""
+    """Return whether most pixels have another class by color than by id.
+
+    False where fewer than two classes' colors occur.
+    """
     if by_color.shape != mask.shape:
         return False
     known = by_color != IGNORE_INDEX
-    return (
-        len(np.unique(by_color[known])) > 1
-        and float((by_color[known] != mask[known]).mean()) > MOST
-    )
+    if len(np.unique(by_color[known])) < 2:
+        return False
+    return float((by_color[known] != mask[known]).mean()) > MOST

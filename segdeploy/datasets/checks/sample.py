@@ -1,4 +1,4 @@
-"""What can be wrong with one image and its mask."""
+"""Check of one image and its mask, and what is kept of them to compare images later."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from segdeploy.arrays import Image
 from segdeploy.datasets.checks.duplicates import Bits, perceptual_hash
 from segdeploy.datasets.checks.finding import Finding, error
-from segdeploy.datasets.checks.mask import mask_faults, why_unread
+from segdeploy.datasets.checks.mask import mask_faults, unreadable_mask
 from segdeploy.datasets.checks.statistics import Counts, Moments, count, moments
 from segdeploy.datasets.index import DatasetIndex, Pair
 from segdeploy.errors import DataError
@@ -16,15 +16,15 @@ from segdeploy.errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSummary:
-    """What is kept of an image.
+    """What is kept of an image after it was read.
 
     Attributes:
         pair: Its files.
         size: Its height and width, in pixels.
         moments: Sums over its pixels.
         bits: Its perceptual hash.
-        digest: Alike where two images have the very same pixels.
-        counts: How many pixels of its mask have each value; None without a mask that can be read.
+        digest: Hash of its pixels; equal where two images are identical.
+        counts: Pixels of each class in its mask; None without a readable mask.
     """
 
     pair: Pair
@@ -36,47 +36,47 @@ class ImageSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What one look gave.
+class SampleCheck:
+    """Result of the check of one sample.
 
     Attributes:
-        findings: What is wrong with the image or its truth.
-        portrait: None where the image cannot be read.
+        findings: What is wrong with the image or its mask.
+        summary: None where the image cannot be read.
     """
 
     findings: tuple[Finding, ...]
-    portrait: ImageSummary | None
+    summary: ImageSummary | None
 
 
-def look_at(survey: DatasetIndex, pair: Pair) -> Look:
-    """Read an image of a split and its truth, once."""
+def check_sample(index: DatasetIndex, pair: Pair) -> SampleCheck:
+    """Read an image of a split and its mask, once, and check them."""
     try:
-        picture = survey.read(pair.image)
+        image = index.read(pair.image)
     except DataError as fault:
-        return Look(findings=(error("unreadable", pair.image, str(fault)),), portrait=None)
-    counts, findings = _look_at_truth(survey, pair, picture)
-    portrait = ImageSummary(
+        return SampleCheck(findings=(error("unreadable", pair.image, str(fault)),), summary=None)
+    counts, findings = _check_mask(index, pair, image)
+    summary = ImageSummary(
         pair=pair,
-        size=(picture.shape[0], picture.shape[1]),
-        moments=moments(picture),
-        bits=perceptual_hash(picture),
-        digest=hashlib.blake2b(np.ascontiguousarray(picture).data, digest_size=16).digest(),
+        size=(image.shape[0], image.shape[1]),
+        moments=moments(image),
+        bits=perceptual_hash(image),
+        digest=hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest(),
         counts=counts,
     )
-    return Look(findings=findings, portrait=portrait)
+    return SampleCheck(findings=findings, summary=summary)
 
 
-def _look_at_truth(
-    survey: DatasetIndex, pair: Pair, picture: Image
+def _check_mask(
+    index: DatasetIndex, pair: Pair, image: Image
 ) -> tuple[Counts | None, tuple[Finding, ...]]:
+    """Return the pixels of each class in the mask of an image, and what is wrong with the mask."""
     if pair.mask is None:
         return None, ()
     try:
-        mask = survey.truth.read(pair)
+        mask = index.mask_format.read(pair)
     except DataError as fault:
         if pair.mask == pair.image:
             return None, (error("no truth", pair.image, str(fault)),)
-        return None, (why_unread(pair.mask, str(fault), survey.classes),)
-    return count(mask), tuple(
-        mask_faults(pair.mask, mask, picture, image=pair.image, classes=survey.classes)
-    )
+        return None, (unreadable_mask(pair.mask, str(fault), index.classes),)
+    faults = mask_faults(pair.mask, mask, image, image_path=pair.image, classes=index.classes)
+    return count(mask), tuple(faults)

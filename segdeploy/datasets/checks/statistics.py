@@ -1,4 +1,4 @@
-"""Figures of a split: sizes, classes and their balance, mean and deviation of the colors."""
+"""Statistics of a split: sizes, class balance, mean and standard deviation of the colors."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ squares."""
 
 ENET = 1.02
 """Is added to a class's share before its logarithm is taken, so that weights stay within 1.4 and 50
-(ENet, Paszke 2016, section 5.2)."""
+(Paszke et al., ENet, 2016, section 5.2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassFigures:
+class ClassStatistics:
     """How often a class occurs.
 
     Attributes:
@@ -35,11 +35,10 @@ class ClassFigures:
         pixels: How many pixels are labeled with it.
         share: Share of the labeled pixels, in [0, 1].
         images: In how many images it occurs.
-        weight: What its loss may be multiplied with: 1 / ln(1.02 + share); None where it never
-            occurs.
-        median_weight: Another choice: the median of all classes' frequencies by its own (Eigen
-            2015, section 6.3.2); a frequency is the share among the labeled pixels of the images
-            in which the class occurs.
+        weight: A weight for its loss: 1 / ln(1.02 + share); None where it never occurs.
+        median_weight: Another weight: the median of all classes' frequencies by its own (Eigen and
+            Fergus, ICCV 2015, section 6.3.2); a frequency is the share among the labeled pixels of
+            the images in which the class occurs.
     """
 
     name: str
@@ -51,35 +50,35 @@ class ClassFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
-    """Figures of one split.
+class SplitStatistics:
+    """Statistics of one split.
 
     Attributes:
         images: How many images could be read.
         masks: How many of them have a mask that could be read.
         sizes: How many images have each size, as "WIDTHxHEIGHT" in pixels, the most frequent
             first.
-        classes: Figures of each class, in channel order.
+        classes: Statistics of each class, in channel order.
         labeled: Share of the pixels of all masks that are labeled, in [0, 1].
         mean: Mean of red, green, blue in [0, 1].
-        std: Deviation of red, green, blue in [0, 1].
+        std: Standard deviation of red, green, blue in [0, 1].
     """
 
     images: int
     masks: int
     sizes: Mapping[str, int]
-    classes: tuple[ClassFigures, ...]
-    labelled: float
+    classes: tuple[ClassStatistics, ...]
+    labeled: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON knows them."""
+        """Return the values as `data stats --json` prints them."""
         return asdict(self)
 
 
-class Tally:
-    """Counts that grow image by image, and the figures that follow from them."""
+class StatisticsAccumulator:
+    """Counts that grow image by image, and the statistics that follow from them."""
 
     def __init__(self, classes: tuple[LabelClass, ...]) -> None:
         """Start with nothing counted.
@@ -91,9 +90,10 @@ class Tally:
         self._masks = 0
         self._sizes: Counter[str] = Counter()
         self._moments: Moments = np.zeros((3, 3))
+        # By class: its pixels, the images that it occurs in, and the labeled pixels of those.
         self._pixels = np.zeros(256, np.int64)
         self._images = np.zeros(256, np.int64)
-        self._around = np.zeros(256, np.int64)
+        self._pixels_of_images = np.zeros(256, np.int64)
 
     def add_image(self, size: tuple[int, int], moments: Moments) -> None:
         """Count an image by its height and width in pixels, and its moments."""
@@ -105,55 +105,62 @@ class Tally:
         self._masks += 1
         self._pixels += counts
         self._images += counts > 0
-        self._around += np.where(counts > 0, counts[:IGNORE_INDEX].sum(), 0)
+        self._pixels_of_images += np.where(counts > 0, counts[:IGNORE_INDEX].sum(), 0)
 
-    def figures(self) -> Figures:
-        """Return what follows from the counts; with nothing counted all is 0."""
+    def statistics(self) -> SplitStatistics:
+        """Return the statistics; all are 0 where nothing was counted."""
         pixels = np.maximum(self._moments[0], 1)
         mean = self._moments[1] / pixels
         std = np.sqrt(np.maximum(self._moments[2] / pixels - mean**2, 0))
-        return Figures(
+        return SplitStatistics(
             images=self._sizes.total(),
             masks=self._masks,
             sizes=dict(self._sizes.most_common()),
-            classes=self._class_figures(),
-            labelled=float(self._pixels[:IGNORE_INDEX].sum() / max(self._pixels.sum(), 1)),
+            classes=self._class_statistics(),
+            labeled=float(self._pixels[:IGNORE_INDEX].sum() / max(self._pixels.sum(), 1)),
             mean=tuple(mean.tolist()),
             std=tuple(std.tolist()),
         )
 
-    def _class_figures(self) -> tuple[ClassFigures, ...]:
+    def _class_statistics(self) -> tuple[ClassStatistics, ...]:
         total = max(int(self._pixels[:IGNORE_INDEX].sum()), 1)
-        frequencies = self._pixels / np.maximum(self._around, 1)
-        middle = median(
-            [float(value) for value in frequencies[: len(self._classes)] if value > 0] or [0.0]
-        )
+        frequencies = (self._pixels / np.maximum(self._pixels_of_images, 1)).tolist()
+        occurring = [value for value in frequencies[: len(self._classes)] if value > 0]
+        middle = median(occurring or [0.0])
         return tuple(
-            ClassFigures(
+            ClassStatistics(
                 name=entry.name,
                 pixels=pixels,
                 share=pixels / total,
-                images=int(self._images[index]),
+                images=images,
                 weight=inverse_log(pixels / total) if pixels else None,
-                median_weight=middle / float(frequencies[index]) if pixels else None,
+                median_weight=middle / frequency if pixels else None,
             )
-            for index, entry in enumerate(self._classes)
-            for pixels in [int(self._pixels[index])]
+            for entry, pixels, images, frequency in zip(
+                self._classes,
+                self._pixels.tolist(),
+                self._images.tolist(),
+                frequencies,
+                strict=False,
+            )
         )
 
 
 def moments(image: Image) -> Moments:
-    """Sum up an image's colors: (3, 3) as `Moments` says."""
+    """Return the sums over an image's colors, (3, 3) as `Moments` says."""
     mean, deviation = (values.ravel()[::-1] / 255 for values in cv2.meanStdDev(image))
     pixels = image.shape[0] * image.shape[1]
     return np.stack([np.full(3, float(pixels)), pixels * mean, pixels * (deviation**2 + mean**2)])
 
 
 def count(mask: Mask) -> Counts:
-    """Count how many pixels have each value: (256,)."""
+    """Return how many pixels have each value, (256,)."""
     return np.bincount(mask.ravel(), minlength=256)
 
 
 def inverse_log(share: float) -> float:
-    """Weigh a class by its share of the labeled pixels, in [0, 1], as ENet does (Paszke et al. 2016, section 5.2)."""
+    """Return ENet's weight of a class by its share of the labeled pixels, in [0, 1].
+
+    Paszke et al., ENet, 2016, section 5.2.
+    """
     return 1 / log(ENET + share)

@@ -1,1 +1,1 @@
-"""One file per public dataset format."""
+"""Dataset formats, one module each; `segdeploy.datasets.registry` imports them by name."""

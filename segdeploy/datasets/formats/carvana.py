@@ -1,4 +1,13 @@
-"""Carvana: cars before a plain background, 16 views of each (Kaggle's Carvana Image Masking Challenge, 2017)."""
+"""Carvana: cars in a studio, 16 views of each (Kaggle's Carvana Image Masking Challenge, 2017).
+
+5,088 images of 318 cars with masks, two classes, background and car.
+
+On disk: train/CAR_VIEW.jpg and train_masks/CAR_VIEW_mask.gif, or imgs/ and masks/, as copies have
+them. Masks are black and white, 0 and 1 or 0 and 255. There is no validation split: a fifth of the
+cars, with all of their views, becomes one.
+
+License: the rules of the competition on Kaggle.
+"""
 
 from pathlib import Path
 
@@ -20,23 +29,25 @@ NEEDS = (
 
 
 class Carvana:
-    """Images and black-and-white masks; a fifth of the cars is val, with all of their views."""
+    """Carvana's folders; the random split keeps the views of a car together."""
 
     name = "carvana"
     splits = ("train", "val")
 
-    def survey(self, data: Path, split: str) -> DatasetIndex:
-        """Find a split in Kaggle's folders or the usual pair of them."""
-        images, masks = next((pair for pair in FOLDERS if (data / pair[1]).is_dir()), FOLDERS[0])
-        pairs, lonely = match(
+    def index(self, data: Path, split: str) -> DatasetIndex:
+        """Find the images and masks of a split."""
+        images, masks = next((sides for sides in FOLDERS if (data / sides[1]).is_dir()), FOLDERS[0])
+        pairs, unpaired = match(
             find_files(data / images, needs=NEEDS), find_files(data / masks, MASKS, needs=NEEDS)
         )
-        kept, rule = draw_split(pairs, split, group=_car, of="cars")
-        return DatasetIndex(classes=CLASSES, pairs=kept, lonely=lonely, truth=Binary(), rule=rule)
+        chosen, rule = draw_split(pairs, split, group=_car, of="cars")
+        return DatasetIndex(
+            classes=CLASSES, pairs=chosen, unpaired=unpaired, mask_format=Binary(), rule=rule
+        )
 
 
 def _car(pair: Pair) -> str:
-    """Return the part of a name that tells the car and not the view."""
+    """Return the car of a pair, the part of its name before the view."""
     return pair.name.partition("_")[0]
 
 

@@ -1,48 +1,62 @@
-"""The user's own images and masks, with classes.toml to tell what the masks mean."""
+"""Your own images and masks, with a classes.toml that says what the masks hold.
+
+On disk: classes.toml, and one of three arrangements of images and masks of one name; see `NEEDS`.
+Undivided files are split at random: a fifth of the images becomes the validation split. The test
+split may be without masks.
+"""
 
 from pathlib import Path
 
-from segdeploy.datasets.class_map import LEGEND, read_class_map
-from segdeploy.datasets.index import DatasetIndex, draw_split, find_files, match, without_truth
+from segdeploy.datasets.class_map import CLASS_MAP_FILE, read_class_map
+from segdeploy.datasets.index import (
+    BY_FOLDER,
+    DatasetIndex,
+    draw_split,
+    find_files,
+    match,
+    without_mask,
+)
 from segdeploy.datasets.registry import register_layout
 
 NEEDS = (
-    f"the layout is {LEGEND}, with images/ and masks/ (of which a fifth becomes val), or"
+    f"the layout is {CLASS_MAP_FILE}, with images/ and masks/ (of which a fifth becomes val), or"
     " train/images/, train/masks/, val/images/, val/masks/, or images/train/, masks/train/,"
     " images/val/, masks/val/ (valid/ is val/ too), inside the folder named by --data"
 )
 
 
 class Folder:
-    """Images and masks of one name; test may be without masks."""
+    """Images and masks of one name, in any of three arrangements of folders."""
 
     name = "folder"
     splits = ("train", "val", "test")
 
-    def survey(self, data: Path, split: str) -> DatasetIndex:
-        """Find a split in whichever of the three forms the folder has."""
-        legend = read_class_map(data / LEGEND)
-        images, masks = find_sides(data, split)
-        found = find_files(images, needs=NEEDS)
-        if split == "test" and not masks.is_dir():
-            return DatasetIndex(
-                classes=legend.classes, pairs=without_truth(found), lonely=(), truth=legend.truth()
-            )
-        pairs, lonely = match(found, find_files(masks, needs=NEEDS))
-        if images != data / "images":
-            return DatasetIndex(
-                classes=legend.classes, pairs=pairs, lonely=lonely, truth=legend.truth()
-            )
-        kept, rule = draw_split(pairs, split, group=lambda pair: pair.name, of="pictures")
+    def index(self, data: Path, split: str) -> DatasetIndex:
+        """Find the images and masks of a split."""
+        class_map = read_class_map(data / CLASS_MAP_FILE)
+        image_folder, mask_folder = find_sides(data, split)
+        images = find_files(image_folder, needs=NEEDS)
+        rule = BY_FOLDER
+        unpaired: tuple[Path, ...] = ()
+        if split == "test" and not mask_folder.is_dir():
+            pairs = without_mask(images)
+        else:
+            pairs, unpaired = match(images, find_files(mask_folder, needs=NEEDS))
+        if image_folder == data / "images":
+            pairs, rule = draw_split(pairs, split, group=lambda pair: pair.name, of="images")
         return DatasetIndex(
-            classes=legend.classes, pairs=kept, lonely=lonely, truth=legend.truth(), rule=rule
+            classes=class_map.classes,
+            pairs=pairs,
+            unpaired=unpaired,
+            mask_format=class_map.mask_format(),
+            rule=rule,
         )
 
 
 def find_sides(data: Path, split: str) -> tuple[Path, Path]:
     """Return the folder of the images and that of the masks of a split.
 
-    Undivided, train and val have the same.
+    Where files are undivided, train and val have the same two.
     """
     for name in (split, "valid") if split == "val" else (split,):
         for sides in (

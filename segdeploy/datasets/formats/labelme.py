@@ -1,4 +1,9 @@
-"""Outlines in labelme's JSON files, one beside each image, drawn as masks."""
+"""labelme: polygons in one JSON file for each image, as the annotation tool labelme writes them.
+
+On disk: a classes.toml that names the labels, with NAME.jpg and NAME.json in train/, val/ and
+test/, or all in one folder, of which a fifth of the images becomes the validation split. Shapes are
+drawn in the order of the file: polygons, rectangles, circles and masks.
+"""
 
 import base64
 import struct
@@ -13,55 +18,57 @@ import numpy as np
 from segdeploy.arrays import IGNORE_INDEX, Mask
 from segdeploy.datasets.annotations import (
     BACKGROUND,
-    FOREIGN,
+    MALFORMED,
+    background_of,
     class_of,
-    ground,
     in_words,
     read_json,
     ring,
     rows,
     size_of,
 )
-from segdeploy.datasets.class_map import LEGEND, read_class_map
-from segdeploy.datasets.index import DatasetIndex, Pair, draw_split, find_files, match
+from segdeploy.datasets.class_map import CLASS_MAP_FILE, ClassMap, read_class_map
+from segdeploy.datasets.index import BY_FOLDER, DatasetIndex, Pair, draw_split, find_files, match
 from segdeploy.datasets.registry import register_layout
 from segdeploy.errors import DataError
-from segdeploy.imaging.polygons import Ring, circle, fill_ring
+from segdeploy.imaging.polygons import Ring, circle_ring, fill_ring
 
 NEEDS = (
-    f"the layout is {LEGEND}, with NAME.jpg and NAME.json in train/ and val/, or all together (of"
-    " which a fifth becomes val), inside the folder named by --data"
+    f"the layout is {CLASS_MAP_FILE}, with NAME.jpg and NAME.json in train/ and val/, or all"
+    " together (of which a fifth becomes val), inside the folder named by --data"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outlines:
-    """Truth that is drawn from one JSON file an image, in the order of the file, so that a later shape covers an earlier one.
+class LabelmeMasks:
+    """Masks that are drawn from one JSON file for each image; a `MaskFormat`.
+
+    Shapes are drawn in the order of the file, so that a later one covers an earlier one.
 
     Attributes:
         labels: Class by label, 255 for what is not labeled.
-        ground: Value of a pixel that no shape covers.
+        background: Value of a pixel that no shape covers.
     """
 
     labels: Mapping[str, int]
-    ground: int
+    background: int
 
     def read(self, pair: Pair) -> Mask:
         """Draw the mask of one image.
 
-        Raises DataError where the JSON is no labelme file or has an unknown label.
+        Raises:
+            DataError: The JSON is no labelme file, or has an unknown label.
         """
-        assert pair.mask is not None, "a pair without truth is not read"
+        assert pair.mask is not None, "a pair without a mask is never read"
         content = read_json(pair.mask)
         try:
-            mask = np.full(
-                size_of(content["imageHeight"], content["imageWidth"]), self.ground, np.uint8
-            )
+            size = size_of(content["imageHeight"], content["imageWidth"])
+            mask = np.full(size, self.background, np.uint8)
             for number, shape in enumerate(rows(content, "shapes")):
                 _draw_one(mask, number, shape, self.labels)
-        except FOREIGN as error:
+        except MALFORMED as error:
             msg = (
-                f"{pair.mask} is no labelme file that can be used: {in_words(error)}; mend it or"
+                f"{pair.mask} is no labelme file that can be used: {in_words(error)}; fix it or"
                 " export it again"
             )
             raise DataError(msg) from error
@@ -74,36 +81,47 @@ class Labelme:
     name = "labelme"
     splits = ("train", "val", "test")
 
-    def survey(self, data: Path, split: str) -> DatasetIndex:
+    def index(self, data: Path, split: str) -> DatasetIndex:
         """Find a split; the JSON files are read when their masks are drawn."""
-        legend = read_class_map(data / LEGEND)
-        # labelme's own converters know these two labels.
-        labels = {
-            "__ignore__": IGNORE_INDEX,
-            "_background_": ground(legend),
-            BACKGROUND: ground(legend),
-            **legend.labels,
-        }
-        truth = Outlines(labels=labels, ground=ground(legend))
-        named = data / ("valid" if split == "val" and (data / "valid").is_dir() else split)
-        divided = (data / "train").is_dir() or named.is_dir() or split == "test"
-        folder = named if divided else data
-        pairs, lonely = match(
+        class_map = read_class_map(data / CLASS_MAP_FILE)
+        valid = split == "val" and (data / "valid").is_dir()
+        folder = data / ("valid" if valid else split)
+        divided = (data / "train").is_dir() or folder.is_dir() or split == "test"
+        if not divided:
+            folder = data
+        pairs, unpaired = match(
             find_files(folder, needs=NEEDS), find_files(folder, (".json",), needs=NEEDS)
         )
-        if divided:
-            return DatasetIndex(classes=legend.classes, pairs=pairs, lonely=lonely, truth=truth)
-        kept, rule = draw_split(pairs, split, group=lambda pair: pair.name, of="pictures")
+        rule = BY_FOLDER
+        if not divided:
+            pairs, rule = draw_split(pairs, split, group=lambda pair: pair.name, of="images")
         return DatasetIndex(
-            classes=legend.classes, pairs=kept, lonely=lonely, truth=truth, rule=rule
+            classes=class_map.classes,
+            pairs=pairs,
+            unpaired=unpaired,
+            mask_format=_mask_format(class_map),
+            rule=rule,
         )
+
+
+def _mask_format(class_map: ClassMap) -> LabelmeMasks:
+    """Return the format that knows the labels of the class map, and labelme's own."""
+    background = background_of(class_map)
+    # labelme's own converters give these two labels a meaning.
+    labels = {
+        "__ignore__": IGNORE_INDEX,
+        "_background_": background,
+        BACKGROUND: background,
+        **class_map.labels,
+    }
+    return LabelmeMasks(labels=labels, background=background)
 
 
 def _draw_one(mask: Mask, number: int, shape: Mapping[str, Any], labels: Mapping[str, int]) -> None:
-    """Draw a shape; raises ValueError that tells which one is foreign."""
+    """Draw a shape; a ValueError says which one is malformed."""
     try:
         _draw(mask, shape, class_of(str(shape["label"]), labels))
-    except (*FOREIGN, cv2.error) as error:
+    except (*MALFORMED, cv2.error) as error:
         msg = f"shape number {number} ({str(shape.get('label'))[:60]}): {in_words(error)}"
         raise ValueError(msg) from error
 
@@ -128,7 +146,7 @@ def _rectangle(points: Any) -> Any:  # noqa: ANN401 - foreign JSON
 def _circle(points: Any) -> Ring:  # noqa: ANN401 - foreign JSON
     ring([*points, points[0]])
     center, edge = points
-    return circle(center, edge)
+    return circle_ring(center, edge)
 
 
 RINGS: Mapping[str, Callable[[Any], Any]] = {
@@ -139,7 +157,7 @@ RINGS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _stamp(mask: Mask, points: Any, content: bytes, value: int) -> None:  # noqa: ANN401 - foreign JSON
-    """Write a value where a PNG is not black; the points are its first and its last pixel."""
+    """Write a value where a PNG is not black; the points are its first and last pixel."""
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in points)
     width, height = right - left + 1, bottom - top + 1
     if len(content) < 24:

@@ -1,6 +1,4 @@
-"""Faults that are planted into a clean dataset are found, each by its own name, and nothing else
-is.
-"""
+"""Faults planted into a clean dataset are found, each by its own kind, and nothing else is."""
 
 import json
 import shutil
@@ -17,8 +15,8 @@ from PIL import Image
 from segdeploy import datasets
 from segdeploy.cli.main import main
 from segdeploy.datasets.checks.check import check, quick_check
-from segdeploy.datasets.checks.detect import open_splits, recognize
-from segdeploy.datasets.checks.split import measure, survey_all
+from segdeploy.datasets.checks.detect import detect_layout, open_splits
+from segdeploy.datasets.checks.split import compute_statistics, index_splits
 from segdeploy.datasets.formats.camvid import CLASSES, VOID
 from segdeploy.datasets.synthetic.dataset import Streets, save
 from segdeploy.errors import ConfigError, DataError
@@ -103,9 +101,7 @@ def palette_in_another_order(data):
 
 
 def shown_turned(data, turn, orientation):
-    """Store the image turned, with EXIF that turns it back, and the mask with it, which EXIF does
-    not turn.
-    """
+    """Store image and mask turned, with EXIF that turns the image back, and not the mask."""
     image, mask = scene(3)
     exif = Image.Exif()
     exif[274] = orientation
@@ -131,7 +127,7 @@ def without_a_class(data):
         write(path, mask)
 
 
-def nothing_labelled(data):
+def nothing_labeled(data):
     write(data / "trainannot/003.png", np.full((HEIGHT, WIDTH), VOID, np.uint8))
 
 
@@ -161,22 +157,22 @@ PLANTS = [
     (lying_on_its_side, "turned", "error", "trainannot/003.png"),
     (upside_down, "turned", "error", "trainannot/003.png"),
     (without_a_class, "absent class", "warning", None),
-    (nothing_labelled, "nothing labeled", "warning", "trainannot/003.png"),
+    (nothing_labeled, "nothing labeled", "warning", "trainannot/003.png"),
     (copied_into_val, "copy", "error", "val/copy.png"),
     (nearly_copied_into_val, "near-duplicate", "warning", "val/copy.jpg"),
 ]
 
 
 def checked(data, name="camvid"):
-    surveys, missing = survey_all(datasets.layout(name), data)
-    return [*missing, *check(surveys, on_step=lambda _: None).findings]
+    indexes, missing = index_splits(datasets.layout(name), data)
+    return [*missing, *check(indexes, on_step=lambda _: None).findings]
 
 
 @pytest.mark.parametrize(
     ("plant", "kind", "severity", "file"), PLANTS, ids=[plant.__name__ for plant, *_ in PLANTS]
 )
 def test_a_planted_fault_is_found_and_nothing_else(data, plant, kind, severity, file):
-    """One wrong file can cost days; a false alarm costs the trust in all others."""
+    """One wrong file can cost days; a false alarm discredits all others."""
     plant(data)
 
     (finding,) = checked(data)
@@ -186,15 +182,13 @@ def test_a_planted_fault_is_found_and_nothing_else(data, plant, kind, severity, 
     assert str(data) in finding.sentence or not file
 
 
-def test_a_clean_set_has_no_findings(data):
-    """What is right is left alone."""
+def test_a_clean_dataset_has_no_findings(data):
+    """No false alarms."""
     assert checked(data) == []
 
 
-def test_frames_of_one_drive_on_both_sides_are_told(tmp_path):
-    """Frames of the same drives in train and val make every score too good, even where no two
-    frames are alike.
-    """
+def test_frames_of_one_drive_in_both_splits_are_reported(tmp_path):
+    """They make every score too high, even where no two frames are near-duplicates."""
     for number in range(48):
         image, mask = scene(number % 2)
         image = image.copy()
@@ -212,8 +206,8 @@ def test_frames_of_one_drive_on_both_sides_are_told(tmp_path):
     assert "drive0_*, drive1_*" in found["shared drive"].sentence
 
 
-def test_colors_are_offered_as_classes(data):
-    """Whoever has colored masks learns which color is which class."""
+def test_colors_are_explained_by_classes(data):
+    """The message says which color belongs to which class."""
     colored(data)
 
     (finding,) = checked(data)
@@ -222,7 +216,7 @@ def test_colors_are_offered_as_classes(data):
     assert "classes.toml" in finding.sentence
 
 
-def test_ids_in_three_channels_are_told(data):
+def test_ids_in_three_channels_are_explained(data):
     """Some tools save gray as color; the ids are there."""
     mask = scene(3)[1]
     write(data / "trainannot/003.png", np.dstack([mask, mask, mask]))
@@ -233,10 +227,7 @@ def test_ids_in_three_channels_are_told(data):
 
 
 def test_a_missing_validation_split_is_an_error(data, capsys):
-    """No training begins without one, and the row says what to do.
-
-    What is there is shown all the same.
-    """
+    """No training starts without one; the message says what to do, and the rest is still shown."""
     shutil.rmtree(data / "val")
 
     (finding,) = checked(data)
@@ -249,8 +240,8 @@ def test_a_missing_validation_split_is_an_error(data, capsys):
     assert "Bicyclist" in capsys.readouterr().out
 
 
-def test_a_broken_further_split_is_told(tmp_path):
-    """Annotations that nobody can read are no missing split."""
+def test_a_broken_test_split_is_reported(tmp_path):
+    """Unreadable annotations are not a missing split."""
     for split in ("train", "val", "test"):
         write(tmp_path / f"images/{split}/1.png", scene(1)[0])
         content = {
@@ -270,7 +261,7 @@ def test_a_broken_further_split_is_told(tmp_path):
 
 
 def test_masks_without_any_label_are_an_error(data):
-    """A wrong id for everything leaves nothing to learn."""
+    """There is nothing to learn from."""
     for split in COUNTS:
         for path in (data / f"{split}annot").iterdir():
             write(path, np.full((HEIGHT, WIDTH), VOID, np.uint8))
@@ -283,9 +274,7 @@ def test_masks_without_any_label_are_an_error(data):
 
 
 def test_a_single_class_is_an_error(data):
-    """Masks of nothing but background train to a perfect score in minutes, and to a network that
-    finds nothing.
-    """
+    """Masks of background alone train to a perfect score, and to a network that finds nothing."""
     for path in (data / "trainannot").iterdir():
         write(
             path,
@@ -304,10 +293,7 @@ def test_a_single_class_is_an_error(data):
 
 
 def test_masks_of_one_class_each_are_an_error(data):
-    """Labels of whole images, saved as masks, teach no outline.
-
-    Four such masks in val may be chance.
-    """
+    """Labels of whole images, saved as masks, have no boundaries; 4 such masks may be chance."""
     for split in COUNTS:
         for number, path in enumerate((data / f"{split}annot").iterdir()):
             write(path, np.full((HEIGHT, WIDTH), number % 3, np.uint8))
@@ -326,38 +312,35 @@ def test_masks_of_one_class_each_are_an_error(data):
     PLANTS[:10],
     ids=[plant.__name__ for plant, *_ in PLANTS[:10]],
 )
-def test_the_quick_form_finds_what_would_stop_a_training(data, plant, kind, severity, file):
-    """Training reads everything sooner or later, so that its first second is the best time to stop."""
+def test_the_quick_check_finds_what_would_stop_a_training(data, plant, kind, severity, file):
+    """Training reads every file at some time; its first second is the best time to stop."""
     plant(data)
-    surveys, _ = survey_all(datasets.layout("camvid"), data)
+    indexes, _ = index_splits(datasets.layout("camvid"), data)
 
-    (finding,) = quick_check(surveys)
+    (finding,) = quick_check(indexes)
 
     assert (finding.kind, finding.severity, finding.files) == (kind, severity, (data / file,))
 
 
-def test_the_quick_form_reads_a_few_pictures_only(data):
-    """A hundred thousand images must not delay a training by minutes.
-
-    Sizes come from the files' beginnings.
-    """
+def test_the_quick_check_reads_a_few_images_only(data):
+    """100,000 images must not delay a training by minutes; sizes come from headers."""
     image, mask = scene(0)
     for number in range(8, 40):
         write(data / f"train/{number:03d}.png", image)
         write(data / f"trainannot/{number:03d}.png", mask)
     write(data / "trainannot/038.png", mask[1:])
-    id_out_of_range(data)
-    surveys, _ = survey_all(datasets.layout("camvid"), data)
+    write(data / "trainannot/002.png", np.full((HEIGHT, WIDTH), VOID + 1, np.uint8))
+    indexes, _ = index_splits(datasets.layout("camvid"), data)
 
-    kinds = [finding.kind for finding in quick_check(surveys)]
+    kinds = [finding.kind for finding in quick_check(indexes)]
 
-    # Of 40 images every 2.5th is read, so that 003 is not.
+    # Of 40 images 16 are read, 1, 3, 6, 8, 11 ..., so 002 and 038 are not.
     assert kinds == ["size"]
 
 
 @pytest.mark.parametrize("folder", ["train", "trainannot"])
 def test_a_decompression_bomb_is_refused(data, folder):
-    """A few bytes that claim 400 million pixels, in an image that the quick form does not read."""
+    """A few bytes that claim 400 million pixels."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)),
         (b"IDAT", zlib.compress(b"")),
@@ -372,35 +355,35 @@ def test_a_decompression_bomb_is_refused(data, folder):
     ]
     bomb = b"\x89PNG\r\n\x1a\n" + b"".join(parts)
     (data / folder / "003.png").write_bytes(bomb)
-    surveys, _ = survey_all(datasets.layout("camvid"), data)
+    indexes, _ = index_splits(datasets.layout("camvid"), data)
 
-    (finding,) = quick_check(surveys)
+    (finding,) = quick_check(indexes)
 
     assert (finding.kind, finding.files) == ("unreadable", (data / folder / "003.png",))
-    assert "more pixels" in finding.sentence
+    assert "too many pixels" in finding.sentence
     assert [one.kind for one in checked(data)] == ["unreadable"]
 
 
-def test_a_folder_is_recognized(data):
-    """`segdeploy data check DIR` needs no more words where there is no doubt."""
-    assert recognize(data).name == "camvid"
+def test_a_layout_is_detected(data):
+    """`segdeploy data check DIR` needs no --dataset where only one layout fits."""
+    assert detect_layout(data).name == "camvid"
 
 
-def test_a_folder_that_holds_no_data_set_is_told(tmp_path):
-    """The sentence names what would help."""
+def test_a_folder_without_a_dataset_is_reported(tmp_path):
+    """The message says what would help."""
     with pytest.raises(ConfigError, match="data init"):
-        recognize(tmp_path)
+        detect_layout(tmp_path)
     with pytest.raises(ConfigError, match="name a folder"):
         open_splits(None, None)
 
 
-def test_a_missing_folder_is_told_as_such(tmp_path):
-    """A slip of the fingers must not send anybody to describe data of his own."""
+def test_a_missing_folder_is_reported_as_such(tmp_path):
+    """A typing error must not lead to the advice to describe one's own data."""
     with pytest.raises(DataError, match=r"there is no folder .*camvdi; check the name"):
-        recognize(tmp_path / "camvdi")
+        detect_layout(tmp_path / "camvdi")
 
 
-def legend(data, text="[[classes]]\nname = 'thing'\n"):
+def write_class_map(data, text="[[classes]]\nname = 'thing'\n"):
     data.mkdir(exist_ok=True)
     (data / "classes.toml").write_text(text)
 
@@ -409,23 +392,23 @@ def legend(data, text="[[classes]]\nname = 'thing'\n"):
     ("text", "sentence"),
     [("[[classes", "is no TOML"), ("[[classes]]\nname = 'thing'\nids = 3", "unknown key 'ids'")],
 )
-def test_a_broken_legend_is_told(tmp_path, text, sentence):
-    """Whoever wrote classes.toml meant it, and learns in which line it is wrong."""
-    legend(tmp_path, text)
+def test_a_broken_class_map_is_reported(tmp_path, text, sentence):
+    """Where there is a classes.toml, the message says what is wrong in it."""
+    write_class_map(tmp_path, text)
     write(tmp_path / "images/1.png", scene(1)[0])
     write(tmp_path / "masks/1.png", scene(1)[1])
 
     with pytest.raises(DataError, match=sentence):
-        recognize(tmp_path)
+        detect_layout(tmp_path)
 
 
-def test_broken_annotations_are_told(tmp_path):
-    """An export that was cut short looks like nothing at all otherwise."""
+def test_broken_annotations_are_reported(tmp_path):
+    """A truncated export is not an unknown dataset."""
     write(tmp_path / "images/1.png", scene(1)[0])
     (tmp_path / "annotations.json").write_text('{"images": [')
 
     with pytest.raises(DataError, match=r"annotations\.json is no JSON"):
-        recognize(tmp_path)
+        detect_layout(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -436,57 +419,56 @@ def test_broken_annotations_are_told(tmp_path):
         ("annotations/1.txt", "coco", "annotations of train"),
     ],
 )
-def test_what_a_described_set_lacks_is_told(tmp_path, place, name, lacks):
-    """With classes.toml there, half of a dataset is no unknown dataset."""
-    legend(tmp_path)
+def test_what_a_described_dataset_lacks_is_reported(tmp_path, place, name, lacks):
+    """With a classes.toml, half of a dataset is not an unknown dataset."""
+    write_class_map(tmp_path)
     (tmp_path / place).parent.mkdir()
     (tmp_path / place).write_bytes(b"")
 
-    chosen = recognize(tmp_path)
+    chosen = detect_layout(tmp_path)
 
     assert chosen.name == name
     with pytest.raises(DataError, match=lacks):
-        survey_all(chosen, tmp_path)
+        index_splits(chosen, tmp_path)
 
 
-def test_files_without_any_partner_are_a_data_set(data):
-    """Masks under other names than their images are the commonest slip of all.
-
-    Each file is told, not that nothing is known.
-    """
+def test_a_layout_is_detected_from_unpaired_files(data):
+    """Masks named unlike their images are a common mistake; each file is reported."""
     for path in (data / "trainannot").iterdir():
         path.rename(path.with_name(f"mask_{path.name}"))
 
-    assert recognize(data).name == "camvid"
+    assert detect_layout(data).name == "camvid"
     assert checked(data)[0].kind == "unpaired"
 
 
-def test_an_undivided_set_without_any_partner_is_one_too(tmp_path):
+def test_an_undivided_layout_is_detected_from_unpaired_files(tmp_path):
     """There is nothing to draw a split from."""
-    legend(tmp_path)
+    write_class_map(tmp_path)
     write(tmp_path / "images/1.png", scene(1)[0])
     write(tmp_path / "masks/mask_1.png", scene(1)[1])
 
-    assert {finding.kind for finding in checked(tmp_path, recognize(tmp_path).name)} == {"unpaired"}
+    assert {finding.kind for finding in checked(tmp_path, detect_layout(tmp_path).name)} == {
+        "unpaired"
+    }
 
 
-def test_a_drawn_data_set_has_splits_too():
-    """Streets lie in no folder."""
+def test_a_synthetic_dataset_has_splits_too():
+    """It lies in no folder."""
     name, splits = open_splits("streets", None)
 
     assert (name, list(splits)) == ("streets", ["train", "val"])
 
 
-def test_figures_need_usable_files(data):
-    """Figures of half a dataset would be believed."""
+def test_statistics_need_usable_files(data):
+    """Statistics of a part of a dataset would be taken for those of all."""
     id_out_of_range(data)
 
     with pytest.raises(DataError, match=r"003\.png"):
-        measure(datasets.load("camvid", data, "train"), on_step=lambda _: None)
+        compute_statistics(datasets.load("camvid", data, "train"), on_step=lambda _: None)
 
 
 def test_the_command_counts_errors_in_its_exit_code(data, capsys):
-    """A script reads the code, a person the table."""
+    """A script reads the code, a user the table."""
     id_out_of_range(data)
 
     with pytest.raises(SystemExit) as exit_:
@@ -495,11 +477,11 @@ def test_the_command_counts_errors_in_its_exit_code(data, capsys):
     shown = capsys.readouterr()
     assert exit_.value.code == 3
     assert "out of range" in shown.out
-    assert "mend" in shown.err
+    assert "check again" in shown.err
 
 
 def test_the_command_names_the_first_files_without_counterpart(data, capsys):
-    """A count sends its reader to look for seven files among thousands."""
+    """A count alone would leave seven files to be found among thousands."""
     for number in range(7):
         (data / f"trainannot/{number:03d}.png").unlink()
 
@@ -529,17 +511,17 @@ def test_the_command_gives_json(data, capsys):
     found = json.loads(capsys.readouterr().out)
     assert (found["dataset"], found["errors"], found["warnings"]) == ("camvid", 0, 1)
     assert found["findings"][0]["kind"] == "absent class"
-    assert found["figures"]["train"]["pictures"] == COUNTS["train"]
+    assert found["figures"]["train"]["images"] == COUNTS["train"]
 
 
-def test_the_quick_command_says_that_nothing_is_wrong(data, capsys):
-    """Silence could also mean that nothing was looked at."""
+def test_the_quick_command_reports_no_problems(data, capsys):
+    """Silence could also mean that nothing was checked."""
     main(["data", "check", str(data), "--dataset", "camvid", "--quick"])
 
-    assert "nothing is wrong" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
 
 
-def test_the_stats_command_gives_figures(data, capsys):
+def test_the_stats_command_prints_statistics(data, capsys):
     """As a table and as JSON."""
     main(["data", "stats", str(data)])
     assert "Bicyclist" in capsys.readouterr().out
@@ -563,10 +545,8 @@ def test_the_stats_command_draws_a_chart(data):
 
 
 @pytest.mark.slow
-def test_drawn_streets_are_clean(tmp_path):
-    """The dataset that everybody begins with must raise no alarm, and its scenes resemble each
-    other more than most.
-    """
+def test_synthetic_streets_are_clean(tmp_path):
+    """Its scenes resemble each other more than those of most datasets, and raise no alarm."""
     for split, count in {"train": 40, "val": 12}.items():
         save(
             Streets(split=split, count=count, height=60, width=80), tmp_path, on_step=lambda _: None
@@ -576,7 +556,7 @@ def test_drawn_streets_are_clean(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_picture_of_40_megapixels_is_no_problem(data):
+def test_an_image_of_40_megapixels_is_no_problem(data):
     """Cameras make such images."""
     write(data / "train/large.jpg", np.full((5000, 8000, 3), 90, np.uint8))
     write(data / "trainannot/large.png", np.zeros((5000, 8000), np.uint8))
@@ -588,7 +568,7 @@ def test_a_picture_of_40_megapixels_is_no_problem(data):
 def test_camvid_shares_a_drive(real):
     """CamVid's val is a part of the drive 0016E5, whose other frames are in train.
 
-    Its scores flatter, as its users should know.
+    Its scores are too high.
     """
     (finding,) = checked(real / "data/camvid")
 
@@ -602,8 +582,6 @@ def test_camvid_shares_a_drive(real):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "known"), [("carvana", []), ("idd_lite", ["no split"])])
-def test_real_data_have_no_false_alarms(real, name, known):
-    """Sixteen views of one car in one studio, and 1403 Indian streets, of which the val split is
-    left out here.
-    """
+def test_real_datasets_raise_no_false_alarms(real, name, known):
+    """16 views of each car in one studio, and 1403 Indian streets, here without their val split."""
     assert [finding.kind for finding in checked(real / "data" / name, name)] == known

@@ -1,4 +1,4 @@
-"""`segdeploy data init` looks at masks and writes a classes.toml that reads them."""
+"""`segdeploy data init` writes a classes.toml with which a folder's masks can be read."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from PIL import Image
 
 from segdeploy import datasets
 from segdeploy.cli.data import init
-from segdeploy.datasets.checks.class_map_proposal import propose
+from segdeploy.datasets.checks.class_map_proposal import propose_class_map
 from segdeploy.datasets.class_map import read_class_map
 from segdeploy.errors import ConfigError, DataError
 
@@ -26,13 +26,13 @@ def draw(data: Path, masks: list[np.ndarray], ending: str = "png") -> None:
 
 
 def proposed(data: Path) -> list[tuple[str, tuple[int, int, int]]]:
-    """Write what is proposed, and give the names and colors that are read from it."""
-    (data / "classes.toml").write_text(propose(data), encoding="utf-8")
+    """Write the proposal, and return the names and colors that are read from it."""
+    (data / "classes.toml").write_text(propose_class_map(data), encoding="utf-8")
     return [(entry.name, entry.color) for entry in read_class_map(data / "classes.toml").classes]
 
 
 def test_numbers_become_classes_and_255_is_ignored(tmp_path: Path) -> None:
-    """What was proposed reads the masks as they are."""
+    """The proposal reads the masks as they are."""
     draw(tmp_path, [np.array([[3, 7, 255]], np.uint8), np.array([[7, 9, 9]], np.uint8)])
 
     names = [name for name, _ in proposed(tmp_path)]
@@ -53,15 +53,15 @@ def splits(data: Path) -> list[datasets.Dataset]:
 
 @pytest.mark.parametrize("white", [1, 255])
 def test_black_and_white_is_background_and_foreground(white: int, tmp_path: Path) -> None:
-    """The commonest masks of all; 255 is a class there."""
+    """The most common masks; 255 is a class there."""
     draw(tmp_path, [np.array([[0, white]], np.uint8)] * 2)
 
     assert [name for name, _ in proposed(tmp_path)] == ["background", "foreground"]
     assert splits(tmp_path)[0][0].mask.tolist() == [[0, 1]]
 
 
-def test_palette_gives_the_colors(tmp_path: Path) -> None:
-    """Whoever chose colors wants to see them again."""
+def test_palette_colors_become_the_classes_colors(tmp_path: Path) -> None:
+    """Colors that were chosen once are kept."""
     draw(tmp_path, [np.zeros((2, 2), np.uint8)])
     image = Image.fromarray(np.array([[0, 2]], np.uint8), "P")
     image.putpalette([0, 0, 0, 9, 9, 9, 250, 0, 10])
@@ -93,8 +93,8 @@ def test_colors_become_classes(tmp_path: Path) -> None:
     assert masks == {"0": [[2, 0]], "1": [[1, 2]]}
 
 
-def test_jpeg_masks_give_their_main_colors(tmp_path: Path) -> None:
-    """Hundreds of colors are two, and the proposal tells what is wrong with them."""
+def test_jpeg_masks_are_reduced_to_their_main_colors(tmp_path: Path) -> None:
+    """Hundreds of colors are two classes, and the proposal says why."""
     mask = np.zeros((64, 64, 3), np.uint8)
     mask[16:48, 16:48] = (0, 120, 240)
     draw(tmp_path, [np.zeros((64, 64, 3), np.uint8)] * 2)
@@ -102,7 +102,7 @@ def test_jpeg_masks_give_their_main_colors(tmp_path: Path) -> None:
         (tmp_path / f"masks/{number}.png").unlink()
         cv2.imwrite(str(tmp_path / f"masks/{number}.jpg"), mask)
 
-    text = propose(tmp_path)
+    text = propose_class_map(tmp_path)
 
     assert "JPEG has changed: save masks as PNG" in text
     colors = [color for _, color in proposed(tmp_path)]
@@ -114,20 +114,17 @@ def test_jpeg_masks_give_their_main_colors(tmp_path: Path) -> None:
 
 
 def test_photographs_are_no_masks(tmp_path: Path) -> None:
-    """Folders that were mixed up."""
+    """Image and mask folders may be swapped."""
     draw(tmp_path, [np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)])
 
     with pytest.raises(
         DataError, match=r"1 of 1 masks hold \d+ colors, which is more than classes can be"
     ):
-        propose(tmp_path)
+        propose_class_map(tmp_path)
 
 
 def test_labels_of_labelme_are_collected(tmp_path: Path) -> None:
-    """Whatever letters a label has.
-
-    Those that labelme's converters know by themselves are left out.
-    """
+    """With any characters in them; those that labelme's converters know are left out."""
     for name, label in (("a", 'car "old"'), ("b", "bücher\x7f"), ("c", "__ignore__")):
         (tmp_path / f"{name}.json").write_text(
             json.dumps({"shapes": [{"label": label, "points": []}]})
@@ -137,7 +134,7 @@ def test_labels_of_labelme_are_collected(tmp_path: Path) -> None:
 
 
 def test_categories_of_coco_are_collected(tmp_path: Path) -> None:
-    """To be grouped by whoever wants fewer."""
+    """The user can group them in the file."""
     (tmp_path / "images").mkdir()
     content = {
         "images": [],
@@ -149,14 +146,14 @@ def test_categories_of_coco_are_collected(tmp_path: Path) -> None:
     assert [name for name, _ in proposed(tmp_path)] == ["background", "car", "bus"]
 
 
-def test_nothing_to_look_at_is_told(tmp_path: Path) -> None:
-    """With what was looked for."""
+def test_a_folder_without_masks_is_reported(tmp_path: Path) -> None:
+    """The message says what was expected."""
     with pytest.raises(DataError, match="there are no masks in masks, masks/train, train/masks"):
-        propose(tmp_path)
+        propose_class_map(tmp_path)
 
 
 def test_command_writes_once(tmp_path: Path) -> None:
-    """Names that somebody gave are never lost, unless --force says so."""
+    """Names that the user gave are replaced with --force only."""
     draw(tmp_path, [np.array([[3, 7]], np.uint8)])
 
     first = CliRunner().invoke(init, [str(tmp_path)])
@@ -180,17 +177,17 @@ def disk(low: int, high: int, *, blur: float) -> np.ndarray:
 def test_smoothed_edges_of_black_and_white_are_no_classes(
     tmp_path: Path, blur: float, channels: int
 ) -> None:
-    """A brush with soft edges leaves up to 254 grays; each is what it is nearer to."""
+    """A soft brush leaves up to 254 grays; each belongs to the nearer class."""
     mask = disk(0, 255, blur=blur)
     draw(tmp_path, [mask if channels == 1 else np.dstack([mask] * 3)] * 2)
 
-    assert "save masks without smoothing" in propose(tmp_path)
+    assert "save masks without smoothing" in propose_class_map(tmp_path)
     assert [name for name, _ in proposed(tmp_path)] == ["background", "foreground"]
     np.testing.assert_array_equal(splits(tmp_path)[0][0].mask, (mask >= 128).astype(np.uint8))
 
 
-def test_smoothed_edges_of_three_greys_are_no_classes(tmp_path: Path) -> None:
-    """The middle gray has areas of its own; a mixture has none."""
+def test_smoothed_edges_of_three_grays_are_no_classes(tmp_path: Path) -> None:
+    """The middle gray has flat areas; a blend has none."""
     mask = disk(0, 255, blur=0.8)
     mask[:, :20] = 100
     draw(tmp_path, [mask] * 2)
@@ -202,7 +199,7 @@ def test_smoothed_edges_of_three_greys_are_no_classes(tmp_path: Path) -> None:
 
 
 def test_smoothed_edges_of_colors_are_no_classes(tmp_path: Path) -> None:
-    """Mixtures of two colors may be any third one's, so that they are left unlabeled."""
+    """A blend of two colors may be a third one's color, so it is not labeled."""
     mask = np.zeros((96, 128, 3), np.uint8)
     cv2.circle(mask, (64, 48), 30, (250, 30, 0), -1)
     cv2.rectangle(mask, (0, 0), (20, 95), (0, 200, 40), -1)
@@ -214,11 +211,8 @@ def test_smoothed_edges_of_colors_are_no_classes(tmp_path: Path) -> None:
     assert 0 < (read == 255).mean() < 0.1
 
 
-def test_thin_classes_are_no_mixtures(tmp_path: Path) -> None:
-    """Cracks and lane lines are a pixel wide, and so is what a smoothed edge leaves.
-
-    Ids lie close together.
-    """
+def test_thin_classes_are_no_blends(tmp_path: Path) -> None:
+    """Cracks and lane markings are a pixel wide, as smoothed edges are, but have close ids."""
     mask = np.zeros((96, 128), np.uint8)
     mask[:, 40:] = 3
     mask[20, :], mask[:, 90] = 1, 2
@@ -227,24 +221,24 @@ def test_thin_classes_are_no_mixtures(tmp_path: Path) -> None:
     assert [name for name, _ in proposed(tmp_path)] == ["class_0", "class_1", "class_2", "class_3"]
 
 
-def test_grey_photographs_are_no_masks(tmp_path: Path) -> None:
-    """Two hundred classes would be proposed, and nobody wants to name them."""
+def test_gray_photographs_are_no_masks(tmp_path: Path) -> None:
+    """They would become 200 classes."""
     draw(tmp_path, [np.random.default_rng(0).integers(20, 220, (60, 60), dtype=np.uint8)])
 
-    with pytest.raises(DataError, match=r"1 of 1 masks hold 200 values and hardly an even area"):
-        propose(tmp_path)
+    with pytest.raises(DataError, match=r"1 of 1 masks hold 200 values and hardly a flat area"):
+        propose_class_map(tmp_path)
 
 
 def test_ids_of_16_bits_are_read(tmp_path: Path) -> None:
-    """Labelling tools write them, and the ids are small."""
+    """Annotation tools write them, and the ids are small."""
     draw(tmp_path, [np.array([[3, 7], [255, 7]], np.uint16)] * 2)
 
     assert [name for name, _ in proposed(tmp_path)] == ["class_3", "class_7"]
     assert splits(tmp_path)[0][0].mask.tolist() == [[0, 1], [255, 1]]
 
 
-def test_larger_ids_of_16_bits_are_told(tmp_path: Path) -> None:
-    """Their upper halves would be taken for colors, of which none is true."""
+def test_larger_ids_of_16_bits_are_reported(tmp_path: Path) -> None:
+    """Their bytes would be taken for colors."""
     draw(tmp_path, [np.array([[0, 26001]], np.uint16)])
 
     with pytest.raises(
@@ -253,4 +247,4 @@ def test_larger_ids_of_16_bits_are_told(tmp_path: Path) -> None:
             r"0\.png holds numbers from 0 to 26001, and the id of a class is within 0 and 255; save"
         ),
     ):
-        propose(tmp_path)
+        propose_class_map(tmp_path)

@@ -1,4 +1,4 @@
-"""Likeness is measured in bits, and leakage is told from chance."""
+"""Similarity is measured in bits, and leakage is distinguished from chance."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from segdeploy.datasets.checks.duplicates import (
 )
 
 
-def picture(seed):
+def draw(seed):
     small = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     return cv2.resize(small, (320, 240), interpolation=cv2.INTER_CUBIC)
 
@@ -34,33 +34,31 @@ def distance(one, other):
     ],
     ids=["saved again", "resized", "lightened"],
 )
-def test_what_people_do_to_copies_changes_few_bits(change):
-    """A copy is rarely the same to the byte."""
-    assert distance(picture(0), change(picture(0))) <= NEAR
+def test_usual_changes_of_copies_change_few_bits(change):
+    """A copy is rarely identical."""
+    assert distance(draw(0), change(draw(0))) <= NEAR
 
 
-def test_different_pictures_differ_in_about_half_of_the_bits():
-    """256 coins: 128 with a deviation of 8, so that 80 is six deviations away, and twice the
-    threshold.
-    """
-    assert all(distance(picture(0), picture(seed)) > 2 * NEAR for seed in range(1, 30))
+def test_different_images_differ_in_about_half_of_the_bits():
+    """256 coins: 128 with a standard deviation of 8; 80, twice the threshold, is 6 of them off."""
+    assert all(distance(draw(0), draw(seed)) > 2 * NEAR for seed in range(1, 30))
 
 
-def test_nearest_is_found_whatever_the_number():
-    """Also where the images are compared in several goes."""
+def test_nearest_is_found_in_blocks_too():
+    """More images than are compared at once."""
     random = np.random.default_rng(0)
     others = random.integers(0, 2**63, (50, 4), dtype=np.uint64)
-    wanted = random.integers(0, 50, 600)
-    hashes = others[wanted] ^ np.array([7, 0, 0, 1], np.uint64)
+    expected = random.integers(0, 50, 600)
+    hashes = others[expected] ^ np.array([7, 0, 0, 1], np.uint64)
 
     index, bits = nearest(hashes, others)
 
-    assert index.tolist() == wanted.tolist()
+    assert index.tolist() == expected.tolist()
     assert set(bits.tolist()) == {4}
 
 
 @pytest.mark.slow
-def test_ten_thousand_pictures_are_no_problem():
+def test_ten_thousand_images_are_no_problem():
     """A hundred million comparisons."""
     hashes = np.random.default_rng(0).integers(0, 2**63, (10_000, 4), dtype=np.uint64)
 
@@ -82,15 +80,12 @@ def test_ten_thousand_pictures_are_no_problem():
     ],
 )
 def test_a_sequence_ends_before_the_last_number(name, prefix):
-    """How drives and series are named."""
+    """Names of drives and series, as datasets have them."""
     assert sequence(name) == prefix
 
 
 def test_a_shared_name_is_no_proof():
-    """img_001 here and img_101 there.
-
-    With one sequence in all, its images cannot but find each other.
-    """
+    """With one sequence in all, the nearest image is always of the same one."""
     assert (
         shared_sequences(
             [f"img_{n}" for n in range(50)], [f"img_{n}" for n in range(50, 100)], np.arange(50)
@@ -99,7 +94,7 @@ def test_a_shared_name_is_no_proof():
     )
 
 
-def test_pictures_that_find_their_own_sequence_are_proof():
+def test_images_nearest_to_their_own_sequence_are_proof():
     """Twelve of twelve where chance is a half: 1 in 4096."""
     names = [f"a_{n}" for n in range(12)] + [f"c_{n}" for n in range(12)]
     others = [f"a_{n}" for n in range(10)] + [f"b_{n}" for n in range(10)]

@@ -12,7 +12,7 @@ from segdeploy.errors import DataError
 
 
 def draw(data: Path, names: list[str], color: tuple[int, int, int] = (128, 128, 128)) -> None:
-    """Draw images of one color with truth of another."""
+    """Draw images and masks of one color."""
     for folder, ending in (("701_StillsRaw_full", ""), ("LabeledApproved_full", "_L")):
         (data / folder).mkdir(exist_ok=True)
         for name in names:
@@ -42,9 +42,7 @@ def draw(data: Path, names: list[str], color: tuple[int, int, int] = (128, 128, 
 def test_color_of_the_32_becomes_its_class(
     color: tuple[int, int, int], name: str | None, tmp_path: Path
 ) -> None:
-    """Archway, bridge, wall, cone, marks, parking block, shoulder, bush, light, SUV, truck, child,
-    animal, motorcycle, and void.
-    """
+    """The merge is MathWorks'; black is void."""
     draw(tmp_path, ["0006R0_f00930"], color)
 
     mask = datasets.load("camvid", tmp_path, "train")[0].mask
@@ -71,12 +69,12 @@ def test_color_of_the_32_becomes_its_class(
     ],
 )
 def test_split_is_segnets(name: str, split: str) -> None:
-    """The last of each stretch and the first of the next."""
+    """The last frame of each part and the first of the next."""
     assert split_of(name) == split
 
 
-def test_lists_come_before_the_rule(tmp_path: Path) -> None:
-    """Whoever writes lists wants them followed; whole paths and two columns are usual in them."""
+def test_lists_take_precedence_over_sequences(tmp_path: Path) -> None:
+    """A list of names is followed; whole paths and two columns are usual in them."""
     draw(tmp_path, ["0001TP_006690", "0001TP_008550", "my_own"])
     (tmp_path / "val.txt").write_text(
         "/SegNet/CamVid/val/my_own.png /SegNet/CamVid/valannot/my_own.png\n\n0001TP_006690.png\n"
@@ -85,8 +83,8 @@ def test_lists_come_before_the_rule(tmp_path: Path) -> None:
     assert list(datasets.load("camvid", tmp_path, "val").names) == ["0001TP_006690", "my_own"]
 
 
-def test_listed_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """A list of another copy must not shrink the split in silence."""
+def test_missing_image_of_a_list_is_named(tmp_path: Path) -> None:
+    """A list of another copy must not shrink the split unnoticed."""
     draw(tmp_path, ["0001TP_006690"])
     (tmp_path / "train.txt").write_text("0001TP_006690\n0001TP_006720\n")
 
@@ -95,8 +93,8 @@ def test_listed_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["holiday", "0001TP_x", "0001TP_", "0016E5_f-3"])
-def test_foreign_name_without_lists_is_refused(name: str, tmp_path: Path) -> None:
-    """Nobody knows on which side it belongs."""
+def test_unknown_name_without_lists_is_refused(name: str, tmp_path: Path) -> None:
+    """Its split is not known."""
     draw(tmp_path, [name])
 
     with pytest.raises(DataError, match=f"{name} is no name of CamVid's sequences"):
@@ -104,7 +102,7 @@ def test_foreign_name_without_lists_is_refused(name: str, tmp_path: Path) -> Non
 
 
 def test_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    """An image named train.txt is told as such."""
+    """For example an image named train.txt."""
     draw(tmp_path, ["0001TP_006690"])
     (tmp_path / "train.txt").write_bytes(b"\xff\xd8\xff\xe0")
 

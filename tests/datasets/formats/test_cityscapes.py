@@ -1,4 +1,4 @@
-"""Cityscapes: test has no truth, and answers go back as original ids."""
+"""Cityscapes: ids, the test split without masks, and masks beside images."""
 
 from pathlib import Path
 
@@ -15,16 +15,13 @@ from segdeploy.errors import DataError
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
-    """Write an image or numbers."""
+    """Write an image or ids."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
 
 
 def test_every_original_id_has_its_meaning() -> None:
-    """34 ids and 255 are known.
-
-    7 is road, 33 bicycle; caravan, trailer and license plate are not labeled; 34 is foreign.
-    """
+    """34 ids and 255 are known: 7 is road, 33 bicycle; caravan and trailer are not labeled."""
     assert sum(index >= 0 for index in LABEL_IDS.table) == 35
     assert [LABEL_IDS.table[identity] for identity in (7, 8, 11, 24, 26, 31, 33)] == [
         0,
@@ -39,8 +36,8 @@ def test_every_original_id_has_its_meaning() -> None:
     assert LABEL_IDS.table[34] < 0
 
 
-def test_test_split_is_pictures_alone(tmp_path: Path) -> None:
-    """What lies in gtFine/test is a placeholder, which would score as truth."""
+def test_test_split_has_no_masks(tmp_path: Path) -> None:
+    """The files in gtFine/test are placeholders, and would spoil a score."""
     save(
         tmp_path / "leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png",
         np.zeros((4, 6, 3), np.uint8),
@@ -58,7 +55,7 @@ def test_test_split_is_pictures_alone(tmp_path: Path) -> None:
 
 
 def test_city_without_labels_is_found(tmp_path: Path) -> None:
-    """Half an archive unpacked."""
+    """An archive unpacked in part."""
     for city in ("aachen", "bochum"):
         save(
             tmp_path / f"leftImg8bit/train/{city}/{city}_000000_000019_leftImg8bit.png",
@@ -95,11 +92,8 @@ def halves(tmp_path: Path, right: np.ndarray, *, quality: int) -> None:
 
 
 @pytest.mark.parametrize("quality", [30, 75, 95])
-def test_truth_beside_a_picture_may_be_a_jpeg(tmp_path: Path, quality: int) -> None:
-    """All classes in stripes of 14 pixels with slanting edges.
-
-    JPEG mixes their colors, and truth they remain.
-    """
+def test_mask_beside_its_image_may_be_a_jpeg(tmp_path: Path, quality: int) -> None:
+    """All classes in slanted stripes of 14 pixels, whose colors JPEG blends."""
     rows, columns = np.mgrid[:256, :256]
     stripes = (columns + rows // 4) // 14 % len(CLASSES)
     halves(
@@ -112,10 +106,8 @@ def test_truth_beside_a_picture_may_be_a_jpeg(tmp_path: Path, quality: int) -> N
     assert (mask != 255).mean() > 0.7
 
 
-def test_photographs_are_no_truth(tmp_path: Path) -> None:
-    """Any folder of photographs could be cut in halves, and a network would learn nonsense from it
-    for hours.
-    """
+def test_photographs_are_no_masks(tmp_path: Path) -> None:
+    """The halves of any photograph could be taken for an image and a mask."""
     rows, columns = np.mgrid[:256, :256]
     sunset = np.dstack([np.full_like(rows, 250), 255 - rows // 2, columns // 2 + 60]).astype(
         np.uint8
@@ -133,28 +125,25 @@ def test_photographs_are_no_truth(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["camvid/train", "carvana/train", "idd_lite/leftImg8bit/train/0"])
-def test_real_photographs_are_no_truth(real: Path, place: str) -> None:
-    """Gray roads and walls have colors near those of classes.
-
-    Some night or fog may pass, but no dataset does.
-    """
+def test_real_photographs_are_no_masks(real: Path, place: str) -> None:
+    """Gray roads and walls have colors near those of classes; single photographs may pass."""
     folder = real / "data" / place
     photographs = sorted(
         path
         for path in folder.iterdir()
         if path.suffix in {".jpg", ".png"} and "label" not in path.name
     )[::4]
-    truth = RightHalf(colors=COLORS)
+    mask_format = RightHalf(colors=COLORS)
 
-    refused = [path for path in photographs if is_refused(truth, path)]
+    refused = [path for path in photographs if is_refused(mask_format, path)]
 
     assert len(refused) >= 0.95 * len(photographs) > 0
 
 
-def is_refused(truth: RightHalf, path: Path) -> bool:
-    """Tell whether a file is no image with truth beside it."""
+def is_refused(mask_format: RightHalf, path: Path) -> bool:
+    """Return whether a file is refused as image and mask side by side."""
     try:
-        truth.read(Pair(name=path.stem, image=path, mask=path))
+        mask_format.read(Pair(name=path.stem, image=path, mask=path))
     except DataError as fault:
         return "photograph" in str(fault) or "even number" in str(fault)
     return False

@@ -1,4 +1,4 @@
-"""Every layout of files, by one suite: small datasets are drawn, and must be read to the pixel."""
+"""Every layout of files, by one suite: small datasets are drawn and must be read exactly."""
 
 import importlib
 import json
@@ -15,13 +15,14 @@ from PIL import Image as PillowImage
 from segdeploy import datasets
 from segdeploy.arrays import Image, Mask
 from segdeploy.datasets.formats import ade20k, camvid, cityscapes
+from segdeploy.datasets.registry import BUILT_IN
 from segdeploy.errors import ConfigError, DataError
 
 HEIGHT, WIDTH = 24, 32
 BLOCK = 8
 
 
-def picture(number: int) -> Image:
+def gradient(number: int) -> Image:
     """A smooth image that no other number has."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
     return np.stack(
@@ -30,10 +31,7 @@ def picture(number: int) -> Image:
 
 
 def blocks(number: int, classes: int, *, void: bool = True) -> Mask:
-    """A mask of squares with sides of 8 pixels.
-
-    The last one is not labeled where the layout knows such.
-    """
+    """A mask of 8x8 squares, of which the last is not labeled if `void`."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH] // BLOCK
     mask = ((rows * 4 + columns + number) % classes).astype(np.uint8)
     if void:
@@ -42,7 +40,7 @@ def blocks(number: int, classes: int, *, void: bool = True) -> Mask:
 
 
 def write(path: Path, pixels: np.ndarray) -> None:
-    """Write an image (blue-green-red) or numbers."""
+    """Write an image (blue-green-red) or ids."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".gif":
         image = PillowImage.fromarray(pixels, "P")
@@ -52,12 +50,12 @@ def write(path: Path, pixels: np.ndarray) -> None:
         assert cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
 
 
-def look(mask: Mask, meaning: dict[int, int]) -> np.ndarray:
-    """Replace classes by the numbers in files."""
-    numbers = np.zeros(256, np.uint8)
-    for index, number in meaning.items():
-        numbers[index] = number
-    return numbers[mask]
+def to_ids(mask: Mask, ids: dict[int, int]) -> np.ndarray:
+    """Replace classes by the ids in files."""
+    table = np.zeros(256, np.uint8)
+    for index, number in ids.items():
+        table[index] = number
+    return table[mask]
 
 
 def paint(mask: Mask, colors: dict[int, tuple[int, int, int]]) -> Image:
@@ -88,12 +86,12 @@ class Case:
     Attributes:
         dataset: Name of the layout.
         names: Names of the images; what `draw` is called with.
-        draw: Writes one image and its truth: folder, name, image, mask.
-        classes: Classes that the truth is drawn with.
+        draw: Writes one image and its mask: folder, split, name, image, mask.
+        classes: Number of classes that are drawn.
         void: Whether pixels can be not labeled.
-        lossless: Whether the image survives to the pixel.
-        one_file: Whether image and truth are halves of one JPEG.
-        prepare: Writes what the whole dataset needs besides.
+        lossless: Whether the image is stored exactly.
+        one_file: Whether image and mask are halves of one JPEG.
+        prepare: Writes what the whole dataset needs besides, such as a classes.toml.
     """
 
     dataset: str
@@ -110,7 +108,7 @@ def draw_segnet(data: Path, split: str, name: str, image: Image, mask: Mask) -> 
     write(data / split / f"{name}.png", image)
     write(
         data / f"{split}annot" / f"{name}.png",
-        look(mask, {**{index: index for index in range(11)}, 255: 11}),
+        to_ids(mask, {**{index: index for index in range(11)}, 255: 11}),
     )
 
 
@@ -136,7 +134,7 @@ def draw_carvana_pairs(data: Path, split: str, name: str, image: Image, mask: Ma
 
 def draw_cityscapes(data: Path, split: str, name: str, image: Image, mask: Mask) -> None:
     city = name.partition("_")[0]
-    ids = look(mask, {**dict(enumerate(cityscapes.ORIGINAL)), 255: 4})
+    ids = to_ids(mask, {**dict(enumerate(cityscapes.ORIGINAL)), 255: 4})
     write(data / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", image)
     write(data / "gtFine" / split / city / f"{name}_gtFine_labelIds.png", ids)
     write(data / "gtFine" / split / city / f"{name}_gtFine_instanceIds.png", ids)
@@ -171,7 +169,7 @@ def draw_ade20k(data: Path, split: str, name: str, image: Image, mask: Mask) -> 
     write(data / "images" / folder / f"{name}.jpg", image)
     write(
         data / "annotations" / folder / f"{name}.png",
-        look(mask, {**{index: index + 1 for index in range(150)}, 255: 0}),
+        to_ids(mask, {**{index: index + 1 for index in range(150)}, 255: 0}),
     )
 
 
@@ -184,10 +182,10 @@ def draw_idd_lite(data: Path, split: str, name: str, image: Image, mask: Mask) -
 
 def draw_folder(data: Path, split: str, name: str, image: Image, mask: Mask) -> None:
     write(data / "images" / f"{name}.jpg", image)
-    write(data / "masks" / f"{name}.png", look(mask, {0: 7, 1: 20, 2: 90, 255: 3}))
+    write(data / "masks" / f"{name}.png", to_ids(mask, {0: 7, 1: 20, 2: 90, 255: 3}))
 
 
-def legend_folder(data: Path) -> None:
+def write_ids_map(data: Path) -> None:
     (data / "classes.toml").write_text(
         'ignore = [3]\n[[classes]]\nname = "road"\nid = [7, 8]\n[[classes]]\nname = "car"\nid ='
         ' 20\n[[classes]]\nname = "sky"\nid = 90\n'
@@ -210,7 +208,7 @@ def draw_folder_inner(data: Path, split: str, name: str, image: Image, mask: Mas
     )
 
 
-def legend_colors(data: Path) -> None:
+def write_colors_map(data: Path) -> None:
     (data / "classes.toml").write_text(
         "ignore = [[9, 9, 9]]\n"
         '[[classes]]\nname = "road"\nmask_color = [255, 0, 0]\n'
@@ -265,7 +263,7 @@ def draw_labelme(data: Path, split: str, name: str, image: Image, mask: Mask) ->
     )
 
 
-def legend_labelme(data: Path) -> None:
+def write_labels_map(data: Path) -> None:
     (data / "classes.toml").write_text(
         '[[classes]]\nname = "road"\n[[classes]]\nname = "car"\n[[classes]]\nname = "large"\nlabel'
         ' = ["bus", "truck"]\n'
@@ -321,22 +319,22 @@ CASES = {
         draw_folder,
         classes=3,
         lossless=False,
-        prepare=legend_folder,
+        prepare=write_ids_map,
     ),
-    "folder-splits": Case("folder", PLAIN, draw_folder_splits, classes=3, prepare=legend_colors),
-    "folder-inner": Case("folder", PLAIN, draw_folder_inner, classes=3, prepare=legend_colors),
+    "folder-splits": Case("folder", PLAIN, draw_folder_splits, classes=3, prepare=write_colors_map),
+    "folder-inner": Case("folder", PLAIN, draw_folder_inner, classes=3, prepare=write_colors_map),
     "coco": Case("coco", PLAIN, draw_coco, classes=3, void=False, lossless=False),
     "labelme": Case(
-        "labelme", PLAIN, draw_labelme, classes=3, lossless=False, prepare=legend_labelme
+        "labelme", PLAIN, draw_labelme, classes=3, lossless=False, prepare=write_labels_map
     ),
 }
 
 
 def draw_all(case: Case, data: Path) -> dict[str, tuple[Image, Mask]]:
-    """Draw every image of a case; give what was drawn by name."""
+    """Draw every image of a case; return images and masks by name."""
     names = [(split, name) for split in case.names for name in case.names[split]]
     drawn = {
-        name: (picture(number), blocks(number, case.classes, void=case.void))
+        name: (gradient(number), blocks(number, case.classes, void=case.void))
         for number, (_, name) in enumerate(names)
     }
     for split, name in names:
@@ -347,13 +345,13 @@ def draw_all(case: Case, data: Path) -> dict[str, tuple[Image, Mask]]:
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> Case:
-    """One layout after the other."""
+    """Each layout in turn."""
     return CASES[request.param]
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_reads_what_was_drawn(case: Case, split: str, tmp_path: Path) -> None:
-    """Each image comes with its own truth, to the pixel, in the split where it belongs."""
+    """Each image comes with its own mask, exactly, in the split to which it belongs."""
     drawn = draw_all(case, tmp_path)
 
     files = datasets.load(case.dataset, tmp_path, split)
@@ -363,21 +361,18 @@ def test_reads_what_was_drawn(case: Case, split: str, tmp_path: Path) -> None:
         image, mask = drawn[name]
         sample = files[number]
         assert sample.name == name
-        np.testing.assert_array_equal(trusted(sample.mask, case), trusted(mask, case))
+        np.testing.assert_array_equal(exact_pixels(sample.mask, case), exact_pixels(mask, case))
         assert np.abs(sample.image.astype(int) - image).mean() <= (0 if case.lossless else 4)
         assert mask[mask != 255].max() < len(files.classes)
 
 
-def trusted(mask: Mask, case: Case) -> Mask:
-    """The pixels of a mask that must be exact.
-
-    In JPEG those at the edges of squares are mixtures, and lie in cells of 16 pixels.
-    """
+def exact_pixels(mask: Mask, case: Case) -> Mask:
+    """Return the pixels that must be exact: in JPEG those at the edges of squares are blends."""
     return mask[3::BLOCK, 3::BLOCK] if case.one_file else mask
 
 
-def test_a_worker_gets_the_same_data_set(case: Case, tmp_path: Path) -> None:
-    """Samples are read by other processes, to which the dataset travels."""
+def test_a_worker_gets_the_same_dataset(case: Case, tmp_path: Path) -> None:
+    """Samples are read by other processes, which get the dataset by pickle."""
     draw_all(case, tmp_path)
     files = datasets.load(case.dataset, tmp_path, "train")
 
@@ -388,8 +383,8 @@ def test_a_worker_gets_the_same_data_set(case: Case, tmp_path: Path) -> None:
     np.testing.assert_array_equal(copy[0].image, files[0].image)
 
 
-def test_names_are_unlike_and_sorted(case: Case, tmp_path: Path) -> None:
-    """The fingerprint of a split hangs on the names, on every machine alike."""
+def test_names_are_unique_and_sorted(case: Case, tmp_path: Path) -> None:
+    """The fingerprint of a split depends on the names, the same on every machine."""
     draw_all(case, tmp_path)
 
     splits = [
@@ -400,35 +395,35 @@ def test_names_are_unlike_and_sorted(case: Case, tmp_path: Path) -> None:
     assert not set(splits[0]) & set(splits[1])
 
 
-def test_picture_without_truth_is_named(case: Case, tmp_path: Path) -> None:
-    """A set whose files do not match trains on a part of it, or on the wrong truth."""
+def test_unpaired_file_is_named(case: Case, tmp_path: Path) -> None:
+    """Files that do not match would be left out, or get a wrong mask."""
     if case.one_file:
-        pytest.skip("image and truth are one file")
+        pytest.skip("image and mask are one file")
     draw_all(case, tmp_path)
-    pairs = datasets.layout(case.dataset).survey(tmp_path, "train").pairs
+    pairs = datasets.layout(case.dataset).index(tmp_path, "train").pairs
     lost = pairs[0].image
     lost.unlink()
 
-    survey = datasets.layout(case.dataset).survey(tmp_path, "train")
+    index = datasets.layout(case.dataset).index(tmp_path, "train")
 
-    assert len(survey.lonely) == 1
-    assert survey.lonely[0] in {pairs[0].mask, lost}
+    assert len(index.unpaired) == 1
+    assert index.unpaired[0] in {pairs[0].mask, lost}
     with pytest.raises(DataError, match=r"has no counterpart.*remove"):
         datasets.load(case.dataset, tmp_path, "train")
 
 
-def test_empty_folder_is_told_what_belongs_there(case: Case, tmp_path: Path) -> None:
-    """Nobody knows a layout by heart."""
+def test_empty_folder_is_reported_with_the_layout(case: Case, tmp_path: Path) -> None:
+    """The message says which files the layout expects."""
     case.prepare(tmp_path)
 
     with pytest.raises(DataError, match=r"(?s)no (folder|file|annotations).*the layout is.*--data"):
         datasets.load(case.dataset, tmp_path, "train")
 
 
-def test_truncated_truth_is_named(case: Case, tmp_path: Path) -> None:
-    """A download that broke off is found before it trains."""
+def test_truncated_mask_is_named(case: Case, tmp_path: Path) -> None:
+    """An incomplete download is found."""
     draw_all(case, tmp_path)
-    pair = datasets.layout(case.dataset).survey(tmp_path, "train").pairs[0]
+    pair = datasets.layout(case.dataset).index(tmp_path, "train").pairs[0]
     assert pair.mask is not None
     pair.mask.write_bytes(pair.mask.read_bytes()[: pair.mask.stat().st_size // 2])
 
@@ -436,10 +431,10 @@ def test_truncated_truth_is_named(case: Case, tmp_path: Path) -> None:
         datasets.load(case.dataset, tmp_path, "train")[0]
 
 
-def test_empty_truth_is_named(case: Case, tmp_path: Path) -> None:
-    """A copy that never began is found as well."""
+def test_empty_mask_is_named(case: Case, tmp_path: Path) -> None:
+    """A copy that failed is found."""
     draw_all(case, tmp_path)
-    pair = datasets.layout(case.dataset).survey(tmp_path, "train").pairs[0]
+    pair = datasets.layout(case.dataset).index(tmp_path, "train").pairs[0]
     assert pair.mask is not None
     pair.mask.write_bytes(b"")
 
@@ -447,21 +442,21 @@ def test_empty_truth_is_named(case: Case, tmp_path: Path) -> None:
         datasets.load(case.dataset, tmp_path, "train")[0]
 
 
-def test_picture_of_another_size_is_refused(case: Case, tmp_path: Path) -> None:
-    """Truth that is resized to fit its image is no truth."""
+def test_image_of_another_size_is_refused(case: Case, tmp_path: Path) -> None:
+    """A mask is never resized to fit its image."""
     if case.one_file:
-        pytest.skip("image and truth are one file")
+        pytest.skip("image and mask are one file")
     draw_all(case, tmp_path)
-    pair = datasets.layout(case.dataset).survey(tmp_path, "train").pairs[0]
-    write(pair.image, picture(0)[:-1])
+    pair = datasets.layout(case.dataset).index(tmp_path, "train").pairs[0]
+    write(pair.image, gradient(0)[:-1])
 
     with pytest.raises(DataError, match="is 32x24 but its image is 32x23"):
         datasets.load(case.dataset, tmp_path, "train")[0]
 
 
-@pytest.mark.parametrize("name", [name for name in datasets.names() if name != "streets"])
+@pytest.mark.parametrize("name", sorted(set(BUILT_IN) - {"streets"}))
 def test_unknown_split_and_missing_folder_are_usage_errors(name: str, tmp_path: Path) -> None:
-    """What the user typed is wrong, not the data."""
+    """The command line is wrong, not the data."""
     with pytest.raises(ConfigError, match="has no split 'trian'; choose one of train, val"):
         datasets.load(name, tmp_path, "trian")
     with pytest.raises(ConfigError, match="name it with --data"):
@@ -469,16 +464,13 @@ def test_unknown_split_and_missing_folder_are_usage_errors(name: str, tmp_path: 
 
 
 def test_every_layout_is_drawn() -> None:
-    """A layout that is added to the registry is added to this suite."""
-    assert {case.dataset for case in CASES.values()} == set(datasets.names()) - {"streets"}
+    """Every layout of the registry is in this suite."""
+    assert {case.dataset for case in CASES.values()} == set(BUILT_IN) - {"streets"}
 
 
 @pytest.mark.parametrize("name", ["ade20k", "camvid", "carla", "carvana", "cityscapes", "idd_lite"])
-def test_classes_can_be_told_apart(name: str) -> None:
-    """Names are keys in reports, colors are all that an overlay shows.
-
-    ADE20K itself gives some colors twice.
-    """
+def test_classes_can_be_distinguished(name: str) -> None:
+    """Names are keys in reports, colors are what an overlay shows; ADE20K has one color twice."""
     classes = importlib.import_module(f"segdeploy.datasets.formats.{name}").CLASSES
 
     assert len({entry.name for entry in classes}) == len(classes)
@@ -486,7 +478,7 @@ def test_classes_can_be_told_apart(name: str) -> None:
 
 
 def test_ade20k_has_its_150_classes() -> None:
-    """The ends and the middle stand where the benchmark has them."""
+    """In the order of the benchmark."""
     assert len(ade20k.CLASSES) == 150
     assert [ade20k.CLASSES[index].name for index in (0, 2, 12, 20, 149)] == [
         "wall",
@@ -502,8 +494,8 @@ def test_ade20k_has_its_150_classes() -> None:
     ("name", "split", "count"),
     [("camvid", "train", 367), ("camvid", "val", 101), ("idd_lite", "train", 1403)],
 )
-def test_reads_real_pictures(name: str, split: str, count: int, real: Path) -> None:
-    """What was drawn above has the form of what people have."""
+def test_reads_real_datasets(name: str, split: str, count: int, real: Path) -> None:
+    """The datasets drawn above have the form of the real ones."""
     files = datasets.load(name, real / "data" / name, split)
 
     assert len(files) == count
@@ -514,9 +506,7 @@ def test_reads_real_pictures(name: str, split: str, count: int, real: Path) -> N
 
 
 def test_real_camvid_is_split_as_the_rule_for_the_original_says(real: Path) -> None:
-    """The rule for the original 701 images is SegNet's division, which the real copy has in
-    folders.
-    """
+    """The rule for the original 701 images is SegNet's, which the real copy has in folders."""
     for split in ("train", "val"):
         assert {
             camvid.split_of(name)
@@ -525,7 +515,7 @@ def test_real_camvid_is_split_as_the_rule_for_the_original_says(real: Path) -> N
 
 
 def test_real_carvana_is_split_by_car(real: Path) -> None:
-    """Views of one car on both sides would make the score a lie."""
+    """Views of one car in both splits would make the score too high."""
     splits = {
         split: datasets.load("carvana", real / "data/carvana", split) for split in ("train", "val")
     }
@@ -540,10 +530,8 @@ def test_real_carvana_is_split_by_car(real: Path) -> None:
     assert np.unique(splits["val"][0].mask).tolist() == [0, 1]
 
 
-def test_split_by_lot_is_written_down(tmp_path: Path) -> None:
-    """The card of a network tells how its validation images were chosen, so that they can be
-    chosen again.
-    """
+def test_random_split_is_described(tmp_path: Path) -> None:
+    """The card says how the validation images were chosen, so the split can be repeated."""
     draw_all(CASES["carvana"], tmp_path)
 
     assert (
@@ -552,11 +540,11 @@ def test_split_by_lot_is_written_down(tmp_path: Path) -> None:
     )
 
 
-def test_every_data_set_is_documented() -> None:
-    """The table in docs is where a user looks for the names of folders."""
+def test_every_dataset_is_documented() -> None:
+    """The table in docs names the folders of each layout."""
     page = (Path(__file__).parents[3] / "docs/datasets.md").read_text()
 
-    assert [name for name in datasets.names() if f"| `{name}` |" not in page] == []
+    assert [name for name in BUILT_IN if f"| `{name}` |" not in page] == []
 
 
 @pytest.mark.parametrize(
@@ -571,7 +559,7 @@ def test_a_folder_named_valid_is_val(tmp_path: Path, place: str, sides: tuple[st
     """Roboflow's exports name it so."""
     (tmp_path / "classes.toml").write_text("[[classes]]\nname = 'a'\n[[classes]]\nname = 'b'\n")
     for split, number in (("train", 0), (place, 1)):
-        write(tmp_path / sides[0].format(split) / f"{number}.png", picture(number))
+        write(tmp_path / sides[0].format(split) / f"{number}.png", gradient(number))
         write(tmp_path / sides[1].format(split) / f"{number}.png", blocks(number, 2))
 
     assert [list(datasets.load("folder", tmp_path, split).names) for split in ("train", "val")] == [
@@ -581,7 +569,7 @@ def test_a_folder_named_valid_is_val(tmp_path: Path, place: str, sides: tuple[st
 
 
 def test_a_divided_folder_without_val_says_so(tmp_path: Path) -> None:
-    """A folder that is divided lacks val; it is not undivided."""
+    """A divided folder without val is not an undivided one."""
     (tmp_path / "classes.toml").write_text("[[classes]]\nname = 'a'\n")
     for side in ("images", "masks"):
         write(tmp_path / side / "train/0.png", blocks(0, 1))
@@ -591,10 +579,10 @@ def test_a_divided_folder_without_val_says_so(tmp_path: Path) -> None:
 
 
 def test_labelme_knows_valid_too(tmp_path: Path) -> None:
-    """And a folder for train alone has no val that could be drawn from what lies beside it."""
+    """A folder for train alone leaves no files to draw a val split from."""
     (tmp_path / "classes.toml").write_text("[[classes]]\nname = 'a'\n")
     for split in ("train", "valid"):
-        write(tmp_path / split / f"{split}.png", picture(0))
+        write(tmp_path / split / f"{split}.png", gradient(0))
         (tmp_path / split / f"{split}.json").write_text("{}")
 
     names = [list(datasets.load("labelme", tmp_path, split).names) for split in ("train", "val")]

@@ -1,4 +1,4 @@
-"""COCO's and labelme's outlines become masks, and foreign JSON becomes a sentence."""
+"""Polygons of COCO and labelme become masks, and malformed JSON becomes a message."""
 
 import base64
 import io
@@ -25,8 +25,8 @@ def flat(ring: list[list[int]]) -> list[int]:
     return [value for corner in ring for value in corner]
 
 
-def coco(data: Path, things: list[dict[str, Any]], **others: Any) -> np.ndarray:
-    """Write a COCO set of one image of 8 by 6 pixels and give its mask."""
+def coco(data: Path, objects: list[dict[str, Any]], **others: Any) -> np.ndarray:
+    """Write a COCO dataset of one image of 8x6 pixels and return its mask."""
     (data / "images").mkdir(exist_ok=True)
     (data / "annotations").mkdir(exist_ok=True)
     (data / "images/val").mkdir(exist_ok=True)
@@ -34,15 +34,15 @@ def coco(data: Path, things: list[dict[str, Any]], **others: Any) -> np.ndarray:
     content = {
         "images": [{"id": 1, "file_name": "a.png", "height": 6, "width": 8}],
         "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "bus"}],
-        "annotations": [{"image_id": 1, "category_id": 1, **annotation} for annotation in things],
+        "annotations": [{"image_id": 1, "category_id": 1, **annotation} for annotation in objects],
         **others,
     }
     (data / "annotations/instances_val.json").write_text(json.dumps(content))
     return datasets.load("coco", data, "val")[0].mask
 
 
-def test_smaller_things_lie_on_larger_ones(tmp_path: Path) -> None:
-    """COCO's order means nothing; a driver behind glass is smaller than the car."""
+def test_smaller_objects_cover_larger_ones(tmp_path: Path) -> None:
+    """The order in the file does not matter; a driver behind glass is smaller than the car."""
     mask = coco(
         tmp_path,
         [
@@ -55,10 +55,8 @@ def test_smaller_things_lie_on_larger_ones(tmp_path: Path) -> None:
     assert (mask != 0).sum() == 16
 
 
-def test_parts_of_one_thing_are_united(tmp_path: Path) -> None:
-    """As pycocotools does it: a car behind a pole is two outlines, and overlapping ones make no
-    hole.
-    """
+def test_polygons_of_one_object_are_united(tmp_path: Path) -> None:
+    """As in pycocotools: a car behind a pole is two polygons, and overlapping ones make no hole."""
     mask = coco(tmp_path, [{"segmentation": [[0, 0, 2, 0, 2, 6, 0, 6], [1, 0, 4, 0, 4, 6, 1, 6]]}])
 
     assert (mask[:, :4] == 1).all()
@@ -66,7 +64,7 @@ def test_parts_of_one_thing_are_united(tmp_path: Path) -> None:
 
 
 def test_crowd_is_drawn_from_run_lengths_with_its_holes(tmp_path: Path) -> None:
-    """Crowds are not labeled one by one; the lengths go down the columns of 6."""
+    """Crowds are run lengths, down the columns of 6 pixels."""
     mask = coco(
         tmp_path, [{"segmentation": {"counts": [6, 2, 2, 2, 36], "size": [6, 8]}, "iscrowd": 1}]
     )
@@ -75,11 +73,8 @@ def test_crowd_is_drawn_from_run_lengths_with_its_holes(tmp_path: Path) -> None:
     assert mask.sum() == 4
 
 
-def test_legend_groups_categories(tmp_path: Path) -> None:
-    """Eighty categories are rarely what somebody wants.
-
-    Without a class of that name, the background is not labeled.
-    """
+def test_class_map_groups_categories(tmp_path: Path) -> None:
+    """Without a class of that name, the background is not labeled."""
     (tmp_path / "classes.toml").write_text(
         'ignore = "bus"\n[[classes]]\nname = "vehicle"\nlabel = ["car", "truck"]\n'
     )
@@ -124,7 +119,7 @@ def test_legend_groups_categories(tmp_path: Path) -> None:
         ),
         (
             {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1, 2, 3, 4]]}]},
-            "an outline has 4 numbers",
+            "a polygon has 4 numbers",
         ),
         (
             {
@@ -132,7 +127,7 @@ def test_legend_groups_categories(tmp_path: Path) -> None:
                     {"image_id": 1, "category_id": 1, "segmentation": [[1, 2, 3, 4, 5, 6, 7]]}
                 ]
             },
-            "an outline has 7 numbers",
+            "a polygon has 7 numbers",
         ),
         (
             {
@@ -140,7 +135,7 @@ def test_legend_groups_categories(tmp_path: Path) -> None:
                     {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 1e9, 0, 0, 9]]}
                 ]
             },
-            "an outline leaves",
+            "a polygon leaves",
         ),
         (
             {
@@ -152,7 +147,7 @@ def test_legend_groups_categories(tmp_path: Path) -> None:
                     }
                 ]
             },
-            "an outline leaves",
+            "a polygon leaves",
         ),
         (
             {
@@ -192,18 +187,18 @@ def test_legend_groups_categories(tmp_path: Path) -> None:
         ),
         (
             {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": 3}]},
-            "segmentation is '3', and must be outlines or run lengths",
+            "segmentation is '3', and must be polygons or run lengths",
         ),
         ({"categories": 3}, "'categories' is no list of objects"),
     ],
 )
-def test_foreign_coco_is_told(changed: dict[str, Any], sentence: str, tmp_path: Path) -> None:
-    """The file and what is wrong in it."""
+def test_malformed_coco_is_reported(changed: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    """With the file and what is wrong in it."""
     with pytest.raises(DataError, match=rf"instances_val\.json.*{sentence}"):
         coco(tmp_path, [], **changed)
 
 
-def test_undivided_coco_is_split_by_lot(tmp_path: Path) -> None:
+def test_undivided_coco_is_split_at_random(tmp_path: Path) -> None:
     """One file for all, as most tools export it."""
     (tmp_path / "images").mkdir()
     names = [f"{number}.png" for number in range(10)]
@@ -224,7 +219,7 @@ def test_undivided_coco_is_split_by_lot(tmp_path: Path) -> None:
 
 
 def labelme(data: Path, shapes: list[dict[str, Any]], **others: Any) -> np.ndarray:
-    """Write a labelme set of one image of 8 by 6 pixels and give its mask."""
+    """Write a labelme dataset of one image of 8x6 pixels and return its mask."""
     (data / "train").mkdir(exist_ok=True)
     Image.new("RGB", (8, 6)).save(data / "train/a.png")
     (data / "classes.toml").write_text(
@@ -253,10 +248,7 @@ def png(stamp: np.ndarray) -> str:
 
 
 def test_all_kinds_of_areas_are_drawn(tmp_path: Path) -> None:
-    """Rectangles go from any corner to the other.
-
-    A mask is an image with the place of its first and last pixel.
-    """
+    """A rectangle has any two opposite corners; a mask is a PNG and its first and last pixel."""
     stamp = np.array([[True, False], [False, True]])
     mask = labelme(
         tmp_path,
@@ -285,12 +277,12 @@ def test_all_kinds_of_areas_are_drawn(tmp_path: Path) -> None:
             {"label": "car", "points": SQUARE[:2], "shape_type": "line"},
             "is a 'line', which has no area",
         ),
-        ({"label": "car", "points": SQUARE[:2]}, "an outline has 4 numbers"),
+        ({"label": "car", "points": SQUARE[:2]}, "a polygon has 4 numbers"),
         (
             {"label": "car", "points": [["a", 1], [2, 3], [4, 5]]},
             "shape number 0 .car.: could not convert string to float: 'a'",
         ),
-        ({"label": "car", "points": [[0, 0], [1e300, 1], [2, 2]]}, "an outline leaves"),
+        ({"label": "car", "points": [[0, 0], [1e300, 1], [2, 2]]}, "a polygon leaves"),
         ({"label": "car", "points": [[10**400, 0], [1, 1], [2, 2]]}, "too large"),
         ({"label": "car"}, "there is no 'points'"),
         (
@@ -317,8 +309,10 @@ def test_all_kinds_of_areas_are_drawn(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_foreign_labelme_is_told(shape: dict[str, Any], sentence: str, tmp_path: Path) -> None:
-    """The file and what is wrong in it."""
+def test_malformed_labelme_is_reported(
+    shape: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    """With the file and what is wrong in it."""
     with pytest.raises(DataError, match=rf"(?s)a\.json is no labelme file.*{sentence}"):
         labelme(tmp_path, [shape])
 
@@ -356,13 +350,13 @@ json_values = st.recursive(
 
 
 @given(images=json_values, categories=json_values, annotations=json_values)
-def test_any_json_is_coco_or_a_sentence(
+def test_any_json_is_coco_or_reported(
     images: object,
     categories: object,
     annotations: object,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """Files from others are data, and never a traceback."""
+    """No content of a file causes a traceback."""
     with suppress(DataError):
         coco(
             tmp_path_factory.mktemp("coco"),
@@ -374,15 +368,15 @@ def test_any_json_is_coco_or_a_sentence(
 
 
 @given(shapes=st.lists(json_values, max_size=4) | json_values, height=st.integers(-1, 9))
-def test_any_json_is_labelme_or_a_sentence(
+def test_any_json_is_labelme_or_reported(
     shapes: Any, height: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The same for the other form."""
+    """No content of a file causes a traceback."""
     with suppress(DataError):
         labelme(tmp_path_factory.mktemp("labelme"), shapes, imageHeight=height)
 
 
-def test_json_nested_without_end_is_refused(tmp_path: Path) -> None:
+def test_deeply_nested_json_is_refused(tmp_path: Path) -> None:
     """It would exhaust the stack."""
     labelme(tmp_path, [])
     (tmp_path / "train/a.json").write_text("[" * 200_000)

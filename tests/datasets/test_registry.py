@@ -1,0 +1,124 @@
+"""Names of datasets: built-in ones are imported when they are used, and no name is taken twice."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from segdeploy import datasets
+from segdeploy.card import ModelCard, Training
+from segdeploy.datasets import registry
+from segdeploy.datasets.index import DatasetIndex
+from segdeploy.errors import ConfigError, LayoutNotFoundError
+from tests.helpers.cards import make_card
+
+CARD = make_card()
+TRAINED = make_card(
+    training=Training(
+        dataset="camvid", data_hash="", recipe={"data": "there"}, versions={}, seed=0, epochs=1
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A layout of a plugin."""
+
+    name: str
+    splits: tuple[str, ...] = ("train", "val")
+
+    def index(self, data: Path, split: str) -> DatasetIndex:
+        """Find nothing, so that other tests detect no layout by it."""
+        msg = f"{data} has no {split} of {self.name}"
+        raise LayoutNotFoundError(msg)
+
+
+@pytest.mark.parametrize("name", registry.BUILT_IN)
+def test_built_in_dataset_registers_itself(name: str) -> None:
+    """The table of modules is kept by hand."""
+    layout_is_known = any(layout.name == name for layout in datasets.layouts())
+
+    assert layout_is_known != registry.has_no_layout(name)
+
+
+@pytest.mark.parametrize("name", registry.BUILT_IN)
+def test_name_of_a_built_in_dataset_is_taken(name: str) -> None:
+    """Whether it was imported or not; the plugin would replace it for all commands."""
+    with pytest.raises(ConfigError, match=f"{name!r} is registered twice; choose another name"):
+        datasets.register_layout(Fields(name))
+    with pytest.raises(ConfigError, match=f"{name!r} is registered twice; choose another name"):
+        datasets.register(name)(lambda data, split: datasets.load(name, data, split))
+
+
+def test_built_in_names_are_taken_before_they_are_imported() -> None:
+    """A plugin is loaded first, in a fresh process."""
+    code = (
+        "import sys\n"
+        "from segdeploy import datasets\n"
+        "assert 'segdeploy.datasets.formats.camvid' not in sys.modules\n"
+        "datasets.register('camvid')(lambda data, split: None)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert "'camvid' is registered twice" in done.stderr
+    assert done.returncode == 1
+
+
+def test_name_of_a_plugin_is_taken_once() -> None:
+    """Also by a layout and a function."""
+    datasets.register_layout(Fields("fields of a test"))
+
+    assert "fields of a test" in datasets.names()
+    assert datasets.layout("fields of a test") == Fields("fields of a test")
+    with pytest.raises(ConfigError, match="'fields of a test' is registered twice"):
+        datasets.register("fields of a test")(
+            lambda data, split: datasets.load("streets", data, split)
+        )
+
+
+def test_registered_function_opens_its_dataset() -> None:
+    """It has no layout, so its files cannot be checked."""
+    streets = datasets.load("streets", None, "val")
+    datasets.register("function of a test")(lambda data, split: streets)
+
+    assert datasets.load("function of a test", Path("anywhere"), "val") is streets
+    assert registry.has_no_layout("function of a test")
+    with pytest.raises(
+        ConfigError, match="no dataset 'function of a test' that lies in files; choose one of"
+    ):
+        datasets.layout("function of a test")
+
+
+def test_unknown_name_is_refused_with_those_that_are_known() -> None:
+    """For a dataset and for a layout."""
+    with pytest.raises(ConfigError, match=r"no dataset 'camvdi'; choose one of ade20k, camvid"):
+        datasets.load("camvdi", None, "val")
+    with pytest.raises(ConfigError, match=r"no dataset 'camvdi' that lies in files"):
+        datasets.layout("camvdi")
+    assert not registry.has_no_layout("camvdi")
+
+
+@pytest.mark.parametrize(
+    ("card", "name", "data", "expected"),
+    [
+        (TRAINED, None, None, ("camvid", Path("there"))),
+        (TRAINED, None, Path("here"), ("camvid", Path("here"))),
+        (TRAINED, "camvid", None, ("camvid", Path("there"))),
+        (TRAINED, "streets", None, ("streets", None)),
+        (CARD, "camvid", Path("here"), ("camvid", Path("here"))),
+    ],
+)
+def test_dataset_of_a_card(
+    card: ModelCard, name: str | None, data: Path | None, expected: tuple[str, Path | None]
+) -> None:
+    """The folder of the training is taken for its own dataset only."""
+    assert registry.resolve_for_card(card, name, data=data) == expected
+
+
+def test_card_without_a_training_names_no_dataset() -> None:
+    """Which one to take, only the user knows."""
+    with pytest.raises(ConfigError, match="name one with --dataset"):
+        registry.resolve_for_card(CARD, None, data=None)
