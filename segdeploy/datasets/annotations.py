@@ -1,6 +1,6 @@
 """Checked values out of COCO and labelme JSON: sizes, polygons, labels.
 
-Foreign JSON is checked value by value, where it is used: the files are large, hold many keys that
+Untrusted JSON is checked value by value, where it is used: the files are large, hold many keys that
 do not matter here, and a message names the object that is wrong.
 """
 
@@ -31,7 +31,7 @@ MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, Overfl
 """What malformed JSON makes our code raise."""
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401 - foreign JSON
+def read_json(path: Path) -> Any:  # noqa: ANN401 - untrusted JSON
     """Return the content of a JSON file; raises DataError where it is none."""
     try:
         return json.loads(path.read_bytes())
@@ -52,7 +52,7 @@ def in_words(error: Exception) -> str:
     return str(error)
 
 
-def rows(content: Any, key: str) -> list[dict[str, Any]]:  # noqa: ANN401 - foreign JSON
+def rows(content: Any, key: str) -> list[dict[str, Any]]:  # noqa: ANN401 - untrusted JSON
     """Return the list of objects at a key; raises ValueError where there is none."""
     if not isinstance(content, dict) or key not in content:
         msg = f"{key!r} is not there"
@@ -75,7 +75,7 @@ def size_of(height: object, width: object) -> tuple[int, int]:
     return height, width
 
 
-def ring(numbers: Any) -> Ring:  # noqa: ANN401 - foreign JSON
+def ring(numbers: Any) -> Ring:  # noqa: ANN401 - untrusted JSON
     """Return the checked corners of a polygon, (N, 2) float64 of x and y.
 
     Args:

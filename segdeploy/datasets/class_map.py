@@ -1,7 +1,7 @@
 """Class map: names, colors and ids of the user's own classes, in the file classes.toml.
 
 The file is checked by hand and not by a schema: a class may have one color or a list of colors,
-two array types that msgspec cannot tell apart in a union, and most rules concern several classes.
+two array types that msgspec cannot distinguish in a union, and most rules concern several classes.
 """
 
 import tomllib
@@ -24,7 +24,7 @@ MAX_BYTES = 1024 * 1024
 KINDS = {dict: "tables [[classes]]", int: "a whole number", str: "a text"}
 KEYS = {"name", "color", "id", "mask_color", "label"}
 SHOWN = 60
-"""Characters of a foreign value that a message shows."""
+"""Characters of a wrong value that a message shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def read_class_map(path: Path) -> ClassMap:
 
 
 def _class_map(values: Mapping[str, Any]) -> ClassMap:
-    """Check foreign values; a TypeError or ValueError says what is wrong with them."""
+    """Check untrusted values; a TypeError or ValueError says what is wrong with them."""
     _refuse_unknown(values, {"classes", "ignore", "reach"}, "the file")
     entries = _list_of(dict, values.get("classes", []), "classes")
     if not 1 <= len(entries) <= MAX_CLASSES:

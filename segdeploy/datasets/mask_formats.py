@@ -199,7 +199,7 @@ def look_up(ids: Mask, table: IdTable, path: Path) -> Mask:
         DataError: An id is no class.
     """
     classes = np.array(table, dtype=np.int16)
-    # Two look-ups take a fifth of the time of counting the ids.
+    # Two lookups take a fifth of the time of counting the ids.
     invalid = np.asarray(cv2.LUT(ids, (classes == INVALID).astype(np.uint8)))
     if cv2.countNonZero(invalid):
         allowed = ", ".join(map(str, np.flatnonzero(classes != INVALID)[:40]))
@@ -222,7 +222,7 @@ def _color_cube(colors: tuple[tuple[Color, int], ...], reach: int) -> npt.NDArra
     """Return the class of every color, at its code red * 65536 + green * 256 + blue.
 
     (16777216,) uint8. Only the surroundings of each color are visited: a quarter of a second once,
-    and a look-up per image.
+    and a lookup per image.
     """
     cube = np.full((256, 256, 256), UNKNOWN, np.uint8)
     nearest = np.full(cube.shape if reach else (), reach * reach + 1, np.uint32)

@@ -89,7 +89,7 @@ def _from_labelme(data: Path) -> str:
         (data / name for name in LABEL_FOLDERS if any((data / name).glob("*.json"))), None
     )
     if folder is None:
-        msg = f"{NEEDS}; looked in {data}"
+        msg = f"{NEEDS}; searched {data}"
         raise DataError(msg)
     paths = list(find_files(folder, (".json",), needs=NEEDS).values())
     sample = _sample_of(paths)
@@ -119,6 +119,8 @@ def _from_masks(paths: Sequence[Path]) -> str:
         try:
             ids = read_ids(path)
         except DataError:
+            # Raises where the file is damaged, and does not just hold colors or deep ids.
+            read_image(path)
             _refuse_deep(path)
             return _from_colors(_colors_of(sample), origin)
         values.add(ids)

@@ -1,4 +1,4 @@
-"""Finding: one thing that is wrong with a dataset, as a sentence that says what to do."""
+"""Finding: a problem of a dataset, as a sentence that says what to do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is wrong with a dataset.
+    """A problem of a dataset.
 
     Attributes:
         kind: What it is, in a word or two that stay the same from version to version, for example

@@ -247,7 +247,7 @@ def _image_shapes(content: Mapping[str, Any], class_map: ClassMap) -> dict[str, 
     return _unique(_each(content, "images", image_shapes), "images are named")
 
 
-def _each(content: Any, key: str, convert: Callable[[dict[str, Any]], R]) -> list[R]:  # noqa: ANN401 - foreign JSON
+def _each(content: Any, key: str, convert: Callable[[dict[str, Any]], R]) -> list[R]:  # noqa: ANN401 - untrusted JSON
     """Return what a function makes of each object of a list.
 
     Raises:
@@ -293,7 +293,7 @@ def _id(value: object) -> int | str:
     return value
 
 
-def _shape(segmentation: Any, index: int) -> Shape:  # noqa: ANN401 - foreign JSON
+def _shape(segmentation: Any, index: int) -> Shape:  # noqa: ANN401 - untrusted JSON
     if isinstance(segmentation, list):
         return Shape(index=index, rings=tuple(ring(numbers) for numbers in segmentation))
     if not isinstance(segmentation, dict):

@@ -138,12 +138,12 @@ def _draw(mask: Mask, shape: Mapping[str, Any], value: int) -> None:
         raise ValueError(msg)
 
 
-def _rectangle(points: Any) -> Any:  # noqa: ANN401 - foreign JSON
+def _rectangle(points: Any) -> Any:  # noqa: ANN401 - untrusted JSON
     (left, top), (right, bottom) = points
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
 
 
-def _circle(points: Any) -> Ring:  # noqa: ANN401 - foreign JSON
+def _circle(points: Any) -> Ring:  # noqa: ANN401 - untrusted JSON
     ring([*points, points[0]])
     center, edge = points
     return circle_ring(center, edge)
@@ -156,7 +156,7 @@ RINGS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _stamp(mask: Mask, points: Any, content: bytes, value: int) -> None:  # noqa: ANN401 - foreign JSON
+def _stamp(mask: Mask, points: Any, content: bytes, value: int) -> None:  # noqa: ANN401 - untrusted JSON
     """Write a value where a PNG is not black; the points are its first and last pixel."""
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in points)
     width, height = right - left + 1, bottom - top + 1

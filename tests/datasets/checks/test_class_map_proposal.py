@@ -248,3 +248,14 @@ def test_larger_ids_of_16_bits_are_reported(tmp_path: Path) -> None:
         ),
     ):
         propose_class_map(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 7, 60])
+def test_damaged_mask_is_reported(tmp_path: Path, length: int) -> None:
+    """Empty, cut within the signature, and cut within the pixels."""
+    draw(tmp_path, [np.random.default_rng(0).integers(0, 9999, (32, 32), dtype=np.uint16)])
+    mask = tmp_path / "masks/0.png"
+    mask.write_bytes(mask.read_bytes()[:length])
+
+    with pytest.raises(DataError, match=r"0\.png"):
+        propose_class_map(tmp_path)
