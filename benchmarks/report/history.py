@@ -1,21 +1,17 @@
-"""Reports over time."""
+"""Reports over time: read from a folder, drawn on one page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from segdeploy.errors import DataError
-from segdeploy.reports.html import card, header, page, table
+from segdeploy.reports.html import render
 
 from ..results.report import Report, Row, read_report
-from ..results.row import Figures
-from .plots import FONT, SCATTER_HEIGHT, SERIES, SOFT, STYLE, WIDTH, to_svg
+from ..results.row import RowResult
 from .tables import megabytes, milliseconds, percent
 
 
@@ -26,12 +22,12 @@ class Point:
     Attributes:
         time: When the report was finished.
         row: The row.
-        figures: Its figures.
+        result: What was measured of it.
     """
 
     time: datetime
     row: Row
-    figures: Figures
+    result: RowResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +35,7 @@ class Line:
     """One row over time, on one machine.
 
     Attributes:
-        name: Name of the row, and of the machine where reports are of several.
+        name: Name of the row, with machine and split where the reports have several.
         points: Its points, the oldest one first.
     """
 
@@ -48,55 +44,55 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A figure that is drawn over time.
+class Metric:
+    """A value that is drawn over time.
 
     Attributes:
         title: What it is.
-        value: Gives it; None where a row has none.
-        write: Writes it.
-        scale: What it is multiplied with to be drawn.
-        unit: Unit of what is drawn.
-        interval: Gives bounds that hold the true value with 95% confidence; None where there is no
-            chance in it.
+        value: Returns the value of a point; None where it has none.
+        text: Formats the value.
+        scale: Factor from the value to the unit of the chart.
+        unit: Unit of the chart.
+        interval: Returns the 95% confidence interval of the value; None for a value without random
+            variation.
     """
 
     title: str
     value: Callable[[Point], float | None]
-    write: Callable[[float], str]
+    text: Callable[[float], str]
     scale: float
     unit: str
     interval: Callable[[Point], tuple[float, float]] | None = None
 
 
-MEASURES = (
-    Measure(
+METRICS = (
+    Metric(
         title="Latency, median",
-        value=lambda point: point.figures.latency.median,
-        write=milliseconds,
+        value=lambda point: point.result.latency.median,
+        text=milliseconds,
         scale=1.0,
         unit="milliseconds",
-        interval=lambda point: point.figures.latency.interval(50),
+        interval=lambda point: point.result.latency.interval(50),
     ),
-    Measure(
+    Metric(
         title="Latency, p95",
-        value=lambda point: point.figures.latency.percentile(95),
-        write=milliseconds,
+        value=lambda point: point.result.latency.percentile(95),
+        text=milliseconds,
         scale=1.0,
         unit="milliseconds",
-        interval=lambda point: point.figures.latency.interval(95),
+        interval=lambda point: point.result.latency.interval(95),
     ),
-    Measure(
+    Metric(
         title="mIoU",
-        value=lambda point: point.figures.accuracy.scores.miou if point.figures.accuracy else None,
-        write=percent,
+        value=lambda point: point.result.accuracy.scores.miou if point.result.accuracy else None,
+        text=percent,
         scale=100.0,
         unit="%",
     ),
-    Measure(
+    Metric(
         title="Peak memory",
-        value=lambda point: point.figures.peak_memory,
-        write=lambda size: megabytes(round(size)),
+        value=lambda point: point.result.peak_memory,
+        text=lambda size: megabytes(round(size)),
         scale=1e-6,
         unit="MB",
     ),
@@ -104,7 +100,10 @@ MEASURES = (
 
 
 def read_history(folder: Path) -> tuple[list[Report], list[str]]:
-    """Read all reports below a folder, the oldest one first, and say which files were left out, and why.
+    """Read all reports below a folder.
+
+    Returns:
+        The reports, the oldest one first, and for each other JSON file why it is none.
 
     Raises:
         DataError: There is no report.
@@ -125,108 +124,100 @@ def read_history(folder: Path) -> tuple[list[Report], list[str]]:
 
 
 def lines_of(reports: Sequence[Report]) -> list[Line]:
-    """Put the rows of one name, one machine and one split together."""
-    places = {
+    """Return the rows of reports over time; rows of another machine or split are another line."""
+    conditions = {
         (report.machine.processor, report.machine.cores, report.dataset, report.split)
         for report in reports
     }
-    found: dict[str, list[Point]] = {}
+    points: dict[str, list[Point]] = {}
     for report in reports:
-        machine = (
-            f", {report.machine.cores} cores of {report.machine.processor}, {report.dataset}"
-            f" {report.split}"
-        )
-        for row, figures in report.measured:
-            point = Point(time=datetime.fromisoformat(report.created), row=row, figures=figures)
-            found.setdefault(f"{row.name}{machine if len(places) > 1 else ''}", []).append(point)
-    return [Line(name=name, points=tuple(points)) for name, points in found.items()]
+        suffix = ""
+        if len(conditions) > 1:
+            machine = f"{report.machine.cores} cores of {report.machine.processor}"
+            suffix = f", {machine}, {report.dataset} {report.split}"
+        for row, result in report.measured:
+            point = Point(time=datetime.fromisoformat(report.created), row=row, result=result)
+            points.setdefault(f"{row.name}{suffix}", []).append(point)
+    return [Line(name=name, points=tuple(found)) for name, found in points.items()]
 
 
-def to_page(reports: Sequence[Report], left_out: Sequence[str]) -> str:
-    """Write the page."""
-    # Help and every other way of the command need no drawing.
+def to_html(reports: Sequence[Report], left_out: Sequence[str]) -> str:
+    """Return the page of reports, the oldest one first.
+
+    Args:
+        reports: What was read.
+        left_out: Why other files were left out.
+    """
+    # It needs matplotlib, and only this function does.
+    from .plots import series_color
 
     lines = lines_of(reports)
-    first, last = reports[0].created[:10], reports[-1].created[:10]
-    facts = [f"{first} to {last}", *([f"{len(left_out)} files left out"] if left_out else [])]
-    legend = "\n".join(
-        '<li><span class="dot" style="background:'
-        f' var(--series-{color_of(number)})"></span>{escape(line.name)}</li>'
-        for number, line in enumerate(lines)
-    )
-    drawn = "".join(
-        card(measure.title, "", draw(measure, lines))
-        for measure in MEASURES
-        if has_values(measure, lines)
-    )
-    cells = ((escape(line.name), [change(measure, line) for measure in MEASURES]) for line in lines)
-    parts = [
-        header("History", f"{len(reports)} reports, {len(lines)} rows", facts),
-        f'<ul class="legend">\n{legend}\n</ul>',
-        f'<div class="charts">\n{drawn}\n</div>',
-        card(
-            "From the first report to the last",
-            "",
-            table("row", [measure.title for measure in MEASURES], cells),
-        ),
-    ]
-    return page("History of benchmarks", parts)
-
-
-def has_values(measure: Measure, lines: Sequence[Line]) -> bool:
-    """Return whether there is anything to draw."""
-    return any(measure.value(point) is not None for line in lines for point in line.points)
-
-
-def change(measure: Measure, line: Line) -> str:
-    """Write a line's first and last figure."""
-    values = [value for point in line.points if (value := measure.value(point)) is not None]
-    return (
-        " → ".join(dict.fromkeys(measure.write(value) for value in (values[0], values[-1])))
-        if values
-        else "–"
+    period = f"{reports[0].created[:10]} to {reports[-1].created[:10]}"
+    return render(
+        "history.html.j2",
+        title=f"{len(reports)} reports, {len(lines)} rows",
+        facts=[period, *([f"{len(left_out)} files left out"] if left_out else [])],
+        legend=[
+            {"name": line.name, "color": series_color(index), "reference": False}
+            for index, line in enumerate(lines)
+        ],
+        charts=[
+            {"title": metric.title, "svg": draw(metric, lines)}
+            for metric in METRICS
+            if has_values(metric, lines)
+        ],
+        columns=[metric.title for metric in METRICS],
+        changes=[(line.name, [change(metric, line) for metric in METRICS]) for line in lines],
     )
 
 
-def color_of(number: int) -> int:
-    """Return the number of the color of a line."""
-    return 1 + number % (SERIES - 1)
+def has_values(metric: Metric, lines: Sequence[Line]) -> bool:
+    """Return whether a line has the value."""
+    return any(metric.value(point) is not None for line in lines for point in line.points)
 
 
-def draw(measure: Measure, lines: Sequence[Line]) -> str:
-    """Draw one figure of all lines over time, with its intervals, from zero where that hides nothing."""
+def change(metric: Metric, line: Line) -> str:
+    """Return a line's first and last value as text, once if they are the same."""
+    values = [value for point in line.points if (value := metric.value(point)) is not None]
+    if not values:
+        return "–"
+    return " → ".join(dict.fromkeys(metric.text(value) for value in (values[0], values[-1])))
+
+
+def draw(metric: Metric, lines: Sequence[Line]) -> str:
+    """Return the chart of one value of all lines over time, with its intervals, as SVG.
+
+    The axis of a value with intervals, which may be small against it, starts at zero.
+    """
+    from .plots import FONT, SCATTER_HEIGHT, SOFT, STYLE, WIDTH, placeholder, series_color, to_svg
+
+    # After the import above, which says what to install if matplotlib is missing.
+    from matplotlib import rc_context  # isort: skip
+    from matplotlib.figure import Figure  # isort: skip
+
     with rc_context({**STYLE, "date.converter": "concise"}):
         figure = Figure(figsize=(WIDTH, SCATTER_HEIGHT), layout="constrained")
         axes = figure.add_subplot()
-        for number, line in enumerate(lines):
-            found = [
+        for index, line in enumerate(lines):
+            known = [
                 (point, value)
                 for point in line.points
-                if (value := measure.value(point)) is not None
+                if (value := metric.value(point)) is not None
             ]
             times = np.array(
-                [point.time.astimezone(UTC).replace(tzinfo=None) for point, _ in found],
+                [point.time.astimezone(UTC).replace(tzinfo=None) for point, _ in known],
                 dtype="datetime64[s]",
             )
-            color = f"#0401{color_of(number):02}"
-            axes.plot(
-                times,
-                [measure.scale * value for _, value in found],
-                "o-",
-                markersize=5,
-                linewidth=1.5,
-                color=color,
-            )
-            if measure.interval:
-                bounds = [measure.interval(point) for point, _ in found]
+            values = [metric.scale * value for _, value in known]
+            color = placeholder(series_color(index))
+            axes.plot(times, values, "o-", markersize=5, linewidth=1.5, color=color)
+            if metric.interval:
+                bounds = [metric.interval(point) for point, _ in known]
                 lows, highs = ([pair[side] for pair in bounds] for side in (0, 1))
                 axes.fill_between(times, lows, highs, color=color, alpha=0.15, linewidth=0)
-        if measure.interval:
+        if metric.interval:
             axes.set_ylim(bottom=0)
         axes.margins(x=0.08)
-        axes.set_title(measure.unit, loc="left", fontsize=FONT, color=SOFT)
-        return to_svg(
-            figure,
-            measure.title.lower().replace(", ", "-").replace(" ", "-"),
-            f"{measure.title} over time",
-        )
+        axes.set_title(metric.unit, loc="left", fontsize=FONT, color=SOFT)
+        name = metric.title.lower().replace(", ", "-").replace(" ", "-")
+        return to_svg(figure, name, f"{metric.title} over time")

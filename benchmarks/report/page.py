@@ -1,13 +1,10 @@
-"""A report as one HTML file.
-
-It needs no network, fits light and dark, and can be read on a phone.
-"""
+"""A report as one HTML file: needs no network, fits light and dark themes, and phones."""
 
 from base64 import b64encode
 from collections.abc import Sequence
-from html import escape
+from typing import Any
 
-from segdeploy.reports.html import card, header, notes, page, table
+from segdeploy.reports.html import render
 
 from ..measure.accuracy import Pair
 from ..results.report import Report
@@ -16,17 +13,19 @@ from .plots import (
     class_differences,
     color_numbers,
     distribution,
-    judged,
     scatter,
     stage_bars,
+    with_accuracy,
 )
 from .tables import (
     ACCURACY,
-    MADE_OF,
+    ARTIFACTS,
     SPEED,
     TIMED,
     VIDEO,
     Column,
+    agreement,
+    filled,
     finding,
     headline,
     measured_on,
@@ -34,15 +33,16 @@ from .tables import (
     milliseconds,
     percent,
     points,
-    same,
-    shown,
     times,
     video_hint,
 )
 
+Row = dict[str, Any]
+"""Name, color and whether it is the reference, as the template shows a row."""
+
 
 def to_html(report: Report, pairs: Sequence[Pair] = ()) -> str:
-    """Write a report as a page.
+    """Return a report as a page.
 
     Args:
         report: What was measured.
@@ -54,187 +54,137 @@ def to_html(report: Report, pairs: Sequence[Pair] = ()) -> str:
         f"{report.machine.cores} cores",
         report.created[:10],
     )
-    parts = [
-        header("Benchmark", finding(report), facts),
-        notes("failed", (f"{row.name} failed: {row.error}" for row in report.failed)),
-        notes("careful", report.warnings),
-        tiles(report),
+    return render(
+        "benchmark.html.j2",
+        title=f"Benchmark of {', '.join(row.name for row in report.rows)}",
+        finding=finding(report),
+        facts=facts,
+        failures=[f"{row.name} failed: {row.error}" for row in report.failed],
+        warnings=report.warnings,
+        tiles=tiles(report),
+        legend=list(rows_by_name(report).values()) if report.measured else [],
+        charts=charts(report) if report.measured else [],
+        pairs=[slider(pair) for pair in pairs] if report.measured else [],
+        measurements=measurements(report),
+        external=report.external,
+        artifacts=tables(
+            report, ("Artifacts", "What each file contains, and what ran it.", ARTIFACTS)
+        ),
+        environment=measured_on(report),
+        timed=TIMED,
+    )
+
+
+def rows_by_name(report: Report) -> dict[str, Row]:
+    """Return what the template shows of each measured row, by its name."""
+    colors = color_numbers(report)
+    return {
+        row.name: {
+            "name": row.name,
+            "color": colors[row.name],
+            "reference": row.name == report.reference,
+        }
+        for row, _ in report.measured
+    }
+
+
+def tiles(report: Report) -> list[dict[str, str]]:
+    """Return the four values that matter most; none if all failed."""
+    best = headline(report)
+    if best is None:
+        return []
+    row, result = best
+    ratio, difference = report.speedup(result), report.miou_difference(result)
+    accuracy, is_reference = result.accuracy, row.name == report.reference
+    within = f"95% within {milliseconds(result.image_time(95))}"
+    shown = [("an image", milliseconds(result.image_time(50)), within)]
+    if ratio and not is_reference:
+        shown.insert(0, ("speedup", times(*ratio), f"{report.reference} is 1×"))
+    if accuracy and accuracy.labels and difference is not None and not is_reference:
+        near = f"{agreement(accuracy.labels.near)} near boundaries"
+        shown.append(("label agreement", agreement(accuracy.labels.overall), near))
+        shown.append(("mIoU", percent(accuracy.scores.miou), f"{points(difference)} points"))
+    elif accuracy:
+        pixels = f"pixel accuracy {percent(accuracy.scores.pixel_accuracy)}"
+        shown.append(("mIoU", percent(accuracy.scores.miou), pixels))
+    shown.append(("cold start", milliseconds(result.cold_start.median), "to the first mask"))
+    shown.append(("peak memory", megabytes(result.peak_memory), f"file {megabytes(row.size)}"))
+    return [{"over": over, "value": value, "under": under} for over, value, under in shown[:4]]
+
+
+def charts(report: Report) -> list[dict[str, str]]:
+    """Return the charts that have something to show, with titles and hints."""
+    scored = with_accuracy(report)
+    drawn = []
+    if scored:
+        front = "Further left is faster, further up is better; the dashed line is the Pareto front."
+        drawn.append(("Speed and accuracy", front, scatter(report)))
+    latency = "The line is the median, the box the quartiles."
+    drawn.append(("Latency", latency, distribution(report)))
+    if report.video and any(result.video for _, result in report.measured):
+        stages = "The median time of each stage of a frame."
+        drawn.append(("Stages of the video", stages, stage_bars(report)))
+    if report.reference_result is not None and any(
+        row.name != report.reference for row, _ in scored
+    ):
+        against = f"Compared with {report.reference}."
+        drawn.append(("Difference of each class", against, class_differences(report)))
+    if scored:
+        drawn.append(("Classes", "IoU of each class.", class_bars(report)))
+    return [{"title": title, "hint": hint, "svg": svg} for title, hint, svg in drawn]
+
+
+def slider(pair: Pair) -> dict[str, str]:
+    """Return what the template shows of an image with two masks."""
+    return {
+        "row": pair.row,
+        "image": pair.image,
+        "against": pair.against,
+        "same": agreement(pair.same),
+        "left": b64encode(pair.left).decode(),
+        "right": b64encode(pair.right).decode(),
+    }
+
+
+def measurements(report: Report) -> list[dict[str, Any]]:
+    """Return the tables of speed, accuracy and video."""
+    speed = "From decoded images to their masks. Percentiles over all timed runs."
+    video = [("Video", video_hint(report), VIDEO)] if report.video else []
+    return tables(
+        report, ("Speed", speed, SPEED), ("Accuracy", _accuracy_hint(report), ACCURACY), *video
+    )
+
+
+def tables(report: Report, *sections: tuple[str, str, Sequence[Column]]) -> list[dict[str, Any]]:
+    """Return tables by title, hint and columns, with a line for each row that did not fail.
+
+    Columns without a value are left out, and tables without a column.
+    """
+    rows = rows_by_name(report)
+    shown = [(title, hint, filled(report, columns)) for title, hint, columns in sections]
+    return [
+        {
+            "title": title,
+            "hint": hint,
+            "columns": [column.title for column in columns],
+            "rows": [
+                (rows[row.name], [column.cell(report, row, result) for column in columns])
+                for row, result in report.measured
+            ],
+        }
+        for title, hint, columns in shown
+        if columns
     ]
-    if report.measured:
-        parts += [legend(report), charts(report), gallery_section(pairs)]
-        parts.append(
-            rows(
-                "Speed",
-                "From decoded images to their masks. Percentiles over all timed runs.",
-                report,
-                SPEED,
-            )
-        )
-        parts.append(rows("Accuracy", _accuracy_hint(report), report, ACCURACY))
-        parts.append(rows("Video", video_hint(report), report, VIDEO) if report.video else "")
-    parts += [
-        card(
-            aside.title,
-            aside.hint,
-            table("way", aside.columns, ((escape(way), cells) for way, cells in aside.rows)),
-        )
-        for aside in report.asides
-    ]
-    if report.measured:
-        parts.append(rows("Artifacts", "What each file holds, and what ran it.", report, MADE_OF))
-    parts += [environment(report), f'<p class="timed">{escape(TIMED)}</p>']
-    return page(f"Benchmark of {', '.join(row.name for row in report.rows)}", parts)
 
 
 def _accuracy_hint(report: Report) -> str:
     size = (
-        "Scored at the images' own size. Boundary IoU looks at the 2% of the diagonal along the"
-        " edges."
+        "Scored at the images' own size. Boundary IoU counts the pixels within 2% of the diagonal"
+        " from a boundary."
     )
     if report.reference is None:
         return f"{size} No checkpoint was named, so there is no reference to compare labels with."
     return (
-        f"{size} Labels and the difference in points are against {report.reference}; near edges"
-        " means within 3 pixels."
+        f"{size} The label agreement and the mIoU difference in points are with"
+        f" {report.reference}; near boundaries means within 3 pixels."
     )
-
-
-def tiles(report: Report) -> str:
-    """Write the four figures that matter most; nothing where all failed."""
-    best = headline(report)
-    if best is None:
-        return ""
-    row, figures = best
-    ratio, difference, accuracy = report.speedup(figures), report.lost(figures), figures.accuracy
-    within = f"95% within {milliseconds(figures.image_time(95))}"
-    found = [("an image", milliseconds(figures.image_time(50)), within)]
-    if ratio and row.name != report.reference:
-        found.insert(0, ("speed", times(*ratio), f"{report.reference} is 1×"))
-    if accuracy and accuracy.labels and difference is not None and row.name != report.reference:
-        found.append(
-            (
-                "labels the same",
-                same(accuracy.labels.overall),
-                f"{same(accuracy.labels.near)} near edges",
-            )
-        )
-        found.append(("mIoU", percent(accuracy.scores.miou), f"{points(difference)} points"))
-    elif accuracy:
-        found.append(
-            (
-                "mIoU",
-                percent(accuracy.scores.miou),
-                f"pixel accuracy {percent(accuracy.scores.pixel_accuracy)}",
-            )
-        )
-    found.append(("cold start", milliseconds(figures.cold_start.median), "to the first mask"))
-    found.append(("peak memory", megabytes(figures.peak_memory), f"file {megabytes(row.size)}"))
-    entries = "\n".join(
-        f"<li><span>{escape(over)}</span><b>{escape(value)}</b><span>{escape(under)}</span></li>"
-        for over, value, under in found[:4]
-    )
-    return f'<ul class="tiles">\n{entries}\n</ul>'
-
-
-def legend(report: Report) -> str:
-    """Write the color of each row."""
-    entries = "\n".join(f"<li>{_named(report, row.name)}</li>" for row, _ in report.measured)
-    return f'<ul class="legend">\n{entries}\n</ul>'
-
-
-def _named(report: Report, name: str) -> str:
-    tag = '<span class="tag">reference</span>' if name == report.reference else ""
-    return (
-        '<span class="dot" style="background:'
-        f' var(--series-{color_numbers(report)[name]})"></span>{escape(name)}{tag}'
-    )
-
-
-def charts(report: Report) -> str:
-    """Write the drawings, as far as there is something to draw."""
-    found = judged(report)
-    front = (
-        "Further left is faster, further up is better; nothing beats what lies on the dashed line."
-    )
-    drawn = [
-        (
-            "Latency",
-            "The line is the median; half of the runs lie in the box.",
-            distribution(report),
-        )
-    ]
-    if found:
-        drawn.insert(0, ("Speed and accuracy", front, scatter(report)))
-    if report.video and any(figures.video for _, figures in report.measured):
-        drawn.append(
-            (
-                "Stages of the video",
-                "What a frame costs, by the median of each stage.",
-                stage_bars(report),
-            )
-        )
-    if report.base is not None and any(row.name != report.reference for row, _ in found):
-        drawn.append(
-            (
-                "What each class gained or lost",
-                f"Against {report.reference}.",
-                class_differences(report),
-            )
-        )
-    if found:
-        drawn.append(("Classes", "How well each class is found.", class_bars(report)))
-    return (
-        "<div"
-        f' class="charts">\n{"".join(card(title, hint, svg) for title, hint, svg in drawn)}\n</div>'
-    )
-
-
-def gallery_section(pairs: Sequence[Pair]) -> str:
-    """Write the images that differ most; nothing where there is none."""
-    if not pairs:
-        return ""
-    hint = "The images on which each differs most. Drag to compare."
-    return card(
-        "Worst images",
-        hint,
-        f'<div class="gallery">\n{"".join(slider(pair) for pair in pairs)}\n</div>',
-    )
-
-
-def slider(pair: Pair) -> str:
-    """Write one image, seen twice, with what moves the border between."""
-    left, right = (
-        f"data:image/jpeg;base64,{b64encode(side).decode()}" for side in (pair.left, pair.right)
-    )
-    row, against, image = escape(pair.row), escape(pair.against), escape(pair.picture)
-    move = "this.parentNode.style.setProperty('--at', this.value + '%')"
-    return (
-        f'<figure>\n<div class="pair">\n<img src="{left}" alt="{image}, {against}">\n<img'
-        f' class="over" src="{right}" alt="{image}, {row}">\n<span'
-        f' class="side">{against}</span><span class="side other">{row}</span>\n<input type="range"'
-        f' max="100" value="50" step="0.1" aria-label="How much of {against} is seen"'
-        f' oninput="{move}">\n</div>\n<figcaption>{image}: {same(pair.same)} of the labels as'
-        f" {against}</figcaption>\n</figure>\n"
-    )
-
-
-def rows(title: str, hint: str, report: Report, columns: Sequence[Column]) -> str:
-    """Write one table: a line for each row that did not fail."""
-    columns = shown(report, columns)
-    cells = (
-        (_named(report, row.name), [column.cell(report, row, figures) for column in columns])
-        for row, figures in report.measured
-    )
-    return (
-        card(title, hint, table("artifact", [column.title for column in columns], cells))
-        if columns
-        else ""
-    )
-
-
-def environment(report: Report) -> str:
-    """Write what the figures depend on."""
-    entries = "\n".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in measured_on(report)
-    )
-    return card("Measured on", "", f"<dl>\n{entries}\n</dl>")

@@ -1,4 +1,4 @@
-"""Units, columns, summary; Markdown."""
+"""Text of a report: formatted values, columns, the summary, and the Markdown file."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -8,21 +8,21 @@ from segdeploy.video.profiler import THREADS
 
 from ..results.latency import Latency
 from ..results.report import Report, Row
-from ..results.row import Accuracy, Figures
+from ..results.row import Accuracy, RowResult
 
 TIMED = (
-    "Timed is the way from decoded images in memory to their masks of the same sizes: resizing,"
-    " the network, the labels. “Network” is the runtime alone, from a batch of its size to logits."
-    " Reading and decoding files is not timed. Where images go in batches, a time is a batch's,"
-    " and the speed is compared image by image. Brackets hold the true value with 95%"
-    " confidence (bootstrap of rounds and runs, seeded with 0). A cold start goes from starting a"
-    " process to its first mask, with all imports and loading the file; peak memory is that"
-    " process's until its last timed run. Each round of a row is a process of its own, and rows"
-    " take turns."
+    "A latency is the time from decoded images in memory to their masks of the same sizes:"
+    " resizing, the network, the argmax. “Network” is the runtime alone, from a batch of its input"
+    " size to its output. Reading and decoding files is not timed. A latency of a batch is that of"
+    " the whole batch; the speedup is computed image by image. Brackets are 95% confidence"
+    " intervals (bootstrap of rounds and runs, seeded with 0). A cold start is the time from the"
+    " start of a process to its first mask, with all imports and loading the file; peak memory is"
+    " that process's until its last timed run. Each round of a row is a process of its own, and"
+    " rows take turns."
 )
 
 NONE = "–"
-"""Stands where there is no figure."""
+"""Stands where there is no value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,53 +30,50 @@ class Column:
     """One column of a table.
 
     Attributes:
-        title: What stands above it.
-        cell: Writes the figure of a row; "–" where there is none. A column with nothing else is
+        title: Its heading.
+        cell: Returns the text of a row; "–" where there is no value. A column without any value is
             left out.
     """
 
     title: str
-    cell: Callable[[Report, Row, Figures], str]
+    cell: Callable[[Report, Row, RowResult], str]
 
 
 def milliseconds(value: float) -> str:
-    """Write a time with three digits that count: 3.21 ms, 32.1 ms, 321 ms, 3.21 s."""
+    """Format a time with three significant digits: 3.21 ms, 32.1 ms, 321 ms, 3.21 s."""
     if value >= 1000:
         return f"{value / 1000:.2f} s"
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} ms"
 
 
 def percent(share: float) -> str:
-    """Write a share in [0, 1] with two decimals."""
+    """Format a share in [0, 1] as a percentage with two decimals."""
     return f"{100 * share:.2f}%"
 
 
-def same(share: float) -> str:
-    """Write how much is the same, rounded down, so that 100% is said of all and of nothing less."""
+def agreement(share: float) -> str:
+    """Format an agreement in [0, 1] as a percentage, rounded down: only all is 100%."""
     return "100%" if share == 1 else f"{math.floor(100_000 * share) / 1000:.3f}%"
 
 
 def points(difference: float) -> str:
-    """Write a difference of two shares in percentage points, with its sign.
-
-    A difference that two decimals hide is ±0.
-    """
+    """Format a difference of two shares in percentage points with its sign; ±0 below 0.005."""
     rounded = round(100 * difference, 2)
     return f"{rounded:+.2f}".replace("-", "−") if rounded else "±0"
 
 
 def times(least: float, most: float) -> str:
-    """Write how many times as fast, or between which bounds."""
+    """Format a speedup, or its bounds if they differ."""
     return "–".join(dict.fromkeys((number(least), number(most)))) + "×"
 
 
 def number(ratio: float) -> str:
-    """Write a ratio with two digits that count, or all that stand before the point."""
+    """Format a ratio with two significant digits, or all digits before the point."""
     return f"{ratio:.{2 if ratio < 0.95 else 1 if ratio < 9.95 else 0}f}"
 
 
 def megabytes(size: int | None) -> str:
-    """Write a number of bytes in MB (a million bytes), from one GB on in GB."""
+    """Format a number of bytes in MB (a million bytes), or in GB from one GB on."""
     if size is None:
         return NONE
     if size >= 1e9:
@@ -84,201 +81,197 @@ def megabytes(size: int | None) -> str:
     return f"{size / 1e6:.{2 if size < 1e7 else 0}f} MB"
 
 
-def within(latency: Latency, share: float) -> str:
-    """Write a percentile, and its interval where that says more than the figure itself."""
-    figure = milliseconds(latency.percentile(share))
-    bounds = [milliseconds(bound) for bound in latency.interval(share)]
-    if set(bounds) == {figure}:
-        return figure
-    return f"{figure} [{', '.join(bound.removesuffix(' ms') for bound in bounds)}]"
+def with_interval(latency: Latency, percentile: float) -> str:
+    """Format a percentile, with its interval unless that is the value itself."""
+    value = milliseconds(latency.percentile(percentile))
+    bounds = [milliseconds(bound) for bound in latency.interval(percentile)]
+    if set(bounds) == {value}:
+        return value
+    return f"{value} [{', '.join(bound.removesuffix(' ms') for bound in bounds)}]"
 
 
 def joules(energy: float) -> str:
-    """Write an energy with three digits that count."""
+    """Format an energy with three significant digits."""
     return f"{energy:.3g} J" if energy >= 1 else f"{1000 * energy:.3g} mJ"
 
 
-def _versus(report: Report, _: Row, figures: Figures) -> str:
-    ratio = report.speedup(figures)
+def _speedup(report: Report, _: Row, result: RowResult) -> str:
+    ratio = report.speedup(result)
     return NONE if ratio is None else times(*ratio)
 
 
-def _lost(report: Report, _: Row, figures: Figures) -> str:
-    difference = report.lost(figures)
+def _miou_difference(report: Report, _: Row, result: RowResult) -> str:
+    difference = report.miou_difference(result)
     return NONE if difference is None else points(difference)
 
 
-def _time(share: float) -> Callable[[Report, Row, Figures], str]:
-    return lambda _, __, figures: within(figures.latency, share)
+def _time(percentile: float) -> Callable[[Report, Row, RowResult], str]:
+    return lambda _, __, result: with_interval(result.latency, percentile)
 
 
-def _spent(name: str) -> Callable[[Report, Row, Figures], str]:
-    return lambda _, __, figures: joules(figures.energy[name]) if name in figures.energy else NONE
+def _energy(name: str) -> Callable[[Report, Row, RowResult], str]:
+    return lambda _, __, result: joules(result.energy[name]) if name in result.energy else NONE
 
 
-def _scored(write: Callable[[Accuracy], str]) -> Callable[[Report, Row, Figures], str]:
-    return lambda _, __, figures: write(figures.accuracy) if figures.accuracy else NONE
+def _score(text: Callable[[Accuracy], str]) -> Callable[[Report, Row, RowResult], str]:
+    return lambda _, __, result: text(result.accuracy) if result.accuracy else NONE
 
 
 SPEED = (
     Column(title="median", cell=_time(50)),
-    Column(title="p90", cell=lambda _, __, figures: milliseconds(figures.latency.percentile(90))),
+    Column(title="p90", cell=lambda _, __, result: milliseconds(result.latency.percentile(90))),
     Column(title="p95", cell=_time(95)),
-    Column(title="p99", cell=lambda _, __, figures: milliseconds(figures.latency.percentile(99))),
-    Column(title="images a second", cell=lambda _, __, figures: rate(figures.rate)),
-    Column(title="speed", cell=_versus),
-    Column(title="network", cell=lambda _, __, figures: milliseconds(figures.network.median)),
-    Column(title="cold start", cell=lambda _, __, figures: milliseconds(figures.cold_start.median)),
-    Column(title="peak memory", cell=lambda _, __, figures: megabytes(figures.peak_memory)),
-    Column(title="processor's energy an image", cell=_spent("processor")),
-    Column(title="graphics card's energy an image", cell=_spent("card")),
+    Column(title="p99", cell=lambda _, __, result: milliseconds(result.latency.percentile(99))),
+    Column(title="images/s", cell=lambda _, __, result: rate(result.rate)),
+    Column(title="speedup", cell=_speedup),
+    Column(title="network", cell=lambda _, __, result: milliseconds(result.network.median)),
+    Column(title="cold start", cell=lambda _, __, result: milliseconds(result.cold_start.median)),
+    Column(title="peak memory", cell=lambda _, __, result: megabytes(result.peak_memory)),
+    Column(title="energy an image, processor", cell=_energy("processor")),
+    Column(title="energy an image, graphics card", cell=_energy("card")),
     Column(title="file", cell=lambda _, row, __: megabytes(row.size)),
 )
 
 ACCURACY = (
-    Column(title="mIoU", cell=_scored(lambda found: percent(found.scores.miou))),
-    Column(title="difference", cell=_lost),
-    Column(title="boundary IoU", cell=_scored(lambda found: percent(found.boundary_iou))),
+    Column(title="mIoU", cell=_score(lambda accuracy: percent(accuracy.scores.miou))),
+    Column(title="mIoU difference", cell=_miou_difference),
+    Column(title="boundary IoU", cell=_score(lambda accuracy: percent(accuracy.boundary_iou))),
     Column(
-        title="pixel accuracy", cell=_scored(lambda found: percent(found.scores.pixel_accuracy))
+        title="pixel accuracy",
+        cell=_score(lambda accuracy: percent(accuracy.scores.pixel_accuracy)),
     ),
-    Column(title="Dice", cell=_scored(lambda found: percent(found.scores.dice))),
+    Column(title="Dice", cell=_score(lambda accuracy: percent(accuracy.scores.dice))),
     Column(
-        title="same labels",
-        cell=_scored(lambda found: same(found.labels.overall) if found.labels else NONE),
+        title="label agreement",
+        cell=_score(
+            lambda accuracy: agreement(accuracy.labels.overall) if accuracy.labels else NONE
+        ),
     ),
     Column(
-        title="near edges",
-        cell=_scored(lambda found: same(found.labels.near) if found.labels else NONE),
+        title="near boundaries",
+        cell=_score(lambda accuracy: agreement(accuracy.labels.near) if accuracy.labels else NONE),
     ),
 )
 
-MADE_OF = (
-    Column(title="network", cell=lambda _, __, figures: figures.setting.architecture),
-    Column(title="precision", cell=lambda _, __, figures: figures.setting.precision),
-    Column(title="input", cell=lambda _, __, figures: "×".join(map(str, figures.setting.input))),
-    Column(title="batch", cell=lambda _, __, figures: str(figures.setting.batch)),
-    Column(title="runs on", cell=lambda _, __, figures: figures.setting.device),
-    Column(title="threads", cell=lambda _, __, figures: str(figures.setting.threads)),
-    Column(title="rounds", cell=lambda _, __, figures: str(len(figures.rounds))),
+ARTIFACTS = (
+    Column(title="network", cell=lambda _, __, result: result.setting.architecture),
+    Column(title="precision", cell=lambda _, __, result: result.setting.precision),
+    Column(title="input", cell=lambda _, __, result: "×".join(map(str, result.setting.input))),
+    Column(title="batch", cell=lambda _, __, result: str(result.setting.batch)),
+    Column(title="device", cell=lambda _, __, result: result.setting.device),
+    Column(title="threads", cell=lambda _, __, result: str(result.setting.threads)),
+    Column(title="rounds", cell=lambda _, __, result: str(len(result.rounds))),
 )
 
 
-def _stage(name: str) -> Callable[[Report, Row, Figures], str]:
-    return lambda _, __, figures: (
-        milliseconds(1000 * figures.video.times.stages[name].p50) if figures.video else NONE
+def _stage(name: str) -> Callable[[Report, Row, RowResult], str]:
+    return lambda _, __, result: (
+        milliseconds(1000 * result.video.times.stages[name].p50) if result.video else NONE
     )
 
 
-def _flicker(_: Report, __: Row, figures: Figures) -> str:
-    return NONE if figures.video is None else percent(figures.video.flicker)
+def _flicker(_: Report, __: Row, result: RowResult) -> str:
+    return NONE if result.video is None else percent(result.video.flicker)
 
 
 VIDEO = (
     Column(
-        title="frames a second",
-        cell=lambda _, __, figures: rate(figures.video.times.rate) if figures.video else NONE,
+        title="fps (wall time)",
+        cell=lambda _, __, result: rate(result.video.times.rate) if result.video else NONE,
     ),
     *(Column(title=name, cell=_stage(name)) for thread in THREADS for name in thread),
     Column(
-        title="held back by",
-        cell=lambda _, __, figures: figures.video.times.slowest if figures.video else NONE,
+        title="slowest stage",
+        cell=lambda _, __, result: result.video.times.slowest if result.video else NONE,
     ),
     Column(title="flicker", cell=_flicker),
 )
 
 
-def shown(report: Report, columns: Sequence[Column]) -> list[Column]:
-    """Leave out the columns in which no row has a figure."""
+def filled(report: Report, columns: Sequence[Column]) -> list[Column]:
+    """Return the columns in which a row has a value."""
     return [
         column
         for column in columns
-        if any(column.cell(report, row, figures) != NONE for row, figures in report.measured)
+        if any(column.cell(report, row, result) != NONE for row, result in report.measured)
     ]
 
 
 def rate(value: float) -> str:
-    """Write how many a second."""
+    """Format a number per second."""
     return f"{value:.{1 if value < 100 else 0}f}"
 
 
 def video_hint(report: Report) -> str:
-    """Say what was done with the video."""
+    """Return what was done with the video."""
     frames = max(
-        (figures.video.times.frames for _, figures in report.measured if figures.video), default=0
+        (result.video.times.frames for _, result in report.measured if result.video), default=0
     )
     return (
-        f"{frames} frames of {report.video}, decoded, segmented, painted and encoded; everything"
-        " counts for the frames a second. Each stage is a frame's median; stages of different"
+        f"{frames} frames of {report.video}, decoded, segmented, drawn and encoded; all of it"
+        " counts for the fps. The time of a stage is its median per frame; stages of different"
         " threads run at the same time. Flicker is the share of pixels that change their class and"
-        " change back in the next frame."
+        " change it back in the next frame."
     )
 
 
-def headline(report: Report) -> tuple[Row, Figures] | None:
-    """Return the row that the summary speaks of: the fastest one beside the reference.
+def headline(report: Report) -> tuple[Row, RowResult] | None:
+    """Return the row of the summary: the fastest one of ours except the reference.
 
     None where all failed.
     """
-    own = [pair for pair in report.measured if not pair[0].way.peer]
+    own = [pair for pair in report.measured if not pair[0].variant.peer]
     others = [pair for pair in own if pair[0].name != report.reference] or own
     return min(others, key=lambda pair: pair[1].image_time(50), default=None)
 
 
 def summary(report: Report) -> str:
-    """Say in a sentence what the benchmark found, and in another each what stands against it."""
-    doubts = ["The times are doubtful: they were measured with noise."] if report.doubts else []
+    """Return what the benchmark found, with noise and failures, a sentence each."""
+    noise = ["The times are not reliable: they are noisy."] if report.timing_warnings else []
     failures = (
         [f"{len(report.failed)} of {len(report.rows)} artifacts failed."] if report.failed else []
     )
-    return " ".join([finding(report), *doubts, *failures])
+    return " ".join([finding(report), *noise, *failures])
 
 
 def finding(report: Report) -> str:
-    """Say in a sentence what the benchmark found."""
+    """Return what the benchmark found, in a sentence."""
     best = headline(report)
     if best is None:
         return "No artifact could be measured."
-    row, figures = best
-    took = milliseconds(figures.image_time(50))
-    if report.base is None or row.name == report.reference:
-        right = f", at {percent(figures.accuracy.scores.miou)} mIoU" if figures.accuracy else ""
-        return f"{row.name} turns an image into its mask in {took}{right}."
-    labels = figures.accuracy.labels if figures.accuracy else None
-    right = (
-        f", with {same(labels.overall)} of its labels and {_miou(report, figures)}"
+    row, result = best
+    time = milliseconds(result.image_time(50))
+    if report.reference_result is None or row.name == report.reference:
+        score = f", at {percent(result.accuracy.scores.miou)} mIoU" if result.accuracy else ""
+        return f"{row.name} segments an image in {time}{score}."
+    labels = result.accuracy.labels if result.accuracy else None
+    score = (
+        f", with {agreement(labels.overall)} of its labels and {_miou(report, result)}"
         if labels
         else ""
     )
-    return f"{row.name} takes {took} an image, {_compared(report, figures)}{right}."
+    return f"{row.name} takes {time} an image, {_compared(report, result)}{score}."
 
 
-def _compared(report: Report, figures: Figures) -> str:
-    least, most = report.speedup(figures) or (1.0, 1.0)
-    if most < 1:
-        return (
-            f"{' to '.join(dict.fromkeys((number(1 / most), number(1 / least))))} times as long as"
-            f" {report.reference}"
-        )
-    return (
-        f"{' to '.join(dict.fromkeys((number(least), number(most))))} times as fast as"
-        f" {report.reference}"
-    )
+def _compared(report: Report, result: RowResult) -> str:
+    least, most = report.speedup(result) or (1.0, 1.0)
+    slower = most < 1
+    bounds = (1 / most, 1 / least) if slower else (least, most)
+    ratio = " to ".join(dict.fromkeys(map(number, bounds)))
+    return f"{ratio} times as {'long' if slower else 'fast'} as {report.reference}"
 
 
-def _miou(report: Report, figures: Figures) -> str:
-    assert figures.accuracy is not None, "only whose labels are known is spoken of"
-    miou, difference = (
-        percent(figures.accuracy.scores.miou),
-        round(100 * (report.lost(figures) or 0.0), 2),
-    )
+def _miou(report: Report, result: RowResult) -> str:
+    assert result.accuracy is not None, "only called where the labels were compared"
+    miou = percent(result.accuracy.scores.miou)
+    difference = round(100 * (report.miou_difference(result) or 0.0), 2)
     if not difference:
         return f"the same mIoU, {miou}"
     return f"{miou} mIoU, {abs(difference):.2f} points {'more' if difference > 0 else 'less'}"
 
 
 def measured_on(report: Report) -> list[tuple[str, str]]:
-    """List what the figures depend on: the machine, the versions, how it was measured."""
+    """Return what the values depend on, by name: machine, versions, how they were measured."""
     machine = report.machine
     load = ["–" if value is None else f"{value:.2f}" for value in (machine.load, report.load_after)]
     return [
@@ -286,20 +279,20 @@ def measured_on(report: Report) -> list[tuple[str, str]]:
         ("cores", f"{machine.cores} of the machine's {machine.host_cores} may be used"),
         ("memory", megabytes(machine.memory)),
         ("system", machine.system),
-        ("clock governor", machine.governor or "not told by the system"),
+        ("frequency governor", machine.governor or "not reported"),
         ("load", f"{load[0]} before, {load[1]} after"),
         (
-            "pictures",
+            "images",
             (
-                f"{len(report.images)} of {report.dataset} {report.split}, at even distances;"
-                " nothing is drawn at random"
+                f"{len(report.images)} of {report.dataset} {report.split}, evenly spaced, none at"
+                " random"
             ),
         ),
         (
             "timing",
             (
                 f"at least {report.rounds} rounds of {report.runs} runs each, after"
-                f" {report.warm_up} to warm up"
+                f" {report.warm_up} warm-up runs"
             ),
         ),
         *([("video", report.video)] if report.video else []),
@@ -309,31 +302,36 @@ def measured_on(report: Report) -> list[tuple[str, str]]:
 
 
 def to_markdown(report: Report) -> str:
-    """Write a report as Markdown."""
+    """Return a report as Markdown."""
     return "\n\n".join(["# Benchmark", *body(report, level=2)]) + "\n"
 
 
 def body(report: Report, *, level: int) -> list[str]:
-    """Write a report's paragraphs and tables, with headings of a level from 1."""
+    """Return a report's paragraphs and tables in Markdown.
+
+    Args:
+        report: The report.
+        level: Level of the headings, from 1.
+    """
     mark = "#" * level
     parts = [escape(summary(report))]
     if report.warnings:
-        parts.append(f"> **Careful:** {escape(' '.join(report.warnings))}")
+        parts.append(f"> **Warning:** {escape(' '.join(report.warnings))}")
     if report.measured:
-        titled = (("Speed", SPEED), ("Accuracy", ACCURACY), ("Artifacts", MADE_OF))
+        titled = (("Speed", SPEED), ("Accuracy", ACCURACY), ("Artifacts", ARTIFACTS))
         parts += [
             part
             for title, columns in titled
-            if shown(report, columns)
+            if filled(report, columns)
             for part in (f"{mark} {title}", table(report, columns))
         ]
     if report.video and report.measured:
         parts += [f"{mark} Video", escape(video_hint(report)), table(report, VIDEO)]
-    for aside in report.asides:
+    for entry in report.external:
         parts += [
-            f"{mark} {aside.title}",
-            escape(aside.hint),
-            grid("way", aside.columns, aside.rows),
+            f"{mark} {entry.title}",
+            escape(entry.hint),
+            grid("variant", entry.columns, entry.rows),
         ]
     if report.failed:
         parts += [
@@ -345,28 +343,34 @@ def body(report: Report, *, level: int) -> list[str]:
 
 
 def table(report: Report, columns: Sequence[Column]) -> str:
-    """Write one table: a row for each artifact that did not fail."""
-    columns = shown(report, columns)
+    """Return a table with a row for each artifact that did not fail, in Markdown."""
+    columns = filled(report, columns)
     named = (
-        (f"{row.name} (reference)" if row.name == report.reference else row.name, row, figures)
-        for row, figures in report.measured
+        (f"{row.name} (reference)" if row.name == report.reference else row.name, row, result)
+        for row, result in report.measured
     )
     rows = (
-        (name, [column.cell(report, row, figures) for column in columns])
-        for name, row, figures in named
+        (name, [column.cell(report, row, result) for column in columns])
+        for name, row, result in named
     )
     return grid("artifact", [column.title for column in columns], rows)
 
 
 def grid(first: str, titles: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
-    """Write a table: the first column's title, the others', and for each line its name and its cells."""
+    """Return a table in Markdown.
+
+    Args:
+        first: Title of the first column.
+        titles: Titles of the others.
+        rows: The first cell of each line, and the others.
+    """
     lines = [f"| {first} | {' | '.join(map(escape, titles))} |", "| :-- |" + " --: |" * len(titles)]
     lines += [f"| {escape(name)} | {' | '.join(map(escape, cells))} |" for name, cells in rows]
     return "\n".join(lines)
 
 
 def escape(text: str) -> str:
-    """Keep a name or a message from being read as Markdown or HTML, and on one line."""
+    """Escape a name or a message so that Markdown and HTML show it as it is, on one line."""
     for sign in "\\`*_[]<>|#":
         text = text.replace(sign, f"\\{sign}")
     return " ".join(text.split())
