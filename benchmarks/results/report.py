@@ -1,82 +1,82 @@
 """Report: all rows and the machine, JSON in and out."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from segdeploy.errors import DataError
 from segdeploy.system.machine import Machine
+from segdeploy.system.schema import convert
 
-from .row import ExternalResult, Figures
+from .row import ExternalResult, RowResult
 from .variant import Variant
 
-SCHEMA = 2
+SCHEMA = 3
 
 BUSY = 1.5
-"""Load a core from which others surely compete; what ran just before the benchmark leaves a load of
-up to 1."""
+"""Load per core above which other processes surely compete; what ran just before the benchmark
+leaves a load of up to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One artifact, run in one way.
+    """One variant of an artifact and what was measured of it.
 
     Attributes:
         name: Name that no other row has.
-        way: What was run, and how.
-        size: Size of the file, with all that belongs to it, in bytes; None of a peer with a network
-            of its own, which has none.
-        figures: What was measured; None where it failed.
-        error: Why it failed; "" where it did not.
+        variant: What was run, and how.
+        size: Size of the file, with all that belongs to it, in bytes; None for a peer with a
+            network of its own, which has no file.
+        result: What was measured; None if it failed.
+        error: Why it failed; "" if it did not.
     """
 
     name: str
-    way: Variant
+    variant: Variant
     size: int | None
-    figures: Figures | None
+    result: RowResult | None
     error: str = ""
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read one row of a report."""
-        figures = values["figures"]
-        found = None if figures is None else Figures.from_dict(figures)
-        return cls(**{**values, "way": Variant.from_dict(values["way"]), "figures": found})
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as JSON values."""
+        values: dict[str, Any] = msgspec.to_builtins(replace(self, result=None))
+        return {**values, "result": self.result and self.result.to_dict()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All rows of one benchmark, and what they were measured on.
+    """All rows of one benchmark, and the machine that they were measured on.
 
     Attributes:
         created: When it was finished, as ISO 8601 in UTC.
         dataset: Name of the dataset.
         split: Its split.
-        images: Names of the images that were answered, at even distances over the split;
-            nothing is drawn at random.
+        images: Names of the images that were segmented, evenly spaced over the split; none is
+            chosen at random.
         classes: Names of the classes, in channel order.
-        reference: Name of the row that the others are compared with; None where neither a
-            checkpoint nor a loop of others was asked for.
+        reference: Name of the row that the others are compared with; None where there is neither a
+            checkpoint nor a peer.
         runs: Timed runs a round.
-        rounds: Rounds of a row at the least, each in a process of its own, rows taking turns.
+        rounds: Least number of rounds of a row, each in a process of its own, rows taking turns.
         warm_up: Runs before the timed ones of each round.
         machine: The machine, before the first round.
-        load_after: Its load after the last round; None where nobody tells.
-        video: Path of the video that was run over; None where none was named.
-        rows: What was run, in the order in which the artifacts were named.
-        asides: What other commands measured.
-        notes: What was seen before it was measured and a reader of the figures must know, a
-            sentence each.
-        schema: Version of this form.
+        load_after: Its load after the last round; None where the system does not report it.
+        video: Path of the video; None without one.
+        rows: The rows, in the order in which the artifacts were named.
+        external: What other commands measured.
+        notes: What was known before measuring and readers must know, a sentence each.
+        schema: Version of the JSON form.
     """
 
     created: str
     dataset: str
     split: str
     images: tuple[str, ...]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
     reference: str | None
     runs: int
     rounds: int
@@ -85,155 +85,156 @@ class Report:
     load_after: float | None
     video: str | None
     rows: tuple[Row, ...]
-    asides: tuple[ExternalResult, ...] = ()
+    external: tuple[ExternalResult, ...] = ()
     notes: tuple[str, ...] = ()
     schema: int = SCHEMA
 
     @property
-    def measured(self) -> tuple[tuple[Row, Figures], ...]:
-        """The rows that did not fail, with their figures."""
-        return tuple((row, row.figures) for row in self.rows if row.figures is not None)
+    def measured(self) -> tuple[tuple[Row, RowResult], ...]:
+        """The rows that did not fail, with their results."""
+        return tuple((row, row.result) for row in self.rows if row.result is not None)
 
     @property
     def failed(self) -> tuple[Row, ...]:
         """The rows that failed."""
-        return tuple(row for row in self.rows if row.figures is None)
+        return tuple(row for row in self.rows if row.result is None)
 
     @property
-    def base(self) -> Figures | None:
-        """Figures of the reference; None where there is none or it failed."""
-        return next((figures for row, figures in self.measured if row.name == self.reference), None)
+    def reference_result(self) -> RowResult | None:
+        """Result of the reference; None where there is none or it failed."""
+        return next((result for row, result in self.measured if row.name == self.reference), None)
 
     @property
-    def doubts(self) -> tuple[str, ...]:
-        """What makes the times doubtful, a sentence each."""
+    def timing_warnings(self) -> tuple[str, ...]:
+        """Reasons not to trust the times, a sentence each."""
         machine = self.machine
-        busy = machine.load is not None and machine.load > BUSY * machine.host_cores
-        load = f"load {machine.load} on {machine.host_cores} cores"
-        crowd = (
-            [f"The machine was busy before the first round ({load}): the times are doubtful."]
-            if busy
-            else []
-        )
-        noises = [(row.name, figures.latency.noise) for row, figures in self.measured]
-        return (
-            *crowd,
-            *(f"{name} was measured with noise: {noise}." for name, noise in noises if noise),
-        )
+        warnings = []
+        if machine.load is not None and machine.load > BUSY * machine.host_cores:
+            warnings.append(
+                f"The machine was busy before the first round (load {machine.load} on"
+                f" {machine.host_cores} cores): the times are not reliable."
+            )
+        warnings += [
+            f"The times of {row.name} are noisy: {noise}."
+            for row, result in self.measured
+            if (noise := result.latency.noise)
+        ]
+        return tuple(warnings)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the figures must know, a sentence each.
+        """What readers must know, a sentence each: timing warnings, other input sizes, notes."""
+        return (*self.timing_warnings, *self._size_warnings(), *self.notes)
 
-        The doubts, and what else than the artifact differs.
-        """
-        return (*self.doubts, *self._other_sizes(), *self.notes)
-
-    def _other_sizes(self) -> Iterator[str]:
-        if self.base is None:
+    def _size_warnings(self) -> Iterator[str]:
+        reference = self.reference_result
+        if reference is None:
             return
-        usual = self.base.setting.input
-        for row, figures in self.measured:
-            size = figures.setting.input
-            if size != usual:
-                sizes = "{}x{} and {} at {}x{}".format(*size, self.reference, *usual)
-                yield (
-                    f"{row.name} answers at {sizes}: how many times as fast it is tells of the"
-                    " sizes, too."
+        for row, result in self.measured:
+            if result.setting.input != reference.setting.input:
+                sizes = "{}x{} and {} at {}x{}".format(
+                    *result.setting.input, self.reference, *reference.setting.input
                 )
+                yield f"{row.name} runs at {sizes}: the speedup is that of the input size, too."
 
-    def speedup(self, figures: Figures) -> tuple[float, float] | None:
-        """Return how many times as fast as the reference a row is, image by image, at the least and at the most; None without one.
+    def speedup(self, result: RowResult) -> tuple[float, float] | None:
+        """Return a lower and an upper bound of the speedup over the reference, image by image.
 
-        Both are the medians' ratio, unless one of the two was measured with noise: then one's slow
-        runs stand against the other's fast ones, and the reverse, since a single number would be
-        believed.
+        Both are the ratio of the medians unless one of the two was measured with noise. Then the
+        quartiles are compared, the slow runs of one with the fast runs of the other and vice versa,
+        because a single number would be believed. None without a reference.
         """
-        base = self.base
-        if base is None:
+        reference = self.reference_result
+        if reference is None:
             return None
-        if figures != base and (base.latency.noise or figures.latency.noise):
-            return base.image_time(25) / figures.image_time(75), base.image_time(
-                75
-            ) / figures.image_time(25)
-        return base.image_time(50) / figures.image_time(50), base.image_time(
-            50
-        ) / figures.image_time(50)
+        noisy = result != reference and (reference.latency.noise or result.latency.noise)
+        fast, slow = (25, 75) if noisy else (50, 50)
+        return (
+            reference.image_time(fast) / result.image_time(slow),
+            reference.image_time(slow) / result.image_time(fast),
+        )
 
-    def lost(self, figures: Figures) -> float | None:
-        """Return how much higher than the reference's the mIoU of a row is, in [-1, 1].
-
-        None where one of the two is not known.
-        """
-        base = self.base
-        if base is None or base.accuracy is None or figures.accuracy is None:
+    def miou_difference(self, result: RowResult) -> float | None:
+        """Return the mIoU of a row minus the reference's, in [-1, 1]; None where one is unknown."""
+        reference = self.reference_result
+        if reference is None or reference.accuracy is None or result.accuracy is None:
             return None
-        return figures.accuracy.scores.miou - base.accuracy.scores.miou
+        return result.accuracy.scores.miou - reference.accuracy.scores.miou
 
     def to_json(self) -> str:
-        """Write the report as JSON text."""
-        rows = [
-            {**asdict(replace(row, figures=None)), "figures": row.figures and row.figures.to_dict()}
-            for row in self.rows
-        ]
-        return (
-            json.dumps(
-                {**asdict(replace(self, rows=())), "rows": rows, "warnings": self.warnings},
-                indent=2,
-            )
-            + "\n"
-        )
+        """Return the report as JSON text; docs/report.schema.json describes it."""
+        values = {
+            **msgspec.to_builtins(replace(self, rows=())),
+            "rows": [row.to_dict() for row in self.rows],
+            "warnings": self.warnings,
+        }
+        return json.dumps(values, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, source: str) -> Self:
-        """Read a report.
+        """Read a report of this schema or the one before.
 
         Args:
-            text: What `to_json` wrote.
+            text: What `to_json` returned.
             source: Name of the file, for the message.
 
         Raises:
             DataError: It is no report, or one of another schema.
         """
+
+        def refuse(problem: str) -> DataError:
+            return DataError(
+                f"{source} is no report ({problem}); was it written by 'segdeploy benchmark'?"
+            )
+
         try:
             values = json.loads(text)
-            if values["schema"] != SCHEMA:
-                mend = (
-                    "upgrade segdeploy"
-                    if values["schema"] > SCHEMA
-                    else "measure it again with this version"
-                )
-                msg = (
-                    f"{source} is a report of schema {values['schema']} and this version reads"
-                    f" schema {SCHEMA}; {mend}"
-                )
-                raise DataError(msg)
-            del values["warnings"]
-            rows = tuple(Row.from_dict(row) for row in values["rows"])
-            asides = tuple(ExternalResult.from_dict(aside) for aside in values["asides"])
-            texts = {name: tuple(values.get(name, ())) for name in ("classes", "pictures", "notes")}
-            return cls(
-                **{
-                    **values,
-                    **texts,
-                    "machine": Machine.from_dict(values["machine"]),
-                    "rows": rows,
-                    "asides": asides,
-                }
-            )
-        except (ValueError, TypeError, KeyError) as error:
+        except ValueError as error:
+            raise refuse(str(error)) from error
+        schema = convert(values, _Version, refuse=refuse).schema
+        if schema not in {SCHEMA - 1, SCHEMA}:
+            fix = "upgrade segdeploy" if schema > SCHEMA else "measure it again with this version"
             msg = (
-                f"{source} is no report ({type(error).__name__}: {error}); was it written by"
-                " 'segdeploy benchmark'?"
+                f"{source} is a report of schema {schema} and this version reads schema {SCHEMA};"
+                f" {fix}"
             )
-            raise DataError(msg) from error
+            raise DataError(msg)
+        return convert(values if schema == SCHEMA else _upgraded(values), cls, refuse=refuse)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Version:
+    """The part of a report that every version has."""
+
+    schema: int
+
+
+RENAMED = {"pictures": "images", "asides": "external", "ways": "variants"}
+RENAMED_IN_ROWS = {"way": "variant", "figures": "result"}
+"""Keys of schema 2, and their names since schema 3."""
+
+
+def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a report of schema 2 under the names of schema 3."""
+    new = {**_renamed(values, RENAMED), "schema": SCHEMA}
+    if isinstance(new.get("external"), list):
+        new["external"] = [_renamed(entry, RENAMED) for entry in new["external"]]
+    if isinstance(new.get("rows"), list):
+        new["rows"] = [_renamed(row, RENAMED_IN_ROWS) for row in new["rows"]]
+    return new
+
+
+def _renamed(values: Any, names: dict[str, str]) -> Any:  # noqa: ANN401 - foreign JSON
+    if not isinstance(values, dict):
+        return values
+    return {names.get(key, key): value for key, value in values.items()}
 
 
 def read_report(path: Path) -> Report:
     """Read a report's JSON file.
 
     Raises:
-        DataError: There is none, or it is no report of this schema.
+        DataError: The file is missing, or is no report of this schema or the one before.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,84 +1,19 @@
-"""Measured values of a row; values that other commands measured."""
+"""Measured values of one row of a report, and values that other commands measured."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
+
+import msgspec
 
 from segdeploy.errors import SegdeployError
 from segdeploy.metrics.agreement import Agreement
-from segdeploy.metrics.segmentation import Scores, optional_floats
+from segdeploy.metrics.segmentation import Scores
+from segdeploy.system.schema import convert
 from segdeploy.video.profiler import StageTimes
 
 from .latency import Latency
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExternalResult:
-    """What another command measured.
-
-    Attributes:
-        title: What it measured.
-        facts: On what, by name: the count of samples, the size and the like.
-        ways: Figures of each way, by the way's name, each by its own.
-    """
-
-    title: str
-    facts: Mapping[str, Any]
-    ways: Mapping[str, Mapping[str, float]]
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `asdict` gave, through JSON or not."""
-        return cls(**values)
-
-    @classmethod
-    def read(cls, title: str, text: str) -> Self:
-        """Take what a command printed as JSON.
-
-        An object of figures for each way under "ways", and facts beside it.
-
-        Raises:
-            SegdeployError: It is not of that form.
-        """
-        try:
-            values = json.loads(text)
-            ways = {
-                str(way): {
-                    str(name): float(value)
-                    for name, value in found.items()
-                    if isinstance(value, int | float)
-                }
-                for way, found in values["ways"].items()
-            }
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            msg = (
-                f"{title} printed no figures ({type(error).__name__}: {error}); it must print JSON"
-                ' with "ways"'
-            )
-            raise SegdeployError(msg) from error
-        facts = {name: value for name, value in values.items() if name not in {"ways", "machine"}}
-        return cls(title=title, facts=facts, ways=ways)
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of the figures, in the order in which they come first."""
-        return list(dict.fromkeys(name for found in self.ways.values() for name in found))
-
-    @property
-    def hint(self) -> str:
-        """The facts in a line."""
-        return ", ".join(
-            f"{name} {value}" for name, value in self.facts.items() if not isinstance(value, dict)
-        )
-
-    @property
-    def rows(self) -> list[tuple[str, list[str]]]:
-        """The ways by name, and their figures as text in the order of `columns`."""
-        return [
-            (way, [f"{found[name]:.4g}" if name in found else "–" for name in self.columns])
-            for way, found in self.ways.items()
-        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +22,11 @@ class Setting:
 
     Attributes:
         architecture: Name of the network.
-        precision: Kind of numbers that the file computes with.
+        precision: Numeric precision of the file, for example "fp32".
         input: Height and width of the network's input, in pixels.
-        device: What ran it.
-        threads: Threads that the network was given.
-        batch: How many images it was given at once.
+        device: Runtime and device, for example "onnxruntime CPUExecutionProvider".
+        threads: Threads of the network.
+        batch: Images per call of the network.
     """
 
     architecture: str
@@ -101,27 +36,21 @@ class Setting:
     threads: int
     batch: int = 1
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `asdict` gave, through JSON or not."""
-        height, width = values["input"]
-        return cls(**{**values, "input": (int(height), int(width))})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What one process found.
+    """What one process measured.
 
     Attributes:
         setting: What ran.
-        cold_start: From the start of the process to the first mask, in milliseconds, less reading
-            the image.
+        cold_start: Milliseconds from the start of the process to the first mask, without the time
+            to read the image.
         latency: From a batch of decoded images to their masks of the same sizes.
-        network: The network alone, from a batch of its size to logits.
-        peak_memory: The most memory that the process held until the last timed run, in bytes; None
-            where nobody tells.
-        energy: Joules an image while the latency was measured, by "processor" and "card", as far
-            as the machine tells.
+        network: The network alone, from a batch of its input size to its output.
+        peak_memory: Peak memory of the process until the last timed run, in bytes; None where the
+            system does not report it.
+        energy: Joules an image while the latency was measured, by "processor" and "card", where the
+            machine reports them.
     """
 
     setting: Setting
@@ -132,29 +61,24 @@ class Round:
     energy: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON knows them."""
+        """Return the values as JSON values."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
         return {
-            **asdict(self),
+            **values,
             "latency": self.latency.to_dict(),
             "network": self.network.to_dict(),
         }
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
-        times = {name: Latency.from_dict(values[name]) for name in ("latency", "network")}
-        return cls(**{**values, **times, "setting": Setting.from_dict(values["setting"])})
-
 
 @dataclass(frozen=True, kw_only=True)
-class Labels:
+class LabelAgreement:
     """Share of the pixels that have the reference's label, each in [0, 1].
 
     Attributes:
         overall: Of all pixels.
         near: Of the pixels within 3 pixels of a boundary of the reference's mask.
-        by_class: Of the pixels of each class of the reference, in channel order; None where it
-            never occurs.
+        by_class: Of the pixels of each class of the reference, in channel order; None where the
+            class never occurs.
     """
 
     overall: float
@@ -162,61 +86,47 @@ class Labels:
     by_class: tuple[float | None, ...]
 
     @classmethod
-    def of(cls, found: Agreement) -> Self:
-        """Take the shares of what was counted."""
-        return cls(overall=found.overall, near=found.near, by_class=found.by_class)
+    def of(cls, counted: Agreement) -> Self:
+        """Return the shares of counted pixels."""
+        return cls(overall=counted.overall, near=counted.near, by_class=counted.by_class)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """How right the masks are.
+    """Accuracy of the masks.
 
     Attributes:
         scores: Scores at the images' own size.
-        boundaries: Boundary IoU of each class in [0, 1], in channel order; None where it never
-            occurs.
-        labels: How far the labels are the reference's; None where there is no reference.
-        worst: Names of the images that differ most from the reference, else from the truth, the
-            worst one first.
+        boundaries: Boundary IoU of each class in [0, 1], in channel order; None where the class
+            never occurs.
+        labels: Agreement with the reference's labels; None without a reference.
+        worst: Names of the images that differ most from the reference, or from the dataset's masks
+            without a reference, the worst one first.
     """
 
     scores: Scores
     boundaries: tuple[float | None, ...]
-    labels: Labels | None
+    labels: LabelAgreement | None
     worst: tuple[str, ...] = ()
 
     @property
     def boundary_iou(self) -> float:
-        """Mean over the classes that occur."""
-        found = [value for value in self.boundaries if value is not None]
-        return sum(found) / len(found) if found else 0.0
+        """Mean boundary IoU over the classes that occur."""
+        known = [value for value in self.boundaries if value is not None]
+        return sum(known) / len(known) if known else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON knows them."""
-        return {**asdict(self), "boundary_iou": self.boundary_iou}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
-        labels = values["labels"]
-        return cls(
-            scores=Scores.from_dict(values["scores"]),
-            boundaries=optional_floats(values["boundaries"]),
-            labels=(
-                None
-                if labels is None
-                else Labels(**{**labels, "by_class": optional_floats(labels["by_class"])})
-            ),
-            worst=tuple(values["worst"]),
-        )
+        """Return the values as JSON values."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        return {**values, "boundary_iou": self.boundary_iou}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Video:
-    """What a whole video showed.
+    """What a whole video measured.
 
     Attributes:
-        times: Where the time went.
+        times: Times of the stages.
         flicker: Share of the pixels that change their class from one frame to the next and back in
             the one after, in [0, 1].
     """
@@ -225,24 +135,19 @@ class Video:
     flicker: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON knows them."""
+        """Return the values as JSON values."""
         return {"times": self.times.to_dict(), "flicker": self.flicker}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
-        return cls(times=StageTimes.from_dict(values["times"]), flicker=values["flicker"])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class RowResult:
     """What was measured of one row.
 
     Attributes:
-        rounds: What each process found; they agree in their setting.
-        accuracy: How right its masks are; None of a peer with a network of its own, whose weights
+        rounds: What each process measured, all with the same setting.
+        accuracy: Accuracy of its masks; None for a peer with a network of its own, whose weights
             are random.
-        video: What a whole video showed; None where none was named.
+        video: What a whole video measured; None without a video.
     """
 
     rounds: tuple[Round, ...]
@@ -257,29 +162,27 @@ class Figures:
     @property
     def latency(self) -> Latency:
         """From a batch of decoded images to their masks of the same sizes."""
-        return Latency.joined(found.latency for found in self.rounds)
+        return Latency.joined(round_.latency for round_ in self.rounds)
 
     @property
     def network(self) -> Latency:
-        """The network alone, from a batch of its size to logits."""
-        return Latency.joined(found.network for found in self.rounds)
+        """The network alone, from a batch of its input size to its output."""
+        return Latency.joined(round_.network for round_ in self.rounds)
 
     @property
     def cold_start(self) -> Latency:
         """From the start of a process to its first mask."""
-        return Latency(rounds=tuple((found.cold_start,) for found in self.rounds))
+        return Latency(rounds=tuple((round_.cold_start,) for round_ in self.rounds))
 
     @property
     def peak_memory(self) -> int | None:
-        """The most memory that any of the processes held, in bytes; None where nobody tells."""
-        return max(
-            (found.peak_memory for found in self.rounds if found.peak_memory is not None),
-            default=None,
-        )
+        """Largest peak memory of all processes, in bytes; None where it is not reported."""
+        known = [found.peak_memory for found in self.rounds if found.peak_memory is not None]
+        return max(known, default=None)
 
     @property
     def energy(self) -> Mapping[str, float]:
-        """Joules an image, the median of the processes, by what spent them."""
+        """Joules an image by what used them, the median of the processes."""
         names = self.rounds[0].energy
         return {
             name: sorted(found.energy[name] for found in self.rounds)[len(self.rounds) // 2]
@@ -288,37 +191,101 @@ class Figures:
 
     @property
     def rate(self) -> float:
-        """Images a second."""
+        """Images per second."""
         return self.latency.rate * self.setting.batch
 
-    def image_time(self, share: float) -> float:
-        """Return a percentile of the latency in milliseconds an image.
-
-        A batch's time, shared equally among its images.
-        """
-        return self.latency.percentile(share) / self.setting.batch
+    def image_time(self, percent: float) -> float:
+        """Return a percentile of the latency over the batch size, in milliseconds an image."""
+        return self.latency.percentile(percent) / self.setting.batch
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON knows them, with the figures that follow from the rounds beside them."""
-        followed = {
-            name: getattr(self, name).summary() for name in ("latency", "network", "cold_start")
-        }
+        """Return the values as JSON values, with what follows from the rounds beside them."""
         return {
-            **followed,
+            **{
+                name: getattr(self, name).summary() for name in ("latency", "network", "cold_start")
+            },
             "rate": self.rate,
             "peak_memory": self.peak_memory,
             "energy": self.energy,
-            "rounds": [found.to_dict() for found in self.rounds],
+            "rounds": [round_.to_dict() for round_ in self.rounds],
             "accuracy": self.accuracy and self.accuracy.to_dict(),
             "video": self.video and self.video.to_dict(),
         }
 
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalResult:
+    """What another command measured.
+
+    Attributes:
+        title: What it measured.
+        facts: On what, by name: number of samples, size and the like.
+        variants: Values of each variant, by the variant's name, each by its own name.
+    """
+
+    title: str
+    facts: Mapping[str, Any]
+    variants: Mapping[str, Mapping[str, float]]
+
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
-        accuracy, video = values["accuracy"], values["video"]
+    def read(cls, title: str, text: str) -> Self:
+        """Return what a command printed as JSON: an object "ways" of objects of numbers, and facts.
+
+        Values of a variant that are no numbers are left out.
+
+        Raises:
+            SegdeployError: The text has another form.
+        """
+
+        def refuse(problem: str) -> SegdeployError:
+            return SegdeployError(
+                f"{title} printed no measurements ({problem}); the command must print JSON with"
+                ' "ways"'
+            )
+
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise refuse(str(error)) from error
+        printed = convert(values, _Printed, refuse=refuse)
         return cls(
-            rounds=tuple(Round.from_dict(found) for found in values["rounds"]),
-            accuracy=None if accuracy is None else Accuracy.from_dict(accuracy),
-            video=None if video is None else Video.from_dict(video),
+            title=title,
+            facts={
+                name: value for name, value in values.items() if name not in {"ways", "machine"}
+            },
+            variants={
+                variant: {name: float(value) for name, value in found.items() if _is_number(value)}
+                for variant, found in printed.ways.items()
+            },
         )
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the values, in the order in which they first occur."""
+        return list(dict.fromkeys(name for values in self.variants.values() for name in values))
+
+    @property
+    def hint(self) -> str:
+        """The facts in one line."""
+        return ", ".join(
+            f"{name} {value}" for name, value in self.facts.items() if not isinstance(value, dict)
+        )
+
+    @property
+    def rows(self) -> list[tuple[str, list[str]]]:
+        """The variants by name, and their values as text in the order of `columns`."""
+        return [
+            (variant, [f"{values[name]:.4g}" if name in values else "–" for name in self.columns])
+            for variant, values in self.variants.items()
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Printed:
+    """The part of a command's JSON whose form is known."""
+
+    ways: dict[str, dict[str, Any]]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

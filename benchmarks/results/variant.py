@@ -1,13 +1,22 @@
-"""One variant of an artifact: runtime, device, threads, batch and input size."""
+"""What a row measures: a variant of an artifact, and the loaded system under test."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
+from segdeploy.arrays import Image, Mask
 from segdeploy.backends.base import Backend, WrappedBackend
 from segdeploy.backends.loading import load_backend
+from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError
+from segdeploy.imaging.preprocess import to_batch
+from segdeploy.inference.predictor import Predictor
+from segdeploy.system.machine import cores
+
+from .row import Setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +47,7 @@ class Variant:
         Raises:
             SegdeployError: It cannot be used, or not at that size.
         """
-        return self._resized(
+        return self.resized(
             load_backend(
                 Path(self.artifact), backend=self.backend, device=self.device, threads=self.threads
             )
@@ -64,10 +73,14 @@ class Variant:
             spinning=False,
             callers=callers,
         )
-        return self._resized(backend)
+        return self.resized(backend)
 
-    def _resized(self, backend: Backend) -> Backend:
-        """Return a backend whose card has the requested input size."""
+    def resized(self, backend: Backend) -> Backend:
+        """Return a backend whose card has the requested input size.
+
+        Raises:
+            ConfigError: The artifact has another, fixed size, or the size does not fit its stride.
+        """
         spec = backend.card.input
         if self.size is None or self.size == (spec.height, spec.width):
             return backend
@@ -82,3 +95,43 @@ class Variant:
             raise ConfigError(msg)
         resized = replace(backend.card, input=replace(spec, height=height, width=width))
         return WrappedBackend(backend, card=resized)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemUnderTest:
+    """A loaded network and the code around it.
+
+    Attributes:
+        setting: What runs, as it was granted.
+        card: The network's card; None for a peer with a network of its own, whose weights are
+            random and whose masks are not scored.
+        masks: Returns the mask of each image, of the image's own size.
+        prepare: Returns the input of `infer` for some images.
+        infer: Runs the network alone.
+    """
+
+    setting: Setting
+    card: ModelCard | None
+    masks: Callable[[Sequence[Image]], Sequence[Mask]]
+    prepare: Callable[[Sequence[Image]], Any]
+    infer: Callable[[Any], object]
+
+
+def predictor_system(backend: Backend, variant: Variant) -> SystemUnderTest:
+    """Return an artifact as `Predictor` runs it."""
+    card = backend.card
+    setting = Setting(
+        architecture=card.architecture,
+        precision=card.precision,
+        input=(card.input.height, card.input.width),
+        device=backend.device,
+        threads=variant.threads or cores(),
+        batch=variant.batch,
+    )
+    return SystemUnderTest(
+        setting=setting,
+        card=card,
+        masks=Predictor(backend).masks,
+        prepare=lambda images: to_batch(images, card.input),
+        infer=backend.run,
+    )
