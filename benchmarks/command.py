@@ -37,7 +37,8 @@ def benchmark(options: BenchmarkOptions) -> None:
 
     They are compared with the first checkpoint among them. Each row (an artifact with a runtime,
     threads, a batch and a size) is measured in processes of its own, rows taking turns. The exit
-    code is 1 if a row failed (the others are reported), and 6 if one is worse than --fail-on allows.
+    code is 1 if a row failed (the others are reported), and 6 if one is worse than --fail-on
+    allows.
     """
     if options.name is not None and options.output is not None:
         msg = (

@@ -26,7 +26,7 @@ CHECKPOINT = ".pt"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to measure, and how: each artifact with each runtime, thread count, batch and input size.
+    """What to measure: each artifact with each runtime, number of threads, batch and input size.
 
     Attributes:
         artifacts: The files; the first checkpoint among them is the reference, or, with peers and

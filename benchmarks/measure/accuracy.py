@@ -1,11 +1,10 @@
-"""Scores of written masks, the worst images, and whether classes match."""
+"""Accuracy of the written masks, the images that differ most, and whether classes match."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from segdeploy.arrays import IGNORE_INDEX, Image, Mask
@@ -13,23 +12,23 @@ from segdeploy.backends.loading import read_card
 from segdeploy.card import LabelClass, ModelCard
 from segdeploy.datasets.dataset import Dataset
 from segdeploy.errors import MissingExtraError, ModelError
-from segdeploy.imaging.io import read_ids
+from segdeploy.imaging.io import read_ids, to_jpeg
 from segdeploy.imaging.overlay import Painter
 from segdeploy.imaging.preprocess import resize, resize_mask
-from segdeploy.inference.evaluation import other_name
+from segdeploy.inference.evaluation import class_name_warning
 from segdeploy.metrics.agreement import Agreement, share
 from segdeploy.metrics.segmentation import BoundaryMatrix, ConfusionMatrix
 
 from ..results.report import Report
-from ..results.row import Accuracy, Labels
-from .worker import answer_name
+from ..results.row import Accuracy, LabelAgreement
+from .worker import mask_name
 
 WORST = 2
 """How many images of each row are named and shown."""
 
 
-class CandidateEvaluator:
-    """Counts one row's masks."""
+class MaskEvaluator:
+    """Scores the masks of one row, image by image."""
 
     def __init__(self, classes: int) -> None:
         """Start with no image counted.
@@ -40,61 +39,72 @@ class CandidateEvaluator:
         self._matrix = ConfusionMatrix(classes)
         self._boundaries = BoundaryMatrix(classes)
         self._agreement = Agreement(classes)
-        self._likeness: dict[str, tuple[float, float]] = {}
+        self._closeness: dict[str, tuple[float, float]] = {}
 
-    def add(self, name: str, mask: Mask, *, truth: Mask, reference: Mask | None) -> None:
-        """Count the mask of an image of that name, all (H, W) uint8 of its size."""
-        self._matrix.add(mask, truth)
-        self._boundaries.add(mask, truth)
-        labelled = truth != IGNORE_INDEX
-        right = share(
-            int(np.count_nonzero((mask == truth) & labelled)), int(np.count_nonzero(labelled))
-        )
-        self._likeness[name] = (
-            1.0 if reference is None else self._agreement.add(mask, reference),
-            right,
-        )
+    def add(self, name: str, mask: Mask, *, label: Mask, reference: Mask | None) -> None:
+        """Count the mask of an image.
+
+        Args:
+            name: Name of the image.
+            mask: The mask of the row, (H, W) uint8.
+            label: The mask of the dataset, of the same size; 255 is not counted.
+            reference: The mask of the reference, of the same size; None without one.
+        """
+        self._matrix.add(mask, label)
+        self._boundaries.add(mask, label)
+        agreement = 1.0 if reference is None else self._agreement.add(mask, reference)
+        self._closeness[name] = (agreement, share_equal(mask, label))
 
     def accuracy(self, *, compared: bool) -> Accuracy:
-        """Return what was counted; `compared` says whether there was a reference."""
+        """Return the scores; `compared` says whether there was a reference."""
         return Accuracy(
             scores=self._matrix.scores(),
             boundaries=self._boundaries.iou,
-            labels=Labels.of(self._agreement) if compared else None,
-            worst=tuple(sorted(self._likeness, key=lambda name: self._likeness[name])[:WORST]),
+            labels=LabelAgreement.of(self._agreement) if compared else None,
+            worst=tuple(sorted(self._closeness, key=lambda name: self._closeness[name])[:WORST]),
         )
 
 
-def judge(
-    answers: Mapping[str, Path], dataset: Dataset, indices: Sequence[int], *, reference: str | None
+def share_equal(mask: Mask, label: Mask) -> float:
+    """Return the share of the labeled pixels that have the same class in both, in [0, 1]."""
+    labeled = label != IGNORE_INDEX
+    equal = int(np.count_nonzero((mask == label) & labeled))
+    return share(equal, int(np.count_nonzero(labeled)))
+
+
+def score_masks(
+    folders: Mapping[str, Path], dataset: Dataset, indices: Sequence[int], *, reference: str | None
 ) -> dict[str, Accuracy]:
     """Score each row's masks at the images' own size.
 
     Args:
-        answers: Folder of each row's masks, by the row's name.
-        dataset: The split that was answered.
-        indices: The images that were answered.
-        reference: Name of the row whose labels the others are compared with; None or a name that is
-            not there for no comparison.
+        folders: Folder of each row's masks, by the row's name.
+        dataset: The split that was segmented.
+        indices: The images that were segmented.
+        reference: Name of the row that the others are compared with; there is no comparison if it
+            is None or has no masks.
     """
-    judges = {name: CandidateEvaluator(len(dataset.classes)) for name in answers}
+    evaluators = {name: MaskEvaluator(len(dataset.classes)) for name in folders}
     for index in indices:
-        truth = dataset[index].mask
-        masks = {name: read_ids(folder / answer_name(index)) for name, folder in answers.items()}
+        label = dataset[index].mask
+        masks = {name: read_ids(folder / mask_name(index)) for name, folder in folders.items()}
         for name, mask in masks.items():
-            judges[name].add(
-                dataset.names[index], mask, truth=truth, reference=masks.get(reference or "")
+            evaluators[name].add(
+                dataset.names[index], mask, label=label, reference=masks.get(reference or "")
             )
-    return {name: one.accuracy(compared=reference in answers) for name, one in judges.items()}
+    return {
+        name: evaluator.accuracy(compared=reference in folders)
+        for name, evaluator in evaluators.items()
+    }
 
 
 def read_cards(artifacts: Sequence[Path]) -> Mapping[Path, ModelCard]:
-    """Read the cards of the artifacts that have one: any other is a row that fails, not the end."""
-    found = {}
+    """Read the cards of the artifacts that have one; the others become rows that fail."""
+    cards = {}
     for path in artifacts:
         with suppress(ModelError, MissingExtraError):
-            found[path] = read_card(path)
-    return found
+            cards[path] = read_card(path)
+    return cards
 
 
 def first_card(artifacts: Sequence[Path]) -> ModelCard:
@@ -107,7 +117,7 @@ def first_card(artifacts: Sequence[Path]) -> ModelCard:
 
 
 def check_classes(artifacts: Sequence[Path], reference: Path | None) -> None:
-    """Refuse to compare the labels of networks that know other classes, or know them in another order.
+    """Refuse to compare networks with other classes, or with the same ones in another order.
 
     Args:
         artifacts: The files.
@@ -116,125 +126,127 @@ def check_classes(artifacts: Sequence[Path], reference: Path | None) -> None:
     Raises:
         ModelError: An artifact's classes have other names than the reference's.
     """
-    names = {
+    classes = {
         path: [entry.name for entry in card.classes] for path, card in read_cards(artifacts).items()
     }
-    for path, found in names.items():
-        if found != names.get(reference or path, found):
+    for path, names in classes.items():
+        if names != classes.get(reference or path, names):
             msg = (
-                f"{path} knows {', '.join(found)} and {reference}"
-                f" {', '.join(names[reference or path])}; measure them one by one"
+                f"the classes of {path} are {', '.join(names)} and those of {reference}"
+                f" {', '.join(classes[reference or path])}; measure them one by one"
             )
             raise ModelError(msg)
 
 
-def other_names(artifacts: Sequence[Path], given: Sequence[LabelClass]) -> tuple[str, ...]:
-    """Say of which artifacts classes are compared with the data's of another name, a sentence for all that differ alike."""
-    told: dict[str, list[str]] = {}
+def other_names(artifacts: Sequence[Path], classes: Sequence[LabelClass]) -> tuple[str, ...]:
+    """Return a sentence for each difference between the artifacts' class names and the dataset's.
+
+    Artifacts with the same difference share a sentence.
+    """
+    differing: dict[str, list[str]] = {}
     for path, card in read_cards(artifacts).items():
-        told.setdefault(other_name(card.classes, given), []).append(path.name)
-    return tuple(f"{', '.join(names)}: {sentence}." for sentence, names in told.items() if sentence)
+        differing.setdefault(class_name_warning(card.classes, classes), []).append(path.name)
+    return tuple(
+        f"{', '.join(names)}: {sentence}." for sentence, names in differing.items() if sentence
+    )
 
 
-MOST = 6
-"""Images in a report at most, so that it can be sent by mail."""
+MOST_PAIRS = 6
+"""Largest number of images in a report, so that it can be sent by mail."""
 
-WIDEST = 800
-"""Pixels; a wider image is made smaller."""
+MAX_WIDTH = 800
+"""Largest width of an image in a report, in pixels; wider ones are downscaled."""
 
 QUALITY = 82
+"""Quality of the JPEGs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One image, seen twice.
+    """One image with two masks.
 
     Attributes:
         row: Name of the row.
         image: Name of the image.
-        against: What it is compared with: the reference's name, or "truth".
-        same: Share of the labeled pixels that are alike, in [0, 1].
-        left: As the reference or the truth has it, a JPEG.
-        right: As the row has it, a JPEG.
+        against: What its mask is compared with: the reference's name, or "ground truth".
+        same: Share of the labeled pixels that are equal, in [0, 1].
+        left: Overlay of the reference's mask or the dataset's, a JPEG.
+        right: Overlay of the row's mask, a JPEG.
     """
 
     row: str
-    picture: str
+    image: str
     against: str
     same: float
     left: bytes
     right: bytes
 
 
-def gallery(
-    report: Report, answers: Mapping[str, Path], dataset: Dataset, indices: Sequence[int]
+def worst_pairs(
+    report: Report, folders: Mapping[str, Path], dataset: Dataset, indices: Sequence[int]
 ) -> tuple[Pair, ...]:
-    """Paint the worst images of each row beside the reference.
+    """Draw the worst images of each row beside the reference.
 
-    Of the reference alone, its worst beside the truth.
+    A report of the reference alone shows its worst images beside the dataset's masks.
 
     Args:
         report: It names the worst images.
-        answers: Folder of each row's masks, by the row's name.
-        dataset: The split that was answered.
-        indices: The images that were answered.
+        folders: Folder of each row's masks, by the row's name.
+        dataset: The split that was segmented.
+        indices: The images that were segmented.
     """
-    base = answers.get(report.reference or "")
-    places = {dataset.names[index]: index for index in indices}
-    others = [pair for pair in report.measured if pair[0].name != report.reference] or list(
-        report.measured
-    )
-    # First the worst image of each row, then the second worst, so that none is left out for
-    # another's second.
-    wanted = [
-        (row.name, figures.accuracy.worst[rank])
-        for rank in range(MOST)
-        for row, figures in others
-        if figures.accuracy is not None and rank < len(figures.accuracy.worst)
-    ]
+    index_of = {dataset.names[index]: index for index in indices}
     painter = Painter(dataset.classes, opacity=0.6, legend=False)
-    found = []
-    for name, picture in wanted[:MOST]:
-        sample = dataset[places[picture]]
-        mask = read_ids(answers[name] / answer_name(places[picture]))
-        compared = (
-            None
-            if base is None or name == report.reference
-            else read_ids(base / answer_name(places[picture]))
+    reference_folder = folders.get(report.reference or "")
+    pairs = []
+    for row, image in _worst_images(report)[:MOST_PAIRS]:
+        index = index_of[image]
+        sample = dataset[index]
+        against, left = "ground truth", sample.mask
+        if reference_folder is not None and row != report.reference:
+            against = report.reference or ""
+            left = read_ids(reference_folder / mask_name(index))
+        mask = read_ids(folders[row] / mask_name(index))
+        overlays = draw_overlays(sample.image, left, mask, painter=painter)
+        pairs.append(
+            Pair(
+                row=row,
+                image=image,
+                against=against,
+                same=share_equal(mask, left),
+                left=overlays[0],
+                right=overlays[1],
+            )
         )
-        against = "truth" if compared is None else report.reference or ""
-        left, right, same = painted(
-            sample.image, sample.mask if compared is None else compared, mask, painter=painter
-        )
-        found.append(
-            Pair(row=name, picture=picture, against=against, same=same, left=left, right=right)
-        )
-    return tuple(found)
+    return tuple(pairs)
 
 
-def painted(
+def _worst_images(report: Report) -> list[tuple[str, str]]:
+    """Return names of rows and images: the worst image of each row, then the second worst."""
+    others = [pair for pair in report.measured if pair[0].name != report.reference]
+    return [
+        (row.name, result.accuracy.worst[rank])
+        for rank in range(MOST_PAIRS)
+        for row, result in others or report.measured
+        if result.accuracy is not None and rank < len(result.accuracy.worst)
+    ]
+
+
+def draw_overlays(
     image: Image, left: Mask, right: Mask, *, painter: Painter
-) -> tuple[bytes, bytes, float]:
-    """Paint one image twice, no wider than `WIDEST`, and tell the share of the left one's labeled pixels that are alike.
+) -> tuple[bytes, bytes]:
+    """Return the overlays of two masks as JPEGs, no wider than `MAX_WIDTH`.
 
     Args:
-        image: (H, W, 3) uint8 blue-green-red.
-        left: Classes of its size, (H, W) uint8; 255 is left out.
-        right: Classes that are compared with them.
-        painter: Lays the colors over.
+        image: (H, W, 3) uint8 BGR.
+        left: (H, W) uint8 class indices.
+        right: The same.
+        painter: Draws the overlays.
     """
-    labelled = left != IGNORE_INDEX
-    same = share(int(np.count_nonzero((left == right) & labelled)), int(np.count_nonzero(labelled)))
     height, width = image.shape[:2]
-    if width > WIDEST:
-        height, width = max(1, round(height * WIDEST / width)), WIDEST
+    if width > MAX_WIDTH:
+        height, width = max(1, round(height * MAX_WIDTH / width)), MAX_WIDTH
         image = resize(image, height, width=width)
         left, right = (resize_mask(mask, height, width=width) for mask in (left, right))
-    return to_jpeg(painter.paint(image, left)), to_jpeg(painter.paint(image, right)), same
-
-
-def to_jpeg(picture: Image) -> bytes:
-    """Compress an image, (H, W, 3) uint8 blue-green-red."""
-    done, written = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    assert done, "OpenCV writes any image as JPEG"
-    return np.asarray(written).tobytes()
+    first, second = (to_jpeg(painter.paint(image, mask), quality=QUALITY) for mask in (left, right))
+    return first, second

@@ -1,9 +1,8 @@
-"""How much energy the machine takes, where it tells.
+"""Energy that the machine uses, where it reports it.
 
-Processors by Intel's and AMD's counters (RAPL), graphics cards by NVML.
-
-The counters see the whole processor or card, whoever uses it. Nothing is estimated: what the
-machine does not tell is left out.
+Processors by Intel's and AMD's counters (RAPL), graphics cards by NVML. The counters cover the
+whole processor or card, with everything else that runs on it. Nothing is estimated: what the
+machine does not report is left out.
 """
 
 import importlib
@@ -15,23 +14,31 @@ POWERCAP = Path("/sys/class/powercap")
 
 Joules = float
 Counter = Callable[[], Joules]
-"""Gives joules since some moment; it may begin again from zero, as `Domain` says."""
+"""Returns the joules since some moment."""
 
 
 class Domain:
-    """One counter of the processor, in microjoules, which begins again after `max_energy_range_uj`."""
+    """One counter of a processor, in microjoules, which wraps at `max_energy_range_uj`."""
 
     def __init__(self, folder: Path) -> None:
-        """Begin to count; an OSError where the system does not let us read."""
+        """Start to count.
+
+        Args:
+            folder: The counter's folder below `POWERCAP`.
+
+        Raises:
+            OSError: The system does not let this user read it.
+            ValueError: The counter is no number.
+        """
         self._file = folder / "energy_uj"
         self._range = int((folder / "max_energy_range_uj").read_text())
         self._last = int(self._file.read_text())
         self._total = 0
 
     def read(self) -> Joules:
-        """Return the joules since the beginning.
+        """Return the joules since the start.
 
-        It is to be asked more often than the counter begins again, which takes minutes.
+        It must be called before the counter wraps a second time, which takes minutes.
         """
         now = int(self._file.read_text())
         self._total += (now - self._last) % self._range if now != self._last else 0
@@ -40,19 +47,19 @@ class Domain:
 
 
 def processor_counters(root: Path = POWERCAP) -> list[Counter]:
-    """Return a counter for each processor that tells; its parts (cores, memory) are in it already."""
-    found: list[Counter] = []
+    """Return a counter for each processor that can be read, its cores and memory included."""
+    counters: list[Counter] = []
     for folder in sorted(root.glob("*-rapl:*")):
-        # A part is called intel-rapl:0:1, a processor intel-rapl:0.
+        # A processor is called intel-rapl:0, a part of it intel-rapl:0:1.
         if folder.name.count(":") == 1:
             # Most systems let only the administrator read them (CVE-2020-8694).
             with suppress(OSError, ValueError):
-                found.append(Domain(folder).read)
-    return found
+                counters.append(Domain(folder).read)
+    return counters
 
 
 def card_counter(index: int) -> list[Counter]:
-    """Return the counter of a graphics card, where pynvml is installed and the card has one."""
+    """Return the counter of a graphics card, if pynvml is installed and the card has one."""
     try:
         pynvml = importlib.import_module("pynvml")
     except ModuleNotFoundError:
@@ -67,22 +74,20 @@ def card_counter(index: int) -> list[Counter]:
 
 
 class Meter:
-    """Counts the energy of some acts."""
+    """Counts energy from its creation on."""
 
     def __init__(self, counters: Mapping[str, list[Counter]]) -> None:
-        """Begin to count.
+        """Start to count.
 
         Args:
-            counters: What tells, by "processor" and "card"; an empty list where nothing does.
+            counters: Counters by what they measure, "processor" and "card"; an empty list where
+                there is none.
         """
         self._counters = {name: found for name, found in counters.items() if found}
         self._start = self._read()
 
-    def spent(self, images: int) -> dict[str, Joules]:
-        """Return joules an image since the beginning, by what spent them.
-
-        Empty where nothing tells.
-        """
+    def per_image(self, images: int) -> dict[str, Joules]:
+        """Return the joules an image since the start, by what used them; empty without counters."""
         return {
             name: round((value - self._start[name]) / images, 6)
             for name, value in self._read().items()
@@ -92,8 +97,8 @@ class Meter:
         return {name: sum(counter() for counter in found) for name, found in self._counters.items()}
 
 
-def meter_of(device: str) -> Meter:
-    """Begin to count for a device as a backend names it, for example "torch cuda:1"."""
+def meter_for(device: str) -> Meter:
+    """Start to count for a device as a backend names it, for example "torch cuda:1"."""
     _, cuda, index = device.partition("cuda")
     on_card = (
         card_counter(int(index[1:]) if index[1:].isdecimal() else 0)

@@ -6,13 +6,14 @@ image to mask in the library's own way, by its manual, and whose masks are not s
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from msgspec.structs import replace
 
 from segdeploy.arrays import Batch, Image, Mask
 from segdeploy.backends.loading import read_card

@@ -4,24 +4,27 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from segdeploy.errors import SegdeployError
+from segdeploy.system.schema import convert
+
 from ..results.latency import STABLE, Latency
 from ..results.row import Round, Video
-from .process import apart
-from .video_worker import Film
+from .process import run_in_process
+from .video_worker import VideoTask
 from .worker import Task
 
 MOST = 12
-"""Rounds of a row at most, where they are repeated until its median is known well enough."""
+"""Largest number of rounds of a row where they are repeated until its median is stable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one row.
+    """What was measured of one row so far.
 
     Attributes:
-        rounds: Its rounds, as far as it came.
-        video: What a video showed; None where it has not been run over one.
-        error: Why it failed; "" where it did not.
+        rounds: Its rounds until now.
+        video: What a video measured; None before it was run.
+        error: Why it failed; "" if it did not.
     """
 
     rounds: tuple[Round, ...] = ()
@@ -30,30 +33,29 @@ class Outcome:
 
     @property
     def stable(self) -> bool:
-        """Whether further rounds would tell little more, or nothing."""
-        return (
-            bool(self.error)
-            or Latency.joined(found.latency for found in self.rounds).width <= STABLE
-        )
+        """Whether no more rounds are needed: the median is known well enough, or the row failed."""
+        if self.error:
+            return True
+        return Latency.joined(round_.latency for round_ in self.rounds).width <= STABLE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """What does the work; each gives what was found, or says why it could not.
+    """What runs the tasks; each returns what was measured, or why it failed.
 
     Attributes:
-        once: Does one round.
-        show: Runs over a video.
+        measure: Measures one round.
+        run_video: Runs over a video.
     """
 
-    once: Callable[[Task], Round | str]
-    show: Callable[[Film], Video | str]
+    measure: Callable[[Task], Round | str]
+    run_video: Callable[[VideoTask], Video | str]
 
 
 def in_turns(names: Sequence[str], rounds: int) -> list[str]:
     """Return the order of all rounds.
 
-    There and back again, so that a machine that slows down slows all rows alike.
+    It goes back and forth, so that a machine that slows down slows all rows alike.
     """
     return [
         name for number in range(rounds) for name in (names if number % 2 == 0 else names[::-1])
@@ -64,20 +66,20 @@ def measure_all(
     tasks: Mapping[str, Task],
     *,
     rounds: int,
-    once: Callable[[Task], Round | str],
+    measure: Callable[[Task], Round | str],
     on_round: Callable[[str], None],
 ) -> dict[str, Outcome]:
     """Measure every row; one that fails is left out of the later rounds.
 
     Args:
-        tasks: What to measure, by the row's name; only the first round of a row writes answers.
+        tasks: What to measure, by the row's name; only the first round of a row writes masks.
         rounds: Rounds of each row.
-        once: Does one round, or says why it cannot.
-        on_round: Is told the row's name after each round.
+        measure: Measures one round, or returns why it failed.
+        on_round: Called with the row's name after each round.
     """
     outcomes = {name: Outcome() for name in tasks}
     for name in in_turns(list(tasks), rounds):
-        outcomes[name] = further(outcomes[name], tasks[name], once=once)
+        outcomes[name] = add_round(outcomes[name], tasks[name], measure=measure)
         on_round(name)
     return outcomes
 
@@ -86,72 +88,75 @@ def repeat_until_stable(
     tasks: Mapping[str, Task],
     outcomes: Mapping[str, Outcome],
     *,
-    once: Callable[[Task], Round | str],
+    measure: Callable[[Task], Round | str],
     on_round: Callable[[str], None],
 ) -> dict[str, Outcome]:
-    """Add rounds to the rows whose median is not known well enough, by turns, until it is, or until each has 12 rounds."""
+    """Add rounds, rows taking turns, until each median is stable or its row has 12 rounds."""
     added = dict(outcomes)
-    forth = True
-    while wanting := [
-        name for name, found in added.items() if not found.stable and len(found.rounds) < MOST
+    forward = True
+    while unstable := [
+        name for name, outcome in added.items() if not outcome.stable and len(outcome.rounds) < MOST
     ]:
-        for name in wanting if forth else wanting[::-1]:
-            added[name] = further(added[name], tasks[name], once=once)
+        for name in unstable if forward else unstable[::-1]:
+            added[name] = add_round(added[name], tasks[name], measure=measure)
             on_round(name)
-        forth = not forth
+        forward = not forward
     return added
 
 
-def further(so_far: Outcome, task: Task, *, once: Callable[[Task], Round | str]) -> Outcome:
-    """Add a round, unless the row failed before; only the first one writes answers."""
-    if so_far.error:
-        return so_far
-    found = once(replace(task, answers=None) if so_far.rounds else task)
-    return (
-        replace(so_far, error=found)
-        if isinstance(found, str)
-        else replace(so_far, rounds=(*so_far.rounds, found))
-    )
+def add_round(outcome: Outcome, task: Task, *, measure: Callable[[Task], Round | str]) -> Outcome:
+    """Add a round, unless the row failed before; only the first round writes masks."""
+    if outcome.error:
+        return outcome
+    measured = measure(replace(task, masks=None) if outcome.rounds else task)
+    if isinstance(measured, str):
+        return replace(outcome, error=measured)
+    return replace(outcome, rounds=(*outcome.rounds, measured))
 
 
-def show_all(
-    films: Mapping[str, Film],
+def run_videos(
+    tasks: Mapping[str, VideoTask],
     outcomes: Mapping[str, Outcome],
     *,
-    show: Callable[[Film], Video | str],
-    on_film: Callable[[str], None],
+    run_video: Callable[[VideoTask], Video | str],
+    on_video: Callable[[str], None],
 ) -> dict[str, Outcome]:
-    """Run every row that has not failed over the video, one after the other, and add what was found.
+    """Run every row that has not failed over the video, one after the other.
 
     Args:
-        films: What to run, by the row's name.
-        outcomes: What became of each row until now.
-        show: Runs over a video, or says why it cannot.
-        on_film: Is told the row's name after each.
+        tasks: What to run, by the row's name.
+        outcomes: What was measured of each row until now.
+        run_video: Runs over a video, or returns why it failed.
+        on_video: Called with the row's name after each.
     """
     added = dict(outcomes)
-    for name, film in films.items():
+    for name, task in tasks.items():
         if not added[name].error:
-            video = show(film)
+            video = run_video(task)
             added[name] = (
                 replace(added[name], error=video)
                 if isinstance(video, str)
                 else replace(added[name], video=video)
             )
-        on_film(name)
+        on_video(name)
     return added
 
 
-def in_process(task: Task) -> Round | str:
-    """Do one round in a process of its own, and give what it found, or why it failed."""
-    found = apart("measure.worker:serve_round", asdict(replace(task, started=time.monotonic())))
-    return found if isinstance(found, str) else Round.from_dict(found)
+def measure_in_process(task: Task) -> Round | str:
+    """Measure one round in a process of its own, and return it, or why it failed."""
+    request = asdict(replace(task, started=time.monotonic()))
+    response = run_in_process("measure.worker:respond", request)
+    return (
+        response if isinstance(response, str) else convert(response, Round, refuse=SegdeployError)
+    )
 
 
-def film_in_process(film: Film) -> Video | str:
-    """Run over a video in a process of its own, and give what it showed, or why it failed."""
-    found = apart("measure.video_worker:serve_video", asdict(film))
-    return found if isinstance(found, str) else Video.from_dict(found)
+def run_video_in_process(task: VideoTask) -> Video | str:
+    """Run over a video in a process of its own, and return what it measured, or why it failed."""
+    response = run_in_process("measure.video_worker:respond", asdict(task))
+    return (
+        response if isinstance(response, str) else convert(response, Video, refuse=SegdeployError)
+    )
 
 
-PROCESSES = Workers(once=in_process, show=film_in_process)
+PROCESSES = Workers(measure=measure_in_process, run_video=run_video_in_process)

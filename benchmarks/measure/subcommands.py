@@ -1,6 +1,6 @@
-"""What other commands of segdeploy do for a benchmark, each a process of its own.
+"""What other commands of segdeploy do for a benchmark, each in a process of its own.
 
-Exporting, training speed, reading speed.
+Export, training speed, loading speed.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,10 +13,10 @@ from segdeploy.system.plugins import LOADED
 from ..results.report import Row
 from ..results.row import ExternalResult
 from ..results.variant import Variant
-from .process import printed
+from .process import run_command
 
 Call = Callable[[Sequence[str]], str]
-"""Runs a module with arguments, and gives what it printed; a SegdeployError says why it failed."""
+"""Runs a module with arguments and returns what it printed; a SegdeployError says why it failed."""
 
 FORMS = (
     ("onnx", ".onnx", "fp32"),
@@ -28,114 +28,87 @@ FORMS = (
     ("openvino", ".xml", "bf16"),
     ("openvino", ".xml", "int8"),
 )
-"""Every format, its ending, and the precisions that `--all` makes of it."""
+"""Format, suffix and precision of every file that `--all` exports."""
 
 
 def call(arguments: Sequence[str]) -> str:
-    """Run a module of segdeploy in a fresh process with the same plugins, and give what it printed.
+    """Run a module in a fresh process with the same plugins, and return what it printed.
+
+    Args:
+        arguments: Name of the module and its arguments, for example ["segdeploy", "models"].
 
     Raises:
         SegdeployError: It failed; the message is its own.
     """
-    return printed(["-m", *arguments, *(word for name in LOADED for word in ("--plugin", name))])
+    plugins = [word for name in LOADED for word in ("--plugin", name)]
+    return run_command(["-m", *arguments, *plugins])
 
 
-def make_all(
+def export_all(
     checkpoint: Path,
     folder: Path,
     *,
     dataset: str,
     data: Path | None,
-    on_form: Callable[[str], None],
+    on_file: Callable[[str], None],
     run: Call = call,
 ) -> tuple[list[Path], list[Row]]:
-    """Export a checkpoint to every format that a runtime here is known for.
+    """Export a checkpoint to every format and precision that has a runtime.
 
     Args:
         checkpoint: The file.
-        folder: Where the files go.
+        folder: Folder of the exported files.
         dataset: Name of the dataset on whose validation split each is proven.
         data: Its folder, or None.
-        on_form: Is told the name of each file before it is made.
+        on_file: Called with the name of each file before it is exported.
         run: Runs `segdeploy export`.
 
     Returns:
-        The files, and a row with its reason for each that could not be made.
+        The files, and a row with its reason for each that could not be exported.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made, failed = [], []
-    for name, ending, precision in FORMS:
-        if ending not in KINDS:
+    exported, failed = [], []
+    shared = ["--dataset", dataset, *([] if data is None else ["--data", str(data)])]
+    for name, suffix, precision in FORMS:
+        if suffix not in KINDS:
             continue
-        path = folder / f"{checkpoint.stem}{'' if precision == 'fp32' else f'-{precision}'}{ending}"
-        on_form(path.name)
-        asked = [
-            "--format",
-            name,
-            "--precision",
-            precision,
-            "--output-file",
-            str(path),
-            "--dataset",
-            dataset,
-        ]
+        ending = suffix if precision == "fp32" else f"-{precision}{suffix}"
+        path = folder / f"{checkpoint.stem}{ending}"
+        on_file(path.name)
+        options = ["--format", name, "--precision", precision, "--output-file", str(path), *shared]
         try:
-            run(
-                [
-                    "segdeploy",
-                    "export",
-                    str(checkpoint),
-                    *asked,
-                    *([] if data is None else ["--data", str(data)]),
-                ]
-            )
-            made.append(path)
+            run(["segdeploy", "export", str(checkpoint), *options])
+            exported.append(path)
         except SegdeployError as error:
-            failed.append(
-                Row(
-                    name=path.name,
-                    way=Variant(artifact=str(path)),
-                    size=0,
-                    figures=None,
-                    error=str(error),
-                )
-            )
-    return made, failed
+            variant = Variant(artifact=str(path))
+            row = Row(name=path.name, variant=variant, size=0, result=None, error=str(error))
+            failed.append(row)
+    return exported, failed
 
 
 def training_speed(recipe: str, data: Path | None, run: Call = call) -> ExternalResult:
     """Measure how fast a recipe trains.
 
-    Beside the loop that people write where its dataset lies in files.
+    A plain training loop is measured beside it if the dataset lies in files.
 
     Args:
-        recipe: A TOML file, or the name of a recipe in the box.
-        data: Folder of its dataset, or None of one that draws itself.
+        recipe: A TOML file, or the name of a bundled recipe.
+        data: Folder of its dataset, or None for a dataset that is drawn.
         run: Runs the command.
 
     Raises:
         SegdeployError: It cannot be measured.
     """
-    return ExternalResult.read(
-        "Training speed",
-        run(
-            [
-                "segdeploy.train.throughput",
-                recipe,
-                "--json",
-                *(["--no-plain"] if data is None else ["--data", str(data)]),
-            ]
-        ),
-    )
+    options = ["--no-plain"] if data is None else ["--data", str(data)]
+    printed = run(["segdeploy.train.throughput", recipe, "--json", *options])
+    return ExternalResult.read("Training speed", printed)
 
 
-def reading_speed(data: Path, dataset: str, run: Call = call) -> ExternalResult:
-    """Measure how fast the samples of a dataset are read for training.
+def loading_speed(data: Path, dataset: str, run: Call = call) -> ExternalResult:
+    """Measure how fast the samples of a dataset are loaded for training.
 
     Raises:
         SegdeployError: It cannot be measured.
     """
-    return ExternalResult.read(
-        "Reading speed",
-        run(["segdeploy", "data", "speed", str(data), "--dataset", dataset, "--json"]),
-    )
+    printed = run(["segdeploy", "data", "speed", str(data), "--dataset", dataset, "--json"])
+    return ExternalResult.read("Loading speed", printed)

@@ -1,8 +1,10 @@
 """Latency of all networks, with random weights.
 
-Each has random weights, which change no time, is exported to ONNX with its proof by the command
-itself, and is timed with ONNX Runtime from a batch to logits, in processes of its own, in rounds by
-turns. Making masks of the logits is left out.
+`python -m segdeploy.benchmarks.studies.networks`.
+
+Weights do not change the time. Each network is exported to ONNX with its proof by `segdeploy
+export`, and timed with ONNX Runtime from a batch to its output, in processes of its own, networks
+taking turns. The step from logits to a mask is not timed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +27,7 @@ from segdeploy.errors import SegdeployError
 from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
 from segdeploy.models.complexity import Complexity, measure_complexity
 from segdeploy.system.machine import describe_machine
+from segdeploy.system.schema import convert
 
 from ..measure.process import run_in_process
 from ..measure.rounds import in_turns
@@ -32,27 +35,7 @@ from ..measure.subcommands import call
 from ..results.latency import Latency, measure
 
 SEED = 0
-
-
-def run_task(order: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Time an artifact's answers to an image of noise.
-
-    What an image shows changes no convolution's time.
-
-    Args:
-        order: `artifact`, a path; `threads`, None for as many as there are cores; `runs` and
-            `warm_up`.
-    """
-    backend = load_backend(Path(order["artifact"]), device="cpu", threads=order["threads"])
-    spec = backend.card.input
-    batch = np.random.default_rng(SEED).integers(
-        0, 256, (1, spec.height, spec.width, 3), dtype=np.uint8
-    )
-    return measure(
-        lambda _: backend.run(batch), runs=order["runs"], warm_up=order["warm_up"]
-    ).to_dict()
-
-
+WARM_UP = 5
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -76,39 +59,6 @@ class Candidate:
         )
 
 
-def randomly_initialized(candidate: Candidate, folder: Path, size: tuple[int, int]) -> Path:
-    """Build a network for Streets' classes with random weights, and write its checkpoint.
-
-    Args:
-        candidate: The network.
-        folder: Where the file goes.
-        size: Height and width of the network's input, in pixels.
-    """
-    height, width = size
-    classes = datasets.load("streets", None, "val").classes
-    torch.manual_seed(0)
-    network = models.build(candidate.network, len(classes), **candidate.arguments)
-    # Norms that never saw an image let the logits grow until rounding decides the labels, and a
-    # proof fails.
-    with torch.no_grad():
-        network.train()(torch.randn(4, 3, 128, 128))
-    stride = network.stride
-    assert isinstance(stride, int)
-    spec = InputSpec(height=height, width=width, mean=MEAN, std=STD, stride=stride)
-    card = ModelCard(
-        architecture=candidate.network,
-        arguments=dict(candidate.arguments),
-        classes=classes,
-        input=spec,
-    )
-    checkpoint = folder / f"{candidate.name.replace(' ', '-')}.pt"
-    save_checkpoint(checkpoint, Checkpoint(card=card, weights=network.state_dict(), state={}))
-    return checkpoint
-
-
-WARM_UP = 5
-
-
 CANDIDATES = (
     Candidate("fastscnn"),
     Candidate("bisenetv2"),
@@ -123,18 +73,64 @@ CANDIDATES = (
 )
 
 
+def randomly_initialized(candidate: Candidate, folder: Path, size: tuple[int, int]) -> Path:
+    """Build a network for Streets' classes with random weights, and write its checkpoint.
+
+    Args:
+        candidate: The network.
+        folder: Folder of the file.
+        size: Height and width of the network's input, in pixels.
+    """
+    height, width = size
+    classes = datasets.load("streets", None, "val").classes
+    torch.manual_seed(SEED)
+    network = models.build(candidate.network, len(classes), **candidate.arguments)
+    # Without statistics in the batch norms the logits grow until rounding decides the labels, and
+    # the proof of the export fails.
+    with torch.no_grad():
+        network.train()(torch.randn(4, 3, 128, 128))
+    stride = network.stride
+    assert isinstance(stride, int)
+    card = ModelCard(
+        architecture=candidate.network,
+        arguments=dict(candidate.arguments),
+        classes=classes,
+        input=InputSpec(height=height, width=width, mean=MEAN, std=STD, stride=stride),
+    )
+    checkpoint = folder / f"{candidate.name.replace(' ', '-')}.pt"
+    save_checkpoint(checkpoint, Checkpoint(card=card, weights=network.state_dict(), state={}))
+    return checkpoint
+
+
 def exported(candidate: Candidate, folder: Path, size: tuple[int, int]) -> Path:
-    """Build a network and let the command turn it into an ONNX file of an input size.
+    """Build a network, and export it to an ONNX file of an input size.
 
     Raises:
-        SegdeployError: The command failed; the message is its own.
+        SegdeployError: The export failed; the message is its own.
     """
     checkpoint = randomly_initialized(candidate, folder, size)
     call(["segdeploy", "export", str(checkpoint), "--dataset", "streets", "--proof-images", "2"])
     return checkpoint.with_suffix(".onnx")
 
 
-def timed(
+def respond(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Time an artifact on a noise image; called by `run_in_process`.
+
+    What an image shows does not change the time of a network.
+
+    Args:
+        request: `artifact`, a path; `threads`, None for one per core; `runs` and `warm_up`.
+    """
+    backend = load_backend(Path(request["artifact"]), device="cpu", threads=request["threads"])
+    spec = backend.card.input
+    shape = (1, spec.height, spec.width, 3)
+    batch = np.random.default_rng(SEED).integers(0, 256, shape, dtype=np.uint8)
+    return measure(
+        lambda _: backend.run(batch), runs=request["runs"], warm_up=request["warm_up"]
+    ).to_dict()
+
+
+def time_networks(
     artifacts: Mapping[str, Path], *, rounds: int, runs: int, threads: int | None
 ) -> dict[str, Latency]:
     """Time files by turns, each round in a fresh process.
@@ -145,60 +141,52 @@ def timed(
     parts: dict[str, list[Latency]] = {name: [] for name in artifacts}
     with progress("measuring", rounds * len(artifacts)) as step:
         for name in in_turns(list(artifacts), rounds):
-            order = {
+            request = {
                 "artifact": str(artifacts[name]),
                 "threads": threads,
                 "runs": runs,
                 "warm_up": WARM_UP,
             }
-            found = run_in_process("studies.networks:work", order)
-            if isinstance(found, str):
-                msg = f"{name} cannot be measured: {found}"
+            response = run_in_process("studies.networks:respond", request)
+            if isinstance(response, str):
+                msg = f"{name} cannot be measured: {response}"
                 raise SegdeployError(msg)
-            parts[name].append(Latency.from_dict(found))
+            parts[name].append(convert(response, Latency, refuse=SegdeployError))
             step(name)
-    return {name: Latency.joined(rows) for name, rows in parts.items()}
+    return {name: Latency.joined(rounds_) for name, rounds_ in parts.items()}
 
 
-def in_markdown(costs: Mapping[str, Complexity], latencies: Mapping[str, Latency]) -> str:
-    """Write a table, the fastest first."""
+def to_markdown(costs: Mapping[str, Complexity], latencies: Mapping[str, Latency]) -> str:
+    """Return a table in Markdown, the fastest network first."""
     lines = [
-        "| network | parameters | GFLOPs | median ms | 95% under ms |",
+        "| network | parameters | GFLOPs | median ms | p95 ms |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, latency in sorted(latencies.items(), key=lambda item: item[1].median):
         cost = costs[name]
-        figures = (
+        values = (
             f"{cost.parameters / 1e6:.2f} M | {cost.gflops:.1f} | {latency.median:.1f} |"
             f" {latency.percentile(95):.1f}"
         )
-        lines.append(f"| {name} | {figures} |")
+        lines.append(f"| {name} | {values} |")
     return "\n".join(lines)
 
 
 def conditions(size: tuple[int, int], threads: int | None, latencies: Mapping[str, Latency]) -> str:
-    """Say at which size and on which machine times were measured, and which of them are doubtful."""
+    """Return the input size and the machine of some times, and which of them are noisy."""
     machine = describe_machine()
     versions = ", ".join(
         f"{name} {machine.versions[name]}"
         for name in ("torch", "onnxruntime", "openvino")
         if name in machine.versions
     )
-    lines = [
-        "\n{}x{}, {}, {} threads, {}".format(
-            *size, machine.kind, threads or machine.cores, versions
-        )
+    height, width = size
+    used = f"{threads or machine.cores} threads"
+    lines = [f"\n{height}x{width}, {machine.kind}, {used}, {versions}"]
+    lines += [
+        f"warning: {name}: {latency.noise}" for name, latency in latencies.items() if latency.noise
     ]
-    return "\n".join(
-        [
-            *lines,
-            *(
-                f"careful: {name}: {latency.noise}"
-                for name, latency in latencies.items()
-                if latency.noise
-            ),
-        ]
-    )
+    return "\n".join(lines)
 
 
 @click.command()
@@ -222,12 +210,12 @@ def conditions(size: tuple[int, int], threads: int | None, latencies: Mapping[st
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads of the network.  [default: as many as there are cores]",
+    help="Threads of the network.  [default: one per core]",
 )
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice([one.name for one in CANDIDATES]),
+    type=click.Choice([candidate.name for candidate in CANDIDATES]),
     help="Measure only this one; may be repeated.",
 )
 def main(
@@ -237,10 +225,14 @@ def main(
     height, width = imgsz
     chosen = [candidate for candidate in CANDIDATES if not only or candidate.name in only]
     costs = {
-        one.name: measure_complexity(
-            one.network, classes=11, height=height, width=width, arguments=one.arguments
+        candidate.name: measure_complexity(
+            candidate.network,
+            classes=11,
+            height=height,
+            width=width,
+            arguments=candidate.arguments,
         )
-        for one in chosen
+        for candidate in chosen
     }
     with TemporaryDirectory(prefix="segdeploy-") as folder:
         with progress("exporting", len(chosen)) as step:
@@ -248,8 +240,8 @@ def main(
             for candidate in chosen:
                 artifacts[candidate.name] = exported(candidate, Path(folder), imgsz)
                 step(candidate.name)
-        latencies = timed(artifacts, rounds=rounds, runs=runs, threads=threads)
-    click.echo(in_markdown(costs, latencies))
+        latencies = time_networks(artifacts, rounds=rounds, runs=runs, threads=threads)
+    click.echo(to_markdown(costs, latencies))
     click.echo(conditions(imgsz, threads, latencies))
 
 

@@ -1,10 +1,10 @@
-"""How much faster than PyTorch a network is in each format and precision.
+"""Speedup over PyTorch of a network in each format and precision.
 
 `python -m segdeploy.benchmarks.studies.precisions`.
 
-Each network has random weights, which change no time. Each file is timed from a batch to logits, in
-processes of its own, and a network's files take turns. Beside them stands the checkpoint, as
-PyTorch runs it: float32, channels last. Making masks of the logits is left out.
+Each network has random weights: they do not change the time. Each file is timed from a batch to its
+output, in processes of its own, and a network's files take turns. The reference is the checkpoint
+in PyTorch: float32, channels last. The step from logits to a mask is not timed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,9 @@ from segdeploy.cli.options import ImageSize
 
 from ..measure.subcommands import Call, call
 from ..results.latency import SEED, Latency
-from .networks import Candidate, conditions, randomly_initialized, timed
+from .networks import Candidate, conditions, randomly_initialized, time_networks
 
-USUAL = ("fastscnn", "lightfpn", "ddrnet23slim", "unet", "deeplabv3plus")
+DEFAULT_NETWORKS = ("fastscnn", "lightfpn", "ddrnet23slim", "unet", "deeplabv3plus")
 
 REFERENCE = "PyTorch fp32"
 
@@ -36,51 +36,54 @@ FILES = {
     "OpenVINO bf16": (".xml", "bf16"),
     "OpenVINO int8": (".xml", "int8"),
 }
-"""Ending and precision of what each row is, by the row's name."""
+"""Suffix and precision of each row's file, by the row's name."""
 
 
-def files_here(*, openvino: bool) -> list[str]:
-    """Return the rows that can be measured with and without the extra openvino."""
+def available_files(*, openvino: bool) -> list[str]:
+    """Return the names of the rows that can be measured with or without the extra openvino."""
     return [name for name in FILES if openvino or not name.startswith("OpenVINO")]
 
 
-def make(checkpoint: Path, names: Sequence[str], run: Call = call) -> dict[str, Path]:
-    """Convert a checkpoint to each of the named files, and give their paths, the checkpoint's own first.
+def convert_all(checkpoint: Path, names: Sequence[str], run: Call = call) -> dict[str, Path]:
+    """Convert a checkpoint to each of the named files.
 
     Args:
         checkpoint: The file.
         names: Names of rows.
         run: Runs a module of segdeploy.
 
+    Returns:
+        Their paths by the rows' names, the checkpoint's own first.
+
     Raises:
-        SegdeployError: One of them cannot be made.
+        SegdeployError: One of them cannot be converted.
     """
-    made = {REFERENCE: checkpoint}
+    files = {REFERENCE: checkpoint}
     with progress(f"converting {checkpoint.stem}", len(names)) as step:
         for name in names:
-            ending, precision = FILES[name]
-            made[name] = checkpoint.with_name(f"{checkpoint.stem}-{precision}{ending}")
-            run(["segdeploy.export.unproven", str(checkpoint), str(made[name]), precision])
+            suffix, precision = FILES[name]
+            files[name] = checkpoint.with_name(f"{checkpoint.stem}-{precision}{suffix}")
+            run(["segdeploy.export.unproven", str(checkpoint), str(files[name]), precision])
             step(name)
-    return made
+    return files
 
 
-def times_as_fast(latency: Latency, reference: Latency) -> tuple[float, float, float]:
-    """Return how many times as fast as a reference something is, by the medians, and bounds that hold it with 95% confidence."""
+def speedup(latency: Latency, reference: Latency) -> tuple[float, float, float]:
+    """Return the speedup over a reference, by the medians, and its 95% confidence interval."""
     samples = reference.resampled(50) / latency.resampled(50, seed=SEED + 1)
     low, high = np.percentile(samples, (2.5, 97.5))
     return reference.median / latency.median, float(low), float(high)
 
 
-def in_markdown(network: str, latencies: Mapping[str, Latency]) -> str:
-    """Write a network's rows, in brackets what holds the true value with 95% confidence."""
+def to_markdown(network: str, latencies: Mapping[str, Latency]) -> str:
+    """Return the rows of a network in Markdown, with 95% confidence intervals in brackets."""
     rows = []
     for name, latency in latencies.items():
         times = "{:.1f} ({:.1f}–{:.1f})".format(latency.median, *latency.interval(50))
         ratio = (
             "1"
             if name == REFERENCE
-            else "{:.2f} ({:.2f}–{:.2f})".format(*times_as_fast(latency, latencies[REFERENCE]))
+            else "{:.2f} ({:.2f}–{:.2f})".format(*speedup(latency, latencies[REFERENCE]))
         )
         rows.append(f"| {network} | {name} | {times} | {ratio} |")
     return "\n".join(rows)
@@ -107,29 +110,29 @@ def in_markdown(network: str, latencies: Mapping[str, Latency]) -> str:
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads of the network.  [default: as many as there are cores]",
+    help="Threads of the network.  [default: one per core]",
 )
 @click.option(
     "--only",
     multiple=True,
     type=click.Choice(models.names()),
-    help=f"This network; may be repeated.  [default: {', '.join(USUAL)}]",
+    help=f"This network; may be repeated.  [default: {', '.join(DEFAULT_NETWORKS)}]",
 )
 def main(
     imgsz: tuple[int, int], rounds: int, runs: int, threads: int | None, only: Sequence[str]
 ) -> None:
-    """Print the times of each network's files and how many times as fast as PyTorch they are, as a table in Markdown."""
+    """Print times and speedups over PyTorch of each network's files, as a table in Markdown."""
     rows, measured = [], {}
-    names = files_here(openvino=find_spec("openvino") is not None and find_spec("nncf") is not None)
-    for network in only or USUAL:
+    has_openvino = find_spec("openvino") is not None and find_spec("nncf") is not None
+    names = available_files(openvino=has_openvino)
+    for network in only or DEFAULT_NETWORKS:
         with TemporaryDirectory(prefix="segdeploy-") as folder:
-            made = make(randomly_initialized(Candidate(network), Path(folder), imgsz), names)
-            latencies = timed(made, rounds=rounds, runs=runs, threads=threads)
-        rows.append(in_markdown(network, latencies))
+            checkpoint = randomly_initialized(Candidate(network), Path(folder), imgsz)
+            files = convert_all(checkpoint, names)
+            latencies = time_networks(files, rounds=rounds, runs=runs, threads=threads)
+        rows.append(to_markdown(network, latencies))
         measured.update({f"{network}, {name}": latency for name, latency in latencies.items()})
-    click.echo(
-        "| network | file | median ms | times as fast as PyTorch |\n| --- | --- | ---: | ---: |"
-    )
+    click.echo("| network | file | median ms | speedup over PyTorch |\n| --- | --- | ---: | ---: |")
     click.echo("\n".join(rows))
     click.echo(conditions(imgsz, threads, measured))
 

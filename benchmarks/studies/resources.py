@@ -1,10 +1,11 @@
 """Time and memory of an export and of a huge image.
 
-Timed is `segdeploy export` in a process of its own, from its start to its end, on random weights;
-not the making of the checkpoint.
+`python -m segdeploy.benchmarks.studies.resources export|large-image`.
 
-Timed is `segdeploy run --tile` from the image's file to the mask's, in a process of its own. Not
-timed is the drawing of the image.
+`export` measures `segdeploy export` of a network with random weights, in a process of its own from
+its start to its end; writing the checkpoint does not count. `large-image` measures `segdeploy run
+--tile` from the image's file to the mask's, in a process of its own; drawing the image does not
+count.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from segdeploy import models
 from segdeploy.cli.main import invoke
-from segdeploy.cli.options import ImageSize, RenamedOption
+from segdeploy.cli.options import ImageSize, option
 from segdeploy.datasets.registry import load
 from segdeploy.imaging.large import image_writer
 from segdeploy.imaging.preprocess import resize
@@ -24,122 +25,83 @@ from segdeploy.system.machine import describe_machine
 from ..measure.process import measure_command
 from .networks import Candidate, randomly_initialized
 
-
-@click.command()
-@click.option(
-    "--network",
-    default="deeplabv3plus",
-    show_default=True,
-    type=click.Choice(models.names()),
-    help="What is exported.",
-)
-@click.option(
-    "--imgsz",
-    type=ImageSize(),
-    default="512,1024",
-    show_default=True,
-    help="Height,width of its input.",
-)
-@click.option(
-    "--format", "formats", default="onnx", show_default=True, help="Format, or several with commas."
-)
-@click.option(
-    "--images",
-    cls=RenamedOption,
-    older=("--pictures",),
-    default=20,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Of the proof.",
-)
-def export_cost(network: str, imgsz: tuple[int, int], formats: str, images: int) -> None:
-    """Export a network of random weights, and print the time and the most memory that was held at once."""
-    with TemporaryDirectory(prefix="segdeploy-") as folder:
-        checkpoint = randomly_initialized(Candidate(network), Path(folder), imgsz)
-        found = measure_command(
-            [
-                "export",
-                str(checkpoint),
-                "--format",
-                formats,
-                "--dataset",
-                "streets",
-                "--proof-images",
-                str(images),
-            ]
-        )
-    asked = "{} at {}x{} to {}, proven on {} images".format(network, *imgsz, formats, images)
-    click.echo(
-        f"{asked}: {found.seconds:.0f} s, {found.memory / 2**30:.2f} GiB at most, on"
-        f" {describe_machine().cores} cores"
-    )
-
-
-def draw(path: Path, *, height: int, width: int) -> None:
-    """Write an image that repeats a drawn street, in TIFF's tiles."""
-    street = resize(load("streets", None, "val")[3].image, 500, width=750)
-    band = np.tile(street, (1, -(-width // 750), 1))[:, :width]
-    with image_writer(path, height, width=width, bands=3) as add:
-        for start in range(0, height, 500):
-            add(band[: height - start])
-
-
-@click.command()
-@click.option(
-    "--model", required=True, type=click.Path(exists=True, path_type=Path), help="The network."
-)
-@click.option(
-    "--height",
-    default=20_000,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Of the image, in pixels.",
-)
-@click.option(
-    "--width",
-    default=30_000,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Of the image, in pixels.",
-)
-@click.option("--tile", default="512", show_default=True, help="Windows, as in segdeploy run.")
-@click.option(
-    "--overlap",
-    default=64,
-    show_default=True,
-    type=click.IntRange(min=0),
-    help="Pixels in which they blend.",
-)
-def large_image(model: Path, height: int, width: int, tile: str, overlap: int) -> None:
-    """Draw an image, segment it, and print the time and the most memory that was held at once."""
-    with TemporaryDirectory() as folder:
-        picture = Path(folder) / "large.tif"
-        draw(picture, height=height, width=width)
-        options = [
-            "--tile",
-            tile,
-            "--overlap",
-            str(overlap),
-            "--save",
-            "mask",
-            "--output",
-            str(Path(folder) / "out"),
-        ]
-        found = measure_command(["run", "--model", str(model), "--image", str(picture), *options])
-        size = (Path(folder) / "out" / "mask" / "large.tif").stat().st_size
-    spent = f"{found.seconds:.0f} s, {found.memory / 2**30:.2f} GiB at most"
-    click.echo(
-        f"{width} x {height} pixels in tiles of {tile}: {spent}, a mask of {size / 2**20:.1f} MiB"
-    )
+PATCH_HEIGHT, PATCH_WIDTH = 500, 750
+"""Size of the drawn street that is repeated over the image, in pixels."""
 
 
 @click.group()
 def main() -> None:
-    """Measure one of these."""
+    """Measure the time and the peak memory of a command."""
 
 
-main.add_command(export_cost, "export")
-main.add_command(large_image, "large-image")
+@main.command()
+@option(
+    "--network",
+    default="deeplabv3plus",
+    type=click.Choice(models.names()),
+    help="What is exported.",
+)
+@option("--imgsz", type=ImageSize(), default="512,1024", help="Height,width of its input.")
+@option("--format", "formats", default="onnx", help="Format, or several with commas.")
+@option(
+    "--images",
+    older=("--pictures",),
+    default=20,
+    type=click.IntRange(min=1),
+    help="Images of the proof.",
+)
+def export(network: str, imgsz: tuple[int, int], formats: str, images: int) -> None:
+    """Export a network with random weights, and print time and peak memory."""
+    with TemporaryDirectory(prefix="segdeploy-") as folder:
+        checkpoint = randomly_initialized(Candidate(network), Path(folder), imgsz)
+        options = ["--format", formats, "--dataset", "streets", "--proof-images", str(images)]
+        usage = measure_command(["export", str(checkpoint), *options])
+    height, width = imgsz
+    click.echo(
+        f"{network} at {height}x{width} to {formats}, proven on {images} images:"
+        f" {usage.seconds:.0f} s, {usage.memory / 2**30:.2f} GiB at most, on"
+        f" {describe_machine().cores} cores"
+    )
+
+
+@main.command("large-image")
+@option("--model", required=True, type=click.Path(exists=True, path_type=Path), help="The network.")
+@option(
+    "--height", default=20_000, type=click.IntRange(min=1), help="Height of the image, in pixels."
+)
+@option(
+    "--width", default=30_000, type=click.IntRange(min=1), help="Width of the image, in pixels."
+)
+@option("--tile", default="512", help="Size of the tiles, as in segdeploy run.")
+@option(
+    "--overlap",
+    default=64,
+    type=click.IntRange(min=0),
+    help="Pixels in which neighboring tiles blend.",
+)
+def large_image(model: Path, height: int, width: int, tile: str, overlap: int) -> None:
+    """Draw an image, segment it, and print time and peak memory."""
+    with TemporaryDirectory() as folder:
+        image, output = Path(folder) / "large.tif", Path(folder) / "out"
+        draw(image, height=height, width=width)
+        options = ["--tile", tile, "--overlap", str(overlap), "--save", "mask"]
+        usage = measure_command(
+            ["run", "--model", str(model), "--image", str(image), *options, "--output", str(output)]
+        )
+        size = (output / "mask" / "large.tif").stat().st_size
+    click.echo(
+        f"{width} x {height} pixels in tiles of {tile}: {usage.seconds:.0f} s,"
+        f" {usage.memory / 2**30:.2f} GiB at most, a mask of {size / 2**20:.1f} MiB"
+    )
+
+
+def draw(path: Path, *, height: int, width: int) -> None:
+    """Write a tiled TIFF that repeats a drawn street."""
+    street = resize(load("streets", None, "val")[3].image, PATCH_HEIGHT, width=PATCH_WIDTH)
+    band = np.tile(street, (1, -(-width // PATCH_WIDTH), 1))[:, :width]
+    with image_writer(path, height, width=width, bands=3) as add:
+        for start in range(0, height, PATCH_HEIGHT):
+            add(band[: height - start])
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from segdeploy.benchmarks.command import benchmark
-from segdeploy.benchmarks.measure.process import apart, death, serve
 from segdeploy.benchmarks.results.report import Report
 from segdeploy.errors import ConfigError, DataError, ModelError, SegdeployError
 
 FEW = [
     "--dataset",
     "streets",
-    "--pictures",
+    "--images",
     "2",
     "--runs",
     "2",
@@ -58,15 +57,15 @@ def test_compares_with_the_checkpoint(
     assert report.reference == "best.pt"
     assert [row.name for row, _ in report.measured] == ["best.pt", "best.onnx"]
     assert "is no ONNX file" in report.failed[0].error
-    for row, figures in report.measured:
-        assert figures.accuracy is not None
-        assert figures.accuracy.labels is not None
-        assert figures.accuracy.labels.overall >= 0.999, row.name
-        assert len(figures.latency.runs) == 2
+    for row, row_result in report.measured:
+        assert row_result.accuracy is not None
+        assert row_result.accuracy.labels is not None
+        assert row_result.accuracy.labels.overall >= 0.999, row.name
+        assert len(row_result.latency.runs) == 2
         # Nothing starts in no time, and a network is a part of the way to a mask.
-        assert figures.cold_start.median > 50
-        assert figures.network.median < figures.latency.median * 1.5
-        assert (figures.setting.threads, figures.peak_memory is None) == (1, False)
+        assert row_result.cold_start.median > 50
+        assert row_result.network.median < row_result.latency.median * 1.5
+        assert (row_result.setting.threads, row_result.peak_memory is None) == (1, False)
 
 
 @pytest.mark.slow
@@ -82,15 +81,15 @@ def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
     )
 
     report = Report.from_json((tmp_path / "out" / "report.json").read_text(), source="report.json")
-    ((_, figures),) = report.measured
+    ((_, row_result),) = report.measured
     assert result.exit_code == 0
     assert str(tmp_path / "out" / "report.html") in result.stdout
-    assert "best.onnx turns an image into its mask in" in result.stdout
+    assert "best.onnx segments an image in" in result.stdout
     assert report.reference is None
-    assert figures.video is not None
-    assert figures.video.times.frames > 1
-    assert figures.video.times.infer.p50 > 0
-    assert 0 <= figures.video.flicker < 1
+    assert row_result.video is not None
+    assert row_result.video.times.frames > 1
+    assert row_result.video.times.infer.p50 > 0
+    assert 0 <= row_result.video.flicker < 1
 
 
 @pytest.mark.parametrize(
@@ -163,38 +162,3 @@ def test_what_cannot_be_measured_is_refused_at_the_door(
     assert isinstance(result.exception, error)
     assert message in str(result.exception)
     assert not list(tmp_path.glob("runs/benchmark/*"))
-
-
-@pytest.mark.parametrize(
-    ("code", "errors", "reason"),
-    [
-        (-9, "", "its process was killed; the machine may have run out of memory"),
-        (-11, "", "its process was ended by signal 11"),
-        (1, "Traceback ...\nValueError: too odd\n", "its process failed: ValueError: too odd"),
-        (3, "", "its process failed: exit code 3"),
-    ],
-)
-def test_death_of_a_process_is_told_in_a_sentence(code: int, errors: str, reason: str) -> None:
-    """A crash of one runtime is a row that fails, not the end of the others."""
-    assert death(code, errors) == reason
-
-
-def test_serve_hands_back_a_result_or_a_reason(tmp_path: Path) -> None:
-    """An error of ours is an answer; anything else is a crash that the other side tells."""
-    order, result = tmp_path / "order.json", tmp_path / "result.json"
-    order.write_text('{"number": 3}')
-
-    def refuse(values: object) -> dict[str, int]:
-        raise ModelError("no card")  # noqa: EM101, TRY003
-
-    serve(lambda values: {"twice": 2 * values["number"]}, [str(order), str(result)])
-    assert json.loads(result.read_text()) == {"twice": 6}
-
-    serve(refuse, [str(order), str(result)])
-    assert json.loads(result.read_text()) == {"error": "no card"}
-
-
-@pytest.mark.slow
-def test_order_that_a_module_does_not_know_is_told() -> None:
-    """The last line of the traceback names what went wrong."""
-    assert apart("measure.worker:serve_round", {"what": 1}) == "its process failed: KeyError: 'way'"

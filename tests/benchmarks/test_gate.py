@@ -17,11 +17,11 @@ from segdeploy.benchmarks.gate import (
     gate,
     parse_limits,
 )
-from segdeploy.benchmarks.measure.worker import chosen
+from segdeploy.benchmarks.measure.worker import image_indices
 from segdeploy.benchmarks.plan import Plan
 from segdeploy.benchmarks.results.latency import Latency, measure
 from segdeploy.benchmarks.results.report import Report, Row
-from segdeploy.benchmarks.results.row import Accuracy, Figures, Round, Setting
+from segdeploy.benchmarks.results.row import Accuracy, Round, RowResult, Setting
 from segdeploy.benchmarks.results.variant import Variant
 from segdeploy.errors import ConfigError, GateError, SegdeployError
 from segdeploy.metrics.segmentation import Scores
@@ -40,7 +40,7 @@ MACHINE = Machine(
 SPEED = parse_limits("p95=+15%")
 
 
-def figures_of(latency: Latency, *, miou: float = 0.7, peak: int | None = 200_000_000) -> Figures:
+def figures_of(latency: Latency, *, miou: float = 0.7, peak: int | None = 200_000_000) -> RowResult:
     setting = Setting(
         architecture="unet", precision="fp32", input=(90, 120), device="fake cpu", threads=2
     )
@@ -55,14 +55,16 @@ def figures_of(latency: Latency, *, miou: float = 0.7, peak: int | None = 200_00
         for one in latency.rounds
     )
     scores = Scores(miou=miou, pixel_accuracy=0.9, dice=0.8, iou=(miou,), pixels=100)
-    return Figures(rounds=rounds, accuracy=Accuracy(scores=scores, boundaries=(0.5,), labels=None))
+    return RowResult(
+        rounds=rounds, accuracy=Accuracy(scores=scores, boundaries=(0.5,), labels=None)
+    )
 
 
-def report_of(figures: Figures, name: str = "best.onnx") -> Report:
+def report_of(result: RowResult, name: str = "best.onnx") -> Report:
     return Report(
         created="2026-01-02T03:04:05+00:00", dataset="camvid", split="val", images=("a", "b"), classes=("road",), reference=None,
         runs=3, rounds=2, warm_up=1, machine=MACHINE, load_after=0.2, video=None,
-        rows=(Row(name=name, way=Variant(artifact=name), size=2_000_000, figures=figures),),
+        rows=(Row(name=name, variant=Variant(artifact=name), size=2_000_000, result=result),),
     )  # fmt: skip
 
 
@@ -151,7 +153,7 @@ def test_chance_is_no_failure() -> None:
 
     assert verdict.state == "unsure"
     assert (
-        "p50 is 120 ms and was 100 ms, +20%; +15% is allowed, but chance may have done it"
+        "p50 is 120 ms and was 100 ms, +20%; +15% is allowed, but it may be chance"
         in verdict.sentence
     )
 
@@ -239,7 +241,7 @@ def test_a_processor_that_shows_other_features_is_another() -> None:
 
     Older reports do not tell.
     """
-    figures = figures_of(Latency(rounds=((1.0,),)))
+    result = figures_of(Latency(rounds=((1.0,),)))
     with_vnni = replace(MACHINE, features=("avx2", "avx512_vnni"))
 
     with pytest.raises(
@@ -247,21 +249,21 @@ def test_a_processor_that_shows_other_features_is_another() -> None:
         match=r"on 2 cores of Zen \(avx2, avx512_vnni\), and this machine has 2 of Zen \(avx2\)",
     ):
         check_limits(
-            replace(report_of(figures), machine=with_vnni),
+            replace(report_of(result), machine=with_vnni),
             replace(MACHINE, features=("avx2",)),
             SPEED,
         )
-    check_limits(report_of(figures), with_vnni, SPEED)
+    check_limits(report_of(result), with_vnni, SPEED)
 
 
 def test_what_was_measured_otherwise_is_not_compared() -> None:
     """Other images, other rows, other threads."""
-    figures = figures_of(Latency(rounds=((1.0,),)))
-    report = report_of(figures)
+    result = figures_of(Latency(rounds=((1.0,),)))
+    report = report_of(result)
     one = replace(
-        figures,
+        result,
         rounds=tuple(
-            replace(found, setting=replace(found.setting, threads=1)) for found in figures.rounds
+            replace(found, setting=replace(found.setting, threads=1)) for found in result.rounds
         ),
     )
 
@@ -270,7 +272,7 @@ def test_what_was_measured_otherwise_is_not_compared() -> None:
     with pytest.raises(
         ConfigError, match=r"the baseline has other.onnx, and this report best.onnx"
     ):
-        gate(report, report_of(figures, "other.onnx"), SPEED)
+        gate(report, report_of(result, "other.onnx"), SPEED)
     with pytest.raises(ConfigError, match="the baseline has no row"):
         gate(report, replace(report, rows=()), SPEED)
     with pytest.raises(ConfigError, match="other threads, batch or input"):
@@ -279,7 +281,7 @@ def test_what_was_measured_otherwise_is_not_compared() -> None:
 
 def plan_of(artifact: Path, **changes: object) -> Plan:
     values = {
-        "artifacts": (artifact,), "threads": (2,), "dataset": "streets", "data": None, "split": "val", "pictures": 2,
+        "artifacts": (artifact,), "threads": (2,), "dataset": "streets", "data": None, "split": "val", "images": 2,
         "runs": 3, "warm_up": 1, "rounds": 2,
     }  # fmt: skip
     return Plan(**{**values, **changes})
@@ -288,7 +290,7 @@ def plan_of(artifact: Path, **changes: object) -> Plan:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pictures": 3}, "measured on 2 images of streets val and this report on 3"),
+        ({"images": 3}, "measured on 2 images of streets val and this report on 3"),
         (
             {"threads": (1,)},
             r"other threads, batch or input in the baseline \(\(2, 1\), now \(1, 1\)\)",
@@ -303,7 +305,7 @@ def test_what_the_baseline_cannot_hold_is_refused_before_it_is_measured(
     """Minutes of measuring must not end with a sentence that could have been said at once."""
     (tmp_path / "best.onnx").write_bytes(b"x")
     names = datasets.load("streets", None, "val").names
-    images = tuple(names[index] for index in chosen(len(names), 2))
+    images = tuple(names[index] for index in image_indices(len(names), 2))
     baseline = replace(
         report_of(figures_of(Latency(rounds=((1.0,),)))), dataset="streets", images=images
     )
@@ -318,9 +320,9 @@ def test_row_that_is_gone_does_not_pass() -> None:
 
     Of a row whose file could not be made the reason is told elsewhere.
     """
-    figures = figures_of(Latency(rounds=((1.0,),)))
-    report = report_of(figures)
-    more = replace(report, rows=(*report.rows, *report_of(figures, "slow.onnx").rows))
+    result = figures_of(Latency(rounds=((1.0,),)))
+    report = report_of(result)
+    more = replace(report, rows=(*report.rows, *report_of(result, "slow.onnx").rows))
 
     with pytest.raises(
         ConfigError,
@@ -336,7 +338,7 @@ def test_row_that_failed_ends_with_its_own_reason(capsys: pytest.CaptureFixture[
     """It is there, and was not forgotten: the file is at fault and not the command."""
     report = report_of(figures_of(Latency(rounds=((1.0,),))))
     broken = replace(
-        report, rows=(replace(report.rows[0], figures=None, error="it carries no card"),)
+        report, rows=(replace(report.rows[0], result=None, error="it carries no card"),)
     )
 
     with pytest.raises(SegdeployError, match=r"best.onnx: it carries no card") as caught:
@@ -347,9 +349,9 @@ def test_row_that_failed_ends_with_its_own_reason(capsys: pytest.CaptureFixture[
 
 def test_figure_that_is_missing_now_does_not_pass() -> None:
     """Nobody can say that it got no worse; one that the baseline never had is refused at once."""
-    figures = figures_of(Latency(rounds=((1.0,),)))
-    report, limits = report_of(figures), parse_limits("miou=-1")
-    without = report_of(replace(figures, accuracy=None))
+    result = figures_of(Latency(rounds=((1.0,),)))
+    report, limits = report_of(result), parse_limits("miou=-1")
+    without = report_of(replace(result, accuracy=None))
 
     with pytest.raises(GateError, match=r"best.onnx: miou was 70.00% and was not measured now"):
         check_gate(gate(without, report, limits))

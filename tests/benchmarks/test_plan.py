@@ -10,7 +10,7 @@ from msgspec import structs
 
 from segdeploy import datasets
 from segdeploy.arrays import Batch, Logits, Mask
-from segdeploy.benchmarks.measure.accuracy import judge
+from segdeploy.benchmarks.measure.accuracy import score_masks
 from segdeploy.benchmarks.measure.energy import Meter
 from segdeploy.benchmarks.measure.rounds import (
     MOST,
@@ -20,24 +20,24 @@ from segdeploy.benchmarks.measure.rounds import (
     measure_all,
     repeat_until_stable,
 )
-from segdeploy.benchmarks.measure.system_under_test import SystemUnderTest, ours
 from segdeploy.benchmarks.measure.video_worker import VideoTask
 from segdeploy.benchmarks.measure.worker import (
     Task,
     batches,
-    chosen,
+    image_indices,
     mask_name,
     measure_round,
     write_masks,
 )
-from segdeploy.benchmarks.plan import Plan, artifact_names, compare, reference_of, variants_of
+from segdeploy.benchmarks.plan import Plan, artifact_names, reference_of, run_plan, variants_of
 from segdeploy.benchmarks.results.latency import Latency
 from segdeploy.benchmarks.results.row import Round, Setting, Video
-from segdeploy.benchmarks.results.variant import Variant
+from segdeploy.benchmarks.results.variant import SystemUnderTest, Variant, predictor_system
 from segdeploy.card import InputSpec, ModelCard
 from segdeploy.datasets.dataset import Dataset
-from segdeploy.errors import ConfigError
+from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.io import write_image
+from segdeploy.system.schema import convert
 from segdeploy.video.profiler import StageTime, StageTimes
 
 ROAD, CAR, VOID = 3, 8, 255
@@ -65,8 +65,8 @@ class Road:
 
 def task(**changes: object) -> Task:
     values = {
-        "way": Variant(artifact="a.onnx", threads=2), "dataset": "camvid", "data": None, "split": "val", "pictures": None,
-        "runs": 2, "warm_up": 1, "answers": None, "started": 0.0,
+        "variant": Variant(artifact="a.onnx", threads=2), "dataset": "camvid", "data": None, "split": "val", "images": None,
+        "runs": 2, "warm_up": 1, "masks": None, "started": 0.0,
     }  # fmt: skip
     return Task(**{**values, **changes})
 
@@ -91,13 +91,13 @@ def silent(device: str) -> Meter:
 
 
 def road(dataset: Dataset, batch: int = 1) -> SystemUnderTest:
-    return ours(Road(dataset), Variant(artifact="a.onnx", threads=2, batch=batch))
+    return predictor_system(Road(dataset), Variant(artifact="a.onnx", threads=2, batch=batch))
 
 
 def plan(artifacts: list[Path], data: Path, **changes: object) -> Plan:
     values = {
         "artifacts": tuple(artifacts), "threads": (2,), "dataset": "camvid", "data": data,
-        "split": "val", "pictures": None, "runs": 2, "warm_up": 1, "rounds": 2, "video": None,
+        "split": "val", "images": None, "runs": 2, "warm_up": 1, "rounds": 2, "video": None,
     }  # fmt: skip
     return Plan(**{**values, **changes})
 
@@ -119,11 +119,9 @@ def answering(
         name = Path(order.variant.artifact).name
         if name.startswith("broken"):
             return "it is broken"
-        if order.answers is not None:
+        if order.masks is not None:
             for index in range(len(dataset)):
-                write_image(
-                    Path(order.answers) / mask_name(index), answer(name, dataset[index].mask)
-                )
+                write_image(Path(order.masks) / mask_name(index), answer(name, dataset[index].mask))
         return round_of(20.0 if name.endswith(".pt") else 5.0)
 
     return once
@@ -143,12 +141,12 @@ def test_row_that_failed_is_left_out_of_later_rounds() -> None:
     seen: list[tuple[str, str | None]] = []
 
     def once(order: Task) -> Round | str:
-        seen.append((order.variant.artifact, order.answers))
+        seen.append((order.variant.artifact, order.masks))
         return "no such provider" if order.variant.artifact == "b" else round_of(1.0)
 
     told: list[str] = []
-    tasks = {name: task(variant=Variant(artifact=name), answers=f"masks-{name}") for name in "ab"}
-    outcomes = measure_all(tasks, rounds=2, once=once, on_round=told.append)
+    tasks = {name: task(variant=Variant(artifact=name), masks=f"masks-{name}") for name in "ab"}
+    outcomes = measure_all(tasks, rounds=2, measure=once, on_round=told.append)
 
     assert seen == [("a", "masks-a"), ("b", "masks-b"), ("a", None)]
     assert outcomes["b"].error == "no such provider"
@@ -157,14 +155,14 @@ def test_row_that_failed_is_left_out_of_later_rounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "pictures", "indices"),
+    ("count", "images", "indices"),
     [(3, None, [0, 1, 2]), (10, 4, [0, 2, 5, 7]), (2, 9, [0, 1]), (0, None, [])],
 )
 def test_pictures_are_chosen_over_the_whole_split(
     count: int, images: int | None, indices: list[int]
 ) -> None:
     """The first ones of a drive look all the same."""
-    assert list(chosen(count, images)) == indices
+    assert list(image_indices(count, images)) == indices
 
 
 def test_round_times_each_part_with_one_clock(tiny_camvid: Path) -> None:
@@ -192,7 +190,7 @@ def test_round_survives_json(tiny_camvid: Path) -> None:
     """It comes from another process."""
     found = round_of(3.0)
 
-    assert Round.from_dict(found.to_dict()) == found
+    assert convert(found.to_dict(), Round, refuse=DataError) == found
 
 
 def test_answers_are_masks_of_the_pictures_own_size(tiny_camvid: Path, tmp_path: Path) -> None:
@@ -200,7 +198,7 @@ def test_answers_are_masks_of_the_pictures_own_size(tiny_camvid: Path, tmp_path:
     dataset = datasets.load("camvid", tiny_camvid, "val")
     write_masks(road(dataset, batch=2), dataset, tmp_path, images=2)
 
-    found = judge({"road": tmp_path}, dataset, [0, 1], reference=None)
+    found = score_masks({"road": tmp_path}, dataset, [0, 1], reference=None)
 
     truth = np.concatenate([dataset[index].mask for index in (0, 1)])
     scores, labels = found["road"].scores, found["road"].labels
@@ -223,9 +221,9 @@ def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -
     )
     (tmp_path / "work").mkdir()
 
-    report, pairs = compare(
+    report, pairs = run_plan(
         plan(files(tmp_path, "a.onnx", "b.pt"), tiny_camvid), tmp_path / "work",
-        workers=Workers(once=right, show=lambda film: "not asked for"), on_step=lambda name: None,
+        workers=Workers(measure=right, run_video=lambda video: "not asked for"), on_step=lambda name: None,
     )  # fmt: skip
 
     (other, result), (reference, reference_result) = report.measured
@@ -263,8 +261,8 @@ def test_loops_of_others_are_compared_with_the_first_artifact(
     worker = answering(datasets.load("camvid", tiny_camvid, "val"), roads)
     asked = plan(files(tmp_path, "a.onnx"), tiny_camvid, peers=("onnxruntime loop", "ultralytics"))
 
-    report, _ = compare(
-        asked, tmp_path / "work", workers=Workers(once=worker, show=lambda film: "not asked for"), on_step=lambda name: None
+    report, _ = run_plan(
+        asked, tmp_path / "work", workers=Workers(measure=worker, run_video=lambda video: "not asked for"), on_step=lambda name: None
     )  # fmt: skip
 
     assert report.reference == "a.onnx"
@@ -282,9 +280,9 @@ def test_failed_row_carries_its_reason(tiny_camvid: Path, tmp_path: Path) -> Non
     dataset = datasets.load("camvid", tiny_camvid, "val")
     (tmp_path / "work").mkdir()
 
-    report, _ = compare(
+    report, _ = run_plan(
         plan(files(tmp_path, "broken.pt", "a.onnx"), tiny_camvid), tmp_path / "work",
-        workers=Workers(once=answering(dataset, roads), show=lambda film: "not asked for"), on_step=lambda name: None,
+        workers=Workers(measure=answering(dataset, roads), run_video=lambda video: "not asked for"), on_step=lambda name: None,
     )  # fmt: skip
 
     assert [(row.name, row.error) for row in report.failed] == [("broken.pt", "it is broken")]
@@ -300,14 +298,14 @@ def test_video_is_run_after_the_rounds(tiny_camvid: Path, tmp_path: Path) -> Non
     dataset = datasets.load("camvid", tiny_camvid, "val")
     shown: list[str] = []
 
-    def show(film: VideoTask) -> Video | str:
-        shown.append(Path(film.variant.artifact).name)
-        return VIDEO if film.variant.artifact.endswith(".onnx") else "no frame fits"
+    def show(video: VideoTask) -> Video | str:
+        shown.append(Path(video.variant.artifact).name)
+        return VIDEO if video.variant.artifact.endswith(".onnx") else "no frame fits"
 
     (tmp_path / "work").mkdir()
-    report, _ = compare(
+    report, _ = run_plan(
         plan(files(tmp_path, "broken.pt", "a.onnx", "b.torchscript"), tiny_camvid, video=Path("clip.mp4")), tmp_path / "work",
-        workers=Workers(once=answering(dataset, roads), show=show), on_step=lambda name: None,
+        workers=Workers(measure=answering(dataset, roads), run_video=show), on_step=lambda name: None,
     )  # fmt: skip
 
     assert shown == ["a.onnx", "b.torchscript"]
@@ -376,11 +374,11 @@ def test_rounds_are_repeated_until_the_median_is_known() -> None:
     def once(order: Task) -> Round | str:
         name = order.variant.artifact
         done.append(name)
-        assert order.answers is None
+        assert order.masks is None
         return round_of(10.0 if name == "steady" else 10.0 + 5 * (len(done) % 2))
 
     tasks = {
-        name: task(variant=Variant(artifact=name), answers="there")
+        name: task(variant=Variant(artifact=name), masks="there")
         for name in ("steady", "restless", "failed")
     }
     begun = {
@@ -388,7 +386,7 @@ def test_rounds_are_repeated_until_the_median_is_known() -> None:
         for name in ("steady", "restless")
     }
     outcomes = repeat_until_stable(
-        tasks, {**begun, "failed": Outcome(error="no")}, once=once, on_round=lambda name: None
+        tasks, {**begun, "failed": Outcome(error="no")}, measure=once, on_round=lambda name: None
     )
 
     assert {name: len(found.rounds) for name, found in outcomes.items()} == {
@@ -438,7 +436,7 @@ def test_size_that_the_file_cannot_have_is_refused(
     )
 
     with pytest.raises(ConfigError, match=message):
-        Variant(artifact="a.onnx", size=size).sized(backend)
+        Variant(artifact="a.onnx", size=size).resized(backend)
 
 
 def test_dynamic_file_is_fed_the_size_that_was_asked_for(tiny_camvid: Path) -> None:
@@ -448,9 +446,9 @@ def test_dynamic_file_is_fed_the_size_that_was_asked_for(tiny_camvid: Path) -> N
         backend.card, input=structs.replace(backend.card.input, dynamic=True)
     )
 
-    sized = Variant(artifact="a.onnx", size=(24, 32)).sized(backend)
+    sized = Variant(artifact="a.onnx", size=(24, 32)).resized(backend)
 
-    assert ours(sized, Variant(artifact="a.onnx")).prepare(
+    assert predictor_system(sized, Variant(artifact="a.onnx")).prepare(
         [np.zeros((5, 7, 3), np.uint8)]
     ).shape == (
         1,
@@ -458,4 +456,4 @@ def test_dynamic_file_is_fed_the_size_that_was_asked_for(tiny_camvid: Path) -> N
         32,
         3,
     )
-    assert Variant(artifact="a.onnx", size=(12, 16)).sized(backend) is backend
+    assert Variant(artifact="a.onnx", size=(12, 16)).resized(backend) is backend

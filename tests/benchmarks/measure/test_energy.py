@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segdeploy.benchmarks.measure.energy import Meter, card_counter, meter_of, processor_counters
+from segdeploy.benchmarks.measure.energy import Meter, card_counter, meter_for, processor_counters
 
 
 def rapl(root: Path, name: str, energy: int, most: int = 1_000_000) -> Path:
@@ -27,7 +27,7 @@ def test_counts_whole_processors_and_not_their_parts(tmp_path: Path) -> None:
     second.write_text("100000")
 
     # 0.3 J and 0.2 J for ten images.
-    assert meter.spent(10) == {"processor": 0.05}
+    assert meter.per_image(10) == {"processor": 0.05}
 
 
 def test_machine_that_tells_nothing_is_left_out(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_machine_that_tells_nothing_is_left_out(tmp_path: Path) -> None:
 
     assert processor_counters(tmp_path) == []
     assert processor_counters(tmp_path / "nowhere") == []
-    assert Meter({"processor": [], "card": []}).spent(3) == {}
+    assert Meter({"processor": [], "card": []}).per_image(3) == {}
 
 
 def test_counter_that_stands_still_adds_nothing(tmp_path: Path) -> None:
@@ -44,10 +44,10 @@ def test_counter_that_stands_still_adds_nothing(tmp_path: Path) -> None:
     rapl(tmp_path, "amd-rapl:0", 5)
     meter = Meter({"processor": processor_counters(tmp_path)})
 
-    assert meter.spent(1) == {"processor": 0.0}
+    assert meter.per_image(1) == {"processor": 0.0}
 
 
 def test_card_is_asked_for_only_where_one_is_used() -> None:
     """A processor's row does not pay for a card that idles beside it."""
-    assert "card" not in meter_of("onnxruntime CPUExecutionProvider").spent(1)
+    assert "card" not in meter_for("onnxruntime CPUExecutionProvider").per_image(1)
     assert all(counter() >= 0 for counter in card_counter(0))

@@ -10,8 +10,9 @@ import pytest
 
 from segdeploy import datasets
 from segdeploy.benchmarks.command import peers_for
-from segdeploy.benchmarks.measure.peers import PEERS, available_peers, peer, to_network_batch
-from segdeploy.benchmarks.measure.system_under_test import load_system
+from segdeploy.benchmarks.measure.peer_loops import to_network_batch
+from segdeploy.benchmarks.measure.peers import PEERS, available_peers, load_peer
+from segdeploy.benchmarks.measure.worker import load_system
 from segdeploy.benchmarks.plan import Plan, variants_of
 from segdeploy.benchmarks.results.variant import Variant
 from segdeploy.errors import MissingExtraError
@@ -22,9 +23,9 @@ SAME_NETWORK = ("torch loop", "torch.compile", "onnxruntime loop", "openvino loo
 
 def variant_of(name: str, artifacts: Path) -> Variant:
     """The loop on the first kind of artifact that it takes; skips where its library is missing."""
-    if name not in available_peers(set(PEERS[name].endings))[0]:
+    if name not in available_peers(set(PEERS[name].suffixes))[0]:
         pytest.skip(f"{PEERS[name].library} is not installed")
-    return Variant(artifact=str(artifacts / f"best{PEERS[name].endings[0]}"), threads=1, peer=name)
+    return Variant(artifact=str(artifacts / f"best{PEERS[name].suffixes[0]}"), threads=1, peer=name)
 
 
 @pytest.mark.slow
@@ -79,7 +80,7 @@ def test_library_that_is_not_installed_is_left_out_and_said(
     assert all(name in told for name in missing)
     for name in missing:
         with pytest.raises(MissingExtraError, match=r"segdeploy\[peers\]"):
-            peer(Variant(artifact="a.onnx", peer=name))
+            load_peer(Variant(artifact="a.onnx", peer=name))
 
 
 def test_picture_is_made_small_in_red_green_blue() -> None:

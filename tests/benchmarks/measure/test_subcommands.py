@@ -10,12 +10,13 @@ from segdeploy.backends.loading import KINDS
 from segdeploy.benchmarks.measure.subcommands import (
     FORMS,
     call,
-    make_all,
-    reading_speed,
+    export_all,
+    loading_speed,
     training_speed,
 )
 from segdeploy.benchmarks.results.row import ExternalResult
-from segdeploy.errors import SegdeployError
+from segdeploy.errors import DataError, SegdeployError
+from segdeploy.system.schema import convert
 
 SPEEDS = {
     "samples": 12,
@@ -37,12 +38,12 @@ def test_every_format_is_made_and_a_failure_is_a_row(tmp_path: Path) -> None:
         return ""
 
     told: list[str] = []
-    made, failed = make_all(
+    made, failed = export_all(
         Path("x/best.pt"),
         tmp_path / "made",
         dataset="camvid",
         data=Path("d"),
-        on_form=told.append,
+        on_file=told.append,
         run=run,
     )
 
@@ -73,7 +74,7 @@ def test_speeds_of_other_commands_are_tables() -> None:
         return json.dumps(SPEEDS)
 
     reading, training = (
-        reading_speed(Path("d"), "camvid", run),
+        loading_speed(Path("d"), "camvid", run),
         training_speed("recipe.toml", None, run),
     )
 
@@ -84,14 +85,16 @@ def test_speeds_of_other_commands_are_tables() -> None:
     assert reading.hint == "samples 12, imgsz [90, 120]"
     assert reading.columns == ["median", "rate"]
     assert training.rows == [("read", ["1.25", "–"]), ("cached", ["–", "800"])]
-    assert ExternalResult.from_dict(json.loads(json.dumps(vars(reading)))) == reading
+    assert (
+        convert(json.loads(json.dumps(vars(reading))), ExternalResult, refuse=DataError) == reading
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"ways": [1]}'])
 def test_what_is_no_table_is_told(text: str) -> None:
     """The other command may be of another version."""
-    with pytest.raises(SegdeployError, match="Reading speed printed no figures"):
-        ExternalResult.read("Reading speed", text)
+    with pytest.raises(SegdeployError, match="Loading speed printed no measurements"):
+        ExternalResult.read("Loading speed", text)
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import pytest
@@ -17,14 +16,16 @@ from segdeploy.backends.loading import read_card
 from segdeploy.benchmarks.plan import Plan
 from segdeploy.benchmarks.release.bundle import (
     DRAWN,
-    anonymized_card,
+    ROOT,
+    Sources,
+    Targets,
+    anonymized,
+    build_bundle,
     check_sizes,
-    fill,
     read_history,
     reference_card,
-    to_jpeg,
 )
-from segdeploy.benchmarks.release.model_card import score_weather
+from segdeploy.benchmarks.release.model_card import REPOSITORY, score_weather
 from segdeploy.card import CARD_KEY, InputSpec, ModelCard, Training
 from segdeploy.datasets.formats.camvid import CLASSES
 from segdeploy.datasets.synthetic.dataset import Streets
@@ -77,7 +78,7 @@ def trained(checkpoint_folder: Path, tmp_path: Path) -> Path:
 
 def test_nobodys_folders_travel_with_the_weights(trained: Path) -> None:
     """A path of the machine that trained is of no use to others, and nobody's business."""
-    cleaned = anonymized_card(load_checkpoint(trained / "best.pt"), "c0ffee").card.training
+    cleaned = anonymized(load_checkpoint(trained / "best.pt"), "c0ffee").card.training
 
     assert cleaned == structs.replace(
         TRAINING,
@@ -93,15 +94,15 @@ def test_a_commit_that_is_known_stays(trained: Path) -> None:
         loaded, card=structs.replace(loaded.card, training=structs.replace(TRAINING, commit="beef"))
     )
 
-    assert anonymized_card(known, "c0ffee").card.training == structs.replace(
-        anonymized_card(loaded, "").card.training, commit="beef"
+    assert anonymized(known, "c0ffee").card.training == structs.replace(
+        anonymized(loaded, "").card.training, commit="beef"
     )
 
 
 def test_weights_of_unknown_origin_are_refused(checkpoint_folder: Path) -> None:
     """The card could not say whose data they were trained on."""
-    with pytest.raises(ModelError, match="tells of no training"):
-        anonymized_card(load_checkpoint(checkpoint_folder / "best.pt"), "")
+    with pytest.raises(ModelError, match="has no training"):
+        anonymized(load_checkpoint(checkpoint_folder / "best.pt"), "")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,10 @@ def test_weights_of_unknown_origin_are_refused(checkpoint_folder: Path) -> None:
             {"street": 9_000_000, "street-int8": 5_400_000},
             "street-int8 has 5.1 MiB and may have 5;",
         ),
-        ({"street": 13_000_000, "street-int8": 4_000_000}, "the box has 16.2 MiB and may have 16;"),
+        (
+            {"street": 13_000_000, "street-int8": 4_000_000},
+            "the bundle has 16.2 MiB and may have 16;",
+        ),
     ],
 )
 def test_a_large_box_is_refused(sizes: dict[str, int], sentence: str) -> None:
@@ -160,7 +164,7 @@ def test_scores_of_known_pictures_need_a_judge(trained: Path) -> None:
 
     assert reference_card(card, None) is None
     assert reference_card(final, trained / "judge.pt").scores == scores
-    with pytest.raises(ConfigError, match="leave out --judged"):
+    with pytest.raises(ConfigError, match="leave out --reference"):
         reference_card(card, trained / "judge.pt")
     for path in (None, trained / "best.pt"):
         with pytest.raises(ConfigError, match="name the same network's checkpoint that did not"):
@@ -198,16 +202,14 @@ def test_fills_the_box(trained: Path, artifacts: Path, tiny_camvid: Path) -> Non
     )
     assets, images = trained / "assets", trained / "drawn"
 
-    fill(
-        trained / "best.pt",
-        trained / "results.csv",
-        plan,
+    sources = Sources(
+        checkpoint=trained / "best.pt",
+        results=trained / "results.csv",
         commit="c0ffee",
         scenes=1,
-        assets=assets,
-        images=images,
-        run=export,
     )
+
+    build_bundle(sources, plan, Targets(assets=assets, images=images), run=export)
 
     assert [arguments[arguments.index("--precision") + 1] for arguments in asked] == [
         "fp32",
@@ -249,28 +251,16 @@ def test_a_failure_leaves_the_old_box(trained: Path, tiny_camvid: Path) -> None:
         warm_up=0,
         rounds=1,
     )
+    sources = Sources(checkpoint=trained / "best.pt", results=trained / "results.csv", scenes=1)
+    targets = Targets(assets=trained / "assets", images=trained / "drawn")
     with pytest.raises(SegdeployError, match="int8 spoils"):
-        fill(
-            trained / "best.pt",
-            trained / "results.csv",
-            plan,
-            commit="",
-            scenes=1,
-            assets=trained / "assets",
-            images=trained / "drawn",
-            run=refuse,
-        )
+        build_bundle(sources, plan, targets, run=refuse)
 
     assert [path.read_text() for path in (trained / "assets").iterdir()] == ["old"]
     assert not (trained / "drawn").exists()
 
 
-def test_drawings_are_jpeg() -> None:
-    """Whatever is drawn can be read again."""
-    picture = np.full((8, 12, 3), 200, np.uint8)
-
-    assert cv2.imdecode(np.frombuffer(to_jpeg(picture), np.uint8), cv2.IMREAD_COLOR).shape == (
-        8,
-        12,
-        3,
-    )
+def test_drawings_belong_to_the_repository() -> None:
+    """A wrong folder would leave the old drawings beside new weights."""
+    assert (ROOT / "setup.cfg").is_file()
+    assert (ROOT / REPOSITORY).is_dir()

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from segdeploy.benchmarks.command import benchmark
-from segdeploy.benchmarks.report.history import MEASURES, change, lines_of, read_history, to_page
+from segdeploy.benchmarks.report.history import METRICS, change, lines_of, read_history, to_html
 from segdeploy.errors import DataError, SegdeployError
 from tests.benchmarks.results.test_report import REPORT, Page, figures_of, row_of
 
@@ -27,7 +27,7 @@ def folder_of(tmp_path: Path) -> Path:
     for name, report in (("b", OLD), ("a", NEW)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "report.json").write_text(report.to_json())
-    (tmp_path / "old.json").write_text(OLD.to_json().replace('"schema": 2', '"schema": 1'))
+    (tmp_path / "old.json").write_text(OLD.to_json().replace('"schema": 3', '"schema": 1'))
     return tmp_path
 
 
@@ -56,7 +56,7 @@ def test_row_is_a_line_through_reports() -> None:
         "other.onnx",
         1,
     )
-    assert [change(measure, first) for measure in MEASURES] == [
+    assert [change(metric, first) for metric in METRICS] == [
         "50.0 ms → 40.0 ms",
         "50.0 ms → 40.0 ms",
         "50.00% → 60.00%",
@@ -77,10 +77,10 @@ def test_times_of_two_machines_are_two_lines() -> None:
 
 def test_page_draws_every_measure(tmp_path: Path) -> None:
     """One file, as a report is."""
-    found = Page(to_page([OLD, NEW], ["x"]))
+    found = Page(to_html([OLD, NEW], ["x"]))
 
     assert found.open == []
-    assert (found.tags["svg"], found.tags["table"]) == (len(MEASURES), 1)
+    assert (found.tags["svg"], found.tags["table"]) == (len(METRICS), 1)
     assert "2 reports, 2 rows" in found.text
     assert "1 files left out" in found.text
     ids = [value for name, value in found.attributes if name == "id"]

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from segdeploy import datasets
-from segdeploy.benchmarks.measure.accuracy import WIDEST, Pair, painted
+from segdeploy.benchmarks.measure.accuracy import MAX_WIDTH, Pair, draw_overlays, share_equal
 from segdeploy.benchmarks.report.page import to_html
 from segdeploy.benchmarks.results.latency import Latency
 from segdeploy.benchmarks.results.report import Report, Row
-from segdeploy.benchmarks.results.row import Accuracy, RowResult, Round, Setting
+from segdeploy.benchmarks.results.row import Accuracy, Round, RowResult, Setting
 from segdeploy.benchmarks.results.variant import Variant
 from segdeploy.imaging.overlay import Painter
 from segdeploy.metrics.segmentation import Scores
@@ -47,12 +47,9 @@ def report() -> tuple[Report, Pair]:
     """A report of one row beside its reference, and one drawn street seen twice."""
     streets = datasets.load("streets", None, "val")
     sample = streets[0]
-    left, right, same = painted(
-        sample.image,
-        sample.mask,
-        np.roll(sample.mask, 9, 1),
-        painter=Painter(streets.classes, legend=False),
-    )
+    shifted = np.roll(sample.mask, 9, 1)
+    painter = Painter(streets.classes, legend=False)
+    left, right = draw_overlays(sample.image, sample.mask, shifted, painter=painter)
     setting = Setting(
         architecture="unet", precision="fp32", input=(90, 120), device="fake cpu", threads=2
     )
@@ -80,7 +77,12 @@ def report() -> tuple[Report, Pair]:
         load_after=None, video=None, rows=tuple(rows),
     )  # fmt: skip
     return values, Pair(
-        row="best.onnx", picture=sample.name, against="best.pt", same=same, left=left, right=right
+        row="best.onnx",
+        image=sample.name,
+        against="best.pt",
+        same=share_equal(shifted, sample.mask),
+        left=left,
+        right=right,
     )
 
 
@@ -96,13 +98,12 @@ def test_pair_is_no_wider_than_a_page() -> None:
     right = np.zeros((1000, 2000), np.uint8)
     right[:125] = 1
 
-    jpeg, _, same = painted(
-        image, left, right, painter=Painter(datasets.load("streets", None, "val").classes)
-    )
+    painter = Painter(datasets.load("streets", None, "val").classes)
+    jpeg, _ = draw_overlays(image, left, right, painter=painter)
 
-    assert Image.open(BytesIO(jpeg)).size == (WIDEST, WIDEST // 2)
+    assert Image.open(BytesIO(jpeg)).size == (MAX_WIDTH, MAX_WIDTH // 2)
     # Of the labeled upper half a quarter differs; what is not labeled is left out.
-    assert same == 0.75
+    assert share_equal(right, left) == 0.75
 
 
 @pytest.mark.slow
@@ -139,7 +140,7 @@ def test_page_works_in_a_browser(tmp_path: Path, theme: int, page: str) -> None:
     assert title is not None
     found = json.loads(unescape(title[1]))
     assert "CONSOLE" not in done.stderr
-    assert found["pictures"] == [True, True]
+    assert found["images"] == [True, True]
     assert found["drawings"] == [True] * 4
     assert found["slid"] == ["inset(0px 0px 0px 50%)", "inset(0px 0px 0px 20%)"]
     assert (found["overflow"], found["page"]) == (False, page)

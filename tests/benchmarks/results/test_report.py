@@ -22,25 +22,25 @@ from segdeploy.benchmarks.report.plots import (
     stage_bars,
 )
 from segdeploy.benchmarks.report.tables import (
+    agreement,
     escape,
     joules,
     megabytes,
     milliseconds,
     points,
-    same,
     summary,
     times,
     to_markdown,
-    within,
+    with_interval,
 )
 from segdeploy.benchmarks.results.latency import Latency
 from segdeploy.benchmarks.results.report import SCHEMA, Report, Row
 from segdeploy.benchmarks.results.row import (
     Accuracy,
     ExternalResult,
-    Figures,
-    Labels,
+    LabelAgreement,
     Round,
+    RowResult,
     Setting,
     Video,
 )
@@ -89,26 +89,26 @@ def figures_of(
     labels: float = 1.0,
     drift: float = 1.0,
     batch: int = 1,
-) -> Figures:
+) -> RowResult:
     scores = Scores(miou=miou, pixel_accuracy=0.9, dice=0.7, iou=(0.5, None, 0.7), pixels=100)
     accuracy = Accuracy(
         scores=scores,
         boundaries=(0.4, None, 0.6),
-        labels=Labels(overall=labels, near=0.99, by_class=(1.0, None, 0.5)),
+        labels=LabelAgreement(overall=labels, near=0.99, by_class=(1.0, None, 0.5)),
         worst=("b", "a"),
     )
-    return Figures(
+    return RowResult(
         rounds=(round_of(milliseconds, batch), round_of(milliseconds * drift, batch)),
         accuracy=accuracy,
     )
 
 
-def row_of(name: str, figures: Figures | None, error: str = "") -> Row:
+def row_of(name: str, result: RowResult | None, error: str = "") -> Row:
     return Row(
         name=name,
-        way=Variant(artifact=f"runs/{name}"),
+        variant=Variant(artifact=f"runs/{name}"),
         size=1_860_000,
-        figures=figures,
+        result=result,
         error=error,
     )
 
@@ -144,7 +144,7 @@ REPORT = Report(
 )
 WHOLE = replace(REPORT, rows=REPORT.rows[:3])
 ASIDE = ExternalResult(
-    title="Reading speed", facts={"samples": 12}, ways={"read": {"median": 1.25}}
+    title="Reading speed", facts={"samples": 12}, variants={"read": {"median": 1.25}}
 )
 PAIR = Pair(
     row="best.onnx",
@@ -165,7 +165,7 @@ FILM = replace(
 
 @pytest.mark.parametrize(
     "report",
-    [REPORT, FILM, replace(REPORT, reference=None, rows=(), asides=(ASIDE,), notes=("Odd.",))],
+    [REPORT, FILM, replace(REPORT, reference=None, rows=(), external=(ASIDE,), notes=("Odd.",))],
 )
 def test_survives_json(report: Report) -> None:
     """A report of today is what tomorrow's is compared with."""
@@ -178,10 +178,10 @@ def test_json_tells_figures_and_warnings() -> None:
         replace(REPORT, rows=(row_of("best.onnx", figures_of(40.0, drift=1.5)),)).to_json()
     )
 
-    latency = values["rows"][0]["figures"]["latency"]
+    latency = values["rows"][0]["result"]["latency"]
     assert (latency["median"], latency["intervals"]["median"]) == (50.0, [40.0, 60.0])
     assert values["warnings"] == [
-        "best.onnx was measured with noise: half of its runs lie 40% of the median apart."
+        "The times of best.onnx are noisy: its interquartile range is 40% of the median."
     ]
 
 
@@ -214,8 +214,8 @@ def test_busy_machine_is_told() -> None:
 
     assert report.warnings == (
         (
-            "The machine was busy before the first round (load 13.0 on 8 cores): the times are"
-            " doubtful."
+            "The machine was busy before the first round (load 13.0 on 8 cores): the times are not"
+            " reliable."
         ),
     )
     assert WHOLE.warnings == ()
@@ -223,22 +223,23 @@ def test_busy_machine_is_told() -> None:
 
 def test_other_input_size_is_told() -> None:
     """A quarter of the pixels is no quicker network; the times themselves are not doubtful."""
-    figures = figures_of(40.0)
+    result = figures_of(40.0)
     small = tuple(
-        replace(found, setting=replace(found.setting, input=(45, 60))) for found in figures.rounds
+        replace(found, setting=replace(found.setting, input=(45, 60))) for found in result.rounds
     )
     report = replace(
-        WHOLE, rows=(*WHOLE.rows[:2], row_of("small.onnx", replace(figures, rounds=small)))
+        WHOLE,
+        rows=(*WHOLE.rows[:2], row_of("small.onnx", replace(result, rounds=small))),
     )
 
     assert report.warnings == (
         (
-            "small.onnx answers at 45x60 and best.pt at 90x120: how many times as fast it is tells"
-            " of the sizes, too."
+            "small.onnx runs at 45x60 and best.pt at 90x120: the speedup is that of the input size,"
+            " too."
         ),
     )
-    assert "doubtful" not in summary(report)
-    assert "small.onnx answers at 45x60" in Page(to_html(report)).text
+    assert "not reliable" not in summary(report)
+    assert "small.onnx runs at 45x60" in Page(to_html(report)).text
     assert replace(report, reference=None).warnings == ()
     assert replace(WHOLE, notes=("Odd.",)).warnings == ("Odd.",)
 
@@ -256,15 +257,15 @@ def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
         ),
     )
 
-    assert noisy.speedup(noisy.rows[1].figures) == (2.5, 7.5)
-    assert noisy.speedup(noisy.rows[0].figures) == (1.0, 1.0)
+    assert noisy.speedup(noisy.rows[1].result) == (2.5, 7.5)
+    assert noisy.speedup(noisy.rows[0].result) == (1.0, 1.0)
     assert summary(noisy).startswith(
         "best.onnx takes 40.0 ms an image, 2.5 to 7.5 times as fast as best.pt, with "
     )
     assert "| best.onnx | 40.0 ms | 40.0 ms | 40.0 ms | 40.0 ms | 25.0 | 2.5–7.5× |" in to_markdown(
         noisy
     )
-    assert WHOLE.speedup(WHOLE.rows[1].figures) == (2.5, 2.5)
+    assert WHOLE.speedup(WHOLE.rows[1].result) == (2.5, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -284,14 +285,11 @@ def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
         ),
         (
             replace(REPORT, reference=None, rows=REPORT.rows[1:2]),
-            "best.onnx turns an image into its mask in 40.0 ms, at 59.80% mIoU.",
+            "best.onnx segments an image in 40.0 ms, at 59.80% mIoU.",
         ),
         (
             replace(REPORT, rows=(REPORT.rows[0], REPORT.rows[3])),
-            (
-                "best.pt turns an image into its mask in 100 ms, at 60.00% mIoU. 1 of 2 artifacts"
-                " failed."
-            ),
+            ("best.pt segments an image in 100 ms, at 60.00% mIoU. 1 of 2 artifacts failed."),
         ),
         (
             replace(REPORT, rows=REPORT.rows[3:]),
@@ -300,8 +298,8 @@ def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
         (
             replace(REPORT, reference=None, rows=(row_of("a.onnx", figures_of(100.0, drift=1.2)),)),
             (
-                "a.onnx turns an image into its mask in 110 ms, at 60.00% mIoU. The times are"
-                " doubtful: they were measured with noise."
+                "a.onnx segments an image in 110 ms, at 60.00% mIoU. The times are not reliable:"
+                " they are noisy."
             ),
         ),
     ],
@@ -318,8 +316,8 @@ def test_summary_says_what_was_found(report: Report, sentence: str) -> None:
         (milliseconds(32.14), "32.1 ms"),
         (milliseconds(321.4), "321 ms"),
         (milliseconds(2513.0), "2.51 s"),
-        (same(1.0), "100%"),
-        (same(0.9999999), "99.999%"),
+        (agreement(1.0), "100%"),
+        (agreement(0.9999999), "99.999%"),
         (points(0.00001), "±0"),
         (points(-0.0123), "−1.23"),
         (points(0.005), "+0.50"),
@@ -333,8 +331,8 @@ def test_summary_says_what_was_found(report: Report, sentence: str) -> None:
         (megabytes(None), "–"),
         (joules(2.345), "2.35 J"),
         (joules(0.0456), "45.6 mJ"),
-        (within(Latency(rounds=((40.0, 40.0),)), 50), "40.0 ms"),
-        (within(Latency(rounds=((40.0,), (60.0,))), 50), "50.0 ms [40.0, 60.0]"),
+        (with_interval(Latency(rounds=((40.0, 40.0),)), 50), "40.0 ms"),
+        (with_interval(Latency(rounds=((40.0,), (60.0,))), 50), "50.0 ms [40.0, 60.0]"),
     ],
 )
 def test_figures_are_written_with_their_units(text: str, expected: str) -> None:
@@ -533,9 +531,9 @@ def test_batch_is_compared_picture_by_picture() -> None:
         REPORT, rows=(REPORT.rows[0], row_of("best.onnx, batch 4", figures_of(80.0, batch=4)))
     )
 
-    figures = report.measured[1][1]
-    assert report.speedup(figures) == (5.0, 5.0)
-    assert figures.rate == pytest.approx(50.0)
+    result = report.measured[1][1]
+    assert report.speedup(result) == (5.0, 5.0)
+    assert result.rate == pytest.approx(50.0)
     assert summary(report).startswith(
         "best.onnx, batch 4 takes 20.0 ms an image, 5.0 times as fast as best.pt"
     )
@@ -548,7 +546,9 @@ def test_batch_is_compared_picture_by_picture() -> None:
 def test_energy_stands_where_the_machine_tells_it() -> None:
     """A column without any figure is left out, not filled with dashes."""
     told = replace(round_of(40.0), energy={"processor": 0.5})
-    report = replace(REPORT, rows=(row_of("a.onnx", Figures(rounds=(told, told), accuracy=None)),))
+    report = replace(
+        REPORT, rows=(row_of("a.onnx", RowResult(rounds=(told, told), accuracy=None)),)
+    )
 
     assert "energy" not in to_markdown(REPORT)
     assert "| 500 mJ |" in to_markdown(report)
@@ -568,14 +568,14 @@ def test_row_without_accuracy_is_drawn_by_its_time_alone() -> None:
 
 def test_differences_are_points_to_the_reference() -> None:
     """A class that nobody meets gains and loses nothing."""
-    assert "points more (or less) than the reference" in class_differences(WHOLE)
+    assert "IoU minus the reference's, points" in class_differences(WHOLE)
 
 
 SCHEMA_FILE = json.loads((Path(__file__).parents[3] / "docs" / "report.schema.json").read_text())
 
 
 @pytest.mark.parametrize(
-    "report", [REPORT, FILM, replace(REPORT, reference=None, rows=(), asides=(ASIDE,))]
+    "report", [REPORT, FILM, replace(REPORT, reference=None, rows=(), external=(ASIDE,))]
 )
 def test_json_keeps_the_documented_schema(report: Report) -> None:
     """Other programs read it by what docs/report.schema.json says."""
@@ -585,7 +585,7 @@ def test_json_keeps_the_documented_schema(report: Report) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('"schema": 2', '"schema": 3'),
+        ('"schema": 3', '"schema": 4'),
         ('"overall": 1.0', '"overall": 1.5'),
         ('"batch": 1', '"stapel": 1'),
     ],
@@ -599,10 +599,10 @@ def test_schema_refuses_what_is_no_report(old: str, new: str) -> None:
 
 def test_what_other_commands_measured_has_tables_too() -> None:
     """Training and reading speed stand below the rows."""
-    report = replace(REPORT, asides=(ASIDE,))
+    report = replace(REPORT, external=(ASIDE,))
 
     assert (
-        "## Reading speed\n\nsamples 12\n\n| way | median |\n| :-- | --: |\n| read | 1.25 |"
+        "## Reading speed\n\nsamples 12\n\n| variant | median |\n| :-- | --: |\n| read | 1.25 |"
         in to_markdown(report)
     )
     assert "Reading speed" in Page(to_html(report)).text

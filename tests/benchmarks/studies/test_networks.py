@@ -7,9 +7,15 @@ import torch
 
 from segdeploy import models
 from segdeploy.benchmarks.results.latency import Latency
-from segdeploy.benchmarks.studies.networks import CANDIDATES, Candidate, in_markdown, timed, work
+from segdeploy.benchmarks.studies.networks import (
+    CANDIDATES,
+    Candidate,
+    respond,
+    time_networks,
+    to_markdown,
+)
 from segdeploy.errors import SegdeployError
-from segdeploy.models.complexity import Cost
+from segdeploy.models.complexity import Complexity
 
 
 def test_rows_are_named_by_what_differs() -> None:
@@ -31,13 +37,13 @@ def test_candidates_take_camvids_size(candidate: Candidate) -> None:
 
 def test_fastest_stands_first() -> None:
     """A reader looks for the fastest that is good enough."""
-    cost = Cost(parameters=1_140_000, gflops=1.06, height=360, width=480, stride=8)
+    cost = Complexity(parameters=1_140_000, gflops=1.06, height=360, width=480, stride=8)
     latencies = {
         "slow": Latency(rounds=((30.0, 40.0, 50.0),)),
         "fast": Latency(rounds=((3.0, 4.0, 5.0),)),
     }
 
-    lines = in_markdown({"slow": cost, "fast": cost}, latencies).splitlines()
+    lines = to_markdown({"slow": cost, "fast": cost}, latencies).splitlines()
 
     assert lines[2:] == [
         "| fast | 1.14 M | 1.1 | 4.0 | 4.9 |",
@@ -47,7 +53,9 @@ def test_fastest_stands_first() -> None:
 
 def test_row_times_a_network(artifacts: Path) -> None:
     """As many runs as asked for, in milliseconds."""
-    found = work({"artifact": str(artifacts / "best.onnx"), "threads": 1, "runs": 3, "warm_up": 1})
+    found = respond(
+        {"artifact": str(artifacts / "best.onnx"), "threads": 1, "runs": 3, "warm_up": 1}
+    )
 
     assert [len(round_) for round_ in found["rounds"]] == [3]
     assert all(0 < run < 10_000 for run in found["rounds"][0])
@@ -59,8 +67,8 @@ def test_rounds_take_turns_in_processes_of_their_own(artifacts: Path, tmp_path: 
 
     A file that is none ends the table with its reason.
     """
-    found = timed({"narrow U-Net": artifacts / "best.onnx"}, rounds=2, runs=2, threads=1)
+    found = time_networks({"narrow U-Net": artifacts / "best.onnx"}, rounds=2, runs=2, threads=1)
 
     assert [len(round_) for round_ in found["narrow U-Net"].rounds] == [2, 2]
     with pytest.raises(SegdeployError, match="nowhere cannot be measured: there is no file"):
-        timed({"nowhere": tmp_path / "no.onnx"}, rounds=1, runs=1, threads=1)
+        time_networks({"nowhere": tmp_path / "no.onnx"}, rounds=1, runs=1, threads=1)

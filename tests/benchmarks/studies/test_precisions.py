@@ -10,10 +10,10 @@ from segdeploy.benchmarks.results.latency import Latency
 from segdeploy.benchmarks.studies.precisions import (
     FILES,
     REFERENCE,
-    files_here,
-    in_markdown,
-    make,
-    times_as_fast,
+    available_files,
+    convert_all,
+    speedup,
+    to_markdown,
 )
 from segdeploy.export.unproven import write
 
@@ -24,8 +24,8 @@ def always(milliseconds: float) -> Latency:
 
 def test_files_of_openvino_need_its_extra() -> None:
     """A machine without it measures the others."""
-    assert files_here(openvino=True) == list(FILES)
-    assert files_here(openvino=False) == [
+    assert available_files(openvino=True) == list(FILES)
+    assert available_files(openvino=False) == [
         "TorchScript fp32",
         "ONNX Runtime fp32",
         "ONNX Runtime int8",
@@ -40,7 +40,7 @@ def test_every_file_is_made_beside_the_checkpoint(tmp_path: Path) -> None:
         calls.append(arguments)
         return ""
 
-    made = make(tmp_path / "unet.pt", ["ONNX Runtime fp32", "ONNX Runtime int8"], run)
+    made = convert_all(tmp_path / "unet.pt", ["ONNX Runtime fp32", "ONNX Runtime int8"], run)
 
     paths = [tmp_path / name for name in ("unet.pt", "unet-fp32.onnx", "unet-int8.onnx")]
     assert made == dict(
@@ -54,14 +54,14 @@ def test_every_file_is_made_beside_the_checkpoint(tmp_path: Path) -> None:
 
 def test_ratio_is_of_the_medians() -> None:
     """By hand: 30 ms against 10 ms; what never varies has no interval."""
-    assert times_as_fast(always(10), always(30)) == pytest.approx((3, 3, 3))
-    ratio, low, high = times_as_fast(Latency(rounds=((8.0, 10.0, 12.0),)), always(30))
+    assert speedup(always(10), always(30)) == pytest.approx((3, 3, 3))
+    ratio, low, high = speedup(Latency(rounds=((8.0, 10.0, 12.0),)), always(30))
     assert ratio == pytest.approx(3)
     assert 30 / 12 <= low < 3 < high <= 30 / 8
 
 
 def test_table_has_a_row_for_each_file() -> None:
-    lines = in_markdown(
+    lines = to_markdown(
         "unet", {REFERENCE: always(30), "ONNX Runtime fp32": always(12)}
     ).splitlines()
 

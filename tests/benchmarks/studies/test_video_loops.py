@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segdeploy.benchmarks.measure.peer_loops import onnx_answer, overlay, torch_answer
-from segdeploy.benchmarks.studies.overhead import Repeated, memory
-from segdeploy.benchmarks.studies.video_loops import LOOPS, Loop, Span, run_loop, show_loops
+from segdeploy.benchmarks.measure.peer_loops import onnx_session, overlay, torch_eager
+from segdeploy.benchmarks.studies.overhead import RepeatedFrames, measure_memory
+from segdeploy.benchmarks.studies.video_loops import LOOPS, Loop, LoopTime, print_loops, run_loop
 from segdeploy.imaging.preprocess import to_batch
 from segdeploy.inference.predictor import Predictor
 from segdeploy.system.machine import cores
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.synthetic_clip import film
+from segdeploy.video.synthetic_clip import render_clip
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +21,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fractions import Fraction
 
     path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    film(
+    render_clip(
         path,
         seed=0,
         frames=6,
         height=90,
         width=120,
         rate=Fraction(25),
-        truth=None,
+        overlay=None,
         on_step=lambda _: None,
     )
     return path
@@ -44,7 +44,7 @@ def test_peers_answer_as_we_do(artifacts: Path) -> None:
 
     ours = Predictor(backend).mask(picture)
 
-    for answer in (torch_answer(artifacts / "best.pt"), onnx_answer(artifacts / "best.onnx")):
+    for answer in (torch_eager(artifacts / "best.pt"), onnx_session(artifacts / "best.onnx")):
         assert np.mean(answer(batch, 45, 60) == ours) > 0.999
 
 
@@ -80,7 +80,9 @@ def test_every_loop_writes_all_frames(
 
 def test_memory_is_watched_over_all_frames(artifacts: Path, clip: Path) -> None:
     """Twelve frames from a clip of six."""
-    found = memory({"artifact": str(artifacts / "best.onnx"), "video": str(clip), "frames": 12})
+    found = measure_memory(
+        {"artifact": str(artifacts / "best.onnx"), "video": str(clip), "frames": 12}
+    )
 
     assert (found["frames"], found["first"]) == (12, 6)
     assert found["held"] > 10
@@ -90,7 +92,7 @@ def test_repeated_frames_go_on_in_time() -> None:
     """The encoder takes no time twice."""
     images = [np.zeros((2, 2, 3), np.uint8), np.ones((2, 2, 3), np.uint8)]
 
-    frames = list(Repeated(images, 5))
+    frames = list(RepeatedFrames(images, 5))
 
     assert [frame.seconds for frame in frames] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
     assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 1, 0, 1, 0]
@@ -101,11 +103,11 @@ def test_ratios_are_medians_of_rounds(capsys: pytest.CaptureFixture[str]) -> Non
 
     2, 4, 6 times, so 4. Alone 1 s of a core for 30 frames: 30 fps a core.
     """
-    spans = {name: [Span(frames=10, wall=2.0, busy=1.0)] * 3 for name in LOOPS}
-    spans["run"] = [Span(frames=30, wall=wall, busy=1.0) for wall in (3.0, 1.5, 1.0)]
-    spans["alone"] = [Span(frames=30, wall=1.0, busy=1.0)] * 3
+    spans = {name: [LoopTime(frames=10, wall=2.0, busy=1.0)] * 3 for name in LOOPS}
+    spans["run"] = [LoopTime(frames=30, wall=wall, busy=1.0) for wall in (3.0, 1.5, 1.0)]
+    spans["alone"] = [LoopTime(frames=30, wall=1.0, busy=1.0)] * 3
 
-    show_loops(spans)
+    print_loops(spans)
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2].split()[-6:] == ["run", "is", "4.00", "times", "as", "fast"]
