@@ -72,7 +72,7 @@ def incremental_file(path: Path) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def json_lines(
-    path: Path, classes: Sequence[LabelClass], short_name: NameOf
+    path: Path, classes: Sequence[LabelClass], name_of: NameOf
 ) -> Iterator[FrameWriter]:
     """Write one JSON line per frame.
 
@@ -84,7 +84,7 @@ def json_lines(
         def add(result: SegmentedFrame) -> None:
             record = {
                 "frame": result.frame.index,
-                "name": short_name(result.frame.index),
+                "name": name_of(result.frame.index),
                 "seconds": round(result.frame.seconds, 6),
                 "width": result.mask.shape[1],
                 "height": result.mask.shape[0],
@@ -113,7 +113,7 @@ def class_shares(mask: Mask, classes: Sequence[LabelClass]) -> Mapping[str, floa
 
 @contextmanager
 def coco_file(
-    path: Path, classes: Sequence[LabelClass], short_name: NameOf, *, as_rle: bool
+    path: Path, classes: Sequence[LabelClass], name_of: NameOf, *, as_rle: bool
 ) -> Iterator[FrameWriter]:
     """Write COCO's JSON: a polygon for each region, or run lengths for each class of a frame.
 
@@ -123,7 +123,7 @@ def coco_file(
     Args:
         path: Path of the file.
         classes: Classes in the order of the masks' indices.
-        short_name: Returns the name of a frame's image.
+        name_of: Returns the name of a frame's image.
         as_rle: Whether regions are written as run lengths.
     """
     annotate = _rle_annotations if as_rle else _polygon_annotations
@@ -148,7 +148,7 @@ def coco_file(
             images.append(
                 {
                     "id": image_id,
-                    "file_name": short_name(image_id),
+                    "file_name": name_of(image_id),
                     "height": height,
                     "width": width,
                 }

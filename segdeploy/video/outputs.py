@@ -155,12 +155,12 @@ def image_outputs(paths: Sequence[Path], folder: Path, *, renderer: Renderer) ->
 
 
 def open_record(
-    kind: str, path: Path, renderer: Renderer, short_name: NameOf
+    kind: str, path: Path, renderer: Renderer, name_of: NameOf
 ) -> AbstractContextManager[FrameWriter]:
     """Open one of `RECORDS`; its block gets the function that appends a frame."""
     if kind == JSONL:
-        return json_lines(path, renderer.classes, short_name)
-    return coco_file(path, renderer.classes, short_name, as_rle=kind == RLE)
+        return json_lines(path, renderer.classes, name_of)
+    return coco_file(path, renderer.classes, name_of, as_rle=kind == RLE)
 
 
 def frame_path(folder: Path, ending: str, index: int) -> Path:

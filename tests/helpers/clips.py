@@ -1,4 +1,4 @@
-"""Short films and sounds, made by the encoders of this machine."""
+"""Short videos and tones, written by the encoders of this machine."""
 
 from collections.abc import Iterable
 from fractions import Fraction

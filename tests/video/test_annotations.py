@@ -37,8 +37,8 @@ def segmented(index: int, mask: Mask) -> SegmentedFrame:
 
 
 @pytest.mark.parametrize("runs", [True, False])
-def test_coco_is_read_again_to_the_pixel(tmp_path: Path, *, runs: bool) -> None:
-    """By the reader of COCO's datasets, with holes and pixels that touch at corners, as polygons
+def test_coco_is_read_back_to_the_pixel(tmp_path: Path, *, runs: bool) -> None:
+    """By our reader of COCO's datasets, with holes and pixels that touch at corners, as polygons
     and as run lengths.
     """
     (tmp_path / "images" / "val").mkdir(parents=True)
@@ -60,7 +60,7 @@ def test_coco_is_read_again_to_the_pixel(tmp_path: Path, *, runs: bool) -> None:
         np.testing.assert_array_equal(index.mask_format.read(pair), (mask + 1).astype(np.uint8))
 
 
-def test_annotations_tell_areas_and_boxes(tmp_path: Path) -> None:
+def test_annotations_have_areas_and_boxes(tmp_path: Path) -> None:
     """By hand: a car of 2 by 3 pixels with its corner at (4, 1) on a road."""
     mask = np.zeros((6, 8), np.uint8)
     mask[1:4, 4:6] = 1
@@ -76,7 +76,7 @@ def test_annotations_tell_areas_and_boxes(tmp_path: Path) -> None:
         assert [entry["name"] for entry in content["categories"]] == ["road", "car"]
 
 
-def test_geojson_is_filled_again_to_the_pixel() -> None:
+def test_geojson_is_filled_back_to_the_pixel() -> None:
     """Closed rings, holes behind the outline, in pixels."""
     mask = masks()[0]
     again = np.full(mask.shape, 255, np.uint8)
@@ -92,7 +92,7 @@ def test_geojson_is_filled_again_to_the_pixel() -> None:
     np.testing.assert_array_equal(again, mask)
 
 
-def test_a_line_tells_of_a_frame(tmp_path: Path) -> None:
+def test_json_line_describes_a_frame(tmp_path: Path) -> None:
     """By hand: of eight pixels four are road and one is car."""
     with json_lines(tmp_path / "a.jsonl", CLASSES, lambda index: f"{index}.jpg") as write:
         write(segmented(5, np.array([[0, 0, 0, 0], [1, 255, 255, 255]], np.uint8)))
@@ -125,8 +125,8 @@ def interrupted(path: Path, frames: int) -> None:
         raise KeyboardInterrupt
 
 
-def test_an_interrupted_file_is_whole(tmp_path: Path) -> None:
-    """What was done stays and can be read; where nothing was done there is no file."""
+def test_interrupted_file_is_complete(tmp_path: Path) -> None:
+    """It has the finished frames and can be read; without any there is no file."""
     with pytest.raises(KeyboardInterrupt):
         interrupted(tmp_path / "two.json", 2)
     with pytest.raises(KeyboardInterrupt):
@@ -136,8 +136,8 @@ def test_an_interrupted_file_is_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["two.json"]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    """One sentence with the path."""
+def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
+    """The message has the path."""
     (tmp_path / "file").write_bytes(b"")
 
     with (

@@ -1,4 +1,4 @@
-"""Each codec takes its own numbers, and what it wrote is read again as it was meant."""
+"""Each codec has its own settings, and what it writes is decoded correctly."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,7 @@ COLOR = (40, 90, 200)
 def test_codec_keeps_frames_times_and_colors(
     codec: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """29.97 frames a second stay exact, and the encoder keeps its own words to itself."""
+    """29.97 frames per second stay exact, and the encoder prints nothing."""
     rate = Fraction(30000, 1001)
     with VideoSink(
         tmp_path / "clip.mp4",
@@ -60,15 +60,15 @@ def test_codec_keeps_frames_times_and_colors(
         ({"preset": "8"}, "h264 has no preset '8'"),
     ],
 )
-def test_numbers_of_another_codec_are_refused(values: dict[str, str], sentence: str) -> None:
-    """An encoder would take the wrong scale in silence."""
+def test_settings_of_another_codec_are_refused(values: dict[str, str], sentence: str) -> None:
+    """An encoder would accept the wrong scale silently."""
     with pytest.raises(ConfigError, match=sentence):
         Encoding(**values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("codec", list(CODECS))
 def test_quality_and_speed_reach_the_encoder(codec: str, tmp_path: Path) -> None:
-    """A number that is not heard would be an option that does nothing."""
+    """A value that is not passed on would be an option without effect."""
     sizes = []
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     for crf in (10, 45):
@@ -90,8 +90,8 @@ def test_quality_and_speed_reach_the_encoder(codec: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("codec", list(CODECS))
-def test_shortest_clips_are_whole(codec: str, count: int, tmp_path: Path) -> None:
-    """An encoder that holds frames back must not stumble where there are fewer.
+def test_shortest_clips_are_complete(codec: str, count: int, tmp_path: Path) -> None:
+    """An encoder that buffers frames must not fail where there are fewer.
 
     Libx265 did every fifth time.
     """

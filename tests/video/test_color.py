@@ -1,4 +1,4 @@
-"""High dynamic range and wide gamuts as an ordinary screen shows them.
+"""High dynamic range and wide gamuts are converted for SDR screens.
 
 Expected numbers are worked out from the standards.
 """
@@ -61,20 +61,20 @@ def gray(signal: float) -> tuple[int, int, int]:
     ("signal", "light"),
     [(0.0, 0.0), (0.5081, 100.0), (0.5807, 203.0), (0.7518, 1000.0), (1.0, 10000.0)],
 )
-def test_pq_is_the_standards(signal: float, light: float) -> None:
-    """The pairs stand in ITU-R BT.2408, table 4 and in SMPTE ST 2084."""
+def test_pq_matches_the_standard(signal: float, light: float) -> None:
+    """The pairs are from ITU-R BT.2408, table 4 and in SMPTE ST 2084."""
     assert pq_to_light(np.array(signal)) == pytest.approx(light, rel=2e-3, abs=1e-6)
     assert light_to_pq(np.array(light)) == pytest.approx(signal, abs=2e-4)
 
 
-def test_hlg_is_the_standards() -> None:
+def test_hlg_matches_the_standard() -> None:
     """75% is white of 203, and 100% is 1000 candelas (ITU-R BT.2408, table 1)."""
     light = hlg_to_light(np.array([[0.75] * 3, [1.0] * 3, [0.0] * 3]))
 
     np.testing.assert_allclose(light[:, 1], (203, 1000, 0), rtol=5e-3, atol=1e-6)
 
 
-def test_dark_stays_and_bright_bends() -> None:
+def test_dark_stays_and_bright_is_rolled_off() -> None:
     """The knee lies at 1.5 * 0.5807 / 0.7518 - 0.5 = 0.659 of PQ's 1000, which is 49 candelas.
 
     1000 becomes 203.
@@ -86,7 +86,7 @@ def test_dark_stays_and_bright_bends() -> None:
     np.testing.assert_allclose(light[4:], 203, rtol=1e-6)
 
 
-def test_grey_stays_grey_and_hues_stay() -> None:
+def test_gray_stays_gray_and_hues_stay() -> None:
     """Rows of the matrix sum up to 1.
 
     A red of the ordinary gamut has no green after the way there and back.
@@ -102,7 +102,9 @@ def test_grey_stays_grey_and_hues_stay() -> None:
 @pytest.mark.parametrize(
     ("transfer", "signal", "light"), [(PQ, 0.4401, 50.0 * 0.985), (HLG, 0.5, 50.6)]
 )
-def test_clip_is_toned_and_told(tmp_path: Path, transfer: int, signal: float, light: float) -> None:
+def test_hdr_is_tone_mapped_and_reported(
+    tmp_path: Path, transfer: int, signal: float, light: float
+) -> None:
     """Middle tones keep their light.
 
     About 50 candelas are (50 / 203) ^ (1 / 2.4) = 0.558 of 255.
@@ -133,8 +135,8 @@ def test_wide_red_is_red(tmp_path: Path) -> None:
     assert max(blue, green) < 20
 
 
-def test_ten_bits_are_brought_to_eight(tmp_path: Path) -> None:
-    """Gray of 50% in 10 bits is 502 of limited range, and 128 in 8; nothing is toned."""
+def test_ten_bits_are_converted_to_eight(tmp_path: Path) -> None:
+    """Gray of 50% in 10 bits is 502 of limited range, and 128 in 8; nothing is tone mapped."""
     with VideoSource(write(tmp_path / "clip.mp4", [gray(0.5)] * 3, transfer=1)) as source:
         frames = list(source)
         notes = source.notes
@@ -144,9 +146,7 @@ def test_ten_bits_are_brought_to_eight(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("height", "matrix"), [(480, 5), (720, 1)])
-def test_colors_that_are_not_told_are_those_of_players(
-    tmp_path: Path, height: int, matrix: int
-) -> None:
+def test_unspecified_colors_are_those_of_players(tmp_path: Path, height: int, matrix: int) -> None:
     """Old television had one matrix (BT.601), high definition has another (BT.709).
 
     10 levels of green lie between them.
@@ -168,8 +168,8 @@ def test_colors_that_are_not_told_are_those_of_players(
     assert int(read.image[100, 100, 1]) == pytest.approx(expected, abs=2)
 
 
-def test_frames_of_another_size_are_told(tmp_path: Path) -> None:
-    """The toned ones too are brought to the first one's size."""
+def test_frames_of_another_size_are_resized_and_reported(tmp_path: Path) -> None:
+    """Tone-mapped ones too are resized to the first one's size."""
     for name, size in (("a", (640, 360)), ("b", (320, 240))):
         write(tmp_path / f"{name}.hevc", [gray(0.44)] * 3, size=size)
     (tmp_path / "both.hevc").write_bytes(

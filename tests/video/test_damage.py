@@ -1,4 +1,4 @@
-"""Whatever is missing or wrong in a file.
+"""Missing or wrong bytes anywhere in a file.
 
 The good frames come, the others are counted, or one sentence says that there are none.
 """
@@ -19,7 +19,7 @@ FRAMES = 30
 
 
 def write(path: Path, encoder: str) -> bytes:
-    """Write frames of noise, so that no byte is without meaning, with a sound beside them."""
+    """Write frames of noise, so that every byte matters, with audio."""
     random = np.random.default_rng(0)
     with av.open(str(path), "w") as output:
         stream = output.add_stream(encoder, rate=25)
@@ -52,14 +52,14 @@ def write(path: Path, encoder: str) -> bytes:
 def clip(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, bytes]:
-    """A whole file of each container, and where a damaged one may be written."""
+    """A complete file of each container, and the path of a damaged copy."""
     ending, encoder = request.param
     path = tmp_path_factory.mktemp("damage") / f"clip.{ending}"
     return path, write(path, encoder)
 
 
 def read(path: Path, content: bytes) -> tuple[int, int] | None:
-    """Give how many frames came and how many are told to be missing.
+    """Return how many frames were read and how many are reported missing.
 
     None where the file is refused.
     """
@@ -81,8 +81,8 @@ def read(path: Path, content: bytes) -> tuple[int, int] | None:
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(share=some.floats(0, 1))
-def test_file_cut_off_anywhere(clip: tuple[Path, bytes], share: float) -> None:
-    """A download that broke off, a card that was full."""
+def test_file_truncated_anywhere(clip: tuple[Path, bytes], share: float) -> None:
+    """An interrupted download, a full memory card."""
     path, content = clip
 
     found = read(path, content[: round(share * len(content))])
@@ -91,8 +91,8 @@ def test_file_cut_off_anywhere(clip: tuple[Path, bytes], share: float) -> None:
         assert found == (FRAMES, 0)
     if found is not None:
         assert 0 < found[0] <= FRAMES
-        # An MP4 file whose index comes last has nothing without its end; one with a whole index
-        # tells of every frame.
+        # An MP4 file whose index comes last has nothing without its end; one with a complete index
+        # lists every frame.
         assert found[0] + found[1] <= FRAMES + 1
 
 
@@ -104,7 +104,7 @@ def test_file_cut_off_anywhere(clip: tuple[Path, bytes], share: float) -> None:
         some.tuples(some.floats(0, 0.999), some.integers(1, 255)), min_size=1, max_size=20
     )
 )
-def test_bytes_that_are_wrong(clip: tuple[Path, bytes], places: list[tuple[float, int]]) -> None:
+def test_wrong_bytes(clip: tuple[Path, bytes], places: list[tuple[float, int]]) -> None:
     """A bad disk changes bytes anywhere, also in heads and indices."""
     path, content = clip
     damaged = bytearray(content)

@@ -1,4 +1,4 @@
-"""A device that decodes is taken where it is there, and is no condition."""
+"""Hardware decoders are used where they exist, and are not required."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -28,14 +28,14 @@ def images(clip: Path, decoder: str) -> list[bytes]:
         return [frame.image.tobytes() for frame in source]
 
 
-def test_auto_gives_the_same_frames(clip: Path) -> None:
-    """Whatever this machine has."""
+def test_auto_decodes_the_same_frames(clip: Path) -> None:
+    """Whatever decoders this machine has."""
     assert images(clip, "auto") == images(clip, "cpu")
 
 
 @pytest.mark.parametrize("decoder", HARDWARE)
-def test_device_decodes_the_same_or_is_told(clip: Path, decoder: str) -> None:
-    """Nothing falls back without a word."""
+def test_device_decodes_the_same_or_is_refused(clip: Path, decoder: str) -> None:
+    """There is no silent fallback."""
     try:
         found = images(clip, decoder)
     except DeviceError as error:
@@ -45,8 +45,8 @@ def test_device_decodes_the_same_or_is_told(clip: Path, decoder: str) -> None:
 
 
 @pytest.mark.parametrize("decoder", ["cpu", "auto", "cuda"])
-def test_file_that_is_no_video_is_no_devices_fault(tmp_path: Path, decoder: str) -> None:
-    """The sentence is about the file."""
+def test_bad_file_is_not_blamed_on_the_device(tmp_path: Path, decoder: str) -> None:
+    """The message is about the file."""
     (tmp_path / "words.mp4").write_text("words")
 
     with pytest.raises(DataError, match=r"words\.mp4 cannot be read as a video"):
@@ -54,5 +54,5 @@ def test_file_that_is_no_video_is_no_devices_fault(tmp_path: Path, decoder: str)
 
 
 def test_command_knows_all_decoders() -> None:
-    """The command names them without importing FFmpeg."""
+    """The command lists them without importing FFmpeg."""
     assert ("cpu", "auto", *HARDWARE) == DECODERS

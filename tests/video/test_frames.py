@@ -1,4 +1,4 @@
-"""Which frames of a clip are taken, and that times and sound follow."""
+"""Which frames of a clip are selected, with their times and audio."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -11,25 +11,12 @@ from segdeploy.errors import ConfigError
 from segdeploy.video.frames import Selection
 from segdeploy.video.reader import VideoSource
 from segdeploy.video.writer import VideoSink
-
-
-def write_tone(path: Path, seconds: float, *, codec: str = "pcm_s16le") -> Path:
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream(codec, rate=8000, layout="mono")
-        samples = (8000 * np.sin(np.arange(round(8000 * seconds)) / 3)).astype(np.int16)
-        for place in range(0, len(samples), 800):
-            frame = av.AudioFrame.from_ndarray(
-                samples[None, place : place + 800], format="s16", layout="mono"
-            )
-            frame.sample_rate, frame.pts, frame.time_base = 8000, place, Fraction(1, 8000)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return path
+from tests.helpers.clips import write_tone
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Fifty frames at 25 a second, each of its own gray, with two seconds of sound."""
+    """Fifty frames at 25 a second, each of its own gray, with two seconds of audio."""
     path = tmp_path / "clip.mp4"
     with VideoSink(
         path, width=64, height=48, rate=Fraction(25), audio=write_tone(tmp_path / "tone.wav", 2)
@@ -53,8 +40,8 @@ def clip(tmp_path: Path) -> Path:
         (Selection(start=5.0), []),
     ],
 )
-def test_frames_that_are_wanted(clip: Path, selection: Selection, indices: list[int]) -> None:
-    """Frames keep their place and their time; how many will come is told before."""
+def test_selected_frames(clip: Path, selection: Selection, indices: list[int]) -> None:
+    """Frames keep their index and time; the expected count is known before."""
     with VideoSource(clip, selection=selection) as source:
         expected = source.frames
         frames = list(source)
@@ -74,20 +61,20 @@ def test_rate_follows_the_stride(clip: Path) -> None:
 
 
 def test_end_before_start_is_refused() -> None:
-    """It would take nothing."""
+    """It would select nothing."""
     with pytest.raises(ConfigError, match=r"the end, 2 s, is no later than the start, 3\.5 s"):
         Selection(start=3.5, end=2)
 
 
 @pytest.mark.parametrize("frames", [None, 100])
-def test_count_is_told(frames: int | None) -> None:
+def test_expected_count(frames: int | None) -> None:
     """Of 100 frames at 10 a second, 2 to 5 seconds are 30, every fourth of them 8."""
     assert Selection(stride=4, start=2, end=5).count(frames, 10.0) == (8 if frames else None)
     assert Selection(stride=4, start=2, end=5, max_frames=6).count(frames, 10.0) == 6
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
-def test_sound_is_cut_with_the_pictures(tmp_path: Path, codec: str) -> None:
+def test_audio_is_cut_with_the_frames(tmp_path: Path, codec: str) -> None:
     """From 0.5 to 1.5 seconds of the clip: a file of 1 second that begins at 0."""
     sound = write_tone(tmp_path / "tone.mkv", 2, codec=codec)
     with VideoSink(
@@ -110,7 +97,7 @@ def test_sound_is_cut_with_the_pictures(tmp_path: Path, codec: str) -> None:
         ]
     with VideoSource(tmp_path / "part.mp4") as source:
         frames = list(source)
-    # An AAC encoder's first packet is its own silence of 1024 samples, 0.128 s, before the sound.
+    # An AAC encoder's first packet is its own silence of 1024 samples, 0.128 s, before the audio.
     assert -0.13 <= times[0] < 0.15
     assert times[-1] == pytest.approx(1.0, abs=0.15)
     assert len(frames) == 25

@@ -1,4 +1,4 @@
-"""What does not wait: the newest frame wins, and a lost connection is made again."""
+"""Live sources: the newest frame wins, and a lost connection is restored."""
 
 import threading
 import time
@@ -14,12 +14,12 @@ from segdeploy.video.frames import Selection
 from segdeploy.video.live import LiveSource
 
 
-def picture(level: int, height: int = 6) -> Image:
+def image_at(level: int, height: int = 6) -> Image:
     return np.full((height, 8, 3), level, np.uint8)
 
 
 class FakeFeed:
-    """A connection that gives some images, each when it is let, and then is lost."""
+    """A connection that delivers some images, each when it is released, and then is lost."""
 
     rate = Fraction(10)
 
@@ -37,7 +37,7 @@ class FakeFeed:
 
 
 def connecting(*feeds: FakeFeed | None) -> Callable[[], FakeFeed]:
-    """Give the feeds one after the other.
+    """Return the feeds one after the other.
 
     None for a try that fails, and so is every further one.
     """
@@ -46,17 +46,17 @@ def connecting(*feeds: FakeFeed | None) -> Callable[[], FakeFeed]:
     def connect() -> FakeFeed:
         feed = next(left, None)
         if feed is None:
-            msg = "nobody is there"
+            msg = "no connection"
             raise DataError(msg)
         return feed
 
     return connect
 
 
-def test_every_frame_comes_to_one_who_is_quick() -> None:
-    """Nothing is left out while nothing is newer."""
+def test_fast_reader_gets_every_frame() -> None:
+    """No frame is dropped while none is newer."""
     go = threading.Semaphore(1)
-    feed = FakeFeed([picture(level) for level in range(5)], go.acquire)
+    feed = FakeFeed([image_at(level) for level in range(5)], go.acquire)
 
     levels = []
     with LiveSource("camera", connecting(feed), pauses=()) as source:
@@ -70,11 +70,11 @@ def test_every_frame_comes_to_one_who_is_quick() -> None:
 
 
 def test_newest_frame_wins() -> None:
-    """While the first is worked on, nine others come: the last of them is given."""
+    """While the first is processed, nine others come: the last of them is returned."""
     all_came = threading.Event()
 
     def images() -> Iterator[Image]:
-        yield from (picture(level) for level in range(10))
+        yield from (image_at(level) for level in range(10))
         all_came.set()
 
     feed = FakeFeed([])
@@ -88,17 +88,17 @@ def test_newest_frame_wins() -> None:
     assert source.notes == ["9 frames of camera were dropped, since newer ones came meanwhile"]
 
 
-def test_lost_connection_is_made_again() -> None:
-    """After two tries that fail the third one gives frames.
+def test_lost_connection_is_restored() -> None:
+    """After two failed tries the third one delivers frames.
 
     They are brought to the first one's size.
     """
     go = threading.Semaphore(1)
     feeds = (
-        FakeFeed([picture(1)], go.acquire),
+        FakeFeed([image_at(1)], go.acquire),
         None,
         None,
-        FakeFeed([picture(2, height=12)], go.acquire),
+        FakeFeed([image_at(2, height=12)], go.acquire),
     )
 
     frames = []
@@ -115,7 +115,7 @@ def test_lost_connection_is_made_again() -> None:
 
 
 def test_source_without_any_frame_is_refused() -> None:
-    """A camera that another program uses opens, and gives nothing."""
+    """A camera that another program uses opens, and delivers nothing."""
     feed = FakeFeed([])
 
     with pytest.raises(DataError, match="camera delivered no frame"):
@@ -124,12 +124,12 @@ def test_source_without_any_frame_is_refused() -> None:
     assert feed.closed
 
 
-def test_user_who_stops_does_not_wait_for_a_frame() -> None:
+def test_stop_does_not_wait_for_a_frame() -> None:
     """Ctrl-C ends a run over a camera that hangs."""
     forever = threading.Event()
     stopped = threading.Event()
     first = iter([None])
-    feed = FakeFeed([picture(1), picture(2)], lambda: next(first, forever) and forever.wait(5))
+    feed = FakeFeed([image_at(1), image_at(2)], lambda: next(first, forever) and forever.wait(5))
 
     start = time.monotonic()
     with LiveSource("camera", connecting(feed), should_stop=stopped.is_set, pauses=()) as source:
@@ -141,10 +141,10 @@ def test_user_who_stops_does_not_wait_for_a_frame() -> None:
         forever.set()
 
 
-def test_selection_counts_what_came() -> None:
+def test_selection_counts_received_frames() -> None:
     """Every third of nine, two at most; the rate is a third."""
     go = threading.Semaphore(0)
-    feed = FakeFeed([picture(level) for level in range(9)], lambda: go.acquire(timeout=5))
+    feed = FakeFeed([image_at(level) for level in range(9)], lambda: go.acquire(timeout=5))
     go.release()
 
     with LiveSource(

@@ -38,7 +38,7 @@ CLASSES = (
 
 
 class StrongestColor:
-    """A network of which every answer can be seen in the image.
+    """A network whose output can be read off the image.
 
     A pixel's class is its strongest color.
     """
@@ -122,7 +122,7 @@ def segment_images(
 
 
 def test_masks_are_those_of_the_predictor(clip: Path, tmp_path: Path) -> None:
-    """There are not two ways to a mask."""
+    """Both must return the same mask."""
     predictor = Predictor(StrongestColor())
 
     done = segment_clip(clip, tmp_path / "out")
@@ -142,7 +142,7 @@ def test_masks_are_those_of_the_predictor(clip: Path, tmp_path: Path) -> None:
 def test_threads_and_serial_write_the_same_bytes(
     clip: Path, tmp_path: Path, workers: int, batch: int
 ) -> None:
-    """Speed must not be bought with another result."""
+    """Threads must not change the result."""
     threaded = segment_clip(clip, tmp_path / "a", workers=workers, batch=batch)
     serial = segment_clip(clip, tmp_path / "b", serial=True)
 
@@ -165,7 +165,7 @@ def test_overlay_shows_the_colors(clip: Path, tmp_path: Path) -> None:
 
 
 def test_every_stage_is_measured(clip: Path, tmp_path: Path) -> None:
-    """The times are of these frames, and together they fill the wall when nothing runs beside."""
+    """The times are of these frames, and in a serial run they add up to nearly the wall time."""
     times = segment_clip(clip, tmp_path / "out", serial=True).times
 
     assert times.frames == 20
@@ -177,7 +177,7 @@ def test_every_stage_is_measured(clip: Path, tmp_path: Path) -> None:
 def test_interrupted_run_keeps_what_was_done(
     clip: Path, tmp_path: Path, *, serial: bool, workers: int
 ) -> None:
-    """Seven frames are done: the video has seven, plays, and the sentence says where."""
+    """The video has the seven finished frames, and the message says where it is."""
     with pytest.raises(
         InterruptedRun,
         match=r"after 7 of 20 frames; what was done is in .*clip-overlay\.mp4, .*clip-mask",
@@ -190,7 +190,7 @@ def test_interrupted_run_keeps_what_was_done(
 
 
 def test_interrupted_before_the_first_frame_leaves_nothing(clip: Path, tmp_path: Path) -> None:
-    """An empty video would look like a result."""
+    """An empty video would seem to be a result."""
     with pytest.raises(
         InterruptedRun, match="interrupted after 0 of 20 frames; nothing was written"
     ):
@@ -208,7 +208,7 @@ def test_network_that_breaks_keeps_the_frames_before(clip: Path, tmp_path: Path)
         assert len(list(source)) == 5
 
 
-def test_pictures_keep_their_names_and_sizes(tmp_path: Path) -> None:
+def test_images_keep_their_names_and_sizes(tmp_path: Path) -> None:
     """Each image has a size of its own, and its results are found by its name."""
     for name, color, size in (("a.png", (0, 0, 200), (20, 30)), ("b.bmp", (200, 0, 0), (51, 7))):
         cv2.imwrite(str(tmp_path / name), np.full((*size, 3), color, np.uint8))
@@ -226,8 +226,8 @@ def test_pictures_keep_their_names_and_sizes(tmp_path: Path) -> None:
     assert read_image(tmp_path / "out" / "overlay" / "b.jpg").shape == (51, 7, 3)
 
 
-def test_only_what_was_asked_for_is_kept(tmp_path: Path) -> None:
-    """Masks alone need no painting."""
+def test_only_requested_kinds_are_written(tmp_path: Path) -> None:
+    """Masks need no drawing."""
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
 
     done, _ = segment_images([tmp_path / "a.png"], tmp_path / "out", kinds=(MASK,))
@@ -236,7 +236,7 @@ def test_only_what_was_asked_for_is_kept(tmp_path: Path) -> None:
     assert done.times.draw.total == 0
 
 
-def test_bad_picture_is_told_and_left_out(tmp_path: Path) -> None:
+def test_bad_image_is_skipped_and_reported(tmp_path: Path) -> None:
     """One bad file among a thousand must not cost the others."""
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "b.png").write_bytes(b"no image")
@@ -250,7 +250,7 @@ def test_bad_picture_is_told_and_left_out(tmp_path: Path) -> None:
     assert "b.png is no image" in source.losses[0]
 
 
-def test_nothing_but_bad_pictures_is_an_error(tmp_path: Path) -> None:
+def test_only_bad_images_are_an_error(tmp_path: Path) -> None:
     """There is no result, so there is no success."""
     (tmp_path / "b.png").write_bytes(b"no image")
 
@@ -260,13 +260,13 @@ def test_nothing_but_bad_pictures_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_picture_is_told_at_once(tmp_path: Path) -> None:
-    """A wrong name is no bad file: nothing is done before it is mended."""
+def test_missing_image_is_reported_at_once(tmp_path: Path) -> None:
+    """A wrong name is no bad file: the run does not start."""
     with pytest.raises(DataError, match=r"there is no .*nowhere\.png"):
         ImageSource([tmp_path / "nowhere.png"])
 
 
-def test_alike_names_get_numbers() -> None:
+def test_equal_names_get_numbers() -> None:
     """The number avoids a name that another image has.
 
     Capital letters are none to some systems.
@@ -278,16 +278,16 @@ def test_alike_names_get_numbers() -> None:
     assert unique_names(paths) == ["a", "a-3", "a-2", "A-4", "b", "a-2-2"]
 
 
-def test_result_never_takes_the_place_of_a_picture(tmp_path: Path) -> None:
-    """Whoever runs in the folder of the images must not lose them."""
+def test_result_never_overwrites_an_image(tmp_path: Path) -> None:
+    """A run in the folder of the images must not destroy them."""
     (tmp_path / "mask").mkdir()
-    picture = tmp_path / "mask" / "a.png"
-    cv2.imwrite(str(picture), np.full((8, 8, 3), 77, np.uint8))
+    image = tmp_path / "mask" / "a.png"
+    cv2.imwrite(str(image), np.full((8, 8, 3), 77, np.uint8))
 
     with pytest.raises(ConfigError, match="would overwrite an image"):
-        segment_images([picture], tmp_path)
+        segment_images([image], tmp_path)
 
-    assert read_image(picture)[0, 0, 0] == 77
+    assert read_image(image)[0, 0, 0] == 77
 
 
 class Timed:
@@ -331,14 +331,14 @@ def test_batch_grows_while_it_pays(call: float, image: float, batch: int) -> Non
 @pytest.mark.parametrize(
     ("frames", "workers", "threads"), [(1, 1, 4), (3, 1, 4), (4, 4, 1), (1000, 4, 1), (None, 4, 1)]
 )
-def test_few_frames_have_all_cores(frames: int | None, workers: int, threads: int) -> None:
+def test_few_frames_use_all_cores(frames: int | None, workers: int, threads: int) -> None:
     """Of one image nothing is parallel but the network in itself: the other cores would watch."""
     schedule = Schedule(threads=4).for_frames(frames)
 
     assert (schedule.workers, schedule.network_threads) == (workers, threads)
 
 
-def test_processor_gains_by_no_batch() -> None:
+def test_cpu_uses_no_batch() -> None:
     """What was asked for is taken, and `auto` costs a processor not one call."""
     network = Timed(call=1.0, image=1.0)
     network.device = "test CPUExecutionProvider"

@@ -1,4 +1,4 @@
-"""Where the time goes: worked out by hand with a clock of our own."""
+"""Stage times, computed by hand with a fake clock."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def times(**totals: float) -> StageTimes:
     return StageTimes(frames=50, wall=2.0, **stages)
 
 
-def test_spans_are_summed_up() -> None:
+def test_times_are_summarized() -> None:
     """Calls of 1, 2, 3, 4 and 10 seconds.
 
     The median is 3, 95% lies at 4 + 0.8 * 6 = 8.8, all together 20.
@@ -40,18 +40,18 @@ def test_spans_are_summed_up() -> None:
         return seconds
 
     measured = clock.timed("infer", infer)
-    answers = [measured(seconds) for seconds in (10.0, 2.0, 1.0, 4.0, 3.0)]
+    results = [measured(seconds) for seconds in (10.0, 2.0, 1.0, 4.0, 3.0)]
     ticks.now += 5
 
     result = clock.read(5)
-    assert answers == [10.0, 2.0, 1.0, 4.0, 3.0]
+    assert results == [10.0, 2.0, 1.0, 4.0, 3.0]
     assert result.infer == StageTime(p50=3.0, p95=pytest.approx(8.8), total=20.0)
     assert result.draw == StageTime(p50=0.0, p95=0.0, total=0.0)
     assert (result.frames, result.wall, result.rate) == (5, 25.0, 0.2)
 
 
 def test_items_are_measured_while_they_come() -> None:
-    """What happens between two items belongs to others."""
+    """Time between two items is not theirs."""
     ticks = Ticks()
     clock = StageClock(ticks)
 
@@ -102,7 +102,7 @@ def test_slowest_stage_is_in_the_busiest_thread(
         (3.8, 2, "the 2 cores are full, and infer takes most of the time"),
     ],
 )
-def test_verdict_says_what_holds_it_back(busy: float, workers: int, verdict: str) -> None:
+def test_bottleneck_is_named(busy: float, workers: int, verdict: str) -> None:
     """2 seconds on 2 cores: 3.8 seconds of their time are 95%, and then a thread that waits for a
     core looks busy.
     """
@@ -133,8 +133,8 @@ def test_batch_is_shared_among_its_frames() -> None:
     assert clock.read(3).infer == StageTime(p50=2.0, p95=2.0, total=6.0)
 
 
-def test_processor_time_is_the_processes_own() -> None:
-    """12 seconds of the wall and 9 of the processor."""
+def test_cpu_time_is_that_of_the_process() -> None:
+    """12 seconds of wall time and 9 of CPU time."""
     ticks, processor = Ticks(), Ticks()
     clock = StageClock(ticks, cpu_clock=processor)
     ticks.now += 12
@@ -145,8 +145,8 @@ def test_processor_time_is_the_processes_own() -> None:
     assert (result.wall, result.busy, result.workers) == (12.0, 9.0, 2)
 
 
-def test_json_keeps_all() -> None:
-    """A report is read again by others."""
+def test_json_round_trip() -> None:
+    """Reports are read back by other commands."""
     given = times(infer=1.25)
 
     values = json.loads(json.dumps(given.to_dict()))

@@ -1,6 +1,6 @@
 """A video is read as a player shows it.
 
-Upright, each frame at its own time, and what damage costs is told.
+Frames are upright, each at its own time, and damage is reported.
 """
 
 import struct
@@ -24,7 +24,7 @@ RATE = Fraction(30000, 1001)
 def quadrants(
     height: int = 48, width: int = 64, *, shades: tuple[int, int, int, int] = (40, 90, 150, 220)
 ) -> Image:
-    """Draw an image of four shades of gray: top left, top right, bottom left, bottom right."""
+    """Return an image of four shades of gray: top left, top right, bottom left, bottom right."""
     image = np.empty((height, width, 3), np.uint8)
     rows, columns = (
         (slice(0, height // 2), slice(height // 2, None)),
@@ -38,7 +38,7 @@ def quadrants(
 def write(
     path: Path, count: int = 20, *, rate: Fraction = RATE, aspect: Fraction = Fraction(1)
 ) -> Path:
-    """Write frames that are the brighter the later."""
+    """Write frames of growing brightness."""
     with VideoSink(
         path, width=64, height=48, rate=rate, aspect=aspect, encoding=Encoding(crf=10)
     ) as sink:
@@ -91,7 +91,7 @@ def test_variable_times_are_kept(tmp_path: Path) -> None:
 
 
 def test_time_begins_with_the_file(tmp_path: Path) -> None:
-    """A transport stream's clock starts anywhere; a video that is made of it starts at 0."""
+    """A transport stream's clock starts anywhere; our times start at 0."""
     with av.open(str(tmp_path / "clip.ts"), "w") as output:
         stream = output.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
@@ -121,10 +121,10 @@ def test_time_begins_with_the_file(tmp_path: Path) -> None:
         ((0, -1, -1, 0), (220, 90, 150, 40)),
     ],
 )
-def test_turned_clip_is_read_upright(
+def test_rotated_clip_is_read_upright(
     tmp_path: Path, matrix: tuple[int, int, int, int], expected: tuple[int, int, int, int]
 ) -> None:
-    """A phone stores what its sensor sees, and beside it how the phone was held."""
+    """A phone stores what its sensor sees, and how the phone was held."""
     with VideoSink(
         tmp_path / "clip.mp4", width=64, height=48, rate=RATE, encoding=Encoding(crf=5)
     ) as sink:
@@ -149,14 +149,14 @@ def test_turned_clip_is_read_upright(
         )
 
 
-def test_shape_of_pixels_is_told(tmp_path: Path) -> None:
-    """Old television's pixels are not square; a copy that forgets it looks squeezed."""
+def test_pixel_aspect_is_read(tmp_path: Path) -> None:
+    """Pixels of old television are not square; without the aspect, a copy looks squeezed."""
     with VideoSource(write(tmp_path / "clip.mp4", aspect=Fraction(16, 15))) as source:
         assert source.aspect == Fraction(16, 15)
 
 
 def test_stream_that_changes_its_size_keeps_the_first(tmp_path: Path) -> None:
-    """A video has one size, and so has what is made of it."""
+    """All frames of a video must have one size."""
     for name, size in (("a", (64, 48)), ("b", (96, 80))):
         with av.open(str(tmp_path / f"{name}.h264"), "w") as output:
             stream = output.add_stream("libx264", rate=25)
@@ -186,10 +186,10 @@ def test_single_frame_is_a_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9, 0.99])
-def test_cut_off_file_gives_its_good_frames_and_tells_the_rest(
+def test_truncated_file_returns_its_good_frames_and_reports_the_rest(
     tmp_path: Path, share: float
 ) -> None:
-    """A download that broke off is of use, if its user knows what is missing."""
+    """An interrupted download is useful if one knows what is missing."""
     noise = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), np.uint8)
     with VideoSink(tmp_path / "whole.mp4", width=64, height=48, rate=RATE) as sink:
         for index, image in enumerate(noise):
@@ -212,8 +212,8 @@ def test_cut_off_file_gives_its_good_frames_and_tells_the_rest(
         np.testing.assert_array_equal(frame.image, good.image)
 
 
-def test_cut_off_webm_tells_about_how_much_is_missing(tmp_path: Path, real: Path) -> None:
-    """WebM has no index to count by; its duration tells: 30 frames in 1.001 seconds."""
+def test_truncated_webm_reports_about_how_much_is_missing(tmp_path: Path, real: Path) -> None:
+    """WebM has no index to count by; its duration shows it: 30 frames in 1.001 seconds."""
     content = (real / "video" / "odd_size_vp9.webm").read_bytes()
     (tmp_path / "cut.webm").write_bytes(content[: int(len(content) * 0.6)])
 
@@ -224,7 +224,7 @@ def test_cut_off_webm_tells_about_how_much_is_missing(tmp_path: Path, real: Path
 
 
 @pytest.mark.slow
-def test_damaged_place_is_skipped_and_counted(real: Path) -> None:
+def test_damaged_part_is_skipped_and_counted(real: Path) -> None:
     """One packet of fifty is broken: where other readers stop after 28 frames, 49 are there."""
     with VideoSource(real / "video" / "corrupted.mp4") as source:
         frames = sum(1 for _ in source)
@@ -240,10 +240,10 @@ def test_damaged_place_is_skipped_and_counted(real: Path) -> None:
         pytest.param("rotated_270.mp4", (1280, 720, 3), RATE, 149, marks=pytest.mark.slow),
     ],
 )
-def test_real_clips_are_read_whole(
+def test_real_clips_are_read_completely(
     real: Path, name: str, shape: tuple[int, int, int], rate: Fraction, count: int
 ) -> None:
-    """Sound beside the images, odd sides, turned by the phone."""
+    """With audio, odd sides, rotated by the phone."""
     with VideoSource(real / "video" / name) as source:
         shapes = [frame.image.shape for frame in source]
 
@@ -252,7 +252,7 @@ def test_real_clips_are_read_whole(
 
 
 def test_file_without_a_good_frame_is_refused(tmp_path: Path) -> None:
-    """An empty result would look like one."""
+    """An empty result would seem to be one."""
     content = write(tmp_path / "clip.mp4").read_bytes()
     start = content.find(b"mdat") + 4
     (tmp_path / "clip.mp4").write_bytes(content[:start] + bytes(len(content) - start))
@@ -262,7 +262,7 @@ def test_file_without_a_good_frame_is_refused(tmp_path: Path) -> None:
 
 
 def test_file_without_any_frame_is_refused(tmp_path: Path) -> None:
-    """A recorder that lost its power leaves a header alone."""
+    """A recorder that lost power leaves a header only."""
     with av.open(str(tmp_path / "clip.mkv"), "w") as output:
         stream = output.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
@@ -274,14 +274,14 @@ def test_file_without_any_frame_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"these are words and no video", bytes(4096)])
 def test_file_that_is_no_video_is_refused(tmp_path: Path, content: bytes) -> None:
-    """One sentence with the name."""
+    """The message has the name."""
     (tmp_path / "clip.mp4").write_bytes(content)
 
     with pytest.raises(DataError, match=r"clip\.mp4 cannot be read as a video"):
         VideoSource(tmp_path / "clip.mp4")
 
 
-def test_index_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+def test_truncated_index_is_refused(tmp_path: Path) -> None:
     """Without its index an MP4 file is noise."""
     content = write(tmp_path / "clip.mp4").read_bytes()
     (tmp_path / "clip.mp4").write_bytes(content[: content.find(b"mdat") - 100])
@@ -290,14 +290,14 @@ def test_index_that_is_cut_off_is_refused(tmp_path: Path) -> None:
         VideoSource(tmp_path / "clip.mp4")
 
 
-def test_missing_file_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     """So is a folder, which is no file."""
     for path in (tmp_path / "clip.mp4", tmp_path):
         with pytest.raises(DataError, match="there is no video"):
             VideoSource(path)
 
 
-def test_sound_alone_is_refused(tmp_path: Path) -> None:
+def test_audio_file_is_refused(tmp_path: Path) -> None:
     """It is a file that FFmpeg reads, and still shows nothing."""
     with av.open(str(tmp_path / "sound.wav"), "w") as output:
         stream = output.add_stream("pcm_s16le", rate=8000, layout="mono")

@@ -1,4 +1,4 @@
-"""What an interrupted run left is gone on with, to the same count and the same times."""
+"""An interrupted run is resumed, with the same number and times of frames."""
 
 import shutil
 from fractions import Fraction
@@ -12,21 +12,27 @@ from segdeploy.arrays import Image
 from segdeploy.errors import ConfigError
 from segdeploy.video.codecs import CODECS, Encoding
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.resume import count_resumable, kept_path, part_path
+from segdeploy.video.resume import (
+    PROGRESS_FORMAT,
+    SHIFT,
+    count_resumable,
+    kept_path,
+    part_path,
+)
 from segdeploy.video.writer import VideoSink
 
 RATE = Fraction(30000, 1001)
 
 
 def moment(index: int) -> float:
-    """Give the time of a frame.
+    """Return the time of a frame.
 
     29.97 a second, and a third of a second is missing after the hundredth.
     """
     return float(index / RATE) + (index >= 100) / 3
 
 
-def picture(index: int) -> Image:
+def image_at(index: int) -> Image:
     image = np.full((48, 64, 3), 60, np.uint8)
     image[8:24, index % 24 : index % 24 + 40] = 160
     return image
@@ -40,7 +46,7 @@ def sink(path: Path, *, resumed: int = 0, encoding: Encoding | None = None) -> V
 
 def write(opened: VideoSink, indices: range) -> None:
     for index in indices:
-        opened.write(picture(index), seconds=moment(index))
+        opened.write(image_at(index), seconds=moment(index))
 
 
 def finish(path: Path, count: int, encoding: Encoding | None = None) -> None:
@@ -49,7 +55,7 @@ def finish(path: Path, count: int, encoding: Encoding | None = None) -> None:
 
 
 def check(path: Path) -> None:
-    """All frames are there, in their places and at their times; nothing else is left."""
+    """Assert that all frames are there at their times, and no other file is."""
     with VideoSource(path) as source:
         frames = list(source)
     assert [frame.seconds for frame in frames] == pytest.approx(
@@ -57,15 +63,15 @@ def check(path: Path) -> None:
     )
     for frame in frames[::31]:
         np.testing.assert_allclose(
-            frame.image.astype(int), picture(frame.index).astype(int), atol=60
+            frame.image.astype(int), image_at(frame.index).astype(int), atol=60
         )
     assert [other.name for other in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("codec", list(CODECS))
-def test_stopped_run_goes_on(tmp_path: Path, codec: str) -> None:
-    """Ctrl-C finished a film of 333 frames; every one of them is kept."""
-    path = tmp_path / "film.mp4"
+def test_stopped_run_is_resumed(tmp_path: Path, codec: str) -> None:
+    """Ctrl-C completed a video of 333 frames; each of them is kept."""
+    path = tmp_path / "video.mp4"
     encoding = Encoding(codec=codec, preset=CODECS[codec].presets[0])
     with sink(path, encoding=encoding) as opened:
         write(opened, range(333))
@@ -78,7 +84,7 @@ def test_stopped_run_goes_on(tmp_path: Path, codec: str) -> None:
 
 
 def kill(path: Path, opened: VideoSink, *, lost: int = 0) -> None:
-    """Leave of a film that is being written what a killed process does."""
+    """Leave the files that a killed process leaves of a video in progress."""
     shutil.copy(part_path(path), path.parent / "left")
     opened.__exit__(None, None, None)
     path.unlink()
@@ -88,12 +94,12 @@ def kill(path: Path, opened: VideoSink, *, lost: int = 0) -> None:
 
 
 @pytest.mark.parametrize("lost", [0, 1, 777])
-def test_killed_run_goes_on_at_a_group_of_pictures(tmp_path: Path, lost: int) -> None:
+def test_killed_run_is_resumed_at_a_keyframe(tmp_path: Path, lost: int) -> None:
     """libx264 makes groups of at most 250.
 
     Of 600 frames at least 250 are kept, whatever the last bytes are.
     """
-    path = tmp_path / "film.mp4"
+    path = tmp_path / "video.mp4"
     opened = sink(path)
     write(opened, range(600))
     kill(path, opened, lost=lost)
@@ -107,7 +113,7 @@ def test_killed_run_goes_on_at_a_group_of_pictures(tmp_path: Path, lost: int) ->
 
 def test_killed_twice(tmp_path: Path) -> None:
     """The second run was killed before it came as far as the first one."""
-    path = tmp_path / "film.mp4"
+    path = tmp_path / "video.mp4"
     opened = sink(path)
     write(opened, range(600))
     kill(path, opened)
@@ -125,16 +131,16 @@ def test_killed_twice(tmp_path: Path) -> None:
     check(path)
 
 
-def test_nothing_left_is_a_beginning(tmp_path: Path) -> None:
-    """Of a run that was killed at once there may be no file, or one without a head."""
-    assert count_resumable([tmp_path / "film.mp4"], []) == 0
-    part_path(tmp_path / "film.mp4").write_bytes(b"nu")
-    assert count_resumable([tmp_path / "film.mp4"], []) == 0
+def test_nothing_left_starts_from_the_beginning(tmp_path: Path) -> None:
+    """Of a run that was killed at once there may be no file, or one without a header."""
+    assert count_resumable([tmp_path / "video.mp4"], []) == 0
+    part_path(tmp_path / "video.mp4").write_bytes(b"nu")
+    assert count_resumable([tmp_path / "video.mp4"], []) == 0
 
 
-def test_files_of_frames_bound_the_films(tmp_path: Path) -> None:
-    """A film is cut where all outputs have come to: 600 frames of film, and 412 masks."""
-    path, masks = tmp_path / "film.mp4", tmp_path / "masks"
+def test_files_of_frames_bound_the_videos(tmp_path: Path) -> None:
+    """A video is cut at what all outputs have: 600 frames of video, and 412 masks."""
+    path, masks = tmp_path / "video.mp4", tmp_path / "masks"
     with sink(path) as opened:
         write(opened, range(600))
     masks.mkdir()
@@ -147,8 +153,8 @@ def test_files_of_frames_bound_the_films(tmp_path: Path) -> None:
 
 
 def test_other_options_are_refused(tmp_path: Path) -> None:
-    """Two halves that do not fit are no film."""
-    path = tmp_path / "film.mp4"
+    """Two halves of different encodings are no video."""
+    path = tmp_path / "video.mp4"
     with sink(path) as opened:
         write(opened, range(20))
 
@@ -158,12 +164,21 @@ def test_other_options_are_refused(tmp_path: Path) -> None:
     assert len(list(VideoSource(path))) == 20
 
 
-def test_part_that_was_left_is_read_by_ffmpeg(tmp_path: Path) -> None:
-    """Who has no wish to go on can still take what is there."""
-    path = tmp_path / "film.mp4"
+def test_part_file_is_read_by_ffmpeg(tmp_path: Path) -> None:
+    """Without resuming, its frames can still be used."""
+    path = tmp_path / "video.mp4"
     opened = sink(path)
     write(opened, range(600))
     kill(path, opened)
 
     with av.open(str(part_path(path))) as container:
         assert sum(1 for _ in container.decode(video=0)) > 400
+
+
+def test_state_on_disk_is_that_of_older_versions(tmp_path: Path) -> None:
+    """Runs that an older version began must be resumed: names, container and times must stay."""
+    path = tmp_path / "video.mp4"
+
+    assert part_path(path) == tmp_path / "video.mp4.part"
+    assert kept_path(path) == tmp_path / "video.mp4.kept"
+    assert (PROGRESS_FORMAT, SHIFT) == ("nut", 16)

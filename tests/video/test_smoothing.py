@@ -1,4 +1,4 @@
-"""Steadied answers flicker less, and how much they flicker is counted."""
+"""Smoothed outputs flicker less, and flicker is measured."""
 
 import numpy as np
 import pytest
@@ -18,32 +18,34 @@ def card(output: str) -> ModelCard:
     )
 
 
-def answer(*logits: float) -> np.ndarray:
-    """One place with its logits."""
+def output_of(*logits: float) -> np.ndarray:
+    """One pixel with its logits."""
     return np.array(logits, np.float32)[None, :, None, None]
 
 
-def test_the_average_moves_half_of_the_way() -> None:
+def test_average_moves_half_of_the_way() -> None:
     """By hand: 8, then 0 twice, is 8, 4, 2."""
     average = MovingAverage()
 
-    assert [float(average.smooth(answer(value, 0.0))[0, 0, 0, 0]) for value in (8.0, 0.0, 0.0)] == [
+    assert [
+        float(average.smooth(output_of(value, 0.0))[0, 0, 0, 0]) for value in (8.0, 0.0, 0.0)
+    ] == [
         8,
         4,
         2,
     ]
 
 
-def test_an_average_is_not_changed_later() -> None:
-    """What was given away is somebody else's."""
+def test_returned_average_is_not_changed_later() -> None:
+    """The caller owns the returned array."""
     average = MovingAverage()
-    first = average.smooth(answer(8.0, 0.0))
-    average.smooth(answer(0.0, 0.0))
+    first = average.smooth(output_of(8.0, 0.0))
+    average.smooth(output_of(0.0, 0.0))
 
     assert first[0, 0, 0, 0] == 8
 
 
-def test_a_class_is_held_until_another_leads_clearly() -> None:
+def test_class_is_kept_until_another_leads_clearly() -> None:
     """By hand: class 0 leads; 1 leads by 0.9, which is not enough, and by 1.1, which is.
 
     Then 0 leads by 0.9, which is not.
@@ -51,7 +53,7 @@ def test_a_class_is_held_until_another_leads_clearly() -> None:
     hysteresis = Hysteresis("logits")
 
     leads = [(1.0, 0.0), (0.0, 0.9), (0.0, 1.1), (0.9, 0.0)]
-    assert [int(hysteresis.smooth(answer(*logits)).argmax(1)[0, 0, 0]) for logits in leads] == [
+    assert [int(hysteresis.smooth(output_of(*logits)).argmax(1)[0, 0, 0]) for logits in leads] == [
         0,
         0,
         1,
@@ -59,12 +61,12 @@ def test_a_class_is_held_until_another_leads_clearly() -> None:
     ]
 
 
-def test_probabilities_are_weighed_by_their_ratio() -> None:
+def test_probabilities_are_compared_by_their_ratio() -> None:
     """A margin of 1 between logits is a factor of e = 2.72 between probabilities."""
     hysteresis = Hysteresis("probabilities")
 
     shares = [(0.9, 0.1), (0.3, 0.7), (0.2, 0.8)]
-    assert [int(hysteresis.smooth(answer(*share)).argmax(1)[0, 0, 0]) for share in shares] == [
+    assert [int(hysteresis.smooth(output_of(*share)).argmax(1)[0, 0, 0]) for share in shares] == [
         0,
         0,
         1,
@@ -72,8 +74,8 @@ def test_probabilities_are_weighed_by_their_ratio() -> None:
 
 
 @pytest.mark.parametrize("name", SMOOTHERS)
-def test_another_size_begins_anew(name: str) -> None:
-    """A stream may change its size; nothing of the old one is left."""
+def test_another_size_starts_again(name: str) -> None:
+    """A stream may change its size; nothing of the old size is kept."""
     smoother = make_smoother(name, card("logits"))
     smoother.smooth(np.full((1, 2, 3, 3), 9, np.float32))
     new = np.random.default_rng(0).standard_normal((1, 2, 4, 5)).astype(np.float32)
@@ -83,7 +85,7 @@ def test_another_size_begins_anew(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMOOTHERS)
 def test_noise_around_equal_classes_flickers_less(name: str) -> None:
-    """Where two classes are nearly equal, noise turns them over again and again."""
+    """Where two classes are nearly equal, noise swaps them again and again."""
     random = np.random.default_rng(0)
     smoother, before, after = make_smoother(name, card("logits")), Flicker(), Flicker()
 
@@ -118,7 +120,7 @@ def test_flicker_of_two_frames_is_none() -> None:
     assert flicker.share == 0
 
 
-def test_classes_cannot_be_weighed() -> None:
-    """The sentence says what helps."""
+def test_class_indices_cannot_be_averaged() -> None:
+    """The message says what helps."""
     with pytest.raises(ConfigError, match="--output logits"):
         make_smoother("ema", card("classes"))

@@ -1,4 +1,4 @@
-"""Whatever a user names becomes a source."""
+"""A source is opened by what the user names."""
 
 import io
 import threading
@@ -53,7 +53,7 @@ def clip(tmp_path: Path) -> Path:
     return tmp_path / "clip.mp4"
 
 
-def test_pictures_by_file_folder_pattern_and_list(images: Path) -> None:
+def test_images_by_file_folder_pattern_and_list(images: Path) -> None:
     """Four ways to the same images; only images are taken of a pattern that matches more."""
     (images / "list.txt").write_text("# the best\np2.png\n\np0.png\n")
 
@@ -71,7 +71,7 @@ def test_name_with_brackets_is_a_name(images: Path) -> None:
     assert levels(open_text(str(images / "a [edited].png"))) == [10]
 
 
-def test_every_other_picture(images: Path) -> None:
+def test_every_other_image(images: Path) -> None:
     """Stride and number count images; times are refused."""
     assert levels(open_images([images], selection=Selection(stride=2))) == [0, 20]
     assert levels(open_images([images], selection=Selection(max_frames=1))) == [0]
@@ -79,8 +79,8 @@ def test_every_other_picture(images: Path) -> None:
         open_images([images], selection=Selection(start=1))
 
 
-def test_video_is_a_film(clip: Path) -> None:
-    """Its own name, and every frame."""
+def test_video_file_is_a_video(clip: Path) -> None:
+    """It has its own name, and every frame is read."""
     opened = open_text(str(clip))
 
     assert opened.info is not None
@@ -90,7 +90,7 @@ def test_video_is_a_film(clip: Path) -> None:
 
 
 def test_raw_frames_through_a_pipe() -> None:
-    """Nothing tells what they are but the user."""
+    """Only the user knows their format."""
     rows = b"".join(np.full((6, 8, 3), 50 * index, np.uint8).tobytes() for index in range(4))
 
     opened = open_text("-", pipe=rows, raw="8x6:bgr24@10")
@@ -129,8 +129,8 @@ def test_mjpeg_through_a_pipe() -> None:
 
 
 @contextmanager
-def served(answer: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), answer)
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -139,8 +139,8 @@ def served(answer: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         server.server_close()
 
 
-def test_address_of_a_file_is_a_film(clip: Path) -> None:
-    """It tells how long it is: every frame is wanted, none is left out."""
+def test_address_of_a_file_is_a_video(clip: Path) -> None:
+    """It has a duration: every frame is read, none is dropped."""
     content = clip.read_bytes()
 
     class Answer(BaseHTTPRequestHandler):
@@ -161,7 +161,7 @@ def test_address_of_a_file_is_a_film(clip: Path) -> None:
 
 
 def test_address_of_a_camera_is_live() -> None:
-    """Images without end: the first ones are given, and two are asked for."""
+    """The stream is endless; two frames are selected."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -170,11 +170,11 @@ def test_address_of_a_camera_is_live() -> None:
             self.end_headers()
             try:
                 for _ in range(500):
-                    picture = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+                    jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
                     self.wfile.write(
                         b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
-                        % len(picture)
-                        + picture
+                        % len(jpeg)
+                        + jpeg
                         + b"\r\n"
                     )
                     threading.Event().wait(0.005)
@@ -203,18 +203,18 @@ def test_address_of_a_camera_is_live() -> None:
         ("http://127.0.0.1:9/door", None, "no video can be read from http://127.0.0.1:9/door"),
     ],
 )
-def test_bad_names_get_one_sentence(
+def test_bad_names_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, raw: str | None, sentence: str
 ) -> None:
-    """What is wrong, and what to do."""
+    """The message says what is wrong and what to do."""
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(SegdeployError, match=sentence):
         open_text(text, raw=raw)
 
 
-def test_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
-    """One sentence, and none of OpenCV's own."""
+def test_missing_camera(capfd: pytest.CaptureFixture[str]) -> None:
+    """Our message only, none of OpenCV's."""
     with pytest.raises(DataError, match="camera 97 cannot be opened"):
         open_camera(97, selection=Selection(), should_stop=never)
 

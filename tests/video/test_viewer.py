@@ -26,8 +26,8 @@ class FakeWindow:
         self.shown: list[Image] = []
         self.waits: list[int] = []
 
-    def show(self, picture: Image) -> None:
-        self.shown.append(picture)
+    def show(self, image: Image) -> None:
+        self.shown.append(image)
 
     def key(self, wait: int) -> str:
         self.waits.append(wait)
@@ -40,7 +40,7 @@ class FakeWindow:
 class FakeFilm:
     """Five by three pixels, 30000/1001 frames a second."""
 
-    name = "film"
+    name = "video"
     width, height = 5, 3
     rate = Fraction(30000, 1001)
     aspect = Fraction(1)
@@ -49,20 +49,20 @@ class FakeFilm:
 
 
 def result(index: int = 0, level: int = 100) -> SegmentedFrame:
-    picture = np.full((3, 5, 3), level, np.uint8)
-    frame = Frame(image=picture, index=index, seconds=0.0)
+    image = np.full((3, 5, 3), level, np.uint8)
+    frame = Frame(image=image, index=index, seconds=0.0)
     return SegmentedFrame(
         frame=frame,
         mask=np.full((3, 5), level % 7, np.uint8),
         confidence=None,
-        drawn={OVERLAY: picture},
+        drawn={OVERLAY: image},
         stage_seconds={},
     )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a screen")
-def test_no_screen_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server has none, and Qt would end the process without a word of ours."""
+def test_missing_screen_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server has none, and Qt would end the process without our message."""
     for name in ("WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DISPLAY", ":987")
@@ -74,19 +74,19 @@ def test_no_screen_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shows_each_result(tmp_path: Path) -> None:
     """Without a key nothing waits."""
     window = FakeWindow()
-    viewer = Viewer(window, tmp_path, stop=lambda: pytest.fail("nobody pressed q"))
+    viewer = Viewer(window, tmp_path, stop=lambda: pytest.fail("q was not pressed"))
 
     viewer.show_result(result(level=1))
     viewer.show_result(result(level=2))
 
-    assert [int(picture[0, 0, 0]) for picture in window.shown] == [1, 2]
+    assert [int(image[0, 0, 0]) for image in window.shown] == [1, 2]
     assert window.waits == [1, 1]
 
 
-def test_space_waits_for_space(tmp_path: Path) -> None:
-    """Meanwhile s saves what is shown."""
+def test_space_pauses_until_space(tmp_path: Path) -> None:
+    """Meanwhile s saves the image."""
     window = FakeWindow(" ", "", "s", "", " ")
-    viewer = Viewer(window, tmp_path, stop=lambda: pytest.fail("nobody pressed q"))
+    viewer = Viewer(window, tmp_path, stop=lambda: pytest.fail("q was not pressed"))
 
     viewer.show_result(result(index=7))
 
@@ -98,7 +98,7 @@ def test_space_waits_for_space(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keys", [("q",), (" ", "q")])
 def test_q_stops(tmp_path: Path, keys: tuple[str, ...]) -> None:
-    """Also while it waits."""
+    """Also while paused."""
     stops: list[str] = []
 
     Viewer(FakeWindow(*keys), tmp_path, stop=lambda: stops.append("q")).show_result(result())
@@ -106,7 +106,7 @@ def test_q_stops(tmp_path: Path, keys: tuple[str, ...]) -> None:
     assert stops == ["q"]
 
 
-def test_y4m_is_read_again() -> None:
+def test_y4m_is_read_back() -> None:
     """Odd sizes, the rate and the colors come through."""
     pipe = io.BytesIO()
 
@@ -137,7 +137,7 @@ def test_raw_rows(kind: str, expected: bytes) -> None:
     assert pipe.getvalue() == 2 * expected
 
 
-def test_masks_as_grey_y4m() -> None:
+def test_masks_as_gray_y4m() -> None:
     """The numbers themselves, in a file of brightness alone."""
     pipe = io.BytesIO()
 
@@ -147,7 +147,7 @@ def test_masks_as_grey_y4m() -> None:
     assert pipe.getvalue().endswith(b"FRAME\n" + bytes([2]) * 15)
 
 
-def test_closed_pipe_is_told() -> None:
+def test_closed_pipe_is_reported() -> None:
     """`| head` closes it early."""
 
     class Closed(io.BytesIO):

@@ -1,4 +1,4 @@
-"""A written video is decoded again: what a player would see and hear is what counts."""
+"""Written videos are decoded, as a player does."""
 
 import os
 import subprocess
@@ -16,6 +16,7 @@ from segdeploy.arrays import Image
 from segdeploy.errors import DataError, OutputError
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.writer import VideoSink
+from tests.helpers.clips import write_tone
 
 RATE = Fraction(30000, 1001)
 
@@ -35,33 +36,18 @@ def write(
     return path
 
 
-def write_tone(path: Path, codec: str, *, seconds: int = 1, rate: int = 48000) -> Path:
-    time = np.arange(seconds * rate) / rate
-    samples = (9000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream(codec, rate=rate, layout="mono")
-        for start in range(0, len(samples), 1000):
-            frame = av.AudioFrame.from_ndarray(
-                samples[None, start : start + 1000], format="s16", layout="mono"
-            )
-            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return path
-
-
 def times(path: Path) -> list[float]:
     with av.open(str(path)) as clip:
         return [frame.time for frame in clip.decode(video=0)]
 
 
-def sound_packets(path: Path) -> list[bytes]:
+def audio_packets(path: Path) -> list[bytes]:
     with av.open(str(path)) as clip:
         return [bytes(packet) for packet in clip.demux(audio=0) if packet.size]
 
 
-def sound_span(path: Path) -> tuple[float, float]:
-    """Give when the decoded sound begins and ends, in seconds."""
+def audio_span(path: Path) -> tuple[float, float]:
+    """Return when the decoded audio begins and ends, in seconds."""
     with av.open(str(path)) as clip:
         frames = list(clip.decode(audio=0))
         return frames[0].time, frames[-1].time + frames[-1].samples / frames[-1].sample_rate
@@ -83,7 +69,7 @@ def test_browsers_play_it(tmp_path: Path) -> None:
     "rate", [Fraction(25), RATE, Fraction(24000, 1001), Fraction(1, 2), Fraction(19001, 317)]
 )
 def test_rate_is_exact(tmp_path: Path, rate: Fraction) -> None:
-    """29.97 stored as 30 drifts from the sound by a second in a quarter of an hour."""
+    """29.97 stored as 30 drifts from the audio by a second in a quarter of an hour."""
     path = tmp_path / "clip.mp4"
 
     with VideoSink(path, width=64, height=48, rate=rate) as sink:
@@ -108,9 +94,9 @@ def test_variable_times_survive(tmp_path: Path) -> None:
     np.testing.assert_allclose(times(tmp_path / "clip.mp4"), given, atol=1e-5)
 
 
-def test_video_may_begin_after_its_sound(tmp_path: Path) -> None:
-    """A camera that needs half a second to wake up must not shift all images against the sound."""
-    tone = write_tone(tmp_path / "tone.wav", "pcm_s16le")
+def test_video_may_begin_after_its_audio(tmp_path: Path) -> None:
+    """A camera that needs half a second to wake up must not shift all images against the audio."""
+    tone = write_tone(tmp_path / "tone.wav", rate=48000)
     with VideoSink(
         tmp_path / "clip.mp4", width=64, height=48, rate=Fraction(25), audio=tone
     ) as sink:
@@ -120,7 +106,7 @@ def test_video_may_begin_after_its_sound(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         times(tmp_path / "clip.mp4"), [0.5, 0.54, 0.58, 0.62, 0.66], atol=1e-5
     )
-    assert abs(sound_span(tmp_path / "clip.mp4")[0]) < 0.001
+    assert abs(audio_span(tmp_path / "clip.mp4")[0]) < 0.001
 
 
 def test_times_that_stand_still_move_on(tmp_path: Path) -> None:
@@ -162,13 +148,13 @@ def test_odd_sides_are_doubled_at_the_edge(tmp_path: Path) -> None:
         sink.write(image, seconds=0)
 
     with av.open(str(tmp_path / "clip.mp4")) as clip:
-        picture = next(clip.decode(video=0)).to_ndarray(format="bgr24")
-    assert picture.shape == (122, 162, 3)
-    np.testing.assert_allclose(picture[-1, -1], (200, 200, 200), atol=4)
+        image = next(clip.decode(video=0)).to_ndarray(format="bgr24")
+    assert image.shape == (122, 162, 3)
+    np.testing.assert_allclose(image[-1, -1], (200, 200, 200), atol=4)
 
 
-def test_picture_of_another_size_is_refused(tmp_path: Path) -> None:
-    """The message names both sizes; nothing is bent to fit without a word."""
+def test_image_of_another_size_is_refused(tmp_path: Path) -> None:
+    """The message names both sizes; nothing is resized silently."""
     with VideoSink(tmp_path / "clip.mp4", width=64, height=48, rate=RATE) as sink:
         with pytest.raises(DataError, match=r"32x48 does not fit .* of 64x48"):
             sink.write(plain((0, 0, 0), width=32), seconds=0)
@@ -180,18 +166,18 @@ def test_picture_of_another_size_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("codec", "ending"), [("aac", "m4a"), ("aac", "ts"), ("libmp3lame", "mp3"), ("libopus", "webm")]
 )
-def test_sound_that_browsers_know_is_copied(tmp_path: Path, codec: str, ending: str) -> None:
-    """Encoding again would cost quality for nothing."""
-    tone = write_tone(tmp_path / f"tone.{ending}", codec)
+def test_audio_that_browsers_play_is_copied(tmp_path: Path, codec: str, ending: str) -> None:
+    """Encoding again would lose quality."""
+    tone = write_tone(tmp_path / f"tone.{ending}", codec=codec, rate=48000)
 
     path = write(tmp_path / "clip.mp4", audio=tone)
 
-    given, kept = sound_packets(tone), sound_packets(path)
+    given, kept = audio_packets(tone), audio_packets(path)
     header = (
         7 if ending == "ts" else 0
     )  # a transport stream puts 7 bytes before each AAC packet, which MP4 has once
     assert kept == [packet[header:] for packet in given]
-    start, end = sound_span(path)
+    start, end = audio_span(path)
     assert abs(start) < 0.01
     assert end == pytest.approx(1, abs=0.06)
 
@@ -200,9 +186,9 @@ def test_sound_that_browsers_know_is_copied(tmp_path: Path, codec: str, ending: 
     ("codec", "ending", "rate"),
     [("pcm_s16le", "wav", 48000), ("pcm_s16le", "wav", 11111), ("flac", "flac", 96000)],
 )
-def test_other_sound_becomes_aac(tmp_path: Path, codec: str, ending: str, rate: int) -> None:
-    """MP4 with PCM plays nowhere but in editors."""
-    tone = write_tone(tmp_path / f"tone.{ending}", codec, rate=rate)
+def test_other_audio_becomes_aac(tmp_path: Path, codec: str, ending: str, rate: int) -> None:
+    """MP4 with PCM plays in editors only."""
+    tone = write_tone(tmp_path / f"tone.{ending}", codec=codec, rate=rate)
 
     path = write(tmp_path / "clip.mp4", audio=tone)
 
@@ -212,11 +198,11 @@ def test_other_sound_becomes_aac(tmp_path: Path, codec: str, ending: str, rate: 
         assert float(stream.duration * stream.time_base) == pytest.approx(1, abs=0.03)
         loudest = max(np.abs(frame.to_ndarray()).max() for frame in clip.decode(stream))
     assert loudest == pytest.approx(9000 / 32768, rel=0.1)
-    assert abs(sound_span(path)[0]) < 0.001
+    assert abs(audio_span(path)[0]) < 0.001
 
 
-def test_sound_stays_beside_its_picture(tmp_path: Path) -> None:
-    """A click in the middle of the sound is heard in the middle of the video.
+def test_audio_stays_in_sync(tmp_path: Path) -> None:
+    """A click in the middle of the audio is heard in the middle of the video.
 
     The encoder's delay is taken out.
     """
@@ -234,15 +220,15 @@ def test_sound_stays_beside_its_picture(tmp_path: Path) -> None:
 
 
 def test_silent_file_gives_a_silent_video(tmp_path: Path) -> None:
-    """Most clips for inference have no sound, which is no error."""
+    """Most clips for inference have no audio, which is no error."""
     path = write(tmp_path / "second.mp4", audio=write(tmp_path / "first.mp4"))
 
     with av.open(str(path)) as clip:
         assert not clip.streams.audio
 
 
-def test_unreadable_sound_leaves_nothing(tmp_path: Path) -> None:
-    """What cannot be read is told before hours of work."""
+def test_unreadable_audio_leaves_nothing(tmp_path: Path) -> None:
+    """It is reported before hours of work."""
     (tmp_path / "sound.wav").write_bytes(b"no sound")
 
     with pytest.raises(DataError, match=r"sound\.wav cannot be read"):
@@ -260,21 +246,21 @@ def write_until_interrupted(path: Path, count: int, *, audio: Path) -> None:
         raise KeyboardInterrupt
 
 
-def test_interrupted_video_is_finished(tmp_path: Path) -> None:
-    """What was done stays, plays, and its sound ends with its images."""
+def test_interrupted_video_is_completed(tmp_path: Path) -> None:
+    """It keeps the finished frames, plays, and its audio ends with its images."""
     path = tmp_path / "clip.mp4"
-    tone = write_tone(tmp_path / "tone.wav", "pcm_s16le", seconds=5)
+    tone = write_tone(tmp_path / "tone.wav", 5, rate=48000)
 
     with pytest.raises(KeyboardInterrupt):
         write_until_interrupted(path, 10, audio=tone)
 
     assert len(times(path)) == 10
-    assert sound_span(path)[1] == pytest.approx(1, abs=0.03)
+    assert audio_span(path)[1] == pytest.approx(1, abs=0.03)
 
 
 def test_nothing_is_left_without_a_frame(tmp_path: Path) -> None:
-    """An empty file would look like a result."""
-    tone = write_tone(tmp_path / "tone.wav", "pcm_s16le")
+    """An empty file would seem to be a result."""
+    tone = write_tone(tmp_path / "tone.wav", rate=48000)
 
     with pytest.raises(KeyboardInterrupt):
         write_until_interrupted(tmp_path / "clip.mp4", 0, audio=tone)
@@ -282,8 +268,8 @@ def test_nothing_is_left_without_a_frame(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tone]
 
 
-def test_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    """One sentence with the path."""
+def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
+    """The message has the path."""
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(OutputError, match=r"cannot write .*clip\.mp4"):
@@ -313,7 +299,7 @@ except OutputError as error:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of a file")
 def test_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
-    """Wherever the space ends, also at the last byte, there is one sentence and no file that looks
+    """Wherever the space ends, also at the last byte, there is one message and no file that looks
     finished.
     """
     path = tmp_path / "clip.mp4"
