@@ -154,9 +154,9 @@ def stats(*, data: Path | None, dataset: str | None, chart: Path | None, as_json
 
         draw_classes(chart, statistics, splits["train"].classes)
         note(f"wrote {chart}")
-    place = [data] if data else []
+    folder = [data] if data else []
     named = ["--dataset", name] if dataset else []
-    next_step("segdeploy", "data", "preview", *place, *named, *same_plugins())
+    next_step("segdeploy", "data", "preview", *folder, *named, *same_plugins())
 
 
 def print_report(report: "CheckReport") -> None:

@@ -82,12 +82,12 @@ class Option(click.Option):
             self._describe_choices([str(choice) for choice in self.type.choices])
 
     def _describe_choices(self, choices: Sequence[str]) -> None:
-        metavar = f"[{'|'.join(choices)}]"
-        if len(f"{self.opts[0]} {metavar}") > TERM_WIDTH:
+        self.metavar = f"[{'|'.join(choices)}]"
+        if len(f"{self.opts[0]} {self.metavar}") > TERM_WIDTH:
             self.metavar = "NAME"
-            self.help = f"{self.help} One of {', '.join(choices)}."
-        else:
-            self.metavar = metavar
+            text = self.help or ""
+            if not all(choice in text for choice in choices):
+                self.help = f"{text} One of {', '.join(choices)}.".lstrip()
 
     def add_to_parser(self, parser: "click.parser._OptionParser", ctx: click.Context) -> None:
         """Register the shown and the older names."""
@@ -103,10 +103,6 @@ class Option(click.Option):
             return record
         text = self.show_default
         return record[0], record[1].replace(f"[default: ({text})", f"[default: {text}")
-
-
-RenamedOption = Option
-"""Former name of `Option`, which takes `older=` itself."""
 
 
 class Formatter(click.HelpFormatter):
@@ -285,7 +281,7 @@ else:
 
 
 class ImageSize(Pair):
-    """A height and a width in pixels, as in "180,240", or one number for both."""
+    """A height and a width in pixels, for example "180,240", or a number for both."""
 
     name = "H,W"
 
@@ -298,8 +294,8 @@ class ImageSize(Pair):
         sides = [int(side) if side.strip().isdecimal() else 0 for side in str(value).split(",")]
         if len(sides) not in {1, 2} or min(sides) < 1:
             self.fail(
-                f"{value!r} is no size; write height,width in pixels, for example 360,480, or one"
-                " number for both",
+                f"{value!r} is not a size; write height,width in pixels, for example 360,480, or"
+                " one number for both",
                 param,
                 ctx,
             )

@@ -238,7 +238,7 @@ def make_temporal_smoother(
     """Return the temporal smoother of `--smooth`; None without the option.
 
     Raises:
-        ConfigError: The source is no video, or the network's output cannot be smoothed.
+        ConfigError: The source is not a video, or the network's output cannot be smoothed.
     """
     if name is None:
         return None

@@ -185,14 +185,14 @@ class TorchOptions:
         """Accelerate a loaded network.
 
         Raises:
-            ConfigError: It is no checkpoint, or half precision is no faster on the device.
+            ConfigError: It is not a checkpoint, or half precision is no faster on the device.
             SegdeployError: It cannot be compiled.
         """
         if not (self.autocast or self.compiled):
             return
         if model.suffix != ".pt":
             msg = (
-                f"{model} is no checkpoint, and an exported file has its precision; leave"
+                f"{model} is not a checkpoint, and an exported file has its precision; leave"
                 " --autocast and --compile out"
             )
             raise ConfigError(msg)
@@ -227,7 +227,7 @@ def read_batch(_context: click.Context, _option: click.Parameter, text: str) -> 
     if text == "auto":
         return None
     if not text.isdecimal() or int(text) < 1:
-        msg = f"{text!r} is no number of frames; give 1 or more, or auto"
+        msg = f"{text!r} is not a number of frames; give 1 or more, or auto"
         raise click.BadParameter(msg)
     return int(text)
 

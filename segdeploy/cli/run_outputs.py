@@ -100,7 +100,7 @@ class RenderOptions:
             index = known.get(name, known.get(name.casefold()))
             if index is None:
                 msg = (
-                    f"{name!r} in --classes is no class of the network; its classes are"
+                    f"{name!r} in --classes is not a class of the network; its classes are"
                     f" {', '.join(entry.name for entry in classes)}"
                 )
                 raise ConfigError(msg)
@@ -322,7 +322,7 @@ def check_pipe(opened: OpenedSource, renderer: Renderer) -> VideoInfo:
     """Return the properties of a video that can go through a pipe.
 
     Raises:
-        ConfigError: The source is no video, or what is saved is no single stream of images.
+        ConfigError: The source is not a video, or what is saved is not a single stream of images.
     """
     if opened.info is None:
         msg = "images differ in size and cannot go through a pipe; name a folder: --output FOLDER"

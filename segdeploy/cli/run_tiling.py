@@ -32,7 +32,7 @@ class TilingOptions:
 
     def run(
         self,
-        images: ImageSource | None,
+        source: ImageSource | None,
         *,
         backend: Backend,
         render: RenderOptions,
@@ -43,7 +43,7 @@ class TilingOptions:
         """Segment images one after the other, and return the files that were written.
 
         Args:
-            images: The images; None, where the input is something else, is refused.
+            source: The images; None, where the input is something else, is refused.
             backend: The network.
             render: What is saved of each image.
             output: Where the results go.
@@ -55,9 +55,8 @@ class TilingOptions:
         """
         from segdeploy.inference.tiling import Tiler, segment_large
 
-        check(images, render, output)
+        images = check_options(source, render, output)
         assert self.tile is not None
-        assert images is not None
         height, width = self.tile
         tiler = Tiler(backend, height=height, width=width, overlap=self.overlap, workers=workers)
         renderer = replace(render, legend=False).renderer(backend.card.classes)
@@ -81,8 +80,10 @@ class TilingOptions:
         return written
 
 
-def check(images: ImageSource | None, render: RenderOptions, output: OutputOptions) -> None:
-    """Check that the options go together with tiles.
+def check_options(
+    images: ImageSource | None, render: RenderOptions, output: OutputOptions
+) -> ImageSource:
+    """Return the images of a run whose options go together with tiles.
 
     Raises:
         ConfigError: One does not.
@@ -98,6 +99,7 @@ def check(images: ImageSource | None, render: RenderOptions, output: OutputOptio
             " with --image, without --show, --resume and --output -"
         )
         raise ConfigError(msg)
+    return images
 
 
 def _row_progress(step: Callable[[str], None], path: Path) -> Callable[[int, int], None]:

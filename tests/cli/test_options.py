@@ -186,7 +186,7 @@ def test_size_is_one_number_or_two() -> None:
 @pytest.mark.parametrize("wrong", ["", "180x240", "1,2,3", "180,", "-3", "0"])
 def test_other_texts_are_no_size(wrong: str) -> None:
     """A typing error is reported before anything is loaded."""
-    with pytest.raises(click.BadParameter, match="is no size"):
+    with pytest.raises(click.BadParameter, match="is not a size"):
         ImageSize().convert(wrong, None, None)
 
 

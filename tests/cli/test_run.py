@@ -203,7 +203,11 @@ def test_damaged_video_is_reported(artifacts: Path, capsys: pytest.CaptureFixtur
             2,
             "'film' is none of overlay, mask",
         ),
-        (["--model", "M", "--video", "clip.mp4", "--name", "../x"], 2, "is not a plain folder name"),
+        (
+            ["--model", "M", "--video", "clip.mp4", "--name", "../x"],
+            2,
+            "is not a plain folder name",
+        ),
         (["--model", "M", "--video", "clip.mp4", "--backend", "torch"], 2, "not by 'torch'"),
         (["--model", "M", "--video", "clip.mp4", "--device", "abacus"], 1, "'abacus'"),
         (["--model", "M", "--video", "nowhere.mp4"], 3, "there is no video nowhere.mp4"),
@@ -423,7 +427,7 @@ def test_frames_go_through_pipes(artifacts: Path) -> None:
         (["--video", "clip.mp4", "--raw", "8x8:bgr24"], 2, "add --source -"),
         (["--video", "clip.mp4", "--start", "2", "--end", "1"], 2, "is no later than the start"),
         (["--image", "a.png", "--start", "2"], 2, "images have no time"),
-        (["--video", "clip.mp4", "--batch", "none"], 2, "'none' is no number of frames"),
+        (["--video", "clip.mp4", "--batch", "none"], 2, "'none' is not a number of frames"),
         (
             ["--video", "clip.mp4", "--codec", "av1", "--preset", "fast"],
             2,
@@ -626,7 +630,7 @@ def test_more_views_give_other_masks(artifacts: Path) -> None:
         (
             ["--classes", "road,moon"],
             2,
-            "'moon' in --classes is no class of the network; its classes are Sky",
+            "'moon' in --classes is not a class of the network; its classes are Sky",
         ),
         (["--save", "cutout"], 2, "add --classes"),
         (["--background", "00ff00"], 2, "add --save cutout"),

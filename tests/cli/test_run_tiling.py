@@ -90,7 +90,7 @@ def test_results_are_those_of_the_tiles(
             "coco cannot be saved of images in tiles; choose from overlay,mask,color",
         ),
         (["--tile", "45,60", "--overlap", "20"], "at most a third, 15"),
-        (["--tile", "0"], "is no size"),
+        (["--tile", "0"], "is not a size"),
     ],
 )
 def test_options_that_tiles_refuse(
