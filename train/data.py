@@ -307,4 +307,5 @@ def by_median_frequency(pixels: Shares, of_images: Shares) -> Shares:
     )
     if not of_images.any():
         return np.ones_like(pixels)
-    return np.nan_to_num(np.nanmedian(frequencies) / frequencies, nan=1.0)
+    weights: Shares = np.nan_to_num(np.nanmedian(frequencies) / frequencies, nan=1.0)
+    return weights

@@ -54,7 +54,7 @@ class Processes:
         """Return for each flag whether it is set in any process."""
         if self.size == 1:
             return list(flags)
-        return self.sum(np.array(flags, np.int64)).astype(bool).tolist()
+        return [count > 0 for count in self.sum(np.array(flags, np.int64)).tolist()]
 
     def gather(self, value: Any) -> list[Any]:  # noqa: ANN401 - anything that can be pickled
         """Return the values of all processes, in the order of their ranks, to each of them."""

@@ -128,7 +128,7 @@ LIMITS = """* **They were trained on few streets.** CamVid is a few drives throu
 
 MORE = (
     "\nsegdeploy train model-in-the-box-final --data path/to/camvid --set"
-    " helper_data=path/to/idd_lite"
+    " extra_data=path/to/idd_lite"
 )
 """The command for weights that learned from all images."""
 
@@ -284,13 +284,15 @@ def trained(training: Training) -> str:
     """Return a list of what the weights were trained on, and with what."""
     versions = ", ".join(f"{name} {version}" for name, version in training.versions.items())
     splits = "its training and its validation split" if is_final(training) else "its training split"
-    helper, weights = training.recipe.get("helper"), training.recipe.get("weights")
+    # Up to version 0.1.0 the key of the second dataset was "helper".
+    extra = training.recipe.get("extra_dataset") or training.recipe.get("helper")
+    weights = training.recipe.get("weights")
     lines = [
         (
             f"data: {training.dataset}, {splits}; SHA-256 of the names of its images"
             f" `{training.data_hash}`"
         ),
-        *([f"helper dataset: {helper}, whose classes are unions of these"] if helper else []),
+        *([f"second dataset: {extra}, whose classes are coarser"] if extra else []),
         *([f"initialized with the weights of {weights}"] if weights else []),
         f"{training.epochs} epochs, seed {training.seed}",
         f"commit: {f'`{training.commit}`' if training.commit else 'not recorded'}",
