@@ -1,78 +1,69 @@
-"""The bundled models and which suits a machine."""
+"""The bundled models, and which of them suits a machine."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from segdeploy.errors import ModelError
 
-FLOAT, EIGHT_BITS = "street", "street-int8"
+STREET, STREET_INT8 = "street", "street-int8"
 
-FILES: Mapping[str, str] = {FLOAT: "street.onnx", EIGHT_BITS: "street-int8.onnx"}
-"""Files in the box, by the names that stand for them wherever a command takes the path of an
-artifact."""
+FILES: Mapping[str, str] = {STREET: "street.onnx", STREET_INT8: "street-int8.onnx"}
+"""Files of the bundled models, by the names that commands take in place of an artifact's path."""
 
 TERMS = "its weights were trained on CamVid and IDD-Lite and are not for commercial use"
 
 
 def folder() -> Path:
-    """Return the folder of the package's own files."""
+    """Return the folder of the bundled models."""
     return Path(__file__).parent
 
 
-def find(name: str, place: Path) -> Path:
-    """Return the file in the box that a name stands for.
+def find(name: str, folder: Path) -> Path:
+    """Return the file of a bundled model.
 
     Args:
         name: One of `FILES`.
-        place: Where the files lie: `folder()`, unless the box is being filled.
+        folder: Folder of the files: `folder()`, unless they are being made.
 
     Raises:
         ModelError: This copy of the package carries none.
     """
-    path = place / FILES[name]
+    path = folder / FILES[name]
     if not path.is_file():
         msg = (
-            f"this copy of segdeploy carries no network ({path} is missing); name a file of your"
-            " own, as in --model best.onnx"
+            f"this copy of segdeploy carries no model ({path} is missing); name a file of your own,"
+            " as in --model best.onnx"
         )
         raise ModelError(msg)
     return path
 
 
 def locate(artifact: Path | str) -> Path:
-    """Return the path of an artifact: a text may be the name of one in the box.
+    """Return the path of an artifact, where a text may be the name of a bundled model.
 
     Raises:
-        ModelError: It is, and this copy of the package carries none.
+        ModelError: It is such a name, and this copy of the package carries no models.
     """
-    return (
-        find(artifact, folder())
-        if isinstance(artifact, str) and artifact in FILES
-        else Path(artifact)
-    )
+    if isinstance(artifact, str) and artifact in FILES:
+        return find(artifact, folder())
+    return Path(artifact)
 
 
 def short_name(artifact: Path) -> str:
-    """Return what a command takes for an artifact, in short.
-
-    The name of one in the box, the path of any other.
-    """
-    return next(
-        (name for name, file in FILES.items() if artifact == folder() / file), str(artifact)
-    )
+    """Return what a command takes for an artifact: a bundled model's name, or the path."""
+    names = (name for name, file in FILES.items() if artifact == folder() / file)
+    return next(names, str(artifact))
 
 
 def choose_model(*, on_processor: bool, has_avx2: bool) -> str:
-    """Choose the name of the file to run where nobody named one.
+    """Return the name of the bundled model to run where none is named: the faster one.
 
-    The faster one, as far as it was measured.
-
-    That is 8 bits on processors with AVX2, and more so on those that have VNNI beside it;
-    MODEL_CARD.md has the times, and what the masks lose. Other processors and devices were not
-    measured, and get the file that is exact.
+    That is int8 on processors with AVX2, and more so on those that have VNNI as well; MODEL_CARD.md
+    has the times, and what the masks lose. Other processors and devices were not measured, and get
+    the exact model.
 
     Args:
         on_processor: Whether the processor will run it.
         has_avx2: Whether it has AVX2.
     """
-    return EIGHT_BITS if on_processor and has_avx2 else FLOAT
+    return STREET_INT8 if on_processor and has_avx2 else STREET

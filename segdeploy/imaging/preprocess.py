@@ -10,7 +10,7 @@ from segdeploy.card import InputSpec
 
 
 def resize(image: Image, height: int, *, width: int) -> Image:
-    """Resize an image: the one way, in training and in use.
+    """Resize an image, in training as in use.
 
     It is halved by means of 2x2 pixels while it is at least twice too large, and resized bilinearly
     from there.

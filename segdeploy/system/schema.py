@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 T = TypeVar("T")
 
@@ -31,8 +32,8 @@ KINDS = {
 def convert(values: object, kind: type[T], *, refuse: Callable[[str], Exception]) -> T:
     """Return foreign values as a value of the given type.
 
-    Nothing is guessed: "3" is no number and 1 is no truth value. Lists become tuples where the type
-    says so, and whole numbers become floating-point ones. NaN and infinity are taken.
+    Nothing is guessed: "3" is not a number and 1 is not a boolean. Lists become tuples where the
+    type says so, and whole numbers become floating-point ones. NaN and infinity are accepted.
 
     Example:
         ```python
@@ -128,9 +129,6 @@ def _choices(kind: type[Any], path: str) -> list[object]:
 
 def _forms(kind: type[Any], path: str) -> list[Any]:
     """Return what msgspec knows of the types that the value at a path may have."""
-    # Needed for a message only.
-    from msgspec import inspect
-
     forms = _alternatives(inspect.type_info(kind))
     for key, index in re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", path):
         inner = [_step(form, key, index) for form in forms]

@@ -1,4 +1,4 @@
-"""The network that the package carries."""
+"""The models that the package carries."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import segdeploy
-from segdeploy import assets as box
+from segdeploy import assets
 from segdeploy.backends.loading import kind_of, read_card
 from segdeploy.errors import ModelError
 from segdeploy.imaging.io import read_ids, write_image
@@ -23,7 +23,7 @@ MIB = 2**20
 
 @pytest.fixture(scope="session")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a copy of the package whose box is empty."""
+    """Folder with a copy of the package without its models."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copytree(
         ROOT / "segdeploy",
@@ -35,16 +35,16 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def filled(copy: Path, tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Path:
-    """Folder with a copy of the package that carries a narrow U-Net, under both names."""
+    """Folder with a copy of the package that carries a narrow U-Net under both names."""
     folder = tmp_path_factory.mktemp("filled")
     shutil.copytree(copy, folder, dirs_exist_ok=True)
-    for name in box.FILES.values():
+    for name in assets.FILES.values():
         shutil.copy(artifacts / "best.onnx", folder / "segdeploy" / "assets" / name)
     return folder
 
 
-def call(package: Path, place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Type a command in a folder, with a copy of the package that has no PyTorch to import."""
+def call(package: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder, with a copy of the package and no PyTorch to import."""
     code = (
         "import sys; sys.modules['torch'] = None; from segdeploy.cli.main import main;"
         f" main({list(arguments)!r})"
@@ -55,35 +55,34 @@ def call(package: Path, place: Path, *arguments: str) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         check=False,
-        cwd=place,
+        cwd=folder,
         env=environment,
     )
 
 
-def draw(path: Path) -> None:
+def write_noise(path: Path) -> None:
     write_image(path, np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8))
 
 
 @pytest.mark.slow
-def test_runs_with_nothing_but_a_picture(filled: Path, tmp_path: Path) -> None:
-    """The first command that a person types works, says what answers and on what terms, and needs
-    no PyTorch.
-    """
-    draw(tmp_path / "street.png")
+def test_runs_with_nothing_but_an_image(filled: Path, tmp_path: Path) -> None:
+    """The first command of a new user works, says which model ran, and needs no PyTorch."""
+    write_noise(tmp_path / "street.png")
 
     done = call(filled, tmp_path, "run", "--image", "street.png", "--save", "mask")
 
     assert done.returncode == 0, done.stderr
-    assert read_ids(tmp_path / "runs/run/pictures/mask/street.png").shape == (45, 60)
-    named = [line for line in done.stderr.splitlines() if line.startswith("no --model, so street")]
-    assert len(named) == 1
-    assert "not for commercial use" in named[0]
+    assert read_ids(tmp_path / "runs/run/images/mask/street.png").shape == (45, 60)
+    notes = [line for line in done.stderr.splitlines() if line.startswith("no --model given")]
+    assert len(notes) == 1
+    assert "using the bundled model street" in notes[0]
+    assert "not for commercial use" in notes[0]
 
 
 @pytest.mark.slow
 def test_a_model_that_is_named_comes_first(filled: Path, artifacts: Path, tmp_path: Path) -> None:
-    """Nothing is said of the box then."""
-    draw(tmp_path / "street.png")
+    """The bundled models are not mentioned then."""
+    write_noise(tmp_path / "street.png")
 
     done = call(
         filled,
@@ -103,9 +102,11 @@ def test_a_model_that_is_named_comes_first(filled: Path, artifacts: Path, tmp_pa
 
 @pytest.mark.slow
 def test_names_stand_for_the_files_everywhere(filled: Path, tmp_path: Path) -> None:
-    """Who wants to look at what answered need not know where the package lies."""
-    looked = call(filled, tmp_path, "inspect", "street-int8", "--json")
-    assert Path(json.loads(looked.stdout)["path"]) == filled / "segdeploy/assets/street-int8.onnx"
+    """A user need not know where the package lies."""
+    inspected = call(filled, tmp_path, "inspect", "street-int8", "--json")
+    assert (
+        Path(json.loads(inspected.stdout)["path"]) == filled / "segdeploy/assets/street-int8.onnx"
+    )
     assert call(filled, tmp_path, "verify", "street", "--device", "cpu").returncode == 0
     compared = call(
         filled,
@@ -115,7 +116,7 @@ def test_names_stand_for_the_files_everywhere(filled: Path, tmp_path: Path) -> N
         "street-int8",
         "--dataset",
         "streets",
-        "--pictures",
+        "--images",
         "1",
         "--json",
     )
@@ -123,38 +124,39 @@ def test_names_stand_for_the_files_everywhere(filled: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_without_a_box_one_sentence_says_what_to_do(copy: Path, tmp_path: Path) -> None:
-    """A copy of the code alone is no reason for a traceback, and nothing is left behind."""
-    draw(tmp_path / "street.png")
+def test_without_models_one_sentence_says_what_to_do(copy: Path, tmp_path: Path) -> None:
+    """A copy of the code alone gives no traceback, and leaves nothing behind."""
+    write_noise(tmp_path / "street.png")
 
     done = call(copy, tmp_path, "run", "--image", "street.png")
 
     assert done.returncode == 4
     assert done.stderr.splitlines()[-1].startswith(
-        "segdeploy: this copy of segdeploy carries no network ("
+        "segdeploy: this copy of segdeploy carries no model ("
     )
     assert "--model best.onnx" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["street.png"]
 
 
 def test_a_name_is_found_in_the_folder(tmp_path: Path) -> None:
+    """A missing file is named."""
     (tmp_path / "street.onnx").touch()
 
-    assert box.find("street", tmp_path) == tmp_path / "street.onnx"
+    assert assets.find("street", tmp_path) == tmp_path / "street.onnx"
     with pytest.raises(ModelError, match=r"street-int8\.onnx is missing"):
-        box.find("street-int8", tmp_path)
+        assets.find("street-int8", tmp_path)
 
 
 def test_a_path_is_no_name() -> None:
-    """A file of the user's own may be called as it likes: as a path it is never mistaken."""
-    assert box.locate(Path("street")) == Path("street")
-    assert box.locate("./street") == Path("street")
+    """A file of the user's own may have any name: a path is never taken for a bundled model."""
+    assert assets.locate(Path("street")) == Path("street")
+    assert assets.locate("./street") == Path("street")
 
 
-def test_a_file_in_the_box_is_called_by_its_name() -> None:
-    """What a command prints to go on with is short, and holds on another machine."""
-    assert box.short_name(box.folder() / "street-int8.onnx") == "street-int8"
-    assert box.short_name(Path("runs/street.onnx")) == "runs/street.onnx"
+def test_a_bundled_model_is_called_by_its_name() -> None:
+    """The next step that a command prints is short, and holds on another machine."""
+    assert assets.short_name(assets.folder() / "street-int8.onnx") == "street-int8"
+    assert assets.short_name(Path("runs/street.onnx")) == "runs/street.onnx"
 
 
 @pytest.mark.parametrize(
@@ -162,50 +164,46 @@ def test_a_file_in_the_box_is_called_by_its_name() -> None:
     [(True, True, "street-int8"), (True, False, "street"), (False, True, "street")],
 )
 def test_the_file_suits_the_machine(*, on_processor: bool, has_avx2: bool, name: str) -> None:
-    """8 bits where they were measured to be faster."""
-    assert box.choose_model(on_processor=on_processor, has_avx2=has_avx2) == name
+    """int8 where it was measured to be faster."""
+    assert assets.choose_model(on_processor=on_processor, has_avx2=has_avx2) == name
 
 
-# --- the files themselves ---
-
-
-@pytest.mark.parametrize("name", box.FILES)
+@pytest.mark.parametrize("name", assets.FILES)
 def test_the_file_is_what_was_proven(name: str) -> None:
-    """Its bytes, its card and its answer are those of the export."""
-    path = box.find(name, box.folder())
+    """Its bytes, its card and its output are those of the export."""
+    path = assets.find(name, assets.folder())
 
-    assert verify(path, kind_of(path), device="cpu").met.agreement > 0.95
+    assert verify(path, kind_of(path), device="cpu").result.agreement > 0.95
     card = read_card(path)
     assert card.precision == ("int8" if name.endswith("int8") else "fp32")
     assert card.parity is not None
     assert card.parity.passed
 
 
-def test_the_box_is_small() -> None:
-    """It travels with every installation."""
-    files = {name: box.find(name, box.folder()).stat().st_size for name in box.FILES}
+def test_the_models_are_small() -> None:
+    """They travel with every installation."""
+    files = {name: assets.find(name, assets.folder()).stat().st_size for name in assets.FILES}
 
     assert files["street-int8"] <= 5 * MIB
-    assert sum(path.stat().st_size for path in box.folder().iterdir() if path.is_file()) <= 16 * MIB
+    assert (
+        sum(path.stat().st_size for path in assets.folder().iterdir() if path.is_file()) <= 16 * MIB
+    )
 
 
-def test_the_box_says_where_it_comes_from() -> None:
-    """Data and their terms, and nobody's own folders."""
-    card = read_card(box.find("street", box.folder()))
+def test_the_models_say_where_they_come_from() -> None:
+    """Data and their terms, and no folder of the machine that trained them."""
+    card = read_card(assets.find("street", assets.folder()))
 
     assert card.training is not None
     assert card.training.dataset == "camvid"
     assert not card.training.recipe["data"]
-    assert "CC BY-NC" in (box.folder() / "LICENSE").read_text()
-    assert "segdeploy train model-in-the-box" in (box.folder() / "MODEL_CARD.md").read_text()
+    assert "CC BY-NC" in (assets.folder() / "LICENSE").read_text()
+    assert "segdeploy train model-in-the-box" in (assets.folder() / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.slow
-def test_the_box_knows_a_street() -> None:
-    """Streets are drawn, and the network saw none of them.
-
-    What it is sure of there, a photograph will show too.
-    """
+def test_the_model_knows_a_street() -> None:
+    """The streets are synthetic, and the network was not trained on them."""
     from segdeploy import datasets
 
     sample = datasets.load("streets", None, "val")[0]

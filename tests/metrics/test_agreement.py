@@ -123,7 +123,7 @@ def test_what_a_file_was_compared_with_is_named():
         (0.97, None, None, 0.125, False),
     ],
 )
-def test_budget_of_miou_is_the_gate_where_there_is_truth(
+def test_budget_of_miou_is_the_gate_where_there_are_labels(
     agreement, miou, reference_miou, budget, passed
 ):
     """Eight bits move boundaries a little; what counts is whether the masks are worse."""
