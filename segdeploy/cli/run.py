@@ -40,7 +40,7 @@ from segdeploy.cli.run_outputs import (
     output_options,
     render_options,
 )
-from segdeploy.cli.run_tiling import TilingOptions, tiling_options
+from segdeploy.cli.run_tiles import TilingOptions, tiling_options
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.system.signals import StopRequest, stoppable
 from segdeploy.video.codecs import CODECS, Encoding
