@@ -66,7 +66,7 @@ demo: demo/overlay demo/measured
 	@echo "by the one trained here:   $$(ls demo/runs/run/demo/*.mp4)"
 	@echo "the report:                demo/runs/benchmark/demo/report.html"
 
-# --- docs/performance.md: every format, threads and batches, the loops of others; for a quiet machine, and an hour ---
+# --- docs/performance.md: every format, threads and batches, peers; needs a quiet machine and an hour ---
 # Of the demonstration's network, or:
 # make performance CHECKPOINT=runs/train/model-in-the-box/best.pt DATASET=camvid DATA=path/to/camvid TRAIN=realtime-camvid
 
@@ -77,14 +77,14 @@ TRAIN := streets-demo
 ON := --dataset $(DATASET) $(if $(DATA),--data $(abspath $(DATA)))
 MEASURE := $(ON) --images 20 --rounds 3 --runs 20
 MEASURED := demo/performance
-# What a command printed, below the command itself; and why it failed, where it did.
-figures = cd $(MEASURED) && { echo '$$ python -m segdeploy.benchmarks.$(2)'; ../../$(BIN)/python -m segdeploy.benchmarks.$(2) 2> $(1).log || cat $(1).log; } > $(1).txt
+# What a study printed, below its command line, or why it failed.
+study = cd $(MEASURED) && { echo '$$ python -m segdeploy.benchmarks.studies.$(2)'; ../../$(BIN)/python -m segdeploy.benchmarks.studies.$(2) 2> $(1).log || cat $(1).log; } > $(1).txt
 
 .venv/peers: .venv/demo
 	$(PIP) --editable '.[export,openvino,report,peers]'
 	touch $@
 
-# A row, or a command, that fails stands in the page with its reason.
+# A row or a command that fails is in the page with its reason.
 performance: .venv/peers $(CHECKPOINT) demo/drive.mp4
 	rm -rf $(MEASURED) && mkdir -p $(MEASURED)
 	cp $(CHECKPOINT) $(MEASURED)/best.pt
@@ -92,12 +92,12 @@ performance: .venv/peers $(CHECKPOINT) demo/drive.mp4
 	-$(SEGDEPLOY) export performance/best.pt --format onnx --precision int8 $(ON) --max-miou-drop 1
 	-$(SEGDEPLOY) benchmark performance/best.pt --all --video drive.mp4 $(MEASURE) --output performance/1-formats
 	-$(SEGDEPLOY) benchmark performance/best.onnx --threads 1,2 --batch 1,4 $(MEASURE) --output performance/2-threads-and-batches
-	-$(SEGDEPLOY) benchmark performance/best.pt performance/best.onnx --peers $(MEASURE) --output performance/3-loops-of-others
+	-$(SEGDEPLOY) benchmark performance/best.pt performance/best.onnx --peers $(MEASURE) --output performance/3-peers
 	-$(SEGDEPLOY) benchmark performance/best.onnx --train $(TRAIN) --loader $(ON) --images 5 --rounds 1 --output performance/4-training
-	$(call figures,5-video-and-images,video best-int8.onnx --checkpoint best.pt)
-	$(call figures,6-masks,masks)
-	$(call figures,7-networks,networks)
-	$(call figures,8-precisions,precisions)
+	$(call study,5-video-and-images,video_loops best-int8.onnx --checkpoint best.pt)
+	$(call study,6-masks,kernels masks)
+	$(call study,7-networks,networks)
+	$(call study,8-precisions,precisions)
 	$(BIN)/python -m segdeploy.benchmarks.studies.performance_page $(MEASURED)/*/report.json $(MEASURED)/*.txt --output docs/performance.md
 
 # --- the checks ---
