@@ -87,7 +87,7 @@ class AdoptOptions:
         arguments: Arguments of that network, each KEY=VALUE.
         dataset: Dataset of the proof; None for synthetic streets.
         data: Folder of the dataset.
-        files: Images, or folders of them, to use for the proof in place of a dataset.
+        files: Images, or folders of them, to use for the proof instead of a dataset.
         proof_images: Largest number of images of the proof.
         output_file: Name of the new file; None for one beside the old.
         as_json: Whether the result is printed as JSON.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -146,9 +147,10 @@ class OriginalBackend:
             ModelError: The file fails on them, or returns classes that have no name.
         """
         height, width = batch.shape[1:3]
-        outputs = [self._to_card(self.run_image(image), height, width) for image in batch]
-        output: NetworkOutput = np.stack(outputs)
-        return output
+        outputs: list[npt.NDArray[Any]] = [
+            self._to_card(self.run_image(image), height, width) for image in batch
+        ]
+        return np.stack(outputs)
 
     def run_image(self, image: Image) -> Output:
         """Return the file's own output for one (H, W, 3) uint8 RGB image.

@@ -118,7 +118,7 @@ def export_plan(plan: ExportPlan) -> Iterator[ExportResult]:
     for name, path in plan.targets.items():
         file_format = FORMATS[name]
         format_plan = with_default_output(plan, file_format)
-        # Nobody knows in advance how many candidates int8 takes.
+        # How many candidates int8 takes is not known in advance.
         steps = count_comparisons(plan.card, len(plan.proof_images))
         total = None if plan.card.precision == "int8" else steps
         with progress(f"exporting {path.name}", total) as step:
@@ -130,7 +130,7 @@ def export_plan(plan: ExportPlan) -> Iterator[ExportResult]:
 
 
 def with_default_output(plan: ExportPlan, file_format: Format) -> ExportPlan:
-    """Return the plan of one format, whose default output takes the place of logits."""
+    """Return the plan of one format, whose default output replaces logits."""
     if plan.card.output != "logits" or file_format.default_output == "logits":
         return plan
     card = structs.replace(plan.card, output=file_format.default_output)

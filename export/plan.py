@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 MIN_CALIBRATION_IMAGES = 64
-"""With fewer images, the range of an activation depends on which ones were drawn."""
+"""With fewer images, the range of an activation depends on which ones were chosen."""
 
 OPSET = 21
 """Newest ONNX opset that every ONNX Runtime from 1.20 on runs."""
@@ -163,7 +163,7 @@ class ExportConfig:
         opset: ONNX opset.
         dataset: Name of the dataset of the proof and the calibration; the training's where None.
         data: Folder of that dataset; the training's where None.
-        files: Images, or folders of them, to use for the proof in place of a dataset.
+        files: Images, or folders of them, to use for the proof instead of a dataset.
         proof_images: Largest number of images of the proof; all where None.
         max_miou_drop: How much mIoU int8 may lose, in [0, 1].
         calibration_images: Number of images of the training split that int8 is calibrated on.

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from msgspec import structs
 
-from segdeploy.arrays import Batch, Image, Mask, NetworkOutput
-from segdeploy.backends.base import Backend, WrappedBackend
+from segdeploy.arrays import Batch, Image, Mask
+from segdeploy.backends.base import Backend
 from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
 from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.imaging.io import list_images, read_image, write_image
+from segdeploy.imaging.io import check_image, list_images, read_image, write_image
 from segdeploy.imaging.overlay import Painter, side_by_side
+from segdeploy.imaging.postprocess import output_to_mask
 from segdeploy.imaging.preprocess import to_batch
-from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.agreement import Agreement, Parity
 from segdeploy.metrics.segmentation import ConfusionMatrix
 
@@ -128,7 +128,7 @@ def open_proof_images(
         card: The network's card.
         dataset: Name of a dataset; the training's where None.
         data: Folder of the dataset; the training's where None.
-        files: Images, or folders of them, in place of a dataset.
+        files: Images, or folders of them, instead of a dataset.
         most: Largest number of images, evenly spaced; all where None.
 
     Raises:
@@ -206,23 +206,6 @@ class Proof:
     worst: Sequence[DifferingImage]
 
 
-class RecordingBackend(WrappedBackend):
-    """A backend that keeps its last output.
-
-    Its card may name another input size than the inner one's, for a dynamic file.
-
-    Attributes:
-        last: The output of the last `run`.
-    """
-
-    last: NetworkOutput = np.empty((0, 0, 0, 0), np.float32)
-
-    def run(self, batch: Batch) -> NetworkOutput:
-        """Return the output of the inner backend, and keep it."""
-        self.last = super().run(batch)
-        return self.last
-
-
 def prove(
     backend: Backend,
     reference: Backend,
@@ -246,36 +229,25 @@ def prove(
     scores, reference_scores = ConfusionMatrix(classes), ConfusionMatrix(classes)
     largest = 0.0
     worst: list[DifferingImage] = []
-    for card, index in _comparisons(backend.card, len(images)):
+    for spec, index in _comparisons(backend.card.input, len(images)):
         image, labels = images[index]
-        recorded = RecordingBackend(backend, card=card)
-        recorded_reference = RecordingBackend(reference, card=card)
-        mask = Predictor(recorded).mask(image)
-        expected = Predictor(recorded_reference).mask(image)
-        share = agreement.add(mask, expected)
-        difference = np.abs(np.subtract(recorded.last, recorded_reference.last, dtype=np.float32))
+        compared, difference = _compare(backend, reference, image, spec=spec)
+        agreement.add(compared.mask, compared.expected)
         # numpy's maximum keeps NaN, which max() may drop.
-        largest = float(np.maximum(largest, difference.max()))
+        largest = float(np.maximum(largest, difference))
         if labels is not None:
-            scores.add(mask, labels)
-            reference_scores.add(expected, labels)
-        compared = DifferingImage(
-            image=image,
-            mask=mask,
-            expected=expected,
-            agreement=share,
-            batch=to_batch([image], card.input),
-        )
+            scores.add(compared.mask, labels)
+            reference_scores.add(compared.expected, labels)
         worst = sorted([*worst, compared], key=lambda differing: differing.agreement)[:WORST]
-        on_step(f"{share:.3%}")
-    scored = scores.counts.any()
+        on_step(f"{compared.agreement:.3%}")
+    labeled = scores.counts.any()
     parity = Parity(
         agreement=agreement.overall,
         boundary_agreement=agreement.near,
         class_agreement=agreement.by_class,
         largest_difference=None if backend.card.output == "classes" else largest,
-        miou=scores.scores().miou if scored else None,
-        reference_miou=reference_scores.scores().miou if scored else None,
+        miou=scores.scores().miou if labeled else None,
+        reference_miou=reference_scores.scores().miou if labeled else None,
         images=len(images),
         source=images.source,
         reference=f"{reference.device.replace('torch', f'torch {torch.__version__}')} float32",
@@ -286,15 +258,33 @@ def prove(
     return Proof(parity=parity, worst=worst)
 
 
+def _compare(
+    backend: Backend, reference: Backend, image: Image, *, spec: InputSpec
+) -> tuple[DifferingImage, float]:
+    """Return the masks of an image, and the largest difference of the two outputs."""
+    check_image(image)
+    batch = to_batch([image], spec)
+    output, expected_output = backend.run(batch), reference.run(batch)
+    mask, expected = (
+        output_to_mask(values, spec, height=image.shape[0], width=image.shape[1])
+        for values in (output, expected_output)
+    )
+    agreement = float((mask == expected).mean())
+    compared = DifferingImage(
+        image=image, mask=mask, expected=expected, agreement=agreement, batch=batch
+    )
+    difference = np.abs(np.subtract(output, expected_output, dtype=np.float32)).max()
+    return compared, float(difference)
+
+
 def count_comparisons(card: ModelCard, images: int) -> int:
     """Return the number of comparisons of a proof."""
     return images * len(input_sizes(card.input))
 
 
-def _comparisons(card: ModelCard, images: int) -> Iterator[tuple[ModelCard, int]]:
-    for height, width in input_sizes(card.input):
-        spec = structs.replace(card.input, height=height, width=width)
-        sized = structs.replace(card, input=spec)
+def _comparisons(spec: InputSpec, images: int) -> Iterator[tuple[InputSpec, int]]:
+    for height, width in input_sizes(spec):
+        sized = structs.replace(spec, height=height, width=width)
         yield from ((sized, index) for index in range(images))
 
 

@@ -1,4 +1,4 @@
-"""A foreign file gets a card and answers as before, only that it takes images as they are."""
+"""A file of another project gets a card and a uint8 input, and its output stays the same."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 BATCH = np.random.default_rng(0).integers(0, 256, (2, 8, 12, 3), dtype=np.uint8)
 
 
-def foreign(
+def external(
     path: Path,
     *,
     kind: str = "logits",
@@ -89,7 +89,7 @@ def adopted(folder: Path, path: Path, *arguments: str) -> Path:
 
 
 def by_hand(path: Path, *, bgr: bool = False) -> np.ndarray:
-    """What the makers of a file do: normalize outside, transpose, run."""
+    """Return the output as the authors of a file compute it: normalize, transpose, run."""
     numbers = (BATCH / 255 - np.array(MEAN)) / np.array(STD)
     planes = (numbers[..., ::-1] if bgr else numbers).transpose(0, 3, 1, 2)
     session = onnxruntime.InferenceSession(path)
@@ -99,18 +99,18 @@ def by_hand(path: Path, *, bgr: bool = False) -> np.ndarray:
     )
 
 
-def answer_of(path: Path) -> NetworkOutput:
+def output_of(path: Path) -> NetworkOutput:
     return load_backend(path, device="cpu", threads=1).run(BATCH)
 
 
 @pytest.mark.parametrize("opset", [11, 13, 21])
-def test_logits_are_those_of_the_foreign_file(tmp_path: Path, opset: int) -> None:
-    path = foreign(tmp_path / "theirs.onnx", opset=opset)
+def test_logits_are_those_of_the_external_file(tmp_path: Path, opset: int) -> None:
+    path = external(tmp_path / "theirs.onnx", opset=opset)
 
     target = adopted(tmp_path, path)
 
     card = read_card(target)
-    np.testing.assert_allclose(answer_of(target), by_hand(path), atol=1e-5)
+    np.testing.assert_allclose(output_of(target), by_hand(path), atol=1e-5)
     assert [label.name for label in card.classes] == ["blue", "red"]
     assert (card.architecture, card.output, card.precision) == ("theirs", "logits", "fp32")
     assert card.conversion == {"adopted_from": "theirs.onnx"}
@@ -120,21 +120,21 @@ def test_logits_are_those_of_the_foreign_file(tmp_path: Path, opset: int) -> Non
 
 def test_blue_may_come_first(tmp_path: Path) -> None:
     """Networks that were trained on what OpenCV reads have red in their third channel."""
-    path = foreign(tmp_path / "theirs.onnx")
+    path = external(tmp_path / "theirs.onnx")
 
     target = adopted(tmp_path, path, "--bgr")
 
-    np.testing.assert_allclose(answer_of(target), by_hand(path, bgr=True), atol=1e-5)
+    np.testing.assert_allclose(output_of(target), by_hand(path, bgr=True), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["ids", "ids of one plane"])
 def test_classes_at_a_stride_are_repeated_up_to_the_input(tmp_path: Path, kind: str) -> None:
-    path = foreign(tmp_path / "theirs.onnx", kind=kind, name="classes")
+    path = external(tmp_path / "theirs.onnx", kind=kind, name="classes")
 
     target = adopted(tmp_path, path)
 
     expected = by_hand(path).reshape(2, 4, 6).repeat(2, axis=1).repeat(2, axis=2)
-    np.testing.assert_array_equal(answer_of(target), expected)
+    np.testing.assert_array_equal(output_of(target), expected)
     assert read_card(target).output == "classes"
 
 
@@ -152,43 +152,43 @@ def freed(path: Path) -> Path:
 @pytest.mark.parametrize("opset", [11, 21])
 def test_classes_of_any_size_are_repeated_up_to_it(tmp_path: Path, kind: str, opset: int) -> None:
     """11 is no multiple of the file's own stride of 2: its three columns become eleven."""
-    path = freed(foreign(tmp_path / "theirs.onnx", kind=kind, opset=opset))
+    path = freed(external(tmp_path / "theirs.onnx", kind=kind, opset=opset))
     target = adopted(tmp_path, path, "--dynamic", "--imgsz", "8,12")
     batch = BATCH[:, :4, :11]
 
-    answer = load_backend(target, device="cpu", threads=1).run(batch)
+    output = load_backend(target, device="cpu", threads=1).run(batch)
 
     numbers = (
         ((batch / 255 - np.array(MEAN)) / np.array(STD)).transpose(0, 3, 1, 2).astype(np.float32)
     )
     theirs = onnxruntime.InferenceSession(path).run(None, {"image": numbers})[0].reshape(2, 2, 5)
     np.testing.assert_array_equal(
-        answer, theirs[:, np.arange(4) // 2][:, :, np.arange(11) * 5 // 11]
+        output, theirs[:, np.arange(4) // 2][:, :, np.arange(11) * 5 // 11]
     )
 
 
 def test_half_precision_is_kept(tmp_path: Path) -> None:
-    path = foreign(tmp_path / "theirs.onnx", half=True, opset=13)
+    path = external(tmp_path / "theirs.onnx", half=True, opset=13)
 
     target = adopted(tmp_path, path)
 
-    np.testing.assert_allclose(answer_of(target), by_hand(path), atol=0.01)
+    np.testing.assert_allclose(output_of(target), by_hand(path), atol=0.01)
     assert read_card(target).precision == "fp16"
 
 
-def test_file_for_one_picture_answers_several(tmp_path: Path) -> None:
+def test_file_for_one_image_runs_on_several(tmp_path: Path) -> None:
     """Many a file was exported with a batch of one."""
-    path = foreign(tmp_path / "theirs.onnx", images=1)
+    path = external(tmp_path / "theirs.onnx", images=1)
 
     target = adopted(tmp_path, path)
 
-    np.testing.assert_allclose(answer_of(target), by_hand(path), atol=1e-5)
+    np.testing.assert_allclose(output_of(target), by_hand(path), atol=1e-5)
 
 
 def test_adopted_file_verifies_and_is_benchmarked_like_any_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    target = adopted(tmp_path, foreign(tmp_path / "theirs.onnx"))
+    target = adopted(tmp_path, external(tmp_path / "theirs.onnx"))
 
     main(["verify", str(target), "--device", "cpu", "--json"])
 
@@ -197,12 +197,12 @@ def test_adopted_file_verifies_and_is_benchmarked_like_any_other(
 
 
 def test_mean_and_std_may_be_given_in_255_steps(tmp_path: Path) -> None:
-    path = foreign(tmp_path / "theirs.onnx")
+    path = external(tmp_path / "theirs.onnx")
     target = adopted(
         tmp_path, path, "--range", "255", "--mean", "102,127.5,153", "--std", "51,63.75,76.5"
     )
 
-    np.testing.assert_allclose(answer_of(target), by_hand(path), atol=1e-5)
+    np.testing.assert_allclose(output_of(target), by_hand(path), atol=1e-5)
 
 
 def refusal(
@@ -214,8 +214,10 @@ def refusal(
     return stop.value.code, capsys.readouterr().err
 
 
-def test_other_count_of_classes_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = foreign(tmp_path / "theirs.onnx")
+def test_other_number_of_classes_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = external(tmp_path / "theirs.onnx")
     model = onnx.load(path)
     weight = np.zeros((5, 3, 2, 2), np.float32)
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "w"))
@@ -228,11 +230,11 @@ def test_other_count_of_classes_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     assert "returns float32 of shape (5, 4, 6) for an image, and not logits (N, 2, h, w)" in message
 
 
-def test_classes_that_nobody_named_are_told(
+def test_classes_without_a_name_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Files that answer classes do not say how many there are."""
-    path = foreign(tmp_path / "theirs.onnx", kind="ids")
+    """Files that return classes do not say how many there are."""
+    path = external(tmp_path / "theirs.onnx", kind="ids")
     model = onnx.load(path)
     # The last of five wins everywhere.
     weight = np.zeros((5, 3, 2, 2), np.float32)
@@ -247,8 +249,10 @@ def test_classes_that_nobody_named_are_told(
     assert "returns 4 to 4, and --classes names 0 to 1; name all" in message
 
 
-def test_what_takes_no_pictures_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = foreign(tmp_path / "theirs.onnx")
+def test_file_that_takes_no_images_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = external(tmp_path / "theirs.onnx")
     model = onnx.load(path)
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
     path.write_bytes(model.SerializeToString())
@@ -276,22 +280,22 @@ def test_what_takes_no_pictures_is_told(tmp_path: Path, capsys: pytest.CaptureFi
         (["--model", "unet"], "--model cannot be used with"),
     ],
 )
-def test_options_that_cannot_be_are_told_at_the_door(
+def test_options_that_do_not_fit_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str
 ) -> None:
-    code, message = refusal(capsys, tmp_path, foreign(tmp_path / "theirs.onnx"), *arguments)
+    code, message = refusal(capsys, tmp_path, external(tmp_path / "theirs.onnx"), *arguments)
 
     assert (code, text in message) == (2, True), message
 
 
-def test_size_that_the_file_fails_on_is_told(
+def test_size_that_the_file_fails_on_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its sides are called free, and a layer within holds one of them.
 
     Only another size shows it.
     """
-    path = freed(foreign(tmp_path / "theirs.onnx"))
+    path = freed(external(tmp_path / "theirs.onnx"))
     model = onnx.load(path)
     model.graph.initializer.append(
         numpy_helper.from_array(np.zeros((1, 2, 4, 6), np.float32), "fixed")
@@ -310,7 +314,7 @@ def test_size_that_the_file_fails_on_is_told(
 def test_file_is_not_adopted_onto_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = foreign(tmp_path / "theirs.onnx")
+    path = external(tmp_path / "theirs.onnx")
 
     code, message = refusal(capsys, tmp_path, path, "-o", str(path))
 
@@ -405,7 +409,7 @@ def test_plain_weights_of_a_plugins_network_become_a_checkpoint(tmp_path: Path) 
         ),
     ],
 )
-def test_weights_that_cannot_be_used_are_told(
+def test_weights_that_cannot_be_used_are_refused(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     content: object,

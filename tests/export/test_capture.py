@@ -1,5 +1,5 @@
-"""A file that answers classes, or probabilities, answers what PyTorch and our own exact mask make
-of the logits.
+"""Files that return classes or probabilities: the same as PyTorch and our exact mask compute from
+the logits.
 """
 
 from pathlib import Path
@@ -35,8 +35,8 @@ class Halved(torch.nn.Module):
         self.conv = torch.nn.Conv2d(3, 11, 5, stride=2, padding=2)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        answer: torch.Tensor = self.conv(image)
-        return answer
+        logits: torch.Tensor = self.conv(image)
+        return logits
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def network(card: ModelCard) -> Deployed:
 def exported(name: str, network: Deployed, card: ModelCard, folder: Path) -> Path:
     candidates = convert(make_plan(with_output(network, card), card), FORMATS[name])
     candidate, _ = next(iter(candidates))
-    path = folder / f"made.{name}"
+    path = folder / f"exported.{name}"
     candidate.write(path, {CARD_KEY: card.to_json()})
     return path
 
@@ -66,9 +66,7 @@ def opened(name: str, network: Deployed, card: ModelCard, folder: Path) -> Backe
 def test_classes_are_those_of_the_exact_mask(
     network: Deployed, card: ModelCard, tmp_path: Path, name: str
 ) -> None:
-    """Whoever lets the graph enlarge gets, pixel by pixel, what the runtime would have made of the
-    logits.
-    """
+    """Upsampling in the graph gives, pixel by pixel, what postprocessing gives."""
     with torch.no_grad():
         logits = network(torch.from_numpy(BATCH)).numpy()
 
@@ -81,19 +79,19 @@ def test_classes_are_those_of_the_exact_mask(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_probabilities_are_those_of_the_enlarged_logits(
+def test_probabilities_are_those_of_the_upsampled_logits(
     network: Deployed, card: ModelCard, tmp_path: Path, name: str
 ) -> None:
-    """Enlarging probabilities instead of logits would be another mask."""
+    """Upsampling probabilities instead of logits would give another mask."""
     with torch.no_grad():
         logits = functional.interpolate(
             network(torch.from_numpy(BATCH)), (45, 60), mode="bilinear", align_corners=False
         )
 
-    answer = opened(name, network, replace(card, output="probabilities"), tmp_path).run(BATCH)
+    output = opened(name, network, replace(card, output="probabilities"), tmp_path).run(BATCH)
 
-    assert answer.dtype == np.float32
-    np.testing.assert_allclose(answer, functional.softmax(logits, dim=1).numpy(), atol=1e-5)
+    assert output.dtype == np.float32
+    np.testing.assert_allclose(output, functional.softmax(logits, dim=1).numpy(), atol=1e-5)
 
 
 @pytest.mark.slow
@@ -135,7 +133,7 @@ def test_torchscript_with_a_confidence_gives_the_classes_first(
 def test_classes_of_a_dynamic_file_have_the_size_of_the_batch(
     network: Deployed, card: ModelCard, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    """The enlargement must not be frozen at the size that was traced."""
+    """The upsampling must not be frozen at the size of the example."""
     dynamic = replace(card, output="classes", input=replace(card.input, dynamic=True))
     batch = np.random.default_rng(1).integers(0, 256, (1, *size, 3), dtype=np.uint8)
     with torch.no_grad():

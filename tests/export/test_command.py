@@ -52,10 +52,11 @@ def test_writes_several_formats_beside_the_checkpoint(
     )
 
     out, err = capsys.readouterr()
-    made = json.loads(out)
-    assert [Path(entry["path"]).name for entry in made] == ["best.onnx", "best.torchscript"]
+    results = json.loads(out)
+    assert [Path(entry["path"]).name for entry in results] == ["best.onnx", "best.torchscript"]
     assert all(
-        entry["parity"]["agreement"] >= 0.999 and entry["parity"]["pictures"] == 2 for entry in made
+        entry["parity"]["agreement"] >= 0.999 and entry["parity"]["pictures"] == 2
+        for entry in results
     )
     assert sorted(path.name for path in checkpoint.parent.iterdir()) == [
         "best.onnx",
@@ -151,9 +152,9 @@ def test_takes_the_newest_run_where_no_checkpoint_is_named(
         ([], 4, "run 'segdeploy train' first"),
         (["best.pt", "--format", "tflite"], 2, "no format 'tflite'"),
         (["best.pt", "--format", "onnx,torchscript", "-o", "x.onnx"], 2, "name one format"),
-        (["best.pt", "--imgsz", "big"], 2, "no size"),
-        (["best.pt", "--imgsz", "1,2,3"], 2, "no size"),
-        (["best.pt", "--imgsz", "0"], 2, "no size"),
+        (["best.pt", "--imgsz", "big"], 2, "is not a size"),
+        (["best.pt", "--imgsz", "1,2,3"], 2, "is not a size"),
+        (["best.pt", "--imgsz", "0"], 2, "is not a size"),
         (["best.pt", "--opset", "7"], 2, "opset"),
         (
             ["best.pt", "--format", "torchscript", "--precision", "fp16"],
@@ -183,7 +184,7 @@ def test_name_must_end_as_the_format_does() -> None:
 
 
 def test_files_of_several_kinds_lie_beside_each_other() -> None:
-    """An int8 file must not take the place of the one that it is measured against."""
+    """An int8 file must not replace the one that it is compared with."""
     assert name_targets(
         Path("d/best.pt"), formats=["onnx"], suffix=name_suffix("int8", "classes"), output_file=None
     ) == {"onnx": Path("d/best-int8-classes.onnx")}
@@ -192,7 +193,7 @@ def test_files_of_several_kinds_lie_beside_each_other() -> None:
 
 @pytest.mark.slow
 def test_killed_export_leaves_no_file_under_the_final_name(checkpoint: Path) -> None:
-    """What kill -9 leaves must not look finished."""
+    """What kill -9 leaves must not have the name of a finished file."""
     part = checkpoint.with_name("best.torchscript.part")
     command = [
         sys.executable,
@@ -219,7 +220,7 @@ def test_killed_export_leaves_no_file_under_the_final_name(checkpoint: Path) -> 
 def test_malicious_checkpoint_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A pickle that would run code is data that nobody runs."""
+    """A pickle that would run code is never unpickled."""
     (tmp_path / "evil.pt").write_bytes(
         b"cos\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR."
     )
@@ -245,7 +246,7 @@ def test_help_imports_no_torch() -> None:
 
 @pytest.mark.slow
 def test_camvid_checkpoint_is_proven_on_its_images(real: Path, checkpoint: Path) -> None:
-    """Real images of 480x360, scaled to the network's size and the answer back to theirs."""
+    """Real images of 480x360: resized to the input, and the masks compared at their own size."""
     main(
         [
             "export",

@@ -76,7 +76,7 @@ def spoil_resize(model: onnx.ModelProto) -> None:
 def test_planted_fault_in_onnx_is_found(
     candidate: OnnxCandidate, tmp_path: Path, spoil: Callable[[onnx.ModelProto], None], layer: str
 ) -> None:
-    """Knowing that a file is wrong is little; knowing where saves the day."""
+    """The message names the layer, and the operator of the file."""
     candidate.write(tmp_path / "spoiled.onnx", {})
     model = onnx.load(tmp_path / "spoiled.onnx")
     spoil(model)
@@ -109,8 +109,8 @@ def spoil_resize_of_pt2(path: Path) -> None:
     """Upsample from the corners instead of the centers."""
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
-    place = next(name for name in entries if name.endswith("models/model.json"))
-    model = json.loads(entries[place])
+    entry_name = next(name for name in entries if name.endswith("models/model.json"))
+    model = json.loads(entries[entry_name])
     node = [
         node
         for node in model["graph_module"]["graph"]["nodes"]
@@ -119,7 +119,7 @@ def spoil_resize_of_pt2(path: Path) -> None:
     next(entry for entry in node["inputs"] if entry["name"] == "align_corners")["arg"][
         "as_bool"
     ] = True
-    entries[place] = json.dumps(model).encode()
+    entries[entry_name] = json.dumps(model).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for entry, content in entries.items():
             archive.writestr(entry, content)
@@ -182,7 +182,7 @@ def test_planted_fault_in_other_formats_is_found(
     spoil: Callable[[Path], None],
     layer: str,
 ) -> None:
-    """Knowing that a file is wrong is little; knowing where saves the day."""
+    """The message names the layer, and the operator of the file."""
     path = tmp_path / f"spoiled{FORMATS[name].ending}"
     candidates[name].write(path, {})
     spoil(path)
@@ -199,8 +199,8 @@ class Branching(nn.Module):
         self.second = Doubling()
 
     def forward(self, image: Tensor) -> Tensor:
-        answer: Tensor = self.second(self.first(image))
-        return answer
+        output: Tensor = self.second(self.first(image))
+        return output
 
 
 class Doubling(nn.Module):
@@ -230,8 +230,8 @@ class Outer(nn.Module):
         self.first = nn.Conv2d(3, 4, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        answer: Tensor = self.first(image)
-        return -answer if image.shape[0] > 1 else answer
+        output: Tensor = self.first(image)
+        return -output if image.shape[0] > 1 else output
 
 
 @pytest.mark.slow
@@ -241,7 +241,7 @@ def test_frozen_branch_between_the_layers_is_reported(
 ) -> None:
     """No layer is wrong, and the file is all the same.
 
-    To say that all agree would send people to look elsewhere.
+    To say that all agree would send the reader elsewhere.
     """
     card = replace(load_checkpoint(artifacts / "best.pt").card, output=output)
     candidate = to_onnx(

@@ -97,7 +97,7 @@ def test_networks_of_others_are_exported_and_proven(
     batch = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
     numbers = (batch / 255 - np.array(SPEC.mean)) / np.array(SPEC.std)
 
-    made = export_module(network, card(build.__name__), path, proof=ONE_IMAGE)
+    artifact = export_module(network, card(build.__name__), path, proof=ONE_IMAGE)
 
     with torch.no_grad():
         expected = find_logits(
@@ -108,8 +108,8 @@ def test_networks_of_others_are_exported_and_proven(
         expected,
         atol=2e-3 * np.abs(expected).max(),
     )
-    assert made.parity.agreement >= 0.999
-    assert segdeploy.load(path, device="cpu").card == made.card
+    assert artifact.parity.agreement >= 0.999
+    assert segdeploy.load(path, device="cpu").card == artifact.card
 
 
 class Own(nn.Module):
@@ -133,12 +133,14 @@ class Own(nn.Module):
     ],
 )
 def test_ending_chooses_the_format(tmp_path: Path, wrap: Callable[[Tensor], object]) -> None:
-    made = export_module(
+    artifact = export_module(
         Own(wrap), card("own"), tmp_path / "own.torchscript", output="classes", proof=ONE_IMAGE
     )
 
-    assert made.card.output == "classes"
-    assert load_backend(made.path, device="cpu").run(np.zeros((1, 64, 96, 3), np.uint8)).shape == (
+    assert artifact.card.output == "classes"
+    assert load_backend(artifact.path, device="cpu").run(
+        np.zeros((1, 64, 96, 3), np.uint8)
+    ).shape == (
         1,
         64,
         96,

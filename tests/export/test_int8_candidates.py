@@ -24,12 +24,12 @@ def test_fastest_that_passes_comes_first_and_equal_ones_by_score() -> None:
         make_candidate("good", speed=2, parity=make_parity(miou=0.5)),
         make_candidate("better", speed=1.95, parity=make_parity(miou=0.51)),
     )
-    slow, spoilt = (
+    slow, spoiled = (
         make_candidate("slow", speed=1, parity=make_parity(miou=0.6)),
-        make_candidate("spoilt", speed=9, parity=make_parity(miou=0.4)),
+        make_candidate("spoiled", speed=9, parity=make_parity(miou=0.4)),
     )
 
-    assert rank_passed([slow, good, spoilt, better]) == [better, good, slow]
+    assert rank_passed([slow, good, spoiled, better]) == [better, good, slow]
 
 
 def test_two_files_are_measured_measure_alternating() -> None:

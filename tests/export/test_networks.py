@@ -1,4 +1,4 @@
-"""Every network, exported for any size, answers as PyTorch does at every size."""
+"""Every network, exported with dynamic sizes, agrees with PyTorch at every size."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -57,9 +57,9 @@ def deployed(network: nn.Module, side: int) -> Deployed:
     network.eval()
     for module in network.modules():
         if isinstance(module, nn.Sequential):
-            for place, (conv, norm) in enumerate(pairwise(module)):
+            for index, (conv, norm) in enumerate(pairwise(module)):
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    module[place], module[place + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+                    module[index], module[index + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
     return Deployed(network, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)).eval()
 
 
@@ -80,7 +80,7 @@ def images(count: int, height: int, width: int) -> Batch:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", models.names())
-def test_exported_network_answers_as_pytorch_at_every_size(tmp_path: Path, name: str) -> None:
+def test_exported_network_agrees_with_pytorch_at_every_size(tmp_path: Path, name: str) -> None:
     """An exporter freezes a branch on a size, or a side of one value, without a word.
 
     Only other sizes show it.
@@ -112,12 +112,12 @@ def test_exported_network_answers_as_pytorch_at_every_size(tmp_path: Path, name:
         "H",
         "W",
         3,
-    ], "whoever opens the graph reads N, H and W, not s40"
+    ], "the graph names N, H and W, not s40"
     assert [side.dim_param or side.dim_value for side in logits][:2] == ["N", 4]
 
 
 @pytest.mark.slow
-def test_exported_program_answers_from_the_smallest_proven_size_on(tmp_path: Path) -> None:
+def test_exported_program_accepts_the_smallest_proven_size(tmp_path: Path) -> None:
     """DDRNet's windows are one value below 65 pixels here, which torch.export would refuse.
 
     Below what was proven, a sentence is better.

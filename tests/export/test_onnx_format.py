@@ -1,6 +1,6 @@
 """A network as an ONNX graph.
 
-Any number of images, any size where asked, and nothing of this machine in it.
+Any number of images, any size if dynamic, and no path of this machine in it.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def test_contract_of_the_graph(artifacts: Path) -> None:
 def test_nothing_of_this_machine_is_in_the_file(artifacts: Path) -> None:
     """The exporter notes a stack trace at every node.
 
-    A file to be given away must not tell of its maker's folders.
+    A file that is published must not hold its author's paths.
     """
     content = (artifacts / "best.onnx").read_bytes()
 
@@ -97,7 +97,7 @@ def half(candidates: Mapping[str, Candidate]) -> OnnxCandidate:
 def test_half_precision_has_half_the_bytes_and_float32_logits(
     half: OnnxCandidate, artifacts: Path, tmp_path: Path
 ) -> None:
-    """Images go in as uint8 and logits come out as float32, so that nobody but the GPU notices."""
+    """Images are uint8 and logits float32 all the same: the interface does not change."""
     card = structs.replace(load_checkpoint(artifacts / "best.pt").card, precision="fp16")
     half.write(tmp_path / "half.onnx", {CARD_KEY: card.to_json()})
 
@@ -115,7 +115,7 @@ def test_half_precision_has_half_the_bytes_and_float32_logits(
 
 
 @pytest.mark.slow
-def test_fault_in_half_precision_is_told_from_its_rounding(
+def test_fault_in_half_precision_is_distinguished_from_rounding(
     half: OnnxCandidate, tmp_path: Path
 ) -> None:
     """Every value differs a little; the layer that is wrong differs much."""

@@ -265,13 +265,13 @@ def test_command_writes_an_int8_file_beside_the_other(
     main(["export", str(artifacts / "best.pt"), "--precision", "int8", *arguments])
 
     out, err = capsys.readouterr()
-    made = json.loads(out)[0]
+    result = json.loads(out)[0]
     assert "camvid train has 12 images; a calibration needs 64 to be reliable" in err
     card = read_card(tmp_path / "small.onnx")
-    assert card.precision == made["precision"] == "int8"
+    assert card.precision == result["precision"] == "int8"
     assert card.conversion["calibration_pictures"] == 12
-    assert made["parity"]["pictures"] == 3
-    assert len(made["candidates"]) >= 4
+    assert result["parity"]["pictures"] == 3
+    assert len(result["candidates"]) >= 4
     assert card.parity is not None
     assert card.parity.passed
     main(["verify", "small.onnx", "--device", "cpu"])

@@ -18,7 +18,7 @@ def test_several_formats_are_named_with_commas() -> None:
 
 
 def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever lacks OpenVINO learns what to install."""
+    """Without OpenVINO the message says what to install."""
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "segdeploy.export.openvino_format", raising=False)
     monkeypatch.delitem(sys.modules, "segdeploy.backends.openvino_runtime", raising=False)

@@ -86,7 +86,7 @@ def test_named_images_are_taken(camvid: Path) -> None:
 
 
 def test_named_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """What somebody asked for is never replaced in silence."""
+    """A named folder is never replaced without a message."""
     with pytest.raises(DataError):
         open_proof_images(
             trained("camvid", ""), dataset=None, data=tmp_path / "none", files=[], most=2
@@ -170,7 +170,7 @@ def test_near_a_boundary_is_counted_apart() -> None:
     assert parity.boundary_agreement == pytest.approx(5 / 6)
 
 
-def test_dynamic_file_is_asked_at_three_input_sizes() -> None:
+def test_dynamic_file_runs_at_three_input_sizes() -> None:
     """The size that was traced, an odd one, and an upright one."""
     file = Threshold(45, replace(SPEC, height=64, width=96, dynamic=True))
 
@@ -188,7 +188,7 @@ def test_sizes_are_multiples_of_the_stride() -> None:
     ]
 
 
-def test_fixed_file_is_asked_at_its_own_size() -> None:
+def test_fixed_file_runs_at_its_own_size() -> None:
     assert input_sizes(SPEC) == [(4, 10)]
 
 

@@ -16,14 +16,14 @@ from tests.helpers.plans import make_plan
 
 
 def test_file_runs_with_pytorch_alone(artifacts: Path) -> None:
-    """Programs in C++ know nothing of our cards."""
+    """C++ programs load it without our code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = torch.jit.load(artifacts / "best.torchscript")
 
-    answer = module(torch.zeros(2, 45, 60, 3, dtype=torch.uint8))
+    output = module(torch.zeros(2, 45, 60, 3, dtype=torch.uint8))
 
-    assert answer.shape == (2, 11, 45, 60)
+    assert output.shape == (2, 11, 45, 60)
 
 
 def test_texts_come_back(artifacts: Path, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_dynamic_sizes_and_other_outputs(form: ModuleType, card: ModelCard) -> N
 
 
 def write(repository: Path, plan: ExportPlan, content: str) -> None:
-    """Write a repository with a text in the place of the network."""
+    """Write a repository with a text instead of the network."""
     with replacing_model(repository, plan) as folder:
         (folder / "1" / "model.onnx").write_text(content)
         if content == "half":
@@ -181,7 +181,7 @@ def test_command_writes_a_proven_repository(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its clients want classes, whatever the default of the other formats is."""
+    """It returns classes, whatever the default of the other formats is."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(checkpoint_folder / "best.pt", "best.pt")
 
