@@ -22,7 +22,7 @@ def write_clip(
     audio: Path | None = None,
     encoding: Encoding = FAST,
 ) -> Path:
-    """Write images of one size, (H, W, 3) uint8 BGR, as a film of a constant rate, and return its path."""
+    """Write images of one size, (H, W, 3) uint8 BGR, at a constant rate, and return the path."""
     left = iter(images)
     first = next(left)
     height, width = first.shape[:2]
@@ -43,8 +43,9 @@ def gray_frames(count: int, *, height: int = 48, width: int = 64, step: int = 4)
 def write_tone(
     path: Path, seconds: float = 1, *, codec: str = "pcm_s16le", rate: int = 8000
 ) -> Path:
-    """Write a tone of one channel as a sound file of its own, and return its path."""
-    samples = (8000 * np.sin(np.arange(round(seconds * rate)) / 3)).astype(np.int16)
+    """Write a mono tone of 440 Hz and amplitude 9000 as an audio file, and return its path."""
+    times = np.arange(round(seconds * rate)) / rate
+    samples = (9000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=rate, layout="mono")
         for start in range(0, len(samples), rate // 10):
