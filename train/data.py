@@ -29,7 +29,7 @@ COUNTED_SAMPLES = 100
 """Samples from which the classes' shares are estimated; reading a whole large dataset would take
 minutes."""
 
-FINAL_RULE = "all images are learned from, also those that it is validated with"
+FINAL_RULE = "all images are trained on, also those of the validation split"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ RENAMED_KEYS = {
     "helper_data": "extra_data",
     "unions": "coarse_classes",
 }
-"""Keys of version 0.1.0 by their names of today; recipes, cards and `--set` may still have them."""
+"""Keys of version 0.1.0, and what they are called now; they are still read everywhere."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,7 +42,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             -1 for all epochs.
         dataset: Name of a registered dataset.
         data: Folder of the dataset; "" for one that needs none.
-        extra_dataset: Name of a second dataset whose training split is learned from too, in the
+        extra_dataset: Name of a second dataset whose training split is trained on too, in the
             classes of `dataset`; its classes may be coarser. "" for none.
         extra_data: Folder of the second dataset.
         coarse_classes: For a class of the second dataset the names of the classes of `dataset` that

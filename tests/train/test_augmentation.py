@@ -307,7 +307,7 @@ def test_device_changes_each_image_by_its_own_jitter() -> None:
 
 
 def test_amounts_stay_within_the_recipe() -> None:
-    """A blur comes as often as asked for, and the hue turns both ways."""
+    """A blur is as frequent as its probability, and the hue is shifted both ways."""
     random = np.random.default_rng(0)
     augmentation = Augmentation(Recipe(color=0.3, hue=0.1, blur=0.25))
     jitters = [augmentation.draw_jitter(random) for _ in range(400)]

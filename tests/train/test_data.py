@@ -56,9 +56,7 @@ class CoarseDataset:
 
 
 def test_masks_hold_classes_and_coarse_classes_behind_them() -> None:
-    """A coarse class of one is that class, the same name matches by itself, and what is left out is not
-    labeled.
-    """
+    """One covered class is that class, equal names match, and what is left out is not labeled."""
     coarse = CoarseLabels(CoarseDataset(), OURS, COVERED)
 
     assert coarse.coarse_classes == ((1, 2),)
@@ -230,9 +228,7 @@ def test_final_weights_are_trained_on_both_splits(tiny_camvid: Path) -> None:
     assert list(val.names) == list(second.names)
     card = build_card(recipe, build("unet", 11, width=4, depth=1), train, val)
     assert card.training is not None
-    assert (
-        card.training.split == "all images are learned from, also those that it is validated with"
-    )
+    assert card.training.split == "all images are trained on, also those of the validation split"
 
 
 def test_subset_has_no_more_than_the_dataset(tiny_camvid: Path) -> None:

@@ -31,7 +31,7 @@ EVERY_LOSS = "+".join(LOSSES)
 
 @pytest.fixture(autouse=True)
 def device() -> Iterator[torch.device]:
-    """The first device; what a test tells PyTorch is taken back."""
+    """The first device; PyTorch's settings are restored after each test."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     yield torch.device("cuda", 0)

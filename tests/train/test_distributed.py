@@ -14,17 +14,18 @@ from segdeploy.errors import DeviceError
 from segdeploy.train.distributed import SINGLE_PROCESS, Processes, process_group
 
 # A network without batch statistics, which gloo does not share, and without half precision, which
-# some CPUs have: the same images in a step give the same gradient however they are divided. Trains whole, then interrupted in one process in
-# the middle of an epoch, and on from there.
+# some CPUs have: the same images in a step give the same gradient however they are divided. The
+# script trains without a stop, then is interrupted in one process in the middle of an epoch, and
+# resumes.
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
 
 from torch import nn
 
-from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.errors import InterruptedRun
 from segdeploy.models import register
+from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.train.distributed import process_group
 from segdeploy.train.recipe import Recipe
 from segdeploy.train.trainer import Trainer
@@ -35,7 +36,8 @@ class Plain(nn.Sequential):
     stride = 1
 
     def __init__(self, classes):
-        super().__init__(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, classes, 3, padding=1))
+        first, last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, classes, 3, padding=1)
+        super().__init__(first, nn.ReLU(), last)
 
 
 def stop(epoch):
@@ -43,8 +45,10 @@ def stop(epoch):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-recipe = Recipe(model="plain", dataset="camvid", data=sys.argv[1], epochs=5, imgsz=(24, 32), batch=4, lr=0.1, optimizer="sgd",
-                ema=0.9, scale=(1, 1), device="cpu", threads=1, workers=0, memory=0, amp=False)
+recipe = Recipe(
+    model="plain", dataset="camvid", data=sys.argv[1], epochs=5, imgsz=(24, 32), batch=4, lr=0.1,
+    optimizer="sgd", ema=0.9, scale=(1, 1), device="cpu", threads=1, workers=0, memory=0, amp=False,
+)
 folder = Path(sys.argv[2])
 with process_group() as processes:
     Trainer(recipe, processes=processes).fit(folder / "whole", report=lambda _: None)
@@ -54,11 +58,13 @@ with process_group() as processes:
     except InterruptedRun as error:
         message = str(error)
     processes.gather(None)
-    Trainer(recipe, load_checkpoint(folder / "parts/last.pt"), processes=processes).fit(folder / "parts", report=lambda _: None)
+    last = load_checkpoint(folder / "parts/last.pt")
+    Trainer(recipe, last, processes=processes).fit(folder / "parts", report=lambda _: None)
     written = sorted(path.name for path in folder.iterdir())
     if processes.is_main:
         Trainer(recipe).fit(folder / "alone", report=lambda _: None)
-        (folder / "found.json").write_text(json.dumps({"message": message, "written": written}))
+        found = {"message": message, "written": written}
+        (folder / "found.json").write_text(json.dumps(found))
 """
 
 

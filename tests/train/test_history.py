@@ -32,7 +32,8 @@ def test_results_can_be_read_by_any_program(tmp_path: Path) -> None:
 
     assert (
         (tmp_path / "results.csv").read_text()
-        == "epoch,loss,pixel_accuracy,miou,images_per_second,lr,seconds\n3,0.51234,0.9,0.5,12.34,1e-05,2.5\n"
+        == "epoch,loss,pixel_accuracy,miou,images_per_second,lr,seconds\n"
+        "3,0.51234,0.9,0.5,12.34,1e-05,2.5\n"
     )
 
 

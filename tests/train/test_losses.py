@@ -243,7 +243,7 @@ def test_steps_sum_to_the_loss_of_all_wrong_in_a_large_batch() -> None:
 
 
 def test_coarse_loss_is_that_of_the_summed_probability() -> None:
-    """By hand: probabilities of 1/2, 1/4, 1/8 and 1/8 give a union of the last two a loss of log 4."""
+    """Probabilities of 1/2, 1/4, 1/8 and 1/8: a coarse class of the last two costs log 4."""
     logits = torch.tensor([8.0, 4, 2, 2]).log().view(1, 4, 1, 1).expand(1, 4, 1, 3)
     masks = torch.tensor([[[4, 5, 255]]], dtype=torch.uint8)
 
@@ -253,14 +253,12 @@ def test_coarse_loss_is_that_of_the_summed_probability() -> None:
 
 
 def test_teacher_decides_within_a_coarse_class() -> None:
-    """By hand: the union's loss, and for its share the teacher's probabilities against those within the
-    union.
-    """
+    """The coarse class's loss, and the cross entropy of the teacher's probabilities within it."""
     logits = torch.tensor([8.0, 4, 2, 2]).log().view(1, 4, 1, 1)
     teacher = torch.tensor([0.5, 0.1, 0.3, 0.1]).log().view(1, 4, 1, 1)
-    union = torch.tensor([[[4]]], dtype=torch.uint8)
+    coarse = torch.tensor([[[4]]], dtype=torch.uint8)
 
-    loss = coarse_cross_entropy(logits, union, [(1, 2)], teacher)
+    loss = coarse_cross_entropy(logits, coarse, [(1, 2)], teacher)
 
     by_hand = (
         -torch.tensor(6 / 16).log()

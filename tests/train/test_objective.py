@@ -191,16 +191,16 @@ def test_gradient_within_a_coarse_class_follows_the_teacher() -> None:
         torch.zeros(1, 4, 1, 1, requires_grad=True),
         torch.tensor([0.0, 4, 0, 0]).view(1, 4, 1, 1),
     )
-    union = torch.tensor([[[4]]], dtype=torch.uint8)
+    coarse = torch.tensor([[[4]]], dtype=torch.uint8)
 
     for given in (None, teacher):
         objective = Objective("ce", aux_weight=0.4, coarse_classes=[(1, 3)])
-        (slope,) = torch.autograd.grad(objective(logits, union, given), logits)
-        assert (slope[0, 1] < slope[0, 3]) == (given is not None)
+        (gradient,) = torch.autograd.grad(objective(logits, coarse, given), logits)
+        assert (gradient[0, 1] < gradient[0, 3]) == (given is not None)
 
 
 def test_pixels_of_fine_and_coarse_classes_count_alike() -> None:
-    """Of three known pixels and one of a union the loss is the mean of all four."""
+    """Of three fine labels and one coarse label the loss is the mean of all four."""
     logits = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     masks = torch.tensor([[[0, 1], [2, 4]]], dtype=torch.uint8)
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: weights that fit are loaded, the head of other classes stays random, all else is an error."""
+"""Fine-tuning: weights that fit are loaded, and the head of other classes stays random."""
 
 from pathlib import Path
 

@@ -215,7 +215,7 @@ def test_override_without_key_or_value_is_an_error(override: str) -> None:
 
 
 def test_terms_are_read_with_their_weights() -> None:
-    """As people write them."""
+    """With weights and spaces."""
     assert read_loss_terms("ce") == ((1.0, "ce"),)
     assert read_loss_terms("0.5*ohem + lovasz+2 * dice") == (
         (0.5, "ohem"),

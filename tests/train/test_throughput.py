@@ -30,9 +30,10 @@ def recipe(tiny_camvid: Path, one_thread: None) -> Recipe:
 
 
 @pytest.mark.slow
-def test_ways_take_turns_in_processes_of_their_own() -> None:
-    """Whatever a way leaves behind, threads and memory, is gone before the next. Ways that import
-    nothing: a recipe is not 1.
+def test_loops_take_turns_in_processes_of_their_own() -> None:
+    """Threads and memory of one are gone before the next.
+
+    The functions import nothing: a recipe is not 1.
     """
     order: list[str] = []
 
@@ -88,7 +89,7 @@ def test_data_without_files_has_no_plain_loop() -> None:
     """The message says how to go without."""
     from click.testing import CliRunner
 
-    answer = CliRunner().invoke(speed, ["streets-demo"])
+    result = CliRunner().invoke(speed, ["streets-demo"])
 
-    assert isinstance(answer.exception, DataError)
-    assert "--no-plain" in str(answer.exception)
+    assert isinstance(result.exception, DataError)
+    assert "--no-plain" in str(result.exception)

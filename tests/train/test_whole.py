@@ -55,8 +55,9 @@ def test_one_class_and_background_are_learned_and_exported(
     """
     monkeypatch.chdir(tmp_path)
 
-    main(["train", "--dataset", "carvana", "--data", str(cars), "--epochs", "30", "--batch", "2", "--lr", "0.02", *SMALL,
-          "--loss", "ohem+dice+0.5*lovasz", "--class-weights", "median-frequency", "--val-every", "10", "--name", "cars"])  # fmt: skip
+    options = "--epochs 30 --batch 2 --lr 0.02 --loss ohem+dice+0.5*lovasz --val-every 10"
+    weights = ["--class-weights", "median-frequency", "--name", "cars"]
+    main(["train", "--dataset", "carvana", "--data", str(cars), *options.split(), *SMALL, *weights])
     main(["export", "runs/train/cars/best.pt", "--format", "onnx"])
 
     card = json.loads(torch.load("runs/train/cars/best.pt", weights_only=True)["segdeploy.card"])
