@@ -71,9 +71,7 @@ def incremental_file(path: Path) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def json_lines(
-    path: Path, classes: Sequence[LabelClass], name_of: NameOf
-) -> Iterator[FrameWriter]:
+def json_lines(path: Path, classes: Sequence[LabelClass], name_of: NameOf) -> Iterator[FrameWriter]:
     """Write one JSON line per frame.
 
     It has the frame's name, time in seconds and size, the share of its pixels that each class has,
