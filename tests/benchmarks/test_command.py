@@ -33,9 +33,7 @@ FEW = [
 def test_compares_with_the_checkpoint(
     artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was exported answers as PyTorch, and a damaged file is a row that fails with exit code
-    1.
-    """
+    """What was exported has the labels of PyTorch; a damaged file is a row that fails."""
     monkeypatch.chdir(tmp_path)
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no protobuf")
@@ -62,7 +60,7 @@ def test_compares_with_the_checkpoint(
         assert row_result.accuracy.labels is not None
         assert row_result.accuracy.labels.overall >= 0.999, row.name
         assert len(row_result.latency.runs) == 2
-        # Nothing starts in no time, and a network is a part of the way to a mask.
+        # Nothing starts in no time, and a network is a part of the work for a mask.
         assert row_result.cold_start.median > 50
         assert row_result.network.median < row_result.latency.median * 1.5
         assert (row_result.setting.threads, row_result.peak_memory is None) == (1, False)

@@ -1,4 +1,4 @@
-"""The gate: limits read, chance told from loss, what cannot be compared refused."""
+"""The gate: limits are parsed, chance is no failure, and what cannot be compared is refused."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -62,10 +62,20 @@ def figures_of(latency: Latency, *, miou: float = 0.7, peak: int | None = 200_00
 
 def report_of(result: RowResult, name: str = "best.onnx") -> Report:
     return Report(
-        created="2026-01-02T03:04:05+00:00", dataset="camvid", split="val", images=("a", "b"), classes=("road",), reference=None,
-        runs=3, rounds=2, warm_up=1, machine=MACHINE, load_after=0.2, video=None,
+        created="2026-01-02T03:04:05+00:00",
+        dataset="camvid",
+        split="val",
+        images=("a", "b"),
+        classes=("road",),
+        reference=None,
+        runs=3,
+        rounds=2,
+        warm_up=1,
+        machine=MACHINE,
+        load_after=0.2,
+        video=None,
         rows=(Row(name=name, variant=Variant(artifact=name), size=2_000_000, result=result),),
-    )  # fmt: skip
+    )
 
 
 def noisy_clock(random: np.random.Generator, seconds: float) -> Callable[[], float]:
@@ -100,7 +110,7 @@ def measured(random: np.random.Generator, seconds: float) -> Report:
 
 
 def test_same_file_passes_twenty_times_of_twenty() -> None:
-    """A gate that fails by chance is switched off by whoever has to live with it."""
+    """A gate that fails by chance is soon switched off."""
     random = np.random.default_rng(0)
 
     verdicts = [
@@ -143,7 +153,7 @@ def test_failure_says_which_and_by_how_much() -> None:
 
 
 def test_chance_is_no_failure() -> None:
-    """Two rounds of 100 and 140 ms against two of 90 and 110: 20% more, and nobody knows."""
+    """Two rounds of 100 and 140 ms against two of 90 and 110: 20% more, or chance."""
     old, new = (
         report_of(figures_of(Latency(rounds=((first,) * 3, (second,) * 3))))
         for first, second in ((90.0, 110.0), (100.0, 140.0))
@@ -281,9 +291,16 @@ def test_what_was_measured_otherwise_is_not_compared() -> None:
 
 def plan_of(artifact: Path, **changes: object) -> Plan:
     values = {
-        "artifacts": (artifact,), "threads": (2,), "dataset": "streets", "data": None, "split": "val", "images": 2,
-        "runs": 3, "warm_up": 1, "rounds": 2,
-    }  # fmt: skip
+        "artifacts": (artifact,),
+        "threads": (2,),
+        "dataset": "streets",
+        "data": None,
+        "split": "val",
+        "images": 2,
+        "runs": 3,
+        "warm_up": 1,
+        "rounds": 2,
+    }
     return Plan(**{**values, **changes})
 
 
@@ -318,7 +335,7 @@ def test_what_the_baseline_cannot_hold_is_refused_before_it_is_measured(
 def test_row_that_is_gone_does_not_pass() -> None:
     """A gate that loses what it holds stands open.
 
-    Of a row whose file could not be made the reason is told elsewhere.
+    The reason of a row whose export failed is reported elsewhere.
     """
     result = figures_of(Latency(rounds=((1.0,),)))
     report = report_of(result)
@@ -348,7 +365,7 @@ def test_row_that_failed_ends_with_its_own_reason(capsys: pytest.CaptureFixture[
 
 
 def test_figure_that_is_missing_now_does_not_pass() -> None:
-    """Nobody can say that it got no worse; one that the baseline never had is refused at once."""
+    """It may have become worse; one that the baseline never had is refused at once."""
     result = figures_of(Latency(rounds=((1.0,),)))
     report, limits = report_of(result), parse_limits("miou=-1")
     without = report_of(replace(result, accuracy=None))

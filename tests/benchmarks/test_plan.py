@@ -1,4 +1,4 @@
-"""Rows in rounds by turns, their masks judged, and put together."""
+"""Rows measured in rounds by turns, their masks scored, and put into a report."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -65,9 +65,16 @@ class Road:
 
 def task(**changes: object) -> Task:
     values = {
-        "variant": Variant(artifact="a.onnx", threads=2), "dataset": "camvid", "data": None, "split": "val", "images": None,
-        "runs": 2, "warm_up": 1, "masks": None, "started": 0.0,
-    }  # fmt: skip
+        "variant": Variant(artifact="a.onnx", threads=2),
+        "dataset": "camvid",
+        "data": None,
+        "split": "val",
+        "images": None,
+        "runs": 2,
+        "warm_up": 1,
+        "masks": None,
+        "started": 0.0,
+    }
     return Task(**{**values, **changes})
 
 
@@ -86,7 +93,7 @@ def round_of(milliseconds: float, peak: int | None = 1000) -> Round:
 
 
 def silent(device: str) -> Meter:
-    """A machine that tells no energy."""
+    """A machine that reports no energy."""
     return Meter({})
 
 
@@ -96,9 +103,17 @@ def road(dataset: Dataset, batch: int = 1) -> SystemUnderTest:
 
 def plan(artifacts: list[Path], data: Path, **changes: object) -> Plan:
     values = {
-        "artifacts": tuple(artifacts), "threads": (2,), "dataset": "camvid", "data": data,
-        "split": "val", "images": None, "runs": 2, "warm_up": 1, "rounds": 2, "video": None,
-    }  # fmt: skip
+        "artifacts": tuple(artifacts),
+        "threads": (2,),
+        "dataset": "camvid",
+        "data": data,
+        "split": "val",
+        "images": None,
+        "runs": 2,
+        "warm_up": 1,
+        "rounds": 2,
+        "video": None,
+    }
     return Plan(**{**values, **changes})
 
 
@@ -108,27 +123,27 @@ def files(folder: Path, *names: str) -> list[Path]:
     return [folder / name for name in names]
 
 
-def answering(
-    dataset: Dataset, answer: Callable[[str, Mask], Mask]
+def worker_with(
+    dataset: Dataset, segment: Callable[[str, Mask], Mask]
 ) -> Callable[[Task], Round | str]:
-    """A worker that writes `answer(artifact, truth)` as its masks, and fails on what is called
+    """A worker that writes `segment(artifact, labels)` as its masks, and fails on what is called
     broken.
     """
 
-    def once(order: Task) -> Round | str:
-        name = Path(order.variant.artifact).name
+    def once(task: Task) -> Round | str:
+        name = Path(task.variant.artifact).name
         if name.startswith("broken"):
             return "it is broken"
-        if order.masks is not None:
+        if task.masks is not None:
             for index in range(len(dataset)):
-                write_image(Path(order.masks) / mask_name(index), answer(name, dataset[index].mask))
+                write_image(Path(task.masks) / mask_name(index), segment(name, dataset[index].mask))
         return round_of(20.0 if name.endswith(".pt") else 5.0)
 
     return once
 
 
-def roads(name: str, truth: Mask) -> Mask:
-    return np.full_like(truth, ROAD)
+def roads(name: str, labels: Mask) -> Mask:
+    return np.full_like(labels, ROAD)
 
 
 def test_rounds_go_there_and_back() -> None:
@@ -140,25 +155,25 @@ def test_row_that_failed_is_left_out_of_later_rounds() -> None:
     """The others are measured to the end, and only first rounds write masks."""
     seen: list[tuple[str, str | None]] = []
 
-    def once(order: Task) -> Round | str:
-        seen.append((order.variant.artifact, order.masks))
-        return "no such provider" if order.variant.artifact == "b" else round_of(1.0)
+    def once(task: Task) -> Round | str:
+        seen.append((task.variant.artifact, task.masks))
+        return "no such provider" if task.variant.artifact == "b" else round_of(1.0)
 
-    told: list[str] = []
+    reported: list[str] = []
     tasks = {name: task(variant=Variant(artifact=name), masks=f"masks-{name}") for name in "ab"}
-    outcomes = measure_all(tasks, rounds=2, measure=once, on_round=told.append)
+    outcomes = measure_all(tasks, rounds=2, measure=once, on_round=reported.append)
 
     assert seen == [("a", "masks-a"), ("b", "masks-b"), ("a", None)]
     assert outcomes["b"].error == "no such provider"
     assert len(outcomes["a"].rounds) == 2
-    assert told == ["a", "b", "b", "a"]
+    assert reported == ["a", "b", "b", "a"]
 
 
 @pytest.mark.parametrize(
     ("count", "images", "indices"),
     [(3, None, [0, 1, 2]), (10, 4, [0, 2, 5, 7]), (2, 9, [0, 1]), (0, None, [])],
 )
-def test_pictures_are_chosen_over_the_whole_split(
+def test_images_are_spread_over_the_whole_split(
     count: int, images: int | None, indices: list[int]
 ) -> None:
     """The first ones of a drive look all the same."""
@@ -193,38 +208,40 @@ def test_round_survives_json(tiny_camvid: Path) -> None:
     assert convert(found.to_dict(), Round, refuse=DataError) == found
 
 
-def test_answers_are_masks_of_the_pictures_own_size(tiny_camvid: Path, tmp_path: Path) -> None:
+def test_masks_have_the_images_own_size(tiny_camvid: Path, tmp_path: Path) -> None:
     """The network's size is 12x16 and the images' 24x32; scores are of the latter."""
     dataset = datasets.load("camvid", tiny_camvid, "val")
     write_masks(road(dataset, batch=2), dataset, tmp_path, images=2)
 
     found = score_masks({"road": tmp_path}, dataset, [0, 1], reference=None)
 
-    truth = np.concatenate([dataset[index].mask for index in (0, 1)])
-    scores, labels = found["road"].scores, found["road"].labels
+    labels = np.concatenate([dataset[index].mask for index in (0, 1)])
+    scores, agreement = found["road"].scores, found["road"].labels
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000.png", "000001.png"]
-    assert scores.pixel_accuracy == pytest.approx((truth == ROAD).sum() / (truth != VOID).sum())
-    assert labels is None
+    assert scores.pixel_accuracy == pytest.approx((labels == ROAD).sum() / (labels != VOID).sum())
+    assert agreement is None
 
 
 def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -> None:
-    """The reference answers the truth, the other road everywhere: what is road is the same."""
+    """The reference is right everywhere, the other predicts road: they agree on what is road."""
     dataset = datasets.load("camvid", tiny_camvid, "val")
     masks = [dataset[index].mask for index in range(3)]
-    right = answering(
+    right = worker_with(
         dataset,
-        lambda name, truth: (
-            np.where(truth == VOID, 0, truth).astype(np.uint8)
+        lambda name, labels: (
+            np.where(labels == VOID, 0, labels).astype(np.uint8)
             if name.endswith(".pt")
-            else roads(name, truth)
+            else roads(name, labels)
         ),
     )
     (tmp_path / "work").mkdir()
 
     report, pairs = run_plan(
-        plan(files(tmp_path, "a.onnx", "b.pt"), tiny_camvid), tmp_path / "work",
-        workers=Workers(measure=right, run_video=lambda video: "not asked for"), on_step=lambda name: None,
-    )  # fmt: skip
+        plan(files(tmp_path, "a.onnx", "b.pt"), tiny_camvid),
+        tmp_path / "work",
+        workers=Workers(measure=right, run_video=lambda video: "not asked for"),
+        on_step=lambda name: None,
+    )
 
     (other, result), (reference, reference_result) = report.measured
     assert report.reference == reference.name == "b.pt"
@@ -250,20 +267,21 @@ def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -
     assert all(side.startswith(b"\xff\xd8") for pair in pairs for side in (pair.left, pair.right))
 
 
-def test_loops_of_others_are_compared_with_the_first_artifact(
-    tiny_camvid: Path, tmp_path: Path
-) -> None:
+def test_peers_are_compared_with_the_first_artifact(tiny_camvid: Path, tmp_path: Path) -> None:
     """Without a base their rows would be bare times.
 
-    A library's own network has no file whose size could be told.
+    A library's own network has no file with a size.
     """
     (tmp_path / "work").mkdir()
-    worker = answering(datasets.load("camvid", tiny_camvid, "val"), roads)
+    worker = worker_with(datasets.load("camvid", tiny_camvid, "val"), roads)
     asked = plan(files(tmp_path, "a.onnx"), tiny_camvid, peers=("onnxruntime loop", "ultralytics"))
 
     report, _ = run_plan(
-        asked, tmp_path / "work", workers=Workers(measure=worker, run_video=lambda video: "not asked for"), on_step=lambda name: None
-    )  # fmt: skip
+        asked,
+        tmp_path / "work",
+        workers=Workers(measure=worker, run_video=lambda video: "not asked for"),
+        on_step=lambda name: None,
+    )
 
     assert report.reference == "a.onnx"
     assert [report.speedup(result) for _, result in report.measured] == [(1.0, 1.0)] * 3
@@ -276,14 +294,18 @@ def test_loops_of_others_are_compared_with_the_first_artifact(
 
 
 def test_failed_row_carries_its_reason(tiny_camvid: Path, tmp_path: Path) -> None:
-    """Even where it is the reference: the others keep their absolute figures."""
+    """Even where it is the reference: the others keep their absolute values."""
     dataset = datasets.load("camvid", tiny_camvid, "val")
     (tmp_path / "work").mkdir()
 
     report, _ = run_plan(
-        plan(files(tmp_path, "broken.pt", "a.onnx"), tiny_camvid), tmp_path / "work",
-        workers=Workers(measure=answering(dataset, roads), run_video=lambda video: "not asked for"), on_step=lambda name: None,
-    )  # fmt: skip
+        plan(files(tmp_path, "broken.pt", "a.onnx"), tiny_camvid),
+        tmp_path / "work",
+        workers=Workers(
+            measure=worker_with(dataset, roads), run_video=lambda video: "not asked for"
+        ),
+        on_step=lambda name: None,
+    )
 
     assert [(row.name, row.error) for row in report.failed] == [("broken.pt", "it is broken")]
     assert report.reference_result is None
@@ -304,9 +326,15 @@ def test_video_is_run_after_the_rounds(tiny_camvid: Path, tmp_path: Path) -> Non
 
     (tmp_path / "work").mkdir()
     report, _ = run_plan(
-        plan(files(tmp_path, "broken.pt", "a.onnx", "b.torchscript"), tiny_camvid, video=Path("clip.mp4")), tmp_path / "work",
-        workers=Workers(measure=answering(dataset, roads), run_video=show), on_step=lambda name: None,
-    )  # fmt: skip
+        plan(
+            files(tmp_path, "broken.pt", "a.onnx", "b.torchscript"),
+            tiny_camvid,
+            video=Path("clip.mp4"),
+        ),
+        tmp_path / "work",
+        workers=Workers(measure=worker_with(dataset, roads), run_video=show),
+        on_step=lambda name: None,
+    )
 
     assert shown == ["a.onnx", "b.torchscript"]
     assert [(row.name, row.error) for row in report.failed] == [
@@ -331,7 +359,7 @@ def test_file_that_is_named_twice_is_refused() -> None:
         artifact_names([Path("a/best.pt"), Path("a/../a/best.pt")])
 
 
-def test_every_way_is_a_row_that_its_name_tells(tmp_path: Path) -> None:
+def test_every_variant_is_a_row_with_its_own_name(tmp_path: Path) -> None:
     """What all rows share stands in none of their names.
 
     A runtime that does not run a file's kind is left out for it.
@@ -371,10 +399,10 @@ def test_rounds_are_repeated_until_the_median_is_known() -> None:
     """
     done: list[str] = []
 
-    def once(order: Task) -> Round | str:
-        name = order.variant.artifact
+    def once(task: Task) -> Round | str:
+        name = task.variant.artifact
         done.append(name)
-        assert order.masks is None
+        assert task.masks is None
         return round_of(10.0 if name == "steady" else 10.0 + 5 * (len(done) % 2))
 
     tasks = {
@@ -397,7 +425,7 @@ def test_rounds_are_repeated_until_the_median_is_known() -> None:
     assert set(done) == {"restless"}
 
 
-def test_batches_are_of_neighbours_at_even_distances() -> None:
+def test_batches_are_of_neighbors_evenly_spaced() -> None:
     """Twenty images give eight batches.
 
     Three images fill a batch of four by beginning again.

@@ -1,4 +1,4 @@
-"""Classes that mean something else are refused, and those that are called otherwise are told."""
+"""Networks with other classes are refused, and other names of classes are reported."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ def turned(artifacts: Path, tmp_path: Path) -> Path:
 def test_other_classes_than_the_references_are_refused(
     artifacts: Path, turned: Path, tmp_path: Path
 ) -> None:
-    """As many classes in another order would be told as a network that went wrong.
+    """As many classes in another order would look like a network with a bad score.
 
     A damaged file is a row that fails later.
     """
@@ -52,8 +52,8 @@ def test_other_classes_than_the_references_are_refused(
     )
 
 
-def test_other_names_than_the_datas_are_told(artifacts: Path, turned: Path) -> None:
-    """An adopted network may spell its classes in its own way, so they are measured all the same."""
+def test_other_names_than_the_datasets_are_reported(artifacts: Path, turned: Path) -> None:
+    """An adopted network may spell its classes otherwise, so it is measured all the same."""
     classes = load_checkpoint(artifacts / "best.pt").card.classes
     spelled = (LabelClass(name="sky", color=(0, 0, 0)), *classes[1:])
 

@@ -1,4 +1,4 @@
-"""Energy: counters that begin again, machines that tell nothing."""
+"""Energy: counters that wrap, machines that report nothing."""
 
 from pathlib import Path
 
@@ -30,8 +30,8 @@ def test_counts_whole_processors_and_not_their_parts(tmp_path: Path) -> None:
     assert meter.per_image(10) == {"processor": 0.05}
 
 
-def test_machine_that_tells_nothing_is_left_out(tmp_path: Path) -> None:
-    """No guess stands in for a figure; a counter that is no number is none."""
+def test_machine_that_reports_nothing_is_left_out(tmp_path: Path) -> None:
+    """Nothing is estimated; a counter that is no number is left out."""
     rapl(tmp_path, "intel-rapl:0", 0).write_text("secret")
 
     assert processor_counters(tmp_path) == []

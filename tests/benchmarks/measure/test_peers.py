@@ -31,22 +31,22 @@ def variant_of(name: str, artifacts: Path) -> Variant:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "torch.compile"])
-def test_loop_answers_with_a_mask_of_the_pictures_size(artifacts: Path, name: str) -> None:
+def test_masks_have_the_images_size(artifacts: Path, name: str) -> None:
     """The work is the same from image to mask; the same network's labels are ours."""
     sample = datasets.load("streets", None, "val")[0]
     variant = variant_of(name, artifacts)
 
     system = load_system(variant)
     (mask,) = system.masks([sample.image])
-    # Of the network's own size, so that nobody's way of making it small matters.
-    picture = resize(sample.image, 45, width=60)
+    # Of the network's own size, so that the method of resizing does not matter.
+    image = resize(sample.image, 45, width=60)
 
     assert (mask.shape, mask.dtype) == (sample.mask.shape, np.uint8)
     assert system.setting.threads == 1
     assert (system.card is not None) == (name in SAME_NETWORK)
     if name in SAME_NETWORK:
-        (ours,) = load_system(Variant(artifact=variant.artifact, threads=1)).masks([picture])
-        assert (system.masks([picture])[0] == ours).mean() > 0.99
+        (ours,) = load_system(Variant(artifact=variant.artifact, threads=1)).masks([image])
+        assert (system.masks([image])[0] == ours).mean() > 0.99
 
 
 def test_peers_stand_beside_ours_on_the_first_file_that_fits(tmp_path: Path) -> None:
@@ -54,9 +54,17 @@ def test_peers_stand_beside_ours_on_the_first_file_that_fits(tmp_path: Path) -> 
     for name in ("a.onnx", "b.onnx", "c.pt"):
         (tmp_path / name).write_bytes(b"x")
     plan = Plan(
-        artifacts=(tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path / "c.pt"), threads=(2,), peers=("torch loop", "onnxruntime loop"),
-        dataset="streets", data=None, split="val", images=1, runs=1, warm_up=0, rounds=1,
-    )  # fmt: skip
+        artifacts=(tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path / "c.pt"),
+        threads=(2,),
+        peers=("torch loop", "onnxruntime loop"),
+        dataset="streets",
+        data=None,
+        split="val",
+        images=1,
+        runs=1,
+        warm_up=0,
+        rounds=1,
+    )
 
     variants = variants_of(plan)
 
@@ -76,16 +84,16 @@ def test_library_that_is_not_installed_is_left_out_and_said(
     assert "onnxruntime loop" in here
     assert "torch loop" not in here + missing
     assert peers_for([Path("a.onnx")]) == tuple(here)
-    told = capsys.readouterr().err
-    assert all(name in told for name in missing)
+    printed = capsys.readouterr().err
+    assert all(name in printed for name in missing)
     for name in missing:
         with pytest.raises(MissingExtraError, match=r"segdeploy\[peers\]"):
             load_peer(Variant(artifact="a.onnx", peer=name))
 
 
-def test_picture_is_made_small_in_red_green_blue() -> None:
+def test_image_is_resized_and_converted_to_rgb() -> None:
     """A pure blue image in OpenCV's order has its blue last."""
-    picture = np.zeros((4, 8, 3), np.uint8)
-    picture[..., 0] = 200
+    image = np.zeros((4, 8, 3), np.uint8)
+    image[..., 0] = 200
 
-    assert to_network_batch(picture, 2, 4).tolist() == [[[[0, 0, 200]] * 4] * 2]
+    assert to_network_batch(image, 2, 4).tolist() == [[[[0, 0, 200]] * 4] * 2]

@@ -37,13 +37,13 @@ def test_every_format_is_made_and_a_failure_is_a_row(tmp_path: Path) -> None:
             raise SegdeployError(message)
         return ""
 
-    told: list[str] = []
+    reported: list[str] = []
     made, failed = export_all(
         Path("x/best.pt"),
         tmp_path / "made",
         dataset="camvid",
         data=Path("d"),
-        on_file=told.append,
+        on_file=reported.append,
         run=run,
     )
 
@@ -52,19 +52,30 @@ def test_every_format_is_made_and_a_failure_is_a_row(tmp_path: Path) -> None:
         for _, ending, precision in FORMS
         if ending in KINDS
     ]
-    assert told == known
+    assert reported == known
     assert [path.name for path in made] == [name for name in known if "int8" not in name]
     assert [(row.name, row.error) for row in failed] == [
         (name, "the mIoU fell by 3 points") for name in known if "int8" in name
     ]
     assert calls[0] == [
-        "segdeploy", "export", "x/best.pt", "--format", "onnx", "--precision", "fp32",
-        "--output-file", str(tmp_path / "made" / "best.onnx"), "--dataset", "camvid", "--data", "d",
-    ]  # fmt: skip
+        "segdeploy",
+        "export",
+        "x/best.pt",
+        "--format",
+        "onnx",
+        "--precision",
+        "fp32",
+        "--output-file",
+        str(tmp_path / "made" / "best.onnx"),
+        "--dataset",
+        "camvid",
+        "--data",
+        "d",
+    ]
 
 
 def test_speeds_of_other_commands_are_tables() -> None:
-    """Facts that are numbers or texts stand in a line, each way in a row, and a figure that it
+    """Facts that are numbers or texts stand in a line, each variant in a row, and a value that it
     lacks is a dash.
     """
     calls: list[list[str]] = []
@@ -91,7 +102,7 @@ def test_speeds_of_other_commands_are_tables() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"ways": [1]}'])
-def test_what_is_no_table_is_told(text: str) -> None:
+def test_what_is_no_table_is_refused(text: str) -> None:
     """The other command may be of another version."""
     with pytest.raises(SegdeployError, match="Loading speed printed no measurements"):
         ExternalResult.read("Loading speed", text)

@@ -1,6 +1,4 @@
-"""What fills the box: nothing of the machine that trained, nothing too large, and nothing
-half-done.
-"""
+"""The bundled models: nothing of the machine that trained, nothing too large, nothing half done."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,7 +49,7 @@ RESULTS = "epoch,loss,pixel_accuracy,miou,lr\n1,2.5,,,0.1\n2,1.25,0.75,0.5,0.01\
 
 
 class Ground:
-    """A backend that sees sky in the upper half, and road in the lower."""
+    """A backend that predicts sky in the upper half and road in the lower."""
 
     device = "fake cpu"
     card = ModelCard(
@@ -76,8 +74,8 @@ def trained(checkpoint_folder: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_nobodys_folders_travel_with_the_weights(trained: Path) -> None:
-    """A path of the machine that trained is of no use to others, and nobody's business."""
+def test_folders_of_the_training_machine_are_removed(trained: Path) -> None:
+    """A path of that machine is of no use to others, and private."""
     cleaned = anonymized(load_checkpoint(trained / "best.pt"), "c0ffee").card.training
 
     assert cleaned == structs.replace(
@@ -88,7 +86,7 @@ def test_nobodys_folders_travel_with_the_weights(trained: Path) -> None:
 
 
 def test_a_commit_that_is_known_stays(trained: Path) -> None:
-    """What training wrote down is surer than what somebody says afterwards."""
+    """What the training recorded is more reliable than an option."""
     loaded = load_checkpoint(trained / "best.pt")
     known = replace(
         loaded, card=structs.replace(loaded.card, training=structs.replace(TRAINING, commit="beef"))
@@ -118,7 +116,7 @@ def test_weights_of_unknown_origin_are_refused(checkpoint_folder: Path) -> None:
         ),
     ],
 )
-def test_a_large_box_is_refused(sizes: dict[str, int], sentence: str) -> None:
+def test_a_large_bundle_is_refused(sizes: dict[str, int], sentence: str) -> None:
     """It would make every installation larger."""
     with pytest.raises(GateError, match=sentence):
         check_sizes(sizes)
@@ -150,7 +148,7 @@ def test_the_worst_scene_is_shown() -> None:
     assert found.draw().shape == (180, 3 * 240, 3)
 
 
-def test_scores_of_known_pictures_need_a_judge(trained: Path) -> None:
+def test_weights_that_saw_the_validation_split_need_a_reference(trained: Path) -> None:
     """After `train --final` the files' own scores say little, and a reader would believe them."""
     card = load_checkpoint(trained / "best.pt").card
     final = structs.replace(
@@ -158,22 +156,22 @@ def test_scores_of_known_pictures_need_a_judge(trained: Path) -> None:
     )
     scores = Scores(miou=0.5, pixel_accuracy=0.5, dice=0.5, iou=(0.5,) * 11, pixels=9)
     save_checkpoint(
-        trained / "judge.pt",
+        trained / "reference.pt",
         Checkpoint(card=structs.replace(card, scores=scores), weights={}, state={}),
     )
 
     assert reference_card(card, None) is None
-    assert reference_card(final, trained / "judge.pt").scores == scores
+    assert reference_card(final, trained / "reference.pt").scores == scores
     with pytest.raises(ConfigError, match="leave out --reference"):
-        reference_card(card, trained / "judge.pt")
+        reference_card(card, trained / "reference.pt")
     for path in (None, trained / "best.pt"):
         with pytest.raises(ConfigError, match="name the same network's checkpoint that did not"):
             reference_card(final, path)
 
 
 @pytest.mark.slow
-def test_fills_the_box(trained: Path, artifacts: Path, tiny_camvid: Path) -> None:
-    """One command from a checkpoint to files, card and drawings.
+def test_bundle_is_built(trained: Path, artifacts: Path, tiny_camvid: Path) -> None:
+    """From a checkpoint to files, card and drawings.
 
     `segdeploy export` is asked for both files.
     """
@@ -232,7 +230,7 @@ def test_fills_the_box(trained: Path, artifacts: Path, tiny_camvid: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_failure_leaves_the_old_box(trained: Path, tiny_camvid: Path) -> None:
+def test_a_failure_leaves_the_old_bundle(trained: Path, tiny_camvid: Path) -> None:
     """What was proven before is better than half of something new."""
     (trained / "assets").mkdir()
     (trained / "assets" / "street.onnx").write_text("old")

@@ -32,7 +32,7 @@ def folder_of(tmp_path: Path) -> Path:
 
 
 def test_reports_come_in_the_order_of_their_time(tmp_path: Path) -> None:
-    """Names of folders say nothing about it; a report of an older schema is left out and told."""
+    """Names of folders say nothing about it; a report of schema 1 is left out and reported."""
     reports, left_out = read_history(folder_of(tmp_path))
 
     assert reports == [OLD, NEW]

@@ -34,7 +34,8 @@ addEventListener("load", () => {
   input.dispatchEvent(new Event("input"));
   document.title = JSON.stringify({
     images: [...document.images].map((image) => image.complete && image.naturalWidth > 0),
-    drawings: [...document.querySelectorAll("svg")].map((drawing) => drawing.getBoundingClientRect().height > 50),
+    drawings: [...document.querySelectorAll("svg")].map(
+      (drawing) => drawing.getBoundingClientRect().height > 50),
     slid: [before, getComputedStyle(over).clipPath],
     overflow: document.documentElement.scrollWidth > document.documentElement.clientWidth,
     page: getComputedStyle(document.body).backgroundColor,
@@ -72,10 +73,20 @@ def report() -> tuple[Report, Pair]:
             )
         )
     values = Report(
-        created="2026-01-02T03:04:05+00:00", dataset="streets", split="val", images=(sample.name,),
-        classes=tuple(entry.name for entry in streets.classes), reference="best.pt", runs=3, rounds=1, warm_up=1, machine=describe_machine(),
-        load_after=None, video=None, rows=tuple(rows),
-    )  # fmt: skip
+        created="2026-01-02T03:04:05+00:00",
+        dataset="streets",
+        split="val",
+        images=(sample.name,),
+        classes=tuple(entry.name for entry in streets.classes),
+        reference="best.pt",
+        runs=3,
+        rounds=1,
+        warm_up=1,
+        machine=describe_machine(),
+        load_after=None,
+        video=None,
+        rows=tuple(rows),
+    )
     return values, Pair(
         row="best.onnx",
         image=sample.name,
@@ -131,10 +142,19 @@ def test_page_works_in_a_browser(tmp_path: Path, theme: int, page: str) -> None:
     ]
 
     done = subprocess.run(
-        [browser, *options, f"--blink-settings=preferredColorScheme={theme}", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom",
-         (tmp_path / "report.html").as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
+        [
+            browser,
+            *options,
+            f"--blink-settings=preferredColorScheme={theme}",
+            f"--user-data-dir={tmp_path / 'browser'}",
+            "--dump-dom",
+            (tmp_path / "report.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
 
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title is not None

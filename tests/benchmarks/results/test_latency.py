@@ -15,7 +15,7 @@ from segdeploy.system.schema import convert
 
 
 def clock_of(seconds: Sequence[float]) -> Callable[[], float]:
-    """A clock under which each act takes as long as it is told."""
+    """A clock under which each run takes the given seconds."""
     now = 0.0
     ticks = []
     for length in seconds:
@@ -81,7 +81,7 @@ def test_drift_is_the_distance_of_the_rounds_medians() -> None:
     ],
 )
 def test_noise_is_named(latency: Latency, noise: str) -> None:
-    """A figure that may be chance says so."""
+    """A value that may be chance is marked."""
     assert latency.noise == noise
 
 
@@ -171,11 +171,11 @@ WORK = """
 import cv2, numpy as np
 from segdeploy.benchmarks.results.latency import measure
 cv2.setNumThreads(1)
-picture = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
-act = lambda run: cv2.GaussianBlur(picture, (0, 0), 5)
-measure(act, runs=0, warm_up=3)
+image = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
+blur = lambda run: cv2.GaussianBlur(image, (0, 0), 5)
+measure(blur, runs=0, warm_up=3)
 print("begun", flush=True)
-latency = measure(act, runs=30, warm_up=0)
+latency = measure(blur, runs=30, warm_up=0)
 print(sum(latency.runs) / 1000, flush=True)
 """
 """Real work, measured from inside; a line stands before it and one behind it."""
@@ -191,8 +191,8 @@ def seen_from_outside() -> float:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         start = time.perf_counter()
-        told = float(process.stdout.readline())
-        return told / (time.perf_counter() - start)
+        reported = float(process.stdout.readline())
+        return reported / (time.perf_counter() - start)
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ REPORT = Report(
     ),
 )
 WHOLE = replace(REPORT, rows=REPORT.rows[:3])
-ASIDE = ExternalResult(
+EXTERNAL = ExternalResult(
     title="Reading speed", facts={"samples": 12}, variants={"read": {"median": 1.25}}
 )
 PAIR = Pair(
@@ -154,7 +154,7 @@ PAIR = Pair(
     left=b"left",
     right=b"right",
 )
-FILM = replace(
+WITH_VIDEO = replace(
     REPORT,
     video="clip.mp4",
     rows=(
@@ -165,14 +165,32 @@ FILM = replace(
 
 @pytest.mark.parametrize(
     "report",
-    [REPORT, FILM, replace(REPORT, reference=None, rows=(), external=(ASIDE,), notes=("Odd.",))],
+    [
+        REPORT,
+        WITH_VIDEO,
+        replace(REPORT, reference=None, rows=(), external=(EXTERNAL,), notes=("Odd.",)),
+    ],
 )
 def test_survives_json(report: Report) -> None:
     """A report of today is what tomorrow's is compared with."""
     assert Report.from_json(report.to_json(), source="report.json") == report
 
 
-def test_json_tells_figures_and_warnings() -> None:
+def test_report_of_schema_2_is_read() -> None:
+    """Its keys had other names; a baseline of last year is still a baseline."""
+    report = replace(REPORT, external=(EXTERNAL,))
+    values = json.loads(report.to_json())
+    old = {"pictures": values.pop("images"), "asides": values.pop("external"), **values}
+    old["schema"] = 2
+    for row in old["rows"]:
+        row["way"], row["figures"] = row.pop("variant"), row.pop("result")
+    for entry in old["asides"]:
+        entry["ways"] = entry.pop("variants")
+
+    assert Report.from_json(json.dumps(old), source="old.json") == report
+
+
+def test_json_has_percentiles_and_warnings() -> None:
     """Another program need not work out a percentile."""
     values = json.loads(
         replace(REPORT, rows=(row_of("best.onnx", figures_of(40.0, drift=1.5)),)).to_json()
@@ -208,7 +226,7 @@ def test_foreign_json_is_refused(text: str, message: str) -> None:
         Report.from_json(text, source="old.json")
 
 
-def test_busy_machine_is_told() -> None:
+def test_busy_machine_is_reported() -> None:
     """Load 13 on 8 cores: others compete."""
     report = replace(WHOLE, machine=replace(REPORT.machine, load=13.0))
 
@@ -221,7 +239,7 @@ def test_busy_machine_is_told() -> None:
     assert WHOLE.warnings == ()
 
 
-def test_other_input_size_is_told() -> None:
+def test_other_input_size_is_reported() -> None:
     """A quarter of the pixels is no quicker network; the times themselves are not doubtful."""
     result = figures_of(40.0)
     small = tuple(
@@ -455,17 +473,17 @@ def test_page_has_both_themes_and_fits_a_phone() -> None:
 
 def test_video_has_a_table_of_its_stages() -> None:
     """100 frames in 4 s; the network's 30 ms hold it back."""
-    found = Page(to_html(FILM))
+    found = Page(to_html(WITH_VIDEO))
 
     assert found.tags["table"] == 4
     assert "100 frames of clip.mp4" in found.text
     assert (
         "| best.onnx | 25.0 | 2.00 ms | 2.00 ms | 30.0 ms | 2.00 ms | 2.00 ms | 2.00 ms | infer |"
-        " 1.23% |" in to_markdown(FILM)
+        " 1.23% |" in to_markdown(WITH_VIDEO)
     )
 
 
-def test_page_without_a_measured_row_tells_why() -> None:
+def test_page_without_a_measured_row_says_why() -> None:
     """All artifacts failed: there is nothing to draw."""
     found = Page(to_html(replace(REPORT, rows=REPORT.rows[3:])))
 
@@ -483,7 +501,7 @@ def test_drawing_shows_names_as_they_are(draw: object) -> None:
         REPORT,
         classes=names,
         rows=tuple(
-            row_of(name, replace(figures_of(10.0), video=FILM.measured[0][1].video))
+            row_of(name, replace(figures_of(10.0), video=WITH_VIDEO.measured[0][1].video))
             for name in names
         ),
     )
@@ -506,7 +524,7 @@ def test_row_without_a_file_has_no_size() -> None:
     jsonschema.Draft202012Validator(SCHEMA_FILE).validate(json.loads(report.to_json()))
 
 
-def test_grey_is_the_reference_alone() -> None:
+def test_only_the_reference_is_gray() -> None:
     """A row that is compared with nothing is not drawn as the background of others."""
     assert color_numbers(REPORT) == {"best.pt": 0, "best.onnx": 1, EVIL: 2, "broken.onnx": 3}
     assert color_numbers(replace(REPORT, reference=None, rows=REPORT.rows[1:2])) == {"best.onnx": 1}
@@ -525,7 +543,7 @@ def test_nothing_beats_the_front() -> None:
     assert [name for name, *_ in pareto(found)] == ["e", "a", "c"]
 
 
-def test_batch_is_compared_picture_by_picture() -> None:
+def test_batch_is_compared_image_by_image() -> None:
     """Four images in 80 ms are five times as fast as one in 100 ms, and 50 images a second."""
     report = replace(
         REPORT, rows=(REPORT.rows[0], row_of("best.onnx, batch 4", figures_of(80.0, batch=4)))
@@ -543,11 +561,11 @@ def test_batch_is_compared_picture_by_picture() -> None:
     )
 
 
-def test_energy_stands_where_the_machine_tells_it() -> None:
-    """A column without any figure is left out, not filled with dashes."""
-    told = replace(round_of(40.0), energy={"processor": 0.5})
+def test_energy_is_shown_where_the_machine_reports_it() -> None:
+    """A column without any value is left out, not filled with dashes."""
+    measured = replace(round_of(40.0), energy={"processor": 0.5})
     report = replace(
-        REPORT, rows=(row_of("a.onnx", RowResult(rounds=(told, told), accuracy=None)),)
+        REPORT, rows=(row_of("a.onnx", RowResult(rounds=(measured, measured), accuracy=None)),)
     )
 
     assert "energy" not in to_markdown(REPORT)
@@ -555,7 +573,7 @@ def test_energy_stands_where_the_machine_tells_it() -> None:
 
 
 def test_row_without_accuracy_is_drawn_by_its_time_alone() -> None:
-    """The weights of a peer's network are random: what it answers says nothing."""
+    """The weights of a peer's network are random: its masks mean nothing."""
     report = replace(
         REPORT, rows=(REPORT.rows[0], row_of("peer", replace(figures_of(50.0), accuracy=None)))
     )
@@ -567,7 +585,7 @@ def test_row_without_accuracy_is_drawn_by_its_time_alone() -> None:
 
 
 def test_differences_are_points_to_the_reference() -> None:
-    """A class that nobody meets gains and loses nothing."""
+    """A class that never occurs has no difference."""
     assert "IoU minus the reference's, points" in class_differences(WHOLE)
 
 
@@ -575,7 +593,7 @@ SCHEMA_FILE = json.loads((Path(__file__).parents[3] / "docs" / "report.schema.js
 
 
 @pytest.mark.parametrize(
-    "report", [REPORT, FILM, replace(REPORT, reference=None, rows=(), external=(ASIDE,))]
+    "report", [REPORT, WITH_VIDEO, replace(REPORT, reference=None, rows=(), external=(EXTERNAL,))]
 )
 def test_json_keeps_the_documented_schema(report: Report) -> None:
     """Other programs read it by what docs/report.schema.json says."""
@@ -599,7 +617,7 @@ def test_schema_refuses_what_is_no_report(old: str, new: str) -> None:
 
 def test_what_other_commands_measured_has_tables_too() -> None:
     """Training and reading speed stand below the rows."""
-    report = replace(REPORT, external=(ASIDE,))
+    report = replace(REPORT, external=(EXTERNAL,))
 
     assert (
         "## Reading speed\n\nsamples 12\n\n| variant | median |\n| :-- | --: |\n| read | 1.25 |"

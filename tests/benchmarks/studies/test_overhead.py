@@ -1,4 +1,4 @@
-"""Both ways from an image to its mask do the same work."""
+"""Both implementations from an image to its mask do the same work."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_ratio_is_that_of_rounds_side_by_side() -> None:
 
 @pytest.mark.slow
 def test_masks_are_the_same(artifacts: Path, tmp_path: Path) -> None:
-    """A faster way to another mask would prove nothing."""
+    """A faster implementation with another mask would prove nothing."""
     order = prepare(artifacts / "best.pt", tmp_path, (32, 64), call)
 
     spans, differing = compare(order, rounds=1)

@@ -11,7 +11,7 @@ from tests.benchmarks.results.test_report import REPORT
 
 
 def test_page_is_made_of_reports(tmp_path: Path) -> None:
-    """A folder's name is the title; the figures and their machine stand below it."""
+    """A folder's name is the title; the values and their machine are below it."""
     place = tmp_path / "threads-and-batches" / "report.json"
     place.parent.mkdir()
     place.write_text(REPORT.to_json())
@@ -22,14 +22,20 @@ def test_page_is_made_of_reports(tmp_path: Path) -> None:
 
     lines = (tmp_path / "page.md").read_text().splitlines()
     assert [line for line in lines if line.startswith("#")] == [
-        "# Performance", "## Threads and batches", "### Speed", "### Accuracy", "### Artifacts", "### Failed", "### Measured on",
-    ]  # fmt: skip
+        "# Performance",
+        "## Threads and batches",
+        "### Speed",
+        "### Accuracy",
+        "### Artifacts",
+        "### Failed",
+        "### Measured on",
+    ]
     assert "* processor: Zen" in lines
     assert any(line.startswith("| best.onnx | 40.0 ms") for line in lines)
 
 
 def test_page_quotes_what_commands_printed(tmp_path: Path) -> None:
-    """Not every figure comes from a report.
+    """Not every value comes from a report.
 
     The file's name is the title, without the number that sorts it.
     """
@@ -51,7 +57,7 @@ def test_page_quotes_what_commands_printed(tmp_path: Path) -> None:
 
 
 def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
-    """A page of half the figures would be believed."""
+    """A page with half of the values would be believed."""
     (tmp_path / "report.json").write_text("{}")
 
     result = CliRunner().invoke(

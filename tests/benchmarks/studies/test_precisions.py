@@ -76,7 +76,7 @@ def test_table_has_a_row_for_each_file() -> None:
 def test_file_for_timing_is_one_that_runs(
     artifacts: Path, tmp_path: Path, name: str, precision: str
 ) -> None:
-    """Nobody judged it, and it is loaded and run as any other."""
+    """It has no proof, and it is loaded and run as any other."""
     write(artifacts / "best.pt", tmp_path / name, precision=precision)
 
     backend = load_backend(tmp_path / name, device="cpu", threads=1)

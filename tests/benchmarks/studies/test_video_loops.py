@@ -34,18 +34,18 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_peers_answer_as_we_do(artifacts: Path) -> None:
+def test_peers_return_our_masks(artifacts: Path) -> None:
     """Who computes other masks is no peer."""
     from segdeploy.backends.loading import load_backend
 
     backend = load_backend(artifacts / "best.onnx")
-    picture = np.random.default_rng(0).integers(0, 256, (45, 60, 3), np.uint8)
-    batch = to_batch([picture], backend.card.input)
+    image = np.random.default_rng(0).integers(0, 256, (45, 60, 3), np.uint8)
+    batch = to_batch([image], backend.card.input)
 
-    ours = Predictor(backend).mask(picture)
+    ours = Predictor(backend).mask(image)
 
-    for answer in (torch_eager(artifacts / "best.pt"), onnx_session(artifacts / "best.onnx")):
-        assert np.mean(answer(batch, 45, 60) == ours) > 0.999
+    for segment in (torch_eager(artifacts / "best.pt"), onnx_session(artifacts / "best.onnx")):
+        assert np.mean(segment(batch, 45, 60) == ours) > 0.999
 
 
 def test_peers_overlay_is_half_and_half() -> None:
