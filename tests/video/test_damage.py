@@ -69,7 +69,8 @@ def read(path: Path, content: bytes) -> tuple[int, int] | None:
             frames = list(source)
             lost = source.skipped
     except DataError as error:
-        assert "\n" not in str(error)  # noqa: PT017 - the sentence of a refusal is looked at beside what else may come
+        # A refusal is one of two valid outcomes.
+        assert "\n" not in str(error)  # noqa: PT017
         return None
     assert [frame.index for frame in frames] == list(range(len(frames)))
     assert all(frame.image.shape == (48, 64, 3) for frame in frames)

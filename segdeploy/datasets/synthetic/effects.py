@@ -59,7 +59,9 @@ def _rain(canvas: Canvas, light: Light, random: np.random.Generator) -> None:
     lengths = random.uniform(0.025, 0.09, DROPS) * height
     ends = starts + np.stack([-0.16 * lengths, lengths], axis=1)
     lines = np.stack([starts, ends], axis=1).astype(np.int32)
-    cv2.polylines(streaks, list(lines), False, 255 * light.rain, max(height // 480, 1), cv2.LINE_AA)  # noqa: FBT003
+    thickness = max(height // 480, 1)
+    is_closed = False
+    cv2.polylines(streaks, list(lines), is_closed, 255 * light.rain, thickness, cv2.LINE_AA)
     cv2.addWeighted(
         canvas.image, 1.0, cv2.cvtColor(streaks, cv2.COLOR_GRAY2BGR), 0.16, 0, dst=canvas.image
     )

@@ -115,7 +115,8 @@ def _asphalt(sheet: np.ndarray, layout: Layout, random: np.random.Generator) -> 
         path = np.cumsum(
             random.normal(0, 9, (14, 2)) + random.normal(0, 5, 2), axis=0
         ) + random.uniform(0, (width, height))
-        cv2.polylines(sheet, [path.astype(np.int32)], False, (shade * 0.62,) * 3, 1, cv2.LINE_AA)  # noqa: FBT003
+        color = (shade * 0.62,) * 3
+        cv2.polylines(sheet, [path.astype(np.int32)], False, color, 1, cv2.LINE_AA)  # noqa: FBT003
     for _ in range(2):
         middle = (
             int(width / 2 + random.uniform(-0.7, 0.7) * layout.road * ACROSS),
