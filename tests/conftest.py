@@ -15,8 +15,10 @@ PROCESSORS = {
     "none": {CPU_FEATURES: "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     "all": {CPU_FEATURES: "avx2,avx512f,avx_vnni,avx512_vnni,avx512_bf16"},
 }
-"""What SEGDEPLOY_TEST_CPU makes of this machine's processor for a whole run, child processes included: one with nothing but AVX2
-(PyTorch's kernels keep to it then), or one that says it has everything."""
+"""What SEGDEPLOY_TEST_CPU makes of the processor for a whole run and its child processes.
+
+`none` has nothing but AVX2, and PyTorch's kernels keep to it; `all` says that it has everything.
+"""
 
 # PyTorch reads its part when it is imported, so it is set before any test is.
 os.environ.update(
@@ -48,7 +50,7 @@ def real() -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with best.pt: a narrow U-Net of Streets' classes at 45x60, never trained but settled."""
+    """Folder with best.pt: a narrow U-Net at 45x60 of random weights and trained norms."""
     import torch
 
     from segdeploy import datasets, models

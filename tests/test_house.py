@@ -3,58 +3,31 @@ where they belong, files have a readable size.
 """
 
 import ast
-import functools
 import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-WORKSHOPS = ("train", "export", "benchmarks")
-
-ORDER = (
-    "segdeploy.errors",
-    "segdeploy.arrays",
-    "segdeploy.system",
-    "segdeploy.metrics",
-    "segdeploy.card",
-    "segdeploy.assets",
-    "segdeploy.imaging",
-    "segdeploy.models",
-    "segdeploy.models.encoders",
-    "segdeploy.models.networks",
-    "segdeploy.backends",
-    "segdeploy.datasets",
-    "segdeploy.datasets.formats",
-    "segdeploy.datasets.synthetic",
-    "segdeploy.datasets.checks",
-    "segdeploy.inference",
-    "segdeploy.reports",
-    "segdeploy.video",
-    "segdeploy",
-    "segdeploy.cli",
-    "segdeploy.train",
-    "segdeploy.export",
-    "segdeploy.benchmarks.results",
-    "segdeploy.benchmarks.measure",
-    "segdeploy.benchmarks.report",
-    "segdeploy.benchmarks",
-    "segdeploy.benchmarks.studies",
-    "segdeploy.benchmarks.release",
-    "segdeploy.__main__",
+from tests.helpers.rooms import (
+    MODULES,
+    ORDER,
+    ROOT,
+    WORKSHOPS,
+    files,
+    imported,
+    room_of,
+    to_mermaid,
+    tree_of,
 )
-"""A place imports only from places above it in this list, and from itself. docs/architecture.md
-draws it."""
+
+IDS = list(MODULES)
 
 # Only these import the library at their top; `run` on an ONNX file reaches none of torch's.
 HEAVY = {
     "torch": (
         "segdeploy.models",
-        "segdeploy.backends.torch_device",
         "segdeploy.backends.pytorch",
         *WORKSHOPS,
     ),
@@ -70,74 +43,16 @@ NOUNS = {"tiling", "lighting", "drawing", "loading", "finding", "smoothing"}
 """Names that end as a gerund does and are the field's own nouns."""
 
 
-def files() -> list[Path]:
-    """Return every Python file outside the tests."""
-    return sorted(path for top in ("segdeploy", *WORKSHOPS) for path in (ROOT / top).rglob("*.py"))
-
-
-def module_of(path: Path) -> str:
-    """Return the full name of a file's module; a folder's __init__ has the folder's name."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    parts = parts[:-1] if parts[-1] == "__init__" else parts
-    return ".".join(parts if parts[0] == "segdeploy" else ("segdeploy", *parts))
-
-
-MODULES = {module_of(path): path for path in files()}
-IDS = list(MODULES)
-
-
-def place(module: str) -> str:
-    """Return the entry of ORDER that a module belongs to: the longest name that begins its own."""
-    parts = module.split(".")
-    for length in range(len(parts), 0, -1):
-        if (name := ".".join(parts[:length])) in ORDER and (length > 1 or len(parts) == 1):
-            return name
-    pytest.fail(
-        f"{module} stands nowhere in ORDER; add its folder there and to docs/architecture.md"
-    )
-
-
-def nodes_of(path: Path, *, top: bool) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Walk over the imports of a file; with `top`, only over those that run when it is imported."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    left: list[ast.AST] = [tree]
-    while left:
-        node = left.pop()
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node
-        if not (top and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
-            left.extend(ast.iter_child_nodes(node))
-
-
-@functools.cache
-def imported(module: str, *, top: bool = False) -> set[str]:
-    """Return the full names of the modules that a module imports, also lazily and for types alone."""
-    path, found = MODULES[module], set()
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in nodes_of(path, top=top):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-            continue
-        base = node.module or ""
-        if node.level:
-            above = package.split(".")
-            base = ".".join([*above[: len(above) - node.level + 1], *([base] if base else [])])
-        found |= {
-            full if (full := f"{base}.{alias.name}") in MODULES else base for alias in node.names
-        }
-    return found - {module}
-
-
 @pytest.mark.parametrize("module", IDS)
 def test_imports_go_one_way(module: str) -> None:
     """A reader of a file needs to know only what lies above it, and never a workshop that is not
     its own.
     """
-    own = ORDER.index(place(module))
+    own = ORDER.index(room_of(module))
 
     for name in imported(module):
-        if name.split(".")[0] == "segdeploy" and place(name) != place(module):
-            assert ORDER.index(place(name)) < own, (
+        if name.split(".")[0] == "segdeploy" and room_of(name) != room_of(module):
+            assert ORDER.index(room_of(name)) < own, (
                 f"{module} imports {name}, which does not stand above it in ORDER"
             )
             workshop = ".".join(name.split(".")[:2])
@@ -175,7 +90,7 @@ def test_no_files_import_each_other() -> None:
     An import inside a function hides a circle and does not break it.
     """
     graph = {
-        module: imported(module) & set(MODULES) - {"segdeploy"}
+        module: (imported(module) & set(MODULES)) - {"segdeploy"}
         for module in IDS
         if module not in {"segdeploy", "segdeploy.__main__"}
     }
@@ -188,7 +103,7 @@ def test_no_folders_import_each_other() -> None:
     graph: dict[str, set[str]] = {}
     for module in set(IDS) - {"segdeploy", "segdeploy.__main__"}:
         own = MODULES[module].parent
-        for name in imported(module) & set(MODULES) - {"segdeploy"}:
+        for name in (imported(module) & set(MODULES)) - {"segdeploy"}:
             if MODULES[name].parent != own:
                 graph.setdefault(str(own), set()).add(str(MODULES[name].parent))
 
@@ -263,7 +178,7 @@ def test_files_are_named_by_nouns() -> None:
 @pytest.mark.parametrize("module", IDS)
 def test_docstrings_begin_as_the_field_writes_them(module: str) -> None:
     """A docstring says what is returned or done; "Give" and "Tell" were a dialect."""
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    tree = tree_of(MODULES[module])
     documented = [
         node
         for node in ast.walk(tree)
@@ -289,3 +204,10 @@ def test_lines_are_short_enough_for_two_versions_side_by_side() -> None:
     ]
 
     assert long == []
+
+
+def test_picture_of_the_rooms_is_drawn_from_the_imports() -> None:
+    """`python -m tests.helpers.rooms` prints what docs/architecture.md shows."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+    assert f"```mermaid\n{to_mermaid()}\n```" in page

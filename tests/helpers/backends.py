@@ -8,7 +8,7 @@ from tests.helpers.cards import make_card
 
 
 class ChannelBackend:
-    """A backend whose logits are the image's own channels: the class of a pixel is its strongest color.
+    """A backend whose logits are the image's own channels: a pixel's class is its strongest color.
 
     Attributes:
         card: Three classes, red, green and blue, unless another one is given.
@@ -28,7 +28,7 @@ class ChannelBackend:
 
 
 class ZeroBackend(ChannelBackend):
-    """A backend whose logits are zero, of shape (N, K, h, w) for images of the card's size at a stride of 1."""
+    """A backend whose logits are zero, (N, K, H, W) at a stride of 1."""
 
     def run(self, batch: Batch) -> NetworkOutput:
         """Return zeros for each class of the card."""

@@ -25,7 +25,7 @@ def make_card(
     std: tuple[float, float, float] = (1.0, 1.0, 1.0),
     **others: Any,
 ) -> ModelCard:
-    """Return a card; what InputSpec takes besides (fit, stride, dynamic) and what ModelCard takes is given by name."""
+    """Return a card; `others` are fit, stride and dynamic of the input, and fields of ModelCard."""
     spec = {name: others.pop(name) for name in ("fit", "stride", "dynamic") if name in others}
     entries = tuple(
         make_classes(*map(str, classes))

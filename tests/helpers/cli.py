@@ -6,7 +6,7 @@ from segdeploy.cli.main import main
 
 
 def run_cli(*arguments: str | Path) -> int:
-    """Call a command in this process, for example `run_cli("run", "--image", path)`, and return its exit code."""
+    """Call a command in this process, return its exit code: `run_cli("run", "--image", path)`."""
     try:
         main([*map(str, arguments)])
     except SystemExit as error:

@@ -1,0 +1,61 @@
+"""How many files a reader opens to follow a frame, an export, and a step of a training."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers.rooms import ROOT
+
+BEFORE = {"film": 50, "export": 41, "step": 21}
+"""Files of the layout before, counted by the same program at commit 80fa947."""
+
+MODULES_BEFORE = 72
+"""Modules of ours that `segdeploy run` on a film imported then."""
+
+HEADINGS = {
+    "film": "A frame",
+    "export": "A checkpoint through an export",
+    "step": "A step of a training",
+}
+
+
+def files_of(walk: str) -> list[str]:
+    """Return the files that a walk runs through, in order."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.helpers.walk", walk],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("walk", BEFORE)
+def test_walk_is_as_short_as_the_page_says(walk: str) -> None:
+    """docs/architecture.md lists the files of each walk; threads may reach some in another order."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.split(f"### {HEADINGS[walk]}\n")[1].split("\n#")[0]
+
+    found = files_of(walk)
+
+    assert sorted(re.findall(r"^\d+\. `([\w/.]+)`", section, re.MULTILINE)) == sorted(found)
+
+
+@pytest.mark.slow
+def test_run_imports_fewer_modules_than_before() -> None:
+    """Each import is paid before the first frame."""
+    code = (
+        "import sys, tempfile, os; os.chdir(tempfile.mkdtemp())\n"
+        "import cv2, numpy as np; cv2.imwrite('a.png', np.zeros((48, 64, 3), np.uint8))\n"
+        "from segdeploy.cli.main import main\n"
+        "main(['run', '--model', 'street', '--image', 'a.png', '--output', 'out'])\n"
+        "print(sum(name.startswith('segdeploy') for name in sys.modules))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert int(done.stdout.split()[-1]) < MODULES_BEFORE
