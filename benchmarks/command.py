@@ -12,9 +12,8 @@ from segdeploy.cli.console import note, progress
 from segdeploy.cli.options import Command, options
 from segdeploy.datasets.registry import resolve_for_card
 from segdeploy.errors import ConfigError, SegdeployError
-from segdeploy.system.files import write_text
+from segdeploy.system.files import result_folder, write_text
 from segdeploy.system.machine import describe_machine
-from segdeploy.system.runs import result_folder
 from segdeploy.video.reader import VideoSource
 
 from .gate import CheckResult, Limit, check_gate, check_limits, check_plan, gate, parse_limits

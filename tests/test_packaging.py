@@ -121,7 +121,7 @@ def test_wheel_finds_its_workshops_beside_a_train_py(wheel: Path) -> None:
 
 @pytest.mark.slow
 def test_wheel_runs_a_model_without_torch(tmp_path: Path, wheel: Path, artifacts: Path) -> None:
-    """`pip install segdeploy` brings what setup.cfg says, and that is enough to run an ONNX file."""
+    """`pip install segdeploy` brings what setup.cfg says, which is enough to run an ONNX file."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     assert "torch" not in config["options"]["install_requires"]

@@ -36,7 +36,7 @@ def files_of(walk: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("walk", BEFORE)
 def test_walk_is_as_short_as_the_page_says(walk: str) -> None:
-    """docs/architecture.md lists the files of each walk; threads may reach some in another order."""
+    """docs/architecture.md lists the files of each walk; threads may change their order."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     section = page.split(f"### {HEADINGS[walk]}\n")[1].split("\n#")[0]
 

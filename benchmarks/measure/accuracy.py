@@ -16,8 +16,7 @@ from segdeploy.imaging.io import read_ids, to_jpeg
 from segdeploy.imaging.overlay import Painter
 from segdeploy.imaging.preprocess import resize, resize_mask
 from segdeploy.inference.evaluation import class_name_warning
-from segdeploy.metrics.agreement import Agreement, share
-from segdeploy.metrics.segmentation import BoundaryMatrix, ConfusionMatrix
+from segdeploy.metrics.segmentation import Agreement, BoundaryMatrix, ConfusionMatrix, share
 
 from ..results.report import Report
 from ..results.row import Accuracy, LabelAgreement

@@ -8,8 +8,7 @@ from typing import Any, Self
 import msgspec
 
 from segdeploy.errors import SegdeployError
-from segdeploy.metrics.agreement import Agreement
-from segdeploy.metrics.segmentation import Scores
+from segdeploy.metrics.segmentation import Agreement, Scores
 from segdeploy.system.schema import convert
 from segdeploy.video.profiler import StageTimes
 

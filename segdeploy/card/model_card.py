@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from msgspec import Meta, Struct, field, to_builtins
 
 from segdeploy.errors import CardError
-from segdeploy.metrics.agreement import Parity
-from segdeploy.metrics.segmentation import Scores
+from segdeploy.metrics.segmentation import Parity, Scores
 from segdeploy.system.schema import convert
 
 CARD_KEY = "segdeploy.card"

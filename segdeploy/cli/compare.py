@@ -30,8 +30,7 @@ from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics import comparison
 from segdeploy.metrics.comparison import Comparison, ComparisonImage
 from segdeploy.reports.comparison import to_html
-from segdeploy.system.files import write_text
-from segdeploy.system.runs import result_folder
+from segdeploy.system.files import result_folder, write_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from segdeploy.backends.loading import kind_of, read_card
 from segdeploy.card import ModelCard, Training
 from segdeploy.cli.console import next_step
 from segdeploy.cli.options import Artifact, Command, device_option, json_option, section
-from segdeploy.metrics.agreement import Parity
+from segdeploy.metrics.segmentation import Parity
 
 if TYPE_CHECKING:
     from rich.text import Text

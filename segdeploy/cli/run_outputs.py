@@ -16,7 +16,7 @@ from segdeploy.errors import ConfigError
 from segdeploy.imaging.io import read_image
 from segdeploy.imaging.overlay import CUTOUT, KINDS, MASK, OVERLAY, Renderer
 from segdeploy.imaging.palettes import PALETTES, recolor
-from segdeploy.system.runs import newest_run, result_folder
+from segdeploy.system.files import newest_run, result_folder
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.frames import Outputs, SegmentedFrame, VideoInfo
 from segdeploy.video.outputs import (

@@ -11,7 +11,7 @@ from segdeploy.cli.console import progress
 from segdeploy.cli.options import ImageSize, grouped, option, section
 from segdeploy.cli.run_outputs import IMAGES_NAME, OutputOptions, RenderOptions
 from segdeploy.errors import ConfigError
-from segdeploy.system.runs import result_folder
+from segdeploy.system.files import result_folder
 from segdeploy.video.outputs import unique_names
 from segdeploy.video.sources import ImageSource
 

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.arrays import Image, Mask
-from segdeploy.metrics.agreement import Agreement
-from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
+from segdeploy.metrics.segmentation import Agreement, ConfusionMatrix, Scores
 
 WORST = 8
 """How many of the images that differ most are kept with their masks."""

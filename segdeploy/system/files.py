@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, temporary folders, and TOML output."""
+"""Files written whole or not at all, temporary folders, the folders of runs, and TOML output."""
 
 import errno
 import json
@@ -7,11 +7,13 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from glob import escape
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 
-from segdeploy.errors import OutputError
+from segdeploy.errors import ConfigError, ModelError, OutputError
 
 PART = ".part"
 """Suffix behind the name of a file that is not yet whole."""
@@ -238,3 +240,78 @@ def _toml_value(value: object) -> str:
 def _toml_key(key: str) -> str:
     """Return a key as TOML, quoted where needed."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
+
+
+RUNS = Path("runs")
+
+
+def new_run(command: str, name: str) -> Path:
+    """Make a new folder `runs/<command>/<name>`, with -2, -3 ... behind it where it is taken.
+
+    Raises:
+        ConfigError: The name is not a plain file name.
+    """
+    if name in {"", ".", ".."} or Path(name).name != name:
+        msg = f"the name {name!r} is not a plain folder name; choose one without slashes"
+        raise ConfigError(msg)
+    for number in count(1):
+        folder = RUNS / command / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError
+
+
+@contextmanager
+def result_folder(command: str, name: str, *, output: Path | None) -> Iterator[Path]:
+    """Provide the folder for a command's results, and remove it again where it stays empty.
+
+    Args:
+        command: Name of the command.
+        name: Name of the run, where no folder was named.
+        output: The folder that was named, which may exist; None for a new one below `runs/`.
+
+    Yields:
+        The folder.
+
+    Raises:
+        ConfigError: The name is not a plain file name.
+    """
+    is_new = output is None or not output.exists()
+    folder = output or new_run(command, name)
+    try:
+        yield folder
+    finally:
+        if is_new:
+            # Fails where it holds results, or was never made.
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def newest_run(command: str, name: str) -> Path | None:
+    """Return the newest folder that `new_run` made of this name; None where there is none."""
+    folders = [
+        path
+        for path in (RUNS / command).glob(f"{escape(name)}*")
+        if re.fullmatch(r"(-\d+)?", path.name.removeprefix(name))
+    ]
+    return max(folders, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def newest_checkpoint() -> Path:
+    """Return the best checkpoint of the newest training run.
+
+    Raises:
+        ModelError: There is none.
+    """
+    checkpoints = sorted(
+        (RUNS / "train").glob("*/best.pt"), key=lambda path: path.stat().st_mtime_ns
+    )
+    if not checkpoints:
+        msg = (
+            f"there is no {RUNS}/train/*/best.pt; name a checkpoint, or run 'segdeploy train' first"
+        )
+        raise ModelError(msg)
+    return checkpoints[-1]

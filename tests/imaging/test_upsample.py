@@ -84,7 +84,7 @@ def test_labels_are_those_of_torch(kind, classes, h, w, height, width, seed):
 @settings(deadline=None, max_examples=150)
 @given(kinds, st.integers(1, 30), side, side, big_side, big_side, st.integers(0, 9))
 def test_labels_by_class_are_those_of_torch(kind, classes, h, w, height, width, seed):
-    """The path for noise returns the same labels, though OpenCV's positions are double precision."""
+    """The path for noise returns the same labels, though OpenCV's positions are float64."""
     planes = draw_planes(kind, classes, h, w, seed)
 
     labels = upsampled_mask_by_class(planes, height, width=width, covered=(h, w))

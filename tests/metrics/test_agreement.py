@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec import to_builtins
 
-from segdeploy.metrics.agreement import Agreement, Parity, near_boundary
+from segdeploy.metrics.segmentation import Agreement, Parity, near_boundary
 from segdeploy.system.schema import convert
 
 

@@ -128,7 +128,8 @@ def test_a_checkpoint_of_an_unregistered_network_is_refused(tmp_path: Path) -> N
     save_checkpoint(tmp_path / "best.pt", checkpoint("nowhere"))
 
     with pytest.raises(
-        ModelError, match="'nowhere' cannot be built, since it is not one of the built-in ones; give --plugin"
+        ModelError,
+        match="'nowhere' cannot be built, since it is not one of the built-in ones; give --plugin",
     ):
         load_checkpoint(tmp_path / "best.pt").network()
 
