@@ -24,7 +24,7 @@ from segdeploy.cli.options import (
 )
 from segdeploy.datasets.class_map import read_class_map
 from segdeploy.errors import ConfigError
-from segdeploy.system.runs import new_run
+from segdeploy.system.files import new_run
 
 from .command import DEFAULT_PROOF_IMAGES, describe
 from .plan import import_optional
@@ -259,7 +259,7 @@ class AdoptOptions:
 @plugin_option
 @options(AdoptOptions)
 def adopt(options: AdoptOptions) -> None:
-    """Give the FILE of another project a card, so that it is run, scored and measured as any other.
+    """Adopt a FILE of another project: with a card it is run, scored and measured as any other.
 
     An ONNX file that takes float images (N, 3, H, W) and returns logits or classes becomes one that
     takes uint8 images. PyTorch weights (a state_dict) become a checkpoint of the network --model.
