@@ -1,6 +1,7 @@
 """What tests of several files share."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,10 +21,11 @@ PROCESSORS = {
 `none` has nothing but AVX2, and PyTorch's kernels keep to it; `all` says that it has everything.
 """
 
-# PyTorch reads its part when it is imported, so it is set before any test is.
-os.environ.update(
-    PROCESSORS[os.environ["SEGDEPLOY_TEST_CPU"]] if "SEGDEPLOY_TEST_CPU" in os.environ else {}
-)
+# PyTorch reads its part when it is imported, so it is set before any test is. Its cache of compiled
+# networks does not know the limit, and a kernel for another processor ends the process.
+if processor := os.environ.get("SEGDEPLOY_TEST_CPU"):
+    os.environ.update(PROCESSORS[processor])
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{tempfile.gettempdir()}/torchinductor-{processor}"
 
 if TYPE_CHECKING:
     from segdeploy.export.writer import Candidate

@@ -79,7 +79,8 @@ def _read(path: Path) -> ET.Element:
         )
         raise ModelError(msg)
     try:
-        root = ET.fromstring(content)  # noqa: S314 - without declarations there is nothing to expand
+        # Without declarations there is nothing to expand.
+        root = ET.fromstring(content)  # noqa: S314
     except (ET.ParseError, UnicodeDecodeError, ValueError) as error:
         msg = f"{path} is no OpenVINO file or a damaged one ({error}); export it again"
         raise ModelError(msg) from error

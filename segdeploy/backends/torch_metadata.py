@@ -42,7 +42,8 @@ SIZES = re.compile(r"[\w\s(),+\-*/=<>]*")
 WORD = re.compile(r"[A-Za-z_]\w*")
 SIZE_WORDS = re.compile(
     r"[su]\d+|Add|And|CeilToInt|CleanDiv|Eq|False|Float|FloorDiv|FloorToInt|Ge|Gt|IntTrueDiv"
-    r"|Integer|Le|Lt|Max|Min|Mod|ModularIndexing|Mul|Ne|Not|Or|Pow|PythonMod|Rational|Symbol|True|TruncToInt|Where|integer|positive"
+    r"|Integer|Le|Lt|Max|Min|Mod|ModularIndexing|Mul|Ne|Not|Or|Pow|PythonMod|Rational|Symbol|True"
+    r"|TruncToInt|Where|integer|positive"
 )
 """Words that the expression of a size may contain."""
 
@@ -163,7 +164,7 @@ def read_program_metadata(path: Path) -> Mapping[str, str]:
     return read_metadata(path)
 
 
-def _json(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Any:  # noqa: ANN401 - any JSON value
+def _json(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Any:  # noqa: ANN401
     try:
         return json.loads(read_entry(archive, entry, path, MAX_BYTES))
     except (ValueError, RecursionError) as error:

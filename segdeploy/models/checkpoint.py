@@ -57,7 +57,7 @@ class Checkpoint:
             expected,
             self.weights,
             problem=f"the weights do not fit {name}",
-            hint="was the file made by another version?",
+            hint="was the file written by another version?",
         )
         network = self._build()
         network.load_state_dict(dict(self.weights))
@@ -76,7 +76,7 @@ class Checkpoint:
         ) as error:
             msg = (
                 f"the card's network cannot be built ({' '.join(str(error).split())[:300]}); was"
-                " the file made by another version?"
+                " the file written by another version?"
             )
             raise ModelError(msg) from error
 

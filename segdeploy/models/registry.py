@@ -72,7 +72,7 @@ def names() -> list[str]:
     return sorted({*BUILT_IN, *_builders})
 
 
-def build(name: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: ANN401 - each network has its own
+def build(name: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: ANN401
     """Build a network with randomly initialized weights.
 
     Args:

@@ -10,20 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from segdeploy.backends.base import Backend, check_batch
+from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import BACKENDS, KINDS, load_backend, read_card
-from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.errors import ConfigError, DeviceError, ModelError
 from segdeploy.models.checkpoint import load_checkpoint
 
 SUFFIXES = sorted(suffix for suffix, kind in KINDS.items() if find_spec(kind.library))
 """Suffixes of the files whose runtime is installed."""
-
-
-def card_for(spec: InputSpec) -> ModelCard:
-    return ModelCard(
-        architecture="any", classes=(LabelClass(name="thing", color=(1, 2, 3)),), input=spec
-    )
 
 
 @pytest.fixture(params=SUFFIXES)
@@ -73,16 +66,6 @@ def test_refuses_another_dtype(backend: Backend) -> None:
     """Images in [0, 1] would all look black."""
     with pytest.raises(ConfigError, match="float32"):
         backend.run(np.zeros((1, 45, 60, 3), np.float32))
-
-
-def test_dynamic_card_takes_multiples_of_the_stride_only() -> None:
-    """Some networks would silently cut off half a stride."""
-    spec = InputSpec(height=64, width=64, mean=(0, 0, 0), std=(1, 1, 1), stride=32, dynamic=True)
-
-    check_batch(np.zeros((1, 96, 32, 3), np.uint8), card_for(spec))
-
-    with pytest.raises(ConfigError, match="multiples of 32"):
-        check_batch(np.zeros((1, 80, 32, 3), np.uint8), card_for(spec))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -160,6 +160,6 @@ def test_dataset_without_a_server_is_refused(tmp_path: Path) -> None:
     """Before anything is computed."""
     with pytest.raises(
         ConfigError,
-        match="'camvid' has no ids for .* server; --save-ids supports ade20k, cityscapes",
+        match=r"'camvid' has no ids for .* server; --save-ids supports ade20k, cityscapes",
     ):
         ids_writer("camvid", tmp_path)

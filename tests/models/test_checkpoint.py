@@ -18,6 +18,7 @@ from segdeploy.models.checkpoint import (
     STATE_KEY,
     WEIGHTS_KEY,
     Checkpoint,
+    check_shapes,
     load_checkpoint,
     save_checkpoint,
 )
@@ -181,6 +182,19 @@ def test_every_weight_must_fit(checkpoint: Checkpoint) -> None:
         ModelError, match=r"head.bias is \(3,\) in the file and \(2,\) in the network"
     ):
         replace(checkpoint, weights={**weights, "head.bias": torch.ones(3)}).network()
+
+
+def test_ignored_names_may_differ() -> None:
+    """The head of a network with other classes."""
+    expected = {"body": torch.zeros(2), "head": torch.zeros(3)}
+    given = {"body": torch.zeros(2), "head": torch.zeros(5)}
+
+    check_shapes(expected, given, problem="p", hint="h", ignored={"head"})
+
+    with pytest.raises(
+        ModelError, match=r"^p: head is \(5,\) in the file and \(3,\) in the network; h$"
+    ):
+        check_shapes(expected, given, problem="p", hint="h")
 
 
 @pytest.mark.parametrize(

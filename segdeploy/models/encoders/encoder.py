@@ -147,9 +147,9 @@ def feature_strides(output_stride: int) -> tuple[int, ...]:
     return tuple(min(2 ** (number + 1), output_stride) for number in range(STAGES))
 
 
-def apply_stride(stage: nn.Module, wanted: StageStride) -> None:
+def apply_stride(stage: nn.Module, target: StageStride) -> None:
     """Change the convolutions of a stage that halves once to another stride and dilation."""
-    dilation = wanted.dilation
+    dilation = target.dilation
     for module in stage.modules():
         if isinstance(module, nn.Conv2d):
             halves = module.stride == (2, 2)
@@ -159,8 +159,8 @@ def apply_stride(stage: nn.Module, wanted: StageStride) -> None:
                 module.kernel_size[1] // 2 * dilation,
             )
             if halves:
-                module.stride = (wanted.stride, wanted.stride)
-                dilation = wanted.next_dilation
+                module.stride = (target.stride, target.stride)
+                dilation = target.next_dilation
 
 
 def load_backbone(network: nn.Module, source: str) -> None:

@@ -1,0 +1,48 @@
+"""The parts of every backend: checks of batches and cards, and wrappers."""
+
+import numpy as np
+import pytest
+
+from segdeploy.backends.base import WrappedBackend, card_from_metadata, check_batch
+from segdeploy.card import CARD_KEY
+from segdeploy.errors import CardError, ConfigError
+from tests.helpers.backends import ChannelBackend
+from tests.helpers.cards import make_card
+
+
+def test_dynamic_card_takes_multiples_of_the_stride_only() -> None:
+    """Some networks would silently cut off half a stride."""
+    card = make_card(64, 64, stride=32, dynamic=True)
+
+    check_batch(np.zeros((1, 96, 32, 3), np.uint8), card)
+
+    with pytest.raises(ConfigError, match="multiples of 32"):
+        check_batch(np.zeros((1, 80, 32, 3), np.uint8), card)
+
+
+def test_wrapper_returns_what_the_inner_backend_returns() -> None:
+    inner = ChannelBackend()
+    batch = np.full((1, 4, 6, 3), 7, np.uint8)
+
+    wrapper = WrappedBackend(inner)
+
+    assert (wrapper.card, wrapper.device) == (inner.card, inner.device)
+    np.testing.assert_array_equal(wrapper.run(batch), inner.run(batch))
+
+
+def test_wrapper_may_show_another_card() -> None:
+    """For example of another input size of a dynamic network."""
+    inner, card = ChannelBackend(), make_card(8, 8)
+
+    wrapper = WrappedBackend(inner, card=card)
+
+    assert wrapper.card is card
+    assert inner.card is not card
+
+
+def test_card_is_read_from_metadata() -> None:
+    card = make_card()
+
+    assert card_from_metadata({CARD_KEY: card.to_json()}, source="best.onnx") == card
+    with pytest.raises(CardError, match=r"best\.onnx carries no card"):
+        card_from_metadata({}, source="best.onnx")
