@@ -22,8 +22,8 @@ from segdeploy.cli.options import (
     section,
 )
 from segdeploy.errors import ConfigError, QuantizationError
-from segdeploy.metrics.agreement import Parity
-from segdeploy.system.runs import newest_checkpoint
+from segdeploy.metrics.segmentation import Parity
+from segdeploy.system.files import newest_checkpoint
 
 from .plan import (
     FORMATS,

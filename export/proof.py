@@ -20,8 +20,7 @@ from segdeploy.imaging.io import check_image, list_images, read_image, write_ima
 from segdeploy.imaging.overlay import Painter, side_by_side
 from segdeploy.imaging.postprocess import output_to_mask
 from segdeploy.imaging.preprocess import to_batch
-from segdeploy.metrics.agreement import Agreement, Parity
-from segdeploy.metrics.segmentation import ConfusionMatrix
+from segdeploy.metrics.segmentation import Agreement, ConfusionMatrix, Parity
 
 
 class ProofImages(Protocol):

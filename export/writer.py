@@ -16,9 +16,8 @@ from segdeploy.backends.pytorch import EagerBackend
 from segdeploy.card import CARD_KEY, CHECKSUM_KEY, SELF_TEST_KEY, ModelCard
 from segdeploy.errors import ProofError, QuantizationError
 from segdeploy.inference.self_test import ExpectedOutput, built_in_image, verify
-from segdeploy.metrics.agreement import LEAST_AGREEMENT, Parity
-from segdeploy.system.files import replacing
-from segdeploy.system.runs import new_run
+from segdeploy.metrics.segmentation import LEAST_AGREEMENT, Parity
+from segdeploy.system.files import new_run, replacing
 
 from .plan import ExportPlan, Format, import_function
 from .proof import Proof, ProofImages, prove, write_worst

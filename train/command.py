@@ -20,7 +20,7 @@ from segdeploy.cli.options import (
     section,
 )
 from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError
-from segdeploy.system.runs import RUNS, new_run
+from segdeploy.system.files import RUNS, new_run
 
 from .history import best_epoch
 from .recipe import (
