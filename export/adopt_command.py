@@ -32,7 +32,8 @@ from .plan import import_optional
 RGB = tuple[float, float, float]
 
 
-class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore] # up to click 8.3 the class takes no type
+# Up to click 8.3 the class takes no type.
+class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """Three numbers for red, green and blue, as in "0.5,0.5,0.5", or one for all."""
 
     name = "R,G,B"

@@ -236,6 +236,6 @@ class AdoptedCandidate:
         helper.set_model_props(self.model, dict(metadata))
         path.write_bytes(self.model.SerializeToString())
 
-    def first_diverging(self, path: Path, batch: Batch) -> str:  # noqa: ARG002 - all layers but the added ones are the same
+    def first_diverging(self, path: Path, batch: Batch) -> str:  # noqa: ARG002 - an interface
         """Return the only layers in which a difference can arise."""
         return "the preprocessing of the image, which is all that was added"

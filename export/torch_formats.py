@@ -119,7 +119,7 @@ class TorchScriptCandidate:
             torch.jit.save(self.module, content, _extra_files=dict(metadata))
         path.write_bytes(content.getvalue())
 
-    def first_diverging(self, path: Path, batch: Batch) -> str:  # noqa: ARG002 - a frozen module has no layers left
+    def first_diverging(self, path: Path, batch: Batch) -> str:  # noqa: ARG002 - an interface
         """Return that TorchScript cannot name the layer."""
         return (
             "unknown, since a frozen TorchScript module has lost the names of its layers; --format"
@@ -140,7 +140,9 @@ def to_torchscript(plan: ExportPlan) -> TorchScriptCandidate:
             warnings.filterwarnings("ignore", message=r".*torch\.jit")
             # A trace warns of every branch on a size; the proof finds those that change an output.
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            traced = torch.jit.trace(plan.network, example, check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+                plan.network, example, check_trace=False
+            )
             frozen: torch.jit.ScriptModule = torch.jit.freeze(traced)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]

@@ -10,7 +10,7 @@ from .augmentation import ColorJitter, blur_kernel
 try:
     from torchvision.transforms.v2 import functional
 except ImportError as error:
-    raise MissingExtraError("torchvision", "train") from error  # noqa: EM101 - a name, not a message
+    raise MissingExtraError("torchvision", "train") from error  # noqa: EM101 - a name
 
 
 def jitter_batch(images: Tensor, jitter: Tensor) -> Tensor:

@@ -86,7 +86,11 @@ def read_options(
     )
 
 
-def value_option(flag: str, kind: Any, text: str) -> Callable[[F], F]:  # noqa: ANN401 - click's types have no common one
+def value_option(
+    flag: str,
+    kind: Any,  # noqa: ANN401 - click's types have no common one
+    text: str,
+) -> Callable[[F], F]:
     """Return an option that sets one value of the recipe; its help shows the recipe's default."""
     key = flag.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_")
     default = getattr(Recipe(), key)
@@ -302,7 +306,12 @@ def resume_run(last: Path, changed: Mapping[str, Any]) -> None:
         fit(run, last.parent, is_main=processes.is_main)
 
 
-def fit(run: Any, folder: Path, *, is_main: bool) -> None:  # noqa: ANN401 - a Trainer, whose import needs PyTorch
+def fit(
+    run: Any,  # noqa: ANN401 - a Trainer, whose import needs PyTorch
+    folder: Path,
+    *,
+    is_main: bool,
+) -> None:
     """Train; the main process prints a line per epoch and the files that were written."""
     if not is_main:
         run.fit(folder, report=lambda _: None)

@@ -80,7 +80,8 @@ class Loop:
         """
         self._recipe, self._device, self._processes = recipe, device, processes
         if processes.size > 1 and device.type == "cuda":
-            network.network = nn.SyncBatchNorm.convert_sync_batchnorm(network.network)  # type: ignore[no-untyped-call]
+            convert = nn.SyncBatchNorm.convert_sync_batchnorm
+            network.network = convert(network.network)  # type: ignore[no-untyped-call]
         self.network = self._to_device(network)
         self._teacher = None if teacher is None else self._to_device(teacher)
         self.step = self.done = 0

@@ -222,7 +222,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def _require_choice(self, name: str, choices: tuple[str, ...]) -> None:
         self._require(name, getattr(self, name) in choices, f"one of {', '.join(choices)}")
 
-    def _require(self, name: str, condition: bool, expected: str) -> None:  # noqa: FBT001 - the condition itself
+    def _require(
+        self,
+        name: str,
+        condition: bool,  # noqa: FBT001 - the condition itself
+        expected: str,
+    ) -> None:
         if not condition:
             msg = f"{name} is {getattr(self, name)!r}; it must be {expected}"
             raise ConfigError(msg)

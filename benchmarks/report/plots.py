@@ -20,7 +20,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 except ImportError as error:
-    raise MissingExtraError("matplotlib", "report") from error  # noqa: EM101 - a name, not a message
+    raise MissingExtraError("matplotlib", "report") from error  # noqa: EM101 - a name
 
 SERIES = 8
 """Number of colors that the page has for rows, with the reference's gray; then they repeat."""

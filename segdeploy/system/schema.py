@@ -140,7 +140,7 @@ def _alternatives(form: Any) -> list[Any]:  # noqa: ANN401 - one of msgspec's ma
     return list(getattr(form, "types", (form,)))
 
 
-def _step(form: Any, key: str, index: str) -> Any:  # noqa: ANN401 - one of msgspec's many type classes
+def _step(form: Any, key: str, index: str) -> Any:  # noqa: ANN401 - msgspec's type classes
     """Return the type of a field, of an item of a list, or of a value of a table."""
     if key:
         fields = {field.encode_name: field.type for field in getattr(form, "fields", ())}

@@ -15,7 +15,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 except ImportError as error:
-    raise MissingExtraError("matplotlib", "report") from error  # noqa: EM101 - a name, not a message
+    raise MissingExtraError("matplotlib", "report") from error  # noqa: EM101 - a name
 
 INK = "#3c3c3c"
 OPACITIES = (1.0, 0.5, 0.25)

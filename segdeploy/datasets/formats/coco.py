@@ -247,7 +247,11 @@ def _image_shapes(content: Mapping[str, Any], class_map: ClassMap) -> dict[str, 
     return _unique(_each(content, "images", image_shapes), "images are named")
 
 
-def _each(content: Any, key: str, convert: Callable[[dict[str, Any]], R]) -> list[R]:  # noqa: ANN401 - untrusted JSON
+def _each(
+    content: Any,  # noqa: ANN401 - untrusted JSON
+    key: str,
+    convert: Callable[[dict[str, Any]], R],
+) -> list[R]:
     """Return what a function makes of each object of a list.
 
     Raises:

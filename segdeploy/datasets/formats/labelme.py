@@ -156,7 +156,12 @@ RINGS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _stamp(mask: Mask, points: Any, content: bytes, value: int) -> None:  # noqa: ANN401 - untrusted JSON
+def _stamp(
+    mask: Mask,
+    points: Any,  # noqa: ANN401 - untrusted JSON
+    content: bytes,
+    value: int,
+) -> None:
     """Write a value where a PNG is not black; the points are its first and last pixel."""
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in points)
     width, height = right - left + 1, bottom - top + 1
