@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo performance test lint types clean
+.PHONY: demo performance test processors lint types clean
 .DELETE_ON_ERROR:
 
 # --- set-up ---
@@ -114,6 +114,11 @@ types: .venv/dev
 
 test: lint types
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+
+# Nothing may depend on the processor: the quick tests once more as on one with AVX2 only, and as on one with AVX-512, VNNI and bf16.
+processors: .venv/dev
+	SEGDEPLOY_TEST_CPU=none $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile -m "not slow"
+	SEGDEPLOY_TEST_CPU=all $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile -m "not slow"
 
 clean:
 	rm -rf build dist demo .venv *.egg-info
