@@ -206,7 +206,7 @@ def test_lines_are_short_enough_for_two_versions_side_by_side() -> None:
     assert long == []
 
 
-def test_picture_of_the_rooms_is_drawn_from_the_imports() -> None:
+def test_diagram_of_the_imports_is_current() -> None:
     """`python -m tests.helpers.rooms` prints what docs/architecture.md shows."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 

@@ -8,14 +8,14 @@ import pytest
 
 from tests.helpers.rooms import ROOT
 
-BEFORE = {"film": 50, "export": 41, "step": 21}
+BEFORE = {"video": 50, "export": 41, "step": 21}
 """Files of the layout before, counted by the same program at commit 80fa947."""
 
 MODULES_BEFORE = 72
-"""Modules of ours that `segdeploy run` on a film imported then."""
+"""Modules of ours that `segdeploy run` on a video imported then."""
 
 HEADINGS = {
-    "film": "A frame",
+    "video": "A frame",
     "export": "A checkpoint through an export",
     "step": "A step of a training",
 }

@@ -1,6 +1,6 @@
 """Print the files of ours in which a line inside a function runs.
 
-`python -m tests.helpers.walk film|export|step [ROOT]`: `film` is `segdeploy run` over a short
+`python -m tests.helpers.walk video|export|step [ROOT]`: `video` is `segdeploy run` on a short
 video, `export` is `segdeploy export --format onnx`, and `step` is one step of a training, from the
 sample's file to the optimizer. ROOT is the checkout whose files are counted, this one by default.
 """
@@ -122,7 +122,7 @@ def walk(what: str, root: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            if what == "film":
+            if what == "video":
                 main(
                     [
                         "data",
