@@ -7,7 +7,6 @@ from itertools import count, islice, repeat
 import numpy as np
 import torch
 from msgspec.structs import replace
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -19,6 +18,7 @@ from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.backends.pytorch import choose_device
 from segdeploy.datasets.index import FileDataset
 from segdeploy.errors import DataError
+from segdeploy.imaging.io import open_image
 
 from .augmentation_gpu import jitter_batch
 from .loader import START_METHOD, Batch, choose_workers
@@ -111,8 +111,8 @@ class PlainDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
                 " are images"
             )
             raise DataError(msg)
-        ids = np.asarray(Image.open(pair.mask).convert("L")) % len(self._files.classes)
-        image = tv_tensors.Image(Image.open(pair.image).convert("RGB"))
+        ids = np.asarray(open_image(pair.mask).convert("L")) % len(self._files.classes)
+        image = tv_tensors.Image(open_image(pair.image).convert("RGB"))
         sample: tuple[Tensor, Tensor] = self._transforms(image, tv_tensors.Mask(ids))
         return sample
 

@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -17,6 +18,11 @@ from segdeploy.system.files import write_bytes
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """File name extensions by which an image is found in a folder."""
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's names of the formats that are read, whatever a file is called: those that libraries
+decode inside the process. Of the others, some start programs (EPS is PostScript, which Pillow gives
+to Ghostscript), and some need a parser of a language or are rarely looked after."""
 
 # What Pillow's readers raise for a damaged file; also a warning of theirs, where the user has
 # turned warnings into errors.
@@ -40,6 +46,18 @@ PNG_EXTRAS = frozenset({"default_image", "exif", "transparency"})
 transparent color."""
 
 
+def open_image(source: Path | BinaryIO) -> PillowImage.Image:
+    """Open an image of one of `FORMATS`; every image that comes from outside is opened here.
+
+    Only the header is read. The name of a file does not matter.
+
+    Raises:
+        OSError: The file cannot be read; `PIL.UnidentifiedImageError` if it is no image of these
+            formats. A damaged file raises any of `DAMAGE`.
+    """
+    return PillowImage.open(source, formats=FORMATS)
+
+
 def read_image(path: Path) -> Image:
     """Read an image, turned upright by its EXIF orientation.
 
@@ -56,7 +74,7 @@ def read_image(path: Path) -> Image:
     """
     content = _content(path)
     try:
-        with PillowImage.open(io.BytesIO(content)) as image:
+        with open_image(io.BytesIO(content)) as image:
             if _is_plain_jpeg(image, content) or _is_plain_png(image, content, "RGB"):
                 return _decode_plain(path, content, cv2.IMREAD_COLOR)
             return _to_image(image)
@@ -99,7 +117,7 @@ def read_ids(path: Path) -> Mask:
     """
     content = _content(path)
     try:
-        with PillowImage.open(io.BytesIO(content)) as image:
+        with open_image(io.BytesIO(content)) as image:
             if _is_plain_png(image, content, "L"):
                 return _decode_plain(path, content, cv2.IMREAD_GRAYSCALE)
             mode = image.mode

@@ -24,6 +24,15 @@ reading, is a hundredth of it."""
 TILE = 256
 """Side of a tile in a written TIFF, in pixels."""
 
+LOADERS = ("Nsgif", "Jpeg", "Png", "Ppm", "Raw", "Tiff", "Webp")
+"""libvips' loaders of the formats that `imaging.io` reads, by the ends of their classes' names, and
+the one of the rows that are written here. The others, among them SVG, PDF and whatever ImageMagick
+gives to other programs, are shut off in this process."""
+
+pyvips.operation_block_set("VipsForeignLoad", True)  # noqa: FBT003 - libvips' own signature
+for loader in LOADERS:
+    pyvips.operation_block_set(f"VipsForeignLoad{loader}", False)  # noqa: FBT003
+
 # libvips caches what it decoded, and nothing here reads it again.
 pyvips.cache_set_max(0)
 

@@ -16,6 +16,8 @@ pytest.importorskip("pyvips")
 
 from segdeploy.imaging.large import LargeImage, image_writer
 
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"><rect width="9"/></svg>'
+
 
 def gradient(height: int, width: int) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
@@ -44,6 +46,17 @@ def test_jpeg_is_decoded_alike(tmp_path: Path) -> None:
     cv2.imwrite(str(path), cv2.GaussianBlur(gradient(64, 64), (9, 9), 0))
 
     assert np.abs(read(path).astype(int) - read_image(path)).max() <= 3
+
+
+@pytest.mark.parametrize("content", [SVG, b"%!PS-Adobe-3.0 EPSF-3.0\n", b"1,2\n3,4\n"])
+@pytest.mark.parametrize("name", ["a.tif", "a.svg", "a.csv"])
+def test_drawings_and_tables_are_no_images(tmp_path: Path, name: str, content: bytes) -> None:
+    """libvips has many more loaders, and some call ImageMagick, which calls other programs."""
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match="no image"):
+        LargeImage(path)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16"])

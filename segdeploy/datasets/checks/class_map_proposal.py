@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as PillowImage
 
 from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.datasets.annotations import BACKGROUND, read_json
@@ -19,7 +18,7 @@ from segdeploy.datasets.dataset import evenly_spaced
 from segdeploy.datasets.formats.coco import class_map_of, find_annotations, unusable
 from segdeploy.datasets.index import find_files
 from segdeploy.errors import DataError, LayoutNotFoundError
-from segdeploy.imaging.io import read_ids, read_image
+from segdeploy.imaging.io import open_image, read_ids, read_image
 from segdeploy.imaging.palettes import Color, distinct_color
 from segdeploy.system.files import toml_lines
 
@@ -137,7 +136,7 @@ def _sample_of(paths: Sequence[Path]) -> list[Path]:
 
 def _refuse_deep(path: Path) -> None:
     """Raise a DataError for ids of 16 bits and more, which are no colors either."""
-    with PillowImage.open(path) as image:
+    with open_image(path) as image:
         if not image.mode.startswith(("I", "F")):
             return
         ids = np.asarray(image)
@@ -294,7 +293,7 @@ def _colors_of(paths: Iterable[Path]) -> PixelValues:
 
 def _palette(path: Path) -> dict[int, Color]:
     """Return the colors of a palette image; none where it has only gray ones."""
-    with PillowImage.open(path) as image:
+    with open_image(path) as image:
         values = image.getpalette("RGB") or []
     colors = {
         number: (values[at], values[at + 1], values[at + 2])

@@ -13,7 +13,7 @@ from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.card import LabelClass
 from segdeploy.datasets.checks.finding import Finding, error, warning
 from segdeploy.errors import DataError
-from segdeploy.imaging.io import DAMAGE, read_image
+from segdeploy.imaging.io import DAMAGE, open_image, read_image
 
 GRAY = frozenset({"1", "L", "I", "I;16"})
 """Pillow's modes of one value per pixel."""
@@ -73,7 +73,7 @@ class Header:
 def read_header(path: Path) -> Header | None:
     """Read the header of a file; None where it is no image."""
     try:
-        with PillowImage.open(path) as image:
+        with open_image(path) as image:
             # Pillow decodes a whole PNG in search of EXIF behind the pixels.
             has_exif = image.format != "PNG" or "exif" in image.info
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
@@ -232,7 +232,7 @@ def explain_colors(path: Path, classes: Sequence[LabelClass]) -> str:
         path: A colored mask that can be decoded.
         classes: Classes in the order of the masks' indices.
     """
-    with PillowImage.open(path) as image:
+    with open_image(path) as image:
         counts = sorted(image.convert("RGB").getcolors(1 << 24) or [], reverse=True)
     colors = [color for _, color in counts if isinstance(color, tuple)]
     if all(len(set(color)) == 1 for color in colors):
@@ -254,7 +254,7 @@ def explain_colors(path: Path, classes: Sequence[LabelClass]) -> str:
 
 def explain_palette(path: Path, classes: Sequence[LabelClass]) -> str:
     """Return which ids of a palette image have which class's color, as the end of a message."""
-    with PillowImage.open(path) as image:
+    with open_image(path) as image:
         used = set(np.unique(np.asarray(image)).tolist())
         by_id = _classes_of_palette(image, classes)
     meanings = [
@@ -278,7 +278,7 @@ def classes_by_palette(path: Path, classes: Sequence[LabelClass]) -> Mask:
     Returns:
         (H, W) uint8, 255 for a color that is no class's.
     """
-    with PillowImage.open(path) as image:
+    with open_image(path) as image:
         table = np.full(256, IGNORE_INDEX, np.uint8)
         for number, index in _classes_of_palette(image, classes).items():
             table[number] = index

@@ -165,7 +165,8 @@ def _stamp(
     """Write a value where a PNG is not black; the points are its first and last pixel."""
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in points)
     width, height = right - left + 1, bottom - top + 1
-    if len(content) < 24:
+    # OpenCV has decoders of other formats too.
+    if len(content) < 24 or not content.startswith(b"\x89PNG\r\n\x1a\n"):
         msg = "a mask is no PNG"
         raise ValueError(msg)
     # The size is checked before anything is unpacked.
