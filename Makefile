@@ -1,4 +1,4 @@
-# The two commands of README: `make demo` takes the whole journey, `make test` checks everything. Both set up what they need, once.
+# The two commands of README: `make demo` runs the whole workflow, `make test` runs every check. Both set up what they need, once.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,12 +9,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # --- set-up ---
 
-.venv/made:
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "segdeploy needs Python 3.11 or newer; say which with: make PYTHON=python3.12")'
+.venv/created:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "segdeploy needs Python 3.11 or newer; choose one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	touch $@
 
-.venv/demo: .venv/made setup.cfg pyproject.toml
+.venv/demo: .venv/created setup.cfg pyproject.toml
 	@echo "installing segdeploy and PyTorch into .venv (some GB on Linux, once)"
 	$(PIP) --editable '.[export,report]'
 	touch $@
@@ -23,11 +23,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 	$(PIP) --editable '.[dev]'
 	touch $@
 
-# --- the journey, on the procedural dataset Streets: run the network in the box; then train, export with proof, run, benchmark ---
+# --- the workflow, on the synthetic dataset Streets: run the bundled model; then train, export with proof, run, benchmark ---
 
 SEGDEPLOY := cd demo && ../$(BIN)/segdeploy
 
-# Nothing is named but a video: the package carries a network.
+# Without --model, the bundled model runs.
 demo/first: demo/drive.mp4
 	rm -rf demo/runs/run/first
 	$(SEGDEPLOY) run --video drive.mp4 --name first
@@ -62,13 +62,13 @@ demo/measured: demo/runs/train/demo/best.onnx
 
 demo: demo/overlay demo/measured
 	@echo
-	@echo "by the network in the box: $$(ls demo/runs/run/first/*.mp4)"
+	@echo "by the bundled model:      $$(ls demo/runs/run/first/*.mp4)"
 	@echo "by the one trained here:   $$(ls demo/runs/run/demo/*.mp4)"
 	@echo "the report:                demo/runs/benchmark/demo/report.html"
 
 # --- docs/performance.md: every format, threads and batches, peers; needs a quiet machine and an hour ---
-# Of the demonstration's network, or:
-# make performance CHECKPOINT=runs/train/model-in-the-box/best.pt DATASET=camvid DATA=path/to/camvid TRAIN=realtime-camvid
+# For the network of the demo, or for another:
+# make performance CHECKPOINT=runs/train/bundled-model/best.pt DATASET=camvid DATA=path/to/camvid TRAIN=realtime-camvid
 
 CHECKPOINT := demo/runs/train/demo/best.pt
 DATASET := streets
@@ -77,7 +77,7 @@ TRAIN := streets-demo
 ON := --dataset $(DATASET) $(if $(DATA),--data $(abspath $(DATA)))
 MEASURE := $(ON) --images 20 --rounds 3 --runs 20
 MEASURED := demo/performance
-# What a study printed, below its command line, or why it failed.
+# The output of a study below its command line, or why it failed.
 study = cd $(MEASURED) && { echo '$$ python -m segdeploy.benchmarks.studies.$(2)'; ../../$(BIN)/python -m segdeploy.benchmarks.studies.$(2) 2> $(1).log || cat $(1).log; } > $(1).txt
 
 .venv/peers: .venv/demo
@@ -106,7 +106,7 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-# mypy knows nothing of mapped folders, so it reads the files as a wheel lays them out.
+# mypy does not know the mapping of folders in setup.cfg, so it reads the files as a wheel lays them out.
 types: .venv/dev
 	rm -rf build/types && mkdir -p build/types
 	cp -R segdeploy build/types/ && cp -R train export benchmarks build/types/segdeploy/

@@ -25,7 +25,13 @@ RENAMED_KEYS = {
     "helper_data": "extra_data",
     "unions": "coarse_classes",
 }
-"""Keys of version 0.1.0, and what they are called now; they are still read everywhere."""
+"""Keys of version 0.1.0 and their present names; the older ones are still read everywhere."""
+
+RENAMED_RECIPES = {
+    "model-in-the-box": "bundled-model",
+    "model-in-the-box-final": "bundled-model-final",
+}
+"""Bundled recipes of version 0.1.0 and their present names."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -233,12 +239,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ConfigError(msg)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON and TOML know them."""
+        """Return the values as JSON and TOML types."""
         return msgspec.structs.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, source: str) -> Self:
-        """Return the recipe of foreign values; a key that is left out has its default.
+        """Return the recipe of values from a file; a key that is left out has its default.
 
         Args:
             values: Keys and values of a recipe, as TOML or JSON gives them.
@@ -274,7 +280,9 @@ def read_recipe(name: str) -> dict[str, Any]:
         ConfigError: There is no such recipe, or it is not TOML.
     """
     bundled = resources.files("segdeploy.train.recipes")
-    path = Path(name) if Path(name).is_file() else bundled / f"{name}.toml"
+    path = (
+        Path(name) if Path(name).is_file() else bundled / f"{RENAMED_RECIPES.get(name, name)}.toml"
+    )
     if not path.is_file():
         names = sorted(
             entry.name.removesuffix(".toml")
@@ -291,7 +299,7 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def with_new_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values in which the keys of version 0.1.0 have their names of today."""
+    """Return values in which keys of version 0.1.0 have their present names."""
     return {RENAMED_KEYS.get(key, key): value for key, value in values.items()}
 
 
@@ -300,8 +308,8 @@ def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[
 
     Args:
         values: Keys and values, as TOML gives them.
-        overrides: Each a key, with dots for a table's, and a value as in TOML; a text needs no
-            quotes. For example `arguments.width=16`.
+        overrides: Each a key, with dots for a table's, and a value as in TOML; a string
+            needs no quotes. For example `arguments.width=16`.
 
     Raises:
         ConfigError: One has no key or no value, or a dot follows the key of a value that is no
@@ -340,7 +348,7 @@ def _set_value(table: dict[str, Any], keys: list[str], value: object, override: 
 
 
 def read_value(text: str) -> object:
-    """Return a TOML value; what is not valid TOML is a text."""
+    """Return a TOML value; what is not valid TOML is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

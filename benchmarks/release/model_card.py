@@ -95,7 +95,7 @@ def score_weather(
     )
 
 
-REPOSITORY = "docs/box"
+REPOSITORY = "docs/bundled"
 """Folder of the drawings in the repository; a wheel has none."""
 
 TERMS = """The code of segdeploy is under the MIT license. These weights are not: CamVid is commonly
@@ -107,7 +107,7 @@ USE = """```
 segdeploy run --video drive.mp4                      # the one that suits the machine
 segdeploy run --model street --image a.jpg           # fp32
 segdeploy run --model street-int8 --image a.jpg      # int8
-segdeploy train model-in-the-box --data path/to/camvid{more}
+segdeploy train bundled-model --data path/to/camvid{more}
 ```
 
 The last command trains it again; with `--dataset NAME --data FOLDER` on your own data, with your
@@ -127,7 +127,7 @@ LIMITS = """* **They were trained on few streets.** CamVid is a few drives throu
   people."""
 
 MORE = (
-    "\nsegdeploy train model-in-the-box-final --data path/to/camvid --set"
+    "\nsegdeploy train bundled-model-final --data path/to/camvid --set"
     " extra_data=path/to/idd_lite"
 )
 """The command for weights that learned from all images."""

@@ -198,7 +198,7 @@ def test_the_models_say_where_they_come_from() -> None:
     assert card.training.dataset == "camvid"
     assert not card.training.recipe["data"]
     assert "CC BY-NC" in (assets.folder() / "LICENSE").read_text()
-    assert "segdeploy train model-in-the-box" in (assets.folder() / "MODEL_CARD.md").read_text()
+    assert "segdeploy train bundled-model" in (assets.folder() / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.slow

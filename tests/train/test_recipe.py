@@ -131,6 +131,12 @@ def test_recipe_is_found_by_path_and_by_name(tmp_path: Path) -> None:
     assert load_recipe(None) == Recipe()
 
 
+@pytest.mark.parametrize("name", ["bundled-model", "bundled-model-final"])
+def test_renamed_bundled_recipe_is_found_by_its_older_name(name: str) -> None:
+    """Scripts that call it `model-in-the-box` still run."""
+    assert read_recipe(name.replace("bundled-model", "model-in-the-box")) == read_recipe(name)
+
+
 def test_missing_and_damaged_recipes_are_errors(tmp_path: Path) -> None:
     """The message lists the bundled recipes, or says where the TOML breaks."""
     (tmp_path / "broken.toml").write_text("epochs = = 7\n")
