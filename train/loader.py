@@ -1,6 +1,5 @@
 """Batches of the training split: shuffled, augmented, read ahead by worker processes."""
 
-import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from segdeploy.datasets.dataset import Dataset
 from segdeploy.errors import DataError, SegdeployError
-from segdeploy.system.concurrency import keep_freed_memory, set_up_reader
+from segdeploy.system.concurrency import keep_freed_memory, process_context, set_up_reader
 from segdeploy.system.machine import cores
 
 from .augmentation import Augmentation, sample_rng
@@ -22,8 +21,8 @@ from .recipe import Recipe
 
 MAX_WORKERS = 8
 
-START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-"""How a worker starts: as a fresh process, not as a copy of this one."""
+START_METHODS = ("forkserver", "spawn")
+"""How a worker starts: as a fresh process, not as a copy of this one; Windows lacks the first."""
 
 GRACE = 30
 """Seconds that a worker outlives a SIGTERM: enough for the main process to save the run."""
@@ -172,7 +171,7 @@ class Loader:
             collate_fn=collate,
             num_workers=workers,
             # A forked worker would wait forever for OpenCV's threads, which a fork does not copy.
-            multiprocessing_context=START_METHOD if workers else None,
+            multiprocessing_context=process_context(*START_METHODS) if workers else None,
             persistent_workers=workers > 0,
             pin_memory=cuda,
             worker_init_fn=init_worker,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -31,7 +30,7 @@ from segdeploy.datasets.dataset import Dataset
 from segdeploy.datasets.index import FileDataset
 from segdeploy.datasets.registry import layout
 from segdeploy.errors import DataError
-from segdeploy.system.concurrency import set_up_reader
+from segdeploy.system.concurrency import process_context, set_up_reader
 from segdeploy.system.machine import cores, describe_machine
 
 from .augmentation import Augmentation, sample_rng
@@ -49,7 +48,7 @@ Read = Callable[[int], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """How fast one way of reading is.
+    """How fast one method of reading is.
 
     Attributes:
         median: Median time of one sample in one process, in milliseconds.
@@ -72,19 +71,21 @@ def measure(
     rounds: int,
     on_step: Callable[[str], None],
 ) -> dict[str, Speed]:
-    """Read all samples in every way, in rounds by turns, after a warm-up round.
+    """Read all samples with every method, in alternating rounds, after a warm-up round.
 
     Args:
         readers: What reads a sample, by a name; `BARE` is among them.
         samples: Number of samples.
         processes: Processes that read at once.
         rounds: Number of timed rounds.
-        on_step: Called with the name of a way after each of its rounds.
+        on_step: Called with the name of a method after each of its rounds.
     """
     parts = [range(start, samples, processes) for start in range(processes)]
     times: dict[str, list[float]] = {name: [] for name in readers}
     rates: dict[str, list[float]] = {name: [] for name in readers}
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=set_up_reader) as pool:
+    with ProcessPoolExecutor(
+        processes, process_context("spawn"), initializer=set_up_reader
+    ) as pool:
         for number in range(rounds + 1):
             for name, read in readers.items():
                 of_parts = list(pool.map(partial(time_all, read), parts))
@@ -193,7 +194,7 @@ class SpeedOptions:
         "--rounds",
         default=5,
         type=click.IntRange(min=1),
-        help="How often all samples are read in each way.",
+        help="How often all samples are read with each method.",
     ),
 )
 @section("Output", json_option("the values"))
@@ -203,7 +204,7 @@ def speed(options: SpeedOptions) -> None:
     """Measure how fast the samples of a dataset are read for training.
 
     The baseline is OpenCV that decodes image and mask and resizes them. Files are in the system's
-    cache, and ways of reading take turns.
+    cache, and the methods take turns.
     """
     recipe = load_recipe(options.recipe)
     chosen = layout(options.dataset) if options.dataset else detect_layout(options.data)
@@ -235,7 +236,7 @@ def speed(options: SpeedOptions) -> None:
 
 
 def make_readers(files: FileDataset, recipe: Recipe) -> dict[str, Read]:
-    """Return the ways of reading that are compared."""
+    """Return the methods of reading that are compared."""
     cached = CachedDataset(files, room=float("inf"))
     return {
         "decode": partial(decode, files),
@@ -248,7 +249,7 @@ def make_readers(files: FileDataset, recipe: Recipe) -> dict[str, Read]:
 
 
 def to_table(speeds: Mapping[str, Speed]) -> Table:
-    """Return a table with a row for each way of reading."""
+    """Return a table with a row for each method of reading."""
     table = Table("reading", box=None, pad_edge=False)
     for title in ("median ms", "p95 ms", "samples/s, all", f"time / {BARE}"):
         table.add_column(title, justify="right")

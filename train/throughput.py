@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -25,6 +24,7 @@ from segdeploy.cli.options import (
 )
 from segdeploy.datasets.registry import layout
 from segdeploy.errors import DataError
+from segdeploy.system.concurrency import process_context
 from segdeploy.system.machine import describe_machine
 from segdeploy.system.plugins import LOADED, load_plugin
 
@@ -64,7 +64,7 @@ def run_ours(recipe: Recipe, steps: int) -> float:
 
 
 def run_plain(recipe: Recipe, steps: int) -> float:
-    """Train as tutorials do."""
+    """Train as PyTorch tutorials do."""
     from .throughput_loops import PLAIN_WORKERS, WARM_UP, plain_loop
 
     files = layout(recipe.dataset).index(Path(recipe.data), "train").dataset()
@@ -82,7 +82,7 @@ def measure(
     rounds: int,
     on_step: Callable[[str], None],
 ) -> dict[str, Throughput]:
-    """Train with every loop by turns, each turn in a process of its own.
+    """Train with every loop in turn, each turn in a process of its own.
 
     Args:
         recipe: What to train.
@@ -95,7 +95,7 @@ def measure(
     for _ in range(rounds):
         for name, run in runs.items():
             with ProcessPoolExecutor(
-                1, get_context("spawn"), initializer=load_all, initargs=(tuple(LOADED),)
+                1, process_context("spawn"), initializer=load_all, initargs=(tuple(LOADED),)
             ) as pool:
                 rates[name].append(pool.submit(run, recipe, steps).result())
             on_step(name)

@@ -19,9 +19,10 @@ from segdeploy.backends.pytorch import choose_device
 from segdeploy.datasets.index import FileDataset
 from segdeploy.errors import DataError
 from segdeploy.imaging.io import open_image
+from segdeploy.system.concurrency import process_context
 
 from .augmentation_gpu import jitter_batch
-from .loader import START_METHOD, Batch, choose_workers
+from .loader import START_METHODS, Batch, choose_workers
 from .recipe import Recipe
 from .trainer import Trainer
 
@@ -140,7 +141,7 @@ def plain_loop(
         shuffle=True,
         drop_last=True,
         num_workers=workers,
-        multiprocessing_context=START_METHOD if workers else None,
+        multiprocessing_context=process_context(*START_METHODS) if workers else None,
     )
     batches = (batch for _ in count() for batch in loader)
     seconds = 0.0

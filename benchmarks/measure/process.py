@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from segdeploy.errors import SegdeployError
+from segdeploy.system.concurrency import PYTHON
 from segdeploy.system.machine import BLAS_THREADS
 from segdeploy.system.plugins import LOADED, load_plugin
 
@@ -97,7 +98,7 @@ def run_command(arguments: Sequence[str]) -> str:
 
 def _run_python(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - this Python, and arguments of ours
-        [sys.executable, "-P", *arguments],
+        [*PYTHON, *arguments],
         env={**BLAS_THREADS, **os.environ},
         capture_output=True,
         text=True,
@@ -148,7 +149,7 @@ def measure_command(arguments: Sequence[str]) -> Usage:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Be the process of `run_in_process`: a function, two files, and plugins to load."""
+    """Run a function for `run_in_process`; arguments: the function, two files, and plugins."""
     function, request_file, response_file, *plugins = arguments
 
     def load_and_call(request: Request) -> Response:

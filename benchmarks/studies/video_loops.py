@@ -9,7 +9,6 @@ network to a closed file.
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from segdeploy.cli.main import invoke
 from segdeploy.errors import SegdeployError
 from segdeploy.imaging.io import write_image
 from segdeploy.imaging.overlay import Renderer
+from segdeploy.system.concurrency import PYTHON
 from segdeploy.system.machine import BLAS_THREADS, cores
 from segdeploy.system.schema import convert
 from segdeploy.video.codecs import Encoding
@@ -146,7 +146,7 @@ def load_peer_loop(loop: Loop) -> Callable[[], int]:
 def time_loops(
     artifact: Path, checkpoint: Path, video: Path, folder: Path, *, rounds: int
 ) -> Mapping[str, list[LoopTime]]:
-    """Run all loops by turns, each in a fresh process, and return the time of each round.
+    """Run all loops in turn, each in a fresh process, and return the time of each round.
 
     Raises:
         SegdeployError: One of them failed.
@@ -232,7 +232,7 @@ cv2.imwrite(sys.argv[3], mask)
 
 
 def print_start(artifact: Path, image: Path, folder: Path, *, rounds: int) -> None:
-    """Print the time from nothing to a mask in a file: `segdeploy run` and the shortest script.
+    """Print the time from process start to a mask: `segdeploy run` and the shortest script.
 
     They take turns; the medians are printed.
     """
@@ -246,7 +246,7 @@ def print_start(artifact: Path, image: Path, folder: Path, *, rounds: int) -> No
         for name, arguments in commands.items():
             start = time.perf_counter()
             subprocess.run(  # noqa: S603 - this Python, and arguments of ours
-                [sys.executable, "-P", *arguments],
+                [*PYTHON, *arguments],
                 check=True,
                 capture_output=True,
                 env={**BLAS_THREADS, **os.environ},

@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +13,7 @@ import click
 from segdeploy.cli.console import next_step
 from segdeploy.cli.options import Command, json_option, option, section
 from segdeploy.errors import SegdeployError
+from segdeploy.system.concurrency import PYTHON
 from segdeploy.system.files import RUNS
 from segdeploy.system.machine import BLAS_THREADS, describe_machine
 
@@ -101,7 +101,7 @@ def torch_devices() -> dict[str, Any]:
     Where PyTorch does not start, the value is its error.
     """
     process = subprocess.run(  # noqa: S603 - no foreign text
-        [sys.executable, "-P", "-c", LIST_TORCH_DEVICES],
+        [*PYTHON, "-c", LIST_TORCH_DEVICES],
         capture_output=True,
         text=True,
         check=False,

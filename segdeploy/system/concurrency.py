@@ -1,10 +1,11 @@
 """Threads: a map that keeps order, a bounded queue, prefetching, writing, and a pipeline of these.
 
-The set-up of processes that read images stands here too.
+How other processes are started, and the set-up of those that read images, stand here too.
 """
 
 import ctypes
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,10 +13,13 @@ from contextlib import ExitStack, closing
 from itertools import takewhile
 from threading import Condition, Thread
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from segdeploy.errors import SegdeployError
 from segdeploy.system.machine import cores
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
 
 AHEAD = 2
 """Items per thread that may be started before their turn, so that memory stays bounded."""
@@ -35,6 +39,10 @@ KEPT_MEMORY = 256 << 20
 """Bytes of freed memory that the heap keeps at its end, which is all that this can cost a
 process."""
 
+PYTHON = (sys.executable, "-P")
+"""The beginning of a command that starts this Python: with `-c` or `-m` alone, a file cv2.py in the
+current folder would be imported in place of OpenCV."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -48,8 +56,7 @@ def map_in_order(
 ) -> Iterator[R]:
     """Apply a function to each item in threads, and yield the results in the items' order.
 
-    Threads are enough where the work is done in libraries that release Python's lock, as decoders
-    do.
+    Threads are enough where the work is done in libraries that release the GIL, such as decoders.
 
     Args:
         function: Called in several threads at once.
@@ -197,7 +204,7 @@ class BackgroundWriter(Generic[T]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait until all items are written; an error of the block outranks one of the function."""
+        """Wait until all items are written; an error of the block takes precedence."""
         self._queue.close()
         self._thread.join()
         if error is None and self._error is not None:
@@ -232,9 +239,9 @@ def run_threaded(
         items: Source, read in a thread of its own.
         work: Called in this thread, or in several threads at once.
         write: Called in a thread of its own, in the items' order.
-        should_stop: Asked before each item; once it says so, the items in progress are written
-            and the run ends.
-        workers: How many items are worked on at the same time.
+        should_stop: Called before each item; once it returns True, the items in progress are
+            written and the run ends.
+        workers: How many items are processed at the same time.
         depth: Items that wait between two threads. With 0 the source is read in this thread: a live
             one, of which only the newest item counts, reads in a thread of its own.
         finalize: Called in this thread with each result, in the items' order; what it returns is
@@ -303,6 +310,23 @@ def _until_failure(items: Iterable[T], failures: list[Exception]) -> Iterator[T]
         yield from items
     except Exception as error:  # noqa: BLE001 - it is raised after the items before it
         failures.append(error)
+
+
+def process_context(*methods: str) -> "BaseContext":
+    """Return the context in which multiprocessing starts processes, safe from the current folder.
+
+    multiprocessing starts its processes by `python -c`, which looks for every module in the current
+    folder first; a process has the paths of this one only once it has imported some.
+
+    Args:
+        methods: Ways to start a process, of which the first that the system has is taken.
+    """
+    # Only training starts processes in this way.
+    import multiprocessing
+
+    os.environ["PYTHONSAFEPATH"] = "1"
+    known = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context(next(method for method in methods if method in known))
 
 
 def set_up_reader() -> None:

@@ -1,7 +1,6 @@
 """Show results in a window during a run: q quits, space pauses, s saves the image."""
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +11,7 @@ from segdeploy.arrays import Image
 from segdeploy.errors import OutputError
 from segdeploy.imaging.io import write_image
 from segdeploy.imaging.overlay import OVERLAY
+from segdeploy.system.concurrency import PYTHON
 from segdeploy.video.frames import SegmentedFrame
 
 TITLE = "segdeploy"
@@ -50,7 +50,7 @@ class ScreenWindow:
         # Qt ends the whole process where there is no screen, so another process tries first.
         code = f"import cv2; cv2.namedWindow({TITLE!r})"
         attempt = subprocess.run(  # noqa: S603 - this Python
-            [sys.executable, "-c", code], capture_output=True, check=False
+            [*PYTHON, "-c", code], capture_output=True, check=False
         )
         if attempt.returncode:
             msg = (
