@@ -1,1 +1,1 @@
-"""Artifacts in, numbers and the machine they were measured on out."""
+"""Artifacts in, a report of measurements and their machine out."""

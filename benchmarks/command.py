@@ -107,7 +107,7 @@ def read_baseline(options: BenchmarkOptions) -> tuple[Report | None, tuple[Limit
 
 
 def check_artifacts(artifacts: Sequence[Path], *, export: bool) -> None:
-    """Refuse what cannot be measured, before anything is.
+    """Refuse what cannot be measured, before anything is measured.
 
     Raises:
         ConfigError: Nothing was named, or no checkpoint to export.
@@ -218,7 +218,7 @@ def with_exports(plan: Plan, folder: Path) -> tuple[Plan, list[Row]]:
 
 
 def conclude(report: Report, results: Sequence[CheckResult]) -> None:
-    """Print the result of each limit, and fail as the worst of them demands.
+    """Print the result of each limit, and raise an error for the worst of them.
 
     Raises:
         GateError: A limit was exceeded.

@@ -33,7 +33,7 @@ class Metric:
         worse: "+" if more is worse, "-" if less is.
         value: Returns the value of a row, in milliseconds, bytes, or as a share in [0, 1]; None
             where the row has none.
-        unit: The value's own unit of a limit of 1 without "%": a point, a megabyte, a millisecond.
+        unit: The value's unit of a limit of 1 without "%": a point, a megabyte, a millisecond.
         text: Formats the value.
         times: Returns the latency whose percentile the value is, and the percentile; None for a
             value without random variation.

@@ -14,7 +14,7 @@ PyTorch."""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - functions and classes
-    """Return a public name of the workshop."""
+    """Return a public name of the package."""
     if name in PUBLIC:
         module, attribute = PUBLIC[name]
         return getattr(importlib.import_module(f".{module}", __name__), attribute)

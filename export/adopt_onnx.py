@@ -43,7 +43,7 @@ def adopt(
     Raises:
         ConfigError: The target is the external file itself.
         ModelError: It is not a network that can be adopted.
-        ProofError: The output of the new file is another.
+        ProofError: The output of the new file is different.
     """
     if target.resolve() == external.path.resolve():
         msg = f"{target} is the file to be adopted itself; choose another name with -o"
@@ -74,7 +74,7 @@ def choose_size(
 
     Args:
         external: The file.
-        imgsz: The size that was asked for; the file's own where None.
+        imgsz: The requested size; the file's where None.
         stride: Number of which height and width are multiples.
         dynamic: Whether other sizes must be accepted too.
 
@@ -153,7 +153,7 @@ class OriginalBackend:
         return np.stack(outputs)
 
     def run_image(self, image: Image) -> Output:
-        """Return the file's own output for one (H, W, 3) uint8 RGB image.
+        """Return the file's output for one (H, W, 3) uint8 RGB image.
 
         Raises:
             ModelError: The file fails on it.

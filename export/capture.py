@@ -33,7 +33,7 @@ def quiet() -> Iterator[None]:
 MIN_DYNAMIC_SIDE = 513
 """Smallest side of the example image, in pixels, that a dynamic network is captured with.
 
-torch.export takes a dimension of size 1 in its example for a constant, without a warning. The
+torch.export treats a dimension of size 1 in its example as a constant, without a warning. The
 coarsest features of the networks here have a stride of up to 64, of which context modules take an
 eighth; with 513 pixels these still have two rows.
 """
@@ -54,7 +54,7 @@ def capture(network: Deployed, card: ModelCard) -> ExportedProgram:
     spec = card.input
     least = -(-MIN_DYNAMIC_SIDE // spec.stride) * spec.stride if spec.dynamic else 0
     image = torch.from_numpy(built_in_image(max(spec.height, least), max(spec.width, least)))
-    # Two images, since sizes of 0 and 1 are taken for constants.
+    # Two images, since sizes of 0 and 1 are treated as constants.
     example = image.repeat(2, 1, 1, 1)
     # A named Dim must be valid down to 0, which downsampling never is; DYNAMIC still refuses a
     # size that becomes a constant.

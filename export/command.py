@@ -253,8 +253,8 @@ def name_targets(
     """Return the path of the file of each format, by the format's name.
 
     Raises:
-        ConfigError: One name was given for several files, or it ends otherwise than the format's
-            files do.
+        ConfigError: One name was given for several files, or it does not end as the format's files
+            do.
     """
     if output_file is None:
         return {

@@ -23,7 +23,7 @@ class FileTensors:
 
     Attributes:
         values: The tensors; those that the file does not have are missing.
-        operators: The operator of the file that computes each, in words.
+        operators: Description of the file's operator that computes each.
         layers: The layer of each, where the file knows it better than the captured program.
     """
 
@@ -40,7 +40,7 @@ def first_diverging(
     batch: Batch,
     precision: str,
 ) -> str:
-    """Return the first layer whose output differs, in the order of execution, in words.
+    """Return a description of the first layer whose output differs, in the order of execution.
 
     Args:
         tensors: What the file computes for the batch.
@@ -71,12 +71,12 @@ def first_diverging(
             and module in modules
             and differs(value.numpy(), modules[module].numpy(), tolerance=tolerance)
         ):
-            return f"{module} (torch.export captured it otherwise than it runs)"
+            return f"{module} (torch.export captured it differently)"
     if agrees:
         return "none, the output of every layer agrees"
     return (
         "none, the layers agree and the difference arises in a forward around them (torch.export"
-        " captured it otherwise than it runs)"
+        " captured it differently)"
     )
 
 

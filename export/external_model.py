@@ -63,7 +63,7 @@ def read_external(path: Path) -> ExternalModel:
         model = onnx.load(path)
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         reason = " ".join(str(error).split())[:200]
-        msg = f"{path} cannot be read ({reason}); are its weights beside it?"
+        msg = f"{path} cannot be read ({reason}); check that its weights lie beside it"
         raise ModelError(msg) from error
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]

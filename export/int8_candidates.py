@@ -39,7 +39,7 @@ class Int8Candidate:
     """What was measured of a candidate on some of the images.
 
     Attributes:
-        name: How it was calibrated, in words.
+        name: Description of its calibration.
         parity: How far it agrees with the network in float32.
         latency: Time of one image, in milliseconds.
         float_latency: The same of the float32 file, measured in alternation with it.
@@ -83,7 +83,7 @@ class CandidateEvaluator:
         tried: What was measured so far.
         calibration: Images of the training split; latency is measured on some of them.
         max_miou_drop: How much mIoU may be lost, in [0, 1].
-        on_step: Called after each step, with a few words.
+        on_step: Called after each step, with a short text.
     """
 
     def __init__(self, plan: ExportPlan, on_step: Callable[[str], None] = lambda _: None) -> None:
@@ -91,7 +91,7 @@ class CandidateEvaluator:
 
         Args:
             plan: The plan of an export in int8.
-            on_step: Called after each step, with a few words.
+            on_step: Called after each step, with a short text.
         """
         assert plan.calibration is not None, "a plan in int8 has calibration images"
         self.tried: list[Int8Candidate] = []
@@ -124,7 +124,7 @@ class CandidateEvaluator:
         """Measure a candidate, and keep the result in `tried`.
 
         Args:
-            name: How it was calibrated, in words.
+            name: Description of its calibration.
             backend: The candidate.
             float_backend: The file in float32, in alternation with which it is timed.
             reference: The network that it must agree with.

@@ -50,7 +50,7 @@ class OnnxCandidate:
         path.write_bytes(self.model.SerializeToString())
 
     def first_diverging(self, path: Path, batch: Batch) -> str:
-        """Return the first layer of a written file whose output is not PyTorch's, in words."""
+        """Return a description of the first layer whose output is not PyTorch's."""
         tensors = compute_tensors(onnx.load(path), self.program, batch)
         return first_diverging(
             tensors, self.program, network=self.network, batch=batch, precision=self.precision

@@ -208,7 +208,7 @@ class OnnxSearch:
         with temporary_folder() as folder:
             path = folder / "fp32.onnx"
             float_backend = self._open(path, self._candidate.model, precision="fp32")
-            trial = _Trial(
+            context = _SearchContext(
                 path=folder / "int8.onnx",
                 ranges=measure_ranges(
                     path, self._evaluator.calibration, on_step=self._evaluator.on_step
@@ -216,47 +216,47 @@ class OnnxSearch:
                 float_backend=float_backend,
                 reference=CachedBackend(float_backend),
             )
-            models = dict(self._try(trial, rule, reduced=False) for rule in trial.ranges)
+            models = dict(self._try(context, rule, reduced=False) for rule in context.ranges)
             best_rule = best_of(models).conversion["calibration"]
-            models.update([self._try(trial, best_rule, reduced=True)])
+            models.update([self._try(context, best_rule, reduced=True)])
             for candidate in rank_passed(models):
                 yield self._quantized(models[candidate]), candidate
             best = best_of(models).conversion
             models.clear()
             yield from self._try_in_float(
-                trial, best["calibration"], reduced=best["weight_bits"] == 7, end=end
+                context, best["calibration"], reduced=best["weight_bits"] == 7, end=end
             )
 
     def _try_in_float(
-        self, trial: "_Trial", rule: str, *, reduced: bool, end: float
+        self, context: "_SearchContext", rule: str, *, reduced: bool, end: float
     ) -> Iterator[tuple[OnnxCandidate, Int8Candidate]]:
         """Return the candidates that pass with their 1, 2, 4 ... most sensitive groups in float32.
 
         Args:
-            trial: What all candidates share.
+            context: What all candidates share.
             rule: Calibration rule.
             reduced: Whether weights have 7 bits.
             end: Time of `time.monotonic` after which nothing new is tried.
         """
         ranked = rank_by_sensitivity(
             self._candidate.model,
-            trial.ranges[rule],
+            context.ranges[rule],
             self._layers,
             batches=self._evaluator.calibration.sample(TIMED_IMAGES),
             reduced=reduced,
             on_step=self._evaluator.on_step,
         )
         count = 1
-        # With more than half of it in float32 the file would be int8 by name only.
+        # With more than half of it in float32 the file would be int8 in name only.
         while count <= len(ranked) // 2 and time.monotonic() < end:
-            candidate, model = self._try(trial, rule, reduced=reduced, in_float=ranked[:count])
+            candidate, model = self._try(context, rule, reduced=reduced, in_float=ranked[:count])
             if candidate.parity.passed:
                 yield self._quantized(model), candidate
             count *= 2
 
     def _try(
         self,
-        trial: "_Trial",
+        context: "_SearchContext",
         rule: str,
         *,
         reduced: bool,
@@ -266,19 +266,19 @@ class OnnxSearch:
         names = [name for group in in_float for name in group]
         model = quantize(
             self._candidate.model,
-            trial.ranges[rule],
+            context.ranges[rule],
             reduced=reduced,
             in_float=[*self._layers.always_float, *names],
         )
-        backend = self._open(trial.path, model, precision="int8")
+        backend = self._open(context.path, model, precision="int8")
         bits = ", 7-bit weights" if reduced else ""
         groups = f", {len(in_float)} of {len(self._layers.groups)} groups fp32" if in_float else ""
         candidate = self._evaluator.evaluate(
             f"{rule}{bits}{groups}",
             backend,
-            float_backend=trial.float_backend,
-            reference=trial.reference,
-            size=trial.path.stat().st_size,
+            float_backend=context.float_backend,
+            reference=context.reference,
+            size=context.path.stat().st_size,
             conversion={
                 "calibration": rule,
                 "weight_bits": 7 if reduced else 8,
@@ -300,7 +300,7 @@ class OnnxSearch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Trial:
+class _SearchContext:
     """What the candidates of a search share.
 
     Attributes:

@@ -54,7 +54,7 @@ class OpenVinoCandidate:
             shutil.move(written, path)
 
     def first_diverging(self, path: Path, batch: Batch) -> str:
-        """Return the first layer of a written file whose output is not PyTorch's, in words."""
+        """Return a description of the first layer whose output is not PyTorch's."""
         program = self.source.program
         return first_diverging(
             compute_tensors(path, CapturedProgram(program), batch),

@@ -33,11 +33,11 @@ EXTRAS = {
     "openvino": "openvino",
     "nncf": "openvino",
 }
-"""Extra that installs each optional library of this workshop."""
+"""Extra that installs each optional library of this package."""
 
 
 def import_optional(module: str) -> Any:  # noqa: ANN401 - a module
-    """Import a module of this workshop that needs an optional library.
+    """Import a module of this package that needs an optional library.
 
     Raises:
         MissingExtraError: The library is not installed.
@@ -52,7 +52,7 @@ def import_optional(module: str) -> Any:  # noqa: ANN401 - a module
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A file format, and the functions of this workshop that write it.
+    """A file format, and the functions of this package that write it.
 
     A function is named "module:function". Its module, which imports the format's library, is
     imported when the function is needed.

@@ -1,7 +1,7 @@
 """PyTorch's own formats: TorchScript, and the .pt2 programs of torch.export.
 
 PyTorch has deprecated TorchScript in favor of torch.export. It stays because many C++ programs and
-phones still load it. This file and `segdeploy/backends/pytorch.py` are the only ones that use it.
+phones still load it. Only this file and `segdeploy/backends/torch_script.py` use it.
 """
 
 import io
@@ -14,7 +14,7 @@ import torch
 from torch.export import ExportedProgram
 
 from segdeploy.arrays import Batch
-from segdeploy.backends.pytorch import read_program
+from segdeploy.backends.torch_program import read_program
 from segdeploy.card import ModelCard
 from segdeploy.errors import ExportError
 from segdeploy.inference.self_test import built_in_image
@@ -47,11 +47,12 @@ class Pt2Candidate:
         path.write_bytes(content.getvalue())
 
     def first_diverging(self, path: Path, batch: Batch) -> str:
-        """Return the first layer of a written file whose output is not PyTorch's, in words."""
+        """Return a description of the first layer whose output is not PyTorch's."""
         # A copy, since the next operator may work in place.
+        program = CapturedProgram(read_program(path, trust=True))
         values = {
             node.name: (node, value.numpy().copy())
-            for node, value in CapturedProgram(read_program(path)).values(torch.from_numpy(batch))
+            for node, value in program.values(torch.from_numpy(batch))
         }
         tensors = FileTensors(
             values={name: value for name, (_, value) in values.items()},

@@ -1,6 +1,6 @@
 """Model repositories of NVIDIA's Triton Inference Server.
 
-A folder with the ONNX file, its configuration, and the classes' names. The forms are those of
+A folder with the ONNX file, its configuration, and the classes' names. The formats are those of
 https://github.com/triton-inference-server/server/blob/main/docs/user_guide/model_repository.md and
 of model_config.proto.
 """
@@ -60,7 +60,7 @@ class Serving:
 
 
 SERVING = {
-    # One image keeps all cores busy, so that waiting for a second one brings nothing.
+    # One image keeps all cores busy, so that waiting for a second one gains nothing.
     "cpu": Serving(kind="KIND_CPU", instances=1, max_batch_size=4, preferred=(2, 4), delay=0),
     # Two copies: one computes while the other's images are copied.
     "cuda": Serving(

@@ -30,7 +30,7 @@ OTHER_PROCESSORS: Mapping[str, tuple[float, float]] = {
     "bf16": (0.1, 0.95),
     "int8": (0.1, 0.95),
 }
-"""How far a file may be from its own output on another processor, by its precision: largest
+"""How far a file may be from its output on another processor, by its precision: largest
 difference of a logit, as a share of the largest logit, and smallest share of equal labels."""
 
 
@@ -42,7 +42,7 @@ class Candidate(Protocol):
         ...
 
     def first_diverging(self, path: Path, batch: Batch) -> str:
-        """Return the first layer of a written file whose output is not PyTorch's, in words.
+        """Return a description of the first layer whose output is not PyTorch's.
 
         Args:
             path: The file.

@@ -1,4 +1,4 @@
-"""The types of the arrays that travel through the package, each once."""
+"""The array types of the package."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,10 @@ Mask = npt.NDArray[np.uint8]
 """(H, W) uint8, the index of a class in each pixel, or `IGNORE_INDEX`."""
 
 Batch = npt.NDArray[np.uint8]
-"""(N, H, W, 3) uint8, red-green-blue, of the network's input size; the graph itself normalizes."""
+"""(N, H, W, 3) uint8, red-green-blue, of the network's input size; the graph normalizes them."""
 
 Logits = npt.NDArray[np.float32]
-"""(N, K, h, w) float32, a number for each of K classes before the softmax; h and w are those of the
+"""(N, K, h, w) float32, the scores of K classes before the softmax; h and w are those of the
 network's output, which may be smaller than its input."""
 
 NetworkOutput = Logits | Mask

@@ -128,7 +128,7 @@ def value_option(
         type=int,
         help="Stride of the coarsest features, as --set arguments.output_stride=N.",
     ),
-    value_option("--weights", click.Path(), "Checkpoint to start from, also of other classes."),
+    value_option("--weights", click.Path(), "Checkpoint to start from, also with other classes."),
     value_option(
         "--weights-backbone", str, "Pretrained weights of the backbone: imagenet, or a file."
     ),
@@ -264,7 +264,7 @@ def check_data(recipe: Recipe) -> None:
     """Check quickly a dataset whose files are known, and print warnings.
 
     Raises:
-        DataError: Something would spoil the training.
+        DataError: Something would harm training.
     """
     if not recipe.data:
         return
@@ -353,7 +353,7 @@ def import_training() -> tuple[Any, Any]:
     """Return the modules `trainer` and `distributed`, which need PyTorch.
 
     Raises:
-        MissingExtraError: A library of theirs is not installed.
+        MissingExtraError: A library that they need is not installed.
     """
     try:
         from . import distributed, trainer

@@ -202,7 +202,7 @@ class ConcatDataset:
 
         Args:
             parts: The datasets, in order; one may occur more than once.
-            rule: How this split was made, in words.
+            rule: Description of how this split was made.
         """
         self.rule = rule
         self._parts = parts

@@ -20,7 +20,7 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """This process among all that take part.
+    """This process among all that train together.
 
     Attributes:
         rank: Number of this process, from 0.

@@ -19,7 +19,7 @@ class Epoch:
     Attributes:
         epoch: Number of the epoch, from 1.
         loss: Mean loss of the steps.
-        pixel_accuracy: Share of the validation pixels that are right, in [0, 1]; None where the
+        pixel_accuracy: Share of the validation pixels that are correct, in [0, 1]; None where the
             epoch was not validated.
         miou: Mean intersection over union on the validation split, in [0, 1], or None.
         images_per_second: Throughput of training, without validation.

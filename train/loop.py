@@ -76,7 +76,7 @@ class Loop:
             processes: All that take part.
 
         Raises:
-            ConfigError: A part that the network does not have shall be frozen.
+            ConfigError: The recipe freezes a part that the network does not have.
         """
         self._recipe, self._device, self._processes = recipe, device, processes
         if processes.size > 1 and device.type == "cuda":

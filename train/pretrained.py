@@ -1,4 +1,4 @@
-"""What other checkpoints give to a run: initial weights, also of other classes, and a teacher."""
+"""Checkpoints that a run starts from: initial weights, also of other classes, and a teacher."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -17,7 +17,7 @@ from .recipe import Recipe
 
 
 def seed_everything(recipe: Recipe, device: torch.device, processes: Processes) -> None:
-    """Set the seed, the threads, and how far the device may trade determinism for speed."""
+    """Set the seed, the threads, and whether the device must be deterministic."""
     torch.manual_seed(recipe.seed)
     if device.type == "cpu":
         shared = max(1, cores() // processes.size)

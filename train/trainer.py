@@ -46,7 +46,7 @@ LAST = "last.pt"
 
 
 class Trainer:
-    """One training run; when it exists, its data, network and device do, and they fit each other.
+    """One training run; its constructor checks that data, network and device exist and fit.
 
     Example:
         ```python
@@ -145,7 +145,7 @@ class Trainer:
 
     @property
     def description(self) -> str:
-        """On how many images and where the run trains, in words."""
+        """Description of the number of images and the device of the run."""
         chosen = " (chosen, since --device is auto)" if self.recipe.device == "auto" else ""
         threads = f" with {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         others = f" and {self._processes.size - 1} more" if self._processes.size > 1 else ""
@@ -181,7 +181,7 @@ class Trainer:
             raise ConfigError(msg)
 
     def fit(self, folder: Path, *, report: Callable[[Epoch], None]) -> None:
-        """Train until the last epoch, or until the patience ends; write all results to a folder.
+        """Train until the last epoch or the end of the patience, and write all results.
 
         Args:
             folder: Where checkpoints, metrics and plots are written; it exists.
@@ -232,7 +232,7 @@ class Trainer:
             draw_classes(folder / "classes.png", self._best, self._val.classes)
 
     def _finished(self) -> bool:
-        """Return whether all epochs are done, or the patience has ended."""
+        """Return whether all epochs are done, or the patience is exhausted."""
         if len(self.history) >= self.recipe.epochs:
             return True
         best = best_epoch(self.history)
@@ -241,7 +241,7 @@ class Trainer:
         return len(self.history) - best.epoch >= self.recipe.patience
 
     def _epoch(self, folder: Path, monitor: StepMonitor) -> Epoch:
-        """Train, validate and save one epoch, or what is left of it."""
+        """Train, validate and save one epoch, or the rest of it."""
         number, accumulate = len(self.history), self.recipe.accumulate
         start, first = time.perf_counter(), self.loop.done * accumulate
         batches = self.loader.epoch(number, first=first)

@@ -1,1 +1,1 @@
-"""How a value is measured."""
+"""Measurement of rows, each in processes of its own."""

@@ -151,7 +151,7 @@ def other_names(artifacts: Sequence[Path], classes: Sequence[LabelClass]) -> tup
 
 
 MOST_PAIRS = 6
-"""Largest number of images in a report, so that it can be sent by mail."""
+"""Largest number of images in a report, so that it can be sent by e-mail."""
 
 MAX_WIDTH = 800
 """Largest width of an image in a report, in pixels; wider ones are downscaled."""

@@ -1,4 +1,4 @@
-"""Loops as people write them around our artifacts, in PyTorch, ONNX Runtime and OpenVINO.
+"""Plain loops around our artifacts, in PyTorch, ONNX Runtime and OpenVINO.
 
 They are written with care: images resized to the network's input, uint8 until the network, logits
 upsampled before the argmax, nothing computed twice. Their masks are those of `Predictor`, but for
@@ -149,8 +149,8 @@ def loop_system(
 ) -> SystemUnderTest:
     """Return a loop as a system under test.
 
-    Its network alone cannot be told apart from the argmax, so a mask of the network's input size is
-    taken for it.
+    Its network alone cannot be timed apart from the argmax, so the time to a mask of the network's
+    input size is reported instead.
 
     Args:
         variant: What was requested.

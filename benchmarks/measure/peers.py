@@ -1,10 +1,11 @@
-"""The peers: what other people and libraries run, measured beside segdeploy.
+"""Peers: other libraries and plain loops, measured beside segdeploy.
 
 Two kinds: the same network in a loop around one of our artifacts (`peer_loops`), whose masks are
-scored like ours; and other libraries' own networks with random weights, which do the work from
-image to mask in the library's own way, by its manual, and whose masks are not scored.
+scored like ours; and other libraries' own networks with random weights, which run from image to
+mask as the library's documentation shows, and whose masks are not scored.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -37,7 +38,7 @@ ULTRALYTICS_MODEL = "yolo26n-sem"
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """One way of others to turn images into masks.
+    """Code outside segdeploy that turns images into masks.
 
     Attributes:
         suffixes: Suffixes of the artifacts that it takes.
@@ -130,6 +131,8 @@ def transformers_segformer(variant: Variant) -> SystemUnderTest:
 
 def ultralytics_semantic(variant: Variant) -> SystemUnderTest:
     """Load Ultralytics' semantic task, run with `predict`, with its smallest network."""
+    # Otherwise it reports to its authors that it is used.
+    os.environ.setdefault("YOLO_OFFLINE", "true")
     import torch
     from ultralytics import YOLO
 
@@ -150,7 +153,7 @@ def library_system(
 ) -> SystemUnderTest:
     """Return a library that takes images of any size as a system under test.
 
-    Its network alone cannot be told apart from the rest.
+    Its network alone cannot be timed apart from the rest.
     """
     setting = Setting(
         architecture=card.architecture,

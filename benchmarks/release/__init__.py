@@ -1,1 +1,1 @@
-"""What makes the bundled models."""
+"""Release of the bundled models."""

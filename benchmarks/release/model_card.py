@@ -127,8 +127,7 @@ LIMITS = """* **They were trained on few streets.** CamVid is a few drives throu
   people."""
 
 MORE = (
-    "\nsegdeploy train bundled-model-final --data path/to/camvid --set"
-    " extra_data=path/to/idd_lite"
+    "\nsegdeploy train bundled-model-final --data path/to/camvid --set extra_data=path/to/idd_lite"
 )
 """The command for weights that learned from all images."""
 
@@ -281,7 +280,7 @@ def is_final(training: Training) -> bool:
 
 
 def trained(training: Training) -> str:
-    """Return a list of what the weights were trained on, and with what."""
+    """Return a list of what the weights were trained on, and with which libraries."""
     versions = ", ".join(f"{name} {version}" for name, version in training.versions.items())
     splits = "its training and its validation split" if is_final(training) else "its training split"
     # Up to version 0.1.0 the key of the second dataset was "helper".

@@ -1,1 +1,1 @@
-"""How values are shown."""
+"""Reports as HTML, Markdown and charts."""

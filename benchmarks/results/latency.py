@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Clock = Callable[[], float]
-"""Returns seconds that never go back."""
+"""Returns seconds that never decrease."""
 
 SPREAD_BOUND = 0.15
 """Largest interquartile range, as a share of the median, that is not called noise."""

@@ -68,7 +68,7 @@ class Report:
         video: Path of the video; None without one.
         rows: The rows, in the order in which the artifacts were named.
         external: What other commands measured.
-        notes: What was known before measuring and readers must know, a sentence each.
+        notes: Remarks from before the measurement, one sentence each.
         schema: Version of the JSON form.
     """
 
@@ -106,7 +106,7 @@ class Report:
 
     @property
     def timing_warnings(self) -> tuple[str, ...]:
-        """Reasons not to trust the times, a sentence each."""
+        """Reasons why the times are not reliable, one sentence each."""
         machine = self.machine
         warnings = []
         if machine.load is not None and machine.load > BUSY * machine.host_cores:
@@ -123,7 +123,7 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What readers must know, a sentence each: timing warnings, other input sizes, notes."""
+        """All warnings, one sentence each: timing warnings, other input sizes, notes."""
         return (*self.timing_warnings, *self._size_warnings(), *self.notes)
 
     def _size_warnings(self) -> Iterator[str]:
@@ -142,7 +142,8 @@ class Report:
 
         Both are the ratio of the medians unless one of the two was measured with noise. Then the
         quartiles are compared, the slow runs of one with the fast runs of the other and vice versa,
-        because a single number would be believed. None without a reference.
+        because a single number would suggest a precision that it does not have. None without a
+        reference.
         """
         reference = self.reference_result
         if reference is None:

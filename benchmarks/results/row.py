@@ -230,7 +230,7 @@ class ExternalResult:
     def read(cls, title: str, text: str) -> Self:
         """Return what a command printed as JSON: an object "ways" of objects of numbers, and facts.
 
-        Values of a variant that are no numbers are left out.
+        Values of a variant that are not numbers are left out.
 
         Raises:
             SegdeployError: The text has another form.

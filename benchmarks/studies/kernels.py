@@ -42,7 +42,7 @@ ToMask = Callable[[Logits, int, int], Mask]
 
 @click.group()
 def main() -> None:
-    """Measure a kernel beside what others use for the same."""
+    """Compare a kernel with the usual implementations."""
 
 
 def milliseconds(call: Callable[[], object]) -> float:
@@ -53,7 +53,7 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 
 def time_in_turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> list[dict[str, float]]:
-    """Time calls by turns, and return the milliseconds of each in each round."""
+    """Time calls in turn, and return the milliseconds of each in each round."""
     return [{name: milliseconds(call) for name, call in calls.items()} for _ in range(rounds)]
 
 
@@ -106,7 +106,7 @@ def noise(height: int, width: int) -> Logits:
 
 
 def compare_masks(name: str, logits: Logits, *, height: int, width: int, rounds: int) -> str:
-    """Time three implementations by turns, and return medians, ratios and differing labels."""
+    """Time three implementations in turn, and return medians, ratios and differing labels."""
     functions: dict[str, ToMask] = {"torch": by_torch, "OpenCV": by_opencv, "to_mask": to_mask}
     differing = int(
         np.count_nonzero(by_torch(logits, height, width) != to_mask(logits, height, width))

@@ -133,7 +133,7 @@ def respond(request: Mapping[str, Any]) -> Mapping[str, Any]:
 def time_networks(
     artifacts: Mapping[str, Path], *, rounds: int, runs: int, threads: int | None
 ) -> dict[str, Latency]:
-    """Time files by turns, each round in a fresh process.
+    """Time files in turn, each round in a fresh process.
 
     Raises:
         SegdeployError: One of them failed.

@@ -4,7 +4,7 @@
 
 As a command it times one image, from uint8 pixels in memory to a uint8 mask of the same size,
 through an ONNX file in float32 and `Predictor`, and in eager PyTorch: the same weights on the same
-drawn street, by turns, each round in a process of its own. `video_loops` runs the other
+drawn street, in turn, each round in a process of its own. `video_loops` runs the other
 measurements.
 """
 
@@ -252,7 +252,7 @@ def prepare(
 
 
 def compare(request: Mapping[str, str], *, rounds: int) -> tuple[Mapping[str, list[float]], int]:
-    """Time both implementations by turns.
+    """Time both implementations in turn.
 
     Returns:
         Their medians in milliseconds, one a round, and the number of labels that differ.

@@ -24,7 +24,7 @@ INTRODUCTION = (
 
 
 def to_page(measured: Sequence[tuple[str, Report | str]]) -> str:
-    """Return the page of some measurements, each a title and a report or what a command printed."""
+    """Return the page of measurements, each a title and a report or the output of a command."""
     parts = [INTRODUCTION]
     for title, content in measured:
         parts += [

@@ -23,16 +23,16 @@ def find(name: str, folder: Path) -> Path:
 
     Args:
         name: One of `FILES`.
-        folder: Folder of the files: `folder()`, unless they are being made.
+        folder: Folder of the files: `folder()`, unless they are being built.
 
     Raises:
-        ModelError: This copy of the package carries none.
+        ModelError: This installation has no bundled models.
     """
     path = folder / FILES[name]
     if not path.is_file():
         msg = (
-            f"this copy of segdeploy carries no model ({path} is missing); name a file of your own,"
-            " as in --model best.onnx"
+            f"this installation has no bundled models ({path} is missing); name another file, for"
+            " example --model best.onnx"
         )
         raise ModelError(msg)
     return path
@@ -42,7 +42,7 @@ def locate(artifact: Path | str) -> Path:
     """Return the path of an artifact, where a text may be the name of a bundled model.
 
     Raises:
-        ModelError: It is such a name, and this copy of the package carries no models.
+        ModelError: It is such a name, and this installation has no bundled models.
     """
     if isinstance(artifact, str) and artifact in FILES:
         return find(artifact, folder())

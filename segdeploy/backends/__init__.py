@@ -1,1 +1,1 @@
-"""What runs an artifact: one file a runtime."""
+"""Runtimes that run artifacts, one module each."""

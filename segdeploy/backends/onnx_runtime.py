@@ -26,7 +26,7 @@ from segdeploy.system.machine import cores
 CPU = "CPUExecutionProvider"
 
 LOG_FATAL = 4
-"""Log level of ONNX Runtime. Errors below it are raised too, and become sentences here."""
+"""Log level of ONNX Runtime. Errors below it are raised too, and reported by this module."""
 
 FAILURES = (
     failures.Fail,
@@ -323,8 +323,8 @@ def granted_providers() -> Mapping[str, bool]:
     return granted
 
 
-# One Identity node from x to y, both float32 of shape [1]: fields as in onnx.proto, each with its
-# number, wire type and length, written by hand.
+# One Identity node from x to y, both float32 of shape [1]: the fields of onnx.proto, each with its
+# number, wire type and length.
 _VALUE = b"\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01"
 _GRAPH = (
     b"\x0a\x10\x0a\x01x\x12\x01y\x22\x08Identity\x12\x01g\x5a\x0f\x0a\x01x"

@@ -21,7 +21,7 @@ CHECKSUM_KEY = "segdeploy.sha256"
 """Metadata key of the checksum over all else that an exported file holds."""
 
 SCHEMA = 1
-"""Version of the card's form; a reader refuses newer ones."""
+"""Schema version of the card; a reader refuses newer ones."""
 
 MAX_SIDE = 16384
 MAX_CLASSES = 255
@@ -75,7 +75,7 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         dataset: Name of the dataset.
         data_hash: SHA-256 over the names of the images of each split.
         recipe: The values of the recipe.
-        versions: Version of each library that took part.
+        versions: Version of each library that was used.
         seed: Seed of all random numbers.
         epochs: How many epochs were done.
         commit: Commit of the code, or "" where there is none.
@@ -94,7 +94,7 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that a file must say about itself to be run, checked and made again.
+    """Everything that is needed to run, check and reproduce a file.
 
     Attributes:
         architecture: Name of a registered network.
@@ -105,12 +105,12 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         confidence: Whether a file that returns classes returns the probability of each pixel's
             class beside it.
         precision: Kind of numbers that the file computes with: "fp32", "fp16", "bf16" or "int8".
-        conversion: How an exported file was made, for example its calibration and what was left in
-            float32; empty where nothing is to be said.
+        conversion: How an exported file was converted, for example its calibration and what was
+            left in float32; empty where nothing is to be said.
         training: Where the weights come from; None for a network that was never trained.
         scores: Scores on the validation split.
         parity: How an exported file was proven; None in a checkpoint.
-        schema: Version of this form.
+        schema: Schema version.
     """
 
     architecture: str
@@ -130,19 +130,19 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Check the values, so that a card that exists can be trusted.
 
         Raises:
-            CardError: A value cannot be.
+            CardError: A value is impossible.
         """
         if not 1 <= len(self.classes) <= MAX_CLASSES:
             msg = f"the card has {len(self.classes)} classes; it must have 1 to {MAX_CLASSES}"
             raise CardError(msg)
         for name in (self.architecture, self.precision, *(entry.name for entry in self.classes)):
-            # Control characters of a foreign file must not reach a terminal.
+            # Control characters of an untrusted file must not reach a terminal.
             if not name or not name.isprintable():
                 msg = f"the card holds the name {name[:40]!r}; it must be printable text"
                 raise CardError(msg)
         if self.confidence and self.output != "classes":
             msg = (
-                f"the card says that there is a confidence beside {self.output}, which hold it"
+                f"the card has a confidence beside {self.output}, which hold it"
                 " already; only classes have one beside them"
             )
             raise CardError(msg)
@@ -154,7 +154,7 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @classmethod
     def from_json(cls, text: str | bytes, *, source: str) -> Self:
-        """Read a card from foreign JSON text.
+        """Read a card from JSON text of any origin.
 
         Args:
             text: What `to_json` of this or another version wrote.
@@ -221,7 +221,7 @@ def _check_input(spec: InputSpec) -> None:
 def _check_complete(values: Mapping[str, Any]) -> None:
     """Refuse a card without what every version wrote.
 
-    A default, such as a fit or a stride, would change the masks without a word.
+    A default, such as a fit or a stride, would change the masks silently.
     """
     stored = {*values, *(f"input.{key}" for key in values["input"])}
     for key in ("arguments", "output", "precision", "input.fit", "input.stride", "input.dynamic"):

@@ -161,7 +161,7 @@ def compare(options: CompareOptions) -> None:
 
 
 def check_classes(first: ModelCard, second: ModelCard) -> None:
-    """Check that the labels of two networks mean the same.
+    """Check that two networks have the same classes in the same order.
 
     Raises:
         ConfigError: Their classes, or the order of these, differ.

@@ -71,7 +71,7 @@ def init(data: Path, *, force: bool) -> None:
 @section("Output", json_option("findings and statistics"))
 @plugin_option
 def check_data(*, data: Path, dataset: str | None, quick: bool, as_json: bool) -> None:
-    """Find problems that would spoil training on the dataset in the folder DATA.
+    """Find problems of the dataset in the folder DATA that would harm training.
 
     Every file is read once. The exit code is 3 where there is an error; warnings do not count.
     """
@@ -97,10 +97,7 @@ def check_data(*, data: Path, dataset: str | None, quick: bool, as_json: bool) -
         print_report(report)
     if report.errors:
         kinds = ", ".join(dict.fromkeys(finding.kind for finding in report.errors))
-        msg = (
-            f"{data} would spoil training ({kinds}); correct what is listed as error, and check"
-            " again"
-        )
+        msg = f"{data} has errors that would harm training ({kinds}); correct them and check again"
         raise DataError(msg)
     next_step("segdeploy", "train", *same_plugins(), "--dataset", chosen.name, "--data", data)
 

@@ -29,7 +29,7 @@ class DataRenderOptions:
         width: Width in pixels; None for `CLIP_WIDTH` or `WIDTH`.
         seconds: Length of the video.
         fps: Frames per second of the video.
-        seed: Number of the street in the video.
+        seed: Seed of the street in the video.
         overlay: A second .mp4 file, with the labels drawn over the video; None for none.
         split: Split of the scenes.
         count: Number of scenes.
@@ -51,7 +51,7 @@ class DataRenderOptions:
         """Check that the options go together.
 
         Raises:
-            ConfigError: Not exactly one of a video and scenes is asked for, or an overlay of
+            ConfigError: Not exactly one of a video and scenes is given, or an overlay of
                 scenes.
         """
         if (self.video is None) == (self.images is None):
@@ -68,7 +68,7 @@ class DataRenderOptions:
     option(
         "--video",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Render a video with sound into this .mp4 file.",
+        help="Render a video with audio into this .mp4 file.",
     ),
     option(
         "--images",
@@ -106,7 +106,7 @@ class DataRenderOptions:
         help="Length of the video.",
     ),
     option("--fps", default=25.0, type=click.FloatRange(1, 120), help="Frames per second."),
-    option("--seed", default=0, type=click.IntRange(min=0), help="Number of the street."),
+    option("--seed", default=0, type=click.IntRange(min=0), help="Seed of the street."),
     option(
         "--overlay",
         older=("--truth",),
@@ -147,7 +147,7 @@ def render_scenes(options: DataRenderOptions, folder: Path) -> None:
 
 
 def render_video(options: DataRenderOptions, path: Path) -> None:
-    """Render a video, and its overlay if one is asked for."""
+    """Render a video, and its overlay if one is requested."""
     from segdeploy.video.synthetic_clip import render_clip
 
     height, width = options.height or CLIP_HEIGHT, options.width or CLIP_WIDTH

@@ -10,6 +10,7 @@ import click
 from segdeploy import __version__
 from segdeploy.cli.options import Context
 from segdeploy.errors import InterruptedRun, SegdeployError
+from segdeploy.system.files import cache_folders
 from segdeploy.system.machine import BLAS_THREADS
 
 
@@ -88,7 +89,7 @@ COMMANDS: Table = {
 
 DATA_COMMANDS: Table = {
     "init": ("segdeploy.cli.data", "init", "Write a classes.toml from your own masks."),
-    "check": ("segdeploy.cli.data", "check_data", "Find problems that would spoil training."),
+    "check": ("segdeploy.cli.data", "check_data", "Find problems that would harm training."),
     "stats": ("segdeploy.cli.data", "stats", "Count images, sizes and classes."),
     "preview": (
         "segdeploy.train.preview",
@@ -167,6 +168,6 @@ def data() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `segdeploy`; an error is printed as one line on stderr and has its own exit code."""
-    for variable, value in BLAS_THREADS.items():
+    for variable, value in {**BLAS_THREADS, **cache_folders()}.items():
         os.environ.setdefault(variable, value)
     invoke(cli, arguments, name="segdeploy")

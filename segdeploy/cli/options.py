@@ -20,8 +20,8 @@ A command of segdeploy is declared like this::
     def shrink(options: ShrinkOptions) -> None:
         '''Make an IMAGE smaller.'''
 
-The headings stand in `--help` in the order of the sections, the common ones first; `General` is
-the last. `grouped` builds a part of the options as a value of its own, for example a `Schedule`.
+`--help` shows the headings in the order of the sections, the common ones first and `General` last.
+`grouped` builds a part of the options as a value of its own, for example a `Schedule`.
 """
 
 import os
@@ -48,7 +48,7 @@ Function = Callable[..., Any]
 
 
 class Option(click.Option):
-    """An option that stands under a heading of `--help` and shows its default.
+    """An option that `--help` lists under a heading, with its default.
 
     Choices that are too long for the metavar are listed in the help text, where lines break
     between them.
@@ -97,7 +97,7 @@ class Option(click.Option):
         self.opts = shown
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return the option's names and its help; a default in words has no parentheses."""
+        """Return the option's names and its help; a descriptive default has no parentheses."""
         record = super().get_help_record(ctx)
         if record is None or not isinstance(self.show_default, str):
             return record
@@ -261,7 +261,7 @@ class Artifact(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> Path:
-        """Return the path that a text names; a value that is a path already passes.
+        """Return the path that a text names; a path is returned as it is.
 
         Raises:
             ModelError: It names a bundled model, and this installation has none.
@@ -288,7 +288,7 @@ class ImageSize(Pair):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
-        """Return height and width of a text; a value that is already a pair passes."""
+        """Return the height and width in a text; a pair is returned as it is."""
         if isinstance(value, tuple):
             return value
         sides = [int(side) if side.strip().isdecimal() else 0 for side in str(value).split(",")]
@@ -303,7 +303,7 @@ class ImageSize(Pair):
 
 
 class NameList(Names):
-    """Names with commas between them, as in "road,car", each once."""
+    """Names separated by commas, as in "road,car", each once."""
 
     name = "NAME,NAME"
 
@@ -314,7 +314,7 @@ class NameList(Names):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Return the names of a text; a value that is already a tuple passes."""
+        """Return the names in a text; a tuple is returned as it is."""
         if isinstance(value, tuple):
             return value
         names = dict.fromkeys(name.strip() for name in str(value).split(",") if name.strip())
@@ -331,7 +331,7 @@ def load_plugins(_context: click.Context, _option: click.Parameter, names: Seque
 
 
 def same_plugins() -> list[str]:
-    """Return the options by which a further command loads the plugins of this one."""
+    """Return the options with which another command loads the plugins of this one."""
     return [word for name in LOADED for word in ("--plugin", name)]
 
 
@@ -344,7 +344,7 @@ plugin_option = option(
     callback=load_plugins,
     help="Module or .py file that registers your own networks or datasets; may be repeated.",
 )
-"""Adds `--plugin`, of which the command's function learns nothing."""
+"""Adds `--plugin`, which is not passed to the command's function."""
 
 
 def json_option(what: str) -> Callable[[F], F]:

@@ -50,7 +50,7 @@ from segdeploy.video.smoothing import TemporalSmoother, make_smoother
 from segdeploy.video.sources import OpenedSource
 
 AVX2 = 11
-"""Number of AVX2 in OpenCV's `CpuFeatures`, which has no name in Python."""
+"""OpenCV's number for AVX2 in `CpuFeatures`; its Python module has no name for it."""
 
 
 def list_defaults(attribute: str) -> str:
@@ -218,7 +218,7 @@ def bundled_model(device: str) -> Path:
 
 
 def load_model(model: Path, options: RunOptions, schedule: Schedule) -> Backend:
-    """Load the network as the options and the schedule ask for."""
+    """Load the network as the options and the schedule say."""
     schedule.share_cores()
     network = load_backend(
         model,
@@ -244,7 +244,7 @@ def make_temporal_smoother(
         return None
     if opened.info is None:
         msg = (
-            f"images do not follow each other in time; leave out --smooth {name}, which is for"
+            f"images are not a sequence in time; leave out --smooth {name}, which is for"
             " videos and cameras"
         )
         raise ConfigError(msg)
@@ -258,7 +258,7 @@ class RunObserver:
     Attributes:
         on_frame: Shows a segmented frame in the window, if there is one.
         on_progress: Shows the speed so far.
-        should_stop: Returns whether a signal has come, or the window was closed.
+        should_stop: Returns whether a signal was received, or the window was closed.
     """
 
     on_frame: Callable[[SegmentedFrame], None]
@@ -361,7 +361,7 @@ def report(
 
 
 def report_tiles(model: Path, device: str, paths: list[Path], *, as_json: bool) -> None:
-    """Print which files were written of images in tiles."""
+    """Print the files that were written for images in tiles."""
     outputs = [str(path) for path in paths]
     values = {"model": str(model), "device": device, "outputs": outputs}
     click.echo(json.dumps(values, indent=2) if as_json else "\n".join(outputs))

@@ -53,7 +53,7 @@ class InputOptions:
         """Check that exactly one input is named.
 
         Raises:
-            click.UsageError: None or several are, or an option does not belong to the input.
+            click.UsageError: None or several are named, or an option does not belong to the input.
         """
         inputs = {
             "--image": bool(self.image or self.more),
@@ -81,7 +81,7 @@ class InputOptions:
 
         Args:
             selection: Which frames are read.
-            should_stop: Asked while a live source delivers nothing.
+            should_stop: Called while a live source delivers nothing.
 
         Raises:
             SegdeployError: It cannot be read, or the selection does not fit it.

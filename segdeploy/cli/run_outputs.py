@@ -76,7 +76,8 @@ class RenderOptions:
         """Return what draws the frames of a network with these classes.
 
         Raises:
-            ConfigError: The network has none of a name in `names`, or the palette does not fit.
+            ConfigError: A name in `names` is not a class of the network, or the palette does not
+                fit.
         """
         return Renderer(
             recolor(classes, self.palette) if self.palette else classes,
@@ -91,7 +92,7 @@ class RenderOptions:
     def _indices(self, classes: Sequence[LabelClass]) -> list[int]:
         """Return the class index of each name.
 
-        Case matters only where two classes differ in nothing else.
+        Case matters only where the names of two classes differ only in case.
         """
         exact = {entry.name: index for index, entry in enumerate(classes)}
         known = {name.casefold(): index for name, index in exact.items()} | exact
@@ -340,7 +341,7 @@ def check_pipe(opened: OpenedSource, renderer: Renderer) -> VideoInfo:
 def _window(
     folder: Path, *, stop: Callable[[], None], is_shown: bool
 ) -> Iterator[Callable[[SegmentedFrame], None]]:
-    """Open a window if one is to be shown; the block gets the function that shows a result."""
+    """Open a window if one is to be shown; yield the function that shows a result."""
     if not is_shown:
         yield lambda _: None
         return

@@ -48,7 +48,7 @@ class TilingOptions:
             render: What is saved of each image.
             output: Where the results go.
             workers: How many tiles are segmented at the same time.
-            should_stop: Asked after each row of tiles.
+            should_stop: Called after each row of tiles.
 
         Raises:
             ConfigError: An option does not go together with tiles.

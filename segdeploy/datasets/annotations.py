@@ -1,7 +1,7 @@
-"""Checked values out of COCO and labelme JSON: sizes, polygons, labels.
+"""Checked values from COCO and labelme JSON: sizes, polygons, labels.
 
 Untrusted JSON is checked value by value, where it is used: the files are large, hold many keys that
-do not matter here, and a message names the object that is wrong.
+do not matter here, and a message names the malformed object.
 """
 
 import json
@@ -22,7 +22,7 @@ BLACK = LabelClass(name=BACKGROUND, color=(0, 0, 0))
 """The class of pixels that no polygon covers."""
 
 MAX_PIXELS = 2 * 89_478_485
-"""Pixels from which on Pillow, which reads the images, takes one for a decompression bomb."""
+"""Pixels from which on Pillow, which reads the images, reports a decompression bomb."""
 
 MAX_COORDINATE = 1_000_000
 """Largest coordinate, in pixels: thirty times the longest side that an image may have."""
@@ -44,7 +44,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - untrusted JSON
 
 
 def in_words(error: Exception) -> str:
-    """Return what is wrong with malformed JSON, in better words than Python's where possible."""
+    """Return what is wrong with malformed JSON, clearer than Python's message where possible."""
     if isinstance(error, KeyError):
         return f"there is no {error}"
     if isinstance(error, TypeError | AttributeError | IndexError):
@@ -100,8 +100,8 @@ def class_of(label: str, labels: Mapping[str, int]) -> int:
     """Return the class of a label; raises ValueError where it has none."""
     if label not in labels:
         msg = (
-            f"the label {label[:60]!r} is no class's; name it in {CLASS_MAP_FILE} as label or in"
-            " ignore"
+            f"the label {label[:60]!r} belongs to no class; name it in {CLASS_MAP_FILE} as label or"
+            " in ignore"
         )
         raise ValueError(msg)
     return labels[label]

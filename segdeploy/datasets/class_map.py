@@ -1,6 +1,6 @@
-"""Class map: names, colors and ids of the user's own classes, in the file classes.toml.
+"""Class map: names, colors and ids of user-defined classes, in the file classes.toml.
 
-The file is checked by hand and not by a schema: a class may have one color or a list of colors,
+The file is checked by code and not by a schema: a class may have one color or a list of colors,
 two array types that msgspec cannot distinguish in a union, and most rules concern several classes.
 """
 
@@ -94,7 +94,7 @@ def _class_map(values: Mapping[str, Any]) -> ClassMap:
     ignored = _ignored(values.get("ignore", []))
     classes = tuple(_label_class(entry, index) for index, entry in enumerate(entries))
     if len({entry.name for entry in classes}) < len(classes):
-        msg = "two classes have one name"
+        msg = "two classes have the same name"
         raise ValueError(msg)
     return ClassMap(
         classes=classes,
@@ -133,7 +133,7 @@ def _check_class(entry: Mapping[str, Any], number: int, *, colored: bool) -> Non
 def _label_class(entry: Mapping[str, Any], index: int) -> LabelClass:
     name = entry.get("name")
     if not isinstance(name, str) or not name:
-        msg = f"the name of a class is {_shown(name)!r}, and must be a text"
+        msg = f"the name of a class is {_shown(name)!r}, and must be a string"
         raise TypeError(msg)
     colors = _color_list(entry.get("color", entry.get("mask_color", [])), "color")
     return LabelClass(name=name, color=colors[0] if colors else distinct_color(index))

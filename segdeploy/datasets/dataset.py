@@ -48,7 +48,7 @@ class Dataset(Protocol):
 
     @property
     def rule(self) -> str:
-        """How the dataset was split, in words, with seed and share where it was drawn at random."""
+        """Description of how the dataset was split, with seed and share where it was random."""
         ...
 
     def __len__(self) -> int:

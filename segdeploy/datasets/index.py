@@ -65,7 +65,7 @@ class FileDataset:
         pairs: Files of the images and their masks, in order.
         mask_format: Reads a mask.
         read: Reads an image.
-        rule: How the dataset was split, in words.
+        rule: Description of how the dataset was split.
     """
 
     classes: tuple[LabelClass, ...]
@@ -115,7 +115,7 @@ class DatasetIndex:
         unpaired: Images without a mask and masks without an image, sorted.
         mask_format: Reads a mask.
         read: Reads an image.
-        rule: How the dataset was split, in words, with seed and share where it was drawn at random.
+        rule: Description of how the dataset was split, with seed and share where it was random.
     """
 
     classes: tuple[LabelClass, ...]
@@ -134,7 +134,7 @@ class DatasetIndex:
         if self.unpaired:
             first, *rest = self.unpaired
             others = f" (nor have {listed(rest)})" if rest else ""
-            msg = f"{first} has no counterpart of its name{others}; add it or remove the file"
+            msg = f"{first} has no counterpart of the same name{others}; add it or remove the file"
             raise DataError(msg)
         return FileDataset(
             classes=self.classes,
@@ -252,7 +252,7 @@ def _scan(folder: Path, endings: Collection[str], *, needs: str) -> dict[str, Pa
             continue
         key = name[: -len(ending)]
         if key in files:
-            msg = f"{files[key]} and {folder / name} have one name; remove one of them"
+            msg = f"{files[key]} and {folder / name} have the same name; remove one of them"
             raise DataError(msg)
         files[key] = folder / name
     return files
@@ -324,7 +324,7 @@ def draw_split(
         of: What a group is, in the plural, for example "cars".
 
     Returns:
-        The pairs of the split, and the rule in words.
+        The pairs of the split, and a description of the rule.
 
     Raises:
         DataError: There is only one group.
@@ -345,8 +345,8 @@ def held_out(groups: Collection[str]) -> frozenset[str]:
     """
     if len(set(groups)) < 2:
         msg = (
-            f"only {next(iter(groups), 'nothing')} is there to be split into train and val; at"
-            " least two are needed"
+            f"{next(iter(groups), 'nothing')} alone cannot be split into train and val; at least"
+            " two are needed"
         )
         raise DataError(msg)
     drawn = sorted(

@@ -25,11 +25,12 @@ INVALID = -1
 """Class of an id that must not occur."""
 
 UNKNOWN = 254
-"""Class of a color that is no class's color, inside this module; where masks are colors a card has
+"""Class of a color that belongs to no class, inside this module; where masks are colors a card has
 up to 254 classes, 0 ... 253."""
 
 FLAT = 16
-"""Distance from a class's color up to which a pixel of a mask beside its image is taken for it."""
+"""Distance from a class's color up to which a pixel of a mask beside its image is assigned to
+it."""
 
 MOST_UNKNOWN = 0.5
 """Share of a mask beside its image that may lie farther than `FLAT` from every class's color.
@@ -131,7 +132,7 @@ class Colors:
         if self.strict and (unknown := mask == UNKNOWN).any():
             blue, green, red = image[unknown][0]
             msg = (
-                f"{path} holds the color ({red}, {green}, {blue}), which is no class's, on"
+                f"{path} holds the color ({red}, {green}, {blue}), which belongs to no class, on"
                 f" {unknown.sum()} pixels; name it in classes.toml, and save masks as PNG"
             )
             raise DataError(msg)

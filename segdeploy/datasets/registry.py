@@ -62,7 +62,7 @@ def register(name: str) -> Callable[[B], B]:
 def register_layout(layout: Layout) -> None:
     """Register a layout of files by its name, so that `load` opens its splits.
 
-    docs/datasets.md shows a layout of one's own.
+    docs/datasets.md shows an example of a layout.
 
     Raises:
         ConfigError: The name is taken.

@@ -1,4 +1,4 @@
-"""Images too large for memory: read from the top by rows, written as tiles. Wraps libvips."""
+"""Images that do not fit into memory: read by rows, written as tiles; wraps libvips."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

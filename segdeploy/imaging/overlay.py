@@ -1,4 +1,4 @@
-"""How a mask is shown: overlay, color mask, cutout, side by side, legend."""
+"""Drawing of masks: overlay, color mask, cutout, side by side, legend."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -70,7 +70,7 @@ def side_by_side(*images: Image) -> Image:
 
 
 class Painter:
-    """Lays the classes' colors over images, with a legend in the corner.
+    """Paints the classes' colors over images, with a legend in the corner.
 
     Several threads may share one.
 
@@ -95,7 +95,7 @@ class Painter:
         Args:
             classes: Classes in the order of the masks' indices.
             opacity: Share of the color, in [0, 1]: 0 is the image alone, 1 the colors alone.
-            legend: Whether the classes' names stand in the top left corner.
+            legend: Whether the classes' names are drawn in the top left corner.
             contours: Whether the regions' edges are drawn in the full colors.
             only: Classes that are painted; elsewhere the image stays as it is. None for all.
 
@@ -119,7 +119,7 @@ class Painter:
         self._patches: dict[tuple[int, int], Image] = {}
 
     def paint(self, image: Image, mask: Mask) -> Image:
-        """Return a new image with the colors laid over it.
+        """Return a new image with the colors painted over it.
 
         Args:
             image: (H, W, 3) uint8 blue-green-red.
@@ -171,7 +171,7 @@ class Painter:
 def draw_legend(classes: Sequence[LabelClass], height: int, *, width: int) -> Image:
     """Draw the names and colors of the classes, in columns within half of the image's width.
 
-    Letters are a 45th of the image's height, at least 10 pixels. Where there is no room for all
+    Text has a 45th of the image's height, at least 10 pixels. Where there is no room for all
     classes, the last line says how many are left out; where there is none for a single line, there
     is no legend.
 
@@ -226,7 +226,7 @@ class Renderer:
             classes: Classes in the order of the masks' indices.
             kinds: Which of `KINDS` are written.
             opacity: Share of the color in the overlay, in [0, 1].
-            legend: Whether the classes' names stand in the overlay.
+            legend: Whether the classes' names are drawn in the overlay.
             contours: Whether the regions' edges are drawn in the full colors.
             only: Classes that are kept; all others become unlabeled. None for all.
             background: Image behind a cutout, stretched to its size; transparent where None.

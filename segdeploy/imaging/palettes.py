@@ -17,7 +17,7 @@ Color = tuple[int, int, int]
 """Red, green, blue, 0 to 255."""
 
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000")
-"""Colors that color-blind people tell apart (Okabe and Ito, Color Universal Design, 2008)."""
+"""Colors that color-blind people can distinguish (Okabe and Ito, Color Universal Design, 2008)."""
 
 MAX_BYTES = 1024 * 1024
 

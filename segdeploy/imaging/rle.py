@@ -1,6 +1,6 @@
 """Masks as run lengths, as COCO stores them (Lin et al., ECCV 2014).
 
-Runs go down the columns from the left to the right, outside and inside by turns. COCO calls their
+Runs go down the columns from the left to the right, outside and inside in turn. COCO calls their
 lengths "counts".
 """
 

@@ -150,7 +150,7 @@ class Network:
             image: (H, W, 3) uint8, blue-green-red as OpenCV reads it, or the path of an image.
 
         Raises:
-            DataError: There is no image at the path, or the array is none.
+            DataError: There is no image at the path, or the array is not an image.
         """
         pixels = read_image(Path(image)) if isinstance(image, Path | str) else image
         mask = self._predictor.mask(pixels)
@@ -168,7 +168,7 @@ def load(path: Path | str, *, device: str = "auto", threads: int | None = None) 
 
     Args:
         path: A file that `segdeploy train` or `segdeploy export` wrote, or "street" or
-            "street-int8", the models that the package carries.
+            "street-int8", the bundled models.
         device: "auto", "cpu", "cuda" or "cuda:n"; `.device` names the device in use.
         threads: Threads of one operator; all cores that the process may use where None.
 

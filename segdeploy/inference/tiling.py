@@ -251,7 +251,7 @@ def segment_large(
         targets: File of the result of each of `KINDS` that is written.
         tiler: Segments the image.
         renderer: Draws it, without a legend, which every strip would have.
-        should_stop: Asked after each row of tiles; True discards the results.
+        should_stop: Called after each row of tiles; True discards the results.
         on_step: Called after each row of tiles with the number of finished rows of pixels, and of
             all.
 

@@ -1,1 +1,1 @@
-"""Numbers about masks."""
+"""Metrics of masks."""

@@ -36,7 +36,7 @@ class ComparisonImage:
     Attributes:
         name: Name of the image.
         image: (H, W, 3) uint8, blue-green-red.
-        labels: Its true classes, (H, W) uint8; None where there are none.
+        labels: Its ground truth, (H, W) uint8; None where there is none.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Comparison:
     worst: tuple[ComparedImage, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as values of JSON."""
+        """Return the values as JSON types."""
         return {
             "differing": self.differing,
             "near_boundaries": self.near_boundaries,

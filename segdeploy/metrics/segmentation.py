@@ -20,7 +20,7 @@ class Scores(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         miou: Mean of the intersection over union of the classes that occur in labels or masks.
-        pixel_accuracy: Share of the labeled pixels that are right.
+        pixel_accuracy: Share of the labeled pixels that are correct.
         dice: Mean over the same classes of twice the intersection over the sum (F1).
         iou: Intersection over union of each class, in channel order.
         pixels: How many labeled pixels were counted.
@@ -167,12 +167,12 @@ NEAR = 3
 """Pixels from a boundary within which a label counts as near it."""
 
 LEAST_AGREEMENT = 0.9
-"""Share of equal labels without which no score passes: what is right by other labels is another
-network, and where nothing is right the score says nothing."""
+"""Smallest share of equal labels with which a file can pass, whatever its score: below it the file
+is a different network, or the score is meaningless."""
 
 
 class Parity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a file was proven against the network that it was made from.
+    """How a file was proven against the network that it was exported from.
 
     Attributes:
         agreement: Share of the pixels with the same label, in [0, 1].
@@ -209,7 +209,7 @@ class Parity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def against(self) -> str:
-        """What the file was compared with, in a word or two: PyTorch, or the adopted file."""
+        """Short name of what the file was compared with: PyTorch, or the adopted file."""
         return "PyTorch" if self.reference.startswith("torch") else "the original"
 
     @property

@@ -142,7 +142,7 @@ def read_tensors(path: Path, *, hint: str) -> object:
 
     Args:
         path: The file.
-        hint: What to do where it cannot be read, in a few words.
+        hint: What to do where it cannot be read, as a short text.
 
     Raises:
         ModelError: The file is missing or damaged, or holds more than tensors and plain values.
@@ -152,7 +152,7 @@ def read_tensors(path: Path, *, hint: str) -> object:
         raise ModelError(msg)
     try:
         with warnings.catch_warnings():
-            # PyTorch warns about unusual pickles before it refuses them; our sentence is enough.
+            # PyTorch warns about unusual pickles before it refuses them; our message is enough.
             warnings.simplefilter("ignore")
             if path.suffix == ".safetensors":
                 return _read_safetensors(path)

@@ -45,7 +45,7 @@ def to_html(
 
     Args:
         comparison: How the two models differ.
-        first: Name of the model that counts as right.
+        first: Name of the reference model.
         second: Name of the other one.
         source: What the images are, for example "camvid val".
         classes: Classes in channel order.
@@ -104,7 +104,7 @@ def _heat_map(comparison: Comparison) -> dict[str, str] | None:
     if not hottest:
         return None
     return {
-        "hint": f"All images together; at the brightest place {hottest:.2%} of them differ.",
+        "hint": f"All images together; at the brightest point {hottest:.2%} of them differ.",
         "image": _embedded(paint_density(comparison.heat_map, hottest=hottest)),
     }
 

@@ -53,7 +53,7 @@ LIBRARIES = (
 # No msgspec.Struct, since `segdeploy --help` imports this module.
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """The machine that figures were measured on, at the time of the measurement.
+    """The machine on which values were measured, at the time of the measurement.
 
     Attributes:
         processor: Name of the processor, as the system gives it.
@@ -132,7 +132,7 @@ def held_memory() -> int | None:
 
 
 def _status(key: str) -> int | None:
-    """Read a figure in bytes from the system's status of this process."""
+    """Read a value in bytes from the system's status of this process."""
     figures = [
         line.split()[1]
         for line in _text(Path("/proc/self/status")).splitlines()
@@ -193,8 +193,8 @@ def processor() -> str:
 def cpu_features() -> tuple[str, ...]:
     """Return which of FEATURES this processor has, or those that SEGDEPLOY_CPU_FEATURES names.
 
-    The variable holds names with commas, or nothing. With it one machine makes the choices of
-    another, for example no bfloat16 in training: SEGDEPLOY_CPU_FEATURES=avx2.
+    The variable holds names separated by commas, or is empty. It lets one machine make the choices
+    of another, for example no bfloat16 in training: SEGDEPLOY_CPU_FEATURES=avx2.
     """
     named = os.environ.get(CPU_FEATURES)
     if named is None:

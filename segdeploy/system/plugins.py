@@ -1,4 +1,4 @@
-"""Modules of the user's own, named with --plugin, that register networks or datasets."""
+"""User modules, named with --plugin, that register networks or datasets."""
 
 import importlib
 import sys
@@ -61,7 +61,7 @@ def _import(module: str, *, shown: str) -> str | None:
 
 
 def _describe(name: str, error: Exception) -> str:
-    """Say in a sentence what the code of a plugin raised, and in which line."""
+    """Return a sentence about what the code of a plugin raised, and in which line."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     line = (
         f"{error.filename}, line {error.lineno}"

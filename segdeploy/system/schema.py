@@ -1,4 +1,4 @@
-"""Foreign values, as JSON and TOML give them, into typed ones, and what does not fit into words.
+"""Convert values from JSON and TOML to types, with a clear message for a value that does not fit.
 
 The types are `msgspec.Struct`s. `msgspec.structs.replace` and `msgspec.to_builtins` do for them
 what `dataclasses.replace` and `asdict` do for dataclasses. A field that has another name in the
@@ -15,7 +15,7 @@ from msgspec import inspect
 T = TypeVar("T")
 
 SHOWN = 60
-"""Letters of a value that a message shows."""
+"""Characters of a value that a message shows."""
 
 KINDS = {
     "array": "a list",
@@ -24,13 +24,13 @@ KINDS = {
     "int": "a whole number",
     "null": "null",
     "object": "a table",
-    "str": "a text",
+    "str": "a string",
 }
-"""What JSON and TOML call the kinds of values, by msgspec's names for them."""
+"""Descriptions of the kinds of values in JSON and TOML, by msgspec's names."""
 
 
 def convert(values: object, kind: type[T], *, refuse: Callable[[str], Exception]) -> T:
-    """Return foreign values as a value of the given type.
+    """Return values from JSON or TOML as a value of the given type.
 
     Nothing is guessed: "3" is not a number and 1 is not a boolean. Lists become tuples where the
     type says so, and whole numbers become floating-point ones. NaN and infinity are accepted.
@@ -64,13 +64,13 @@ def convert(values: object, kind: type[T], *, refuse: Callable[[str], Exception]
     except msgspec.ValidationError as error:
         raise refuse(_problem(str(error), values, kind)) from error
     except UnicodeEncodeError as error:
-        # JSON can spell half a character.
-        msg = f"it holds {error.object[error.start : error.end]!r}, which is no character"
+        # JSON can encode a lone surrogate.
+        msg = f"it holds {error.object[error.start : error.end]!r}, which is not a character"
         raise refuse(msg) from error
 
 
 def _problem(message: str, values: object, kind: type[Any]) -> str:
-    """Say in plain words what msgspec says, with the value and what it must be."""
+    """Return msgspec's message in plain English, with the value and what it must be."""
     reason, _, path = message.partition(" - at `$")
     path = path.removesuffix("`").removeprefix(".")
     if (unknown := re.fullmatch(r"Object contains unknown field `(.*)`", reason)) is not None:
@@ -80,13 +80,13 @@ def _problem(message: str, values: object, kind: type[Any]) -> str:
         return f"the key {_joined(path, missing[1])!r} is missing"
     expected = _expected(reason, kind, path)
     if expected is None:
-        # The words of a `__post_init__`.
+        # The message of a `__post_init__`.
         return f"in {path}: {reason}" if path else reason
     return f"{path or 'it'}{_value_at(values, path)} must be {expected}"
 
 
 def _expected(reason: str, kind: type[Any], path: str) -> str | None:
-    """Say what a value must be; None where the reason is no word of msgspec's own."""
+    """Return what a value must be; None where the message is not msgspec's."""
     found = re.fullmatch(r"Expected `([^`]*)`(.*?)(?:, got .*)?", reason)
     if found is None and not reason.startswith("Invalid enum value"):
         return None
@@ -128,7 +128,7 @@ def _choices(kind: type[Any], path: str) -> list[object]:
 
 
 def _forms(kind: type[Any], path: str) -> list[Any]:
-    """Return what msgspec knows of the types that the value at a path may have."""
+    """Return msgspec's descriptions of the types that the value at a path may have."""
     forms = _alternatives(inspect.type_info(kind))
     for key, index in re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", path):
         inner = [_step(form, key, index) for form in forms]

@@ -32,7 +32,7 @@ def incremental_file(path: Path) -> Iterator[Callable[[str], None]]:
     where nothing was written, or the file itself failed.
 
     Args:
-        path: Path of the finished file; its folder is made if it is missing.
+        path: Path of the finished file; its folder is created if it is missing.
 
     Yields:
         A function that appends text.

@@ -130,7 +130,7 @@ WIDE = 9
 
 
 class FrameConverter:
-    """Converts frames to images of one size, and remembers what it had to change.
+    """Converts frames to images of one size, and records what it had to change.
 
     Attributes:
         resized: How many frames had another size than the first.
@@ -159,7 +159,8 @@ class FrameConverter:
         self.resized += not is_same
         if _is_wide(frame):
             frame = self._tone_mapped(frame)
-        # Without a color space, players assume BT.709; FFmpeg would assume that of old television.
+        # Without a color space, players assume BT.709; FFmpeg would assume that of analog
+        # television.
         is_unknown = (
             frame.colorspace == UNSPECIFIED and frame.height >= HIGH and not frame.format.is_rgb
         )

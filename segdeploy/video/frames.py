@@ -93,7 +93,7 @@ class Selection:
         return self.start > 0 or self.end is not None
 
     def decide(self, passed: int, seconds: float, *, taken: int) -> Decision:
-        """Return what is done with a frame.
+        """Return whether a frame is taken or skipped, or ends the selection.
 
         Args:
             passed: Number of frames since the start, before this one.
@@ -125,7 +125,7 @@ class Selection:
 
 
 class VideoInfo(Protocol):
-    """What is known of a video, file or live stream, before its frames are read."""
+    """Properties of a video, file or live stream, that are known before its frames are read."""
 
     @property
     def name(self) -> str:

@@ -27,7 +27,7 @@ STOP_INTERVAL = 0.2
 
 
 class Feed(Protocol):
-    """One connection, which delivers each image as soon as it is there."""
+    """One connection, which delivers each image as soon as it arrives."""
 
     @property
     def rate(self) -> Fraction:
@@ -46,8 +46,8 @@ class Feed(Protocol):
 class LiveSource:
     """The newest frame of a live source, read by a thread.
 
-    A frame's index counts all that came, also those that were dropped because a newer one came
-    before they were taken. It is a context manager that stops the thread.
+    A frame's index counts all frames that arrived, also those that were dropped because a newer one
+    arrived before they were taken. It is a context manager that stops the thread.
 
     Attributes:
         name: Stem of its outputs' names.
@@ -58,7 +58,7 @@ class LiveSource:
         audio: None: the audio of a live source is not kept.
         selection: Which frames are read.
         frames: Maximum number of frames, if the selection has one; else None.
-        dropped: How many frames came and were never taken.
+        dropped: How many frames arrived and were never taken.
         lost: How often the connection was lost.
     """
 
@@ -81,8 +81,8 @@ class LiveSource:
             name: Name of the source.
             connect: Opens a connection, or raises DataError.
             selection: Which frames are read; all where None.
-            should_stop: Asked again and again; once it returns True, no more frames are returned.
-            clock: Returns seconds that never go back.
+            should_stop: Called repeatedly; once it returns True, no more frames are returned.
+            clock: Returns seconds that never decrease.
             pauses: Seconds before each further try to reconnect.
 
         Raises:
@@ -134,7 +134,7 @@ class LiveSource:
 
     @property
     def losses(self) -> list[str]:
-        """How often the connection was lost, in a sentence."""
+        """A sentence about how often the connection was lost."""
         if not self.lost:
             return []
         times = "once" if self.lost == 1 else f"{self.lost} times"
@@ -143,12 +143,10 @@ class LiveSource:
 
     @property
     def notes(self) -> list[str]:
-        """How many frames were dropped, in a sentence."""
+        """A sentence about how many frames were dropped."""
         if not self.dropped:
             return []
-        return [
-            f"{self.dropped} frames of {self.name} were dropped, since newer ones came meanwhile"
-        ]
+        return [f"{self.dropped} frames of {self.name} were dropped, since newer ones had arrived"]
 
     def _next(self) -> Frame | None:
         with self._changed:
@@ -172,7 +170,7 @@ class LiveSource:
             self._changed.notify_all()
 
     def _reconnect(self) -> bool:
-        """Try to reconnect with growing pauses; return whether an image came."""
+        """Try to reconnect with growing pauses; return whether an image arrived."""
         self.lost += 1
         for pause in self._pauses:
             if self._stopping.wait(pause):
@@ -228,7 +226,7 @@ class CameraFeed:
                 " another number"
             )
             raise DataError(msg)
-        # One image may wait in the driver: older ones are of no use.
+        # One image may wait in the driver: older ones are not needed.
         self._camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         rate = self._camera.get(cv2.CAP_PROP_FPS)
         self.rate = Fraction(rate).limit_denominator(1001) if rate > 0 else DEFAULT_RATE

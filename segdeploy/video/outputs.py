@@ -157,7 +157,7 @@ def image_outputs(paths: Sequence[Path], folder: Path, *, renderer: Renderer) ->
 def open_record(
     kind: str, path: Path, renderer: Renderer, name_of: NameOf
 ) -> AbstractContextManager[FrameWriter]:
-    """Open one of `RECORDS`; its block gets the function that appends a frame."""
+    """Open one of `RECORDS`; yield the function that appends a frame."""
     if kind == JSONL:
         return json_lines(path, renderer.classes, name_of)
     return coco_file(path, renderer.classes, name_of, as_rle=kind == RLE)

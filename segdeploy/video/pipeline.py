@@ -165,7 +165,7 @@ class Observer(Protocol):
         ...
 
     def should_stop(self) -> bool:
-        """Return whether the run ends; asked before each batch.
+        """Return whether the run ends; called before each batch.
 
         The frames that were begun are still written, and the outputs are completed.
         """
@@ -260,7 +260,9 @@ def segment_all(job: VideoJob, observer: Observer = SILENT) -> JobResult:
 def _interruption(job: VideoJob, count: int, paths: Sequence[Path]) -> InterruptedRun:
     done = job.resumed + count
     total = "an unknown number of" if job.source.frames is None else job.resumed + job.source.frames
-    written = f"what was done is in {', '.join(map(str, paths))}" if done else "nothing was written"
+    written = (
+        f"the results so far are in {', '.join(map(str, paths))}" if done else "nothing was written"
+    )
     return InterruptedRun(f"interrupted after {done} of {total} frames; {written}")
 
 
@@ -306,7 +308,8 @@ class Segmenter:
     def smooth(self, result: SegmentedFrame) -> SegmentedFrame:
         """Smooth a result by the frames before it and draw it; to be called in the frames' order.
 
-        The confidence stays the network's own. Without a smoother the result is returned as it is.
+        The confidence is that of the network, not smoothed. Without a smoother the result is
+        returned as it is.
         """
         if self._smoother is None or result.output is None:
             return result

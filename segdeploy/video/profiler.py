@@ -90,7 +90,7 @@ class StageTimes:
 
     @property
     def bottleneck(self) -> str:
-        """Why it is not faster, in a sentence without its full stop."""
+        """What limits the speed, as a sentence without a period."""
         name = self.slowest
         if self.workers == 0:
             return f"the stages run one after the other, and {name} takes longest"
@@ -194,7 +194,7 @@ class StageClock:
         return measured
 
     def timed_items(self, stage: str, items: Iterable[R]) -> Iterator[R]:
-        """Return the same items and measure how long each takes to come."""
+        """Return the same items and measure how long each takes to arrive."""
         read = self.timed(stage, iter(items).__next__)
         while True:
             try:

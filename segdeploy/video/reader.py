@@ -39,7 +39,7 @@ def open_video_file(path: Path, decoder: str) -> InputContainer:
 
     Raises:
         DataError: The file is missing or no video.
-        DeviceError: The hardware decoder is not there, or does not decode this codec.
+        DeviceError: The hardware decoder is not available, or does not decode this codec.
     """
     if not path.is_file():
         msg = f"there is no video {path}; check the name"
@@ -65,7 +65,8 @@ def _on_cpu(path: Path) -> InputContainer:
 def _on_device(path: Path, device: str) -> InputContainer | None:
     """Open a file with a hardware decoder.
 
-    Returns None where it is not there, or decoding one frame shows that it cannot decode this file.
+    Returns None where it is not available, or decoding one frame shows that it cannot decode this
+    file.
     """
     # A file that no decoder can read is reported as such, not by the device's error.
     _on_cpu(path).close()
@@ -106,7 +107,7 @@ class VideoSource:
         width: Width of each frame, in pixels, upright.
         height: Height of each frame, in pixels, upright.
         rate: Nominal frames per second, of the selected ones.
-        aspect: Width of a pixel over its height, upright; not 1 in old television.
+        aspect: Width of a pixel over its height, upright; not 1 in analog television.
         frames: How many frames are selected of those that the file has by its header or its
             duration; None where it has neither.
         skipped: How many frames were lost so far to damage or truncation; complete at the end of
@@ -205,7 +206,7 @@ class VideoSource:
 
     @property
     def losses(self) -> list[str]:
-        """What was lost so far, a sentence each."""
+        """What was lost so far, one sentence each."""
         if not self.skipped:
             return []
         frames = "1 frame" if self.skipped == 1 else f"{self.skipped} frames"
@@ -213,7 +214,7 @@ class VideoSource:
 
     @property
     def notes(self) -> list[str]:
-        """What was converted so far, a sentence each."""
+        """What was converted so far, one sentence each."""
         kind, resized = self._converter.kind, self._converter.resized
         notes = []
         if kind:
@@ -297,7 +298,7 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
 def _orientation(frame: av.VideoFrame) -> Orientation:
     """Return the orientation in the display matrix of a frame.
 
-    Phones store images as the sensor sees them, and how the phone was held.
+    Phones store images as the sensor sees them, with the orientation of the phone.
     """
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if not isinstance(matrix, Buffer):

@@ -20,8 +20,8 @@ from segdeploy.errors import ConfigError
 from segdeploy.system.files import PART, sync
 
 PROGRESS_FORMAT = "nut"
-"""FFmpeg's own container: it holds every codec and any time base, and is readable when truncated,
-as it needs no header or index written at the end.
+"""FFmpeg's own container: it can hold every codec and any time base, and is readable when
+truncated, as it needs no header or index written at the end.
 
 Fragmented MP4 loses frames of VP9 and refuses audio from transport streams; Matroska rounds times
 to milliseconds.

@@ -142,7 +142,7 @@ class TemporalSmoother:
 
     @property
     def summary(self) -> str:
-        """Both shares, in a sentence."""
+        """A sentence with both shares."""
         before, after = self.before.share, self.after.share
         return (
             f"{before:.2%} of the pixels changed their class and changed it back in the next"

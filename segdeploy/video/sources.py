@@ -167,7 +167,7 @@ def open_source(
         raw: Size, format and rate of frames without a header, as in "1920x1080:bgr24@30"; None
             where there is a header.
         pipe: What "-" reads: standard input.
-        should_stop: Asked while a live source delivers no frame.
+        should_stop: Called while a live source delivers no frame.
     """
     path = Path(text)
     if text == "-":
@@ -263,11 +263,11 @@ def _read_list(path: Path) -> list[Path]:
 
 
 def _open_pipe(pipe: BinaryIO, raw: str | None) -> "InputContainer":
-    """Open frames that come through a pipe, in a format that FFmpeg detects or as raw frames.
+    """Open frames that arrive through a pipe, in a format that FFmpeg detects or as raw frames.
 
     Raises:
         ConfigError: The description of raw frames has another form.
-        DataError: Nothing comes, or it is no video.
+        DataError: Nothing arrives, or it is no video.
     """
     import av
 

@@ -30,7 +30,7 @@ def render_clip(
 
     Args:
         path: Path of the video.
-        seed: Number of the street.
+        seed: Seed of the street.
         frames: Number of frames.
         height: Height of each frame, in pixels.
         width: Width of each frame, in pixels.

@@ -77,11 +77,11 @@ class VideoSink:
         """Open the file.
 
         Args:
-            path: Path of the finished file, ending in .mp4; its folder is made if it is missing.
+            path: Path of the finished file, ending in .mp4; its folder is created if it is missing.
             width: Width of each image, in pixels.
             height: Height of each image, in pixels.
             rate: Nominal frames per second; each frame has its own time.
-            aspect: Width of a pixel over its height; not 1 in old television.
+            aspect: Width of a pixel over its height; not 1 in analog television.
             audio: File whose audio is kept; it may have none.
             start: Seconds of the audio's and the images' clock at which the file begins.
             end: Seconds of that clock from which on no audio is kept; None for all of it.

@@ -42,7 +42,7 @@ class CheckReport:
 
     @property
     def errors(self) -> Sequence[Finding]:
-        """The findings that would spoil training."""
+        """The findings that would harm training."""
         return [finding for finding in self.findings if finding.severity == "error"]
 
     def to_dict(self) -> dict[str, Any]:

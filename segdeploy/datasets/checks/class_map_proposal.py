@@ -44,7 +44,7 @@ SPAN = 100
 counted from 0, lie closer together."""
 
 MANY = 64
-"""Number of values from which on masks must be flat to be believed."""
+"""Number of values from which on masks are accepted only if they are flat."""
 
 JPEG = {".jpg", ".jpeg"}
 JPEG_REACH = 48
@@ -180,8 +180,8 @@ def _from_colors(values: "PixelValues", origin: str) -> str:
         return _from_blended(pure, origin)
     if len(values.pixels) > MAX_CLASSES:
         msg = (
-            f"{origin} hold {len(values.pixels)} colors, which is more than classes can be; are"
-            " these masks, and were they never JPEG?"
+            f"{origin} hold {len(values.pixels)} colors, more than there can be classes; check that"
+            " these are masks, and that they were never saved as JPEG"
         )
         raise DataError(msg)
     _refuse_photographs(values, origin)
@@ -323,10 +323,12 @@ def _toml(origin: str, entries: Sequence[str], **top: object) -> str:
     """Return the text of a classes.toml.
 
     Args:
-        origin: What it was made from, for its first line.
+        origin: What it was generated from, for its first line.
         entries: The TOML table of each class.
         top: Values at the top; empty ones are left out.
     """
-    head = [f"# Made from {origin}. Name the classes, and put what is no class into ignore."]
+    head = [
+        f"# Generated from {origin}. Name the classes, and list under ignore what is not a class."
+    ]
     head += [toml_lines({key: value for key, value in top.items() if value})]
     return "\n\n".join(["\n".join(filter(None, head)), *entries]) + "\n"

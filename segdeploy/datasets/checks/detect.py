@@ -51,7 +51,7 @@ def detect_layout(data: Path) -> Layout:
     candidates = matched or unmatched
     if len(candidates) > 1:
         names = " or ".join(candidate.name for candidate in candidates)
-        msg = f"{data} may hold {names}; say which with --dataset"
+        msg = f"{data} may hold {names}; choose one with --dataset"
         raise ConfigError(msg)
     if candidates:
         return candidates[0]

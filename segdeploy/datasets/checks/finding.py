@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
-"""An error spoils training or its scores; a warning does not."""
+"""An error harms training or its scores; a warning does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,9 +14,9 @@ class Finding:
     """A problem of a dataset.
 
     Attributes:
-        kind: What it is, in a word or two that stay the same from version to version, for example
+        kind: Short name of the problem, the same from version to version, for example
             "out of range".
-        severity: "error" where it would spoil training, else "warning".
+        severity: "error" where it would harm training, else "warning".
         sentence: What is wrong, with the value, and what to do.
         files: The files concerned; none where it is about a whole split.
         split: Where it was found, for example "train", or "train, val" where it lies between two;
@@ -41,12 +41,12 @@ class Finding:
 
 
 def error(kind: str, path: Path, sentence: str) -> Finding:
-    """Return a finding about one file that spoils training."""
+    """Return a finding about one file that harms training."""
     return Finding(kind=kind, severity="error", sentence=sentence, files=(path,))
 
 
 def warning(kind: str, path: Path, sentence: str) -> Finding:
-    """Return a finding about one file that does not spoil training."""
+    """Return a finding about one file that does not harm training."""
     return Finding(kind=kind, severity="warning", sentence=sentence, files=(path,))
 
 

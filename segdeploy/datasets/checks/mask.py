@@ -37,7 +37,7 @@ MARGIN = 1.25
 """How much better a turned mask must fit the image's edges to be reported."""
 
 MOST = 0.5
-"""Share of the pixels above which a coincidence is no chance."""
+"""Share of the pixels above which a match is not a coincidence."""
 
 SHOWN = 6
 """Colors that a message names; the rest is counted."""
@@ -148,7 +148,7 @@ def mask_faults(
 
 
 def jpeg_fault(path: Path, *, by_color: bool) -> Finding:
-    """Return the finding of a mask stored as JPEG.
+    """Return the finding for a mask stored as JPEG.
 
     Args:
         path: File of the mask.
@@ -174,7 +174,7 @@ def _size_faults(path: Path, mask: Mask, image: Image, image_path: Path) -> Iter
 
 
 def orientation_fault(path: Path, image_path: Path, orientation: int) -> Finding:
-    """Return the finding of a mask that fits its image only as it is stored."""
+    """Return the finding for a mask that fits its image only as it is stored."""
     what = (
         f"{image_path} is shown turned (EXIF orientation {orientation}) and its mask {path} is not"
     )
@@ -183,7 +183,7 @@ def orientation_fault(path: Path, image_path: Path, orientation: int) -> Finding
 
 
 def size_fault(path: Path, size: Sequence[int], image_size: Sequence[int]) -> Finding:
-    """Return the finding of a mask whose (height, width) is not its image's."""
+    """Return the finding for a mask whose (height, width) is not its image's."""
     text = (
         f"{path} is {size[1]}x{size[0]} but its image is {image_size[1]}x{image_size[0]}; make"
         " both the same size"
@@ -276,7 +276,7 @@ def classes_by_palette(path: Path, classes: Sequence[LabelClass]) -> Mask:
         classes: Classes in the order of the masks' indices.
 
     Returns:
-        (H, W) uint8, 255 for a color that is no class's.
+        (H, W) uint8, 255 for a color that belongs to no class.
     """
     with open_image(path) as image:
         table = np.full(256, IGNORE_INDEX, np.uint8)

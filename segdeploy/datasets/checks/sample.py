@@ -76,7 +76,7 @@ def _check_mask(
         mask = index.mask_format.read(pair)
     except DataError as fault:
         if pair.mask == pair.image:
-            return None, (error("no truth", pair.image, str(fault)),)
+            return None, (error("no mask", pair.image, str(fault)),)
         return None, (unreadable_mask(pair.mask, str(fault), index.classes),)
     faults = mask_faults(pair.mask, mask, image, image_path=pair.image, classes=index.classes)
     return count(mask), tuple(faults)

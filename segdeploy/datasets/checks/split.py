@@ -47,11 +47,11 @@ def index_splits(layout: Layout, data: Path) -> tuple[dict[str, DatasetIndex], l
         try:
             indexes[split] = layout.index(data, split)
         except LayoutNotFoundError as fault:
-            # Other splits are optional; without "val" no training starts.
+            # Other splits are optional; training requires "val".
             if split == "val":
                 sentence = (
-                    "there is no split 'val', without which no training starts: move a fifth of"
-                    f" the images and masks there ({fault})"
+                    "there is no split 'val', which training requires: move a fifth of the images"
+                    f" and masks there ({fault})"
                 )
                 findings.append(
                     Finding(kind="no split", severity="error", sentence=sentence, split=split)
@@ -66,7 +66,11 @@ def index_splits(layout: Layout, data: Path) -> tuple[dict[str, DatasetIndex], l
 def unpaired_files(index: DatasetIndex) -> list[Finding]:
     """Find files without a counterpart."""
     return [
-        error("unpaired", path, f"{path} has no counterpart of its name; add it or remove the file")
+        error(
+            "unpaired",
+            path,
+            f"{path} has no counterpart of the same name; add it or remove the file",
+        )
         for path in index.unpaired
     ]
 

@@ -105,7 +105,7 @@ class Labelme:
 
 
 def _mask_format(class_map: ClassMap) -> LabelmeMasks:
-    """Return the format that knows the labels of the class map, and labelme's own."""
+    """Return the format with the labels of the class map, and those of labelme itself."""
     background = background_of(class_map)
     # labelme's own converters give these two labels a meaning.
     labels = {

@@ -87,7 +87,7 @@ def drive(
     """Return the frames of an endless drive through one street.
 
     Args:
-        seed: Number of the street; 0 or more.
+        seed: Seed of the street; 0 or more.
         height: Height of each frame, in pixels.
         width: Width of each frame, in pixels.
         rate: Frames per second.
@@ -133,7 +133,7 @@ def save(scenes: Streets, folder: Path, *, on_step: Callable[[str], None]) -> No
 
     Args:
         scenes: The scenes.
-        folder: Parent of the two folders; made if it is missing.
+        folder: Parent of the two folders; created if it is missing.
         on_step: Called with the name of each scene after it is written.
 
     Raises:

@@ -32,7 +32,7 @@ class TimmEncoder(Encoder):
         self._output_stride = output_stride
         try:
             self.body = self._create(pretrained=False)
-        # Each network of timm rejects unsupported arguments in its own way.
+        # Networks of timm reject unsupported arguments with different errors.
         except (
             RuntimeError,
             TypeError,

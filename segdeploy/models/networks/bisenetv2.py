@@ -62,7 +62,7 @@ class BiSeNetV2(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Output:
-        """Output (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
+        """Return (N, K, H / 8, W / 8) logits of (N, 3, H, W) normalized images."""
         features = [image]
         for stage in self.semantic:
             features.append(stage(features[-1]))

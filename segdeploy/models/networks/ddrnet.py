@@ -75,7 +75,7 @@ class DDRNet(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Output:
-        """Output (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
+        """Return (N, K, H / 8, W / 8) logits of (N, 3, H, W) normalized images."""
         fine = coarse = self.stem(image)
         exchanged = []
         for fine_stage, coarse_stage, exchange in zip(
@@ -101,7 +101,7 @@ class Exchange(nn.Module):
 
         Args:
             fine: Channels of the fine branch.
-            widths: Channels after each downsampling on the way to the coarse branch.
+            widths: Channels after each downsampling towards the coarse branch.
         """
         super().__init__()
         steps = [

@@ -67,7 +67,7 @@ class DeepLabV3Plus(nn.Module):
             initialize(part)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Output (N, 3, H, W) normalized images with (N, K, H / 4, W / 4) logits."""
+        """Return (N, K, H / 4, W / 4) logits of (N, 3, H, W) normalized images."""
         features = self.backbone(image)
         fine = self.bridge(features[self._fine])
         context = upsample(self.context(features[-1]), fine, factor=self._factor)

@@ -59,7 +59,7 @@ class FastSCNN(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Output:
-        """Output (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
+        """Return (N, K, H / 8, W / 8) logits of (N, 3, H, W) normalized images."""
         shared = self.shared(image)
         context = self.context(shared)
         logits: Tensor = self.head(self.fuse(shared, context))

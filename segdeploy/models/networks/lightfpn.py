@@ -81,7 +81,7 @@ class LightFPN(nn.Module):
             initialize(part)
 
     def forward(self, image: Tensor) -> Output:
-        """Output (N, 3, H, W) normalized images with (N, K, H / finest, W / finest) logits."""
+        """Return (N, K, H / finest, W / finest) logits of (N, 3, H, W) normalized images."""
         features = self.backbone(image)
         bridged = []
         for index, bridge in zip(self._fine, self.bridges, strict=True):

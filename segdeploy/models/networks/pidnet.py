@@ -91,7 +91,7 @@ class PIDNet(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Output:
-        """Output (N, 3, H, W) normalized images with (N, K, H / 8, W / 8) logits."""
+        """Return (N, K, H / 8, W / 8) logits of (N, 3, H, W) normalized images."""
         detail = boundary = context = self.stem(image)
         details = []
         to_context = zip(self.context, self.detail, self.guides, strict=True)
@@ -134,7 +134,7 @@ class Guide(nn.Module):
     def forward(self, detail: Tensor, context: Tensor) -> Tensor:
         """Join (N, C, H, W) with (N, C', ceil(H / factor), ceil(W / factor)) features."""
         compressed = self.compress(context)
-        # The names of the layers stand in checkpoints.
+        # Checkpoints contain the names of these layers.
         key = upsample(self.answer(compressed), detail, factor=self.factor)
         agreement: Tensor = (self.ask(detail) * key).sum(1, keepdim=True).sigmoid()
         return (1 - agreement) * detail + agreement * upsample(

@@ -49,7 +49,7 @@ class RegSeg(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Output (N, 3, H, W) normalized images with (N, K, H / 4, W / 4) logits."""
+        """Return (N, K, H / 4, W / 4) logits of (N, 3, H, W) normalized images."""
         quarter = self.quarter(image)
         eighth = self.eighth(quarter)
         sixteenth = self.from_sixteenth(self.sixteenth(eighth))

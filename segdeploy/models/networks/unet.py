@@ -53,7 +53,7 @@ class UNet(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Output (N, 3, H, W) normalized images with (N, K, H, W) logits."""
+        """Return (N, K, H, W) logits of (N, 3, H, W) normalized images."""
         features = [self.stem(image)]
         for stage in self.encoder:
             features.append(stage(functional.max_pool2d(features[-1], 2, ceil_mode=True)))
