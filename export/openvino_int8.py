@@ -5,14 +5,10 @@ NNCF quantizes, and where that loses too much, reverts the most sensitive layers
 
 import contextlib
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-# Read when NNCF is imported: with it, NNCF sends no usage statistics to its developers.
-os.environ.setdefault("NNCF_CI", "1")
 
 import nncf
 import openvino

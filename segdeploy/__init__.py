@@ -11,6 +11,8 @@ Example:
 """
 
 import importlib
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,14 @@ __version__ = "0.1.0"
 # A wheel carries train/, export/ and benchmarks/ in this folder; a checkout keeps them beside it.
 if not (Path(__file__).parent / "train").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
+
+# Nothing is reported to the authors of libraries. The switches are read when a library is imported:
+# in the order of the lines, by ONNX Runtime, by NNCF, and by what downloads timm's weights.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("NNCF_CI", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# OpenVINO has no switch of its own, but sends nothing where this library cannot be imported.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - attributes have all types

@@ -242,6 +242,26 @@ def _toml_key(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
 
 
+def cache_folders() -> dict[str, str]:
+    """Return where libraries shall keep what they can make again, by environment variables.
+
+    All lie in one folder of ours below the user's cache. PyTorch alone would keep the code that it
+    compiled in the folder for temporary files, under a name that another user can take first.
+
+    Returns:
+        Nothing where that folder cannot be made.
+    """
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute()
+    except RuntimeError:
+        return {}
+    nearest = next(folder for folder in (base, *base.parents) if folder.exists())
+    if not os.access(nearest, os.W_OK):
+        return {}
+    folders = {"MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "torch"}
+    return {variable: str(base / "segdeploy" / name) for variable, name in folders.items()}
+
+
 RUNS = Path("runs")
 
 
