@@ -108,12 +108,12 @@ class Limit:
         """Parse a limit such as "p95=+15%" or "miou=-0.3".
 
         Raises:
-            ConfigError: It is no limit, or it limits how much better the metric may become.
+            ConfigError: It is not a limit, or it limits how much better the metric may become.
         """
         parts = re.fullmatch(r"(\w+)=([+-])(\d+(?:\.\d+)?)(%?)", text.strip())
         if parts is None or parts[1] not in METRICS:
             msg = (
-                f"{text!r} is no limit; write for example p95=+15% or miou=-0.3, with one of"
+                f"{text!r} is not a limit; write for example p95=+15% or miou=-0.3, with one of"
                 f" {', '.join(METRICS)}"
             )
             raise ConfigError(msg)
@@ -134,7 +134,7 @@ def parse_limits(text: str) -> tuple[Limit, ...]:
     """Parse limits separated by commas.
 
     Raises:
-        ConfigError: One of them is no limit.
+        ConfigError: One of them is not a limit.
     """
     return tuple(Limit.parse(part) for part in text.split(","))
 
@@ -303,7 +303,7 @@ def check_limit(
         f"{name} is {metric.text(now)} and was {metric.text(before)},"
         f" {change:+.3g}{'%' * limit.relative}; {limit} is allowed"
     )
-    # Rounding of floating-point numbers is no loss.
+    # Rounding of floating-point numbers is not a loss.
     if sign * change <= limit.allowed + 1e-9:
         return CheckResult(state="passed", sentence=sentence)
     if metric.times is None or is_surely_slower(

@@ -40,7 +40,7 @@ class Counts(Numbers):
         numbers = [int(part) if part.strip().isdecimal() else 0 for part in str(value).split(",")]
         if min(numbers) < 1:
             self.fail(
-                f"{value!r} is no list of numbers from 1 on; write for example 1,2", param, ctx
+                f"{value!r} is not a list of numbers from 1 on; write for example 1,2", param, ctx
             )
         return tuple(dict.fromkeys(numbers))
 

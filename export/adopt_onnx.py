@@ -79,7 +79,8 @@ def choose_size(
         dynamic: Whether other sizes must be accepted too.
 
     Raises:
-        ConfigError: The file does not accept that size, or the size is no multiple of the stride.
+        ConfigError: The file does not accept that size, or the size is not a multiple of the
+            stride.
     """
     path, fixed = external.path, external.size
     if fixed is not None and (dynamic or imgsz not in (None, fixed)):

@@ -1,4 +1,4 @@
-"""What tests of several files share."""
+"""Fixtures that several test files share."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ PROCESSORS = {
     "none": {CPU_FEATURES: "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     "all": {CPU_FEATURES: "avx2,avx512f,avx_vnni,avx512_vnni,avx512_bf16"},
 }
-"""What SEGDEPLOY_TEST_CPU makes of the processor for a whole run and its child processes.
+"""Processor features that SEGDEPLOY_TEST_CPU sets for a whole run and its child processes.
 
 `none` has nothing but AVX2, and PyTorch's kernels keep to it; `all` says that it has everything.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def own_plugins() -> Iterator[None]:
-    """Forget which plugins a test loaded: commands that later tests start would be given them."""
+    """Forget the plugins that a test loaded: commands of later tests would load them too."""
     yield
     LOADED.clear()
 
@@ -150,7 +150,7 @@ def tiny_camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_thread() -> Iterator[None]:
     """Keep PyTorch to one thread.
 
-    On tiny tensors, threads that wait for each other cost more than they bring.
+    On tiny tensors, threads that wait for each other cost more than they gain.
     """
     import torch
 

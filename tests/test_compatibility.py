@@ -1,6 +1,6 @@
-"""Files written before the modules had the names of today are still read.
+"""Files of earlier versions are still read.
 
-They stand in tests/data/first_format; commit 80fa947 wrote them.
+They are in tests/data/first_format; commit 80fa947 wrote them.
 """
 
 import json
@@ -28,8 +28,8 @@ def image() -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["best.pt", *EXPORTED])
-def test_artifact_of_before_gives_the_same_mask(name: str) -> None:
-    """What was exported stays what it was; 3 of 1,536 pixels may be ties that processors round."""
+def test_older_artifact_gives_the_same_mask(name: str) -> None:
+    """The masks stay the same; 3 of 1,536 pixels may be ties that processors round differently."""
     pytest.importorskip(NEEDS.get(Path(name).suffix, "onnxruntime"))
     expected = cv2.imread(str(FOLDER / "mask.png"), cv2.IMREAD_GRAYSCALE)
 
@@ -39,7 +39,7 @@ def test_artifact_of_before_gives_the_same_mask(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*EXPORTED, "best-int8.onnx", "triton-model.onnx"])
-def test_exported_file_of_before_verifies(name: str) -> None:
+def test_older_exported_file_verifies(name: str) -> None:
     """The stored output and the checksum are those of the file."""
     pytest.importorskip(NEEDS.get(Path(name).suffix, "onnxruntime"))
 
@@ -47,7 +47,7 @@ def test_exported_file_of_before_verifies(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["best.pt", *EXPORTED, "best-int8.onnx"])
-def test_card_of_before_holds_all_that_it_said(name: str) -> None:
+def test_older_card_is_read_completely(name: str) -> None:
     """A card is read whole: the training, the scores, and how an export was proven."""
     pytest.importorskip(NEEDS.get(Path(name).suffix, "onnxruntime"))
 
@@ -61,10 +61,10 @@ def test_card_of_before_holds_all_that_it_said(name: str) -> None:
     assert (card.parity is None) == (name == "best.pt")
 
 
-def test_report_of_before_is_a_baseline_and_stands_in_a_history(
+def test_older_report_is_a_baseline_and_part_of_a_history(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A gate that compares with last year's report is worth more than one that starts anew."""
+    """A gate can compare with an older report."""
     (tmp_path / "old").mkdir()
     shutil.copy(FOLDER / "report.json", tmp_path / "old")
 
@@ -75,8 +75,8 @@ def test_report_of_before_is_a_baseline_and_stands_in_a_history(
     assert "left out" not in capsys.readouterr().err
 
 
-def test_recipe_of_before_is_read() -> None:
-    """A recipe.toml beside a run makes the run again."""
+def test_older_recipe_is_read() -> None:
+    """A recipe.toml beside a run repeats the run."""
     from segdeploy.train.recipe import Recipe, read_recipe
 
     recipe = Recipe.from_dict(read_recipe(str(FOLDER / "recipe.toml")), source="recipe.toml")
@@ -90,8 +90,9 @@ def test_recipe_of_before_is_read() -> None:
 
 
 @pytest.mark.slow
-def test_training_of_before_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It was interrupted in its last epoch, the 58th; it ends there, with the history of all."""
+def test_older_training_is_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was interrupted in its last epoch, the 58th; it is finished, with the history of all
+    epochs."""
     pytest.importorskip("torch")
     shutil.copy(FOLDER / "last.pt", tmp_path / "last.pt")
 

@@ -1,5 +1,5 @@
-"""The house stays a house: imports go one way, nobody imports a workshop, heavy libraries stay
-where they belong, files have a readable size.
+"""Structure of the code: imports go one way, the core imports neither train, export nor benchmarks,
+heavy libraries are imported in few places, files have a readable size.
 """
 
 import ast
@@ -40,25 +40,25 @@ HEAVY = {
 
 VERBS = re.compile(r"(^|_)[a-z]+ing$")
 NOUNS = {"tiling", "lighting", "drawing", "loading", "finding", "smoothing"}
-"""Names that end as a gerund does and are the field's own nouns."""
+"""Names that end in -ing and are nouns of the field."""
 
 
 @pytest.mark.parametrize("module", IDS)
 def test_imports_go_one_way(module: str) -> None:
-    """A reader of a file needs to know only what lies above it, and never a workshop that is not
-    its own.
+    """A reader of a file needs to know only what comes before it in ORDER; train, export and
+    benchmarks do not import each other.
     """
     own = ORDER.index(room_of(module))
 
     for name in imported(module):
         if name.split(".")[0] == "segdeploy" and room_of(name) != room_of(module):
             assert ORDER.index(room_of(name)) < own, (
-                f"{module} imports {name}, which does not stand above it in ORDER"
+                f"{module} imports {name}, which does not come before it in ORDER"
             )
             workshop = ".".join(name.split(".")[:2])
             if workshop.removeprefix("segdeploy.") in WORKSHOPS:
                 assert module.startswith(f"{workshop}."), (
-                    f"{module} imports {name}: nobody imports a workshop"
+                    f"{module} imports {name}: only {workshop} may"
                 )
         assert name.split(".")[0] not in WORKSHOPS, (
             "a top-level name breaks as soon as a user has a file called like it"
@@ -99,7 +99,7 @@ def test_no_files_import_each_other() -> None:
 
 
 def test_no_folders_import_each_other() -> None:
-    """A folder is read after those that it stands on."""
+    """A folder is read after those that it depends on."""
     graph: dict[str, set[str]] = {}
     for module in set(IDS) - {"segdeploy", "segdeploy.__main__"}:
         own = MODULES[module].parent
@@ -112,7 +112,7 @@ def test_no_folders_import_each_other() -> None:
 
 @pytest.mark.parametrize("module", IDS)
 def test_heavy_library_is_imported_where_it_belongs(module: str) -> None:
-    """Importing torch takes seconds; the path to a mask must not pay them."""
+    """Importing torch takes seconds; running an ONNX file must not import it."""
     for library in imported(module, top=True):
         allowed = HEAVY.get(library.split(".")[0], ("segdeploy",))
         assert any(
@@ -121,21 +121,21 @@ def test_heavy_library_is_imported_where_it_belongs(module: str) -> None:
 
 
 def test_help_imports_neither_numpy_nor_torch() -> None:
-    """`segdeploy --help` answers at once."""
+    """`segdeploy --help` appears at once."""
     code = (
         "import sys, segdeploy.cli.main; print(sorted({'numpy', 'torch', 'cv2', 'onnxruntime',"
         " 'rich'} & set(sys.modules)))"
     )
 
-    answer = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
 
-    assert answer.stdout.strip() == "[]"
+    assert done.stdout.strip() == "[]"
 
 
 def test_no_file_is_called_like_a_library() -> None:
-    """`onnx.py` in a workshop would shadow the library for whoever runs from that folder."""
+    """`onnx.py` in export/ would shadow the library for a program that runs in that folder."""
     taken = {
         "onnx",
         "torch",
@@ -155,9 +155,7 @@ def test_no_file_is_called_like_a_library() -> None:
 
 
 def test_files_are_concepts_of_a_readable_size() -> None:
-    """One concept, one file: neither a page of three files for one thought, nor two thoughts in one
-    file.
-    """
+    """One concept, one file: neither one concept in three files, nor two concepts in one."""
     lengths = {
         path: len(path.read_text(encoding="utf-8").splitlines())
         for path in files()
@@ -171,13 +169,13 @@ def test_files_are_concepts_of_a_readable_size() -> None:
 
 
 def test_files_are_named_by_nouns() -> None:
-    """A reader looks for the thing, not for what is done to it."""
+    """A reader looks for a concept, not for an action."""
     assert [path for path in files() if VERBS.search(path.stem) and path.stem not in NOUNS] == []
 
 
 @pytest.mark.parametrize("module", IDS)
 def test_docstrings_begin_as_the_field_writes_them(module: str) -> None:
-    """A docstring says what is returned or done; "Give" and "Tell" were a dialect."""
+    """A docstring says "Return ..." or what is done, not "Give" or "Tell"."""
     tree = tree_of(MODULES[module])
     documented = [
         node

@@ -1,4 +1,4 @@
-"""What setup.cfg lists, what the wheel carries and what lies on the disk are the same."""
+"""setup.cfg, the wheel and the files on disk agree."""
 
 import configparser
 import os
@@ -62,8 +62,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_every_folder_stands_in_setup_cfg() -> None:
-    """Packages are listed by hand; a forgotten one would be missing from the wheel."""
+def test_every_folder_is_in_setup_cfg() -> None:
+    """Packages are listed explicitly; a forgotten one would be missing from the wheel."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
@@ -78,7 +78,7 @@ def test_every_folder_stands_in_setup_cfg() -> None:
 
 
 @pytest.mark.slow
-def test_wheel_carries_what_lies_on_the_disk(wheel: Path) -> None:
+def test_wheel_has_every_file_on_disk(wheel: Path) -> None:
     """What works in a checkout works when it is installed."""
     with zipfile.ZipFile(wheel) as archive:
         carried = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -104,8 +104,8 @@ def run_installed(wheel: Path, code: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_wheel_finds_its_workshops_beside_a_train_py(wheel: Path) -> None:
-    """A user's own train.py is no rival of ours."""
+def test_wheel_finds_its_packages_beside_a_train_py(wheel: Path) -> None:
+    """A user's train.py does not hide ours."""
     code = (
         "import segdeploy, segdeploy.train, segdeploy.export, segdeploy.benchmarks;"
         " print(segdeploy.__file__, segdeploy.train.__file__)"
@@ -146,8 +146,8 @@ def test_wheel_runs_a_model_without_torch(tmp_path: Path, wheel: Path, artifacts
 
 
 @pytest.mark.slow
-def test_wheel_runs_a_picture_with_nothing_else(tmp_path: Path, wheel: Path) -> None:
-    """The network in the box travels with the package."""
+def test_wheel_runs_an_image_with_nothing_else(tmp_path: Path, wheel: Path) -> None:
+    """The bundled model is part of the package."""
     image = tmp_path / "street.png"
     write_image(image, np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8))
     arguments = [
@@ -167,8 +167,8 @@ def test_wheel_runs_a_picture_with_nothing_else(tmp_path: Path, wheel: Path) -> 
 
 
 @pytest.mark.slow
-def test_editable_install_finds_the_workshops(tmp_path: Path) -> None:
-    """`pip install -e .` is what CONTRIBUTING tells.
+def test_editable_install_finds_the_mapped_packages(tmp_path: Path) -> None:
+    """Developers use `pip install -e .`.
 
     The mapped folders must be found through it.
     """

@@ -166,7 +166,7 @@ class CoarseLabels:
 
     @property
     def rule(self) -> str:
-        """How the split was made."""
+        """Description of the split."""
         return self._samples.rule
 
     def __len__(self) -> int:
@@ -202,7 +202,7 @@ class ConcatDataset:
 
         Args:
             parts: The datasets, in order; one may occur more than once.
-            rule: Description of how this split was made.
+            rule: Description of the split.
         """
         self.rule = rule
         self._parts = parts
@@ -249,7 +249,7 @@ class Subset:
 
     @property
     def rule(self) -> str:
-        """How the split was made."""
+        """Description of the split."""
         return f"the first {self._count} of the training split, also to validate"
 
     def __len__(self) -> int:

@@ -28,7 +28,7 @@ class Domain:
 
         Raises:
             OSError: The system does not let this user read it.
-            ValueError: The counter is no number.
+            ValueError: The counter is not a number.
         """
         self._file = folder / "energy_uj"
         self._range = int((folder / "max_energy_range_uj").read_text())

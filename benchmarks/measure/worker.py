@@ -58,7 +58,7 @@ def respond(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def run_task(task: Task) -> Round:
-    """Load the system under test, measure it, and write its masks if the task asks for them.
+    """Load the system under test, measure it, and write its masks if the task requests them.
 
     Raises:
         SegdeployError: The artifact or the dataset cannot be used.
@@ -91,7 +91,7 @@ def load_system(variant: Variant) -> SystemUnderTest:
 
 
 def check_dataset(system: SystemUnderTest, dataset: Dataset) -> None:
-    """Refuse a dataset that the network was not made for.
+    """Refuse a dataset whose classes are not the network's.
 
     Raises:
         DataError: The dataset is empty or has another number of classes than the network.

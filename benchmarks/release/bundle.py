@@ -62,7 +62,7 @@ HEIGHT, WIDTH = 450, 800
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What the bundled models are made of.
+    """Inputs of the bundled models.
 
     Attributes:
         checkpoint: What `segdeploy train` wrote.

@@ -180,12 +180,12 @@ class Report:
             source: Name of the file, for the message.
 
         Raises:
-            DataError: It is no report, or one of another schema.
+            DataError: It is not a report, or one of another schema.
         """
 
         def refuse(problem: str) -> DataError:
             return DataError(
-                f"{source} is no report ({problem}); was it written by 'segdeploy benchmark'?"
+                f"{source} is not a report ({problem}); was it written by 'segdeploy benchmark'?"
             )
 
         try:
@@ -235,7 +235,7 @@ def read_report(path: Path) -> Report:
     """Read a report's JSON file.
 
     Raises:
-        DataError: The file is missing, or is no report of this schema or the one before.
+        DataError: The file is missing, or is not a report of this schema or the one before.
     """
     try:
         text = path.read_text(encoding="utf-8")

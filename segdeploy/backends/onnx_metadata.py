@@ -51,7 +51,7 @@ def read_metadata(path: Path) -> Mapping[str, str]:
         tensors = _tensors(message, "model", MAX_DEPTH) if LOCATION.encode() in data else ()
         locations = [location for tensor in tensors for location in _locations(tensor)]
     except _DamagedError as error:
-        msg = f"{path} is no ONNX file or a damaged one ({error}); export it again"
+        msg = f"{path} is not an ONNX file, or is damaged ({error}); export it again"
         raise ModelError(msg) from error
     folder = path.parent.resolve()
     for location in locations:
@@ -81,7 +81,7 @@ def checksum(path: Path, *, leave_out: str) -> str:
                 total.update(value if isinstance(value, memoryview) else b"")
         metadata = _metadata(message)
     except _DamagedError as error:
-        msg = f"{path} is no ONNX file or a damaged one ({error}); export it again"
+        msg = f"{path} is not an ONNX file, or is damaged ({error}); export it again"
         raise ModelError(msg) from error
     for key in sorted(metadata.keys() - {leave_out}):
         total.update(f"{key}\0{metadata[key]}\0".encode())
@@ -89,7 +89,7 @@ def checksum(path: Path, *, leave_out: str) -> str:
 
 
 class _DamagedError(Exception):
-    """The bytes are no protobuf message; callers add the name of the file."""
+    """The bytes are not a protobuf message; callers add the name of the file."""
 
 
 def _read(path: Path) -> bytes:

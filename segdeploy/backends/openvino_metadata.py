@@ -31,7 +31,7 @@ def read_metadata(path: Path) -> Mapping[str, str]:
     """Return the metadata of a file: card, expected self-test output and checksum, by their keys.
 
     Raises:
-        ModelError: The file or the one with its weights is missing, or it is no OpenVINO file.
+        ModelError: The file or the one with its weights is missing, or it is not an OpenVINO file.
     """
     return {
         f"{NAMESPACE}.{entry.tag}": entry.get("value", "")
@@ -82,9 +82,12 @@ def _read(path: Path) -> ET.Element:
         # Without declarations there is nothing to expand.
         root = ET.fromstring(content)  # noqa: S314
     except (ET.ParseError, UnicodeDecodeError, ValueError) as error:
-        msg = f"{path} is no OpenVINO file or a damaged one ({error}); export it again"
+        msg = f"{path} is not an OpenVINO file, or is damaged ({error}); export it again"
         raise ModelError(msg) from error
     if root.tag != "net":
-        msg = f"{path} is no OpenVINO file: it is a {root.tag[:40]!r} and no 'net'; export it again"
+        msg = (
+            f"{path} is not an OpenVINO file: it is a {root.tag[:40]!r}, not a 'net'; export it"
+            " again"
+        )
         raise ModelError(msg)
     return root

@@ -161,7 +161,7 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             source: Name of the file that carries it, for the message.
 
         Raises:
-            CardError: It is no card, a damaged one, or one of a newer schema.
+            CardError: It is not a card, a damaged one, or one of a newer schema.
         """
         if len(text) > MAX_BYTES:
             msg = (

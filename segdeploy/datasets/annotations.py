@@ -39,7 +39,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - untrusted JSON
         msg = f"there is no {path}; check the name"
         raise DataError(msg) from error
     except (OSError, ValueError, RecursionError) as error:
-        msg = f"{path} is no JSON ({error}); export it again"
+        msg = f"{path} is not JSON ({error}); export it again"
         raise DataError(msg) from error
 
 
@@ -59,7 +59,7 @@ def rows(content: Any, key: str) -> list[dict[str, Any]]:  # noqa: ANN401 - untr
         raise ValueError(msg)
     found = content[key]
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        msg = f"{key!r} is no list of objects"
+        msg = f"{key!r} is not a list of objects"
         raise ValueError(msg)
     return found
 
@@ -82,7 +82,7 @@ def ring(numbers: Any) -> Ring:  # noqa: ANN401 - untrusted JSON
         numbers: A flat list x, y, x, y ... as in COCO, or a list of pairs as in labelme.
 
     Raises:
-        TypeError: They are no numbers.
+        TypeError: They are not numbers.
         ValueError: There are less than three corners, or one is far outside any image.
     """
     corners = np.array(numbers, dtype=np.float64)

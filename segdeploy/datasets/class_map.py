@@ -57,7 +57,7 @@ def read_class_map(path: Path) -> ClassMap:
 
     Raises:
         LayoutNotFoundError: There is none.
-        DataError: It is no TOML, or a value in it is wrong.
+        DataError: It is not TOML, or a value in it is wrong.
     """
     try:
         text = path.read_bytes()[: MAX_BYTES + 1].decode("utf-8-sig")
@@ -70,7 +70,7 @@ def read_class_map(path: Path) -> ClassMap:
         raise LayoutNotFoundError(msg) from error
     except (OSError, ValueError, RecursionError) as error:
         msg = (
-            f"{path} is no TOML ({error}); fix it, or write a new one: segdeploy data init --force"
+            f"{path} is not TOML ({error}); fix it, or write a new one: segdeploy data init --force"
             f" {quote(str(path.parent))}"
         )
         raise DataError(msg) from error

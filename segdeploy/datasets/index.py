@@ -51,7 +51,7 @@ class MaskFormat(Protocol):
         """Return (H, W) uint8 class indices, 255 = not labeled.
 
         Raises:
-            DataError: The file cannot be read, or holds a value that is no class.
+            DataError: The file cannot be read, or holds a value that is not a class.
         """
         ...
 

@@ -19,7 +19,7 @@ from segdeploy.imaging.io import read_ids, read_image
 from segdeploy.imaging.palettes import Color
 
 IdTable = tuple[int, ...]
-"""Class of each id in 0 ... 255: 255 for what is not labeled, `INVALID` for what is no class."""
+"""Class of each id in 0 ... 255: 255 for what is not labeled, `INVALID` for what is not a class."""
 
 INVALID = -1
 """Class of an id that must not occur."""
@@ -67,7 +67,7 @@ class Ids:
     table: IdTable
 
     def read(self, pair: Pair) -> Mask:
-        """Return the classes of the ids; raises DataError where an id is no class."""
+        """Return the classes of the ids; raises DataError where an id is not a class."""
         path = _mask_of(pair)
         return look_up(read_ids(path), self.table, path)
 
@@ -83,7 +83,7 @@ class RedChannel:
     table: IdTable
 
     def read(self, pair: Pair) -> Mask:
-        """Return the classes of the ids; raises DataError where an id is no class."""
+        """Return the classes of the ids; raises DataError where an id is not a class."""
         path = _mask_of(pair)
         return look_up(np.ascontiguousarray(read_image(path)[:, :, 2]), self.table, path)
 
@@ -197,14 +197,16 @@ def look_up(ids: Mask, table: IdTable, path: Path) -> Mask:
         path: File of the ids, for messages.
 
     Raises:
-        DataError: An id is no class.
+        DataError: An id is not a class.
     """
     classes = np.array(table, dtype=np.int16)
     # Two lookups take a fifth of the time of counting the ids.
     invalid = np.asarray(cv2.LUT(ids, (classes == INVALID).astype(np.uint8)))
     if cv2.countNonZero(invalid):
         allowed = ", ".join(map(str, np.flatnonzero(classes != INVALID)[:40]))
-        msg = f"{path} holds the id {ids[invalid > 0].min()}, which is no class; ids are {allowed}"
+        msg = (
+            f"{path} holds the id {ids[invalid > 0].min()}, which is not a class; ids are {allowed}"
+        )
         raise DataError(msg)
     return np.asarray(cv2.LUT(ids, classes.astype(np.uint8)), dtype=np.uint8)
 

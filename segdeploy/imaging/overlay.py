@@ -35,7 +35,7 @@ BAND = 64
 def palette(classes: Sequence[LabelClass]) -> Image:
     """Return the color of each value of a mask, (256, 1, 3) uint8 blue-green-red.
 
-    Values that are no class are black.
+    Values that are not a class are black.
     """
     colors = np.zeros((256, 1, 3), np.uint8)
     for index, entry in enumerate(classes):

@@ -125,7 +125,9 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        msg = f"{path} is no checkpoint or a damaged one ({error}); train again or use another file"
+        msg = (
+            f"{path} is not a checkpoint, or is damaged ({error}); train again or use another file"
+        )
         raise ModelError(msg) from error
     if size > path.stat().st_size:
         msg = (

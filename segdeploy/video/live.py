@@ -271,7 +271,7 @@ def connect(address: str) -> InputContainer:
     """Open an address with FFmpeg: RTSP, HTTP and its other protocols.
 
     Raises:
-        DataError: There is no response, or it is no video.
+        DataError: There is no response, or it is not a video.
     """
     # Over UDP, the default, lost packets would tear frames apart.
     options = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}

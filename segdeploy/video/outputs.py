@@ -40,7 +40,7 @@ EXTENSIONS = {
     CUTOUT: ".png",
     GEOJSON: ".geojson",
 }
-"""Kinds with one file per frame where they are no video, and their extensions."""
+"""Kinds with one file per frame where they are not a video, and their extensions."""
 
 RECORDS = {JSONL: "frames.jsonl", COCO: "coco.json", RLE: "rle.json"}
 """Kinds with one file for all frames, and its name, or the end of it."""

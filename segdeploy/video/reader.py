@@ -134,7 +134,7 @@ class VideoSource:
                 a frame instead of having one each.
 
         Raises:
-            DataError: The file is missing, is no video, or none of its frames can be decoded.
+            DataError: The file is missing, is not a video, or none of its frames can be decoded.
             DeviceError: The hardware decoder does not decode it.
         """
         self.path = path

@@ -200,7 +200,7 @@ def open_address(
     Any other is live.
 
     Raises:
-        DataError: There is no response, or it is no video.
+        DataError: There is no response, or it is not a video.
     """
     from segdeploy.video.live import AddressFeed, connect, connect_feed
     from segdeploy.video.reader import VideoSource
@@ -237,7 +237,7 @@ def _short(address: str) -> str:
 def _matches(path: Path) -> list[Path]:
     """Return the files that match a pattern, sorted by name.
 
-    A path that exists is no pattern, whatever characters it has.
+    A path that exists is not a pattern, whatever characters it has.
     """
     if path.exists() or not PATTERN.search(str(path)):
         return [path]
@@ -267,7 +267,7 @@ def _open_pipe(pipe: BinaryIO, raw: str | None) -> "InputContainer":
 
     Raises:
         ConfigError: The description of raw frames has another form.
-        DataError: Nothing arrives, or it is no video.
+        DataError: Nothing arrives, or it is not a video.
     """
     import av
 
@@ -276,7 +276,7 @@ def _open_pipe(pipe: BinaryIO, raw: str | None) -> "InputContainer":
         return av.open(pipe, "r", format=form, options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
         msg = (
-            f"standard input is no video ({error}); send Y4M or MJPEG, or describe raw frames:"
+            f"standard input is not a video ({error}); send Y4M or MJPEG, or describe raw frames:"
             " --raw 1920x1080:bgr24@30"
         )
         raise DataError(msg) from error

@@ -48,8 +48,8 @@ colors."""
 class VideoSink:
     """An MP4 file, written as `NAME.part` and renamed when it is complete.
 
-    `NAME.part` is no MP4 yet: a killed run can be resumed from it (see `resumed`), and FFmpeg reads
-    it. At the end it is copied into an MP4 that players can start before they have all of it.
+    `NAME.part` is not an MP4 yet: a killed run can be resumed from it (see `resumed`), and FFmpeg
+    reads it. At the end it is copied into an MP4 that players can start before they have all of it.
 
     It is a context manager. When its block fails or is interrupted, the video is completed with the
     frames that it has, is playable, and gets its name. Nothing is left where no frame was written,

@@ -1,4 +1,4 @@
-"""The models that the package carries."""
+"""The bundled models."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def filled(copy: Path, tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Path:
-    """Folder with a copy of the package that carries a narrow U-Net under both names."""
+    """Folder with a copy of the package with a narrow U-Net under both names."""
     folder = tmp_path_factory.mktemp("filled")
     shutil.copytree(copy, folder, dirs_exist_ok=True)
     for name in assets.FILES.values():
@@ -65,7 +65,7 @@ def write_noise(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_runs_with_nothing_but_an_image(filled: Path, tmp_path: Path) -> None:
+def test_runs_with_only_an_image(filled: Path, tmp_path: Path) -> None:
     """The first command of a new user works, says which model ran, and needs no PyTorch."""
     write_noise(tmp_path / "street.png")
 
@@ -80,7 +80,7 @@ def test_runs_with_nothing_but_an_image(filled: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_that_is_named_comes_first(filled: Path, artifacts: Path, tmp_path: Path) -> None:
+def test_a_named_model_takes_precedence(filled: Path, artifacts: Path, tmp_path: Path) -> None:
     """The bundled models are not mentioned then."""
     write_noise(tmp_path / "street.png")
 
@@ -101,8 +101,8 @@ def test_a_model_that_is_named_comes_first(filled: Path, artifacts: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_names_stand_for_the_files_everywhere(filled: Path, tmp_path: Path) -> None:
-    """A user need not know where the package lies."""
+def test_names_are_accepted_wherever_a_file_is(filled: Path, tmp_path: Path) -> None:
+    """A user need not know where the package is installed."""
     inspected = call(filled, tmp_path, "inspect", "street-int8", "--json")
     assert (
         Path(json.loads(inspected.stdout)["path"]) == filled / "segdeploy/assets/street-int8.onnx"
@@ -124,8 +124,8 @@ def test_names_stand_for_the_files_everywhere(filled: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_without_models_one_sentence_says_what_to_do(copy: Path, tmp_path: Path) -> None:
-    """A copy of the code alone gives no traceback, and leaves nothing behind."""
+def test_missing_models_are_reported_in_one_sentence(copy: Path, tmp_path: Path) -> None:
+    """An installation without the files gives no traceback, and leaves nothing behind."""
     write_noise(tmp_path / "street.png")
 
     done = call(copy, tmp_path, "run", "--image", "street.png")
@@ -147,8 +147,8 @@ def test_a_name_is_found_in_the_folder(tmp_path: Path) -> None:
         assets.find("street-int8", tmp_path)
 
 
-def test_a_path_is_no_name() -> None:
-    """A file of the user's own may have any name: a path is never taken for a bundled model."""
+def test_a_path_is_not_a_bundled_name() -> None:
+    """A user's file may have any name: a path never names a bundled model."""
     assert assets.locate(Path("street")) == Path("street")
     assert assets.locate("./street") == Path("street")
 
@@ -181,7 +181,7 @@ def test_the_file_is_what_was_proven(name: str) -> None:
 
 
 def test_the_models_are_small() -> None:
-    """They travel with every installation."""
+    """They are part of every installation."""
     files = {name: assets.find(name, assets.folder()).stat().st_size for name in assets.FILES}
 
     assert files["street-int8"] <= 5 * MIB
@@ -202,7 +202,7 @@ def test_the_models_say_where_they_come_from() -> None:
 
 
 @pytest.mark.slow
-def test_the_model_knows_a_street() -> None:
+def test_the_model_segments_a_street() -> None:
     """The streets are synthetic, and the network was not trained on them."""
     from segdeploy import datasets
 

@@ -25,9 +25,7 @@ def backend(request: pytest.FixtureRequest, artifacts: Path) -> Backend:
 
 
 @pytest.mark.parametrize("images", [1, 3])
-def test_logits_are_those_of_the_network_normalized_by_hand(
-    backend: Backend, artifacts: Path, images: int
-) -> None:
+def test_logits_are_those_of_the_network(backend: Backend, artifacts: Path, images: int) -> None:
     """The same weights give the same logits in every runtime, on images normalized by the card."""
     batch = np.random.default_rng(0).integers(0, 256, (images, 45, 60, 3), dtype=np.uint8)
     normalized = (batch / 255 - np.array([0.4, 0.5, 0.6])) / np.array([0.2, 0.25, 0.3])
@@ -134,7 +132,7 @@ def test_refuses_a_missing_file(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"hello, I am no model at all", b"\x00" * 500, b"PK\x03\x04 no archive"]
 )
-def test_refuses_a_file_that_is_no_model(tmp_path: Path, suffix: str, content: bytes) -> None:
+def test_refuses_a_file_that_is_not_a_model(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"odd{suffix}"
     path.write_bytes(content)
 
@@ -144,7 +142,7 @@ def test_refuses_a_file_that_is_no_model(tmp_path: Path, suffix: str, content: b
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
-def test_refuses_a_file_that_is_cut_short(
+def test_refuses_a_truncated_file(
     artifacts: Path, tmp_path: Path, suffix: str, share: float
 ) -> None:
     """An interrupted download is reported, wherever it was interrupted."""
@@ -159,9 +157,7 @@ def test_refuses_a_file_that_is_cut_short(
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".torchscript", ".pt2"])
-def test_changed_bytes_raise_our_errors_or_none(
-    artifacts: Path, tmp_path: Path, suffix: str
-) -> None:
+def test_changed_bytes_raise_only_our_errors(artifacts: Path, tmp_path: Path, suffix: str) -> None:
     """Changed bytes are refused or harmless, and never give a traceback."""
     content = bytearray((artifacts / f"best{suffix}").read_bytes())
     path = tmp_path / f"changed{suffix}"

@@ -39,7 +39,7 @@ def external(location: str) -> onnx.TensorProto:
 
 
 def test_onnx_without_a_card_is_refused(tmp_path: Path) -> None:
-    """A file of others would run, and its output would mean nothing."""
+    """A file of another project would run, and its output would be meaningless."""
     plain_onnx(tmp_path / "foreign.onnx")
 
     with pytest.raises(
@@ -50,7 +50,7 @@ def test_onnx_without_a_card_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("location", ["../secret", "/etc/passwd", "a/../../secret"])
 def test_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> None:
-    """A file from others must not read other files of the user."""
+    """An untrusted file must not read other files of the user."""
     plain_onnx(tmp_path / "unsafe.onnx", tensor=external(location))
 
     with pytest.raises(ModelError, match="outside its folder"):

@@ -1,4 +1,4 @@
-"""The command from end to end, in processes of its own, and what becomes of one that fails."""
+"""The command from end to end, in processes of its own, also when one fails."""
 
 import json
 import shutil
@@ -54,7 +54,7 @@ def test_compares_with_the_checkpoint(
     assert json.loads(result.stdout) == json.loads((folder / "report.json").read_text())
     assert report.reference == "best.pt"
     assert [row.name for row, _ in report.measured] == ["best.pt", "best.onnx"]
-    assert "is no ONNX file" in report.failed[0].error
+    assert "is not an ONNX file" in report.failed[0].error
     for row, row_result in report.measured:
         assert row_result.accuracy is not None
         assert row_result.accuracy.labels is not None
@@ -68,7 +68,7 @@ def test_compares_with_the_checkpoint(
 
 @pytest.mark.slow
 def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
-    """Frames a second (wall time) stand beside the network's own time."""
+    """The fps (wall time) is reported beside the network's time."""
     video = real / "video" / "odd_size_vp9.webm"
     named = str(artifacts / "best.onnx")
 
@@ -109,12 +109,12 @@ def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
         (
             ["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", "p95"],
             ConfigError,
-            "is no limit",
+            "is not a limit",
         ),
         (
             ["best.onnx", "--dataset", "streets", "--baseline", "notes.txt", "--fail-on", ""],
             ConfigError,
-            "'' is no limit",
+            "'' is not a limit",
         ),
         (
             [
@@ -127,7 +127,7 @@ def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
                 "p95=+9%",
             ],
             DataError,
-            "is no report",
+            "is not a report",
         ),
         (
             ["best.onnx", "--dataset", "streets", "--baseline", "nowhere", "--fail-on", "p95=+9%"],
@@ -142,7 +142,7 @@ def test_runs_over_a_video(artifacts: Path, tmp_path: Path, real: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_measured_is_refused_at_the_door(
+def test_what_cannot_be_measured_is_refused_first(
     artifacts: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""The gate: limits are parsed, chance is no failure, and what cannot be compared is refused."""
+"""The gate: limits are parsed, noise does not fail, and what cannot be compared is refused."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -40,7 +40,7 @@ MACHINE = Machine(
 SPEED = parse_limits("p95=+15%")
 
 
-def figures_of(latency: Latency, *, miou: float = 0.7, peak: int | None = 200_000_000) -> RowResult:
+def values_of(latency: Latency, *, miou: float = 0.7, peak: int | None = 200_000_000) -> RowResult:
     setting = Setting(
         architecture="unet", precision="fp32", input=(90, 120), device="fake cpu", threads=2
     )
@@ -106,11 +106,11 @@ def measured(random: np.random.Generator, seconds: float) -> Report:
         measure(lambda run: None, runs=40, warm_up=0, clock=noisy_clock(random, seconds))
         for _ in range(5)
     )
-    return report_of(figures_of(Latency.joined(parts)))
+    return report_of(values_of(Latency.joined(parts)))
 
 
 def test_same_file_passes_twenty_times_of_twenty() -> None:
-    """A gate that fails by chance is soon switched off."""
+    """A gate that fails by chance is soon disabled."""
     random = np.random.default_rng(0)
 
     verdicts = [
@@ -124,7 +124,7 @@ def test_same_file_passes_twenty_times_of_twenty() -> None:
 
 
 def test_file_slowed_by_thirty_percent_fails_twenty_times_of_twenty() -> None:
-    """And one that lets that pass is worth nothing."""
+    """A gate that lets it pass is useless."""
     random = np.random.default_rng(0)
 
     verdicts = [
@@ -138,9 +138,7 @@ def test_file_slowed_by_thirty_percent_fails_twenty_times_of_twenty() -> None:
 
 def test_failure_says_which_and_by_how_much() -> None:
     """100 ms become 130; 120 would have been allowed."""
-    old, new = (
-        report_of(figures_of(Latency(rounds=((time,) * 5,) * 3))) for time in (100.0, 130.0)
-    )
+    old, new = (report_of(values_of(Latency(rounds=((time,) * 5,) * 3))) for time in (100.0, 130.0))
 
     with pytest.raises(
         GateError, match=r"best.onnx: p50 is 130 ms and was 100 ms, \+30%; \+20% is allowed"
@@ -152,10 +150,10 @@ def test_failure_says_which_and_by_how_much() -> None:
     check_gate(gate(old, new, parse_limits("p50=+0%")))
 
 
-def test_chance_is_no_failure() -> None:
+def test_noise_does_not_fail() -> None:
     """Two rounds of 100 and 140 ms against two of 90 and 110: 20% more, or chance."""
     old, new = (
-        report_of(figures_of(Latency(rounds=((first,) * 3, (second,) * 3))))
+        report_of(values_of(Latency(rounds=((first,) * 3, (second,) * 3))))
         for first, second in ((90.0, 110.0), (100.0, 140.0))
     )
 
@@ -169,15 +167,15 @@ def test_chance_is_no_failure() -> None:
 
 
 @pytest.mark.parametrize("limit", ["p95=+15%", "p95=+15"])
-def test_a_little_slower_is_no_proof_of_much_slower(limit: str) -> None:
+def test_slightly_slower_is_not_much_slower(limit: str) -> None:
     """All runs take 3% longer, surely.
 
-    The few of one process that take 30% lift p95 over the limit, and another time they may not
-    come.
+    A few runs that take 30% longer lift p95 over the limit, and may not occur in another
+    measurement.
     """
     steady, disturbed = (103.0,) * 20, (103.0,) * 16 + (130.0,) * 4
     old, new = (
-        report_of(figures_of(Latency(rounds=rounds)))
+        report_of(values_of(Latency(rounds=rounds)))
         for rounds in (((100.0,) * 20,) * 2, (steady, disturbed))
     )
 
@@ -207,8 +205,8 @@ def test_accuracy_is_limited_in_points_and_memory_in_megabytes(limit: str, state
     """
     same = Latency(rounds=((100.0,) * 3,))
     old, new = (
-        report_of(figures_of(same)),
-        report_of(figures_of(same, miou=0.695, peak=250_000_000)),
+        report_of(values_of(same)),
+        report_of(values_of(same, miou=0.695, peak=250_000_000)),
     )
 
     (verdict,) = gate(new, old, parse_limits(limit))
@@ -217,8 +215,8 @@ def test_accuracy_is_limited_in_points_and_memory_in_megabytes(limit: str, state
 
 
 @pytest.mark.parametrize("text", ["p95", "p95=15%", "speed=+3%", "p95=+x%", "", "p95=+15%,"])
-def test_what_is_no_limit_is_refused(text: str) -> None:
-    """A gate with a typing error must not stand open."""
+def test_malformed_limit_is_refused(text: str) -> None:
+    """A gate with a typo must not pass everything."""
     with pytest.raises(ConfigError, match=r"write for example p95=\+15%"):
         parse_limits(text)
 
@@ -235,7 +233,7 @@ def test_limit_to_what_is_better_is_refused() -> None:
 
 def test_times_of_two_machines_are_not_compared() -> None:
     """Accuracy is the same everywhere."""
-    baseline = report_of(figures_of(Latency(rounds=((1.0,),))))
+    baseline = report_of(values_of(Latency(rounds=((1.0,),))))
     other = replace(MACHINE, processor="Xeon")
 
     with pytest.raises(
@@ -247,11 +245,11 @@ def test_times_of_two_machines_are_not_compared() -> None:
 
 
 def test_a_processor_that_shows_other_features_is_another() -> None:
-    """Virtual ones have one name with VNNI and without, which is half of the time in int8.
+    """Virtual processors have the same name with VNNI and without, which halves the time in int8.
 
-    Older reports do not tell.
+    Older reports do not record it.
     """
-    result = figures_of(Latency(rounds=((1.0,),)))
+    result = values_of(Latency(rounds=((1.0,),)))
     with_vnni = replace(MACHINE, features=("avx2", "avx512_vnni"))
 
     with pytest.raises(
@@ -266,9 +264,9 @@ def test_a_processor_that_shows_other_features_is_another() -> None:
     check_limits(report_of(result), with_vnni, SPEED)
 
 
-def test_what_was_measured_otherwise_is_not_compared() -> None:
+def test_other_measurements_are_not_compared() -> None:
     """Other images, other rows, other threads."""
-    result = figures_of(Latency(rounds=((1.0,),)))
+    result = values_of(Latency(rounds=((1.0,),)))
     report = report_of(result)
     one = replace(
         result,
@@ -319,12 +317,12 @@ def plan_of(artifact: Path, **changes: object) -> Plan:
 def test_what_the_baseline_cannot_hold_is_refused_before_it_is_measured(
     tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
-    """Minutes of measuring must not end with a sentence that could have been said at once."""
+    """Minutes of measuring must not end with an error that could have been raised first."""
     (tmp_path / "best.onnx").write_bytes(b"x")
     names = datasets.load("streets", None, "val").names
     images = tuple(names[index] for index in image_indices(len(names), 2))
     baseline = replace(
-        report_of(figures_of(Latency(rounds=((1.0,),)))), dataset="streets", images=images
+        report_of(values_of(Latency(rounds=((1.0,),)))), dataset="streets", images=images
     )
 
     with pytest.raises(ConfigError, match=message):
@@ -332,12 +330,12 @@ def test_what_the_baseline_cannot_hold_is_refused_before_it_is_measured(
     check_plan(baseline, plan_of(tmp_path / "best.onnx"))
 
 
-def test_row_that_is_gone_does_not_pass() -> None:
-    """A gate that loses what it holds stands open.
+def test_missing_row_does_not_pass() -> None:
+    """A gate that loses a row would pass everything.
 
     The reason of a row whose export failed is reported elsewhere.
     """
-    result = figures_of(Latency(rounds=((1.0,),)))
+    result = values_of(Latency(rounds=((1.0,),)))
     report = report_of(result)
     more = replace(report, rows=(*report.rows, *report_of(result, "slow.onnx").rows))
 
@@ -352,8 +350,8 @@ def test_row_that_is_gone_does_not_pass() -> None:
 
 
 def test_row_that_failed_ends_with_its_own_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is there, and was not forgotten: the file is at fault and not the command."""
-    report = report_of(figures_of(Latency(rounds=((1.0,),))))
+    """The row exists: the file is at fault and not the command."""
+    report = report_of(values_of(Latency(rounds=((1.0,),))))
     broken = replace(
         report, rows=(replace(report.rows[0], result=None, error="it carries no card"),)
     )
@@ -364,9 +362,9 @@ def test_row_that_failed_ends_with_its_own_reason(capsys: pytest.CaptureFixture[
     assert caught.value.exit_code == 1
 
 
-def test_figure_that_is_missing_now_does_not_pass() -> None:
+def test_missing_value_does_not_pass() -> None:
     """It may have become worse; one that the baseline never had is refused at once."""
-    result = figures_of(Latency(rounds=((1.0,),)))
+    result = values_of(Latency(rounds=((1.0,),)))
     report, limits = report_of(result), parse_limits("miou=-1")
     without = report_of(replace(result, accuracy=None))
 

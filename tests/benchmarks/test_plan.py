@@ -1,4 +1,4 @@
-"""Rows measured in rounds by turns, their masks scored, and put into a report."""
+"""Rows measured in alternating rounds, their masks scored, and put into a report."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,7 +49,7 @@ VIDEO = Video(times=TIMES, flicker=0.01)
 
 
 class Road:
-    """A backend that sees nothing but road."""
+    """A backend that predicts road everywhere."""
 
     device = "fake cpu"
 
@@ -126,7 +126,7 @@ def files(folder: Path, *names: str) -> list[Path]:
 def worker_with(
     dataset: Dataset, segment: Callable[[str, Mask], Mask]
 ) -> Callable[[Task], Round | str]:
-    """A worker that writes `segment(artifact, labels)` as its masks, and fails on what is called
+    """A worker that writes `segment(artifact, labels)` as its masks, and fails on artifacts named
     broken.
     """
 
@@ -146,12 +146,12 @@ def roads(name: str, labels: Mask) -> Mask:
     return np.full_like(labels, ROAD)
 
 
-def test_rounds_go_there_and_back() -> None:
+def test_rounds_alternate_in_both_directions() -> None:
     """A machine that slows down steadily slows all rows by the same."""
     assert in_turns(["a", "b", "c"], 3) == ["a", "b", "c", "c", "b", "a", "a", "b", "c"]
 
 
-def test_row_that_failed_is_left_out_of_later_rounds() -> None:
+def test_failed_row_is_left_out_of_later_rounds() -> None:
     """The others are measured to the end, and only first rounds write masks."""
     seen: list[tuple[str, str | None]] = []
 
@@ -176,7 +176,7 @@ def test_row_that_failed_is_left_out_of_later_rounds() -> None:
 def test_images_are_spread_over_the_whole_split(
     count: int, images: int | None, indices: list[int]
 ) -> None:
-    """The first ones of a drive look all the same."""
+    """The first images of a drive look alike."""
     assert list(image_indices(count, images)) == indices
 
 
@@ -185,8 +185,8 @@ def test_round_times_each_part_with_one_clock(tiny_camvid: Path) -> None:
     ticks = iter(range(100))
     dataset = datasets.load("camvid", tiny_camvid, "val")
 
-    # Reading takes from tick 0 to 1, and the first mask is there at tick 2: of 2 s since the start,
-    # 1 s was reading.
+    # Reading takes from tick 0 to 1, and the first mask is complete at tick 2: of 2 s since the
+    # start, 1 s was reading.
     found = measure_round(
         road(dataset), dataset, task(), clock=lambda: float(next(ticks)), meter=silent
     )
@@ -223,7 +223,7 @@ def test_masks_have_the_images_own_size(tiny_camvid: Path, tmp_path: Path) -> No
 
 
 def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -> None:
-    """The reference is right everywhere, the other predicts road: they agree on what is road."""
+    """The reference is correct everywhere, the other predicts road: they agree on what is road."""
     dataset = datasets.load("camvid", tiny_camvid, "val")
     masks = [dataset[index].mask for index in range(3)]
     right = worker_with(
@@ -268,7 +268,7 @@ def test_compares_with_the_first_checkpoint(tiny_camvid: Path, tmp_path: Path) -
 
 
 def test_peers_are_compared_with_the_first_artifact(tiny_camvid: Path, tmp_path: Path) -> None:
-    """Without a base their rows would be bare times.
+    """Without a reference their rows would have no comparison.
 
     A library's own network has no file with a size.
     """
@@ -344,7 +344,7 @@ def test_video_is_run_after_the_rounds(tiny_camvid: Path, tmp_path: Path) -> Non
     assert report.measured[0][1].video == VIDEO
 
 
-def test_names_tell_files_apart() -> None:
+def test_names_distinguish_files() -> None:
     """Two runs have a best.onnx each."""
     assert artifact_names([Path("x/best.onnx"), Path("y/best.onnx"), Path("best.pt")]) == [
         "x/best.onnx",
@@ -360,7 +360,7 @@ def test_file_that_is_named_twice_is_refused() -> None:
 
 
 def test_every_variant_is_a_row_with_its_own_name(tmp_path: Path) -> None:
-    """What all rows share stands in none of their names.
+    """What all rows share is in none of their names.
 
     A runtime that does not run a file's kind is left out for it.
     """
@@ -425,7 +425,7 @@ def test_rounds_are_repeated_until_the_median_is_known() -> None:
     assert set(done) == {"restless"}
 
 
-def test_batches_are_of_neighbors_evenly_spaced() -> None:
+def test_batches_are_evenly_spaced_neighbors() -> None:
     """Twenty images give eight batches.
 
     Three images fill a batch of four by beginning again.
@@ -467,7 +467,7 @@ def test_size_that_the_file_cannot_have_is_refused(
         Variant(artifact="a.onnx", size=size).resized(backend)
 
 
-def test_dynamic_file_is_fed_the_size_that_was_asked_for(tiny_camvid: Path) -> None:
+def test_dynamic_file_gets_the_requested_size(tiny_camvid: Path) -> None:
     """Batches follow the card, so the card must say the size."""
     backend = Road(datasets.load("camvid", tiny_camvid, "val"))
     backend.card = structs.replace(

@@ -1,4 +1,4 @@
-"""A card says the same after it went through a file, and a foreign one does no harm."""
+"""A card survives a file unchanged, and an untrusted one does no harm."""
 
 import json
 import pickle
@@ -95,7 +95,7 @@ def test_a_card_survives_json(written):
 
 
 @given(st.binary() | st.text() | plain.map(json.dumps))
-def test_what_is_no_card_is_refused(content):
+def test_other_text_is_refused(content):
     """Whatever a file carries under the card's key, the error is one sentence."""
     with pytest.raises(CardError, match=r"^a\.onnx carries a"):
         ModelCard.from_json(content, source="a.onnx")
@@ -145,8 +145,8 @@ def test_a_card_with_one_wrong_value_is_refused_or_taken_whole(written, new, dat
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(cards, st.data())
-def test_a_card_cut_short_is_refused(written, data):
-    """A file that was copied in part."""
+def test_a_truncated_card_is_refused(written, data):
+    """A partly copied file."""
     text = written.to_json()
 
     with pytest.raises(CardError):
@@ -154,7 +154,7 @@ def test_a_card_cut_short_is_refused(written, data):
 
 
 def test_a_newer_card_is_refused_by_its_number():
-    """The message says what to do, whatever else a newer form holds."""
+    """The message says what to do, whatever else a newer schema has."""
     content = json.dumps({"schema": SCHEMA + 1, "unknown": {}})
 
     with pytest.raises(
@@ -194,7 +194,7 @@ def test_a_huge_card_is_refused():
         ({"mean": (0.5, float("nan"), 0.5)}, "it must be three numbers, for red, green and blue"),
     ],
 )
-def test_an_input_that_cannot_be_is_refused(change, message):
+def test_an_impossible_input_is_refused(change, message):
     """A card that exists can be trusted."""
     good = card()
 
@@ -212,7 +212,7 @@ def test_a_count_of_classes_that_a_mask_cannot_hold_is_refused(classes):
 @pytest.mark.parametrize(
     ("place", "new", "problem"),
     [
-        (("classes", 0, "name"), 3, "classes[0].name is 3 and must be a text"),
+        (("classes", 0, "name"), 3, "classes[0].name is 3 and must be a string"),
         (
             ("classes", 1, "color", 2),
             256,
@@ -238,7 +238,7 @@ def test_a_count_of_classes_that_a_mask_cannot_hold_is_refused(classes):
     ],
 )
 def test_a_damaged_card_is_named_with_its_place_and_value(place, new, problem):
-    """Whoever made the file can mend it."""
+    """The author of the file can correct it."""
     values = changed(json.loads(card().to_json()), place, new)
 
     with pytest.raises(CardError) as caught:
@@ -250,7 +250,7 @@ def test_a_damaged_card_is_named_with_its_place_and_value(place, new, problem):
 
 
 def test_an_unknown_key_is_refused():
-    """What a reader does not know it cannot obey."""
+    """A reader cannot follow a key that it does not know."""
     values = json.loads(card().to_json())
     values["input"]["crop"] = True
 
@@ -262,7 +262,7 @@ def test_an_unknown_key_is_refused():
 
 @pytest.mark.parametrize("key", ["arguments", "output", "precision", "input.fit", "input.stride"])
 def test_a_card_without_a_key_that_every_version_wrote_is_refused(key):
-    """The default would change the masks without a word."""
+    """The default would change the masks silently."""
     values = json.loads(card().to_json())
     *table, name = key.split(".")
     del (values[table[0]] if table else values)[name]
@@ -278,7 +278,7 @@ def test_a_card_is_pickled_and_a_class_hashed():
 
 
 def test_json_keeps_its_keys():
-    """Files in the world are read by versions of before and after."""
+    """Existing files are read by older and newer versions."""
     parity = Parity(
         agreement=1.0,
         boundary_agreement=1.0,
@@ -307,8 +307,8 @@ def test_json_keeps_its_keys():
 
 
 def test_a_card_of_the_first_version_is_read():
-    """Files that were exported before confidence, conversion and the budget of mIoU were known must
-    go on to run.
+    """Files that were exported before confidence, conversion and the mIoU budget existed must
+    still run.
     """
     parity = Parity(
         agreement=1,
@@ -330,7 +330,7 @@ def test_a_card_of_the_first_version_is_read():
 
 
 @pytest.mark.parametrize("output", ["logits", "probabilities"])
-def test_confidence_stands_beside_classes_only(output):
+def test_confidence_is_for_classes_only(output):
     """Logits and probabilities hold it already."""
     with pytest.raises(CardError, match="hold it already"):
         replace(card(), output=output, confidence=True)

@@ -41,10 +41,10 @@ def test_two_formats_of_one_network_agree(
     ]
 
 
-def test_gate_closes_at_the_share_that_was_named(
+def test_gate_fails_above_the_given_share(
     artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The page is written all the same: it shows why."""
+    """The page is still written: it shows why."""
     model = onnx.load(artifacts / "best.onnx")
     weight = next(
         tensor for tensor in model.graph.initializer if tensor.name == "network.head.weight"

@@ -23,7 +23,7 @@ print("the result")
 
 
 def test_is_quiet_when_stderr_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    """The log of a build holds no bars."""
+    """The log of a build has no bars."""
     with progress("measuring", 2) as step:
         step("first")
         step("")

@@ -18,7 +18,7 @@ def kinds(path):
 
 
 @pytest.mark.parametrize("overlay", ["--overlay", "--truth"])
-def test_renders_a_drive_with_sound(tmp_path, overlay):
+def test_renders_a_drive_with_audio(tmp_path, overlay):
     """A quarter of a second at 20 fps is 5 frames, in the video and in that of its labels."""
     arguments = [
         "render",

@@ -64,7 +64,7 @@ def test_torch_starts_in_a_process_of_its_own() -> None:
 
 
 def test_library_that_cannot_be_imported_is_reported() -> None:
-    """OpenCV without the system's libGL is installed and useless."""
+    """OpenCV without the system's libGL is installed but cannot be imported."""
     assert list(broken_imports(["json", "no_such_library"])) == ["no_such_library"]
 
 

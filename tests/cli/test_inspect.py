@@ -90,7 +90,7 @@ def test_file_that_is_no_artifact_is_refused(
         main(["inspect", str(tmp_path / "x.onnx")])
 
     assert stop.value.code == 4
-    assert "x.onnx is no ONNX file or a damaged one" in capsys.readouterr().err
+    assert "x.onnx is not an ONNX file, or is damaged" in capsys.readouterr().err
 
 
 def add_to_weight(path: Path, target: Path, *, amount: float, with_checksum: bool) -> None:
@@ -202,7 +202,7 @@ def test_checkpoint_is_not_verified(artifacts: Path, capsys: pytest.CaptureFixtu
 
 
 def test_onnx_is_verified_without_torch_and_data(artifacts: Path, tmp_path: Path) -> None:
-    """A camera in the field has neither."""
+    """An embedded device has neither."""
     shutil.copy(artifacts / "best.onnx", tmp_path / "best.onnx")
     code = (
         "import sys\nsys.modules.update(dict.fromkeys(['torch', 'onnx']))\nfrom segdeploy.cli.main"

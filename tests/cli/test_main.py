@@ -10,7 +10,7 @@ HEAVY = ("numpy", "torch", "cv2", "av", "onnxruntime", "PIL", "rich")
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["data", "--help"]])
 def test_help_imports_no_library_but_click(arguments: list[str]) -> None:
-    """It must be there at once; click alone takes a quarter of its time."""
+    """It must appear at once; click alone takes a quarter of its time."""
     code = (
         "import sys\nfrom segdeploy.cli.main import main\n"
         "try:\n    main(sys.argv[1:])\nfinally:\n"

@@ -29,7 +29,7 @@ NAMES = [
 
 
 def command_of(names: tuple[str, ...]) -> click.Command:
-    """Return the command of some words, such as ("data", "check")."""
+    """Return the command of names, such as ("data", "check")."""
     command: click.Command = cli
     for name in names:
         assert isinstance(command, LazyGroup)
@@ -117,7 +117,7 @@ def test_long_choices_are_listed_in_the_text() -> None:
 
 
 def test_lines_break_at_spaces_only() -> None:
-    """`street-int8` is a name; a hyphen is no place to break it."""
+    """`street-int8` is a name, and must not be broken at the hyphen."""
     formatter = Formatter(width=40)
 
     formatter.write_dl([("--model", "A path or the model street-int8 of the package")])
@@ -129,7 +129,7 @@ def test_lines_break_at_spaces_only() -> None:
 
 
 def test_older_names_are_accepted_and_not_shown() -> None:
-    """Scripts of users hold them."""
+    """Scripts of users contain them."""
 
     @click.command(cls=Command)
     @section("Data", option("--images", older=("--pictures",), type=int, help="Number."))
@@ -184,18 +184,18 @@ def test_size_is_one_number_or_two() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "180x240", "1,2,3", "180,", "-3", "0"])
-def test_other_texts_are_no_size(wrong: str) -> None:
+def test_other_texts_are_refused_as_sizes(wrong: str) -> None:
     """A typing error is reported before anything is loaded."""
     with pytest.raises(click.BadParameter, match="is not a size"):
         ImageSize().convert(wrong, None, None)
 
 
 def test_names_with_commas_occur_once() -> None:
-    """Spaces and a comma too many are no mistake."""
+    """Spaces and an extra comma are accepted."""
     assert NameList().convert("road, car,,road", None, None) == ("road", "car")
 
 
-def test_a_name_that_is_no_choice_is_refused() -> None:
+def test_a_name_that_is_not_a_choice_is_refused() -> None:
     """The message lists what may be given."""
-    with pytest.raises(click.BadParameter, match="'film' is none of mask, overlay"):
-        NameList(("mask", "overlay")).convert("mask,film", None, None)
+    with pytest.raises(click.BadParameter, match="'video' is none of mask, overlay"):
+        NameList(("mask", "overlay")).convert("mask,video", None, None)

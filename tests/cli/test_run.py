@@ -51,7 +51,7 @@ def span(path: Path, kind: str) -> float:
 
 
 @pytest.mark.parametrize("ending", ["onnx", "torchscript", "pt"])
-def test_video_becomes_an_overlay_with_sound(
+def test_video_becomes_an_overlay_with_audio(
     artifacts: Path, capsys: pytest.CaptureFixture[str], ending: str
 ) -> None:
     """Every kind of artifact, one command."""
@@ -94,7 +94,7 @@ def test_masks_of_a_video_are_numbered(artifacts: Path) -> None:
 
 
 def test_images_files_and_folders(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--image a.jpg b.png DIR` is what people type."""
+    """`--image a.jpg b.png DIR` is a common call."""
     from segdeploy.backends.loading import load_backend
 
     random = np.random.default_rng(0)
@@ -150,7 +150,7 @@ def test_serial_gives_the_same_file(artifacts: Path) -> None:
 
 
 def test_unreadable_images_are_named(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The rest is done, and a script sees by the exit code that not all is well."""
+    """The rest is done, and the exit code shows that an image failed."""
     cv2.imwrite("good.png", np.zeros((8, 8, 3), np.uint8))
     Path("bad.png").write_bytes(b"no image")
 
@@ -169,7 +169,7 @@ def test_unreadable_images_are_named(artifacts: Path, capsys: pytest.CaptureFixt
 
 
 def test_damaged_video_is_reported(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The good frames are written, and what is missing stands on stderr."""
+    """The good frames are written, and missing ones are reported on stderr."""
     clip = write_drive(Path("drive.mp4"), 30, noisy=True)
     content = clip.read_bytes()
     clip.write_bytes(content[: len(content) * 2 // 3])
@@ -199,9 +199,9 @@ def test_damaged_video_is_reported(artifacts: Path, capsys: pytest.CaptureFixtur
             "leave out --name",
         ),
         (
-            ["--model", "M", "--video", "clip.mp4", "--save", "mask,film"],
+            ["--model", "M", "--video", "clip.mp4", "--save", "mask,video"],
             2,
-            "'film' is none of overlay, mask",
+            "'video' is none of overlay, mask",
         ),
         (
             ["--model", "M", "--video", "clip.mp4", "--name", "../x"],
@@ -328,7 +328,7 @@ def start(artifacts: Path, clip: Path) -> "subprocess.Popen[str]":
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_leaves_a_video_that_plays(artifacts: Path, number: signal.Signals) -> None:
-    """Ctrl-C after an hour must not cost the hour."""
+    """Ctrl-C after an hour must not lose the frames of that hour."""
     clip = write_drive(Path("long.mp4"), 1000, audio=write_tone(Path("tone.wav"), 67), noisy=True)
 
     process = start(artifacts, clip)
@@ -345,7 +345,8 @@ def test_signal_leaves_a_video_that_plays(artifacts: Path, number: signal.Signal
     assert 0 < frames < 1000
     assert (
         err.splitlines()[-1]
-        == f"segdeploy: interrupted after {frames} of 1000 frames; what was done is in {overlay}"
+        == f"segdeploy: interrupted after {frames} of 1000 frames; the results so far are in"
+        f" {overlay}"
     )
     assert span(overlay, "audio") == pytest.approx(frames / 15, abs=0.2)
 
@@ -364,10 +365,10 @@ def test_killed_run_leaves_no_file_that_looks_finished(artifacts: Path) -> None:
 
 
 @pytest.mark.slow
-def test_real_clip_with_everything(
+def test_real_clip_with_every_option(
     artifacts: Path, real: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Turned by the phone, 29.97 frames a second, with sound."""
+    """Rotated by the phone, 29.97 fps, with audio."""
     clip = real / "video" / "rotated_270.mp4"
 
     assert (
@@ -386,7 +387,7 @@ def test_real_clip_with_everything(
 
 
 def test_frames_go_through_pipes(artifacts: Path) -> None:
-    """Another program's frames in, ours out: Y4M on standard output, and words on stderr."""
+    """Another program's frames in, ours out: Y4M on standard output, and messages on stderr."""
     rows = b"".join(np.full((60, 80, 3), 20 * index, np.uint8).tobytes() for index in range(4))
     arguments = [
         "--model",
@@ -525,7 +526,7 @@ def test_every_kind_of_output_of_a_video(
     )
 
 
-def test_cutouts_before_a_color(artifacts: Path) -> None:
+def test_cutouts_in_front_of_a_color(artifacts: Path) -> None:
     """With a background a cutout is a video, and that of an image is opaque."""
     clip = write_drive(Path("drive.mp4"), 2)
     cv2.imwrite("a.png", np.full((30, 40, 3), 90, np.uint8))
@@ -588,14 +589,14 @@ def test_smoothed_frames_keep_their_order(
     smoother = make_smoother(smooth, backend.card)
     with VideoSource(clip) as source:
         for frame in source:
-            answer = smoother.smooth(backend.run(to_batch([frame.image], backend.card.input)))
-            mask = output_to_mask(answer, backend.card.input, height=60, width=80)
+            output = smoother.smooth(backend.run(to_batch([frame.image], backend.card.input)))
+            mask = output_to_mask(output, backend.card.input, height=60, width=80)
             np.testing.assert_array_equal(
                 read_ids(Path(f"runs/run/drive/drive-mask/{frame.index:06d}.png")), mask
             )
 
 
-def test_more_views_give_other_masks(artifacts: Path) -> None:
+def test_tta_changes_the_masks(artifacts: Path) -> None:
     """The mean over the image and its mirror is that of `AugmentedBackend`."""
     from segdeploy.backends.loading import load_backend
     from segdeploy.backends.tta import AugmentedBackend
@@ -637,7 +638,7 @@ def test_more_views_give_other_masks(artifacts: Path) -> None:
         (["--palette", "rainbow"], 2, "no palette or file rainbow"),
         (["--tta", "spin"], 2, "'spin' is none of flip, scales"),
         (["--tta", "scales"], 2, "export it with --dynamic"),
-        (["--smooth", "ema"], 2, "images do not follow each other in time"),
+        (["--smooth", "ema"], 2, "images are not a sequence in time"),
         (
             ["--save", "cutout", "--classes", "road", "--background", "nowhere.png"],
             3,
@@ -742,7 +743,7 @@ def test_resume_finds_the_folder_of_earlier_versions(artifacts: Path) -> None:
         (["--output", "-"], "a run into a pipe cannot be resumed"),
     ],
 )
-def test_what_cannot_be_resumed(
+def test_run_that_cannot_be_resumed_is_refused(
     artifacts: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
     """A result that would differ from an uninterrupted one is refused."""

@@ -82,7 +82,7 @@ def read_all(cached):
     return [cached[index] for index in range(3)]
 
 
-def test_a_full_disk_costs_the_cache_and_nothing_else(source, tmp_path):
+def test_a_full_disk_disables_only_the_cache(source, tmp_path):
     """Half of a sample at the end of the file shifts all that follow."""
     cached = CachedDataset(source, room=1000, folder=tmp_path)
     cached[0]
@@ -115,8 +115,8 @@ def test_processes_share_what_one_of_them_read(source, method):
     )
 
 
-def test_its_files_are_removed_with_it(source, tmp_path):
-    """A gigabyte left by every run would fill the disk."""
+def test_files_are_removed_with_the_cache(source, tmp_path):
+    """A leftover gigabyte of every run would fill the disk."""
     cached = CachedDataset(source, room=1000, folder=source.log.parent)
     read_all(cached)
     again = pickle.loads(pickle.dumps(cached))
@@ -147,7 +147,7 @@ def test_files_of_a_killed_run_are_removed(source, tmp_path):
     assert read_all(second)
 
 
-def test_it_behaves_like_its_dataset(source):
+def test_cache_behaves_like_its_dataset(source):
     """Fingerprint, scores and overlays are the same."""
     cached = CachedDataset(source, room=0, folder=source.log.parent)
 

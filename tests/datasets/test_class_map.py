@@ -44,7 +44,7 @@ def test_id_255_can_be_a_class(tmp_path: Path) -> None:
     assert class_map.ids == {0: 0, 254: 1, 255: 1}
 
 
-def test_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+def test_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     """Windows Notepad writes one."""
     path = tmp_path / "classes.toml"
     path.write_bytes(b'\xef\xbb\xbf[[classes]]\nname = "road"\n')
@@ -103,7 +103,7 @@ ROAD = '[[classes]]\nname = "road"\n'
         ("[[classes]]\nname = 3", "the name of a class is '3'"),
         ("[[classes]]\nid = 3", "the name of a class is 'None'"),
         ("reach = -1\n" + ROAD, "reach is '-1'"),
-        ("[[classes", "is no TOML"),
+        ("[[classes", "is not TOML"),
         (
             "\n".join(ROAD.replace("road", f"c{number}") for number in range(255)),
             "there are 255 tables",

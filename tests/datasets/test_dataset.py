@@ -42,7 +42,7 @@ def test_indices_lie_in_the_middle_of_equal_parts(
 
 
 def test_fingerprint_depends_on_the_names_and_their_split() -> None:
-    """It tells from a card whether two trainings had the same images."""
+    """It shows from a card whether two trainings used the same images."""
     train, val = Named(("a", "b")), Named(("c",))
 
     known = fingerprint(train=train, val=val)

@@ -1,4 +1,4 @@
-"""Masks are read as their format says, and a value that is no class is named."""
+"""Masks are read as their format says, and a value that is not a class is named."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def test_unknown_id_is_named_with_its_file(tmp_path: Path) -> None:
     mask_format = Ids(table=id_table({0: 0, 1: 1}))
 
     with pytest.raises(
-        DataError, match=r"a\.png holds the id 9, which is no class; ids are 0, 1, 255"
+        DataError, match=r"a\.png holds the id 9, which is not a class; ids are 0, 1, 255"
     ):
         mask_format.read(save(tmp_path / "a.png", [[0, 9]]))
 
@@ -93,7 +93,7 @@ def test_black_and_white_is_two_classes(
 def test_third_value_in_black_and_white_is_named(
     numbers: list[list[int]], value: int, tmp_path: Path
 ) -> None:
-    """A soft edge, as resizing makes it, is no class."""
+    """A soft edge from resizing is not a class."""
     with pytest.raises(DataError, match=f"holds the (id|number) {value}"):
         Binary().read(save(tmp_path / "a.png", numbers))
 
@@ -112,7 +112,8 @@ def test_unknown_color_is_named_if_strict(tmp_path: Path) -> None:
     mask_format = Colors(table=((RED, 0),), strict=True)
 
     with pytest.raises(
-        DataError, match=r"a\.png holds the color \(1, 2, 3\), which is no class's, on 2 pixels"
+        DataError,
+        match=r"a\.png holds the color \(1, 2, 3\), which belongs to no class, on 2 pixels",
     ):
         mask_format.read(save(tmp_path / "a.png", [[RED, (1, 2, 3), (1, 2, 3)]], "RGB"))
 
@@ -137,7 +138,7 @@ def test_nearest_color_within_reach() -> None:
     assert 0.2 < (mask == 255).mean() < 0.8
 
 
-def test_colors_of_a_jpeg_are_found_again(tmp_path: Path) -> None:
+def test_colors_of_a_jpeg_are_assigned_to_the_nearest(tmp_path: Path) -> None:
     """JPEG moves colors; the nearest one counts, and blends at edges are not labeled."""
     image = np.zeros((64, 128, 3), np.uint8)
     image[:, 64:96], image[:, 96:] = (142, 0, 0), (128, 64, 128)

@@ -37,7 +37,7 @@ class Fields:
 
 @pytest.mark.parametrize("name", registry.BUILT_IN)
 def test_built_in_dataset_registers_itself(name: str) -> None:
-    """The table of modules is kept by hand."""
+    """The table of modules is maintained manually."""
     layout_is_known = any(layout.name == name for layout in datasets.layouts())
 
     assert layout_is_known != registry.has_no_layout(name)
@@ -119,6 +119,6 @@ def test_dataset_of_a_card(
 
 
 def test_card_without_a_training_names_no_dataset() -> None:
-    """Which one to take, only the user knows."""
+    """Only the user knows which dataset to use."""
     with pytest.raises(ConfigError, match="name one with --dataset"):
         registry.resolve_for_card(CARD, None, data=None)

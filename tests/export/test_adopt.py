@@ -32,7 +32,7 @@ def external(
     name: str = "logits",
 ) -> Path:
     """A network of stride 2 whose first class is its first channel and whose second class is its
-    third, as others export one.
+    third, as other projects export it.
     """
     number = np.float16 if half else np.float32
     weight = np.zeros((2, 3, 2, 2), number)
@@ -88,7 +88,7 @@ def adopted(folder: Path, path: Path, *arguments: str) -> Path:
     return target
 
 
-def by_hand(path: Path, *, bgr: bool = False) -> np.ndarray:
+def reference_output(path: Path, *, bgr: bool = False) -> np.ndarray:
     """Return the output as the authors of a file compute it: normalize, transpose, run."""
     numbers = (BATCH / 255 - np.array(MEAN)) / np.array(STD)
     planes = (numbers[..., ::-1] if bgr else numbers).transpose(0, 3, 1, 2)
@@ -110,7 +110,7 @@ def test_logits_are_those_of_the_external_file(tmp_path: Path, opset: int) -> No
     target = adopted(tmp_path, path)
 
     card = read_card(target)
-    np.testing.assert_allclose(output_of(target), by_hand(path), atol=1e-5)
+    np.testing.assert_allclose(output_of(target), reference_output(path), atol=1e-5)
     assert [label.name for label in card.classes] == ["blue", "red"]
     assert (card.architecture, card.output, card.precision) == ("theirs", "logits", "fp32")
     assert card.conversion == {"adopted_from": "theirs.onnx"}
@@ -118,13 +118,13 @@ def test_logits_are_those_of_the_external_file(tmp_path: Path, opset: int) -> No
     assert card.parity.agreement == 1
 
 
-def test_blue_may_come_first(tmp_path: Path) -> None:
+def test_input_may_be_bgr(tmp_path: Path) -> None:
     """Networks that were trained on what OpenCV reads have red in their third channel."""
     path = external(tmp_path / "theirs.onnx")
 
     target = adopted(tmp_path, path, "--bgr")
 
-    np.testing.assert_allclose(output_of(target), by_hand(path, bgr=True), atol=1e-5)
+    np.testing.assert_allclose(output_of(target), reference_output(path, bgr=True), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["ids", "ids of one plane"])
@@ -133,12 +133,12 @@ def test_classes_at_a_stride_are_repeated_up_to_the_input(tmp_path: Path, kind: 
 
     target = adopted(tmp_path, path)
 
-    expected = by_hand(path).reshape(2, 4, 6).repeat(2, axis=1).repeat(2, axis=2)
+    expected = reference_output(path).reshape(2, 4, 6).repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_array_equal(output_of(target), expected)
     assert read_card(target).output == "classes"
 
 
-def freed(path: Path) -> Path:
+def with_dynamic_size(path: Path) -> Path:
     """The same file, for images of any size."""
     model = onnx.load(path)
     for value in (*model.graph.input, *model.graph.output):
@@ -151,8 +151,8 @@ def freed(path: Path) -> Path:
 @pytest.mark.parametrize("kind", ["ids", "ids of one plane"])
 @pytest.mark.parametrize("opset", [11, 21])
 def test_classes_of_any_size_are_repeated_up_to_it(tmp_path: Path, kind: str, opset: int) -> None:
-    """11 is no multiple of the file's own stride of 2: its three columns become eleven."""
-    path = freed(external(tmp_path / "theirs.onnx", kind=kind, opset=opset))
+    """11 is not a multiple of the file's own stride of 2: its three columns become eleven."""
+    path = with_dynamic_size(external(tmp_path / "theirs.onnx", kind=kind, opset=opset))
     target = adopted(tmp_path, path, "--dynamic", "--imgsz", "8,12")
     batch = BATCH[:, :4, :11]
 
@@ -172,17 +172,17 @@ def test_half_precision_is_kept(tmp_path: Path) -> None:
 
     target = adopted(tmp_path, path)
 
-    np.testing.assert_allclose(output_of(target), by_hand(path), atol=0.01)
+    np.testing.assert_allclose(output_of(target), reference_output(path), atol=0.01)
     assert read_card(target).precision == "fp16"
 
 
 def test_file_for_one_image_runs_on_several(tmp_path: Path) -> None:
-    """Many a file was exported with a batch of one."""
+    """Many files are exported with a batch of one."""
     path = external(tmp_path / "theirs.onnx", images=1)
 
     target = adopted(tmp_path, path)
 
-    np.testing.assert_allclose(output_of(target), by_hand(path), atol=1e-5)
+    np.testing.assert_allclose(output_of(target), reference_output(path), atol=1e-5)
 
 
 def test_adopted_file_verifies_and_is_benchmarked_like_any_other(
@@ -202,7 +202,7 @@ def test_mean_and_std_may_be_given_in_255_steps(tmp_path: Path) -> None:
         tmp_path, path, "--range", "255", "--mean", "102,127.5,153", "--std", "51,63.75,76.5"
     )
 
-    np.testing.assert_allclose(output_of(target), by_hand(path), atol=1e-5)
+    np.testing.assert_allclose(output_of(target), reference_output(path), atol=1e-5)
 
 
 def refusal(
@@ -233,7 +233,7 @@ def test_other_number_of_classes_is_reported(
 def test_classes_without_a_name_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Files that return classes do not say how many there are."""
+    """Files that return classes do not say how many classes there are."""
     path = external(tmp_path / "theirs.onnx", kind="ids")
     model = onnx.load(path)
     # The last of five wins everywhere.
@@ -291,11 +291,11 @@ def test_options_that_do_not_fit_are_refused(
 def test_size_that_the_file_fails_on_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its sides are called free, and a layer within holds one of them.
+    """Its sides are declared dynamic, and a layer inside fixes one of them.
 
     Only another size shows it.
     """
-    path = freed(external(tmp_path / "theirs.onnx"))
+    path = with_dynamic_size(external(tmp_path / "theirs.onnx"))
     model = onnx.load(path)
     model.graph.initializer.append(
         numpy_helper.from_array(np.zeros((1, 2, 4, 6), np.float32), "fixed")
@@ -340,7 +340,7 @@ class Twice(nn.Module):
 
 
 def test_plain_weights_of_a_plugins_network_become_a_checkpoint(tmp_path: Path) -> None:
-    """As a trainer of others left them.
+    """As the training code of another project saves them.
 
     With the optimizer beside, and DistributedDataParallel's prefix.
     """

@@ -40,7 +40,7 @@ def test_subsample_keeps_small_arrays_and_steps_by_odd_numbers() -> None:
 
 
 def test_extremes_are_those_of_all_numbers_and_percentiles_leave_out_the_rarest() -> None:
-    """One outlier among a million stretches the extremes, and is nothing to the others."""
+    """One outlier among a million stretches the extremes, and does not affect the others."""
     values = np.random.default_rng(0).uniform(0, 1, 10**6).astype(np.float32)
     values[1] = 50
     collector = RangeCollector()

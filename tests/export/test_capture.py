@@ -98,7 +98,7 @@ def test_probabilities_are_those_of_the_upsampled_logits(
 def test_confidence_is_the_probability_of_the_class_in_255_steps(
     network: Deployed, card: ModelCard, tmp_path: Path
 ) -> None:
-    """It stands in the file as a second output; our own runtime asks for the classes alone."""
+    """It is a second output of the file; our runtime requests only the classes."""
     sure = replace(card, output="classes", confidence=True)
     path = exported("onnx", network, sure, tmp_path)
     with torch.no_grad():
@@ -144,5 +144,5 @@ def test_classes_of_a_dynamic_file_have_the_size_of_the_batch(
     )
 
 
-def test_logits_need_no_head(network: Deployed, card: ModelCard) -> None:
+def test_logits_need_no_output_head(network: Deployed, card: ModelCard) -> None:
     assert with_output(network, card) is network

@@ -78,7 +78,7 @@ main(sys.argv[1:])
 @pytest.mark.skipif(sys.platform == "win32", reason="only here a file's size can be limited")
 @pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 def test_full_disk_gets_one_sentence_from_openvino_too(checkpoint: Path) -> None:
-    """Its writer knows no other words than a stream's error, and raises no OSError."""
+    """Its writer reports only a stream error, and raises no OSError."""
     arguments = ["export", str(checkpoint), "--format", "openvino", "--proof-images", "1"]
 
     done = subprocess.run(
@@ -97,7 +97,7 @@ def test_full_disk_gets_one_sentence_from_openvino_too(checkpoint: Path) -> None
 def test_proven_file_is_reported_if_the_next_format_fails(
     checkpoint: Path, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
-    """Its proof took its time, and it is there."""
+    """The file exists, and its proof took time."""
     Path("best.triton").write_text("mine")
 
     with pytest.raises(SystemExit) as stop:
@@ -178,7 +178,7 @@ def test_bad_input_gets_one_sentence(
 
 
 def test_name_must_end_as_the_format_does() -> None:
-    """The ending tells the runtime."""
+    """The ending determines the runtime."""
     with pytest.raises(ConfigError, match=r"\.onnx"):
         name_targets(Path("a.pt"), formats=["onnx"], suffix="", output_file=Path("model.bin"))
 
@@ -193,7 +193,7 @@ def test_files_of_several_kinds_lie_beside_each_other() -> None:
 
 @pytest.mark.slow
 def test_killed_export_leaves_no_file_under_the_final_name(checkpoint: Path) -> None:
-    """What kill -9 leaves must not have the name of a finished file."""
+    """A file left by kill -9 must not have the name of a finished file."""
     part = checkpoint.with_name("best.torchscript.part")
     command = [
         sys.executable,
@@ -306,8 +306,8 @@ def test_table_shows_what_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[3] == ["x", "99.00%", "10.0", "20.0", "2.00x", "0.0", "passes"]
 
 
-def test_table_of_a_refusal_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    """A program that reads stdout finds no result where there is none."""
+def test_table_of_an_error_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program that reads stdout must not find a result."""
     print_candidates([make_candidate("minmax")], stderr=True)
 
     out, err = capsys.readouterr()

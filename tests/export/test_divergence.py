@@ -1,4 +1,4 @@
-"""A planted fault is found by the name of its layer, in every format that keeps names."""
+"""An injected fault is found by the name of its layer, in every format that keeps names."""
 
 import json
 import zipfile
@@ -36,17 +36,17 @@ def candidate(candidates: Mapping[str, Candidate]) -> OnnxCandidate:
     return found
 
 
-def spoil_weight(name: str) -> Callable[[onnx.ModelProto], None]:
-    def spoil(model: onnx.ModelProto) -> None:
+def change_weight(name: str) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
         tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
         values = onnx.numpy_helper.to_array(tensor).copy()
         values.flat[0] += 1
         tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
 
-    return spoil
+    return change
 
 
-def spoil_resize(model: onnx.ModelProto) -> None:
+def change_resize(model: onnx.ModelProto) -> None:
     """Upsample from the corners instead of the centers, as align_corners mistakes do.
 
     In the second join.
@@ -59,33 +59,33 @@ def spoil_resize(model: onnx.ModelProto) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("spoil", "layer"),
+    ("change", "layer"),
     [
-        (spoil_weight("network.stem.0.0.weight"), "network.stem.0.0 (the Conv"),
+        (change_weight("network.stem.0.0.weight"), "network.stem.0.0 (the Conv"),
         (
-            spoil_weight("network.decoder.1.refine.0.0.weight"),
+            change_weight("network.decoder.1.refine.0.0.weight"),
             "network.decoder.1.refine.0.0 (the Conv",
         ),
-        (spoil_weight("network.head.weight"), "network.head (the Conv"),
-        (spoil_weight("scale"), "the preprocessing of the image (the Mul"),
-        (spoil_resize, "network.decoder.1 (the Resize"),
+        (change_weight("network.head.weight"), "network.head (the Conv"),
+        (change_weight("scale"), "the preprocessing of the image (the Mul"),
+        (change_resize, "network.decoder.1 (the Resize"),
         (lambda model: None, "none, the output of every layer agrees"),
     ],
     ids=["first weight", "deep weight", "last weight", "normalization", "resize mode", "no fault"],
 )
-def test_planted_fault_in_onnx_is_found(
-    candidate: OnnxCandidate, tmp_path: Path, spoil: Callable[[onnx.ModelProto], None], layer: str
+def test_injected_fault_in_onnx_is_found(
+    candidate: OnnxCandidate, tmp_path: Path, change: Callable[[onnx.ModelProto], None], layer: str
 ) -> None:
     """The message names the layer, and the operator of the file."""
-    candidate.write(tmp_path / "spoiled.onnx", {})
-    model = onnx.load(tmp_path / "spoiled.onnx")
-    spoil(model)
-    onnx.save(model, tmp_path / "spoiled.onnx")
+    candidate.write(tmp_path / "changed.onnx", {})
+    model = onnx.load(tmp_path / "changed.onnx")
+    change(model)
+    onnx.save(model, tmp_path / "changed.onnx")
 
-    assert candidate.first_diverging(tmp_path / "spoiled.onnx", BATCH).startswith(layer)
+    assert candidate.first_diverging(tmp_path / "changed.onnx", BATCH).startswith(layer)
 
 
-def spoil_weight_of_pt2(path: Path) -> None:
+def change_weight_of_pt2(path: Path) -> None:
     """Add 1 to the first number of the 1x1 convolution of the second join."""
     add_one(path, "data/weights/model_weights_config.json", "network.decoder.1.reduce.weight")
 
@@ -105,7 +105,7 @@ def add_one(path: Path, config: str, name: str) -> None:
             archive.writestr(entry, content)
 
 
-def spoil_resize_of_pt2(path: Path) -> None:
+def change_resize_of_pt2(path: Path) -> None:
     """Upsample from the corners instead of the centers."""
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
@@ -125,7 +125,7 @@ def spoil_resize_of_pt2(path: Path) -> None:
             archive.writestr(entry, content)
 
 
-def spoil_weight_of_openvino(path: Path) -> None:
+def change_weight_of_openvino(path: Path) -> None:
     """Add 1 to the first number of the first convolution, which is the first large constant."""
     weights = path.with_suffix(".bin")
     values = bytearray(weights.read_bytes())
@@ -140,7 +140,7 @@ def spoil_weight_of_openvino(path: Path) -> None:
     weights.write_bytes(values)
 
 
-def spoil_resize_of_openvino(path: Path) -> None:
+def change_resize_of_openvino(path: Path) -> None:
     text = path.read_text()
     first, second = (
         'coordinate_transformation_mode="',
@@ -153,17 +153,17 @@ def spoil_resize_of_openvino(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "spoil", "layer"),
+    ("name", "change", "layer"),
     [
-        ("pt2", spoil_weight_of_pt2, "network.decoder.1.reduce (the aten.conv2d"),
-        ("pt2", spoil_resize_of_pt2, "network.decoder.1 (the aten.upsample_bilinear2d"),
+        ("pt2", change_weight_of_pt2, "network.decoder.1.reduce (the aten.conv2d"),
+        ("pt2", change_resize_of_pt2, "network.decoder.1 (the aten.upsample_bilinear2d"),
         ("pt2", lambda path: None, "none, the output of every layer agrees"),
         pytest.param(
-            "openvino", spoil_weight_of_openvino, "network.stem.0.1 (the Add", marks=needs_openvino
+            "openvino", change_weight_of_openvino, "network.stem.0.1 (the Add", marks=needs_openvino
         ),
         pytest.param(
             "openvino",
-            spoil_resize_of_openvino,
+            change_resize_of_openvino,
             "network.decoder.1 (the Interpolate",
             marks=needs_openvino,
         ),
@@ -175,23 +175,23 @@ def spoil_resize_of_openvino(path: Path) -> None:
         ),
     ],
 )
-def test_planted_fault_in_other_formats_is_found(
+def test_injected_fault_in_other_formats_is_found(
     candidates: Mapping[str, Candidate],
     tmp_path: Path,
     name: str,
-    spoil: Callable[[Path], None],
+    change: Callable[[Path], None],
     layer: str,
 ) -> None:
     """The message names the layer, and the operator of the file."""
-    path = tmp_path / f"spoiled{FORMATS[name].ending}"
+    path = tmp_path / f"changed{FORMATS[name].ending}"
     candidates[name].write(path, {})
-    spoil(path)
+    change(path)
 
     assert candidates[name].first_diverging(path, BATCH).startswith(layer)
 
 
 class Branching(nn.Module):
-    """A network with the trap: a branch on the size that no exporter warns of."""
+    """A network with a branch on the size, about which no exporter warns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -223,7 +223,7 @@ def test_frozen_branch_is_found(artifacts: Path, tmp_path: Path) -> None:
 
 
 class Outer(nn.Module):
-    """The same trap, between the layers."""
+    """The same branch, between the layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -239,9 +239,9 @@ class Outer(nn.Module):
 def test_frozen_branch_between_the_layers_is_reported(
     artifacts: Path, tmp_path: Path, output: Output
 ) -> None:
-    """No layer is wrong, and the file is all the same.
+    """No layer is wrong, but the file is.
 
-    To say that all agree would send the reader elsewhere.
+    A message that all layers agree would mislead.
     """
     card = replace(load_checkpoint(artifacts / "best.pt").card, output=output)
     candidate = to_onnx(
@@ -264,7 +264,7 @@ def test_differs_by_more_than_a_thousandth_of_the_largest(found: list[float]) ->
 
 
 @pytest.mark.parametrize("found", [[1.0, 2.0], [1.0, 2.001], [1.0015, 2.0]])
-def test_rounding_is_no_difference(found: list[float]) -> None:
+def test_rounding_is_not_a_difference(found: list[float]) -> None:
     """What counts is the largest number of the value.
 
     Small ones are sums in which large ones cancel.

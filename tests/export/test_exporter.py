@@ -1,6 +1,6 @@
 """Any network of PyTorch becomes a proven file.
 
-Torchvision's, segmentation-models-pytorch's, transformers', and one's own.
+Torchvision's, segmentation-models-pytorch's, transformers', and user-defined ones.
 """
 
 from collections.abc import Callable, Mapping
@@ -88,7 +88,7 @@ def segformer() -> nn.Module:
     ("build", "ending"),
     [(deeplab, "torchscript"), (lraspp, "onnx"), (smp_unet, "pt2"), (segformer, "onnx")],
 )
-def test_networks_of_others_are_exported_and_proven(
+def test_networks_of_other_libraries_are_exported_and_proven(
     tmp_path: Path, build: Callable[[], nn.Module], ending: str
 ) -> None:
     """Their outputs are wrapped in three ways; their logits have strides of 1 and 4."""
@@ -185,7 +185,7 @@ def test_output_without_logits_is_reported(
 def test_network_that_its_card_does_not_describe_is_an_error(
     tmp_path: Path, network: nn.Module, message: str
 ) -> None:
-    """Channels without a class were exported, and proven equal to themselves."""
+    """Channels without a class would be exported, and proven equal to themselves."""
     with pytest.raises(ExportError, match=message):
         export_module(network, card("own"), tmp_path / "own.torchscript", proof=ONE_IMAGE)
 
@@ -193,7 +193,7 @@ def test_network_that_its_card_does_not_describe_is_an_error(
 
 
 class Fickle(nn.Module):
-    """A network with the trap: what it does depends on how many images it is given."""
+    """A network whose computation depends on the number of images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,7 +206,7 @@ class Fickle(nn.Module):
 
 @pytest.mark.slow
 def test_network_that_exports_wrongly_gets_no_file(tmp_path: Path) -> None:
-    """torch.export takes one branch for both, without a word."""
+    """torch.export silently captures one branch for both."""
     with pytest.raises((ProofError, ExportError)):
         export_module(Fickle(), card("fickle"), tmp_path / "fickle.onnx", proof=ONE_IMAGE)
 

@@ -24,15 +24,15 @@ def test_fastest_that_passes_comes_first_and_equal_ones_by_score() -> None:
         make_candidate("good", speed=2, parity=make_parity(miou=0.5)),
         make_candidate("better", speed=1.95, parity=make_parity(miou=0.51)),
     )
-    slow, spoiled = (
+    slow, inaccurate = (
         make_candidate("slow", speed=1, parity=make_parity(miou=0.6)),
-        make_candidate("spoiled", speed=9, parity=make_parity(miou=0.4)),
+        make_candidate("inaccurate", speed=9, parity=make_parity(miou=0.4)),
     )
 
-    assert rank_passed([slow, good, spoiled, better]) == [better, good, slow]
+    assert rank_passed([slow, good, inaccurate, better]) == [better, good, slow]
 
 
-def test_two_files_are_measured_measure_alternating() -> None:
+def test_two_files_are_measured_in_alternation() -> None:
     """By hand: the clock gives 1 ms to the first and 3 ms to the second each time, whatever the
     machine does between.
     """

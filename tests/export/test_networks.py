@@ -30,19 +30,19 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "lightfpn": {"backbone": "timm:resnet10t"},
     "unet": {"width": 4},
 }
-"""What makes a network small."""
+"""Arguments that make a network small."""
 
 SHAPES = [(1, 3, 4), (3, 1, 1), (2, 1, 5), (1, 7, 2), (1, 3, 17)]
 """Images, and rows and columns in strides: the file's own size, one stride alone, flat and
 upright ones, odd ones."""
 
 
-def settled(name: str) -> Deployed:
+def with_trained_norms(name: str) -> Deployed:
     """Build a network of few blocks, and let its norms see images."""
     torch.manual_seed(0)
     network = models.build(name, 4, **ARGUMENTS.get(name, {}))
     if name == "regseg":
-        # What is left has every dilation once.
+        # The remaining blocks have every dilation once.
         del network.sixteenth[7:-1], network.sixteenth[3:6]
     return deployed(network, 4 * network.stride + 32)
 
@@ -50,7 +50,7 @@ def settled(name: str) -> Deployed:
 def deployed(network: nn.Module, side: int) -> Deployed:
     """Let norms see images, and put them into their convolutions.
 
-    None asks for a size, and each costs time.
+    None depends on a size, and each costs time.
     """
     with torch.no_grad():
         network.train()(torch.randn(4, 3, side, side))
@@ -81,11 +81,11 @@ def images(count: int, height: int, width: int) -> Batch:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", models.names())
 def test_exported_network_agrees_with_pytorch_at_every_size(tmp_path: Path, name: str) -> None:
-    """An exporter freezes a branch on a size, or a side of one value, without a word.
+    """An exporter silently freezes a branch on a size, or a side of one value.
 
     Only other sizes show it.
     """
-    network = settled(name)
+    network = with_trained_norms(name)
     stride = network.network.stride
     assert isinstance(stride, int)
     card = card_of(name, stride=stride, height=3 * stride, width=4 * stride)
@@ -120,7 +120,7 @@ def test_exported_network_agrees_with_pytorch_at_every_size(tmp_path: Path, name
 def test_exported_program_accepts_the_smallest_proven_size(tmp_path: Path) -> None:
     """DDRNet's windows are one value below 65 pixels here, which torch.export would refuse.
 
-    Below what was proven, a sentence is better.
+    Below the proven size, an error message is better.
     """
     torch.manual_seed(0)
     network = deployed(nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), DeepAggregation(8, 8, 4)), 136)
@@ -138,7 +138,7 @@ def test_exported_program_accepts_the_smallest_proven_size(tmp_path: Path) -> No
 
 
 class Small(nn.Module):
-    """A network that goes another way with larger images."""
+    """A network that computes something else for larger images."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return image if image.shape[2] < 2000 else -image
@@ -146,7 +146,7 @@ class Small(nn.Module):
 
 @pytest.mark.slow
 def test_network_that_was_captured_for_some_sizes_only_is_refused() -> None:
-    """torch.export takes the way of its example; a file would take it at every size."""
+    """torch.export captures the branch of its example; a file would run it at every size."""
     network, card = (
         Deployed(Small(), (0, 0, 0), (1, 1, 1)).eval(),
         card_of("small", stride=1, height=24, width=32),

@@ -45,7 +45,7 @@ def test_contract_of_the_graph(artifacts: Path) -> None:
 
 
 def test_nothing_of_this_machine_is_in_the_file(artifacts: Path) -> None:
-    """The exporter notes a stack trace at every node.
+    """The exporter records a stack trace at every node.
 
     A file that is published must not hold its author's paths.
     """
@@ -56,14 +56,14 @@ def test_nothing_of_this_machine_is_in_the_file(artifacts: Path) -> None:
 
 
 class Counting(nn.Module):
-    """A network that no graph can hold: it asks a number of an image."""
+    """A network that cannot be captured: it branches on the values of an image."""
 
     def forward(self, image: Tensor) -> Tensor:
         return image * 2 if image.mean().item() > 0 else image
 
 
 def test_network_that_cannot_be_captured_is_an_export_error(artifacts: Path) -> None:
-    """One sentence, no log of PyTorch's inner life."""
+    """One sentence, no log of PyTorch."""
     card = load_checkpoint(artifacts / "best.pt").card
 
     with pytest.raises(ExportError, match=r"unet cannot be captured by torch\.export"):
@@ -97,7 +97,7 @@ def half(candidates: Mapping[str, Candidate]) -> OnnxCandidate:
 def test_half_precision_has_half_the_bytes_and_float32_logits(
     half: OnnxCandidate, artifacts: Path, tmp_path: Path
 ) -> None:
-    """Images are uint8 and logits float32 all the same: the interface does not change."""
+    """Images are still uint8 and logits float32: the interface does not change."""
     card = structs.replace(load_checkpoint(artifacts / "best.pt").card, precision="fp16")
     half.write(tmp_path / "half.onnx", {CARD_KEY: card.to_json()})
 
@@ -121,7 +121,7 @@ def test_fault_in_half_precision_is_distinguished_from_rounding(
     """Every value differs a little; the layer that is wrong differs much."""
     half.write(tmp_path / "half.onnx", {})
     model = onnx.load(tmp_path / "half.onnx")
-    sound = half.first_diverging(tmp_path / "half.onnx", BATCH)
+    agreeing = half.first_diverging(tmp_path / "half.onnx", BATCH)
     tensor = next(
         tensor
         for tensor in model.graph.initializer
@@ -134,7 +134,7 @@ def test_fault_in_half_precision_is_distinguished_from_rounding(
     )
     onnx.save(model, tmp_path / "half.onnx")
 
-    assert sound == "none, the output of every layer agrees"
+    assert agreeing == "none, the output of every layer agrees"
     assert half.first_diverging(tmp_path / "half.onnx", BATCH).startswith(
         "network.decoder.0.reduce (the Conv"
     )

@@ -133,7 +133,7 @@ def test_activations_are_u8_and_weights_s8_by_channel(tmp_path: Path) -> None:
 def test_layer_that_loses_most_is_ranked_first(tmp_path: Path) -> None:
     """The second layer makes two channels a thousand times smaller than the third.
 
-    In its 8 bits both become nothing.
+    In 8 bits both become zero.
     """
     model = chain([1, 1, 1, 1])
     uneven = np.diag(np.array([0.001, 0.0011, 1], np.float32))[:, :, None, None]
@@ -202,7 +202,7 @@ def test_search_finds_a_file_in_eight_bits(artifacts: Path, candidate: OnnxCandi
 
 
 class Dark:
-    """Images by which nothing can be calibrated."""
+    """Black images, on which nothing can be calibrated."""
 
     classes = CLASSES
     names = ("a", "b")
@@ -221,9 +221,9 @@ class Dark:
 def test_search_leaves_more_and_more_in_float_and_then_gives_up(
     artifacts: Path, candidate: OnnxCandidate
 ) -> None:
-    """Calibrated in the dark the network sees no day.
+    """Calibrated on dark images, the network fails on bright ones.
 
-    Half of it in float32 must not pass for int8.
+    A file with half of its layers in float32 must not pass as int8.
     """
     search = search_on(artifacts, candidate, Dark(), labeled=False)
 

@@ -19,7 +19,7 @@ from tests.helpers.plans import make_plan
 
 @pytest.mark.slow
 def test_nncf_sends_no_usage_statistics() -> None:
-    """The switch is read when NNCF is imported; pytest alone would turn them off too."""
+    """The variable is read when NNCF is imported; pytest alone would turn them off too."""
     code = (
         "import segdeploy.export.openvino_int8\n"
         "from nncf.telemetry.wrapper import NNCFTelemetry, telemetry\n"

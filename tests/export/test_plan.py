@@ -27,8 +27,8 @@ def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
         import_optional("openvino_format")
 
 
-def test_order_takes_the_former_names() -> None:
-    """Scripts that were written for `Order` go on working."""
+def test_former_names_of_options_are_accepted() -> None:
+    """Scripts that were written for `Order` still work."""
     order = segdeploy.export.Order(proof_pictures=5, calibration_pictures=80, answer="classes")
 
     assert order == ExportConfig(proof_images=5, calibration_images=80, output="classes")

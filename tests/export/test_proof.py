@@ -57,7 +57,7 @@ def test_split_of_the_training_is_taken_where_it_still_is(camvid: Path) -> None:
 @pytest.mark.parametrize(
     "card", [STREETS_CARD, trained("camvid", "/no/such/folder"), trained("of a plugin", "")]
 )
-def test_streets_are_always_there(card: ModelCard) -> None:
+def test_streets_are_always_available(card: ModelCard) -> None:
     """A checkpoint from another machine can be proven too."""
     images = open_proof_images(card, dataset=None, data=None, files=[], most=2)
 
@@ -85,20 +85,20 @@ def test_named_images_are_taken(camvid: Path) -> None:
     assert images[1][1] is None
 
 
-def test_named_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """A named folder is never replaced without a message."""
+def test_missing_named_folder_is_an_error(tmp_path: Path) -> None:
+    """A named folder is never silently replaced by synthetic streets."""
     with pytest.raises(DataError):
         open_proof_images(
             trained("camvid", ""), dataset=None, data=tmp_path / "none", files=[], most=2
         )
 
 
-def test_folder_of_an_unknown_set_is_an_error(camvid: Path) -> None:
+def test_folder_of_an_unknown_dataset_is_an_error(camvid: Path) -> None:
     with pytest.raises(ConfigError, match="--dataset"):
         open_proof_images(STREETS_CARD, dataset=None, data=camvid, files=[], most=2)
 
 
-def test_images_and_a_set_at_once_are_an_error(camvid: Path) -> None:
+def test_images_and_a_dataset_are_an_error(camvid: Path) -> None:
     with pytest.raises(ConfigError, match="--verify"):
         open_proof_images(
             STREETS_CARD, dataset="camvid", data=camvid, files=[camvid / "val"], most=2
@@ -145,7 +145,7 @@ class Ramp:
 
 
 def test_parity_is_counted_by_hand() -> None:
-    """45 against 55: one of ten columns differs. The reference is all right.
+    """45 against 55: one of ten columns differs. The reference is always correct.
 
     The file misses one of five bright columns.
     """
@@ -163,7 +163,7 @@ def test_parity_is_counted_by_hand() -> None:
     assert steps == ["90.000%"]
 
 
-def test_near_a_boundary_is_counted_apart() -> None:
+def test_near_a_boundary_is_counted_separately() -> None:
     """Within 3 columns of the boundary lie 6 columns, and one of them differs."""
     parity = prove(Threshold(55), Threshold(45), images=Ramp(), on_step=lambda _: None).parity
 

@@ -62,14 +62,14 @@ def test_cannot_name_a_layer_and_says_so(artifacts: Path) -> None:
 
 
 class DataDependent(nn.Module):
-    """A network that no graph can hold: it asks a number of an image."""
+    """A network that cannot be captured: it branches on the values of an image."""
 
     def forward(self, image: Tensor) -> Tensor:
         return image * 2 if image.mean().item() > 0 else image
 
 
 def test_network_that_cannot_be_captured_is_an_export_error(artifacts: Path) -> None:
-    """One sentence, no log of PyTorch's inner life."""
+    """One sentence, no log of PyTorch."""
     with pytest.raises(ExportError, match=r"unet cannot be captured by torch\.export"):
         to_pt2(
             make_plan(

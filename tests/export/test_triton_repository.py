@@ -1,4 +1,4 @@
-"""A repository that Triton reads: validated by Triton's own form, whole or not there at all."""
+"""A repository that Triton reads: validated by Triton's schema, complete or absent."""
 
 import importlib.util
 import shutil
@@ -47,7 +47,7 @@ def plan(checkpoint_folder: Path, card: ModelCard) -> ExportPlan:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_configuration_is_what_triton_reads(form: ModuleType, card: ModelCard, device: str) -> None:
-    """A word that the form does not know is an error of its parser."""
+    """An unknown field is an error of the parser."""
     from google.protobuf import text_format
 
     read = text_format.Parse(
@@ -152,7 +152,7 @@ def test_success_replaces_the_old_model_and_no_other(plan: ExportPlan, tmp_path:
     assert (tmp_path / "a.triton/a/1/model.onnx").read_text() == "new"
 
 
-def test_model_of_that_name_from_others_is_not_replaced(plan: ExportPlan, tmp_path: Path) -> None:
+def test_other_model_of_that_name_is_not_replaced(plan: ExportPlan, tmp_path: Path) -> None:
     (tmp_path / "a.triton/a").mkdir(parents=True)
     (tmp_path / "a.triton/a/config.pbtxt").write_text('name: "a"')
 

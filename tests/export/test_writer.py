@@ -170,7 +170,7 @@ def test_candidate_that_fails_on_all_images_gives_way_to_the_next(
     assert card.parity.max_miou_drop == 0.001
 
 
-def test_network_that_every_candidate_spoils_is_refused(
+def test_network_without_a_passing_candidate_is_refused(
     artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

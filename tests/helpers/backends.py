@@ -1,4 +1,4 @@
-"""Networks that compute nothing that a test could not work out by hand."""
+"""Backends whose output a test can work out by hand."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Model cards of networks that nobody trained."""
+"""Model cards of untrained networks."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Plans of exports, of networks and images that a test has at hand."""
+"""Plans of exports, from a network and images in memory."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Print the files of ours in which a line inside a function runs.
+"""Print the project's files in which a line inside a function runs.
 
 `python -m tests.helpers.walk video|export|step [ROOT]`: `video` is `segdeploy run` on a short
 video, `export` is `segdeploy export --format onnx`, and `step` is one step of a training, from the
@@ -33,7 +33,7 @@ OPTIMIZED = 1
 
 
 class Recorder:
-    """Remembers, in order, the files below a folder in which a line of a function ran.
+    """Records, in order, the files below a folder in which a line of a function ran.
 
     Attributes:
         files: Paths of the files, relative to the folder.

@@ -50,7 +50,7 @@ def test_jpeg_is_decoded_alike(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [SVG, b"%!PS-Adobe-3.0 EPSF-3.0\n", b"1,2\n3,4\n"])
 @pytest.mark.parametrize("name", ["a.tif", "a.svg", "a.csv"])
-def test_drawings_and_tables_are_no_images(tmp_path: Path, name: str, content: bytes) -> None:
+def test_drawings_and_tables_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
     """libvips has many more loaders, and some call ImageMagick, which calls other programs."""
     path = tmp_path / name
     path.write_bytes(content)
@@ -86,7 +86,7 @@ def test_images_are_upright(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"), [(b"words", "is no image that can be read"), (None, "there is no")]
 )
-def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     """One sentence with the path."""
     path = tmp_path / "a.png"
     if content:
@@ -97,7 +97,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes | None, sent
 
 
 def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
-    """A hundred bytes hold no image of 150,000 by 150,000 pixels."""
+    """A hundred bytes cannot hold an image of 150,000 by 150,000 pixels."""
     path = tmp_path / "a.png"
     header = struct.pack(">IIBBBBB", 150_000, 150_000, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]

@@ -60,7 +60,7 @@ def test_the_image_stays_as_it_was():
 
 
 @pytest.mark.parametrize("opacity", [-0.1, 1.1, float("nan")])
-def test_an_opacity_that_cannot_be_is_refused(opacity):
+def test_an_impossible_opacity_is_refused(opacity):
     """A share lies within 0 and 1."""
     with pytest.raises(ConfigError, match="it must be within 0 and 1"):
         Painter(CLASSES, opacity=opacity)
@@ -72,7 +72,7 @@ def test_a_mask_of_another_size_is_refused():
         Painter(CLASSES).paint(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8))
 
 
-def test_the_legend_stands_in_the_corner_and_nowhere_else():
+def test_the_legend_is_in_the_corner_only():
     """The rest of the image is what it is without a legend."""
     image = np.full((200, 300, 3), 120, np.uint8)
     mask = np.ones((200, 300), np.uint8)
@@ -90,7 +90,7 @@ def test_the_legend_stands_in_the_corner_and_nowhere_else():
 
 
 def test_every_class_has_a_swatch_and_a_name():
-    """Its exact color is in the legend, and so are bright letters."""
+    """Its exact color is in the legend, and so is bright text."""
     legend = draw_legend(CLASSES, 480, width=640)
 
     pixels = {tuple(pixel) for pixel in legend.reshape(-1, 3).tolist()}
@@ -122,7 +122,7 @@ def test_a_painter_takes_images_of_changing_sizes():
         ).shape == (height, width, 3)
 
 
-def test_images_stand_beside_each_other():
+def test_images_are_placed_side_by_side():
     """The second is resized to the height of the first and keeps its aspect ratio.
 
     20 x 40 becomes 10 x 20.

@@ -22,7 +22,7 @@ def test_every_palette_gives_each_class_its_own_color(name: str) -> None:
 
 
 def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
-    """Both ways to write a color, and what is not named stays."""
+    """Both notations of a color; classes that are not named keep theirs."""
     path = tmp_path / "palette.toml"
     path.write_text('road = "#8040fF"\n"side walk" = [9, 8, 7]\n')
 
@@ -61,6 +61,6 @@ def test_an_unknown_palette_is_refused() -> None:
 
 
 def test_okabe_and_ito_have_eight_colors() -> None:
-    """To repeat one would mislead."""
+    """Repeating a color would mislead."""
     with pytest.raises(ConfigError, match="8 colors and there are 9 classes"):
         recolor(CLASSES * 3, "okabe-ito")

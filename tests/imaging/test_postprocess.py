@@ -148,7 +148,7 @@ def test_padding_is_undone_exactly(height, width, stride, classes, seed):
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad"])
-def test_there_and_back_again(fit):
+def test_preprocessing_and_postprocessing_are_inverse(fit):
     """A network that returns the image's own red and blue finds the red half red, in every fit."""
     image = np.zeros((45, 80, 3), np.uint8)
     image[:, :40, 2] = 255
@@ -165,7 +165,7 @@ def test_there_and_back_again(fit):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_an_output_of_nan_or_infinity_is_refused(value):
-    """A network whose numbers overflow must not look like one that sees class 0."""
+    """A network whose values overflow must not look like one that predicts class 0."""
     logits = np.zeros((1, 3, 4, 4), np.float32)
     logits[0, 1, 2, 3] = value
 
@@ -176,7 +176,7 @@ def test_an_output_of_nan_or_infinity_is_refused(value):
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
-def test_huge_numbers_are_numbers():
+def test_huge_numbers_are_accepted():
     """Their sum overflows, they do not."""
     logits = np.full((1, 2, 2, 2), 3e38, np.float32)
     logits[0, 0] = 0

@@ -1,4 +1,4 @@
-"""Run lengths are exactly the mask, in the letters of COCO."""
+"""Run lengths are exactly the mask, in COCO's characters."""
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ def test_runs_go_down_the_columns() -> None:
     assert runs.lengths(5) == [6]
 
 
-def test_letters_are_those_of_coco() -> None:
-    """By hand, as below: 40 takes two letters, a change of -10 its sign bit."""
+def test_characters_are_those_of_coco() -> None:
+    """By hand, as below: 40 takes two characters, a change of -10 its sign bit."""
     assert encode_counts([6, 4, 40, 5, 30]) == "64X11F"
 
 
@@ -49,7 +49,7 @@ def test_what_is_encoded_is_decoded(mask: np.ndarray) -> None:
 @settings(deadline=None)
 @given(masks)
 def test_pycocotools_agrees(mask: np.ndarray) -> None:
-    """The letters are the same, and so is the mask that it decodes from them."""
+    """The characters are the same, and so is the mask that it decodes from them."""
     coco = pytest.importorskip("pycocotools.mask")
     inside = np.asfortranarray(mask == 1, dtype=np.uint8)
 
@@ -68,10 +68,10 @@ def test_runs_are_filled_down_the_columns() -> None:
     assert mask.tolist() == [[0, 7, 7], [0, 7, 0]]
 
 
-def test_letters_are_decoded() -> None:
-    """Worked out by hand: 6 and 4 are letters from '0'.
+def test_characters_are_decoded() -> None:
+    """Worked out by hand: 6 and 4 are characters from '0'.
 
-    40 takes two letters; later ones are changes against the last but one.
+    40 takes two characters; later ones are changes against the last but one.
     """
     # 6 -> '6'; 4 -> '4'; 40 = 8 + 32 -> bits 8 | 32, then 1: 'X1'; then 5 - 4 = 1 -> '1'; then 30 -
     # 40 = -10 -> 22, with its sign bit: 'F'.
@@ -80,13 +80,13 @@ def test_letters_are_decoded() -> None:
 
 @pytest.mark.parametrize("text", ["/", "p", "oooooooooooooo1"])
 def test_other_text_is_refused(text: str) -> None:
-    """Letters outside the 64, and numbers without end."""
+    """Characters outside the 64, and truncated numbers."""
     with pytest.raises(ValueError, match="packed run lengths"):
         decode_counts(text)
 
 
 @pytest.mark.parametrize("lengths", [[3, 2], [8, -2], []])
 def test_runs_that_do_not_fit_are_refused(lengths: list[int]) -> None:
-    """They are of another image."""
+    """They belong to another image."""
     with pytest.raises(ValueError, match=r"of 6|a run length is -2"):
         fill_runs(np.zeros((2, 3), np.uint8), lengths, 1)

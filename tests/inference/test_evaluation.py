@@ -84,7 +84,7 @@ def test_other_number_of_classes_is_refused() -> None:
 
 
 def test_class_of_another_name_gives_a_warning() -> None:
-    """Two sets of two classes fit by number, and may mean anything."""
+    """Two datasets of two classes match in number, and may mean different things."""
     classes = (CLASSES[0], LabelClass(name="rouge", color=(255, 0, 0)))
 
     warning = class_name_warning(classes, CLASSES)

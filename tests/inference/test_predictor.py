@@ -89,7 +89,7 @@ def test_other_arrays_are_refused(image: Any, description: str) -> None:
     assert backend.shapes == []
 
 
-def test_no_image_takes_no_call() -> None:
+def test_no_image_makes_no_call() -> None:
     """An empty folder must not become an empty batch."""
     backend = RednessBackend()
 

@@ -40,7 +40,7 @@ def test_agreement_by_hand():
     assert agreement.by_class == (1.0, 49 / 50, None)
 
 
-def test_pictures_add_up_by_pixels():
+def test_images_add_up_by_pixels():
     """A small image does not weigh as much as a large one."""
     agreement = Agreement(2)
 
@@ -56,7 +56,7 @@ def test_nothing_compared_agrees():
 
 
 def test_parity_survives_json():
-    """What stands in a file is what was proven."""
+    """A file stores exactly what was proven."""
     parity = Parity(
         agreement=0.999,
         boundary_agreement=0.98,
@@ -97,7 +97,7 @@ def compared(reference, *, agreement=1, miou=None, reference_miou=None, budget=N
     )
 
 
-def judged(agreement, miou, reference_miou, budget):
+def parity_of(agreement, miou, reference_miou, budget):
     return compared(
         "", agreement=agreement, miou=miou, reference_miou=reference_miou, budget=budget
     ).passed
@@ -127,4 +127,4 @@ def test_budget_of_miou_is_the_gate_where_there_are_labels(
     agreement, miou, reference_miou, budget, passed
 ):
     """Eight bits move boundaries a little; what counts is whether the masks are worse."""
-    assert judged(agreement, miou, reference_miou, budget) is passed
+    assert parity_of(agreement, miou, reference_miou, budget) is passed

@@ -59,7 +59,8 @@ print(json.dumps(scores))
 
 
 def environment(name: str, requirements: tuple[str, ...]) -> Path:
-    """Return a folder with installed libraries, made once for each Python and each list of them."""
+    """Return a folder with installed libraries, created once for each Python and each list of
+    them."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = (
         Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))

@@ -1,4 +1,4 @@
-"""Scores are what the papers mean by them."""
+"""Scores as the papers define them."""
 
 import json
 

@@ -13,7 +13,7 @@ from segdeploy.models.encoders.efficientnet import ConvNormReLU6
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (12, 15), (45, 60)])
 @pytest.mark.parametrize("grid", [1, 2, 3, 6])
 def test_grid_means_are_adaptive_average_pooling(size: tuple[int, int], grid: int) -> None:
-    """Papers and their published weights mean PyTorch's adaptive pooling."""
+    """Papers and their published weights use PyTorch's adaptive pooling."""
     features = torch.rand(2, 3, *size)
 
     torch.testing.assert_close(

@@ -1,4 +1,4 @@
-"""A checkpoint returns what was saved, and nothing in a file of others is ever executed."""
+"""A checkpoint returns what was saved, and nothing in an untrusted file is ever executed."""
 
 import os
 import pickle
@@ -114,7 +114,7 @@ def test_plain_pickle_is_refused_and_never_executed(tmp_path: Path) -> None:
     path = tmp_path / "malicious.pt"
     path.write_bytes(pickle.dumps(Trap(tmp_path / "executed")))
 
-    with pytest.raises(ModelError, match="is no checkpoint"):
+    with pytest.raises(ModelError, match="is not a checkpoint"):
         load_checkpoint(path)
 
     assert not (tmp_path / "executed").exists()
@@ -160,7 +160,7 @@ def test_file_that_would_grow_is_refused(file: Path, tmp_path: Path) -> None:
     ],
 )
 def test_other_content_is_refused(tmp_path: Path, content: object) -> None:
-    """Plain values of another structure are no checkpoint either."""
+    """Plain values of another structure are not a checkpoint either."""
     path = save(tmp_path / "foreign.pt", content)
 
     with pytest.raises(ModelError, match=r"segdeploy train|damaged card"):

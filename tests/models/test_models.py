@@ -1,4 +1,4 @@
-"""What holds for every network, and the figures of each."""
+"""Properties of every network, and the numbers of each."""
 
 import io
 from typing import Any
@@ -65,7 +65,7 @@ def round_up(network: nn.Module, *sides: int) -> list[int]:
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (17, 31), (33, 64), (45, 1)])
 def test_takes_odd_and_tiny_images(network: nn.Module, size: tuple[int, int]) -> None:
-    """Images have any size, and no layer may shrink to nothing on the way down."""
+    """Images have any size, and no layer may shrink to nothing."""
     height, width = round_up(network, *size)
 
     logits = network(torch.rand(2, 3, height, width))
@@ -188,7 +188,7 @@ def test_can_be_traced_for_any_size(network: nn.Module) -> None:
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_can_be_scripted(network: nn.Module) -> None:
-    """A module of the user's own that branches around the network needs scripting, not a trace."""
+    """A user's module that branches around the network needs scripting, not a trace."""
     scripted = torch.jit.script(network)
     images = [
         torch.rand(1, 3, *round_up(network, 64, 96)),

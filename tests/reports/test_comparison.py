@@ -44,7 +44,7 @@ def page_of(comparison: Comparison, *, first: str = "a.onnx", source: str = "ram
 
 
 def test_page_loads_nothing_and_has_every_part() -> None:
-    """It is opened from a mail without a network."""
+    """It is opened from an e-mail, offline."""
     page = page_of(compared(ramp(1), ramp(0), ramp(3)))
 
     assert not re.search(r'(src|href)="(?!data:)', page)
@@ -65,7 +65,7 @@ def test_page_loads_nothing_and_has_every_part() -> None:
 
 
 @pytest.mark.parametrize("where", ["first", "source", "image"])
-def test_names_from_outside_are_no_markup(where: str) -> None:
+def test_names_are_escaped(where: str) -> None:
     """A file or a folder may have the name of a tag, or of a template's variable."""
     comparison = compared(ramp(3, name=MARKUP if where == "image" else "a"))
     names = {} if where == "image" else {where: MARKUP}
@@ -89,7 +89,7 @@ def test_equal_models_have_a_page_too() -> None:
 
 
 def test_wide_images_are_downscaled() -> None:
-    """A page of 4K images could not be sent by mail."""
+    """A page of 4K images could not be sent by e-mail."""
     import base64
     from io import BytesIO
 

@@ -28,7 +28,7 @@ def test_only_a_few_are_started_ahead():
     assert len(started) <= AHEAD * cores() + 1
 
 
-def test_an_error_ends_it():
+def test_an_error_ends_the_map():
     """The rest is not started."""
     started = []
     lock = threading.Lock()
@@ -60,7 +60,7 @@ print(faults[-1] - faults[0])
 
 
 def faults(how: str) -> int:
-    """Count the pages that a fresh process asks for while it takes and frees 4 blocks of 4 MiB,
+    """Count the page faults of a fresh process while it allocates and frees 4 blocks of 4 MiB,
     twenty times after the first.
     """
     done = subprocess.run(
@@ -72,8 +72,8 @@ def faults(how: str) -> int:
 @pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are"
 )
-def test_blocks_are_taken_again_without_asking_the_system() -> None:
-    """Each of the twenty rounds would ask for 16 MiB again: 20 * 4096 pages of 4 KiB.
+def test_freed_blocks_are_reused() -> None:
+    """Each of the twenty rounds would otherwise fault 16 MiB again: 20 * 4096 pages of 4 KiB.
 
     Huge pages are fewer.
     """

@@ -62,7 +62,7 @@ def test_empty_source(run: Run) -> None:
 
 @EACH
 def test_source_that_fails_stops_all(run: Run) -> None:
-    """What came before is written, and the error is the source's own."""
+    """Earlier items are written, and the error is that of the source."""
     written: list[int] = []
 
     with pytest.raises(ValueError, match="the source broke"):
@@ -87,7 +87,7 @@ def test_work_that_fails_stops_all(run: Run) -> None:
 
 @EACH
 def test_writing_that_fails_stops_all(run: Run) -> None:
-    """A full disk ends the work soon, not when all of the video was computed for nothing."""
+    """A full disk ends the work soon, not after all of the video was computed."""
     worked: list[int] = []
 
     def work(item: int) -> int:

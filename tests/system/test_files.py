@@ -1,4 +1,4 @@
-"""A file is there whole or not at all, and temporary folders go."""
+"""A file is written whole or not at all, and temporary folders are removed."""
 
 import errno
 import tomllib
@@ -30,7 +30,7 @@ def test_a_file_appears_under_its_name_only(tmp_path):
 
 
 def test_a_failing_block_leaves_the_old_file(tmp_path):
-    """What was there before is worth more than half of something new."""
+    """The old file is better than part of a new one."""
     path = tmp_path / "a.txt"
     path.write_text("old")
 
@@ -131,12 +131,12 @@ PLAIN = st.one_of(VALUES, st.lists(TEXTS))
 
 
 @given(st.dictionaries(TEXTS, st.one_of(PLAIN, st.dictionaries(TEXTS, PLAIN, min_size=1))))
-def test_whatever_is_written_is_read_again(values: dict[str, Any]) -> None:
-    """Keys with spaces, quotes and controls, texts of any letters, tables."""
+def test_toml_is_read_back(values: dict[str, Any]) -> None:
+    """Keys with spaces, quotes and controls, any Unicode text, tables."""
     assert tomllib.loads(to_toml(values)) == values
 
 
-def test_it_is_written_as_a_person_would_write_it() -> None:
+def test_toml_is_readable() -> None:
     """Plain keys first, each on its line; tables behind them, unless they are empty."""
     values = {
         "loss": "ce+dice",

@@ -1,4 +1,4 @@
-"""What a process may use of the machine, and what the machine is."""
+"""The machine, and how much of it a process may use."""
 
 import json
 import os
@@ -121,7 +121,7 @@ def test_the_machine_survives_json() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system has no /proc")
-def test_peak_memory_grows_with_what_is_held() -> None:
+def test_peak_memory_grows_with_allocations() -> None:
     """The peak stays when the memory is freed."""
     before = peak_memory()
     held = bytearray(b"x") * (before or 0)

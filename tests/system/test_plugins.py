@@ -1,4 +1,4 @@
-"""Networks and datasets of the user's own, from a file named on the command line to a mask."""
+"""User-defined networks and datasets, from a file named on the command line to a mask."""
 
 import json
 import sys
@@ -93,7 +93,7 @@ def test_plugin_that_fails_is_one_sentence(
 
 @pytest.mark.parametrize("name", ["no_such_plugin", "no.such.plugin", "no_such_plugin.py"])
 def test_a_missing_plugin_is_reported(name: str) -> None:
-    """A typing mistake, not a missing library of the plugin's own."""
+    """A typo, not a missing library of the plugin."""
     with pytest.raises(ConfigError, match=f"there is no plugin {name}"):
         load_plugin(name)
 
@@ -124,7 +124,7 @@ def checkpoint(architecture: str, classes: tuple[LabelClass, ...] = CLASSES) -> 
 
 
 def test_a_checkpoint_of_an_unregistered_network_is_refused(tmp_path: Path) -> None:
-    """The card names it; its code is the user's to bring."""
+    """The card names it; the user must provide its code."""
     save_checkpoint(tmp_path / "best.pt", checkpoint("nowhere"))
 
     with pytest.raises(
@@ -219,7 +219,7 @@ def write_fields(data: Path) -> None:
 
 
 @pytest.mark.slow
-def test_data_commands_take_the_layout_of_the_docs(tmp_path: Path) -> None:
+def test_data_commands_accept_the_layout_of_the_docs(tmp_path: Path) -> None:
     """What docs/datasets.md shows works as it stands, in processes of their own, and the next step
     can be pasted.
     """

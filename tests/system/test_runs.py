@@ -15,7 +15,7 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_name_that_is_taken_gets_a_number() -> None:
-    """No run writes over another's files."""
+    """No run overwrites another's files."""
     folders = [new_run("train", "unet").as_posix() for _ in range(3)]
 
     assert folders == ["runs/train/unet", "runs/train/unet-2", "runs/train/unet-3"]
@@ -48,7 +48,7 @@ def test_the_newest_checkpoint_is_the_one_written_last() -> None:
     assert newest_checkpoint().as_posix() == "runs/train/a/best.pt"
 
 
-def test_without_a_run_it_says_what_to_do() -> None:
+def test_missing_run_is_reported() -> None:
     """A new user may export before training."""
     with pytest.raises(ModelError, match="run 'segdeploy train' first"):
         newest_checkpoint()
@@ -64,7 +64,7 @@ def test_folder_with_results_stays() -> None:
 
 
 @pytest.mark.parametrize("output", [None, Path("mine/out")])
-def test_folder_without_results_goes(output: Path | None) -> None:
+def test_folder_without_results_is_removed(output: Path | None) -> None:
     """A command that failed leaves nothing behind, and hides no error."""
 
     def fail() -> None:
@@ -79,8 +79,8 @@ def test_folder_without_results_goes(output: Path | None) -> None:
     assert not Path("mine/out").exists()
 
 
-def test_folder_that_was_there_stays() -> None:
-    """An empty folder of the user's is the user's."""
+def test_existing_folder_stays() -> None:
+    """An empty folder that the user created is not removed."""
     Path("mine").mkdir()
 
     with result_folder("run", "clip", output=Path("mine")):

@@ -1,4 +1,4 @@
-"""Foreign values are taken whole, or refused in one sentence that names the place and the value."""
+"""Values are converted as a whole, or refused in one sentence with the path and the value."""
 
 import math
 from collections.abc import Mapping
@@ -39,22 +39,22 @@ def read(values):
 
 
 def test_lists_become_tuples_and_whole_numbers_floating_point_ones():
-    """TOML and JSON know no tuples, and 25 is good enough for 25.0."""
+    """TOML and JSON have no tuples, and 25 is accepted for 25.0."""
     camera = read({"fps": 25, "size": [10, 20], "lenses": [{"gain": 2}], "up": False})
 
     assert camera == Camera(fps=25.0, size=(10, 20), lenses=(Lens(gain=2.0),), upright=False)
     assert isinstance(camera.fps, float)
 
 
-def test_what_any_values_hold_is_left_alone():
+def test_free_tables_are_left_alone():
     """Free tables, as a recipe inside a card, come back as they were, whatever their numbers."""
     notes = {"a": [1, [2.5, None]], "b": 10**400, "c": math.inf}
 
     assert read({"fps": 1, "notes": notes}).notes == notes
 
 
-def test_what_is_no_number_is_left_to_those_who_need_one():
-    """A loss may be NaN, so that it is no fault of the form."""
+def test_nan_is_accepted():
+    """A loss may be NaN, so the schema accepts it."""
     assert math.isnan(read({"fps": math.nan}).fps)
 
 
@@ -68,7 +68,7 @@ def test_what_is_no_number_is_left_to_those_who_need_one():
         ({"fps": 1, "size": [1]}, "size is [1] and must be a list of length 2"),
         ({"fps": 1, "size": 3}, "size is 3 and must be a list"),
         ({"fps": 1, "level": 256}, "level is 256 and must be a whole number <= 255"),
-        ({"fps": 1, "name": 3}, "name is 3 and must be a text or null"),
+        ({"fps": 1, "name": 3}, "name is 3 and must be a string or null"),
         ({"fps": 1, "up": 1}, "up is 1 and must be true or false"),
         ({"fps": 1, "first": {"kind": "x"}}, "first.kind is 'x' and must be one of long, wide"),
         (
@@ -79,9 +79,9 @@ def test_what_is_no_number_is_left_to_those_who_need_one():
         ({"fps": 1, "named": {"a": {"gain": ""}}}, "named[...].gain must be a number"),
         (
             {"fps": 1, "name": ["long" * 30]},
-            f"name is ['{('long' * 30)[:58]}... and must be a text or null",
+            f"name is ['{('long' * 30)[:58]}... and must be a string or null",
         ),
-        ({"fps": 1, "first": {"kind": "\ud800"}}, "it holds '\\ud800', which is no character"),
+        ({"fps": 1, "first": {"kind": "\ud800"}}, "it holds '\\ud800', which is not a character"),
         ([1], "it is [1] and must be a table"),
         ({}, "the key 'fps' is missing"),
         ({"fps": 1, "lenses": [{"gain": 0}]}, "in lenses[0]: the gain is 0"),
@@ -112,7 +112,7 @@ def test_what_does_not_fit_is_one_sentence(values, problem):
 
 
 def test_the_first_error_stays_the_cause():
-    """Whoever debugs the form sees what msgspec said."""
+    """msgspec's error is kept for debugging."""
     with pytest.raises(ConfigError) as caught:
         read({})
 

@@ -1,4 +1,4 @@
-"""A folder that is in use stays, whoever looks; what a killed process left goes."""
+"""A scratch folder in use stays; one of a killed process is removed."""
 
 import os
 import shutil
@@ -54,7 +54,7 @@ def process(code: str, argument: Path) -> Iterator[tuple[subprocess.Popen[str], 
             child.kill()
 
 
-def test_a_folder_in_use_by_another_process_stays_and_goes_once_that_is_killed(
+def test_a_folder_of_another_process_is_removed_once_that_is_killed(
     tmp_path: Path,
 ) -> None:
     """SIGKILL leaves no time to clean up, and a gigabyte of decoded pixels would stay forever."""
@@ -106,7 +106,7 @@ def test_a_child_by_fork_holds_it_too(tmp_path: Path) -> None:
     assert (kept, folder.exists()) == (True, False)
 
 
-def test_folders_of_others_stay(tmp_path: Path) -> None:
+def test_other_folders_stay(tmp_path: Path) -> None:
     """Folders of that name without a lock, of earlier versions and of other tools, and what a link
     points to.
     """
@@ -126,7 +126,7 @@ def test_folders_of_others_stay(tmp_path: Path) -> None:
     assert (tmp_path / "other" / LOCK).exists()
 
 
-def test_a_folder_that_is_gone_cannot_be_held(tmp_path: Path) -> None:
+def test_a_removed_folder_cannot_be_held(tmp_path: Path) -> None:
     """The caller then finds the files missing."""
     folder, held = make_scratch_folder(tmp_path)
     assert held is not None

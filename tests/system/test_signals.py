@@ -13,7 +13,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals to its
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_a_request(number: signal.Signals) -> None:
-    """The work goes on to where its result is whole; a scheduler's signal counts as Ctrl-C does."""
+    """The work continues until its result is complete; a scheduler's signal counts as Ctrl-C
+    does."""
     before = signal.getsignal(number)
 
     with stoppable() as stop:

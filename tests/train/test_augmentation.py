@@ -75,7 +75,7 @@ def test_doubling_keeps_every_label_in_its_place() -> None:
 
 
 def test_beyond_the_edges_is_the_mean_and_not_labeled() -> None:
-    """The network must learn nothing from what is not there."""
+    """The network must not learn from padding."""
     mask = np.full((4, 4), 3, np.uint8)
     recipe = Recipe(imgsz=(4, 4), mean=(1.0, 0.5, 0.0))
 
@@ -91,7 +91,7 @@ def test_beyond_the_edges_is_the_mean_and_not_labeled() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 2), (240, 320)])
-def test_any_image_gives_the_size_asked_for(size: tuple[int, int]) -> None:
+def test_any_image_gives_the_requested_size(size: tuple[int, int]) -> None:
     """Tiny images and extreme scales included."""
     recipe = Recipe(imgsz=(16, 24), scale=(0.02, 50.0))
     random = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def test_any_image_gives_the_size_asked_for(size: tuple[int, int]) -> None:
 
 
 def test_same_random_numbers_give_the_same_sample() -> None:
-    """A run can be made again, and go on anywhere."""
+    """A run can be repeated, and resumed anywhere."""
     image = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     mask = blocks(60, 80, side=10)
 
@@ -127,7 +127,7 @@ def test_same_random_numbers_give_the_same_sample() -> None:
 
 
 def test_crops_are_within_the_range() -> None:
-    """Halved, four times the area is seen; doubled, a quarter of it."""
+    """At a scale of 1/2 four times the area is in the crop; at 2 a quarter of it."""
     random = np.random.default_rng(0)
 
     augmentation = Augmentation(Recipe(scale=(0.5, 2.0)))
@@ -176,7 +176,7 @@ def test_crops_that_one_class_fills_are_drawn_anew() -> None:
     assert mixed(Recipe(scale=(4.0, 4.0), max_share=0.75)) > 140
 
 
-def test_without_a_better_place_a_crop_is_taken_all_the_same() -> None:
+def test_a_crop_is_taken_where_one_class_fills_all() -> None:
     """One class alone, nothing labeled, and a crop that sees all of the image."""
     random = np.random.default_rng(0)
     for mask in (np.zeros((40, 40), np.uint8), np.full((40, 40), IGNORE_INDEX, np.uint8)):

@@ -71,7 +71,7 @@ def test_same_name_gets_a_folder_of_its_own(small: Path) -> None:
 
 
 def test_run_that_cannot_start_leaves_nothing(small: Path) -> None:
-    """The folder is made when data, network and device are there."""
+    """The folder is created once data, network and device are available."""
     result = invoke(str(small), "--data", "/nowhere")
 
     assert isinstance(result.exception, DataError)
@@ -80,7 +80,7 @@ def test_run_that_cannot_start_leaves_nothing(small: Path) -> None:
 
 def test_checks_the_data_first(small: Path, tiny_camvid: Path, tmp_path: Path) -> None:
     """A broken mask is found in the first second, not in the third hour."""
-    data = tmp_path / "spoiled"
+    data = tmp_path / "damaged"
     shutil.copytree(tiny_camvid, data)
     mask = cv2.imread(str(data / "trainannot/7.png"), cv2.IMREAD_GRAYSCALE)
     cv2.imwrite(str(data / "trainannot/7.png"), mask[1:])
@@ -93,8 +93,10 @@ def test_checks_the_data_first(small: Path, tiny_camvid: Path, tmp_path: Path) -
     assert not Path("runs").exists()
 
 
-def test_warns_of_the_data(small: Path, tiny_camvid: Path, tmp_path: Path) -> None:
-    """An image without a label spoils nothing."""
+def test_warnings_about_the_data_are_printed(
+    small: Path, tiny_camvid: Path, tmp_path: Path
+) -> None:
+    """An image without a label only gives a warning."""
     data = tmp_path / "partly"
     shutil.copytree(tiny_camvid, data)
     cv2.imwrite(str(data / "trainannot/7.png"), np.full((24, 32), 11, np.uint8))
@@ -106,7 +108,7 @@ def test_warns_of_the_data(small: Path, tiny_camvid: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_data_alone_is_recognized(small: Path, tiny_camvid: Path) -> None:
+def test_dataset_is_detected_from_its_folder(small: Path, tiny_camvid: Path) -> None:
     """A folder of photographs is never the synthetic dataset."""
     small.write_text(
         "".join(
@@ -131,8 +133,8 @@ def test_arguments_of_a_recipe_are_its_own_networks(small: Path) -> None:
 
 
 @pytest.mark.slow
-def test_weights_bring_their_colors_and_arguments(small: Path) -> None:
-    """Named or not, the network goes on as it was; what is given by hand wins."""
+def test_weights_decide_normalization_and_arguments(small: Path) -> None:
+    """Named or not, the network stays as it was trained; given values take precedence."""
     invoke(str(small), "--epochs", "1", "--name", "first", "--set", "mean=[0.1,0.2,0.3]")
     plain = [
         "--dataset",
@@ -210,9 +212,7 @@ def test_newest_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="an empty PATH hides the compiler there")
 def test_machine_without_a_compiler_is_an_error(tmp_path: Path) -> None:
-    """One sentence and the exit code of what goes wrong at run time, instead of a hundred lines of
-    PyTorch's.
-    """
+    """One sentence and the exit code of a runtime error, instead of a hundred lines of PyTorch."""
     arguments = [
         "sanity",
         "--compile",

@@ -143,7 +143,7 @@ def test_run_learns_from_a_second_dataset(tiny_camvid: Path, tmp_path: Path) -> 
 def test_teacher_changes_the_weights(tiny_camvid: Path, tmp_path: Path) -> None:
     """Its output is part of the loss.
 
-    One of other classes is refused before the first step.
+    A teacher with other classes is refused before the first step.
     """
     covered = {"Sky": ["Tree", "Sky"]}
     base = Recipe(
@@ -214,9 +214,7 @@ def test_overfit_splits_are_the_first_images_of_the_training_split(tiny_camvid: 
 
 
 def test_final_weights_are_trained_on_both_splits(tiny_camvid: Path) -> None:
-    """Validation stays what it was, and the card cannot pass the score off as one of unseen
-    images.
-    """
+    """Validation stays the same, and the card says that the score is not of unseen images."""
     recipe = Recipe(dataset="camvid", data=str(tiny_camvid), final=True)
     first, second = (datasets.load("camvid", tiny_camvid, split) for split in ("train", "val"))
 

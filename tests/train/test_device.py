@@ -1,6 +1,6 @@
 """Training on a real CUDA device.
 
-It keeps the device busy, gives the same bits where it must, and says what fits.
+It keeps the device busy, is deterministic on request, and reports which batch fits.
 """
 
 import os
@@ -113,7 +113,7 @@ def test_step_never_waits_for_the_device(recipe: Recipe, device: torch.device) -
 
     def watched() -> Iterator[Batch]:
         yield from group[4:]
-        # The look at the losses behind the last step is meant to wait.
+        # The check of the losses after the last step waits on purpose.
         torch.cuda.set_sync_debug_mode("default")
 
     torch.cuda.set_sync_debug_mode("error")
@@ -139,7 +139,7 @@ def test_every_network_can_be_deterministic(model: str, device: torch.device) ->
 
 
 def test_weights_stay_channels_last(device: torch.device) -> None:
-    """In the other order every convolution would turn its image twice."""
+    """In the other layout every convolution would transpose its image twice."""
     loop = make_loop(Recipe(epochs=1, ema=0.9), device)
 
     learn(loop, batches(2))

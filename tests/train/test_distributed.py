@@ -69,15 +69,13 @@ with process_group() as processes:
 
 
 @pytest.mark.slow
-def test_two_processes_score_as_one_does_and_go_on_exactly(
-    tiny_camvid: Path, tmp_path: Path
-) -> None:
+def test_two_processes_score_as_one_and_resume_exactly(tiny_camvid: Path, tmp_path: Path) -> None:
     """The same batches give the same weights but for rounding.
 
     Three images to validate are counted once each by two processes.
 
-    A signal that reaches one of them stops both at the same step, and what goes on from there ends
-    with the same bits.
+    A signal to one of them stops both at the same step, and the resumed run ends with the same
+    bits.
     """
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

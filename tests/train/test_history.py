@@ -19,7 +19,7 @@ EPOCH = Epoch(
 
 
 def test_line_holds_the_metrics() -> None:
-    """Aligned, so that the eye runs down the columns."""
+    """Aligned in columns."""
     assert (
         EPOCH.line(40)
         == "epoch  3/40  loss 0.5123  pixel accuracy 0.9000  mIoU 0.5000  12.3 images/s"
@@ -27,7 +27,7 @@ def test_line_holds_the_metrics() -> None:
 
 
 def test_results_can_be_read_by_any_program(tmp_path: Path) -> None:
-    """Comma-separated, with a head."""
+    """Comma-separated, with a header."""
     write_history(tmp_path / "results.csv", [EPOCH])
 
     assert (

@@ -1,4 +1,4 @@
-"""Batches: shuffled, repeatable, and with the error of a sample that cannot be used."""
+"""Batches: shuffled, reproducible, and with the error of a sample that cannot be used."""
 
 import subprocess
 import sys
@@ -52,7 +52,7 @@ def numbers(loader: Loader, epoch: int) -> list[int]:
     return [int(mask[0, 0]) for batch in loader.epoch(epoch) for mask in batch.masks]
 
 
-def test_batches_are_red_green_blue_and_hold_together() -> None:
+def test_batches_are_red_green_blue_and_aligned() -> None:
     """Blue of the dataset becomes the last channel, for that is what the deployed network takes."""
     loader = Loader(Numbered(), PLAIN, cuda=False)
 
@@ -64,9 +64,7 @@ def test_batches_are_red_green_blue_and_hold_together() -> None:
 
 
 def test_every_epoch_has_its_own_order_which_can_be_repeated() -> None:
-    """The order follows from seed and epoch alone, so that a resumed run sees what it would have
-    seen.
-    """
+    """The order follows from seed and epoch alone, so that a resumed run has the same batches."""
     loader = Loader(Numbered(), PLAIN, cuda=False)
 
     first, second = numbers(loader, 0), numbers(loader, 1)
@@ -76,7 +74,7 @@ def test_every_epoch_has_its_own_order_which_can_be_repeated() -> None:
     assert numbers(Loader(Numbered(), PLAIN, cuda=False), 1) == second
 
 
-def test_an_epoch_goes_on_where_it_was_left() -> None:
+def test_an_epoch_is_resumed_where_it_was_left() -> None:
     """The batches behind the first two are the same, whether those were read or not."""
     loader = Loader(Numbered(), PLAIN, cuda=False)
 
@@ -87,9 +85,9 @@ def test_an_epoch_goes_on_where_it_was_left() -> None:
 
 
 def test_processes_share_every_batch() -> None:
-    """Together they see what one alone sees.
+    """Together they have the samples that one alone has.
 
-    No sample is seen by two of them, and an odd batch is divided too.
+    No sample is in two of them, and an odd batch is divided too.
     """
     recipe = replace(PLAIN, batch=3)
     parts = [list(ShuffledBatches(7, recipe, Processes(rank=rank, size=2))) for rank in range(2)]
@@ -135,7 +133,7 @@ def test_fewer_samples_than_a_batch_are_a_batch() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
-def test_workers_give_what_one_process_gives() -> None:
+def test_workers_return_the_same_batches_as_one_process() -> None:
     """Their number changes the speed only, over epochs in which workers stay alive."""
     recipe = Recipe(imgsz=(8, 8), batch=2, seed=3, workers=2)
     alone = Loader(Numbered(), Recipe(imgsz=(8, 8), batch=2, seed=3, workers=0), cuda=False)
@@ -169,7 +167,7 @@ def test_workers_fit_the_machine() -> None:
 
 
 @pytest.mark.slow
-def test_workers_start_though_opencv_has_threads(tmp_path: Path) -> None:
+def test_workers_start_after_opencv_has_threads(tmp_path: Path) -> None:
     """A forked worker waits forever for the threads that OpenCV had in its parent.
 
     So workers are fresh processes.

@@ -1,4 +1,4 @@
-"""How fast samples are read is measured as it is said."""
+"""Measurement of how fast samples are read."""
 
 import json
 import operator
@@ -14,7 +14,7 @@ slow = partial(sum, range(20_000))
 
 
 @pytest.mark.slow
-def test_ways_are_compared_with_bare_decoding():
+def test_methods_are_compared_with_bare_decoding():
     """All samples in all rounds but the first, which fills caches."""
     seen = []
 

@@ -70,7 +70,7 @@ def ignore(_: str) -> None:
 @pytest.mark.parametrize("precision", CPU_PRECISIONS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_nothing_labeled_gives_no_nan(loss: str, precision: torch.dtype | None) -> None:
-    """A crop may hold nothing but padding, and must not break the weights."""
+    """A crop may contain only padding, and must not break the weights."""
     loop = make_loop(Recipe(loss=loss), steps=2, precision=precision)
 
     mean = learn(loop, batches(2, label=255))
@@ -93,7 +93,8 @@ def test_loss_falls(optimizer: str, precision: torch.dtype | None) -> None:
 
 
 def test_loss_of_nan_stops_the_run() -> None:
-    """Hours of training on NaN are lost; the message names images and the option to change."""
+    """Hours of training with NaN would be lost; the message names images and the option to
+    change."""
     loop = make_loop(Recipe(lr=0.25), steps=2)
     with torch.no_grad():
         loop.network.network.get_parameter("convolution.weight").fill_(torch.nan)
@@ -166,7 +167,7 @@ def test_accumulated_batches_are_one_step_of_their_mean() -> None:
 
 
 def test_moving_average_is_what_is_validated() -> None:
-    """It is another network than the one that trains, and moves with it."""
+    """It is a copy of the network that trains, and follows it."""
     loop = make_loop(Recipe(ema=0.5, lr=0.1), steps=3)
     before = loop.evaluated.network.get_parameter("convolution.weight").clone()
 
@@ -202,8 +203,8 @@ def test_device_trains_in_every_mode(changes: dict[str, bool]) -> None:
     assert second < first
 
 
-class Greedy(nn.Module):
-    """A network that has no memory for more than so many images."""
+class MemoryLimited(nn.Module):
+    """A network that runs out of memory above a number of images."""
 
     stride = 1
 
@@ -237,7 +238,7 @@ def test_step_without_enough_memory_names_a_batch_that_fits(most: int, sentence:
     """It is tried, by halves, with a whole step: 8, 4, 2."""
     recipe = Recipe(epochs=1)
     loop = Loop(
-        Deployed(Greedy(most), recipe.mean, recipe.std), recipe, torch.device("cpu"), steps=1
+        Deployed(MemoryLimited(most), recipe.mean, recipe.std), recipe, torch.device("cpu"), steps=1
     )
     batch = Batch(
         torch.zeros(16, 8, 8, 3, dtype=torch.uint8),
@@ -268,7 +269,7 @@ def test_rises_linearly_then_falls_to_nearly_zero() -> None:
 
 
 def test_cosine_is_half_way_in_the_middle() -> None:
-    """After the same rise: the top, 3/4 of the half wave's way at 1/3, a half at 1/2."""
+    """After the same rise: the top, 3/4 of the half wave at 1/3, a half at 1/2."""
     found = rates("cosine", steps=14, warmup=1 / 7)
 
     assert found[:3] == pytest.approx([1.0, 2.0, 3.0])

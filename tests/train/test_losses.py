@@ -38,7 +38,7 @@ def masks(*rows: list[int]) -> torch.Tensor:
 
 
 def test_cross_entropy_counts_labeled_pixels_only() -> None:
-    """Two pixels labeled: log(1 + e^-2) and log(1 + e^2), whatever stands at the third."""
+    """Two pixels labeled: log(1 + e^-2) and log(1 + e^2), whatever the third is."""
     logits = torch.tensor([[[[2.0, 0.0, 50.0]], [[0.0, -2.0, -50.0]]]])
     masks = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
 
@@ -170,7 +170,7 @@ def test_focal_of_two_classes_is_torchvisions() -> None:
 
 
 def test_focal_has_a_gradient_at_probabilities_of_one() -> None:
-    """Probabilities that round to 1 must not give a gradient that is no number."""
+    """Probabilities that round to 1 must not give a gradient of NaN."""
     logits = torch.tensor([[[[90.0, -90.0]], [[0.0, 0.0]]]], requires_grad=True)
 
     focal(logits, torch.zeros(1, 1, 2, dtype=torch.uint8)).backward()
@@ -181,7 +181,7 @@ def test_focal_has_a_gradient_at_probabilities_of_one() -> None:
 
 
 def test_dice_and_lovasz_are_those_of_segmentation_models_pytorch() -> None:
-    """A well-kept library agrees, on what it can count.
+    """Another library agrees, where it supports the case.
 
     There every class occurs, and Dice has no unlabeled pixels.
     """
@@ -198,8 +198,8 @@ def test_dice_and_lovasz_are_those_of_segmentation_models_pytorch() -> None:
     )
 
 
-def test_sure_predictions_cost_their_jaccard_loss() -> None:
-    """Of class 0's three pixels two are found and one other is taken for it: 1 - 2/4.
+def test_confident_predictions_have_their_jaccard_loss() -> None:
+    """Of class 0's three pixels two are found, and one other pixel is predicted as it: 1 - 2/4.
 
     Of class 1's two, one, beside one more: 1 - 1/3.
     """
@@ -210,7 +210,7 @@ def test_sure_predictions_cost_their_jaccard_loss() -> None:
     assert lovasz(logits, masks).item() == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
-def test_every_set_of_mistakes_costs_its_jaccard_loss() -> None:
+def test_every_set_of_errors_has_its_jaccard_loss() -> None:
     """Definition 1 of the paper.
 
     On the corners of the cube the extension is the set's own loss, here for all 32 sets of 5
@@ -275,8 +275,8 @@ def test_boundary_reaches_two_pixels_to_each_side() -> None:
     assert found.tolist() == [[[False, False, True, True, True, True, False, False]]]
 
 
-def test_what_is_not_labeled_makes_no_boundary() -> None:
-    """The unlabeled rim of an image is no object's boundary."""
+def test_unlabeled_pixels_make_no_boundary() -> None:
+    """The unlabeled margin of an image is not an object's boundary."""
     found = near_boundary(masks([3, 3, 255, 255, 255, 3, 3], [3, 3, 255, 255, 255, 3, 3]))
 
     assert not found.any()
@@ -295,7 +295,7 @@ def test_both_kinds_weigh_the_same() -> None:
     assert loss.item() == pytest.approx(2 * (3 / 9) * (6 / 9) * math.log(2))
 
 
-def test_batch_with_nothing_labeled_costs_nothing() -> None:
+def test_batch_with_nothing_labeled_has_no_loss() -> None:
     """0, not NaN."""
     assert (
         boundary_loss(torch.randn(2, 1, 4, 4), torch.full((2, 4, 4), 255, dtype=torch.uint8)).item()

@@ -40,7 +40,7 @@ def test_terms_are_weighed() -> None:
 def test_auxiliary_heads_weigh_less() -> None:
     """Each at a size of its own.
 
-    Log 2 + 0.4 (log 2 + 2 log 2), the last being sure of the wrong at odds of 1 to 3.
+    Log 2 + 0.4 (log 2 + 2 log 2), the last being confident of the wrong class at odds of 1 to 3.
     """
     wrong = torch.zeros(1, 2, 4, 4)
     wrong[:, 1] = torch.log(torch.tensor(3.0))
@@ -62,8 +62,8 @@ def test_loss_of_half_precision_is_computed_in_single() -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_perfect_output_costs_nothing(name: str) -> None:
-    """A sure and right output has the smallest loss."""
+def test_perfect_output_has_no_loss(name: str) -> None:
+    """A confident and correct output has the smallest loss."""
     masks = torch.tensor([[[0, 1], [2, 255]]], dtype=torch.uint8)
     logits = torch.zeros(1, 3, 2, 2)
     logits[0, 0, 0, 0] = logits[0, 1, 0, 1] = logits[0, 2, 1, 0] = 60.0
@@ -85,7 +85,7 @@ def test_sum_is_the_sum_at_the_masks_size() -> None:
 
 
 def test_weights_with_nothing_labeled_give_zero() -> None:
-    """A crop may hold nothing but padding."""
+    """A crop may contain only padding."""
     loss = Objective("ce+dice", aux_weight=0.4, weights=torch.tensor([1.0, 3.0]))(
         torch.zeros(1, 2, 2, 2), torch.full((1, 2, 2), 255, dtype=torch.uint8)
     )
@@ -95,7 +95,7 @@ def test_weights_with_nothing_labeled_give_zero() -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_unlabeled_pixels_change_nothing(name: str) -> None:
-    """Neither the loss nor its gradient knows what stands where nothing is labeled."""
+    """Neither the loss nor its gradient depends on unlabeled pixels."""
     logits, masks = random_output(classes=3)
     other = torch.where((masks == 255).unsqueeze(1), torch.full_like(logits, 7.0), logits)
     objective = Objective(name, aux_weight=0.4)
@@ -114,9 +114,9 @@ def test_unlabeled_pixels_change_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_gradient_is_that_of_finite_differences(name: str) -> None:
-    """What is written by hand must fall where it says.
+    """Gradients of custom losses are checked numerically.
 
-    Seen along a direction, in double precision where the loss allows it.
+    Along one direction, in double precision where the loss allows it.
     """
     logits, masks = random_output(classes=3)
     objective = Objective(name, aux_weight=0.4)

@@ -21,7 +21,7 @@ FROZEN = Recipe(freeze=1, epochs=2, loss="ce", warmup=0.0)
 
 
 def test_only_weights_decay() -> None:
-    """Norms and biases keep their values, as usual recipes have it."""
+    """Norms and biases have no weight decay, as is usual."""
     groups = make_optimizer(
         nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)), Recipe(weight_decay=0.3)
     ).param_groups
@@ -73,7 +73,7 @@ def test_decay_is_at_most_the_one_of_the_recipe() -> None:
 
 
 def test_average_is_in_evaluation_mode_and_not_trained() -> None:
-    """It is validated while the other trains."""
+    """It is validated while the network trains."""
     source = network(1).train()
     average = ModelEma(source, 0.9)
 

@@ -43,7 +43,7 @@ def test_takes_all_but_the_head_of_other_classes(
 ) -> None:
     """The head's tensors stay random, and are named.
 
-    So they are where as many classes have other names.
+    The same holds for as many classes with other names.
     """
     torch.manual_seed(2)
     network = models.build("unet", len(classes), **recipe.arguments)

@@ -21,7 +21,7 @@ from segdeploy.train.recipe import (
 
 
 def test_what_is_written_is_read_again() -> None:
-    """recipe.toml of a run makes the same run."""
+    """recipe.toml of a run repeats the run."""
     recipe = Recipe(
         arguments={"width": 8, "note": 'a "b" \\ ü'},
         imgsz=(180, 240),
@@ -169,7 +169,7 @@ def test_bundled_recipes_are_those_of_the_documentation() -> None:
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_every_bundled_recipe_can_be_used(name: str) -> None:
-    """None of them has gone stale.
+    """No recipe is outdated.
 
     Its network is built, without memory, and takes what the recipe trains on.
     """
@@ -199,11 +199,11 @@ def test_every_bundled_recipe_can_be_used(name: str) -> None:
     ],
 )
 def test_value_is_read_as_toml_reads_it(override: str, expected: dict[str, object]) -> None:
-    """A value that is not TOML is a text, so that a shell needs no second quotes."""
+    """A value that is not TOML is a string, so that a shell needs no second quotes."""
     assert with_overrides({}, [override]) == expected
 
 
-def test_others_of_a_table_stay_and_the_source_too() -> None:
+def test_other_keys_of_a_table_and_the_source_stay() -> None:
     """The recipe that was read may be used again."""
     values = {"lr": 0.1, "arguments": {"width": 8, "depth": 3}}
 
@@ -236,7 +236,7 @@ def test_terms_are_read_with_their_weights() -> None:
 
 
 def test_keys_of_the_first_version_are_still_read() -> None:
-    """Recipes and cards that were written before the keys had their names of today."""
+    """Recipes and cards that were written before the keys were renamed."""
     old = {
         "helper": "idd_lite",
         "helper_data": "/idd",

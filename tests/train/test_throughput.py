@@ -1,4 +1,4 @@
-"""The whole loop beside its limit and beside a plain one."""
+"""The whole loop compared with its upper bound and with a plain loop."""
 
 import operator
 from pathlib import Path
@@ -16,7 +16,7 @@ from segdeploy.train.throughput_loops import PlainDataset, bare_steps, plain_loo
 
 @pytest.fixture
 def recipe(tiny_camvid: Path, one_thread: None) -> Recipe:
-    """Steps of a moment."""
+    """A recipe with fast steps."""
     return Recipe(
         arguments={"width": 2, "depth": 1},
         dataset="camvid",
@@ -31,7 +31,7 @@ def recipe(tiny_camvid: Path, one_thread: None) -> Recipe:
 
 @pytest.mark.slow
 def test_loops_take_turns_in_processes_of_their_own() -> None:
-    """Threads and memory of one are gone before the next.
+    """Threads and memory of one are released before the next.
 
     The functions import nothing: a recipe is not 1.
     """
@@ -86,7 +86,7 @@ def test_plain_loop_sees_what_can_be_learned_from(recipe: Recipe) -> None:
 
 
 def test_data_without_files_has_no_plain_loop() -> None:
-    """The message says how to go without."""
+    """The message says how to leave it out."""
     from click.testing import CliRunner
 
     result = CliRunner().invoke(speed, ["streets-demo"])

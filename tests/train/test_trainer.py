@@ -98,7 +98,7 @@ def test_card_holds_the_training(recipe: Recipe, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_score_in_the_card_is_what_the_file_scores(recipe: Recipe, tmp_path: Path) -> None:
-    """Validation takes the very path that `eval` takes."""
+    """Validation uses the same code as `eval`."""
     Trainer(recipe).fit(tmp_path, report=ignore)
 
     backend = load_backend(tmp_path / "best.pt", device="cpu")

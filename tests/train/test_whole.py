@@ -1,4 +1,4 @@
-"""From images to a file that is proven, and through the death of the process."""
+"""End to end: from images to a proven file, and through a killed process."""
 
 import json
 import subprocess
@@ -71,8 +71,8 @@ def test_one_class_and_background_are_learned_and_exported(
 def test_killed_run_ends_with_the_same_weights(
     tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int
 ) -> None:
-    """SIGKILL at any moment leaves a whole last.pt, from which the run goes on to the bits of one
-    that was left alone.
+    """SIGKILL at any moment leaves a whole last.pt, from which the run is resumed, with the same
+    bits as an uninterrupted one.
     """
     monkeypatch.chdir(tmp_path)
     order = [

@@ -89,7 +89,7 @@ def test_dark_stays_and_bright_is_rolled_off() -> None:
 def test_gray_stays_gray_and_hues_stay() -> None:
     """Rows of the matrix sum up to 1.
 
-    A red of the ordinary gamut has no green after the way there and back.
+    A red of the BT.709 gamut has no green after conversion to BT.2020 and back.
     """
     signal = light_to_pq(np.array([[30.0, 30.0, 30.0], [0.6274 * 40, 0.0691 * 40, 0.0164 * 40]]))
 
@@ -147,7 +147,7 @@ def test_ten_bits_are_converted_to_eight(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("height", "matrix"), [(480, 5), (720, 1)])
 def test_unspecified_colors_are_those_of_players(tmp_path: Path, height: int, matrix: int) -> None:
-    """Old television had one matrix (BT.601), high definition has another (BT.709).
+    """Standard definition has one matrix (BT.601), high definition another (BT.709).
 
     10 levels of green lie between them.
     """

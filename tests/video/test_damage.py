@@ -1,6 +1,6 @@
 """Missing or wrong bytes anywhere in a file.
 
-The good frames come, the others are counted, or one sentence says that there are none.
+The intact frames are read, the others are counted, or one sentence says that there are none.
 """
 
 from fractions import Fraction
@@ -25,7 +25,7 @@ def write(path: Path, encoder: str) -> bytes:
         stream = output.add_stream(encoder, rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.gop_size = 8
-        sound = output.add_stream(
+        audio = output.add_stream(
             "aac" if path.suffix != ".webm" else "libopus", rate=48000, layout="mono"
         )
         for index in range(FRAMES):
@@ -38,9 +38,9 @@ def write(path: Path, encoder: str) -> bytes:
                 random.integers(-9000, 9000, (1, 1920), np.int16), format="s16", layout="mono"
             )
             tone.sample_rate, tone.pts, tone.time_base = 48000, 1920 * index, Fraction(1, 48000)
-            output.mux(sound.encode(tone))
+            output.mux(audio.encode(tone))
         output.mux(stream.encode(None))
-        output.mux(sound.encode(None))
+        output.mux(audio.encode(None))
     return path.read_bytes()
 
 
@@ -106,7 +106,7 @@ def test_file_truncated_anywhere(clip: tuple[Path, bytes], share: float) -> None
     )
 )
 def test_wrong_bytes(clip: tuple[Path, bytes], places: list[tuple[float, int]]) -> None:
-    """A bad disk changes bytes anywhere, also in heads and indices."""
+    """A bad disk changes bytes anywhere, also in headers and indices."""
     path, content = clip
     damaged = bytearray(content)
     for share, change in places:

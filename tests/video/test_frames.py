@@ -76,13 +76,13 @@ def test_expected_count(frames: int | None) -> None:
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
 def test_audio_is_cut_with_the_frames(tmp_path: Path, codec: str) -> None:
     """From 0.5 to 1.5 seconds of the clip: a file of 1 second that begins at 0."""
-    sound = write_tone(tmp_path / "tone.mkv", 2, codec=codec)
+    tone = write_tone(tmp_path / "tone.mkv", 2, codec=codec)
     with VideoSink(
         tmp_path / "part.mp4",
         width=64,
         height=48,
         rate=Fraction(25),
-        audio=sound,
+        audio=tone,
         start=0.5,
         end=1.5,
     ) as sink:

@@ -1,4 +1,4 @@
-"""Live sources: the newest frame wins, and a lost connection is restored."""
+"""Live sources: the newest frame is returned, and a lost connection is restored."""
 
 import threading
 import time
@@ -69,8 +69,8 @@ def test_fast_reader_gets_every_frame() -> None:
     assert feed.closed
 
 
-def test_newest_frame_wins() -> None:
-    """While the first is processed, nine others come: the last of them is returned."""
+def test_newest_frame_is_returned() -> None:
+    """While the first is processed, nine others arrive: the last of them is returned."""
     all_came = threading.Event()
 
     def images() -> Iterator[Image]:
@@ -85,13 +85,13 @@ def test_newest_frame_wins() -> None:
 
     assert [(frame.index, int(frame.image[0, 0, 0])) for frame in frames] == [(9, 9)]
     assert source.dropped == 9
-    assert source.notes == ["9 frames of camera were dropped, since newer ones came meanwhile"]
+    assert source.notes == ["9 frames of camera were dropped, since newer ones had arrived"]
 
 
 def test_lost_connection_is_restored() -> None:
     """After two failed tries the third one delivers frames.
 
-    They are brought to the first one's size.
+    They are resized to the size of the first one.
     """
     go = threading.Semaphore(1)
     feeds = (

@@ -180,7 +180,7 @@ def test_interrupted_run_keeps_what_was_done(
     """The video has the seven finished frames, and the message says where it is."""
     with pytest.raises(
         InterruptedRun,
-        match=r"after 7 of 20 frames; what was done is in .*clip-overlay\.mp4, .*clip-mask",
+        match=r"after 7 of 20 frames; the results so far are in .*clip-overlay\.mp4, .*clip-mask",
     ):
         segment_clip(clip, tmp_path / "out", serial=serial, workers=workers, limit=7)
 
@@ -199,8 +199,8 @@ def test_interrupted_before_the_first_frame_leaves_nothing(clip: Path, tmp_path:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_network_that_breaks_keeps_the_frames_before(clip: Path, tmp_path: Path) -> None:
-    """An hour of work is not lost by the last minute."""
+def test_failing_network_keeps_the_frames_before(clip: Path, tmp_path: Path) -> None:
+    """An hour of work is not lost by an error in the last minute."""
     with pytest.raises(ModelError, match="the network broke"):
         segment_clip(clip, tmp_path / "out", backend=StrongestColor(breaks_after=5))
 
@@ -251,7 +251,7 @@ def test_bad_image_is_skipped_and_reported(tmp_path: Path) -> None:
 
 
 def test_only_bad_images_are_an_error(tmp_path: Path) -> None:
-    """There is no result, so there is no success."""
+    """There is no result, so the run fails."""
     (tmp_path / "b.png").write_bytes(b"no image")
 
     with pytest.raises(DataError, match=r"no image could be read: .*b\.png is no image"):
@@ -261,7 +261,7 @@ def test_only_bad_images_are_an_error(tmp_path: Path) -> None:
 
 
 def test_missing_image_is_reported_at_once(tmp_path: Path) -> None:
-    """A wrong name is no bad file: the run does not start."""
+    """A wrong name is an error: the run does not start."""
     with pytest.raises(DataError, match=r"there is no .*nowhere\.png"):
         ImageSource([tmp_path / "nowhere.png"])
 
@@ -269,7 +269,7 @@ def test_missing_image_is_reported_at_once(tmp_path: Path) -> None:
 def test_equal_names_get_numbers() -> None:
     """The number avoids a name that another image has.
 
-    Capital letters are none to some systems.
+    Some file systems ignore case.
     """
     paths = [
         Path(name) for name in ("x/a.jpg", "y/a.png", "a-2.jpg", "z/A.png", "b.png", "z/a-2.jpg")
@@ -321,8 +321,8 @@ class Timed:
         (0.2, 1.0, 2),
     ],
 )
-def test_batch_grows_while_it_pays(call: float, image: float, batch: int) -> None:
-    """A call that costs nothing in itself gains nothing by a batch."""
+def test_batch_grows_while_it_is_faster(call: float, image: float, batch: int) -> None:
+    """Without overhead per call, a batch gains nothing."""
     network = Timed(call=call, image=image)
 
     assert best_batch(network, clock=lambda: network.now) == batch
@@ -332,14 +332,14 @@ def test_batch_grows_while_it_pays(call: float, image: float, batch: int) -> Non
     ("frames", "workers", "threads"), [(1, 1, 4), (3, 1, 4), (4, 4, 1), (1000, 4, 1), (None, 4, 1)]
 )
 def test_few_frames_use_all_cores(frames: int | None, workers: int, threads: int) -> None:
-    """Of one image nothing is parallel but the network in itself: the other cores would watch."""
+    """With one image only the network itself is parallel: other cores would be idle."""
     schedule = Schedule(threads=4).for_frames(frames)
 
     assert (schedule.workers, schedule.network_threads) == (workers, threads)
 
 
 def test_cpu_uses_no_batch() -> None:
-    """What was asked for is taken, and `auto` costs a processor not one call."""
+    """A given size is taken, and `auto` makes no call on a CPU."""
     network = Timed(call=1.0, image=1.0)
     network.device = "test CPUExecutionProvider"
 

@@ -50,8 +50,8 @@ def test_times_are_summarized() -> None:
     assert (result.frames, result.wall, result.rate) == (5, 25.0, 0.2)
 
 
-def test_items_are_measured_while_they_come() -> None:
-    """Time between two items is not theirs."""
+def test_items_are_measured_while_they_are_read() -> None:
+    """Time between two items is not counted."""
     ticks = Ticks()
     clock = StageClock(ticks)
 
@@ -89,7 +89,7 @@ def test_slowest_stage_is_in_the_busiest_thread(
 ) -> None:
     """Four stages share a thread, or several.
 
-    Together they can hold back what none of them does alone.
+    Together they can be the bottleneck although none of them is alone.
     """
     assert replace(times(**totals), workers=workers).slowest == slowest
 

@@ -124,7 +124,7 @@ def test_time_begins_with_the_file(tmp_path: Path) -> None:
 def test_rotated_clip_is_read_upright(
     tmp_path: Path, matrix: tuple[int, int, int, int], expected: tuple[int, int, int, int]
 ) -> None:
-    """A phone stores what its sensor sees, and how the phone was held."""
+    """A phone stores the sensor's image and its orientation."""
     with VideoSink(
         tmp_path / "clip.mp4", width=64, height=48, rate=RATE, encoding=Encoding(crf=5)
     ) as sink:
@@ -150,7 +150,7 @@ def test_rotated_clip_is_read_upright(
 
 
 def test_pixel_aspect_is_read(tmp_path: Path) -> None:
-    """Pixels of old television are not square; without the aspect, a copy looks squeezed."""
+    """Pixels of analog television are not square; without the aspect, a copy looks squeezed."""
     with VideoSource(write(tmp_path / "clip.mp4", aspect=Fraction(16, 15))) as source:
         assert source.aspect == Fraction(16, 15)
 
@@ -189,7 +189,7 @@ def test_single_frame_is_a_video(tmp_path: Path) -> None:
 def test_truncated_file_returns_its_good_frames_and_reports_the_rest(
     tmp_path: Path, share: float
 ) -> None:
-    """An interrupted download is useful if one knows what is missing."""
+    """An interrupted download is useful if the missing part is reported."""
     noise = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), np.uint8)
     with VideoSink(tmp_path / "whole.mp4", width=64, height=48, rate=RATE) as sink:
         for index, image in enumerate(noise):
@@ -282,7 +282,7 @@ def test_file_that_is_no_video_is_refused(tmp_path: Path, content: bytes) -> Non
 
 
 def test_truncated_index_is_refused(tmp_path: Path) -> None:
-    """Without its index an MP4 file is noise."""
+    """Without its index an MP4 file cannot be decoded."""
     content = write(tmp_path / "clip.mp4").read_bytes()
     (tmp_path / "clip.mp4").write_bytes(content[: content.find(b"mdat") - 100])
 
@@ -299,7 +299,7 @@ def test_missing_file_is_reported(tmp_path: Path) -> None:
 
 def test_audio_file_is_refused(tmp_path: Path) -> None:
     """It is a file that FFmpeg reads, and still shows nothing."""
-    with av.open(str(tmp_path / "sound.wav"), "w") as output:
+    with av.open(str(tmp_path / "audio.wav"), "w") as output:
         stream = output.add_stream("pcm_s16le", rate=8000, layout="mono")
         frame = av.AudioFrame.from_ndarray(
             np.zeros((1, 800), np.int16), format="s16", layout="mono"
@@ -308,4 +308,4 @@ def test_audio_file_is_refused(tmp_path: Path) -> None:
         output.mux(stream.encode(frame))
 
     with pytest.raises(DataError, match="has no video stream"):
-        VideoSource(tmp_path / "sound.wav")
+        VideoSource(tmp_path / "audio.wav")

@@ -153,7 +153,7 @@ def test_files_of_frames_bound_the_videos(tmp_path: Path) -> None:
 
 
 def test_other_options_are_refused(tmp_path: Path) -> None:
-    """Two halves of different encodings are no video."""
+    """A video of two encodings is not playable."""
     path = tmp_path / "video.mp4"
     with sink(path) as opened:
         write(opened, range(20))

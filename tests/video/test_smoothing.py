@@ -23,7 +23,7 @@ def output_of(*logits: float) -> np.ndarray:
     return np.array(logits, np.float32)[None, :, None, None]
 
 
-def test_average_moves_half_of_the_way() -> None:
+def test_average_moves_halfway() -> None:
     """By hand: 8, then 0 twice, is 8, 4, 2."""
     average = MovingAverage()
 
@@ -99,7 +99,7 @@ def test_noise_around_equal_classes_flickers_less(name: str) -> None:
     assert after.share < 0.6 * before.share
 
 
-def test_flicker_is_there_and_back() -> None:
+def test_flicker_is_a_change_and_back() -> None:
     """By hand: of two pixels and two frames in the middle, one pixel comes back once.
 
     A change that stays is none.

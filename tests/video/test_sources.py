@@ -54,7 +54,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_images_by_file_folder_pattern_and_list(images: Path) -> None:
-    """Four ways to the same images; only images are taken of a pattern that matches more."""
+    """Four notations for the same images; a pattern takes images only."""
     (images / "list.txt").write_text("# the best\np2.png\n\np0.png\n")
 
     assert levels(open_text(str(images / "p1.png"))) == [10]
@@ -65,7 +65,7 @@ def test_images_by_file_folder_pattern_and_list(images: Path) -> None:
 
 
 def test_name_with_brackets_is_a_name(images: Path) -> None:
-    """A phone's "IMG (1) [edited].png" is no pattern."""
+    """A phone's "IMG (1) [edited].png" is not a pattern."""
     (images / "p1.png").rename(images / "a [edited].png")
 
     assert levels(open_text(str(images / "a [edited].png"))) == [10]
@@ -143,7 +143,7 @@ def test_address_of_a_file_is_a_video(clip: Path) -> None:
     """It has a duration: every frame is read, none is dropped."""
     content = clip.read_bytes()
 
-    class Answer(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
@@ -153,8 +153,8 @@ def test_address_of_a_file_is_a_video(clip: Path) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    with served(Answer) as address:
-        opened = open_text(f"{address}/films/drive.mp4?key=1")
+    with served(Handler) as address:
+        opened = open_text(f"{address}/videos/drive.mp4?key=1")
         assert opened.info is not None
         assert (opened.live is not None, opened.info.name) == (False, "drive")
         assert len(levels(opened)) == 5
@@ -163,7 +163,7 @@ def test_address_of_a_file_is_a_video(clip: Path) -> None:
 def test_address_of_a_camera_is_live() -> None:
     """The stream is endless; two frames are selected."""
 
-    class Answer(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
@@ -184,7 +184,7 @@ def test_address_of_a_camera_is_live() -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    with served(Answer) as address:
+    with served(Handler) as address:
         opened = open_text(f"{address}/door", selection=Selection(max_frames=2))
         assert opened.info is not None
         assert (opened.live is not None, opened.info.name) == (True, "door")
@@ -197,7 +197,7 @@ def test_address_of_a_camera_is_live() -> None:
         ("nothing.mp4", None, "there is no video nothing.mp4"),
         ("nothing/*.jpg", None, r"no file matches nothing/\*\.jpg"),
         ("nothing.txt", None, "nothing.txt cannot be read as a list of paths"),
-        ("-", None, "standard input is no video"),
+        ("-", None, "standard input is not a video"),
         ("-", "8x6", "'8x6' does not describe raw frames"),
         ("-", "8x6:purple", "'8x6:purple' does not describe raw frames"),
         ("http://127.0.0.1:9/door", None, "no video can be read from http://127.0.0.1:9/door"),

@@ -19,7 +19,7 @@ from segdeploy.video.writer import pipe_outputs
 
 
 class FakeWindow:
-    """Keys that were pressed before."""
+    """A window with prepared key presses."""
 
     def __init__(self, *keys: str) -> None:
         self._keys = list(keys)
@@ -37,7 +37,7 @@ class FakeWindow:
         pass
 
 
-class FakeFilm:
+class FakeVideo:
     """Five by three pixels, 30000/1001 frames a second."""
 
     name = "video"
@@ -72,7 +72,7 @@ def test_missing_screen_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_shows_each_result(tmp_path: Path) -> None:
-    """Without a key nothing waits."""
+    """Without a key press it does not wait."""
     window = FakeWindow()
     viewer = Viewer(window, tmp_path, stop=lambda: pytest.fail("q was not pressed"))
 
@@ -110,7 +110,7 @@ def test_y4m_is_read_back() -> None:
     """Odd sizes, the rate and the colors come through."""
     pipe = io.BytesIO()
 
-    with pipe_outputs(FakeFilm(), pipe, kind=OVERLAY, form="y4m") as outputs:
+    with pipe_outputs(FakeVideo(), pipe, kind=OVERLAY, form="y4m") as outputs:
         for level in (50, 200):
             outputs.write(result(level=level))
 
@@ -130,7 +130,7 @@ def test_raw_rows(kind: str, expected: bytes) -> None:
     """Three bytes a pixel of an overlay, one of a mask."""
     pipe = io.BytesIO()
 
-    with pipe_outputs(FakeFilm(), pipe, kind=kind, form="raw") as outputs:
+    with pipe_outputs(FakeVideo(), pipe, kind=kind, form="raw") as outputs:
         outputs.write(result(level=9))
         outputs.write(result(level=9))
 
@@ -141,7 +141,7 @@ def test_masks_as_gray_y4m() -> None:
     """The numbers themselves, in a file of brightness alone."""
     pipe = io.BytesIO()
 
-    with pipe_outputs(FakeFilm(), pipe, kind=MASK, form="y4m") as outputs:
+    with pipe_outputs(FakeVideo(), pipe, kind=MASK, form="y4m") as outputs:
         outputs.write(result(level=9))
 
     assert pipe.getvalue().endswith(b"FRAME\n" + bytes([2]) * 15)
@@ -156,6 +156,6 @@ def test_closed_pipe_is_reported() -> None:
 
     with (
         pytest.raises(OutputError, match="the pipe was closed by its reader"),
-        pipe_outputs(FakeFilm(), Closed(), kind=OVERLAY, form="raw") as outputs,
+        pipe_outputs(FakeVideo(), Closed(), kind=OVERLAY, form="raw") as outputs,
     ):
         outputs.write(result())

@@ -95,7 +95,7 @@ def test_variable_times_survive(tmp_path: Path) -> None:
 
 
 def test_video_may_begin_after_its_audio(tmp_path: Path) -> None:
-    """A camera that needs half a second to wake up must not shift all images against the audio."""
+    """A camera that starts half a second late must not shift all images against the audio."""
     tone = write_tone(tmp_path / "tone.wav", rate=48000)
     with VideoSink(
         tmp_path / "clip.mp4", width=64, height=48, rate=Fraction(25), audio=tone
@@ -229,14 +229,14 @@ def test_silent_file_gives_a_silent_video(tmp_path: Path) -> None:
 
 def test_unreadable_audio_leaves_nothing(tmp_path: Path) -> None:
     """It is reported before hours of work."""
-    (tmp_path / "sound.wav").write_bytes(b"no sound")
+    (tmp_path / "audio.wav").write_bytes(b"no audio")
 
-    with pytest.raises(DataError, match=r"sound\.wav cannot be read"):
+    with pytest.raises(DataError, match=r"audio\.wav cannot be read"):
         VideoSink(
-            tmp_path / "clip.mp4", width=64, height=48, rate=RATE, audio=tmp_path / "sound.wav"
+            tmp_path / "clip.mp4", width=64, height=48, rate=RATE, audio=tmp_path / "audio.wav"
         )
 
-    assert [path.name for path in tmp_path.iterdir()] == ["sound.wav"]
+    assert [path.name for path in tmp_path.iterdir()] == ["audio.wav"]
 
 
 def write_until_interrupted(path: Path, count: int, *, audio: Path) -> None:

@@ -97,7 +97,7 @@ def _from_labelme(data: Path) -> str:
         try:
             labels |= {str(shape["label"]) for shape in read_json(path)["shapes"]}
         except (TypeError, KeyError) as error:
-            msg = f"{path} is no labelme file: it has no shapes with labels"
+            msg = f"{path} is not a labelme file: it has no shapes with labels"
             raise DataError(msg) from error
     named = sorted(label for label in labels - {BACKGROUND} if not label.startswith("_"))
     entries = [_entry(BACKGROUND, (0, 0, 0))]
@@ -135,7 +135,7 @@ def _sample_of(paths: Sequence[Path]) -> list[Path]:
 
 
 def _refuse_deep(path: Path) -> None:
-    """Raise a DataError for ids of 16 bits and more, which are no colors either."""
+    """Raise a DataError for ids of 16 bits and more, which are not colors either."""
     with open_image(path) as image:
         if not image.mode.startswith(("I", "F")):
             return

@@ -28,7 +28,8 @@ synthetic streets in 62, different drives (CamVid, IDD) in 84.
 """
 
 SIGNIFICANCE = 0.001
-"""Probability below which it is no chance that images of one sequence are nearest to each other."""
+"""Probability below which it is not chance that images of one sequence are nearest to each
+other."""
 
 BLOCK = 256
 """Images that are compared with all others at once: with 10,000 others that takes 10 MB."""

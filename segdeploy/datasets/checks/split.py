@@ -29,7 +29,7 @@ SHOWN_CLASSES = 8
 """Classes that a message names; the rest is counted."""
 
 ENOUGH_MASKS = 8
-"""Masks from which on it is no chance that each holds a single class."""
+"""Masks from which on it is not chance that each holds a single class."""
 
 
 def index_splits(layout: Layout, data: Path) -> tuple[dict[str, DatasetIndex], list[Finding]]:

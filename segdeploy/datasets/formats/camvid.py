@@ -136,7 +136,7 @@ def split_of(name: str) -> str:
         case "Seq05VD" if number >= 0:
             return "test"
     msg = (
-        f"{name} is no name of CamVid's sequences 0001TP, 0006R0, 0016E5 and Seq05VD; write the"
+        f"{name} is not a name of CamVid's sequences 0001TP, 0006R0, 0016E5 and Seq05VD; write the"
         " splits into train.txt, val.txt and test.txt"
     )
     raise DataError(msg)
@@ -146,12 +146,12 @@ def _read_names(path: Path) -> set[str]:
     """Return the names of a split's images: the first word of each line, without folder and ending.
 
     Raises:
-        DataError: The file is no text.
+        DataError: The file is not text.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} is no list of names ({error}); write one name of an image on each line"
+        msg = f"{path} is not a list of names ({error}); write one name of an image on each line"
         raise DataError(msg) from error
     return {Path(words[0]).stem for line in lines if (words := line.split())}
 

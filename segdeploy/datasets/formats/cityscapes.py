@@ -71,7 +71,7 @@ LABEL_IDS = Ids(
 )
 TRAIN_IDS = Ids(table=id_table({index: index for index in range(len(CLASSES))}))
 REACH = 48
-"""Distance from a class's color up to which a pixel is taken for it: JPEG at the quality of
+"""Distance from a class's color up to which a pixel is assigned to it: JPEG at the quality of
 Kaggle's pairs moves a flat color by less; mixtures at the edges of objects lie farther."""
 
 COLORS = Colors(

@@ -176,7 +176,7 @@ def find_annotations(data: Path, split: str) -> tuple[Path, Path]:
 def unusable(annotations: Path, error: ValueError) -> DataError:
     """Return the error of a COCO file whose content is malformed."""
     return DataError(
-        f"{annotations} is no COCO file that can be used: {error}; fix it or export it again"
+        f"{annotations} is not a COCO file that can be used: {error}; fix it or export it again"
     )
 
 
@@ -284,7 +284,7 @@ def _annotation(
     """Return the id of an object's image, its area and its shape."""
     category = _id(row["category_id"])
     if category not in categories:
-        msg = f"category_id is {str(category)[:20]}, which is no category's id"
+        msg = f"category_id is {str(category)[:20]}, which is not the id of a category"
         raise ValueError(msg)
     shape = _shape(row["segmentation"], categories[category])
     return _id(row["image_id"]), float(row.get("area", 0)), shape

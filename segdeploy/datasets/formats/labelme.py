@@ -57,7 +57,7 @@ class LabelmeMasks:
         """Draw the mask of one image.
 
         Raises:
-            DataError: The JSON is no labelme file, or has an unknown label.
+            DataError: The JSON is not a labelme file, or has an unknown label.
         """
         assert pair.mask is not None, "a pair without a mask is never read"
         content = read_json(pair.mask)
@@ -68,7 +68,7 @@ class LabelmeMasks:
                 _draw_one(mask, number, shape, self.labels)
         except MALFORMED as error:
             msg = (
-                f"{pair.mask} is no labelme file that can be used: {in_words(error)}; fix it or"
+                f"{pair.mask} is not a labelme file that can be used: {in_words(error)}; fix it or"
                 " export it again"
             )
             raise DataError(msg) from error
@@ -167,7 +167,7 @@ def _stamp(
     width, height = right - left + 1, bottom - top + 1
     # OpenCV has decoders of other formats too.
     if len(content) < 24 or not content.startswith(b"\x89PNG\r\n\x1a\n"):
-        msg = "a mask is no PNG"
+        msg = "a mask is not a PNG"
         raise ValueError(msg)
     # The size is checked before anything is unpacked.
     if (
@@ -180,7 +180,7 @@ def _stamp(
         raise ValueError(msg)
     stamp = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
     if stamp is None:
-        msg = "a mask is no PNG"
+        msg = "a mask is not a PNG"
         raise ValueError(msg)
     mask[top : bottom + 1, left : right + 1][stamp > 0] = value
 

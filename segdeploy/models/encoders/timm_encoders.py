@@ -65,7 +65,7 @@ class TimmEncoder(Encoder):
         """Return the weights that timm downloads."""
         try:
             weights: Mapping[str, Tensor] = self._create(pretrained=True).state_dict()
-        # The exceptions of the hub's client without internet access are no public types.
+        # The exceptions of the hub's client without internet access are not public types.
         except (OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             msg = (

@@ -15,10 +15,10 @@ from segdeploy.models.checkpoint import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture
-def turned(artifacts: Path, tmp_path: Path) -> Path:
+def reversed_classes(artifacts: Path, tmp_path: Path) -> Path:
     """The checkpoint with its classes in the reverse order."""
     checkpoint = load_checkpoint(artifacts / "best.pt")
-    path = tmp_path / "turned.pt"
+    path = tmp_path / "reversed_classes.pt"
     save_checkpoint(
         path,
         replace(
@@ -28,15 +28,15 @@ def turned(artifacts: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_other_classes_than_the_references_are_refused(
-    artifacts: Path, turned: Path, tmp_path: Path
+def test_classes_other_than_the_references_are_refused(
+    artifacts: Path, reversed_classes: Path, tmp_path: Path
 ) -> None:
     """As many classes in another order would look like a network with a bad score.
 
     A damaged file is a row that fails later.
     """
     (tmp_path / "broken.onnx").write_bytes(b"no protobuf")
-    files = [str(artifacts / "best.onnx"), str(turned), str(tmp_path / "broken.onnx")]
+    files = [str(artifacts / "best.onnx"), str(reversed_classes), str(tmp_path / "broken.onnx")]
 
     result = CliRunner().invoke(
         benchmark, [*files, "--dataset", "streets", "--output", str(tmp_path / "out")]
@@ -44,16 +44,18 @@ def test_other_classes_than_the_references_are_refused(
 
     assert isinstance(result.exception, ModelError)
     assert "best.onnx are Sky, " in str(result.exception)
-    assert f"{turned} Bicyclist, " in str(result.exception)
-    check_classes([artifacts / "best.onnx", turned], None)
+    assert f"{reversed_classes} Bicyclist, " in str(result.exception)
+    check_classes([artifacts / "best.onnx", reversed_classes], None)
     check_classes(
         [artifacts / "best.onnx", artifacts / "best.pt", tmp_path / "broken.onnx"],
         artifacts / "best.pt",
     )
 
 
-def test_other_names_than_the_datasets_are_reported(artifacts: Path, turned: Path) -> None:
-    """An adopted network may spell its classes otherwise, so it is measured all the same."""
+def test_names_other_than_the_datasets_are_reported(
+    artifacts: Path, reversed_classes: Path
+) -> None:
+    """An adopted network may spell its classes differently, so it is still measured."""
     classes = load_checkpoint(artifacts / "best.pt").card.classes
     spelled = (LabelClass(name="sky", color=(0, 0, 0)), *classes[1:])
 
@@ -64,4 +66,7 @@ def test_other_names_than_the_datasets_are_reported(artifacts: Path, turned: Pat
             " the scores are valid only if both mean the same."
         ),
     )
-    assert "'Bicyclist' is compared with 'Sky' of the dataset" in other_names([turned], classes)[0]
+    assert (
+        "'Bicyclist' is compared with 'Sky' of the dataset"
+        in other_names([reversed_classes], classes)[0]
+    )

@@ -15,7 +15,7 @@ def rapl(root: Path, name: str, energy: int, most: int = 1_000_000) -> Path:
 
 
 def test_counts_whole_processors_and_not_their_parts(tmp_path: Path) -> None:
-    """intel-rapl:0:0 is within intel-rapl:0; counted both, the cores would be paid twice."""
+    """intel-rapl:0:0 is within intel-rapl:0; counting both would count the cores twice."""
     first = rapl(tmp_path, "intel-rapl:0", 100_000)
     part = rapl(tmp_path, "intel-rapl:0:0", 0)
     second = rapl(tmp_path, "intel-rapl:1", 900_000)
@@ -31,7 +31,7 @@ def test_counts_whole_processors_and_not_their_parts(tmp_path: Path) -> None:
 
 
 def test_machine_that_reports_nothing_is_left_out(tmp_path: Path) -> None:
-    """Nothing is estimated; a counter that is no number is left out."""
+    """Nothing is estimated; a counter that is not a number is left out."""
     rapl(tmp_path, "intel-rapl:0", 0).write_text("secret")
 
     assert processor_counters(tmp_path) == []
@@ -39,7 +39,7 @@ def test_machine_that_reports_nothing_is_left_out(tmp_path: Path) -> None:
     assert Meter({"processor": [], "card": []}).per_image(3) == {}
 
 
-def test_counter_that_stands_still_adds_nothing(tmp_path: Path) -> None:
+def test_unchanged_counter_adds_nothing(tmp_path: Path) -> None:
     """A short run may end before the counter moves."""
     rapl(tmp_path, "amd-rapl:0", 5)
     meter = Meter({"processor": processor_counters(tmp_path)})
@@ -47,7 +47,7 @@ def test_counter_that_stands_still_adds_nothing(tmp_path: Path) -> None:
     assert meter.per_image(1) == {"processor": 0.0}
 
 
-def test_card_is_asked_for_only_where_one_is_used() -> None:
-    """A processor's row does not pay for a card that idles beside it."""
+def test_card_is_read_only_where_one_is_used() -> None:
+    """A row on the processor does not count an idle graphics card."""
     assert "card" not in meter_for("onnxruntime CPUExecutionProvider").per_image(1)
     assert all(counter() >= 0 for counter in card_counter(0))

@@ -1,4 +1,4 @@
-"""The loops that others write.
+"""The loops of other libraries.
 
 The same network's masks are ours, and every mask has its image's size.
 """
@@ -49,8 +49,8 @@ def test_masks_have_the_images_size(artifacts: Path, name: str) -> None:
         assert (system.masks([image])[0] == ours).mean() > 0.99
 
 
-def test_peers_stand_beside_ours_on_the_first_file_that_fits(tmp_path: Path) -> None:
-    """Each is one row, called as people call it."""
+def test_peers_are_measured_on_the_first_file_that_fits(tmp_path: Path) -> None:
+    """Each is one row, named as the library is."""
     for name in ("a.onnx", "b.onnx", "c.pt"):
         (tmp_path / name).write_bytes(b"x")
     plan = Plan(
@@ -75,10 +75,10 @@ def test_peers_stand_beside_ours_on_the_first_file_that_fits(tmp_path: Path) -> 
     assert variants["onnxruntime loop"].artifact == str(tmp_path / "a.onnx")
 
 
-def test_library_that_is_not_installed_is_left_out_and_said(
+def test_library_that_is_not_installed_is_left_out_and_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A row that fails for that would fail everybody's benchmark."""
+    """A failing row for it would fail the benchmark of every user without it."""
     here, missing = available_peers({".onnx"})
 
     assert "onnxruntime loop" in here

@@ -62,6 +62,6 @@ def test_time_and_memory_of_a_command_are_measured() -> None:
 
 @pytest.mark.slow
 def test_command_that_fails_says_why() -> None:
-    """The time until an error would pass for a fast command."""
+    """The time until an error would look like a fast command."""
     with pytest.raises(SegdeployError, match=r"there is no file none\.onnx"):
         measure_command(["inspect", "none.onnx"])

@@ -26,8 +26,8 @@ SPEEDS = {
 }
 
 
-def test_every_format_is_made_and_a_failure_is_a_row(tmp_path: Path) -> None:
-    """One library that is not installed does not keep the others from being measured."""
+def test_every_format_is_exported_and_a_failure_is_a_row(tmp_path: Path) -> None:
+    """A missing library does not prevent measuring the others."""
     calls: list[list[str]] = []
 
     def run(arguments: Sequence[str]) -> str:
@@ -75,9 +75,7 @@ def test_every_format_is_made_and_a_failure_is_a_row(tmp_path: Path) -> None:
 
 
 def test_speeds_of_other_commands_are_tables() -> None:
-    """Facts that are numbers or texts stand in a line, each variant in a row, and a value that it
-    lacks is a dash.
-    """
+    """Numbers and texts are in one line, each variant in a row, and a missing value is a dash."""
     calls: list[list[str]] = []
 
     def run(arguments: Sequence[str]) -> str:
@@ -102,15 +100,15 @@ def test_speeds_of_other_commands_are_tables() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"ways": [1]}'])
-def test_what_is_no_table_is_refused(text: str) -> None:
+def test_output_without_a_table_is_refused(text: str) -> None:
     """The other command may be of another version."""
     with pytest.raises(SegdeployError, match="Loading speed printed no measurements"):
         ExternalResult.read("Loading speed", text)
 
 
 @pytest.mark.slow
-def test_call_hands_on_the_message_of_a_command() -> None:
-    """Its sentence says what to do; it needs no frame."""
+def test_call_raises_the_message_of_a_command() -> None:
+    """The sentence already says what to do."""
     with pytest.raises(SegdeployError, match=r"^there is no file nowhere\.pt"):
         call(["segdeploy", "inspect", "nowhere.pt"])
     assert "segdeploy" in call(["segdeploy", "--version"])

@@ -1,4 +1,4 @@
-"""The bundled models: nothing of the machine that trained, nothing too large, nothing half done."""
+"""The bundled models: no data of the training machine, no large files, no partial result."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -75,7 +75,7 @@ def trained(checkpoint_folder: Path, tmp_path: Path) -> Path:
 
 
 def test_folders_of_the_training_machine_are_removed(trained: Path) -> None:
-    """A path of that machine is of no use to others, and private."""
+    """A path of that machine is private, and useless elsewhere."""
     cleaned = anonymized(load_checkpoint(trained / "best.pt"), "c0ffee").card.training
 
     assert cleaned == structs.replace(
@@ -122,7 +122,7 @@ def test_a_large_bundle_is_refused(sizes: dict[str, int], sentence: str) -> None
         check_sizes(sizes)
 
 
-def test_only_scored_epochs_make_the_curve(trained: Path) -> None:
+def test_curve_has_only_scored_epochs(trained: Path) -> None:
     """The others have a loss alone."""
     assert [row["epoch"] for row in read_history(trained / "results.csv")] == ["2"]
     with pytest.raises(DataError, match="name the run's folder with --run"):
@@ -149,7 +149,7 @@ def test_the_worst_scene_is_shown() -> None:
 
 
 def test_weights_that_saw_the_validation_split_need_a_reference(trained: Path) -> None:
-    """After `train --final` the files' own scores say little, and a reader would believe them."""
+    """After `train --final` the files' own scores are misleading."""
     card = load_checkpoint(trained / "best.pt").card
     final = structs.replace(
         card, training=structs.replace(TRAINING, recipe={**TRAINING.recipe, "final": True})
@@ -173,7 +173,7 @@ def test_weights_that_saw_the_validation_split_need_a_reference(trained: Path) -
 def test_bundle_is_built(trained: Path, artifacts: Path, tiny_camvid: Path) -> None:
     """From a checkpoint to files, card and drawings.
 
-    `segdeploy export` is asked for both files.
+    `segdeploy export` is called for both files.
     """
     asked: list[Sequence[str]] = []
 
@@ -231,7 +231,7 @@ def test_bundle_is_built(trained: Path, artifacts: Path, tiny_camvid: Path) -> N
 
 @pytest.mark.slow
 def test_a_failure_leaves_the_old_bundle(trained: Path, tiny_camvid: Path) -> None:
-    """What was proven before is better than half of something new."""
+    """The previous proven files are better than part of the new ones."""
     (trained / "assets").mkdir()
     (trained / "assets" / "street.onnx").write_text("old")
 

@@ -9,17 +9,17 @@ from click.testing import CliRunner
 from segdeploy.benchmarks.command import benchmark
 from segdeploy.benchmarks.report.history import METRICS, change, lines_of, read_history, to_html
 from segdeploy.errors import DataError, SegdeployError
-from tests.benchmarks.results.test_report import REPORT, Page, figures_of, row_of
+from tests.benchmarks.results.test_report import REPORT, Page, row_of, values_of
 
 OLD = replace(
     REPORT,
     created="2026-01-01T00:00:00+00:00",
-    rows=(row_of("best.onnx", figures_of(50.0, miou=0.5)),),
+    rows=(row_of("best.onnx", values_of(50.0, miou=0.5)),),
 )
 NEW = replace(
     REPORT,
     created="2026-02-01T00:00:00+00:00",
-    rows=(row_of("best.onnx", figures_of(40.0)), row_of("other.onnx", figures_of(9.0))),
+    rows=(row_of("best.onnx", values_of(40.0)), row_of("other.onnx", values_of(9.0))),
 )
 
 
@@ -32,7 +32,7 @@ def folder_of(tmp_path: Path) -> Path:
 
 
 def test_reports_come_in_the_order_of_their_time(tmp_path: Path) -> None:
-    """Names of folders say nothing about it; a report of schema 1 is left out and reported."""
+    """The names of folders do not matter; a report of schema 1 is left out and reported."""
     reports, left_out = read_history(folder_of(tmp_path))
 
     assert reports == [OLD, NEW]
@@ -65,7 +65,7 @@ def test_row_is_a_line_through_reports() -> None:
 
 
 def test_times_of_two_machines_are_two_lines() -> None:
-    """A faster machine is no faster network."""
+    """A faster machine does not make a network faster."""
     moved = replace(NEW, machine=replace(NEW.machine, processor="Xeon"))
 
     assert [line.name for line in lines_of([OLD, moved])] == [
@@ -88,7 +88,7 @@ def test_page_draws_every_measure(tmp_path: Path) -> None:
 
 
 def test_command_writes_the_page_and_measures_nothing(tmp_path: Path) -> None:
-    """It stands beside the reports, or where it was asked to."""
+    """It is written beside the reports, or to --output."""
     result = CliRunner().invoke(
         benchmark, ["--history", str(folder_of(tmp_path))], catch_exceptions=False
     )

@@ -1,6 +1,6 @@
 """The report in a real browser.
 
-Nothing is missing, nothing is complained about, and the slider moves.
+Nothing is missing, the console is empty, and the slider moves.
 """
 
 import json
@@ -45,7 +45,7 @@ addEventListener("load", () => {
 
 
 def report() -> tuple[Report, Pair]:
-    """A report of one row beside its reference, and one drawn street seen twice."""
+    """A report of one row beside its reference, and one rendered street, twice."""
     streets = datasets.load("streets", None, "val")
     sample = streets[0]
     shifted = np.roll(sample.mask, 9, 1)
@@ -98,7 +98,7 @@ def report() -> tuple[Report, Pair]:
 
 
 def test_pair_is_no_wider_than_a_page() -> None:
-    """A report of 4K images must go through a mail."""
+    """A report of 4K images must fit into an e-mail."""
     from io import BytesIO
 
     from PIL import Image
@@ -122,8 +122,8 @@ def test_pair_is_no_wider_than_a_page() -> None:
     ("theme", "page"), [(1, "rgb(246, 246, 244)"), (0, "rgb(14, 16, 20)")], ids=["light", "dark"]
 )
 def test_page_works_in_a_browser(tmp_path: Path, theme: int, page: str) -> None:
-    """No complaint on the console, every image there, a slider that moves, and nothing wider than
-    the page.
+    """No console error, every image loaded, a slider that moves, and nothing wider than the
+    page.
     """
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:

@@ -1,4 +1,4 @@
-"""The measuring itself: a fake clock, and percentiles worked out by hand."""
+"""Measurement of latency: a fake clock, and percentiles worked out by hand."""
 
 import json
 import subprocess
@@ -29,8 +29,8 @@ def one_round(*runs: float) -> Latency:
     return Latency(rounds=(runs,))
 
 
-def test_times_the_act_and_nothing_between() -> None:
-    """What happens between two runs is the benchmark's own."""
+def test_only_the_calls_are_timed() -> None:
+    """Time between two runs is not counted."""
     latency = measure(lambda run: None, runs=4, warm_up=0, clock=clock_of([0.1, 0.2, 0.3, 0.4]))
 
     assert latency.runs == (100.0, 200.0, 300.0, 400.0)
@@ -52,8 +52,8 @@ def test_warm_up_runs_are_done_and_not_timed() -> None:
     [(0, 10.0), (25, 20.0), (50, 30.0), (90, 46.0), (95, 48.0), (99, 49.6), (100, 50.0)],
 )
 def test_percentile_is_interpolated_between_runs(share: float, milliseconds: float) -> None:
-    """Of five runs 10, 20 ... 50 the one at 90% lies at place 0.9 x 4 = 3.6, six tenths of the way
-    from 40 to 50.
+    """Of five runs 10, 20 ... 50 the one at 90% lies at position 0.9 x 4 = 3.6, six tenths of the
+    way from 40 to 50.
     """
     assert one_round(50.0, 10.0, 40.0, 20.0, 30.0).percentile(share) == pytest.approx(milliseconds)
 
@@ -95,7 +95,7 @@ def test_survives_json() -> None:
     assert values["unit"] == "ms"
 
 
-def test_rounds_of_parts_stand_behind_each_other() -> None:
+def test_rounds_of_parts_are_concatenated() -> None:
     """Each process of a row gives one round."""
     assert Latency.joined([one_round(1.0), one_round(2.0, 3.0)]).rounds == ((1.0,), (2.0, 3.0))
 
@@ -124,7 +124,7 @@ def test_interval_of_the_median_is_the_bootstraps(
 
 
 def test_interval_is_of_rounds_first() -> None:
-    """Twenty runs each of 10 and of 20 ms are two findings, not forty.
+    """Twenty runs each of 10 and of 20 ms are two observations, not forty.
 
     Half of all samples hold one round only.
     """
@@ -135,7 +135,7 @@ def test_interval_is_of_rounds_first() -> None:
 
 
 def test_interval_of_rounds_of_different_lengths_reads_each_whole() -> None:
-    """A round of one run among longer ones stands for one run."""
+    """A round of one run among longer ones counts as one run."""
     latency = Latency(rounds=((10.0,), (20.0, 20.0, 20.0)))
 
     assert set(latency.resampled(50)) <= {10.0, 20.0}
@@ -145,7 +145,7 @@ def test_interval_of_rounds_of_different_lengths_reads_each_whole() -> None:
 
 
 def test_interval_is_the_same_every_time() -> None:
-    """Chance is seeded: a report that is read again says what it said."""
+    """The bootstrap is seeded: a report that is read again has the same intervals."""
     values = (10.0, 11.0, 15.0, 12.0)
 
     assert one_round(*values).interval(95) == one_round(*values).interval(95)
@@ -160,7 +160,7 @@ def test_rate_counts_the_slow_runs_too() -> None:
 
 
 def test_summary_holds_percentiles_and_their_intervals() -> None:
-    """Another program need not draw samples."""
+    """Another program need not compute the bootstrap."""
     summary = one_round(10.0, 20.0, 30.0).summary()
 
     assert (summary["median"], summary["intervals"]["median"]) == (20.0, [10.0, 30.0])
@@ -178,13 +178,11 @@ print("begun", flush=True)
 latency = measure(blur, runs=30, warm_up=0)
 print(sum(latency.runs) / 1000, flush=True)
 """
-"""Real work, measured from inside; a line stands before it and one behind it."""
+"""Real work, measured from inside, with a printed line before and after it."""
 
 
-def seen_from_outside() -> float:
-    """Let a process measure itself while this one holds a watch, and give what it says as a share
-    of what was seen.
-    """
+def share_of_outside_time() -> float:
+    """Return the time that a process measured itself as a share of the time measured here."""
     with subprocess.Popen(
         [sys.executable, "-c", WORK], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -196,9 +194,9 @@ def seen_from_outside() -> float:
 
 
 @pytest.mark.slow
-def test_agrees_with_a_watch_outside() -> None:
-    """Within 5% of what another process sees, by the median of pairs.
+def test_agrees_with_the_time_measured_outside() -> None:
+    """Within 5% of what another process measures, by the median of pairs.
 
     Whatever else runs delays both by the same.
     """
-    assert median(seen_from_outside() for _ in range(5)) == pytest.approx(1.0, abs=0.05)
+    assert median(share_of_outside_time() for _ in range(5)) == pytest.approx(1.0, abs=0.05)

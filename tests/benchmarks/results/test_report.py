@@ -1,4 +1,4 @@
-"""The report in its forms: JSON that is read again, Markdown, and a page that stands alone."""
+"""The report in its forms: JSON that is read again, Markdown, and a self-contained page."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -82,7 +82,7 @@ def round_of(milliseconds: float, batch: int = 1) -> Round:
     )
 
 
-def figures_of(
+def values_of(
     milliseconds: float,
     *,
     miou: float = 0.6,
@@ -136,9 +136,9 @@ REPORT = Report(
     load_after=1.5,
     video=None,
     rows=(
-        row_of("best.pt", figures_of(100.0)),
-        row_of("best.onnx", figures_of(40.0, miou=0.598, labels=0.99996)),
-        row_of(EVIL, figures_of(80.0)),
+        row_of("best.pt", values_of(100.0)),
+        row_of("best.onnx", values_of(40.0, miou=0.598, labels=0.99996)),
+        row_of(EVIL, values_of(80.0)),
         row_of("broken.onnx", None, "it carries <no> card"),
     ),
 )
@@ -157,9 +157,7 @@ PAIR = Pair(
 WITH_VIDEO = replace(
     REPORT,
     video="clip.mp4",
-    rows=(
-        row_of("best.onnx", replace(figures_of(40.0), video=Video(times=TIMES, flicker=0.0123))),
-    ),
+    rows=(row_of("best.onnx", replace(values_of(40.0), video=Video(times=TIMES, flicker=0.0123))),),
 )
 
 
@@ -172,12 +170,12 @@ WITH_VIDEO = replace(
     ],
 )
 def test_survives_json(report: Report) -> None:
-    """A report of today is what tomorrow's is compared with."""
+    """A later report is compared with it."""
     assert Report.from_json(report.to_json(), source="report.json") == report
 
 
 def test_report_of_schema_2_is_read() -> None:
-    """Its keys had other names; a baseline of last year is still a baseline."""
+    """Its keys had other names; an older baseline is still a baseline."""
     report = replace(REPORT, external=(EXTERNAL,))
     values = json.loads(report.to_json())
     old = {"pictures": values.pop("images"), "asides": values.pop("external"), **values}
@@ -191,9 +189,9 @@ def test_report_of_schema_2_is_read() -> None:
 
 
 def test_json_has_percentiles_and_warnings() -> None:
-    """Another program need not work out a percentile."""
+    """Another program need not compute percentiles."""
     values = json.loads(
-        replace(REPORT, rows=(row_of("best.onnx", figures_of(40.0, drift=1.5)),)).to_json()
+        replace(REPORT, rows=(row_of("best.onnx", values_of(40.0, drift=1.5)),)).to_json()
     )
 
     latency = values["rows"][0]["result"]["latency"]
@@ -206,10 +204,10 @@ def test_json_has_percentiles_and_warnings() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no json", "is no report"),
-        ("[]", "is no report"),
-        ("{}", "is no report"),
-        (REPORT.to_json().replace('"dataset"', '"what"'), "is no report"),
+        ("no json", "is not a report"),
+        ("[]", "is not a report"),
+        ("{}", "is not a report"),
+        (REPORT.to_json().replace('"dataset"', '"what"'), "is not a report"),
         (
             REPORT.to_json().replace(f'"schema": {SCHEMA}', '"schema": 99'),
             "of schema 99 .* upgrade",
@@ -220,14 +218,14 @@ def test_json_has_percentiles_and_warnings() -> None:
         ),
     ],
 )
-def test_foreign_json_is_refused(text: str, message: str) -> None:
+def test_other_json_is_refused(text: str, message: str) -> None:
     """A report may come from anywhere."""
     with pytest.raises(DataError, match=message):
         Report.from_json(text, source="old.json")
 
 
 def test_busy_machine_is_reported() -> None:
-    """Load 13 on 8 cores: others compete."""
+    """Load 13 on 8 cores: other processes compete."""
     report = replace(WHOLE, machine=replace(REPORT.machine, load=13.0))
 
     assert report.warnings == (
@@ -240,8 +238,8 @@ def test_busy_machine_is_reported() -> None:
 
 
 def test_other_input_size_is_reported() -> None:
-    """A quarter of the pixels is no quicker network; the times themselves are not doubtful."""
-    result = figures_of(40.0)
+    """A quarter of the pixels does not make a network faster; the times themselves are reliable."""
+    result = values_of(40.0)
     small = tuple(
         replace(found, setting=replace(found.setting, input=(45, 60))) for found in result.rounds
     )
@@ -270,8 +268,8 @@ def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
     noisy = replace(
         REPORT,
         rows=(
-            row_of("best.pt", figures_of(100.0, drift=3.0)),
-            row_of("best.onnx", figures_of(40.0)),
+            row_of("best.pt", values_of(100.0, drift=3.0)),
+            row_of("best.onnx", values_of(40.0)),
         ),
     )
 
@@ -295,7 +293,7 @@ def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
             "with 99.996% of its labels and 59.80% mIoU, 0.20 points less.",
         ),
         (
-            replace(REPORT, rows=(REPORT.rows[0], row_of("slow.onnx", figures_of(200.0)))),
+            replace(REPORT, rows=(REPORT.rows[0], row_of("slow.onnx", values_of(200.0)))),
             (
                 "slow.onnx takes 200 ms an image, 2.0 times as long as best.pt, with 100% of its"
                 " labels and the same mIoU, 60.00%."
@@ -314,7 +312,7 @@ def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
             "No artifact could be measured. 1 of 1 artifacts failed.",
         ),
         (
-            replace(REPORT, reference=None, rows=(row_of("a.onnx", figures_of(100.0, drift=1.2)),)),
+            replace(REPORT, reference=None, rows=(row_of("a.onnx", values_of(100.0, drift=1.2)),)),
             (
                 "a.onnx segments an image in 110 ms, at 60.00% mIoU. The times are not reliable:"
                 " they are noisy."
@@ -323,7 +321,7 @@ def test_speed_is_a_range_where_it_was_measured_with_noise() -> None:
     ],
 )
 def test_summary_says_what_was_found(report: Report, sentence: str) -> None:
-    """It is what a person reads first, and often all."""
+    """It is read first, and often nothing else is."""
     assert summary(report) == sentence
 
 
@@ -353,13 +351,13 @@ def test_summary_says_what_was_found(report: Report, sentence: str) -> None:
         (with_interval(Latency(rounds=((40.0,), (60.0,))), 50), "50.0 ms [40.0, 60.0]"),
     ],
 )
-def test_figures_are_written_with_their_units(text: str, expected: str) -> None:
+def test_values_are_written_with_their_units(text: str, expected: str) -> None:
     """Nothing is rounded up to perfect."""
     assert text == expected
 
 
 def test_markdown_holds_the_tables() -> None:
-    """It is pasted into an issue, where it must be a table still."""
+    """Pasted into an issue, it must still be a table."""
     lines = to_markdown(REPORT).splitlines()
 
     assert lines[0] == "# Benchmark"
@@ -417,10 +415,10 @@ def page() -> Page:
     return Page(to_html(REPORT, [PAIR]))
 
 
-def test_page_is_well_formed_and_stands_alone(page: Page) -> None:
-    """It is opened from a mail on a train.
+def test_page_is_well_formed_and_self_contained(page: Page) -> None:
+    """It is opened from an e-mail, offline.
 
-    No network, and what little script there is stands at the sliders.
+    The only scripts are those of the sliders.
     """
     text = to_html(REPORT, [PAIR])
 
@@ -438,7 +436,7 @@ def test_page_is_well_formed_and_stands_alone(page: Page) -> None:
 
 
 def test_ids_are_unique_and_references_lead_to_them(page: Page) -> None:
-    """Three drawings of one library would name their parts alike."""
+    """Three charts of one library would use the same ids."""
     ids = [value for name, value in page.attributes if name == "id"]
     led_to = {value.removeprefix("#") for name, value in page.attributes if name == "href"}
     led_to |= {value[5:-1] for name, value in page.attributes if name == "clip-path"}
@@ -448,8 +446,8 @@ def test_ids_are_unique_and_references_lead_to_them(page: Page) -> None:
     assert led_to
 
 
-def test_every_row_stands_in_every_table(page: Page) -> None:
-    """A row that failed stands with its reason."""
+def test_every_row_is_in_every_table(page: Page) -> None:
+    """A row that failed has its reason."""
     assert page.tags["table"] == 3
     assert page.tags["svg"] == 4
     for name in ("best.pt", "best.onnx", EVIL):
@@ -461,7 +459,7 @@ def test_every_row_stands_in_every_table(page: Page) -> None:
 
 
 def test_page_has_both_themes_and_fits_a_phone() -> None:
-    """Drawings take their colors from the page, so that they change with it."""
+    """Charts take their colors from the page, so they change with it."""
     text = to_html(REPORT)
 
     assert "prefers-color-scheme: dark" in text
@@ -472,7 +470,7 @@ def test_page_has_both_themes_and_fits_a_phone() -> None:
 
 
 def test_video_has_a_table_of_its_stages() -> None:
-    """100 frames in 4 s; the network's 30 ms hold it back."""
+    """100 frames in 4 s; the network's 30 ms are the bottleneck."""
     found = Page(to_html(WITH_VIDEO))
 
     assert found.tags["table"] == 4
@@ -493,15 +491,13 @@ def test_page_without_a_measured_row_says_why() -> None:
 
 @pytest.mark.parametrize("draw", [scatter, distribution, class_bars, stage_bars])
 def test_drawing_shows_names_as_they_are(draw: object) -> None:
-    """A dollar is no mathematics, a letter that the library's font lacks no warning, and a long
-    name is cut.
-    """
+    """A dollar sign is not math, a missing glyph gives no warning, and a long name is cut."""
     names = ("$\\frac$.onnx", "\u6a21\u578b.onnx", "x" * 60 + ".onnx")
     report = replace(
         REPORT,
         classes=names,
         rows=tuple(
-            row_of(name, replace(figures_of(10.0), video=WITH_VIDEO.measured[0][1].video))
+            row_of(name, replace(values_of(10.0), video=WITH_VIDEO.measured[0][1].video))
             for name in names
         ),
     )
@@ -516,7 +512,7 @@ def test_drawing_shows_names_as_they_are(draw: object) -> None:
 
 
 def test_row_without_a_file_has_no_size() -> None:
-    """A library's own network comes from no file of ours."""
+    """A library's own network has no file of ours."""
     report = replace(REPORT, rows=(REPORT.rows[0], replace(REPORT.rows[1], size=None)))
 
     assert to_markdown(report).splitlines()[9].endswith("| 250 MB | – |")
@@ -531,7 +527,7 @@ def test_only_the_reference_is_gray() -> None:
 
 
 def test_nothing_beats_the_front() -> None:
-    """b is slower and no better than a; of two as fast the better one stays."""
+    """b is slower and no better than a; of two equally fast ones the better stays."""
     found = [
         ("a", 10.0, 60.0),
         ("b", 12.0, 60.0),
@@ -546,7 +542,7 @@ def test_nothing_beats_the_front() -> None:
 def test_batch_is_compared_image_by_image() -> None:
     """Four images in 80 ms are five times as fast as one in 100 ms, and 50 images a second."""
     report = replace(
-        REPORT, rows=(REPORT.rows[0], row_of("best.onnx, batch 4", figures_of(80.0, batch=4)))
+        REPORT, rows=(REPORT.rows[0], row_of("best.onnx, batch 4", values_of(80.0, batch=4)))
     )
 
     result = report.measured[1][1]
@@ -573,9 +569,9 @@ def test_energy_is_shown_where_the_machine_reports_it() -> None:
 
 
 def test_row_without_accuracy_is_drawn_by_its_time_alone() -> None:
-    """The weights of a peer's network are random: its masks mean nothing."""
+    """The weights of a peer's network are random: its masks are meaningless."""
     report = replace(
-        REPORT, rows=(REPORT.rows[0], row_of("peer", replace(figures_of(50.0), accuracy=None)))
+        REPORT, rows=(REPORT.rows[0], row_of("peer", replace(values_of(50.0), accuracy=None)))
     )
 
     assert "peer" not in scatter(report)
@@ -595,8 +591,8 @@ SCHEMA_FILE = json.loads((Path(__file__).parents[3] / "docs" / "report.schema.js
 @pytest.mark.parametrize(
     "report", [REPORT, WITH_VIDEO, replace(REPORT, reference=None, rows=(), external=(EXTERNAL,))]
 )
-def test_json_keeps_the_documented_schema(report: Report) -> None:
-    """Other programs read it by what docs/report.schema.json says."""
+def test_json_follows_the_documented_schema(report: Report) -> None:
+    """Other programs rely on docs/report.schema.json."""
     jsonschema.Draft202012Validator(SCHEMA_FILE).validate(json.loads(report.to_json()))
 
 
@@ -608,7 +604,7 @@ def test_json_keeps_the_documented_schema(report: Report) -> None:
         ('"batch": 1', '"stapel": 1'),
     ],
 )
-def test_schema_refuses_what_is_no_report(old: str, new: str) -> None:
+def test_schema_refuses_other_json(old: str, new: str) -> None:
     """One that allows everything describes nothing."""
     assert not jsonschema.Draft202012Validator(SCHEMA_FILE).is_valid(
         json.loads(REPORT.to_json().replace(old, new))
@@ -616,7 +612,7 @@ def test_schema_refuses_what_is_no_report(old: str, new: str) -> None:
 
 
 def test_what_other_commands_measured_has_tables_too() -> None:
-    """Training and reading speed stand below the rows."""
+    """Training and reading speed are shown below the rows."""
     report = replace(REPORT, external=(EXTERNAL,))
 
     assert (

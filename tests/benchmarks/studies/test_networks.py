@@ -1,4 +1,4 @@
-"""The table of the real-time networks: who stands in it, and where."""
+"""The table of the real-time networks: its rows and their order."""
 
 from pathlib import Path
 
@@ -28,14 +28,14 @@ def test_rows_are_named_by_what_differs() -> None:
 
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.name)
 def test_candidates_take_camvids_size(candidate: Candidate) -> None:
-    """360x480, which is no multiple of 16, is what they are compared at."""
+    """360x480, which is not a multiple of 16, is what they are compared at."""
     with torch.device("meta"):
         network = models.build(candidate.network, 11, **candidate.arguments)
 
     assert 360 % network.stride == 480 % network.stride == 0
 
 
-def test_fastest_stands_first() -> None:
+def test_fastest_comes_first() -> None:
     """A reader looks for the fastest that is good enough."""
     cost = Complexity(parameters=1_140_000, gflops=1.06, height=360, width=480, stride=8)
     latencies = {
@@ -65,7 +65,7 @@ def test_row_times_a_network(artifacts: Path) -> None:
 def test_rounds_take_turns_in_processes_of_their_own(artifacts: Path, tmp_path: Path) -> None:
     """Two rounds of one file are two processes.
 
-    A file that is none ends the table with its reason.
+    A file that cannot be measured ends the table with its reason.
     """
     found = time_networks({"narrow U-Net": artifacts / "best.onnx"}, rounds=2, runs=2, threads=1)
 

@@ -10,7 +10,7 @@ from segdeploy.errors import DataError
 from tests.benchmarks.results.test_report import REPORT
 
 
-def test_page_is_made_of_reports(tmp_path: Path) -> None:
+def test_page_is_generated_from_reports(tmp_path: Path) -> None:
     """A folder's name is the title; the values and their machine are below it."""
     place = tmp_path / "threads-and-batches" / "report.json"
     place.parent.mkdir()
@@ -56,8 +56,8 @@ def test_page_quotes_what_commands_printed(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
-    """A page with half of the values would be believed."""
+def test_other_json_is_refused(tmp_path: Path) -> None:
+    """A page with only some of the values would be misleading."""
     (tmp_path / "report.json").write_text("{}")
 
     result = CliRunner().invoke(

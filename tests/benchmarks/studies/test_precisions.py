@@ -1,4 +1,4 @@
-"""The table of formats and precisions: which files stand in it, and how much faster each is."""
+"""The table of formats and precisions: its files, and how much faster each is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_files_of_openvino_need_its_extra() -> None:
     ]
 
 
-def test_every_file_is_made_beside_the_checkpoint(tmp_path: Path) -> None:
+def test_every_file_is_written_beside_the_checkpoint(tmp_path: Path) -> None:
     """Two precisions of one format must not overwrite each other."""
     calls: list[Sequence[str]] = []
 

@@ -35,7 +35,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_peers_return_our_masks(artifacts: Path) -> None:
-    """Who computes other masks is no peer."""
+    """A loop with different masks cannot be compared."""
     from segdeploy.backends.loading import load_backend
 
     backend = load_backend(artifacts / "best.onnx")
@@ -78,7 +78,7 @@ def test_every_loop_writes_all_frames(
         assert len(list(source)) == 6
 
 
-def test_memory_is_watched_over_all_frames(artifacts: Path, clip: Path) -> None:
+def test_memory_is_measured_over_all_frames(artifacts: Path, clip: Path) -> None:
     """Twelve frames from a clip of six."""
     found = measure_memory(
         {"artifact": str(artifacts / "best.onnx"), "video": str(clip), "frames": 12}
@@ -88,8 +88,8 @@ def test_memory_is_watched_over_all_frames(artifacts: Path, clip: Path) -> None:
     assert found["held"] > 10
 
 
-def test_repeated_frames_go_on_in_time() -> None:
-    """The encoder takes no time twice."""
+def test_repeated_frames_have_increasing_times() -> None:
+    """The encoder does not accept a timestamp twice."""
     images = [np.zeros((2, 2, 3), np.uint8), np.ones((2, 2, 3), np.uint8)]
 
     frames = list(RepeatedFrames(images, 5))

@@ -67,12 +67,12 @@ def mask_of_another_size(data):
     write(data / "trainannot/003.png", scene(3)[1][:-1])
 
 
-def cut_short(data):
+def truncated(data):
     content = (data / "train/003.png").read_bytes()
     (data / "train/003.png").write_bytes(content[: len(content) // 2])
 
 
-def cut_short_mask(data):
+def truncated_mask(data):
     content = (data / "trainannot/003.png").read_bytes()
     (data / "trainannot/003.png").write_bytes(content[: len(content) // 2])
 
@@ -100,7 +100,7 @@ def palette_in_another_order(data):
     stored.save(data / "trainannot/003.png")
 
 
-def shown_turned(data, turn, orientation):
+def shown_rotated(data, turn, orientation):
     """Store image and mask turned, with EXIF that turns the image back, and not the mask."""
     image, mask = scene(3)
     exif = Image.Exif()
@@ -111,13 +111,13 @@ def shown_turned(data, turn, orientation):
     write(data / "trainannot/003.png", np.ascontiguousarray(turn(mask)))
 
 
-def lying_on_its_side(data):
+def rotated_by_90_degrees(data):
     # Orientation 6: the stored pixels must be turned clockwise to be seen upright.
-    shown_turned(data, lambda array: np.rot90(array, 1), 6)
+    shown_rotated(data, lambda array: np.rot90(array, 1), 6)
 
 
 def upside_down(data):
-    shown_turned(data, lambda array: np.rot90(array, 2), 3)
+    shown_rotated(data, lambda array: np.rot90(array, 2), 3)
 
 
 def without_a_class(data):
@@ -148,13 +148,13 @@ def nearly_copied_into_val(data):
 PLANTS = [
     (without_mask, "unpaired", "error", "train/003.png"),
     (mask_of_another_size, "size", "error", "trainannot/003.png"),
-    (cut_short, "unreadable", "error", "train/003.png"),
-    (cut_short_mask, "unreadable", "error", "trainannot/003.png"),
+    (truncated, "unreadable", "error", "train/003.png"),
+    (truncated_mask, "unreadable", "error", "trainannot/003.png"),
     (id_out_of_range, "out of range", "error", "trainannot/003.png"),
     (saved_as_jpeg, "jpeg mask", "error", "trainannot/003.jpg"),
     (colored, "colored mask", "error", "trainannot/003.png"),
     (palette_in_another_order, "palette", "error", "trainannot/003.png"),
-    (lying_on_its_side, "turned", "error", "trainannot/003.png"),
+    (rotated_by_90_degrees, "turned", "error", "trainannot/003.png"),
     (upside_down, "turned", "error", "trainannot/003.png"),
     (without_a_class, "absent class", "warning", None),
     (nothing_labeled, "nothing labeled", "warning", "trainannot/003.png"),
@@ -172,7 +172,7 @@ def checked(data, name="camvid"):
     ("plant", "kind", "severity", "file"), PLANTS, ids=[plant.__name__ for plant, *_ in PLANTS]
 )
 def test_a_planted_fault_is_found_and_nothing_else(data, plant, kind, severity, file):
-    """One wrong file can cost days; a false alarm discredits all others."""
+    """One wrong file can cost days; a false alarm discredits every other finding."""
     plant(data)
 
     (finding,) = checked(data)
@@ -227,7 +227,7 @@ def test_ids_in_three_channels_are_explained(data):
 
 
 def test_a_missing_validation_split_is_an_error(data, capsys):
-    """No training starts without one; the message says what to do, and the rest is still shown."""
+    """Training requires one; the message says what to do, and the rest is still shown."""
     shutil.rmtree(data / "val")
 
     (finding,) = checked(data)
@@ -257,7 +257,7 @@ def test_a_broken_test_split_is_reported(tmp_path):
     found = [finding for finding in checked(tmp_path, "coco") if finding.split == "test"]
 
     assert [(finding.kind, finding.severity) for finding in found] == [("unreadable", "error")]
-    assert "test.json is no JSON" in found[0].sentence
+    assert "test.json is not JSON" in found[0].sentence
 
 
 def test_masks_without_any_label_are_an_error(data):
@@ -293,7 +293,8 @@ def test_a_single_class_is_an_error(data):
 
 
 def test_masks_of_one_class_each_are_an_error(data):
-    """Labels of whole images, saved as masks, have no boundaries; 4 such masks may be chance."""
+    """Labels of whole images, saved as masks, have no boundaries; 4 such masks may be a
+    coincidence."""
     for split in COUNTS:
         for number, path in enumerate((data / f"{split}annot").iterdir()):
             write(path, np.full((HEIGHT, WIDTH), number % 3, np.uint8))
@@ -313,7 +314,7 @@ def test_masks_of_one_class_each_are_an_error(data):
     ids=[plant.__name__ for plant, *_ in PLANTS[:10]],
 )
 def test_the_quick_check_finds_what_would_stop_a_training(data, plant, kind, severity, file):
-    """Training reads every file at some time; its first second is the best time to stop."""
+    """Training reads every file sooner or later; its first second is the best time to stop."""
     plant(data)
     indexes, _ = index_splits(datasets.layout("camvid"), data)
 
@@ -378,7 +379,7 @@ def test_a_folder_without_a_dataset_is_reported(tmp_path):
 
 
 def test_a_missing_folder_is_reported_as_such(tmp_path):
-    """A typing error must not lead to the advice to describe one's own data."""
+    """A typo must not lead to the advice to describe the data."""
     with pytest.raises(DataError, match=r"there is no folder .*camvdi; check the name"):
         detect_layout(tmp_path / "camvdi")
 
@@ -390,7 +391,7 @@ def write_class_map(data, text="[[classes]]\nname = 'thing'\n"):
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("[[classes", "is no TOML"), ("[[classes]]\nname = 'thing'\nids = 3", "unknown key 'ids'")],
+    [("[[classes", "is not TOML"), ("[[classes]]\nname = 'thing'\nids = 3", "unknown key 'ids'")],
 )
 def test_a_broken_class_map_is_reported(tmp_path, text, sentence):
     """Where there is a classes.toml, the message says what is wrong in it."""
@@ -407,7 +408,7 @@ def test_broken_annotations_are_reported(tmp_path):
     write(tmp_path / "images/1.png", scene(1)[0])
     (tmp_path / "annotations.json").write_text('{"images": [')
 
-    with pytest.raises(DataError, match=r"annotations\.json is no JSON"):
+    with pytest.raises(DataError, match=r"annotations\.json is not JSON"):
         detect_layout(tmp_path)
 
 
@@ -460,7 +461,7 @@ def test_a_synthetic_dataset_has_splits_too():
 
 
 def test_statistics_need_usable_files(data):
-    """Statistics of a part of a dataset would be taken for those of all."""
+    """Statistics of part of a dataset would look like those of the whole."""
     id_out_of_range(data)
 
     with pytest.raises(DataError, match=r"003\.png"):
@@ -502,8 +503,8 @@ def test_the_command_names_the_first_files_without_counterpart(data, capsys):
     assert f"{data / 'train/005.png'} and 1 more" in str(caught.value)
 
 
-def test_the_command_gives_json(data, capsys):
-    """Everything that the table shows, for programs; warnings alone are no failure."""
+def test_the_command_prints_json(data, capsys):
+    """Everything that the table shows, for programs; warnings alone do not fail."""
     without_a_class(data)
 
     main(["data", "check", str(data), "--json"])
@@ -546,7 +547,7 @@ def test_the_stats_command_draws_a_chart(data):
 
 @pytest.mark.slow
 def test_synthetic_streets_are_clean(tmp_path):
-    """Its scenes resemble each other more than those of most datasets, and raise no alarm."""
+    """Its scenes resemble each other more than those of most datasets, and give no finding."""
     for split, count in {"train": 40, "val": 12}.items():
         save(
             Streets(split=split, count=count, height=60, width=80), tmp_path, on_step=lambda _: None
@@ -556,8 +557,8 @@ def test_synthetic_streets_are_clean(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_image_of_40_megapixels_is_no_problem(data):
-    """Cameras make such images."""
+def test_an_image_of_40_megapixels_is_accepted(data):
+    """Cameras take such images."""
     write(data / "train/large.jpg", np.full((5000, 8000, 3), 90, np.uint8))
     write(data / "trainannot/large.png", np.zeros((5000, 8000), np.uint8))
 

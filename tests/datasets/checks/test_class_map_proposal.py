@@ -53,7 +53,7 @@ def splits(data: Path) -> list[datasets.Dataset]:
 
 @pytest.mark.parametrize("white", [1, 255])
 def test_black_and_white_is_background_and_foreground(white: int, tmp_path: Path) -> None:
-    """The most common masks; 255 is a class there."""
+    """The most common kind of mask; 255 is a class there."""
     draw(tmp_path, [np.array([[0, white]], np.uint8)] * 2)
 
     assert [name for name, _ in proposed(tmp_path)] == ["background", "foreground"]
@@ -113,12 +113,12 @@ def test_jpeg_masks_are_reduced_to_their_main_colors(tmp_path: Path) -> None:
     assert (read[:8] == 0).all()
 
 
-def test_photographs_are_no_masks(tmp_path: Path) -> None:
+def test_photographs_are_not_masks(tmp_path: Path) -> None:
     """Image and mask folders may be swapped."""
     draw(tmp_path, [np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)])
 
     with pytest.raises(
-        DataError, match=r"1 of 1 masks hold \d+ colors, which is more than classes can be"
+        DataError, match=r"1 of 1 masks hold \d+ colors, more than there can be classes"
     ):
         propose_class_map(tmp_path)
 
@@ -174,7 +174,7 @@ def disk(low: int, high: int, *, blur: float) -> np.ndarray:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("blur", [0.4, 1.0, 4.0])
-def test_smoothed_edges_of_black_and_white_are_no_classes(
+def test_smoothed_edges_of_black_and_white_are_not_classes(
     tmp_path: Path, blur: float, channels: int
 ) -> None:
     """A soft brush leaves up to 254 grays; each belongs to the nearer class."""
@@ -186,7 +186,7 @@ def test_smoothed_edges_of_black_and_white_are_no_classes(
     np.testing.assert_array_equal(splits(tmp_path)[0][0].mask, (mask >= 128).astype(np.uint8))
 
 
-def test_smoothed_edges_of_three_grays_are_no_classes(tmp_path: Path) -> None:
+def test_smoothed_edges_of_three_grays_are_not_classes(tmp_path: Path) -> None:
     """The middle gray has flat areas; a blend has none."""
     mask = disk(0, 255, blur=0.8)
     mask[:, :20] = 100
@@ -198,7 +198,7 @@ def test_smoothed_edges_of_three_grays_are_no_classes(tmp_path: Path) -> None:
     assert (read != 255).all()
 
 
-def test_smoothed_edges_of_colors_are_no_classes(tmp_path: Path) -> None:
+def test_smoothed_edges_of_colors_are_not_classes(tmp_path: Path) -> None:
     """A blend of two colors may be a third one's color, so it is not labeled."""
     mask = np.zeros((96, 128, 3), np.uint8)
     cv2.circle(mask, (64, 48), 30, (250, 30, 0), -1)
@@ -211,7 +211,7 @@ def test_smoothed_edges_of_colors_are_no_classes(tmp_path: Path) -> None:
     assert 0 < (read == 255).mean() < 0.1
 
 
-def test_thin_classes_are_no_blends(tmp_path: Path) -> None:
+def test_thin_classes_are_not_blends(tmp_path: Path) -> None:
     """Cracks and lane markings are a pixel wide, as smoothed edges are, but have close ids."""
     mask = np.zeros((96, 128), np.uint8)
     mask[:, 40:] = 3
@@ -221,7 +221,7 @@ def test_thin_classes_are_no_blends(tmp_path: Path) -> None:
     assert [name for name, _ in proposed(tmp_path)] == ["class_0", "class_1", "class_2", "class_3"]
 
 
-def test_gray_photographs_are_no_masks(tmp_path: Path) -> None:
+def test_gray_photographs_are_not_masks(tmp_path: Path) -> None:
     """They would become 200 classes."""
     draw(tmp_path, [np.random.default_rng(0).integers(20, 220, (60, 60), dtype=np.uint8)])
 
@@ -238,7 +238,7 @@ def test_ids_of_16_bits_are_read(tmp_path: Path) -> None:
 
 
 def test_larger_ids_of_16_bits_are_reported(tmp_path: Path) -> None:
-    """Their bytes would be taken for colors."""
+    """Their bytes would be read as colors."""
     draw(tmp_path, [np.array([[0, 26001]], np.uint16)])
 
     with pytest.raises(

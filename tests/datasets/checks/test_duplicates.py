@@ -58,7 +58,7 @@ def test_nearest_is_found_in_blocks_too():
 
 
 @pytest.mark.slow
-def test_ten_thousand_images_are_no_problem():
+def test_ten_thousand_images_are_fast():
     """A hundred million comparisons."""
     hashes = np.random.default_rng(0).integers(0, 2**63, (10_000, 4), dtype=np.uint64)
 
@@ -84,7 +84,7 @@ def test_a_sequence_ends_before_the_last_number(name, prefix):
     assert sequence(name) == prefix
 
 
-def test_a_shared_name_is_no_proof():
+def test_a_shared_name_is_not_enough():
     """With one sequence in all, the nearest image is always of the same one."""
     assert (
         shared_sequences(
@@ -94,7 +94,7 @@ def test_a_shared_name_is_no_proof():
     )
 
 
-def test_images_nearest_to_their_own_sequence_are_proof():
+def test_images_nearest_to_their_own_sequence_are_reported():
     """Twelve of twelve where chance is a half: 1 in 4096."""
     names = [f"a_{n}" for n in range(12)] + [f"c_{n}" for n in range(12)]
     others = [f"a_{n}" for n in range(10)] + [f"b_{n}" for n in range(10)]

@@ -12,7 +12,7 @@ DRIVES = 7
 
 
 def frame(drive: int, number: int) -> ImageSummary:
-    """A frame that resembles those of its drive, but is no near-duplicate of another's."""
+    """A frame that resembles those of its drive, but is not a near-duplicate of another's."""
     bits = np.random.default_rng(drive).integers(0, 2**63, 4, dtype=np.uint64)
     bits ^= np.uint64(2 ** (number % 60))
     return ImageSummary(

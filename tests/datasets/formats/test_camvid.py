@@ -97,7 +97,7 @@ def test_unknown_name_without_lists_is_refused(name: str, tmp_path: Path) -> Non
     """Its split is not known."""
     draw(tmp_path, [name])
 
-    with pytest.raises(DataError, match=f"{name} is no name of CamVid's sequences"):
+    with pytest.raises(DataError, match=f"{name} is not a name of CamVid's sequences"):
         datasets.load("camvid", tmp_path, "train")
 
 
@@ -106,5 +106,5 @@ def test_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
     draw(tmp_path, ["0001TP_006690"])
     (tmp_path / "train.txt").write_bytes(b"\xff\xd8\xff\xe0")
 
-    with pytest.raises(DataError, match="is no list of names"):
+    with pytest.raises(DataError, match="is not a list of names"):
         datasets.load("camvid", tmp_path, "train")

@@ -37,7 +37,7 @@ def test_every_original_id_has_its_meaning() -> None:
 
 
 def test_test_split_has_no_masks(tmp_path: Path) -> None:
-    """The files in gtFine/test are placeholders, and would spoil a score."""
+    """The files in gtFine/test are placeholders, and would falsify a score."""
     save(
         tmp_path / "leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png",
         np.zeros((4, 6, 3), np.uint8),
@@ -55,7 +55,7 @@ def test_test_split_has_no_masks(tmp_path: Path) -> None:
 
 
 def test_city_without_labels_is_found(tmp_path: Path) -> None:
-    """An archive unpacked in part."""
+    """A partly unpacked archive."""
     for city in ("aachen", "bochum"):
         save(
             tmp_path / f"leftImg8bit/train/{city}/{city}_000000_000019_leftImg8bit.png",
@@ -106,8 +106,8 @@ def test_mask_beside_its_image_may_be_a_jpeg(tmp_path: Path, quality: int) -> No
     assert (mask != 255).mean() > 0.7
 
 
-def test_photographs_are_no_masks(tmp_path: Path) -> None:
-    """The halves of any photograph could be taken for an image and a mask."""
+def test_photographs_are_not_masks(tmp_path: Path) -> None:
+    """The halves of any photograph could be read as an image and a mask."""
     rows, columns = np.mgrid[:256, :256]
     sunset = np.dstack([np.full_like(rows, 250), 255 - rows // 2, columns // 2 + 60]).astype(
         np.uint8
@@ -125,7 +125,7 @@ def test_photographs_are_no_masks(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["camvid/train", "carvana/train", "idd_lite/leftImg8bit/train/0"])
-def test_real_photographs_are_no_masks(real: Path, place: str) -> None:
+def test_real_photographs_are_not_masks(real: Path, place: str) -> None:
     """Gray roads and walls have colors near those of classes; single photographs may pass."""
     folder = real / "data" / place
     photographs = sorted(

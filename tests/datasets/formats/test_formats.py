@@ -1,4 +1,4 @@
-"""Every layout of files, by one suite: small datasets are drawn and must be read exactly."""
+"""Every layout of files: small datasets are written and must be read exactly."""
 
 import importlib
 import json
@@ -23,7 +23,7 @@ BLOCK = 8
 
 
 def gradient(number: int) -> Image:
-    """A smooth image that no other number has."""
+    """A smooth image, different for each number."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
     return np.stack(
         [rows * 4 + number * 20, columns * 4, np.full((HEIGHT, WIDTH), 100 + number)], axis=-1
@@ -81,7 +81,7 @@ def own_colors(name: str) -> dict[int, tuple[int, int, int]]:
 
 @dataclass(frozen=True)
 class Case:
-    """One way to lay out files.
+    """One layout of files.
 
     Attributes:
         dataset: Name of the layout.

@@ -115,7 +115,7 @@ def test_class_map_groups_categories(tmp_path: Path) -> None:
         ),
         (
             {"annotations": [{"image_id": 1, "category_id": 7, "segmentation": []}]},
-            "'annotations', number 0 .*category_id is 7, which is no category's id",
+            "'annotations', number 0 .*category_id is 7, which is not the id of a category",
         ),
         (
             {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1, 2, 3, 4]]}]},
@@ -189,7 +189,7 @@ def test_class_map_groups_categories(tmp_path: Path) -> None:
             {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": 3}]},
             "segmentation is '3', and must be polygons or run lengths",
         ),
-        ({"categories": 3}, "'categories' is no list of objects"),
+        ({"categories": 3}, "'categories' is not a list of objects"),
     ],
 )
 def test_malformed_coco_is_reported(changed: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_all_kinds_of_areas_are_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "sentence"),
     [
-        ({"label": "tram", "points": SQUARE}, "the label 'tram' is no class's"),
+        ({"label": "tram", "points": SQUARE}, "the label 'tram' belongs to no class"),
         (
             {"label": "car", "points": SQUARE[:2], "shape_type": "line"},
             "is a 'line', which has no area",
@@ -287,7 +287,7 @@ def test_all_kinds_of_areas_are_drawn(tmp_path: Path) -> None:
         ({"label": "car"}, "there is no 'points'"),
         (
             {"label": "car", "points": [[0, 0], [1, 1]], "shape_type": "mask", "mask": "////"},
-            "a mask is no PNG",
+            "a mask is not a PNG",
         ),
         (
             {
@@ -313,7 +313,7 @@ def test_malformed_labelme_is_reported(
     shape: dict[str, Any], sentence: str, tmp_path: Path
 ) -> None:
     """With the file and what is wrong in it."""
-    with pytest.raises(DataError, match=rf"(?s)a\.json is no labelme file.*{sentence}"):
+    with pytest.raises(DataError, match=rf"(?s)a\.json is not a labelme file.*{sentence}"):
         labelme(tmp_path, [shape])
 
 
@@ -381,5 +381,5 @@ def test_deeply_nested_json_is_refused(tmp_path: Path) -> None:
     labelme(tmp_path, [])
     (tmp_path / "train/a.json").write_text("[" * 200_000)
 
-    with pytest.raises(DataError, match="is no JSON"):
+    with pytest.raises(DataError, match="is not JSON"):
         datasets.load("labelme", tmp_path, "train")[0]

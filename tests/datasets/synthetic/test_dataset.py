@@ -241,8 +241,8 @@ def test_ground_inverts_the_projection():
     assert (column, row) == pytest.approx((20, first + 10.5))
 
 
-def test_drive_has_stereo_sound(tmp_path):
-    """Both channels have sound, no sample is clipped, and cars that pass left are louder there."""
+def test_drive_has_stereo_audio(tmp_path):
+    """Both channels have audio, no sample is clipped, and cars that pass left are louder there."""
     samples = drive_sound(drive_world(0), 8.0)
     write_wav(tmp_path / "drive.wav", samples)
 
@@ -253,7 +253,7 @@ def test_drive_has_stereo_sound(tmp_path):
     assert (tmp_path / "drive.wav").stat().st_size == 44 + samples.size * 2
 
 
-def test_the_shortest_sound_is_one_sample():
+def test_the_shortest_audio_is_one_sample():
     """A drive of one frame has audio too."""
     assert drive_sound(drive_world(0), 1e-9).shape == (1, 2)
 
