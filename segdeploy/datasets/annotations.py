@@ -43,7 +43,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - untrusted JSON
         raise DataError(msg) from error
 
 
-def in_words(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return what is wrong with malformed JSON, clearer than Python's message where possible."""
     if isinstance(error, KeyError):
         return f"there is no {error}"

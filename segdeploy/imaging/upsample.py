@@ -215,9 +215,9 @@ def _is_noise(points: Planes, rows: Axis, columns: Axis) -> bool:
     down, across = (used[:: max(1, len(used) // SAMPLED_CELLS)] for used in (down, across))
     sample = (down[:, None] * columns.cells + across).ravel()
     contenders = _contenders(_corners(points, sample, rows.points, columns.points))
-    rivals = np.count_nonzero(contenders, axis=0) - 1
+    others = np.count_nonzero(contenders, axis=0) - 1
     comparing = len(points) * CORNERS_COST / (rows.slots * columns.slots)
-    return bool(rivals.mean() * CONTENDER_COST + (rivals > 0).mean() * comparing > len(points))
+    return bool(others.mean() * CONTENDER_COST + (others > 0).mean() * comparing > len(points))
 
 
 def _corners(planes: Planes, cells: Indices, rows: Sides, columns: Sides) -> Planes:

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from segdeploy.datasets.formats.camvid import CLASSES
+from segdeploy.datasets.synthetic.audio import drive_audio, write_wav
 from segdeploy.datasets.synthetic.dataset import drive, drive_world
-from segdeploy.datasets.synthetic.sound import drive_sound, write_wav
 from segdeploy.imaging.overlay import Painter
 from segdeploy.video.writer import VideoSink
 
@@ -44,7 +44,7 @@ def render_clip(
     """
     with TemporaryDirectory() as folder, ExitStack() as stack:
         audio = Path(folder) / "drive.wav"
-        write_wav(audio, drive_sound(drive_world(seed, weather), float(frames / rate)))
+        write_wav(audio, drive_audio(drive_world(seed, weather), float(frames / rate)))
         plain = stack.enter_context(
             VideoSink(path, width=width, height=height, rate=rate, audio=audio)
         )

@@ -27,7 +27,7 @@ from segdeploy.datasets.annotations import (
     MALFORMED,
     background_of,
     class_of,
-    in_words,
+    describe_error,
     read_json,
     ring,
     rows,
@@ -262,7 +262,9 @@ def _each(
         try:
             values.append(convert(row))
         except MALFORMED as error:
-            msg = f"{key!r}, number {number} (id {str(row.get('id'))[:20]}): {in_words(error)}"
+            msg = (
+                f"{key!r}, number {number} (id {str(row.get('id'))[:20]}): {describe_error(error)}"
+            )
             raise ValueError(msg) from error
     return values
 

@@ -21,7 +21,7 @@ from segdeploy.datasets.annotations import (
     MALFORMED,
     background_of,
     class_of,
-    in_words,
+    describe_error,
     read_json,
     ring,
     rows,
@@ -68,8 +68,8 @@ class LabelmeMasks:
                 _draw_one(mask, number, shape, self.labels)
         except MALFORMED as error:
             msg = (
-                f"{pair.mask} is not a labelme file that can be used: {in_words(error)}; fix it or"
-                " export it again"
+                f"{pair.mask} is not a labelme file that can be used: {describe_error(error)}; fix"
+                " it or export it again"
             )
             raise DataError(msg) from error
         return mask
@@ -122,7 +122,7 @@ def _draw_one(mask: Mask, number: int, shape: Mapping[str, Any], labels: Mapping
     try:
         _draw(mask, shape, class_of(str(shape["label"]), labels))
     except (*MALFORMED, cv2.error) as error:
-        msg = f"shape number {number} ({str(shape.get('label'))[:60]}): {in_words(error)}"
+        msg = f"shape number {number} ({str(shape.get('label'))[:60]}): {describe_error(error)}"
         raise ValueError(msg) from error
 
 

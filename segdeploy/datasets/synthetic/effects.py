@@ -30,7 +30,7 @@ def paint_weather(
     if light.rain:
         _rain(canvas, light, random)
     if light.glare:
-        _dazzle(canvas, camera, light)
+        _glare(canvas, camera, light)
 
 
 def _mirror(canvas: Canvas, camera: Camera, light: Light) -> None:
@@ -67,7 +67,7 @@ def _rain(canvas: Canvas, light: Light, random: np.random.Generator) -> None:
     )
 
 
-def _dazzle(canvas: Canvas, camera: Camera, light: Light) -> None:
+def _glare(canvas: Canvas, camera: Camera, light: Light) -> None:
     height, width = (max(side // 4, 1) for side in canvas.mask.shape)
     column = camera.width / 2 + camera.focal * np.tan(light.azimuth)
     row = camera.horizon - camera.focal * np.tan(light.elevation)

@@ -307,7 +307,7 @@ class World:
         The numbers determine its appearance. Objects that fall behind reappear ahead as others.
         """
         drawn: dict[int, list[list[float]]] = {}
-        distances = self.travelled(
+        distances = self.traveled(
             purpose, count=count, period=period, speed=speed, time=np.array([time])
         )
         for slot, distance in enumerate(distances[:, 0].tolist()):
@@ -316,7 +316,7 @@ class World:
                 drawn[lap] = self._random(purpose, 1, lap).random((count, 4)).tolist()
             yield self.start + SPEED * time + distance - lap * period, drawn[lap][slot]
 
-    def travelled(
+    def traveled(
         self, purpose: int, *, count: int, period: float, speed: float, time: Floats
     ) -> Floats:
         """Return how far ahead of the camera each of `count` objects is, (count, times) in meters.

@@ -17,12 +17,12 @@ from segdeploy.datasets.formats.camvid import CLASSES
 from segdeploy.datasets.registry import load
 from segdeploy.datasets.synthetic import drawing as labels
 from segdeploy.datasets.synthetic import world
+from segdeploy.datasets.synthetic.audio import RATE, drive_audio, write_wav
 from segdeploy.datasets.synthetic.camera import NEAR, Bend, Camera
 from segdeploy.datasets.synthetic.canvas import Canvas
 from segdeploy.datasets.synthetic.dataset import Streets, drive, drive_world
 from segdeploy.datasets.synthetic.lighting import LIGHTS, WEATHERS
 from segdeploy.datasets.synthetic.renderer import Stage, paint_object
-from segdeploy.datasets.synthetic.sound import RATE, drive_sound, write_wav
 from segdeploy.errors import ConfigError
 
 SUNNY = LIGHTS[0][1]
@@ -243,7 +243,7 @@ def test_ground_inverts_the_projection():
 
 def test_drive_has_stereo_audio(tmp_path):
     """Both channels have audio, no sample is clipped, and cars that pass left are louder there."""
-    samples = drive_sound(drive_world(0), 8.0)
+    samples = drive_audio(drive_world(0), 8.0)
     write_wav(tmp_path / "drive.wav", samples)
 
     assert samples.shape == (8 * RATE, 2)
@@ -255,7 +255,7 @@ def test_drive_has_stereo_audio(tmp_path):
 
 def test_the_shortest_audio_is_one_sample():
     """A drive of one frame has audio too."""
-    assert drive_sound(drive_world(0), 1e-9).shape == (1, 2)
+    assert drive_audio(drive_world(0), 1e-9).shape == (1, 2)
 
 
 def test_weather_changes_the_light_and_not_the_street():

@@ -18,7 +18,7 @@ PEAK = 0.7
 Floats = npt.NDArray[np.float64]
 
 
-def drive_sound(world: World, seconds: float) -> Floats:
+def drive_audio(world: World, seconds: float) -> Floats:
     """Return the audio of a drive.
 
     Args:
@@ -34,7 +34,7 @@ def drive_sound(world: World, seconds: float) -> Floats:
     if world.light.rain:
         own = own + 0.5 * _noise(len(time), random, low=2500, high=12000)
     both = np.stack([own, own], axis=1)
-    ahead = world.travelled(ONCOMING, count=ONCOMING_COUNT, period=SIGHT, speed=-SPEED, time=time)
+    ahead = world.traveled(ONCOMING, count=ONCOMING_COUNT, period=SIGHT, speed=-SPEED, time=time)
     for distances in ahead:
         both += _passing(
             time,
