@@ -15,7 +15,7 @@ import pytest
 from segdeploy.imaging.io import read_ids, write_image
 
 ROOT = Path(__file__).parents[1]
-WORKSHOPS = ("train", "export", "benchmarks")
+SUBPACKAGES = ("train", "export", "benchmarks")
 
 
 def on_disk() -> set[str]:
@@ -26,8 +26,8 @@ def on_disk() -> set[str]:
     }
     found |= {
         f"segdeploy/{path.relative_to(ROOT)}"
-        for workshop in WORKSHOPS
-        for path in (ROOT / workshop).rglob("*")
+        for subpackage in SUBPACKAGES
+        for path in (ROOT / subpackage).rglob("*")
     }
     endings = {".css", ".md", ".onnx", ".png", ".py", ".toml"}
     return {
@@ -43,7 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     # A copy, because setuptools puts whatever an older build/ holds into the wheel.
     copy = tmp_path_factory.mktemp("source")
-    for name in ("segdeploy", *WORKSHOPS):
+    for name in ("segdeploy", *SUBPACKAGES):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
@@ -70,7 +70,7 @@ def test_every_folder_is_in_setup_cfg() -> None:
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "segdeploy").rglob("__init__.py")}
     folders |= {
         Path("segdeploy") / path.parent.relative_to(ROOT)
-        for name in WORKSHOPS
+        for name in SUBPACKAGES
         for path in (ROOT / name).rglob("__init__.py")
     }
 

@@ -11,7 +11,7 @@ from PIL import Image
 from segdeploy.datasets.checks.mask import read_header
 from segdeploy.errors import DataError
 from segdeploy.imaging.io import FORMATS, open_image, read_ids, read_image
-from tests.helpers.rooms import MODULES
+from tests.helpers.imports import MODULES
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\nshowpage\n"
 

@@ -11,7 +11,7 @@ from segdeploy.errors import OutputError
 from segdeploy.system import concurrency
 from segdeploy.system.concurrency import PYTHON
 from segdeploy.video.viewer import ScreenWindow
-from tests.helpers.rooms import MODULES
+from tests.helpers.imports import MODULES
 
 NAMES = ("cv2", "numpy", "av", "onnxruntime", "PIL", "click", "multiprocessing", "runpy", "pickle")
 

@@ -10,14 +10,14 @@ import sys
 
 import pytest
 
-from tests.helpers.rooms import (
+from tests.helpers.imports import (
     MODULES,
     ORDER,
     ROOT,
-    WORKSHOPS,
+    SUBPACKAGES,
     files,
+    folder_of,
     imported,
-    room_of,
     to_mermaid,
     tree_of,
 )
@@ -29,12 +29,14 @@ HEAVY = {
     "torch": (
         "segdeploy.models",
         "segdeploy.backends.pytorch",
-        *WORKSHOPS,
+        "segdeploy.backends.torch_program",
+        "segdeploy.backends.torch_script",
+        *SUBPACKAGES,
     ),
-    "onnxruntime": ("segdeploy.backends.onnx_runtime", *WORKSHOPS),
-    "onnx": WORKSHOPS,
-    "openvino": ("segdeploy.backends.openvino_runtime", *WORKSHOPS),
-    "matplotlib": ("segdeploy.datasets.checks.chart", *WORKSHOPS),
+    "onnxruntime": ("segdeploy.backends.onnx_runtime", *SUBPACKAGES),
+    "onnx": SUBPACKAGES,
+    "openvino": ("segdeploy.backends.openvino_runtime", *SUBPACKAGES),
+    "matplotlib": ("segdeploy.datasets.checks.chart", *SUBPACKAGES),
     "pyvips": ("segdeploy.imaging.large",),
 }
 
@@ -48,19 +50,19 @@ def test_imports_go_one_way(module: str) -> None:
     """A reader of a file needs to know only what comes before it in ORDER; train, export and
     benchmarks do not import each other.
     """
-    own = ORDER.index(room_of(module))
+    own = ORDER.index(folder_of(module))
 
     for name in imported(module):
-        if name.split(".")[0] == "segdeploy" and room_of(name) != room_of(module):
-            assert ORDER.index(room_of(name)) < own, (
+        if name.split(".")[0] == "segdeploy" and folder_of(name) != folder_of(module):
+            assert ORDER.index(folder_of(name)) < own, (
                 f"{module} imports {name}, which does not come before it in ORDER"
             )
-            workshop = ".".join(name.split(".")[:2])
-            if workshop.removeprefix("segdeploy.") in WORKSHOPS:
-                assert module.startswith(f"{workshop}."), (
-                    f"{module} imports {name}: only {workshop} may"
+            subpackage = ".".join(name.split(".")[:2])
+            if subpackage.removeprefix("segdeploy.") in SUBPACKAGES:
+                assert module.startswith(f"{subpackage}."), (
+                    f"{module} imports {name}: only {subpackage} may"
                 )
-        assert name.split(".")[0] not in WORKSHOPS, (
+        assert name.split(".")[0] not in SUBPACKAGES, (
             "a top-level name breaks as soon as a user has a file called like it"
         )
 
@@ -205,7 +207,7 @@ def test_lines_are_short_enough_for_two_versions_side_by_side() -> None:
 
 
 def test_diagram_of_the_imports_is_current() -> None:
-    """`python -m tests.helpers.rooms` prints what docs/architecture.md shows."""
+    """`python -m tests.helpers.imports` prints what docs/architecture.md shows."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
     assert f"```mermaid\n{to_mermaid()}\n```" in page

@@ -1,7 +1,7 @@
-"""The rooms of the code and the imports between them, read from the files.
+"""The folders of the code and the imports between them, read from the files.
 
-A room is a folder. `python -m tests.helpers.rooms` prints them as Mermaid: the transitive
-reduction, without an arrow that follows from others.
+`python -m tests.helpers.imports` prints them as Mermaid: the transitive reduction, without arrows
+that follow from others.
 """
 
 import ast
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-WORKSHOPS = ("train", "export", "benchmarks")
+SUBPACKAGES = ("train", "export", "benchmarks")
 
 ORDER = (
     "segdeploy.errors",
@@ -43,12 +43,14 @@ ORDER = (
     "segdeploy.benchmarks.release",
     "segdeploy.__main__",
 )
-"""A room imports only from rooms above it in this list, and from itself."""
+"""A folder imports only from folders above it in this list, and from itself."""
 
 
 def files() -> list[Path]:
     """Return every Python file outside the tests."""
-    return sorted(path for top in ("segdeploy", *WORKSHOPS) for path in (ROOT / top).rglob("*.py"))
+    return sorted(
+        path for top in ("segdeploy", *SUBPACKAGES) for path in (ROOT / top).rglob("*.py")
+    )
 
 
 def module_of(path: Path) -> str:
@@ -61,8 +63,8 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in files()}
 
 
-def room_of(module: str) -> str:
-    """Return the entry of ORDER that a module belongs to: the longest name that begins its own.
+def folder_of(module: str) -> str:
+    """Return the entry of ORDER that a module belongs to: the longest prefix of its name.
 
     Raises:
         LookupError: There is none.
@@ -71,7 +73,7 @@ def room_of(module: str) -> str:
     for length in range(len(parts), 0, -1):
         if (name := ".".join(parts[:length])) in ORDER and (length > 1 or len(parts) == 1):
             return name
-    msg = f"{module} stands nowhere in ORDER; add its folder there and to docs/architecture.md"
+    msg = f"{module} is not in ORDER; add its folder there and to docs/architecture.md"
     raise LookupError(msg)
 
 
@@ -116,38 +118,38 @@ def imported(module: str, *, top: bool = False) -> frozenset[str]:
 
 
 def arrows() -> dict[str, set[str]]:
-    """Return the rooms that each room imports from, without those that follow from others."""
-    direct: dict[str, set[str]] = {room: set() for room in ORDER}
+    """Return the folders that each folder imports from, without those that follow from others."""
+    direct: dict[str, set[str]] = {folder: set() for folder in ORDER}
     for module in MODULES:
         for name in imported(module) & set(MODULES):
-            if room_of(name) not in (room_of(module), "segdeploy"):
-                direct[room_of(module)].add(room_of(name))
+            if folder_of(name) not in (folder_of(module), "segdeploy"):
+                direct[folder_of(module)].add(folder_of(name))
     reached: dict[str, set[str]] = {}
-    for room in ORDER:
-        reached[room] = direct[room] | {
-            far for near in direct[room] for far in reached.get(near, ())
+    for folder in ORDER:
+        reached[folder] = direct[folder] | {
+            far for near in direct[folder] for far in reached.get(near, ())
         }
     return {
-        room: {
+        folder: {
             near
             for near in nexts
             if not any(near in reached[other] for other in nexts if other != near)
         }
-        for room, nexts in direct.items()
+        for folder, nexts in direct.items()
     }
 
 
 def to_mermaid() -> str:
-    """Return the rooms and their arrows, the foundation at the bottom, as a Mermaid flowchart."""
-    names = {room: room.removeprefix("segdeploy.").replace(".", "/") for room in ORDER}
+    """Return the folders and their arrows, the foundation at the bottom, as a Mermaid flowchart."""
+    names = {folder: folder.removeprefix("segdeploy.").replace(".", "/") for folder in ORDER}
     lines = ["flowchart TD"]
-    for room in reversed(ORDER):
-        if room in ("segdeploy", "segdeploy.__main__"):
+    for folder in reversed(ORDER):
+        if folder in ("segdeploy", "segdeploy.__main__"):
             continue
-        key = names[room].replace("/", "_")
-        lines.append(f'    {key}["{names[room]}"]')
+        key = names[folder].replace("/", "_")
+        lines.append(f'    {key}["{names[folder]}"]')
         lines += [
-            f"    {key} --> {names[near].replace('/', '_')}" for near in sorted(arrows()[room])
+            f"    {key} --> {names[near].replace('/', '_')}" for near in sorted(arrows()[folder])
         ]
     return "\n".join(lines)
 

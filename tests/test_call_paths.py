@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from tests.helpers.rooms import ROOT
+from tests.helpers.imports import ROOT
 
 BEFORE = {"video": 50, "export": 47, "step": 21}
 """Number of files at commit 80fa947, counted by the same program."""
 
 TOGETHER_BEFORE = 94
-"""Number of different files in the three walks then."""
+"""Number of different files in the three paths together then."""
 
 MODULES_BEFORE = 72
 """Modules of ours that `segdeploy run` on a video imported then."""
@@ -24,10 +24,10 @@ HEADINGS = {
 }
 
 
-def files_of(walk: str) -> list[str]:
-    """Return the files that a walk runs through, in order."""
+def files_of(path: str) -> list[str]:
+    """Return the files that a call path goes through, in order."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.walk", walk],
+        [sys.executable, "-m", "tests.helpers.call_path", path],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -37,21 +37,21 @@ def files_of(walk: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("walk", BEFORE)
-def test_walk_is_as_short_as_the_page_says(walk: str) -> None:
-    """docs/architecture.md lists the files of each walk; threads may change their order."""
+@pytest.mark.parametrize("path", BEFORE)
+def test_path_is_as_short_as_the_page_says(path: str) -> None:
+    """docs/architecture.md lists the files of each path; threads may change their order."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    section = page.split(f"### {HEADINGS[walk]}\n")[1].split("\n#")[0]
+    section = page.split(f"### {HEADINGS[path]}\n")[1].split("\n#")[0]
 
-    found = files_of(walk)
+    found = files_of(path)
 
     assert sorted(re.findall(r"^\d+\. `([\w/.]+)`", section, re.MULTILINE)) == sorted(found)
 
 
 @pytest.mark.slow
-def test_three_walks_pass_through_fewer_files() -> None:
-    """A newcomer who follows a frame, an export and a training step has read two thirds of before."""
-    found = {walk: set(files_of(walk)) for walk in BEFORE}
+def test_three_paths_go_through_fewer_files() -> None:
+    """To follow a frame, an export and a training step, a reader opens two thirds of the files."""
+    found = {path: set(files_of(path)) for path in BEFORE}
 
     assert len(set().union(*found.values())) <= 0.65 * TOGETHER_BEFORE
     assert len(found["video"]) <= 0.65 * BEFORE["video"]

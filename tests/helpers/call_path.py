@@ -1,6 +1,6 @@
 """Print the project's files in which a line inside a function runs.
 
-`python -m tests.helpers.walk video|export|step [ROOT]`: `video` is `segdeploy run` on a short
+`python -m tests.helpers.call_path video|export|step [ROOT]`: `video` is `segdeploy run` on a short
 video, `export` is `segdeploy export --format onnx`, and `step` is one step of a training, from the
 sample's file to the optimizer. ROOT is the checkout whose files are counted, this one by default.
 """
@@ -113,8 +113,8 @@ def write_dataset(folder: Path) -> None:
             cv2.imwrite(str(folder / f"{split}annot" / f"{number}.png"), mask)
 
 
-def walk(what: str, root: Path) -> list[str]:
-    """Return the files that a walk runs through, in the order in which they are reached."""
+def files_of(what: str, root: Path) -> list[str]:
+    """Return the files that a path goes through, in the order in which they are reached."""
     from segdeploy.__main__ import main
 
     recorder = Recorder(root, within=STEP if what == "step" else None)
@@ -143,10 +143,10 @@ def walk(what: str, root: Path) -> list[str]:
             write_dataset(Path("data"))
             Path("recipe.toml").write_text(RECIPE)
             with recorder if what == "step" else contextlib.nullcontext():
-                main(["train", "recipe.toml", "--name", "walk"])
+                main(["train", "recipe.toml", "--name", "path"])
             if what == "export":
                 with recorder:
-                    main(["export", "runs/train/walk/best.pt", "--format", "onnx"])
+                    main(["export", "runs/train/path/best.pt", "--format", "onnx"])
         finally:
             os.chdir(before)
     return list(recorder.files)
@@ -156,5 +156,5 @@ if __name__ == "__main__":
     top = Path(sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parents[2]).resolve()
     sys.path.insert(0, str(top))
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        found = walk(sys.argv[1], top)
+        found = files_of(sys.argv[1], top)
     print("\n".join(found))
