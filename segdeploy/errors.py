@@ -54,6 +54,28 @@ class ModelError(SegdeployError):
     exit_code = 4
 
 
+class UntrustedError(ModelError):
+    """A file of PyTorch holds something that could run code or write files.
+
+    Attributes:
+        what: What it holds.
+    """
+
+    def __init__(self, path: object, what: str) -> None:
+        """Name the file and what it holds.
+
+        Args:
+            path: The file.
+            what: For example "the operator 'aten::save'".
+        """
+        self.what = what
+        super().__init__(
+            f"{path} holds {what}, which is not on the list of what PyTorch may execute, and was"
+            " not loaded; use files that 'segdeploy export' wrote, or --trust if you know who"
+            " made it"
+        )
+
+
 class CardError(ModelError):
     """A model card is missing, damaged or too new."""
 
@@ -65,7 +87,7 @@ class ExportError(SegdeployError):
 
 
 class GateError(SegdeployError):
-    """A result exists and is not good enough."""
+    """A result does not pass a gate."""
 
     exit_code = 6
 

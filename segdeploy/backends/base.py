@@ -64,12 +64,15 @@ class RuntimeOptions:
             work needs the cores.
         callers: How many threads will call `Backend.run` at the same time, each with `threads` of
             its own.
+        trust: Whether the file is loaded as it is: TorchScript and .pt2 files may then hold any
+            operator, also one that reads and writes files. Others are checked first.
     """
 
     device: str = "auto"
     threads: int | None = None
     spinning: bool = True
     callers: int = 1
+    trust: bool = False
 
 
 class WrappedBackend:

@@ -100,7 +100,7 @@ KINDS: Mapping[str, ArtifactKind] = {
     ".pt2": ArtifactKind(
         name="pt2",
         loader="pytorch:load_exported_program",
-        metadata_reader="torch_metadata:read_program_metadata",
+        metadata_reader="torch_metadata:read_metadata",
         library="torch",
         extra="train",
     ),
@@ -127,6 +127,7 @@ def load_backend(
     threads: int | None = None,
     spinning: bool = True,
     callers: int = 1,
+    trust: bool = False,
 ) -> Backend:
     """Load an artifact with the runtime of its format.
 
@@ -138,9 +139,11 @@ def load_backend(
         threads: Threads of one operator; all cores that the process may use where None.
         spinning: Whether idle threads of ONNX Runtime keep their core busy; off in a pipeline.
         callers: How many threads will call `run` at the same time, each with `threads` of its own.
+        trust: Whether the file may hold what could run code; see `RuntimeOptions`.
 
     Raises:
         ModelError: The file is missing, of an unknown kind, or damaged.
+        UntrustedError: It holds more than a network needs, and is not trusted.
         CardError: It carries no usable card.
         ConfigError: The named runtime does not run this kind of file.
         DeviceError: The device is not available.
@@ -153,7 +156,9 @@ def load_backend(
             " of that kind"
         )
         raise ConfigError(msg)
-    options = RuntimeOptions(device=device, threads=threads, spinning=spinning, callers=callers)
+    options = RuntimeOptions(
+        device=device, threads=threads, spinning=spinning, callers=callers, trust=trust
+    )
     return kind.load(path, options)
 
 

@@ -1,8 +1,6 @@
 """PyTorch: checkpoints, TorchScript files and exported programs, and the devices they run on."""
 
-import logging
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -14,7 +12,9 @@ from torch.export.passes import move_to_device_pass
 
 from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.backends.base import RuntimeOptions, card_from_metadata, check_batch
-from segdeploy.backends.torch_metadata import read_metadata, read_program_metadata
+from segdeploy.backends.torch_metadata import read_metadata
+from segdeploy.backends.torch_program import read_program
+from segdeploy.backends.torch_script import read_script
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.errors import ConfigError, DeviceError, ModelError, SegdeployError
 from segdeploy.models.checkpoint import load_checkpoint
@@ -233,16 +233,8 @@ class EagerBackend(ModuleBackend):
                 self.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))
 
 
-class TorchScriptBackend(ModuleBackend):
-    """A frozen TorchScript module."""
-
-    name = "torchscript"
-
-
-class ExportedProgramBackend(ModuleBackend):
-    """A graph of operators that `torch.export` captured."""
-
-    name = "pt2"
+class ExportedBackend(ModuleBackend):
+    """A module that was read from an exported file, which may be damaged."""
 
     def run(self, batch: Batch) -> NetworkOutput:
         """Return the output for (N, H, W, 3) uint8 RGB images; see `Backend.run`.
@@ -250,17 +242,53 @@ class ExportedProgramBackend(ModuleBackend):
         Raises:
             ConfigError: The card does not allow the batch, or it is smaller than the smallest that
                 a dynamic program was exported for.
+            ModelError: PyTorch cannot run the file, or its output contradicts the card.
         """
         try:
-            return super().run(batch)
-        except RuntimeError as error:
-            if "Expected input at" not in str(error):
-                raise
+            output = super().run(batch)
+        except (SegdeployError, torch.OutOfMemoryError, MemoryError):
+            raise
+        # A damaged graph raises anything when it runs.
+        except Exception as error:
+            raise self._failure(error, batch) from error
+        if not _is_output(output, batch, self._card):
             msg = (
-                f"the batch has shape {batch.shape}, and this exported program takes larger ones"
-                f" ({error}); or export it as ONNX"
+                f"the {self.name} file returns {output.dtype} of the shape {output.shape}, which"
+                " contradicts its card; export it again"
             )
-            raise ConfigError(msg) from error
+            raise ModelError(msg)
+        return output
+
+    def _failure(self, error: Exception, batch: Batch) -> SegdeployError:
+        reason = " ".join(str(error).split())[:300]
+        if "Expected input at" in reason:
+            return ConfigError(
+                f"the batch has shape {batch.shape}, and this exported program takes larger ones"
+                f" ({reason}); or export it as ONNX"
+            )
+        return ModelError(
+            f"PyTorch {torch.__version__} cannot run the {self.name} file ({type(error).__name__}:"
+            f" {reason}); export it again"
+        )
+
+
+def _is_output(output: NetworkOutput, batch: Batch, card: ModelCard) -> bool:
+    """Return whether an array is what a network of this card returns for a batch."""
+    if card.output == "classes":
+        return output.dtype == np.uint8 and output.shape == batch.shape[:3]
+    return output.ndim == 4 and output.shape[:2] == (len(batch), len(card.classes))
+
+
+class TorchScriptBackend(ExportedBackend):
+    """A frozen TorchScript module."""
+
+    name = "torchscript"
+
+
+class ExportedProgramBackend(ExportedBackend):
+    """A graph of operators that `torch.export` captured."""
+
+    name = "pt2"
 
 
 def to_tensor(batch: Batch) -> Tensor:
@@ -310,22 +338,14 @@ def load_torchscript(path: Path, options: RuntimeOptions) -> TorchScriptBackend:
 
     Raises:
         ModelError: The file is missing, damaged, or no TorchScript file.
+        UntrustedError: It holds more than the operators of a network, and is not trusted.
         CardError: It carries no usable card.
         DeviceError: The device is not available.
     """
     device = choose_device(options.device)
     card = card_from_metadata(read_metadata(path), source=str(path))
     torch.set_num_threads(options.threads or cores())
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r".*torch\.jit")
-            module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
-    except (RuntimeError, ValueError) as error:
-        msg = (
-            f"{path} is no TorchScript file or a damaged one ({type(error).__name__}); export it"
-            " again"
-        )
-        raise ModelError(msg) from error
+    module = read_script(path, device=device, trust=options.trust)
     return TorchScriptBackend(module, card, device=device)
 
 
@@ -333,40 +353,15 @@ def load_exported_program(path: Path, options: RuntimeOptions) -> ExportedProgra
     """Load a file that `segdeploy export --format pt2` wrote.
 
     Raises:
-        ModelError: The file is missing, damaged, no exported program, or could execute code.
+        ModelError: The file is missing, damaged, or no exported program.
+        UntrustedError: It holds more than the operators of a network, and is not trusted.
         CardError: It carries no usable card.
         DeviceError: The device is not available.
     """
     device = choose_device(options.device)
-    card = card_from_metadata(read_program_metadata(path), source=str(path))
+    card = card_from_metadata(read_metadata(path), source=str(path))
     torch.set_num_threads(options.threads or cores())
-    program = read_program(path)
+    program = read_program(path, trust=options.trust)
     if device.type != "cpu":
         program = move_to_device_pass(program, device)
     return ExportedProgramBackend(program.module(check_guards=False), card, device=device)
-
-
-def read_program(path: Path) -> torch.export.ExportedProgram:
-    """Read an exported program that `read_program_metadata` found harmless.
-
-    Raises:
-        ModelError: It is damaged, or of another version of PyTorch.
-    """
-    disabled_level = logging.root.manager.disable
-    # PyTorch logs a traceback of its own before it raises.
-    logging.disable(logging.CRITICAL)
-    try:
-        # PyTorch demands the suffix .pt2 of a path, which a file has only once it is proven; of an
-        # open file it does not.
-        with path.open("rb") as file:
-            return torch.export.load(file)
-    # A damaged graph makes PyTorch's reader raise anything; nothing of the file was executed.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        msg = (
-            f"{path} is no exported program that PyTorch {torch.__version__} reads, or a damaged"
-            f" one ({reason}); export it again"
-        )
-        raise ModelError(msg) from error
-    finally:
-        logging.disable(disabled_level)

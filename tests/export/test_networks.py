@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
@@ -14,10 +15,12 @@ from segdeploy import models
 from segdeploy.arrays import Batch
 from segdeploy.backends.loading import load_backend
 from segdeploy.backends.pytorch import EagerBackend
-from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
+from segdeploy.backends.torch_program import checked_program
+from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard, Output
 from segdeploy.errors import ConfigError, ExportError
+from segdeploy.export.capture import with_output
 from segdeploy.export.onnx_format import to_onnx
-from segdeploy.export.torch_formats import to_pt2
+from segdeploy.export.torch_formats import to_pt2, to_torchscript
 from segdeploy.models.blocks import DeepAggregation
 from segdeploy.models.deployed import Deployed
 from tests.helpers.plans import make_plan
@@ -159,3 +162,55 @@ def test_network_that_was_captured_for_some_sizes_only_is_refused() -> None:
         ),
     ):
         to_onnx(network, card, opset=21)
+
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    *((name, {"output": "logits"}) for name in models.names()),
+    ("unet", {"output": "probabilities"}),
+    ("unet", {"output": "classes"}),
+    ("unet", {"output": "classes", "confidence": True}),
+]
+"""Every network, and every output: what computes an output is the same behind every network."""
+
+
+@pytest.mark.parametrize(("name", "output"), CASES)
+def test_operators_of_a_torchscript_file_are_on_the_list(
+    tmp_path: Path, name: str, output: dict[str, Any]
+) -> None:
+    """A file of ours needs no --trust, and computes what was exported."""
+    network, card = built(name, **output)
+    path = tmp_path / "network.torchscript"
+    to_torchscript(make_plan(network, card)).write(path, {CARD_KEY: card.to_json()})
+
+    result = load_backend(path, device="cpu", threads=1).run(images(1, 64, 64))
+
+    expected = load_backend(path, device="cpu", threads=1, trust=True).run(images(1, 64, 64))
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [{"dynamic": False}, {"dynamic": True}])
+@pytest.mark.parametrize(("name", "output"), CASES)
+def test_operators_of_an_exported_program_are_on_the_list(
+    tmp_path: Path, name: str, output: dict[str, Any], size: dict[str, bool]
+) -> None:
+    """A file of ours needs no --trust, of one size or of any."""
+    network, card = built(name, **output, **size)
+    path = tmp_path / "network.pt2"
+    to_pt2(make_plan(network, card)).write(path, {CARD_KEY: card.to_json()})
+
+    assert checked_program(path).getvalue()
+
+
+def built(
+    name: str, *, output: Output, confidence: bool = False, dynamic: bool = False
+) -> tuple[Deployed, ModelCard]:
+    """Build a small network of random weights and the card of its file of 64x64."""
+    torch.manual_seed(0)
+    network = models.build(name, 4, **ARGUMENTS.get(name, {}))
+    assert isinstance(network.stride, int)
+    card = card_of(name, stride=network.stride, height=64, width=64)
+    spec = structs.replace(card.input, dynamic=dynamic)
+    card = structs.replace(card, input=spec, output=output, confidence=confidence)
+    whole = Deployed(network, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)).eval()
+    return with_output(whole, card), card
