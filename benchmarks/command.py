@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from segdeploy.backends.loading import kind_of
-from segdeploy.cli.console import note, progress
+from segdeploy.cli.console import echo, note, progress
 from segdeploy.cli.options import Command, options
 from segdeploy.datasets.registry import resolve_for_card
 from segdeploy.errors import ConfigError, SegdeployError
@@ -61,9 +61,9 @@ def benchmark(options: BenchmarkOptions) -> None:
         write_text(folder / "report.md", to_markdown(report))
         write_text(folder / "report.html", to_html(report, pairs))
     if options.as_json:
-        click.echo(report.to_json(), nl=False)
+        echo(report.to_json(), nl=False)
     else:
-        click.echo(f"{summary(report)}\nreport: {folder / 'report.html'}")
+        echo(f"{summary(report)}\nreport: {folder / 'report.html'}")
     for warning in report.warnings:
         note(f"warning: {warning}")
     conclude(report, () if baseline is None else gate(report, baseline, limits))
@@ -82,7 +82,7 @@ def write_history(folder: Path, target: Path) -> None:
         note(f"left out: {reason}")
     target.mkdir(parents=True, exist_ok=True)
     write_text(target / "history.html", to_html(reports, left_out))
-    click.echo(target / "history.html")
+    echo(target / "history.html")
 
 
 def read_baseline(options: BenchmarkOptions) -> tuple[Report | None, tuple[Limit, ...]]:

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import click
 
 from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD, Fit, InputSpec, ModelCard
-from segdeploy.cli.console import next_step, progress
+from segdeploy.cli.console import echo, next_step, progress
 from segdeploy.cli.options import (
     Command,
     ImageSize,
@@ -297,7 +297,7 @@ def _adopt_onnx(options: AdoptOptions) -> None:
             images=images, new_report=partial(new_run, "adopt", target.name), on_step=step
         )
         artifact = adopt_onnx.adopt(external, card, target, bgr=options.bgr, settings=settings)
-    click.echo(json.dumps(artifact.to_dict(), indent=2) if options.as_json else describe(artifact))
+    echo(json.dumps(artifact.to_dict(), indent=2) if options.as_json else describe(artifact))
     next_step("segdeploy", "run", "--model", target, "--image", "IMAGE")
 
 
@@ -326,7 +326,7 @@ def _adopt_state_dict(options: AdoptOptions) -> None:
         arguments=dict(parse_argument(text) for text in options.arguments),
     )
     import_optional("adopt_state_dict").adopt_weights(options.file, card, target)
-    click.echo(json.dumps({"path": str(target)}) if options.as_json else target)
+    echo(json.dumps({"path": str(target)}) if options.as_json else target)
     next_step("segdeploy", "export", target)
 
 

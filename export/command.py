@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from segdeploy.card import Output
-from segdeploy.cli.console import next_step, note
+from segdeploy.cli.console import add_row, echo, next_step, note, show
 from segdeploy.cli.options import (
     Command,
     ImageSize,
@@ -232,7 +231,7 @@ def export(options: ExportOptions) -> None:
     finally:
         # Files that are proven are reported even if a later format fails.
         if options.as_json and results:
-            click.echo(json.dumps([result.to_dict() for result in results], indent=2))
+            echo(json.dumps([result.to_dict() for result in results], indent=2))
     first = results[0].artifact.path
     if first.is_dir():
         next_step("tritonserver", f"--model-repository={first}")
@@ -275,9 +274,9 @@ def print_result(result: "ExportResult") -> None:
     """Print the candidates that a file was chosen from, and how it was proven."""
     if result.candidates:
         print_candidates(result.candidates)
-    click.echo(describe(result.artifact))
+    echo(describe(result.artifact))
     if result.chosen is not None and result.chosen.speed < 1:
-        click.echo(
+        echo(
             f"  int8 is slower than fp32 on this machine: {result.chosen.latency:.1f} ms against"
             f" {result.chosen.float_latency:.1f} ms"
         )
@@ -289,7 +288,8 @@ def print_candidates(candidates: Sequence["Int8Candidate"], *, stderr: bool = Fa
     for title in ("mIoU", "lost", "labels", "ms", "fp32's", "speed", "MB", ""):
         table.add_column(title, justify="right")
     for candidate in candidates:
-        table.add_row(
+        add_row(
+            table,
             candidate.name,
             *_format_scores(candidate.parity),
             f"{candidate.latency:.1f}",
@@ -298,7 +298,7 @@ def print_candidates(candidates: Sequence["Int8Candidate"], *, stderr: bool = Fa
             f"{candidate.size / 1e6:.1f}",
             "passes" if candidate.parity.passed else "fails",
         )
-    Console(stderr=stderr).print(table)
+    show(table, err=stderr)
 
 
 def _format_scores(parity: Parity) -> tuple[str, str, str]:

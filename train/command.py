@@ -9,7 +9,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from segdeploy.cli.console import next_step, note
+from segdeploy.cli.console import echo, next_step, note
 from segdeploy.cli.options import (
     Command,
     ImageSize,
@@ -317,12 +317,12 @@ def fit(
         run.fit(folder, report=lambda _: None)
         return
     note(f"training {run.recipe.model} on {run.recipe.dataset}: {run.description}")
-    run.fit(folder, report=lambda epoch: click.echo(epoch.line(run.recipe.epochs)))
+    run.fit(folder, report=lambda epoch: echo(epoch.line(run.recipe.epochs)))
     best = best_epoch(run.history)
     assert best is not None
-    click.echo(f"best mIoU {best.miou:.4f} in epoch {best.epoch}: {folder / 'best.pt'}")
+    echo(f"best mIoU {best.miou:.4f} in epoch {best.epoch}: {folder / 'best.pt'}")
     for name in RESULTS:
-        click.echo(f"  {folder / name}")
+        echo(f"  {folder / name}")
     next_step("segdeploy", "export", folder / "best.pt", *same_plugins(), "--format", "onnx")
 
 

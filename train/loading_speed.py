@@ -11,11 +11,10 @@ from pathlib import Path
 import click
 import cv2
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from segdeploy.arrays import Image, Mask
-from segdeploy.cli.console import note, progress
+from segdeploy.cli.console import add_row, echo, note, progress, show
 from segdeploy.cli.options import (
     Command,
     json_option,
@@ -222,7 +221,7 @@ def speed(options: SpeedOptions) -> None:
         f" {machine.cores} cores, load {machine.load}"
     )
     if not options.as_json:
-        Console().print(to_table(speeds))
+        show(to_table(speeds))
         return
     values = {
         "samples": len(files),
@@ -232,7 +231,7 @@ def speed(options: SpeedOptions) -> None:
         "machine": asdict(machine),
         "ways": {name: asdict(value) for name, value in speeds.items()},
     }
-    click.echo(json.dumps(values))
+    echo(json.dumps(values))
 
 
 def make_readers(files: FileDataset, recipe: Recipe) -> dict[str, Read]:
@@ -254,7 +253,8 @@ def to_table(speeds: Mapping[str, Speed]) -> Table:
     for title in ("median ms", "p95 ms", "samples/s, all", f"time / {BARE}"):
         table.add_column(title, justify="right")
     for name, value in speeds.items():
-        table.add_row(
+        add_row(
+            table,
             name,
             f"{value.median:.2f}",
             f"{value.p95:.2f}",

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from segdeploy.card import LabelClass
+from segdeploy.datasets.checks.chart import PLAIN_TEXT
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
 from segdeploy.imaging.overlay import colorize
 from segdeploy.inference.predictor import Predictor
@@ -69,6 +71,7 @@ def draw_curves(path: Path, history: Sequence[Epoch]) -> None:
     save(path, figure)
 
 
+@rc_context(PLAIN_TEXT)
 def draw_samples(path: Path, predictor: Predictor, samples: Dataset) -> None:
     """Draw some images of a dataset beside their labels and predictions.
 
@@ -112,6 +115,7 @@ def save(path: Path, figure: Figure) -> None:
         FigureCanvasAgg(figure).print_figure(part, format="png", dpi=110)
 
 
+@rc_context(PLAIN_TEXT)
 def draw_confusion(path: Path, matrix: ConfusionMatrix, classes: Sequence[LabelClass]) -> None:
     """Draw a confusion matrix as shares of each row, the pixels of one label.
 
@@ -143,6 +147,7 @@ def draw_confusion(path: Path, matrix: ConfusionMatrix, classes: Sequence[LabelC
     save(path, figure)
 
 
+@rc_context(PLAIN_TEXT)
 def draw_classes(path: Path, matrix: ConfusionMatrix, classes: Sequence[LabelClass]) -> None:
     """Draw the IoU of each class as a bar of its color, and the mean as a line."""
     scores = matrix.scores()

@@ -12,7 +12,7 @@ from statistics import median
 
 import click
 
-from segdeploy.cli.console import note, progress
+from segdeploy.cli.console import echo, note, progress
 from segdeploy.cli.main import invoke
 from segdeploy.cli.options import (
     Command,
@@ -214,13 +214,13 @@ def report(
             "ways": {name: asdict(value) for name, value in throughputs.items()},
             "ratios": ratios(throughputs),
         }
-        click.echo(json.dumps(values))
+        echo(json.dumps(values))
         return
     for name, value in throughputs.items():
         ratio = (
             "" if name == OURS else f"  (the whole loop is {ratios(throughputs)[name]:.2f} of it)"
         )
-        click.echo(f"{name:12s} {value.rate:8.1f} images/s{ratio}")
+        echo(f"{name:12s} {value.rate:8.1f} images/s{ratio}")
 
 
 if __name__ == "__main__":

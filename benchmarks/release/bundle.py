@@ -22,7 +22,7 @@ from msgspec import structs
 from segdeploy import assets
 from segdeploy.backends.loading import load_backend, read_card
 from segdeploy.card import ModelCard
-from segdeploy.cli.console import note, progress
+from segdeploy.cli.console import echo, note, progress
 from segdeploy.cli.main import invoke
 from segdeploy.cli.options import Command, option
 from segdeploy.datasets.synthetic.dataset import drive
@@ -375,7 +375,7 @@ def main(
     )
     targets = Targets(assets=assets.folder(), images=ROOT / REPOSITORY)
     build_bundle(sources, plan, targets)
-    click.echo(f"{targets.assets}\n{targets.images}")
+    echo(f"{targets.assets}\n{targets.images}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from segdeploy.cli.console import printable
 from segdeploy.video.profiler import THREADS
 
 from ..results.latency import Latency
@@ -373,4 +374,4 @@ def escape(text: str) -> str:
     """Escape a name or a message so that Markdown and HTML show it as it is, on one line."""
     for sign in "\\`*_[]<>|#":
         text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))

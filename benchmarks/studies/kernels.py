@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from segdeploy.arrays import Image, Logits, Mask
 from segdeploy.card import LabelClass
+from segdeploy.cli.console import echo
 from segdeploy.cli.main import invoke
 from segdeploy.datasets.registry import load
 from segdeploy.imaging.overlay import Painter, draw_legend, palette
@@ -79,10 +80,10 @@ def masks(rounds: int) -> None:
     for stride in (4, 8):
         logits = scene(stride, stride)
         name = f"scene, stride {stride}"
-        click.echo(compare_masks(name, logits, height=HEIGHT, width=WIDTH, rounds=rounds))
+        echo(compare_masks(name, logits, height=HEIGHT, width=WIDTH, rounds=rounds))
     for h, w, height, width in NOISE:
         name = f"noise, {h}x{w} to {height}x{width}"
-        click.echo(compare_masks(name, noise(h, w), height=height, width=width, rounds=rounds))
+        echo(compare_masks(name, noise(h, w), height=height, width=width, rounds=rounds))
 
 
 def scene(stride: int, index: int) -> Logits:
@@ -180,7 +181,7 @@ def overlay(rounds: int) -> None:
     for threads in sorted({1, cores()}):
         cv2.setNumThreads(threads)
         times = time_in_turns(calls, rounds)
-        click.echo(f"{threads} core{'s' * (threads > 1)}: {medians(times)}")
+        echo(f"{threads} core{'s' * (threads > 1)}: {medians(times)}")
 
 
 def numpy_overlay(classes: tuple[LabelClass, ...]) -> Draw:

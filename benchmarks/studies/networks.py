@@ -20,7 +20,7 @@ import torch
 from segdeploy import datasets, models
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import InputSpec, ModelCard
-from segdeploy.cli.console import progress
+from segdeploy.cli.console import echo, progress
 from segdeploy.cli.main import invoke
 from segdeploy.cli.options import ImageSize
 from segdeploy.errors import SegdeployError
@@ -241,8 +241,8 @@ def main(
                 artifacts[candidate.name] = exported(candidate, Path(folder), imgsz)
                 step(candidate.name)
         latencies = time_networks(artifacts, rounds=rounds, runs=runs, threads=threads)
-    click.echo(to_markdown(costs, latencies))
-    click.echo(conditions(imgsz, threads, latencies))
+    echo(to_markdown(costs, latencies))
+    echo(conditions(imgsz, threads, latencies))
 
 
 if __name__ == "__main__":

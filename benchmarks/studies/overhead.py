@@ -25,6 +25,7 @@ from msgspec import structs
 
 from segdeploy.arrays import Image, Mask
 from segdeploy.backends.loading import load_backend, read_card
+from segdeploy.cli.console import echo
 from segdeploy.cli.main import invoke
 from segdeploy.cli.options import ImageSize
 from segdeploy.datasets.synthetic.dataset import Streets
@@ -302,7 +303,7 @@ def main(checkpoint: Path, imgsz: tuple[int, int], rounds: int) -> None:
         times, differing = compare(prepare(checkpoint, Path(folder), imgsz), rounds=rounds)
     architecture = read_card(checkpoint).architecture
     result = sentence(times, differing, imgsz)
-    click.echo(f"{architecture}, {result} ({describe_machine().processor})")
+    echo(f"{architecture}, {result} ({describe_machine().processor})")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from segdeploy.cli.console import echo
 from segdeploy.cli.main import invoke
 from segdeploy.system.files import write_text
 
@@ -71,7 +72,7 @@ def main(measured: Sequence[Path], output: Path) -> None:
     Reports (.json), titled by their folders' names, and printed output of commands (.txt).
     """
     write_text(output, to_page([read_measured(path) for path in measured]))
-    click.echo(output)
+    echo(output)
 
 
 if __name__ == "__main__":

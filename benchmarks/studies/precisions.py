@@ -16,7 +16,7 @@ import click
 import numpy as np
 
 from segdeploy import models
-from segdeploy.cli.console import progress
+from segdeploy.cli.console import echo, progress
 from segdeploy.cli.main import invoke
 from segdeploy.cli.options import ImageSize
 
@@ -132,9 +132,9 @@ def main(
             latencies = time_networks(files, rounds=rounds, runs=runs, threads=threads)
         rows.append(to_markdown(network, latencies))
         measured.update({f"{network}, {name}": latency for name, latency in latencies.items()})
-    click.echo("| network | file | median ms | speedup over PyTorch |\n| --- | --- | ---: | ---: |")
-    click.echo("\n".join(rows))
-    click.echo(conditions(imgsz, threads, measured))
+    echo("| network | file | median ms | speedup over PyTorch |\n| --- | --- | ---: | ---: |")
+    echo("\n".join(rows))
+    echo(conditions(imgsz, threads, measured))
 
 
 if __name__ == "__main__":

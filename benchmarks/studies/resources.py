@@ -15,6 +15,7 @@ import click
 import numpy as np
 
 from segdeploy import models
+from segdeploy.cli.console import echo
 from segdeploy.cli.main import invoke
 from segdeploy.cli.options import ImageSize, option
 from segdeploy.datasets.registry import load
@@ -57,7 +58,7 @@ def export(network: str, imgsz: tuple[int, int], formats: str, images: int) -> N
         options = ["--format", formats, "--dataset", "streets", "--proof-images", str(images)]
         usage = measure_command(["export", str(checkpoint), *options])
     height, width = imgsz
-    click.echo(
+    echo(
         f"{network} at {height}x{width} to {formats}, proven on {images} images:"
         f" {usage.seconds:.0f} s, {usage.memory / 2**30:.2f} GiB at most, on"
         f" {describe_machine().cores} cores"
@@ -89,7 +90,7 @@ def large_image(model: Path, height: int, width: int, tile: str, overlap: int) -
             ["run", "--model", str(model), "--image", str(image), *options, "--output", str(output)]
         )
         size = (output / "mask" / "large.tif").stat().st_size
-    click.echo(
+    echo(
         f"{width} x {height} pixels in tiles of {tile}: {usage.seconds:.0f} s,"
         f" {usage.memory / 2**30:.2f} GiB at most, a mask of {size / 2**20:.1f} MiB"
     )

@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from segdeploy.backends.loading import load_backend
+from segdeploy.cli.console import echo
 from segdeploy.cli.main import invoke
 from segdeploy.errors import SegdeployError
 from segdeploy.imaging.io import write_image
@@ -164,7 +165,7 @@ def time_loops(
         if isinstance(response, str):
             raise SegdeployError(response)
         times[name].append(convert(response, LoopTime, refuse=SegdeployError))
-        click.echo(f"  {name}: {times[name][-1].rate:.2f} fps", err=True)
+        echo(f"  {name}: {times[name][-1].rate:.2f} fps", err=True)
     return times
 
 
@@ -173,13 +174,13 @@ def print_loops(times: Mapping[str, list[LoopTime]]) -> None:
     ours = times["run"]
     for name, others in times.items():
         ratio = median(own.rate / other.rate for own, other in zip(ours, others, strict=True))
-        click.echo(
+        echo(
             f"{name:12} {median(other.rate for other in others):7.2f} fps; run is {ratio:.2f} times"
             " as fast"
         )
     bounds = [cores() * found.frames / found.busy for found in times["alone"]]
     share = median(own.rate / bound for own, bound in zip(ours, bounds, strict=True))
-    click.echo(
+    echo(
         f"the stages' processor time allows {median(bounds):.2f} fps on {cores()} cores; run"
         f" reaches {share:.2f} of it"
     )
@@ -192,7 +193,7 @@ def print_overhead(artifact: Path, video: Path, *, rounds: int, frames: int) -> 
     labels, overlay, plain = (
         median(values[name] for values in drawn) for name in ("labels", "overlay", "numpy overlay")
     )
-    click.echo(
+    echo(
         f"labels {labels:.2f} ms and overlay {overlay:.2f} ms: {labels + overlay:.2f} ms a frame;"
         f" numpy's overlay {plain:.2f} ms"
     )
@@ -202,12 +203,12 @@ def print_overhead(artifact: Path, video: Path, *, rounds: int, frames: int) -> 
         median(values[size] / values["network"] for values in single) - 1
         for size in ("whole", "fitted")
     )
-    click.echo(
+    echo(
         f"one image: the network {network:.2f} ms, everything else {whole:+.1%} at the video's"
         f" size, {fitted:+.1%} at the network's own"
     )
     memory = run_measurement("memory", request)
-    click.echo(
+    echo(
         f"memory: {memory['growth']:+.1f} MB from frame {memory['first']} to {memory['frames']},"
         f" {memory['held']:.0f} MB held at most"
     )
@@ -253,7 +254,7 @@ def print_start(artifact: Path, image: Path, folder: Path, *, rounds: int) -> No
             )
             times[name].append(time.perf_counter() - start)
     ours, script = median(times["run"]), median(times["script"])
-    click.echo(
+    echo(
         f"one image from nothing: {ours:.2f} s, the shortest script {script:.2f} s:"
         f" {ours / script:.2f} times"
     )

@@ -10,7 +10,7 @@ import click
 
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import ModelCard
-from segdeploy.cli.console import next_step, note, progress
+from segdeploy.cli.console import echo, next_step, note, progress
 from segdeploy.cli.options import (
     Artifact,
     Command,
@@ -147,9 +147,9 @@ def compare(options: CompareOptions) -> None:
         values = {"first": str(first), "second": str(second), **result.to_dict()}
         write_text(folder / "report.json", json.dumps(values, indent=2))
     if options.as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2))
+        echo(json.dumps(result.to_dict(), indent=2))
     else:
-        click.echo(summarize(result, reference.card))
+        echo(summarize(result, reference.card))
     next_step("open", folder / "report.html")
     limit = options.max_disagreement
     if limit is not None and not 100 * result.differing <= limit:

@@ -10,9 +10,63 @@ import click
 
 
 def note(text: str) -> None:
-    """Print a note on stderr."""
-    click.echo(text, err=True)
+    """Print a note on stderr, in one line."""
+    click.echo(printable(text), err=True)
 
+
+def add_row(table: "Table", *cells: "str | Text") -> None:
+    """Add a row to a table; a name in brackets is no markup, and control characters are escaped."""
+    from rich.text import Text
+
+    texts = [Text(cell) if isinstance(cell, str) else cell for cell in cells]
+    for text in texts:
+        if CONTROL.search(text.plain):
+            text.plain = printable(text.plain)
+    table.add_row(*texts)
+
+
+def show(*parts: "RenderableType", err: bool = False) -> None:
+    """Print tables, whose rows `add_row` added, and lines of ours, which may not name a file.
+
+    Args:
+        parts: What is printed, one below the other.
+        err: Whether they go to stderr instead of stdout.
+    """
+    # The import takes a tenth of the time to the first mask.
+    from rich.console import Console
+
+    Console(stderr=err, markup=False, emoji=False).print(*parts, sep="\n")
+
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+"""Control characters of terminals, those that reorder text, and halves of characters, which stand
+for bytes of a file name that are no UTF-8."""
+
+
+def printable(text: str) -> str:
+    r"""Return a text in one line, with its control characters as \u and four hexadecimal digits.
+
+    JSON and TOML read such text as the one before.
+    """
+    return CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
+    """Print text of one or more lines.
+
+    Args:
+        text: What is printed; its line breaks are kept, all other control characters are escaped.
+        err: Whether it goes to stderr instead of stdout.
+        nl: Whether the line is ended.
+    """
+    click.echo("\n".join(map(printable, str(text).split("\n"))), err=err, nl=nl)
 
 def next_step(*words: str | Path) -> None:
     """Print a command that a user may run next on stderr, quoted for a shell.
@@ -62,5 +116,5 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[str], No
         transient=True,
         redirect_stdout=is_terminal,
     ) as bar:
-        task = bar.add_task(description, total=total, beside="")
-        yield lambda beside: bar.update(task, advance=1, beside=beside)
+        task = bar.add_task(printable(description), total=total, beside="")
+        yield lambda beside: bar.update(task, advance=1, beside=printable(beside))

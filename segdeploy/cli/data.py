@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segdeploy.cli.console import next_step, note, progress
+from segdeploy.cli.console import add_row, echo, next_step, note, progress, show
 from segdeploy.cli.options import (
     Command,
     json_option,
@@ -48,7 +48,7 @@ def init(data: Path, *, force: bool) -> None:
         raise ConfigError(msg)
     text = propose_class_map(data)
     write_text(path, text)
-    click.echo(text, nl=False)
+    echo(text, nl=False)
     note(f"wrote {path}; name the classes there")
     next_step("segdeploy", "data", "check", data)
 
@@ -92,7 +92,7 @@ def check_data(*, data: Path, dataset: str | None, quick: bool, as_json: bool) -
     report = replace(report, findings=(*missing, *report.findings))
     if as_json:
         values = {"dataset": chosen.name, "data": str(data), **report.to_dict()}
-        click.echo(json.dumps(values, indent=2))
+        echo(json.dumps(values, indent=2))
     else:
         print_report(report)
     if report.errors:
@@ -140,12 +140,10 @@ def stats(*, data: Path | None, dataset: str | None, chart: Path | None, as_json
             split: compute_statistics(samples, on_step=step) for split, samples in splits.items()
         }
     if as_json:
-        figures = {split: values.to_dict() for split, values in statistics.items()}
-        click.echo(json.dumps({"dataset": name, "figures": figures}, indent=2))
+        by_split = {split: values.to_dict() for split, values in statistics.items()}
+        echo(json.dumps({"dataset": name, "figures": by_split}, indent=2))
     else:
-        from rich.console import Console
-
-        Console().print(splits_table(statistics), "", classes_table(statistics), sep="\n")
+        show(splits_table(statistics), "", classes_table(statistics))
     if chart is not None:
         from segdeploy.datasets.checks.chart import draw_classes
 
@@ -158,16 +156,14 @@ def stats(*, data: Path | None, dataset: str | None, chart: Path | None, as_json
 
 def print_report(report: "CheckReport") -> None:
     """Print findings and statistics."""
-    from rich.console import Console
+    from rich.text import Text
 
-    console = Console()
     if report.statistics:
-        console.print(splits_table(report.statistics), "")
-        console.print(classes_table(report.statistics), "")
+        show(splits_table(report.statistics), "", classes_table(report.statistics), "")
     if report.findings:
-        console.print(findings_table(report.findings))
+        show(findings_table(report.findings))
     else:
-        console.print("no problems found", style="green")
+        show(Text("no problems found", style="green"))
 
 
 def splits_table(statistics: Mapping[str, "SplitStatistics"]) -> "Table":
@@ -180,7 +176,8 @@ def splits_table(statistics: Mapping[str, "SplitStatistics"]) -> "Table":
     for title in ("sizes", "mean of red, green, blue", "standard deviation"):
         table.add_column(title)
     for split, values in statistics.items():
-        table.add_row(
+        add_row(
+            table,
             split,
             str(values.images),
             str(values.masks),
@@ -212,7 +209,6 @@ def classes_table(statistics: Mapping[str, "SplitStatistics"]) -> "Table":
     class weights of the first split.
     """
     from rich.table import Table
-    from rich.text import Text
 
     table = Table("class", box=None, pad_edge=False)
     labeled = {split: values for split, values in statistics.items() if values.masks}
@@ -227,7 +223,7 @@ def classes_table(statistics: Mapping[str, "SplitStatistics"]) -> "Table":
             "" if weight is None else f"{weight:.2f}"
             for weight in (entries[0].weight, entries[0].median_weight)
         ]
-        table.add_row(Text(entries[0].name), *shares, *weights)
+        add_row(table, entries[0].name, *shares, *weights)
     return table
 
 
@@ -242,7 +238,8 @@ def findings_table(findings: Sequence["Finding"]) -> "Table":
     table.add_column("files", justify="right")
     table.add_column("problem, and what to do", overflow="fold")
     for finding in findings:
-        table.add_row(
+        add_row(
+            table,
             Text(finding.severity, style=STYLES[finding.severity]),
             finding.kind,
             finding.split,
@@ -250,5 +247,5 @@ def findings_table(findings: Sequence["Finding"]) -> "Table":
             Text(finding.sentence),
         )
         if others := [path for path in finding.files if str(path) not in finding.sentence]:
-            table.add_row("", "", "", "", Text(f"also in {listed(others)}", style="dim"))
+            add_row(table, "", "", "", "", Text(f"also in {listed(others)}", style="dim"))
     return table

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from segdeploy.cli.console import next_step, progress
+from segdeploy.cli.console import echo, next_step, progress
 from segdeploy.cli.options import Command, option, options, section
 from segdeploy.datasets.synthetic.dataset import COUNTS, HEIGHT, WIDTH, Streets, save
 from segdeploy.datasets.synthetic.lighting import WEATHERS
@@ -142,7 +142,7 @@ def render_scenes(options: DataRenderOptions, folder: Path) -> None:
     )
     with progress("render", options.count) as step:
         save(scenes, folder, on_step=step)
-    click.echo(f"{options.count} scenes: {folder / split}, {folder / f'{split}annot'}")
+    echo(f"{options.count} scenes: {folder / split}, {folder / f'{split}annot'}")
     next_step("segdeploy", "train", "--dataset", "camvid", "--data", folder)
 
 
@@ -165,5 +165,5 @@ def render_video(options: DataRenderOptions, path: Path) -> None:
             overlay=options.overlay,
             on_step=step,
         )
-    click.echo(f"{path}: {frames} frames of {width}x{height} at {float(rate):g} fps")
+    echo(f"{path}: {frames} frames of {width}x{height} at {float(rate):g} fps")
     next_step("segdeploy", "run", "--model", "MODEL", "--video", path)

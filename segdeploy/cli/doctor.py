@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from segdeploy.cli.console import next_step
+from segdeploy.cli.console import echo, next_step
 from segdeploy.cli.options import Command, json_option, option, section
 from segdeploy.errors import SegdeployError
 from segdeploy.system.concurrency import PYTHON
@@ -46,7 +46,7 @@ def doctor(*, with_torch: bool, as_json: bool) -> None:
     report = examine()
     if with_torch:
         report["torch"] = torch_devices()
-    click.echo(json.dumps(report, indent=2) if as_json else as_text(describe(report)))
+    echo(json.dumps(report, indent=2) if as_json else as_text(describe(report)))
     if report["broken"]:
         msg = (
             f"cannot import {', '.join(report['broken'])}; repair the installation: pip install"

@@ -12,7 +12,7 @@ from segdeploy.assets import short_name
 from segdeploy.backends.loading import load_backend
 from segdeploy.backends.tta import AugmentedBackend
 from segdeploy.card import ModelCard
-from segdeploy.cli.console import next_step, note, progress
+from segdeploy.cli.console import add_row, echo, next_step, note, progress, show
 from segdeploy.cli.options import (
     Artifact,
     Command,
@@ -142,19 +142,19 @@ def print_scores(
     by_class = zip([label.name for label in card.classes], scores.iou, strict=True)
     if as_json:
         report = {**values, "scores": to_builtins(scores), "classes": dict(by_class)}
-        click.echo(json.dumps(report, indent=2))
+        echo(json.dumps(report, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("class", box=None)
     table.add_column("IoU", justify="right")
     for name, iou in by_class:
-        table.add_row(name, "not in the labels" if iou is None else f"{iou:.2%}")
+        add_row(table, name, "not in the labels" if iou is None else f"{iou:.2%}")
     for name, value in (
         ("mIoU", scores.miou),
         ("pixel accuracy", scores.pixel_accuracy),
+    from rich.text import Text
         ("Dice", scores.dice),
     ):
-        table.add_row(f"[bold]{name}", f"[bold]{value:.2%}")
-    Console().print(table)
+        add_row(table, Text(name, style="bold"), Text(f"{value:.2%}", style="bold"))
+    show(table)

@@ -10,7 +10,7 @@ import click
 from segdeploy.assets import short_name
 from segdeploy.backends.loading import kind_of, read_card
 from segdeploy.card import ModelCard, Training
-from segdeploy.cli.console import next_step
+from segdeploy.cli.console import add_row, echo, next_step, show
 from segdeploy.cli.options import Artifact, Command, device_option, json_option, section
 from segdeploy.metrics.segmentation import Parity
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 @section("Output", json_option("the card"))
 def inspect(*, file: Path, as_json: bool) -> None:
     """Show the model card of a FILE: its network, its training, and the proof of its export."""
-    from rich.console import Console
     from rich.table import Table
 
     card, runtime, size = read_card(file), kind_of(file).name, file.stat().st_size
@@ -34,13 +33,13 @@ def inspect(*, file: Path, as_json: bool) -> None:
             "backend": runtime,
             "card": json.loads(card.to_json()),
         }
-        click.echo(json.dumps(values, indent=2))
+        echo(json.dumps(values, indent=2))
         return
     table = Table(box=None, show_header=False)
-    table.add_row("file", f"{file}, {size / 1e6:.1f} MB, run by {runtime}")
+    add_row(table, "file", f"{file}, {size / 1e6:.1f} MB, run by {runtime}")
     for name, text in describe(card):
-        table.add_row(name, text)
-    Console().print(table)
+        add_row(table, name, text)
+    show(table)
     next_step("segdeploy", "eval" if runtime == "torch" else "verify", short_name(file))
 
 
@@ -118,15 +117,15 @@ def verify(*, file: Path, device: str, as_json: bool) -> None:
             "difference": result.difference,
             "agreement": result.agreement,
         }
-        click.echo(json.dumps(values, indent=2))
+        echo(json.dumps(values, indent=2))
     else:
-        click.echo("checksum  unchanged since the export")
-        click.echo(f"card      schema {card.schema}, {card.architecture}")
+        echo("checksum  unchanged since the export")
+        echo(f"card      schema {card.schema}, {card.architecture}")
         labels = f"{result.agreement:.2%} of the labels equal"
         logits = (
             ""
             if result.difference is None
             else f", largest difference {result.difference:.1e} of the largest logit"
         )
-        click.echo(f"output    of the built-in image on {verified.device}: {labels}{logits}")
+        echo(f"output    of the built-in image on {verified.device}: {labels}{logits}")
     next_step("segdeploy", "run", "--model", short_name(file), "--image", "IMAGE")

@@ -1,6 +1,7 @@
 """The command line: a table of commands, each imported when it is called, and exit codes."""
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from segdeploy import __version__
+from segdeploy.cli.console import echo, note
 from segdeploy.cli.options import Context
 from segdeploy.errors import InterruptedRun, SegdeployError
 from segdeploy.system.files import cache_folders
@@ -31,13 +33,15 @@ def invoke(command: click.Command, arguments: Sequence[str] | None = None, *, na
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        screen = io.StringIO()
+        error.show(screen)
+        echo(screen.getvalue(), err=True, nl=False)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("segdeploy: interrupted", err=True)
+        note("segdeploy: interrupted")
         sys.exit(InterruptedRun.exit_code)
     except SegdeployError as error:
-        click.echo(f"segdeploy: {error}", err=True)
+        note(f"segdeploy: {error}")
         sys.exit(error.exit_code)
 
 
@@ -167,7 +171,13 @@ def data() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `segdeploy`; an error is printed as one line on stderr and has its own exit code."""
+    """Run `segdeploy`; an error is printed as one line on stderr and has its own exit code.
+
+    What the encoding of a terminal or a file lacks is printed as its number.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     for variable, value in {**BLAS_THREADS, **cache_folders()}.items():
         os.environ.setdefault(variable, value)
     invoke(cli, arguments, name="segdeploy")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from segdeploy.cli.console import add_row, echo, show
 from segdeploy.cli.options import Command, json_option, plugin_option, section
 
 if TYPE_CHECKING:
@@ -34,19 +35,18 @@ def models(*, as_json: bool) -> None:
     }
     if as_json:
         rows = [{"name": name, **asdict(cost)} for name, cost in costs.items()]
-        click.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
     else:
         print_costs(costs)
 
 
 def print_costs(costs: Mapping[str, "Complexity"]) -> None:
     """Print a table with a row for each network."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("name", box=None)
     for title in ("parameters", f"GFLOPs at {HEIGHT}x{WIDTH}", "stride"):
         table.add_column(title, justify="right")
     for name, cost in costs.items():
-        table.add_row(name, f"{cost.parameters:,}", f"{cost.gflops:.1f}", str(cost.stride))
-    Console().print(table)
+        add_row(table, name, f"{cost.parameters:,}", f"{cost.gflops:.1f}", str(cost.stride))
+    show(table)

@@ -12,7 +12,7 @@ from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import load_backend
 from segdeploy.backends.tta import AugmentedBackend
 from segdeploy.card import ModelCard
-from segdeploy.cli.console import next_step, note, progress
+from segdeploy.cli.console import echo, next_step, note, progress
 from segdeploy.cli.options import (
     Artifact,
     Command,
@@ -345,7 +345,7 @@ def report(
         }
         if smoother:
             values["flicker"] = smoother.to_dict()
-        click.echo(json.dumps({**values, **result.times.to_dict()}, indent=2), err=to_stderr)
+        echo(json.dumps({**values, **result.times.to_dict()}, indent=2), err=to_stderr)
     else:
         print_times(result, err=to_stderr)
     if model.suffix == ".pt":
@@ -364,7 +364,7 @@ def report_tiles(model: Path, device: str, paths: list[Path], *, as_json: bool) 
     """Print the files that were written for images in tiles."""
     outputs = [str(path) for path in paths]
     values = {"model": str(model), "device": device, "outputs": outputs}
-    click.echo(json.dumps(values, indent=2) if as_json else "\n".join(outputs))
+    echo(json.dumps(values, indent=2) if as_json else "\n".join(outputs))
 
 
 def print_times(result: JobResult, *, err: bool) -> None:
@@ -382,4 +382,4 @@ def print_times(result: JobResult, *, err: bool) -> None:
         f" {stage.total / times.wall:14.0%}"
         for name, stage in times.stages.items()
     ]
-    click.echo("\n".join(lines), err=err)
+    echo("\n".join(lines), err=err)

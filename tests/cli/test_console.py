@@ -1,15 +1,27 @@
 """Notes and progress go to stderr; without a terminal there are no bars."""
 
+import io
+import json
 import os
 import pty
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from segdeploy.cli.console import next_step, note, progress
+from segdeploy.cli.console import add_row, echo, next_step, note, printable, progress, show
+from tests.helpers.cli import run_cli
+from tests.helpers.imports import MODULES
+
+HOSTILE = "\x1b]0;title\x07\x1b[2J[/b][red]road [wet] :car: \x9b31m \u202egnp.exe \udcff"
+"""Changes a terminal's title, clears it, closes markup that nobody opened, and is no UTF-8."""
 
 BAR = """
 import time
@@ -73,3 +85,60 @@ def test_shows_a_bar_on_a_terminal() -> None:
     assert "measuring [b]" in shown
     assert "[/b]" in shown
     assert "3/3" in shown
+
+
+def test_control_characters_are_escaped() -> None:
+    """What JSON reads is the same text; letters, accents and signs of any language stay."""
+    assert printable("Straße 道路 می‌روم 🚗 [wet]") == "Straße 道路 می‌روم 🚗 [wet]"
+    assert printable("a\nb\x1b[31m") == r"a\u000ab\u001b[31m"
+    assert json.loads(printable(json.dumps(HOSTILE, ensure_ascii=False))) == HOSTILE
+
+
+def test_nothing_that_is_printed_commands_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """A name is shown as it is, in brackets too."""
+    table = Table(box=None)
+    add_row(table, HOSTILE, Text(HOSTILE, style="bold"))
+
+    echo(f"{HOSTILE}\nsecond line")
+    note(f"{HOSTILE}\nthe same line")
+    next_step("segdeploy", HOSTILE)
+    show(table, Text("a line of ours"))
+
+    out, err = capfd.readouterr()
+    assert not re.search(r"[^\n -~]", out + err)
+    assert len(err.splitlines()) == 2
+    assert all("[/b][red]road [wet] :car:" in text for text in (out, err))
+
+
+@pytest.mark.parametrize("colors", ["standard", None])
+def test_a_table_has_no_escape_sequences_but_its_own(colors: Literal["standard"] | None) -> None:
+    """On a terminal too, where rich writes some of its own."""
+    table, screen = Table(box=None), io.StringIO()
+    add_row(table, HOSTILE, "second")
+
+    Console(file=screen, force_terminal=True, color_system=colors, markup=False).print(table)
+
+    assert "\x1b]" not in screen.getvalue()
+    assert "\x1b[2J" not in screen.getvalue()
+
+
+def test_messages_of_errors_are_escaped(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """They name files, and cite what is in them; those of wrong options too."""
+    path = tmp_path / "a\x1b[2J[x].onnx"
+    path.write_bytes(b"no model")
+
+    codes = run_cli("inspect", path), run_cli("inspect", tmp_path / "missing\x1b[2J.onnx")
+
+    err = capfd.readouterr().err
+    assert 0 not in codes
+    assert "\x1b" not in err
+    assert r"a\u001b[2J[x].onnx" in err
+
+
+def test_all_output_goes_through_these_functions() -> None:
+    """Whoever prints in another way forgets what a name may hold."""
+    ways = re.compile(r"\bclick\.s?echo\(|\.add_row\(|\bConsole\(|\.(stdout|stderr)\.write\(")
+
+    found = [name for name, path in MODULES.items() if ways.search(path.read_text("utf-8"))]
+
+    assert found == ["segdeploy.cli.console"]

@@ -27,3 +27,15 @@ def test_draws_any_number_of_classes(tmp_path: Path, classes: int) -> None:
 
     assert cv2.imread(str(tmp_path / "confusion.png")).shape[0] > 40 * classes
     assert cv2.imread(str(tmp_path / "classes.png")).shape[0] > 25 * classes
+
+
+def test_a_name_is_no_formula(tmp_path: Path) -> None:
+    """matplotlib raises an error for what is between two dollar signs and no formula."""
+    names = (r"$\nothing{$", "a_b$c$^", "sky")
+    named = [LabelClass(name=name, color=(0, 99, 200)) for name in names]
+    matrix = ConfusionMatrix(len(names))
+
+    draw_confusion(tmp_path / "confusion.png", matrix, named)
+    draw_classes(tmp_path / "classes.png", matrix, named)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.png", "confusion.png"]

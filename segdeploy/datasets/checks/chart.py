@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from segdeploy.card import LabelClass
 from segdeploy.datasets.checks.statistics import SplitStatistics
@@ -9,6 +10,7 @@ from segdeploy.errors import MissingExtraError
 from segdeploy.system.files import replacing
 
 try:
+    from matplotlib import rc_context
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.container import BarContainer
@@ -16,6 +18,10 @@ try:
     from matplotlib.patches import Patch
 except ImportError as error:
     raise MissingExtraError("matplotlib", "report") from error  # noqa: EM101 - a name
+
+PLAIN_TEXT: Any = {"text.parse_math": False, "text.usetex": False}
+"""Settings with which matplotlib draws names as they are: it takes text between two dollar signs
+for a formula."""
 
 INK = "#3c3c3c"
 OPACITIES = (1.0, 0.5, 0.25)
@@ -25,6 +31,7 @@ GROUP = 0.84
 """Height of the bars of one class together, in rows."""
 
 
+@rc_context(PLAIN_TEXT)
 def draw_classes(
     path: Path, statistics: Mapping[str, SplitStatistics], classes: Sequence[LabelClass]
 ) -> None:
