@@ -1,42 +1,18 @@
-"""Notes, next steps and progress bars on stderr; results go to stdout."""
+"""All that a user reads: results on stdout; notes, next steps and progress bars on stderr.
 
+Names and texts come from files of others, and a terminal obeys some characters: it changes its
+title, its colors, or what was printed before. Here they are escaped.
+"""
+
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-
-
-def note(text: str) -> None:
-    """Print a note on stderr, in one line."""
-    click.echo(printable(text), err=True)
-
-
-def add_row(table: "Table", *cells: "str | Text") -> None:
-    """Add a row to a table; a name in brackets is no markup, and control characters are escaped."""
-    from rich.text import Text
-
-    texts = [Text(cell) if isinstance(cell, str) else cell for cell in cells]
-    for text in texts:
-        if CONTROL.search(text.plain):
-            text.plain = printable(text.plain)
-    table.add_row(*texts)
-
-
-def show(*parts: "RenderableType", err: bool = False) -> None:
-    """Print tables, whose rows `add_row` added, and lines of ours, which may not name a file.
-
-    Args:
-        parts: What is printed, one below the other.
-        err: Whether they go to stderr instead of stdout.
-    """
-    # The import takes a tenth of the time to the first mask.
-    from rich.console import Console
-
-    Console(stderr=err, markup=False, emoji=False).print(*parts, sep="\n")
-
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,6 +43,36 @@ def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
         nl: Whether the line is ended.
     """
     click.echo("\n".join(map(printable, str(text).split("\n"))), err=err, nl=nl)
+
+
+def note(text: str) -> None:
+    """Print a note on stderr, in one line."""
+    click.echo(printable(text), err=True)
+
+
+def add_row(table: "Table", *cells: "str | Text") -> None:
+    """Add a row to a table; a name in brackets is no markup, and control characters are escaped."""
+    from rich.text import Text
+
+    texts = [Text(cell) if isinstance(cell, str) else cell for cell in cells]
+    for text in texts:
+        if CONTROL.search(text.plain):
+            text.plain = printable(text.plain)
+    table.add_row(*texts)
+
+
+def show(*parts: "RenderableType", err: bool = False) -> None:
+    """Print tables, whose rows `add_row` added, and lines of ours, which may not name a file.
+
+    Args:
+        parts: What is printed, one below the other.
+        err: Whether they go to stderr instead of stdout.
+    """
+    # The import takes a tenth of the time to the first mask.
+    from rich.console import Console
+
+    Console(stderr=err, markup=False, emoji=False).print(*parts, sep="\n")
+
 
 def next_step(*words: str | Path) -> None:
     """Print a command that a user may run next on stderr, quoted for a shell.

@@ -244,7 +244,7 @@ def findings_table(findings: Sequence["Finding"]) -> "Table":
             finding.kind,
             finding.split,
             str(len(finding.files) or ""),
-            Text(finding.sentence),
+            finding.sentence,
         )
         if others := [path for path in finding.files if str(path) not in finding.sentence]:
             add_row(table, "", "", "", "", Text(f"also in {listed(others)}", style="dim"))
