@@ -145,6 +145,7 @@ def print_scores(
         echo(json.dumps(report, indent=2))
         return
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("class", box=None)
     table.add_column("IoU", justify="right")
@@ -153,7 +154,6 @@ def print_scores(
     for name, value in (
         ("mIoU", scores.miou),
         ("pixel accuracy", scores.pixel_accuracy),
-    from rich.text import Text
         ("Dice", scores.dice),
     ):
         add_row(table, Text(name, style="bold"), Text(f"{value:.2%}", style="bold"))
