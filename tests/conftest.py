@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -59,7 +60,7 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from segdeploy.card import InputSpec, ModelCard
     from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
 
-    folder = tmp_path_factory.mktemp("artifacts")
+    folder = tmp_path_factory.mktemp("checkpoint")
     torch.manual_seed(0)
     classes = datasets.load("streets", None, "val").classes
     network = models.build("unet", len(classes), width=4, depth=2)
@@ -99,8 +100,27 @@ def candidates(checkpoint_folder: Path) -> Mapping[str, "Candidate"]:
 
 
 @pytest.fixture(scope="session")
-def artifacts(checkpoint_folder: Path, candidates: Mapping[str, "Candidate"]) -> Path:
-    """The folder of best.pt, with a proven file of every format."""
+def artifacts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of best.pt, with a proven file of every format.
+
+    The processes of pytest-xdist share it, because converting and proving takes seconds.
+    """
+    from filelock import FileLock
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with FileLock(shared / "artifacts.lock"):
+        folder = shared / "artifacts"
+        if not folder.exists():
+            part = shared / "artifacts.part"
+            shutil.copytree(request.getfixturevalue("checkpoint_folder"), part, dirs_exist_ok=True)
+            write_artifacts(part, request.getfixturevalue("candidates"))
+            part.rename(folder)
+    return folder
+
+
+def write_artifacts(folder: Path, candidates: Mapping[str, "Candidate"]) -> None:
+    """Write a proven file of every candidate beside best.pt."""
     from segdeploy import datasets
     from segdeploy.export.plan import FORMATS
     from segdeploy.export.proof import DatasetSplit
@@ -108,15 +128,14 @@ def artifacts(checkpoint_folder: Path, candidates: Mapping[str, "Candidate"]) ->
     from segdeploy.models.checkpoint import load_checkpoint
     from tests.helpers.plans import make_plan
 
-    checkpoint = load_checkpoint(checkpoint_folder / "best.pt")
+    checkpoint = load_checkpoint(folder / "best.pt")
     streets = datasets.load("streets", None, "val")
     images = DatasetSplit(source="streets val", dataset=streets, indices=[0, 30], labeled=True)
     plan = make_plan(checkpoint.network(), checkpoint.card, images=images)
     for name, candidate in candidates.items():
-        path = checkpoint_folder / f"best{FORMATS[name].ending}"
+        path = folder / f"best{FORMATS[name].ending}"
         single = SingleCandidate(candidate=candidate)
         write_proven(path, single, plan, file_format=FORMATS[name])
-    return checkpoint_folder
 
 
 @pytest.fixture(scope="session")

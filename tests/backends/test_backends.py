@@ -156,7 +156,9 @@ def test_refuses_a_truncated_file(
         load_backend(path)
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".torchscript", ".pt2"])
+@pytest.mark.parametrize(
+    "suffix", [".onnx", ".torchscript", pytest.param(".pt2", marks=pytest.mark.slow)]
+)
 def test_changed_bytes_raise_only_our_errors(artifacts: Path, tmp_path: Path, suffix: str) -> None:
     """Changed bytes are refused or harmless, and never give a traceback."""
     content = bytearray((artifacts / f"best{suffix}").read_bytes())

@@ -93,6 +93,7 @@ def test_full_disk_gets_one_sentence_from_openvino_too(checkpoint: Path) -> None
     assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_proven_file_is_reported_if_the_next_format_fails(
     checkpoint: Path, capsys: pytest.CaptureFixture[str], more: list[str]

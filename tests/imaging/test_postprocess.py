@@ -18,6 +18,8 @@ from segdeploy.imaging.postprocess import (
 )
 from segdeploy.imaging.preprocess import fitted_size, resize, resize_mask, to_batch
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def spec(height, width, fit="stretch"):
     return InputSpec(height=height, width=width, mean=(0.5, 0.25, 0.0), std=(1, 1, 1), fit=fit)

@@ -14,6 +14,8 @@ from segdeploy.imaging.upsample import (
     upsampled_mask_by_class,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 side = st.integers(1, 24)
 big_side = st.integers(1, 150)
 

@@ -186,6 +186,7 @@ def test_can_be_traced_for_any_size(network: nn.Module) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_can_be_scripted(network: nn.Module) -> None:
     """A user's module that branches around the network needs scripting, not a trace."""

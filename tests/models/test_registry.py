@@ -20,6 +20,7 @@ def test_module_of_a_built_in_name_registers_it(name: str) -> None:
     assert type(network).__module__ == BUILT_IN[name]
 
 
+@pytest.mark.slow
 def test_built_in_name_is_taken_before_its_module_is_imported() -> None:
     """A plugin is loaded first, and must not replace a network that is imported later."""
     code = """

@@ -23,13 +23,12 @@ from segdeploy.train.recipe import Recipe
 from segdeploy.train.trainer import Trainer
 
 
-@pytest.fixture
-def recipe(tiny_camvid: Path, one_thread: None) -> Recipe:
-    """Four short epochs."""
+def make_recipe(data: Path) -> Recipe:
+    """Return a recipe of four short epochs."""
     return Recipe(
         arguments={"width": 4, "depth": 2},
         dataset="camvid",
-        data=str(tiny_camvid),
+        data=str(data),
         epochs=4,
         imgsz=(24, 32),
         batch=4,
@@ -38,6 +37,12 @@ def recipe(tiny_camvid: Path, one_thread: None) -> Recipe:
         threads=1,
         workers=0,
     )
+
+
+@pytest.fixture
+def recipe(tiny_camvid: Path, one_thread: None) -> Recipe:
+    """Four short epochs."""
+    return make_recipe(tiny_camvid)
 
 
 def ignore(_: Epoch) -> None:
@@ -52,13 +57,22 @@ def stop_after(epochs: int) -> Callable[[Epoch], None]:
     return lambda epoch: os.kill(os.getpid(), signal.SIGTERM) if epoch.epoch == epochs else None
 
 
-def test_writes_checkpoints_metrics_and_plots(recipe: Recipe, tmp_path: Path) -> None:
-    """Every file is complete, and no temporary one is left."""
+@pytest.fixture(scope="module")
+def finished(
+    tiny_camvid: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Epoch]]:
+    """The folder and the epochs of a whole run, which tests only read."""
+    folder = tmp_path_factory.mktemp("finished")
     epochs: list[Epoch] = []
+    Trainer(make_recipe(tiny_camvid)).fit(folder, report=epochs.append)
+    return folder, epochs
 
-    Trainer(recipe).fit(tmp_path, report=epochs.append)
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+def test_writes_checkpoints_metrics_and_plots(finished: tuple[Path, list[Epoch]]) -> None:
+    """Every file is complete, and no temporary one is left."""
+    folder, epochs = finished
+
+    assert sorted(path.name for path in folder.iterdir()) == [
         "best.pt",
         "classes.png",
         "confusion.png",
@@ -70,19 +84,17 @@ def test_writes_checkpoints_metrics_and_plots(recipe: Recipe, tmp_path: Path) ->
     ]
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4]
     for name in ("classes", "confusion", "curves", "samples"):
-        assert cv2.imread(str(tmp_path / f"{name}.png")).shape[2] == 3
-    rows = (tmp_path / "results.csv").read_text().splitlines()
+        assert cv2.imread(str(folder / f"{name}.png")).shape[2] == 3
+    rows = (folder / "results.csv").read_text().splitlines()
     assert rows[0] == "epoch,loss,pixel_accuracy,miou,images_per_second,lr,seconds"
     assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4"]
 
 
-def test_card_holds_the_training(recipe: Recipe, tmp_path: Path) -> None:
+def test_card_holds_the_training(finished: tuple[Path, list[Epoch]], recipe: Recipe) -> None:
     """The file can be trained again from its card."""
-    epochs: list[Epoch] = []
+    folder, epochs = finished
 
-    Trainer(recipe).fit(tmp_path, report=epochs.append)
-
-    best, last = load_checkpoint(tmp_path / "best.pt"), load_checkpoint(tmp_path / "last.pt")
+    best, last = load_checkpoint(folder / "best.pt"), load_checkpoint(folder / "last.pt")
     winner = max(epochs, key=lambda epoch: epoch.miou or 0)
     assert best.card.scores is not None
     assert best.card.training is not None

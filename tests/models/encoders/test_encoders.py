@@ -34,6 +34,7 @@ PARAMETERS = {
 }
 
 
+@torch.no_grad()
 def feature_shapes(encoder: Encoder, height: int, width: int) -> list[tuple[int, ...]]:
     """Return channels, height and width of the features."""
     return [
@@ -48,11 +49,12 @@ def test_features_have_the_stated_strides(name: str, output_stride: int) -> None
     with torch.device("meta"):
         encoder = build_encoder(name, output_stride=output_stride)
 
-        found = feature_shapes(encoder, 359, 481)
+    # Weights that are never drawn: the shapes do not depend on them.
+    found = feature_shapes(encoder.to_empty(device="cpu"), 39, 49)
 
     assert encoder.strides == STRIDES[output_stride]
     assert found == [
-        (c, -(-359 // s), -(-481 // s))
+        (c, -(-39 // s), -(-49 // s))
         for c, s in zip(encoder.channels, encoder.strides, strict=True)
     ]
 
