@@ -66,7 +66,7 @@ def benchmark(options: BenchmarkOptions) -> None:
         echo(f"{summary(report)}\nreport: {folder / 'report.html'}")
     for warning in report.warnings:
         note(f"warning: {warning}")
-    conclude(report, () if baseline is None else gate(report, baseline, limits))
+    check_results(report, () if baseline is None else gate(report, baseline, limits))
 
 
 def write_history(folder: Path, target: Path) -> None:
@@ -147,6 +147,7 @@ def make_plan(options: BenchmarkOptions) -> Plan:
         artifacts=options.artifacts,
         backends=options.backends or ("auto",),
         device=options.device,
+        trust=options.trust,
         threads=options.threads or (None,),
         batches=options.batches,
         sizes=options.sizes or (None,),
@@ -217,7 +218,7 @@ def with_exports(plan: Plan, folder: Path) -> tuple[Plan, list[Row]]:
     return replace(plan, artifacts=tuple(artifacts)), failed
 
 
-def conclude(report: Report, results: Sequence[CheckResult]) -> None:
+def check_results(report: Report, results: Sequence[CheckResult]) -> None:
     """Print the result of each limit, and raise an error for the worst of them.
 
     Raises:

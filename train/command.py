@@ -116,7 +116,7 @@ def value_option(
     value_option(
         "--final/--no-final",
         bool,
-        "Train on the validation split too: for the last weights, after every choice.",
+        "Also train on the validation split: for the final weights, after all choices.",
     ),
 )
 @section(

@@ -180,7 +180,7 @@ def to_page(facts: Facts) -> str:
         f" mask (in the repository, below `{REPOSITORY}`)."
     )
     parts = [
-        *("# The bundled models", TERMS, use, "## What they are", made_of(facts)),
+        *("# The bundled models", TERMS, use, "## What they are", describe_files(facts)),
         *("## How good they are", f"{split}; class by class:"),
         *([FINAL] if facts.reference else []),
         *(by_class(facts), *body(facts.report, level=3)),
@@ -197,7 +197,7 @@ def to_page(facts: Facts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def made_of(facts: Facts) -> str:
+def describe_files(facts: Facts) -> str:
     """Return a list of what the files are."""
     card, complexity = next(iter(facts.cards.values())), facts.complexity
     arguments = ", ".join(f"{key} {value}" for key, value in card.arguments.items())

@@ -35,7 +35,7 @@ from segdeploy.imaging.overlay import Painter, Renderer
 from segdeploy.imaging.postprocess import output_to_mask
 from segdeploy.imaging.preprocess import resize, to_batch
 from segdeploy.inference.predictor import Predictor
-from segdeploy.system.machine import describe_machine, held_memory
+from segdeploy.system.machine import current_memory, describe_machine
 from segdeploy.video.frames import Frame, Outputs
 from segdeploy.video.pipeline import Schedule, VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
@@ -149,7 +149,7 @@ def measure_memory(request: Request) -> Values:
     held: list[int] = []
 
     def record(_: object) -> None:
-        held.append(held_memory() or 0)
+        held.append(current_memory() or 0)
 
     gc.collect()
     job = VideoJob(

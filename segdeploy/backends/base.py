@@ -136,6 +136,6 @@ def card_from_metadata(metadata: Mapping[str, str], *, source: str) -> ModelCard
         CardError: There is none, or one that cannot be used.
     """
     if CARD_KEY not in metadata:
-        msg = f"{source} carries no card; was it written by 'segdeploy export'?"
+        msg = f"{source} has no card; was it written by 'segdeploy export'?"
         raise CardError(msg)
     return ModelCard.from_json(metadata[CARD_KEY], source=source)

@@ -144,7 +144,7 @@ def load_backend(
     Raises:
         ModelError: The file is missing, of an unknown kind, or damaged.
         UntrustedError: It holds more than a network needs, and is not trusted.
-        CardError: It carries no usable card.
+        CardError: It has no usable card.
         ConfigError: The named runtime does not run this kind of file.
         DeviceError: The device is not available.
         MissingExtraError: The runtime's library is not installed.
@@ -167,7 +167,7 @@ def read_card(path: Path) -> ModelCard:
 
     Raises:
         ModelError: The file is missing, of an unknown kind, or damaged.
-        CardError: It carries no usable card.
+        CardError: It has no usable card.
     """
     return card_from_metadata(kind_of(path).read_metadata(path), source=str(path))
 

@@ -262,7 +262,7 @@ def load(path: Path, options: RuntimeOptions) -> OnnxBackend:
 
     Raises:
         ModelError: The file is missing, damaged, no ONNX file, or contradicts its card.
-        CardError: It carries no usable card.
+        CardError: It has no usable card.
         DeviceError: The device is not available.
     """
     card = card_from_metadata(read_metadata(path), source=str(path))

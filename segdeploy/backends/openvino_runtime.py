@@ -71,7 +71,7 @@ def load(path: Path, options: RuntimeOptions) -> OpenVinoBackend:
 
     Raises:
         ModelError: The file is missing, damaged, no OpenVINO file, or contradicts its card.
-        CardError: It carries no usable card.
+        CardError: It has no usable card.
         DeviceError: The device is not available.
     """
     card = card_from_metadata(read_metadata(path), source=str(path))

@@ -158,20 +158,20 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         Args:
             text: What `to_json` of this or another version wrote.
-            source: Name of the file that carries it, for the message.
+            source: Name of the file that contains it, for the message.
 
         Raises:
             CardError: It is not a card, a damaged one, or one of a newer schema.
         """
         if len(text) > MAX_BYTES:
             msg = (
-                f"{source} carries a card of {len(text)} bytes, more than {MAX_BYTES}; export the"
+                f"{source} has a card of {len(text)} bytes, more than {MAX_BYTES}; export the"
                 " file again"
             )
             raise CardError(msg)
 
         def damaged(problem: object) -> CardError:
-            return CardError(f"{source} carries a damaged card ({problem}); export the file again")
+            return CardError(f"{source} has a damaged card ({problem}); export the file again")
 
         try:
             # msgspec's own decoder refuses NaN, which a score may be.
@@ -181,7 +181,7 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         schema = convert(values, _Versioned, refuse=damaged).schema
         if schema > SCHEMA:
             msg = (
-                f"{source} carries a card of schema {schema} and this version reads up to"
+                f"{source} has a card of schema {schema} and this version reads up to"
                 f" {SCHEMA}; upgrade segdeploy"
             )
             raise CardError(msg)

@@ -142,7 +142,7 @@ input_options = grouped(
             "--decoder",
             default="cpu",
             type=click.Choice(DECODERS),
-            help="What decodes a --video; auto looks for a hardware decoder.",
+            help="Decoder of a --video; auto looks for a hardware decoder.",
         ),
     ),
 )

@@ -370,7 +370,7 @@ output_options = grouped(
             show_default=f"the video's, or {IMAGES_NAME}",
             help="Name of the run's folder.",
         ),
-        option("--resume", is_flag=True, help="Continue an interrupted run of the same options."),
+        option("--resume", is_flag=True, help="Continue an interrupted run with the same options."),
         option(
             "--show",
             is_flag=True,

@@ -159,7 +159,7 @@ class ExpectedOutput:
             )
             return logits.reshape(points), np.frombuffer(unpacked, np.uint8).reshape(labels)
         except (ValueError, binascii.Error, zlib.error) as error:
-            msg = f"{source} carries a damaged expected output ({error}); export it again"
+            msg = f"{source} has a damaged expected output ({error}); export it again"
             raise ModelError(msg) from error
 
     def to_json(self) -> str:
@@ -172,14 +172,14 @@ class ExpectedOutput:
 
         Args:
             text: JSON text of unknown origin.
-            source: Name of the file that carries it, for the message.
+            source: Name of the file that contains it, for the message.
 
         Raises:
             ModelError: It is none, or a damaged one.
         """
         if len(text) > MAX_BYTES:
             msg = (
-                f"{source} carries an expected output of {len(text)} bytes, more than {MAX_BYTES};"
+                f"{source} has an expected output of {len(text)} bytes, more than {MAX_BYTES};"
                 " export it again"
             )
             raise ModelError(msg)
@@ -187,7 +187,7 @@ class ExpectedOutput:
             return cls(**_typed(json.loads(text)))
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
             msg = (
-                f"{source} carries a damaged expected output ({type(error).__name__}: {error});"
+                f"{source} has a damaged expected output ({type(error).__name__}: {error});"
                 " export it again"
             )
             raise ModelError(msg) from error
@@ -247,24 +247,27 @@ class Verification:
     result: SelfTestResult
 
 
-def verify(path: Path, kind: ArtifactKind, *, device: str = "auto") -> Verification:
+def verify(
+    path: Path, kind: ArtifactKind, *, device: str = "auto", trust: bool = False
+) -> Verification:
     """Verify an exported file: its checksum, its card, and its output for the built-in image.
 
     Args:
         path: The file.
         kind: Its kind, whatever its suffix.
         device: Where it runs.
+        trust: Whether the file is loaded as it is; see `RuntimeOptions`.
 
     Raises:
         GateError: The bytes or the output are not those of the export.
         ModelError: The file cannot be loaded, or was exported without an expected output.
-        CardError: It carries no usable card.
+        CardError: It has no usable card.
     """
     metadata = kind.read_metadata(path)
     card = card_from_metadata(metadata, source=str(path))
     if not {SELF_TEST_KEY, CHECKSUM_KEY} <= metadata.keys():
         msg = (
-            f"{path} carries no expected output and checksum to verify; verify what 'segdeploy"
+            f"{path} has no expected output and checksum to verify; verify what 'segdeploy"
             " export' wrote, or use 'segdeploy eval'"
         )
         raise ModelError(msg)
@@ -272,7 +275,7 @@ def verify(path: Path, kind: ArtifactKind, *, device: str = "auto") -> Verificat
         msg = f"{path} was changed after it was exported: its checksum differs; export it again"
         raise GateError(msg)
     expected = ExpectedOutput.from_json(metadata[SELF_TEST_KEY], source=str(path))
-    backend = kind.load(path, RuntimeOptions(device=device))
+    backend = kind.load(path, RuntimeOptions(device=device, trust=trust))
     output = backend.run(built_in_image(card.input.height, card.input.width))
     result = expected.check(output, source=str(path))
     return Verification(card=card, device=backend.device, result=result)

@@ -97,7 +97,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         ModelError: The file is missing, damaged, or holds more than tensors and plain values.
-        CardError: It carries no usable card.
+        CardError: It has no usable card.
     """
     if not path.is_file():
         msg = f"there is no file {path}; name a checkpoint that 'segdeploy train' wrote"
@@ -105,7 +105,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     _check_archive(path)
     content = read_tensors(path, hint="use only checkpoints that 'segdeploy train' wrote")
     if not isinstance(content, dict) or not {CARD_KEY, WEIGHTS_KEY, STATE_KEY} <= content.keys():
-        msg = f"{path} carries no card; was it written by 'segdeploy train'?"
+        msg = f"{path} has no card; was it written by 'segdeploy train'?"
         raise ModelError(msg)
     card, weights, state = content[CARD_KEY], content[WEIGHTS_KEY], content[STATE_KEY]
     if not isinstance(card, str) or not isinstance(state, dict) or not is_state_dict(weights):

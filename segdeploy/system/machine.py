@@ -126,19 +126,19 @@ def peak_memory() -> int | None:
     return _status("VmHWM")
 
 
-def held_memory() -> int | None:
+def current_memory() -> int | None:
     """Return the memory in bytes that this process holds now; None where it is unknown."""
     return _status("VmRSS")
 
 
 def _status(key: str) -> int | None:
     """Read a value in bytes from the system's status of this process."""
-    figures = [
+    values = [
         line.split()[1]
         for line in _text(Path("/proc/self/status")).splitlines()
         if line.startswith(key)
     ]
-    return int(figures[0]) * 1024 if figures else None
+    return int(values[0]) * 1024 if values else None
 
 
 def cgroup_quota(root: Path, membership: str) -> float | None:

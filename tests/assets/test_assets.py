@@ -132,7 +132,7 @@ def test_missing_models_are_reported_in_one_sentence(copy: Path, tmp_path: Path)
 
     assert done.returncode == 4
     assert done.stderr.splitlines()[-1].startswith(
-        "segdeploy: this copy of segdeploy carries no model ("
+        "segdeploy: this installation has no bundled models ("
     )
     assert "--model best.onnx" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["street.png"]

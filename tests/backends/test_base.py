@@ -44,5 +44,5 @@ def test_card_is_read_from_metadata() -> None:
     card = make_card()
 
     assert card_from_metadata({CARD_KEY: card.to_json()}, source="best.onnx") == card
-    with pytest.raises(CardError, match=r"best\.onnx carries no card"):
+    with pytest.raises(CardError, match=r"best\.onnx has no card"):
         card_from_metadata({}, source="best.onnx")

@@ -43,7 +43,7 @@ def test_onnx_without_a_card_is_refused(tmp_path: Path) -> None:
     plain_onnx(tmp_path / "foreign.onnx")
 
     with pytest.raises(
-        CardError, match=r"foreign\.onnx carries no card; was it written by 'segdeploy export'\?"
+        CardError, match=r"foreign\.onnx has no card; was it written by 'segdeploy export'\?"
     ):
         load_backend(tmp_path / "foreign.onnx")
 

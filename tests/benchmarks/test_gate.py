@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segdeploy import datasets
-from segdeploy.benchmarks.command import conclude
+from segdeploy.benchmarks.command import check_results
 from segdeploy.benchmarks.gate import (
     Limit,
     check_gate,
@@ -353,11 +353,11 @@ def test_row_that_failed_ends_with_its_own_reason(capsys: pytest.CaptureFixture[
     """The row exists: the file is at fault and not the command."""
     report = report_of(values_of(Latency(rounds=((1.0,),))))
     broken = replace(
-        report, rows=(replace(report.rows[0], result=None, error="it carries no card"),)
+        report, rows=(replace(report.rows[0], result=None, error="it has no card"),)
     )
 
-    with pytest.raises(SegdeployError, match=r"best.onnx: it carries no card") as caught:
-        conclude(broken, gate(broken, report, SPEED))
+    with pytest.raises(SegdeployError, match=r"best.onnx: it has no card") as caught:
+        check_results(broken, gate(broken, report, SPEED))
 
     assert caught.value.exit_code == 1
 

@@ -96,8 +96,8 @@ def test_a_card_survives_json(written):
 
 @given(st.binary() | st.text() | plain.map(json.dumps))
 def test_other_text_is_refused(content):
-    """Whatever a file carries under the card's key, the error is one sentence."""
-    with pytest.raises(CardError, match=r"^a\.onnx carries a"):
+    """Whatever a file has under the card's key, the error is one sentence."""
+    with pytest.raises(CardError, match=r"^a\.onnx has a"):
         ModelCard.from_json(content, source="a.onnx")
 
 
@@ -160,7 +160,7 @@ def test_a_newer_card_is_refused_by_its_number():
     with pytest.raises(
         CardError,
         match=(
-            rf"a\.onnx carries a card of schema {SCHEMA + 1} and this version reads up to {SCHEMA};"
+            rf"a\.onnx has a card of schema {SCHEMA + 1} and this version reads up to {SCHEMA};"
             r" upgrade segdeploy"
         ),
     ):
@@ -245,7 +245,7 @@ def test_a_damaged_card_is_named_with_its_place_and_value(place, new, problem):
         ModelCard.from_json(json.dumps(values), source="a.onnx")
 
     assert str(caught.value) == (
-        f"a.onnx carries a damaged card ({problem}); export the file again"
+        f"a.onnx has a damaged card ({problem}); export the file again"
     )
 
 

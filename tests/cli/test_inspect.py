@@ -190,7 +190,7 @@ def test_file_without_a_self_test_is_refused(
     code, message = refusal(tmp_path / "mute.onnx", capsys)
 
     assert code == 4
-    assert "carries no expected output" in message
+    assert "has no expected output" in message
 
 
 def test_checkpoint_is_not_verified(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,7 +70,7 @@ class Encoder(nn.Module, ABC):
 
         Raises:
             ModelError: There are none, or they cannot be downloaded.
-            MissingExtraError: The package that carries them is not installed.
+            MissingExtraError: The package that contains them is not installed.
         """
 
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -173,7 +173,7 @@ def load_backbone(network: nn.Module, source: str) -> None:
     Raises:
         ConfigError: The network has no backbone.
         ModelError: The weights cannot be downloaded or read, or do not fit.
-        MissingExtraError: The package that carries them is not installed.
+        MissingExtraError: The package that contains them is not installed.
     """
     encoder = getattr(network, "backbone", None)
     if not isinstance(encoder, Encoder):
