@@ -190,7 +190,7 @@ class AdoptOptions:
         type=Triple(positive=True),
         default=IMAGENET_STD,
         show_default="ImageNet's",
-        help="Deviation that they were divided by.",
+        help="Standard deviation that they were divided by.",
     ),
     option(
         "--range",
@@ -202,7 +202,7 @@ class AdoptOptions:
     option(
         "--bgr",
         is_flag=True,
-        help="The network takes BGR; --mean and --std are given in RGB all the same.",
+        help="The network takes BGR; --mean and --std are still given in RGB.",
     ),
     option(
         "--fit",
@@ -260,7 +260,7 @@ class AdoptOptions:
 @plugin_option
 @options(AdoptOptions)
 def adopt(options: AdoptOptions) -> None:
-    """Adopt a FILE of another project: with a card it is run, scored and measured as any other.
+    """Adopt a FILE of another project: with a card, it is run, scored and measured like any other.
 
     An ONNX file that takes float images (N, 3, H, W) and returns logits or classes becomes one that
     takes uint8 images. PyTorch weights (a state_dict) become a checkpoint of the network --model.

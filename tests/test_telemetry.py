@@ -1,4 +1,4 @@
-"""Nothing is reported to anybody, and the home directory gets a cache of ours at most."""
+"""No usage is reported, and the home directory gets at most our cache."""
 
 import os
 import platform
@@ -69,7 +69,7 @@ def run_offline(code: str, home: Path, *arguments: str) -> subprocess.CompletedP
 
 
 def files_below(folder: Path) -> list[str]:
-    """Return the files of a folder, those of the caches of ours left out."""
+    """Return the files of a folder, without those of our cache."""
     found = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     return [name for name in found if not name.startswith(".cache/segdeploy/")]
 

@@ -40,7 +40,7 @@ def read_metadata(path: Path) -> Mapping[str, str]:
     """Return the metadata of a file: card, expected self-test output and checksum, by their keys.
 
     Raises:
-        ModelError: The file is missing, no ONNX file, or refers to data outside its own folder.
+        ModelError: The file is missing, not an ONNX file, or refers to data outside its own folder.
     """
     try:
         data = _read(path)

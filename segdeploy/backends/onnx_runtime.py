@@ -261,7 +261,7 @@ def load(path: Path, options: RuntimeOptions) -> OnnxBackend:
     """Load a file that `segdeploy export --format onnx` wrote.
 
     Raises:
-        ModelError: The file is missing, damaged, no ONNX file, or contradicts its card.
+        ModelError: The file is missing, damaged, not an ONNX file, or contradicts its card.
         CardError: It has no usable card.
         DeviceError: The device is not available.
     """

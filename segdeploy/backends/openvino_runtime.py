@@ -70,7 +70,7 @@ def load(path: Path, options: RuntimeOptions) -> OpenVinoBackend:
         options: The device is "auto", "cpu", "gpu" or "gpu.n" (of Intel), or "npu".
 
     Raises:
-        ModelError: The file is missing, damaged, no OpenVINO file, or contradicts its card.
+        ModelError: The file is missing, damaged, not an OpenVINO file, or contradicts its card.
         CardError: It has no usable card.
         DeviceError: The device is not available.
     """

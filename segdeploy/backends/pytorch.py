@@ -324,7 +324,7 @@ def load_eager(path: Path, options: RuntimeOptions) -> EagerBackend:
     """Load a checkpoint that `segdeploy train` wrote.
 
     Raises:
-        ModelError: The file is missing, damaged, or no checkpoint of ours.
+        ModelError: The file is missing, damaged, or not a segdeploy checkpoint.
         DeviceError: The device is not available.
     """
     device = choose_device(options.device)
@@ -337,9 +337,9 @@ def load_torchscript(path: Path, options: RuntimeOptions) -> TorchScriptBackend:
     """Load a file that `segdeploy export --format torchscript` wrote.
 
     Raises:
-        ModelError: The file is missing, damaged, or no TorchScript file.
+        ModelError: The file is missing, damaged, or not a TorchScript file.
         UntrustedError: It holds more than the operators of a network, and is not trusted.
-        CardError: It carries no usable card.
+        CardError: It has no usable card.
         DeviceError: The device is not available.
     """
     device = choose_device(options.device)
@@ -353,9 +353,9 @@ def load_exported_program(path: Path, options: RuntimeOptions) -> ExportedProgra
     """Load a file that `segdeploy export --format pt2` wrote.
 
     Raises:
-        ModelError: The file is missing, damaged, or no exported program.
+        ModelError: The file is missing, damaged, or not an exported program.
         UntrustedError: It holds more than the operators of a network, and is not trusted.
-        CardError: It carries no usable card.
+        CardError: It has no usable card.
         DeviceError: The device is not available.
     """
     device = choose_device(options.device)

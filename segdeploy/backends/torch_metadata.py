@@ -17,7 +17,7 @@ def read_metadata(path: Path) -> Mapping[str, str]:
     """Return the metadata of a file: card, expected self-test output and checksum, by their keys.
 
     Raises:
-        ModelError: The file is missing, or no archive of PyTorch.
+        ModelError: The file is missing, or not an archive of PyTorch.
     """
     with open_archive(path) as archive:
         return {

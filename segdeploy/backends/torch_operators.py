@@ -2,8 +2,8 @@
 
 PyTorch runs whatever operator a graph names, and some write files (`aten::save`,
 `aten::from_file`) or look into memory. A list of those that are dangerous would be out of date with
-the next version, so this is the list of those that are not: tensors in, tensors out. It began with
-what the exports of our networks hold, and has what the usual layers of other networks need.
+the next version, so this is the list of those that are not: tensors in, tensors out. It has the
+operators of our exported networks, and those of the usual layers of other networks.
 """
 
 import re

@@ -1,9 +1,10 @@
-"""Exported programs (.pt2): what may stand in one, and the archive that PyTorch is given.
+"""Exported programs (.pt2): what a file may contain, and the archive that PyTorch is given.
 
 PyTorch's reader unpickles what an archive marks as pickled, looks up functions by any name below
 `torch`, evaluates sizes and guards as Python, and writes the graph as Python source to execute it,
 with the names that the file gives. A file that `segdeploy export` wrote needs none of that: tensors
-are plain bytes, functions are operators of a list, sizes are sums, and every text is a plain name.
+are plain bytes, functions are operators of an allow-list, sizes are sums, and every text is a plain
+name.
 """
 
 import ast
@@ -34,7 +35,7 @@ MAX_JSON = 256 * 1024 * 1024
 """Largest size of the graph in bytes."""
 
 PLAIN_TEXT = re.compile(r"[\w.]{0,2000}", re.ASCII)
-"""A name, as it may stand in Python source."""
+"""A name, as it may occur in Python source."""
 
 VERSION_TEXT = re.compile(r"[\w.+-]{0,100}", re.ASCII)
 
@@ -69,7 +70,7 @@ SYMBOL = re.compile(r"[su]\d+")
 
 
 def read_program(path: Path, *, trust: bool) -> torch.export.ExportedProgram:
-    """Read an exported program, without what a program does not need unless it is trusted.
+    """Read an exported program, without unnecessary parts unless it is trusted.
 
     Args:
         path: The file.
@@ -91,8 +92,8 @@ def read_program(path: Path, *, trust: bool) -> torch.export.ExportedProgram:
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         msg = (
-            f"{path} is no exported program that PyTorch {torch.__version__} reads, or a damaged"
-            f" one ({reason}); export it again"
+            f"{path} is not an exported program that PyTorch {torch.__version__} reads, or is"
+            f" damaged ({reason}); export it again"
         )
         raise ModelError(msg) from error
     finally:
@@ -100,11 +101,11 @@ def read_program(path: Path, *, trust: bool) -> torch.export.ExportedProgram:
 
 
 def checked_program(path: Path) -> io.BytesIO:
-    """Return an exported program for PyTorch to load, written anew from the checked parts.
+    """Return an exported program for PyTorch to load, rewritten from the checked parts.
 
     Raises:
-        ModelError: The file is missing, damaged, or no exported program.
-        UntrustedError: It holds something that is not on the list of what is harmless.
+        ModelError: The file is missing, damaged, or not an exported program.
+        UntrustedError: It holds something that is not on the allow-list.
     """
     with open_archive(path) as archive:
         return to_bytes(dict(_checked_entries(archive)))
@@ -118,7 +119,7 @@ def _checked_entries(archive: Archive) -> Iterator[tuple[str, bytes]]:
         raise ModelError(msg)
     for name in archive.names():
         if name.startswith("extra/") or name in (MODEL, *CONFIGS):
-            # Metadata is ours, and read before.
+            # Metadata was read before.
             continue
         if TENSOR.fullmatch(name) or PLAIN_ENTRY.fullmatch(name):
             yield name, archive.read(name)
@@ -143,7 +144,7 @@ def _json(archive: Archive, name: str) -> Any:  # noqa: ANN401
         msg = f"{archive.path} is damaged ({type(error).__name__}: {error}); export it again"
         raise ModelError(msg) from error
     if not isinstance(values, dict):
-        msg = f"{archive.path} is damaged ({name} is no object); export it again"
+        msg = f"{archive.path} is damaged ({name} is not an object); export it again"
         raise ModelError(msg)
     return values
 
@@ -247,7 +248,7 @@ TEXTS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "target": ("the operator", is_allowed_target),
     "torch_version": ("a version", VERSION_TEXT.fullmatch),
 }
-"""Keys whose texts are no plain names: what they are, and the check."""
+"""Keys whose texts are not plain names: what they are, and the check."""
 
 
 def _pairs(value: object) -> Iterator[tuple[str, Any]]:

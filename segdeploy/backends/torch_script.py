@@ -1,9 +1,9 @@
-"""TorchScript: what may stand in a file, and the archive that PyTorch is given.
+"""TorchScript: what a file may contain, and the archive that PyTorch is given.
 
 A file that `segdeploy export` wrote is one frozen method: a list of assignments that call operators
 on tensors and numbers, without a loop, a class or an attribute. The code is read as Python, which
-has the same syntax for these, and written anew from what was understood; the weights are described
-by a pickle, of which the same is true.
+has the same syntax for these, and rewritten from what was read; the weights are described by a
+pickle, which is handled the same.
 """
 
 import ast
@@ -30,7 +30,7 @@ from segdeploy.system.torch_archive import (
 PLAIN_ENTRY = re.compile(r"byteorder|version|\.data/(version|serialization_id)")
 CODE = re.compile(r"code/__torch__(/\w+)*\.py", re.ASCII)
 DROPPED = re.compile(r"extra/[^/]+|code/.*\.debug_pkl|constants\.pkl|data\.pkl|\.data/.*")
-"""Metadata is read before, the debug information is needed by nobody, the rest is written anew."""
+"""Metadata was read before, debug information is not needed, and the rest is rewritten."""
 
 MAX_CODE = 8 * 1024 * 1024
 MAX_DEPTH = 50
@@ -56,11 +56,11 @@ DATA = b"\x80\x02c%b\n%b\n)\x81}(ub." % (MODULE.encode(), CLASS.encode())
 
 
 def read_script(path: Path, *, device: torch.device, trust: bool) -> torch.jit.ScriptModule:
-    """Read a TorchScript file, without what a network does not need unless it is trusted.
+    """Read a TorchScript file, without unnecessary parts unless it is trusted.
 
     Args:
         path: The file.
-        device: Where its weights shall lie.
+        device: Where its weights are placed.
         trust: Whether PyTorch may execute whatever the file says.
 
     Raises:
@@ -76,19 +76,19 @@ def read_script(path: Path, *, device: torch.device, trust: bool) -> torch.jit.S
             )
     except (RuntimeError, ValueError) as error:
         msg = (
-            f"{path} is no TorchScript file that PyTorch {torch.__version__} reads, or a damaged"
-            f" one ({type(error).__name__}); export it again"
+            f"{path} is not a TorchScript file that PyTorch {torch.__version__} reads, or is"
+            f" damaged ({type(error).__name__}); export it again"
         )
         raise ModelError(msg) from error
     return module
 
 
 def checked_script(path: Path) -> io.BytesIO:
-    """Return a TorchScript file for PyTorch to load, written anew from the checked parts.
+    """Return a TorchScript file for PyTorch to load, rewritten from the checked parts.
 
     Raises:
-        ModelError: The file is missing, damaged, or no TorchScript file.
-        UntrustedError: It holds something that is not on the list of what is harmless.
+        ModelError: The file is missing, damaged, or not a TorchScript file.
+        UntrustedError: It holds something that is not on the allow-list.
     """
     with open_archive(path) as archive:
         return to_bytes(dict(_checked_entries(archive)))
@@ -99,7 +99,7 @@ def _checked_entries(archive: Archive) -> Iterator[tuple[str, bytes]]:
     codes = [name for name in archive.names() if CODE.fullmatch(name)]
     if not codes or "constants.pkl" not in archive:
         msg = (
-            f"{archive.path} is no TorchScript file or a damaged one; was it written by 'segdeploy"
+            f"{archive.path} is not a TorchScript file, or is damaged; was it written by 'segdeploy"
             " export'?"
         )
         raise ModelError(msg)
@@ -121,7 +121,7 @@ def _checked_entries(archive: Archive) -> Iterator[tuple[str, bytes]]:
 
 
 class _Code:
-    """Reads the code of a file, and writes it anew."""
+    """Reads the code of a file, and rewrites it."""
 
     def __init__(self, path: Path, *, constants: int) -> None:
         self._path = path
@@ -153,7 +153,7 @@ class _Code:
         return "\n".join(lines) + "\n"
 
     def _parse(self, code: bytes) -> ast.Module:
-        """Return the tree of a code; a deep one would overrun the stack of any parser."""
+        """Return the tree of a code; deep nesting would overflow the stack of any parser."""
         depth = deepest = 0
         for byte in code:
             if byte in b"([{":

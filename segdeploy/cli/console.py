@@ -1,7 +1,7 @@
-"""All that a user reads: results on stdout; notes, next steps and progress bars on stderr.
+"""Output of commands: results on stdout; notes, next steps and progress bars on stderr.
 
-Names and texts come from files of others, and a terminal obeys some characters: it changes its
-title, its colors, or what was printed before. Here they are escaped.
+Names and texts come from untrusted files, and control characters would change the terminal's
+title, its colors, or earlier output. They are escaped here.
 """
 
 import re
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-"""Control characters of terminals, those that reorder text, and halves of characters, which stand
-for bytes of a file name that are no UTF-8."""
+"""Control characters of terminals, those that reorder text, and lone surrogates, which stand
+for bytes of a file name that are not UTF-8."""
 
 
 def printable(text: str) -> str:
     r"""Return a text in one line, with its control characters as \u and four hexadecimal digits.
 
-    JSON and TOML read such text as the one before.
+    JSON and TOML decode such text to the original.
     """
     return CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
@@ -51,7 +51,7 @@ def note(text: str) -> None:
 
 
 def add_row(table: "Table", *cells: "str | Text") -> None:
-    """Add a row to a table; a name in brackets is no markup, and control characters are escaped."""
+    """Add a row to a table, without markup and with control characters escaped."""
     from rich.text import Text
 
     texts = [Text(cell) if isinstance(cell, str) else cell for cell in cells]
@@ -62,7 +62,7 @@ def add_row(table: "Table", *cells: "str | Text") -> None:
 
 
 def show(*parts: "RenderableType", err: bool = False) -> None:
-    """Print tables, whose rows `add_row` added, and lines of ours, which may not name a file.
+    """Print tables, whose rows `add_row` added, and fixed lines without names of files.
 
     Args:
         parts: What is printed, one below the other.
@@ -78,14 +78,14 @@ def next_step(*words: str | Path) -> None:
     """Print a command that a user may run next on stderr, quoted for a shell.
 
     Args:
-        words: The words of the command.
+        words: The program and its arguments.
     """
     note(f"next: {shlex.join(map(str, words))}")
 
 
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Callable[[str], None]]:
-    """Show a progress bar on stderr; nothing where stderr is no terminal.
+    """Show a progress bar on stderr; nothing where stderr is not a terminal.
 
     Args:
         description: Text before the bar.
@@ -108,12 +108,12 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[str], No
     )
 
     console = Console(stderr=True)
-    # File names in the texts may hold brackets, which rich would take for markup.
+    # File names in the texts may hold brackets, which rich would read as markup.
     before, beside = (
         TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[beside]}")
     )
     columns = (before, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), beside)
-    # rich moves what is printed to stdout meanwhile to stderr, which is right on a terminal only.
+    # rich moves what is printed to stdout meanwhile to stderr, which is correct on a terminal only.
     is_terminal = sys.stdout.isatty()
     with Progress(
         *columns,

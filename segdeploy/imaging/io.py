@@ -22,10 +22,10 @@ EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif",
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read, whatever a file is called: those that libraries
 decode inside the process. Of the others, some start programs (EPS is PostScript, which Pillow gives
-to Ghostscript), and some need a parser of a language or are rarely looked after."""
+to Ghostscript), and some need a parser of a language or are rarely maintained."""
 
-# What Pillow's readers raise for a damaged file; also a warning of theirs, where the user has
-# turned warnings into errors.
+# What Pillow's readers raise for a damaged file; also their warnings, where the user has turned
+# warnings into errors.
 DAMAGE = (
     PillowImage.DecompressionBombError,
     OSError,
@@ -52,8 +52,8 @@ def open_image(source: Path | BinaryIO) -> PillowImage.Image:
     Only the header is read. The name of a file does not matter.
 
     Raises:
-        OSError: The file cannot be read; `PIL.UnidentifiedImageError` if it is no image of these
-            formats. A damaged file raises any of `DAMAGE`.
+        OSError: The file cannot be read; `PIL.UnidentifiedImageError` if it is not an image of
+            these formats. A damaged file raises any of `DAMAGE`.
     """
     return PillowImage.open(source, formats=FORMATS)
 
@@ -83,10 +83,10 @@ def read_image(path: Path) -> Image:
 
 
 def check_image(image: Image) -> None:
-    """Refuse an argument that is no image: an array of another kind would give a wrong mask.
+    """Refuse an argument that is not an image: another array would give a wrong mask.
 
     Raises:
-        DataError: It is no array (H, W, 3) of uint8, or an empty one.
+        DataError: It is not an array (H, W, 3) of uint8, or is empty.
     """
     if (
         isinstance(image, np.ndarray)
@@ -230,14 +230,14 @@ def _content(path: Path) -> bytes:
 def _damaged(path: Path, error: BaseException) -> DataError:
     if isinstance(error, UnidentifiedImageError):
         return DataError(
-            f"{path} is no image of a known format; known extensions are"
+            f"{path} is not an image of a known format; known extensions are"
             f" {', '.join(sorted(EXTENSIONS))}"
         )
     if isinstance(error, PillowImage.DecompressionBombError):
         return DataError(f"{path} has too many pixels ({error}); make it smaller")
     reason = " ".join(str(error).split())
     return DataError(
-        f"{path} is a damaged image ({type(error).__name__}: {reason}); take a whole copy of it"
+        f"{path} is a damaged image ({type(error).__name__}: {reason}); use a complete copy of it"
     )
 
 
@@ -285,7 +285,7 @@ def _is_whole_png(content: bytes) -> bool:
 def _decode_plain(path: Path, content: bytes, mode: int) -> Image:
     image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
     if image is None:
-        msg = f"{path} is a damaged image; take a whole copy of it"
+        msg = f"{path} is a damaged image; use a complete copy of it"
         raise DataError(msg)
     return np.asarray(image, dtype=np.uint8)
 

@@ -1,7 +1,7 @@
-"""The archives of PyTorch and the tensors in them, read by one strict reader.
+"""Archives of PyTorch and the tensors in them, read by one strict reader.
 
 A ZIP archive can be read in several ways: by a second directory, by entries of one name, by
-directories that point into other entries. Whoever checks an archive by one reader and loads it by
+directories that point into other entries. Checking an archive with one reader and loading it with
 another may load what was never checked. So `Archive` accepts only an archive every byte of which
 is accounted for, and PyTorch is given what `to_bytes` made of the entries, never the file.
 
@@ -125,7 +125,7 @@ class Archive:
             raise ModelError(msg)
         if limit is not None and self.size(name) > limit:
             msg = (
-                f"{self.path} carries {name} of {self.size(name)} bytes, more than {limit}; export"
+                f"{self.path} holds {name} of {self.size(name)} bytes, more than {limit}; export"
                 " it again"
             )
             raise ModelError(msg)
@@ -138,12 +138,12 @@ class Archive:
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-    """Open an archive that has one way to be read only.
+    """Open an archive that can be read in only one way.
 
     It unpacks to its own size and `MAX_COMPRESSED` at most.
 
     Raises:
-        ModelError: The file is missing, no archive of PyTorch, or an ambiguous one.
+        ModelError: The file is missing, not an archive of PyTorch, or ambiguous.
     """
     if not path.is_file():
         msg = f"there is no file {path}; name a file that 'segdeploy export' wrote"
@@ -155,7 +155,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
             archive = stack.enter_context(zipfile.ZipFile(file))
             reason = _ambiguity(archive.infolist(), file, start=start)
         except DAMAGE as error:
-            msg = f"{path} is no archive of PyTorch or a damaged one ({error}); export it again"
+            msg = f"{path} is not an archive of PyTorch, or is damaged ({error}); export it again"
             raise ModelError(msg) from error
         if reason:
             msg = (
@@ -184,7 +184,7 @@ def _directory(file: io.BufferedReader) -> int:
         if signature64 != b"PK\6\6" or end64 != behind or rest != END64.size - 12:
             msg = "its directory has two ends"
             raise ValueError(msg)
-        # Readers differ in which of two contradicting numbers they believe.
+        # Readers differ in which of two contradicting numbers they use.
         if size not in (size64, 0xFFFFFFFF) or start not in (start64, 0xFFFFFFFF):
             msg = "its directory has two places"
             raise ValueError(msg)

@@ -21,7 +21,7 @@ from tests.helpers.cli import run_cli
 from tests.helpers.imports import MODULES
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J[/b][red]road [wet] :car: \x9b31m \u202egnp.exe \udcff"
-"""Changes a terminal's title, clears it, closes markup that nobody opened, and is no UTF-8."""
+"""Changes a terminal's title, clears it, closes markup that was not opened, and is not UTF-8."""
 
 BAR = """
 import time
@@ -88,13 +88,13 @@ def test_shows_a_bar_on_a_terminal() -> None:
 
 
 def test_control_characters_are_escaped() -> None:
-    """What JSON reads is the same text; letters, accents and signs of any language stay."""
+    """JSON decodes the same text; letters, accents and characters of any language stay."""
     assert printable("Straße 道路 می‌روم 🚗 [wet]") == "Straße 道路 می‌روم 🚗 [wet]"
     assert printable("a\nb\x1b[31m") == r"a\u000ab\u001b[31m"
     assert json.loads(printable(json.dumps(HOSTILE, ensure_ascii=False))) == HOSTILE
 
 
-def test_nothing_that_is_printed_commands_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+def test_printed_names_do_not_control_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     """A name is shown as it is, in brackets too."""
     table = Table(box=None)
     add_row(table, HOSTILE, Text(HOSTILE, style="bold"))
@@ -136,7 +136,7 @@ def test_messages_of_errors_are_escaped(tmp_path: Path, capfd: pytest.CaptureFix
 
 
 def test_all_output_goes_through_these_functions() -> None:
-    """Whoever prints in another way forgets what a name may hold."""
+    """Another call could print control characters of a name."""
     ways = re.compile(r"\bclick\.s?echo\(|\.add_row\(|\bConsole\(|\.(stdout|stderr)\.write\(")
 
     found = [name for name, path in MODULES.items() if ways.search(path.read_text("utf-8"))]

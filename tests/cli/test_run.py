@@ -160,7 +160,7 @@ def test_unreadable_images_are_named(artifacts: Path, capsys: pytest.CaptureFixt
     )
 
     shown = capsys.readouterr()
-    assert "bad.png is no image" in shown.err
+    assert "bad.png is not an image" in shown.err
     assert (
         shown.err.splitlines()[-1]
         == "segdeploy: 1 of 2 images could not be read; the others are done"

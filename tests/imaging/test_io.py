@@ -1,4 +1,4 @@
-"""Images are read as their files mean them, and what is no image is refused."""
+"""Images are read as their files mean them, and other files are refused."""
 
 import io
 import struct
@@ -50,7 +50,7 @@ def noise(height=24, width=32):
 
 
 def test_colors_are_blue_green_red(tmp_path):
-    """The most frequent mistake of all."""
+    """The most frequent mistake."""
     path = tmp_path / "a.png"
     path.write_bytes(encoded(Image.new("RGB", (2, 1), (255, 0, 0)), "PNG"))
 
@@ -59,8 +59,8 @@ def test_colors_are_blue_green_red(tmp_path):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_image_stands_upright(tmp_path, orientation, kind):
-    """Phones store the sensor's rows and note how they were held.
+def test_an_image_is_upright(tmp_path, orientation, kind):
+    """Phones store the sensor's rows and their orientation.
 
     Red stands at the top left once that is undone.
     """
@@ -187,7 +187,7 @@ def test_a_damaged_image_is_an_image_or_refused(tmp_path, kind, changes):
         ]
     ),
 )
-def test_what_is_no_image_is_refused(tmp_path, content, start):
+def test_other_files_are_refused(tmp_path, content, start):
     """A first few bytes that look right are not enough."""
     path = tmp_path / "a"
     path.write_bytes(start + content)
@@ -244,7 +244,7 @@ def test_ids_of_4_bits(tmp_path):
     assert read_ids(path).tolist() == [[0, 11, 15]]
 
 
-def test_colors_are_no_ids(tmp_path):
+def test_colors_are_not_ids(tmp_path):
     """A colored image in place of a mask is refused, and so are numbers beyond 8 bits."""
     for number, image in enumerate((noise(), Image.fromarray(np.full((2, 2), 300, np.uint16)))):
         path = tmp_path / f"{number}.png"
@@ -283,7 +283,7 @@ def test_an_extension_that_cannot_be_written_is_refused(tmp_path, name, channels
 
 
 def test_images_of_a_folder_come_sorted(tmp_path):
-    """By name, without what is no image and what is hidden; files stay in the order given."""
+    """By name, without other files and hidden ones; files stay in the order given."""
     for name in ("b.png", "a.JPG", "notes.txt", ".hidden.png", "c.png.part"):
         (tmp_path / name).write_text("")
     (tmp_path / "folder.png").mkdir()

@@ -1,4 +1,4 @@
-"""Images are decoded inside the process, and only in the formats that everybody has."""
+"""Images are decoded inside the process, and only in common formats."""
 
 import io
 import os
@@ -25,7 +25,7 @@ def image_bytes(image, kind):
 
 @pytest.fixture
 def ghostscript(tmp_path, monkeypatch):
-    """A program `gs` that takes the place of Ghostscript and leaves this file when it is called."""
+    """A program `gs` in place of Ghostscript that creates this file when it is called."""
     called = tmp_path / "called"
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -37,7 +37,7 @@ def ghostscript(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("read", [read_image, read_ids, read_header])
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.eps"])
-def test_postscript_is_no_image(tmp_path, ghostscript, name, read):
+def test_postscript_is_refused(tmp_path, ghostscript, name, read):
     """Pillow would give it to Ghostscript, which runs what the file says."""
     path = tmp_path / name
     path.write_bytes(POSTSCRIPT)
@@ -59,13 +59,13 @@ def test_each_format_is_known_by_its_content(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["ICO", "PCX", "SGI", "TGA", "DDS", "XBM", "PDF", "MSP"])
 def test_every_other_format_is_refused(tmp_path, kind):
-    """Also those that Pillow decodes itself: few look for faults in them."""
+    """Also those that Pillow decodes itself: they are rarely maintained."""
     path = tmp_path / "a.png"
     path.write_bytes(
         image_bytes(Image.new("1" if kind in ("XBM", "MSP") else "RGB", (16, 16)), kind)
     )
 
-    with pytest.raises(DataError, match="no image of a known format"):
+    with pytest.raises(DataError, match="not an image of a known format"):
         read_image(path)
 
 

@@ -55,7 +55,7 @@ def test_drawings_and_tables_are_refused(tmp_path: Path, name: str, content: byt
     path = tmp_path / name
     path.write_bytes(content)
 
-    with pytest.raises(DataError, match="no image"):
+    with pytest.raises(DataError, match="not an image"):
         LargeImage(path)
 
 
@@ -84,7 +84,7 @@ def test_images_are_upright(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"), [(b"words", "is no image that can be read"), (None, "there is no")]
+    ("content", "sentence"), [(b"words", "is not an image that can be read"), (None, "there is no")]
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     """One sentence with the path."""

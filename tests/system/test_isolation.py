@@ -33,7 +33,7 @@ COMMANDS = (
 
 @pytest.fixture
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with files called like modules; each leaves a file when it is run."""
+    """The current folder, with files named like modules; each creates a file when it is run."""
     for name in NAMES:
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / name)!r}, 'w').close()")
     monkeypatch.chdir(tmp_path)
@@ -61,7 +61,7 @@ def test_processes_import_nothing_from_the_current_folder(
 def test_the_search_for_a_screen_imports_nothing_from_the_current_folder(
     hostile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`run --show` in a folder of somebody else's files."""
+    """`run --show` in a folder of untrusted files."""
     monkeypatch.setenv("DISPLAY", ":none")
     monkeypatch.setenv("QT_QPA_PLATFORM", "xcb")
 
@@ -72,7 +72,7 @@ def test_the_search_for_a_screen_imports_nothing_from_the_current_folder(
 
 
 def test_every_process_is_started_in_these_ways() -> None:
-    """Whoever starts Python in another way forgets the current folder."""
+    """Another call could import from the current folder."""
     ways = re.compile(r"sys\.executable|\bget_context\(|import .*get_context|multiprocessing\.Pro")
 
     found = [name for name, path in MODULES.items() if ways.search(path.read_text("utf-8"))]

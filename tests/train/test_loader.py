@@ -41,7 +41,7 @@ class Numbered:
 
     def __getitem__(self, index: int) -> Sample:
         if self._broken and index == 5:
-            msg = "5.png is no image; remove it"
+            msg = "5.png is not an image; remove it"
             raise DataError(msg)
         image = np.zeros((4, 4, 3), np.uint8)
         image[..., 0] = index
@@ -156,7 +156,7 @@ def test_broken_sample_keeps_its_message(workers: int) -> None:
     with pytest.raises(DataError) as caught:
         list(loader.epoch(0))
 
-    assert str(caught.value) == "5.png is no image; remove it"
+    assert str(caught.value) == "5.png is not an image; remove it"
 
 
 def test_workers_fit_the_machine() -> None:

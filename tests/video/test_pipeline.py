@@ -247,14 +247,14 @@ def test_bad_image_is_skipped_and_reported(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out" / "mask").iterdir()) == ["a.png", "c.png"]
     assert done.times.frames == 2
     assert len(source.losses) == 1
-    assert "b.png is no image" in source.losses[0]
+    assert "b.png is not an image" in source.losses[0]
 
 
 def test_only_bad_images_are_an_error(tmp_path: Path) -> None:
     """There is no result, so the run fails."""
     (tmp_path / "b.png").write_bytes(b"no image")
 
-    with pytest.raises(DataError, match=r"no image could be read: .*b\.png is no image"):
+    with pytest.raises(DataError, match=r"no image could be read: .*b\.png is not an image"):
         segment_images([tmp_path], tmp_path / "out")
 
     assert not (tmp_path / "out").exists()

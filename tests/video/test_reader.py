@@ -291,7 +291,7 @@ def test_truncated_index_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_reported(tmp_path: Path) -> None:
-    """So is a folder, which is no file."""
+    """So is a folder."""
     for path in (tmp_path / "clip.mp4", tmp_path):
         with pytest.raises(DataError, match="there is no video"):
             VideoSource(path)

@@ -220,7 +220,7 @@ def test_audio_stays_in_sync(tmp_path: Path) -> None:
 
 
 def test_silent_file_gives_a_silent_video(tmp_path: Path) -> None:
-    """Most clips for inference have no audio, which is no error."""
+    """Most clips for inference have no audio, which is not an error."""
     path = write(tmp_path / "second.mp4", audio=write(tmp_path / "first.mp4"))
 
     with av.open(str(path)) as clip:

@@ -107,7 +107,7 @@ def quick_check(indexes: Mapping[str, DatasetIndex]) -> list[Finding]:
 
 
 def _header_faults(index: DatasetIndex) -> Iterator[Finding]:
-    """Find images and masks whose headers give different sizes, or that are no images at all.
+    """Find images and masks whose headers give different sizes, or that are not images at all.
 
     Headers say nothing where image and mask share a file, or masks are drawn from JSON.
     """

@@ -71,7 +71,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header | None:
-    """Read the header of a file; None where it is no image."""
+    """Read the header of a file; None where it is not an image."""
     try:
         with open_image(path) as image:
             # Pillow decodes a whole PNG in search of EXIF behind the pixels.
