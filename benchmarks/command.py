@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 
@@ -12,7 +11,7 @@ from segdeploy.cli.console import echo, note, progress
 from segdeploy.cli.options import Command, options
 from segdeploy.datasets.registry import resolve_for_card
 from segdeploy.errors import ConfigError, SegdeployError
-from segdeploy.system.files import result_folder, write_text
+from segdeploy.system.files import result_folder, temporary_folder, write_text
 from segdeploy.system.machine import describe_machine
 from segdeploy.video.reader import VideoSource
 
@@ -196,10 +195,10 @@ def measure(
         external.append(loading_speed(plan.data, plan.dataset))
     steps = len(variants_of(plan)) * (plan.rounds + (plan.video is not None))
     with (
-        TemporaryDirectory(prefix="segdeploy-") as work,
+        temporary_folder() as work,
         progress("measuring", steps) as step,
     ):
-        report, pairs = run_plan(plan, Path(work), workers=PROCESSES, on_step=step)
+        report, pairs = run_plan(plan, work, workers=PROCESSES, on_step=step)
     return replace(report, rows=(*report.rows, *failed), external=tuple(external)), pairs
 
 

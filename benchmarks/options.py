@@ -17,6 +17,7 @@ from segdeploy.cli.options import (
     option,
     plugin_option,
     section,
+    trust_option,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class BenchmarkOptions:
     images: int | None
     backends: tuple[str, ...]
     device: str
+    trust: bool
     threads: tuple[int, ...] | None
     batches: tuple[int, ...]
     sizes: tuple[tuple[int, int], ...]
@@ -86,7 +88,7 @@ ARGUMENTS = (
             older=("--pictures",),
             type=click.IntRange(min=1),
             show_default="all of the split",
-            help="How many images are segmented.",
+            help="Number of images to segment.",
         ),
     ),
     section(
@@ -111,6 +113,7 @@ ARGUMENTS = (
             help="Runtime; may be repeated.",
         ),
         device_option,
+        trust_option,
         option(
             "--threads",
             type=Counts(),
@@ -137,7 +140,10 @@ ARGUMENTS = (
         "Timing",
         option("--runs", default=20, type=click.IntRange(min=1), help="Timed runs in each round."),
         option(
-            "--warm-up", default=3, type=click.IntRange(min=0), help="Runs before them, not timed."
+            "--warm-up",
+            default=3,
+            type=click.IntRange(min=0),
+            help="Warm-up runs before them, not timed.",
         ),
         option(
             "--rounds",
@@ -156,7 +162,7 @@ ARGUMENTS = (
         option(
             "--video",
             type=click.Path(path_type=Path),
-            help="Video that each artifact is run over, from its file to an overlay video.",
+            help="Video to run each artifact on, from its file to an overlay video.",
         ),
         option(
             "--all",

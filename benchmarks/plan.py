@@ -33,6 +33,7 @@ class Plan:
             without a checkpoint, the first of all.
         backends: Kinds of runtime, or "auto"; a file is not run by a runtime of another kind.
         device: Device for all of them, or "auto".
+        trust: Whether the files are loaded as they are.
         threads: Threads of each network; None for one per core.
         batches: Images per call of the network.
         sizes: Height and width of the networks' inputs, in pixels; None for their own.
@@ -51,6 +52,7 @@ class Plan:
     artifacts: tuple[Path, ...]
     backends: tuple[str, ...] = ("auto",)
     device: str = "auto"
+    trust: bool = False
     threads: tuple[int | None, ...] = (None,)
     batches: tuple[int, ...] = (1,)
     sizes: tuple[tuple[int, int] | None, ...] = (None,)
@@ -105,6 +107,7 @@ def variants_of(plan: Plan) -> dict[str, Variant]:
                 artifact=str(path),
                 backend=backend,
                 device=plan.device,
+                trust=plan.trust,
                 threads=threads,
                 batch=batch,
                 size=size,
@@ -112,7 +115,11 @@ def variants_of(plan: Plan) -> dict[str, Variant]:
     for peer in plan.peers:
         path = next(path for path in plan.artifacts if path.suffix in PEERS[peer].suffixes)
         variants[peer] = Variant(
-            artifact=str(path), device=plan.device, threads=plan.threads[0], peer=peer
+            artifact=str(path),
+            device=plan.device,
+            trust=plan.trust,
+            threads=plan.threads[0],
+            peer=peer,
         )
     return variants
 

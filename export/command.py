@@ -336,6 +336,8 @@ def describe(artifact: "Artifact") -> str:
         lines.append(f"  largest difference of {value}: {parity.largest_difference:.2g}")
     if parity.miou is not None and parity.reference_miou is not None:
         lines.append(f"  mIoU {parity.miou:.2%}, {parity.against}'s {parity.reference_miou:.2%}")
+    if artifact.untrusted:
+        lines.append(f"  runs with --trust only, since it holds {artifact.untrusted}")
     if artifact.worst:
         lines.append(f"  images with different labels: {artifact.worst[0].parent}")
     return "\n".join(lines)

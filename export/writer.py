@@ -14,7 +14,7 @@ from segdeploy.backends.base import Backend, RuntimeOptions
 from segdeploy.backends.loading import KINDS, ArtifactKind
 from segdeploy.backends.pytorch import EagerBackend
 from segdeploy.card import CARD_KEY, CHECKSUM_KEY, SELF_TEST_KEY, ModelCard
-from segdeploy.errors import ProofError, QuantizationError
+from segdeploy.errors import ProofError, QuantizationError, UntrustedError
 from segdeploy.inference.self_test import ExpectedOutput, built_in_image, verify
 from segdeploy.metrics.segmentation import LEAST_AGREEMENT, Parity
 from segdeploy.system.files import new_run, replacing
@@ -86,6 +86,7 @@ class Artifact:
         parity: Result of the proof.
         device: Runtime and device of the proof.
         worst: Drawings of the images on which most labels differ from the reference's.
+        untrusted: Why it is loaded with `--trust` only; "" where it needs none.
     """
 
     path: Path
@@ -94,6 +95,7 @@ class Artifact:
     parity: Parity
     device: str
     worst: tuple[Path, ...] = ()
+    untrusted: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values for JSON."""
@@ -200,7 +202,7 @@ def write_proven(
             failure = error
         else:
             return ExportResult(artifact=artifact, candidates=tuple(candidates.tried))
-    raise _spoiled(path, candidates.tried) from failure
+    raise _quantization_error(path, candidates.tried) from failure
 
 
 def _write_artifact(
@@ -272,7 +274,7 @@ def write_and_prove(
         ProofError: Its output is not the reference's.
     """
     candidate.write(part, {CARD_KEY: card.to_json()})
-    backend = kind.load(part, RuntimeOptions(device="cpu"))
+    backend, untrusted = _load(part, kind)
     proof = prove(
         backend,
         reference,
@@ -292,7 +294,7 @@ def write_and_prove(
     metadata = {CARD_KEY: proven.to_json(), SELF_TEST_KEY: expected.to_json()}
     candidate.write(part, metadata)
     candidate.write(part, {**metadata, CHECKSUM_KEY: kind.checksum(part)})
-    verify(part, kind, device="cpu")
+    verify(part, kind, device="cpu", trust=bool(untrusted))
     return Artifact(
         path=path,
         size=sum(file.stat().st_size for file in (part, *kind.companions(part))),
@@ -300,7 +302,21 @@ def write_and_prove(
         parity=proof.parity,
         device=backend.device,
         worst=tuple(drawings),
+        untrusted=untrusted,
     )
+
+
+def _load(part: Path, kind: ArtifactKind) -> tuple[Backend, str]:
+    """Load a file that was just written, as it will be loaded everywhere.
+
+    Returns:
+        The backend, and what a file of the user's own network holds that needs `--trust`; "" if
+        nothing.
+    """
+    try:
+        return kind.load(part, RuntimeOptions(device="cpu")), ""
+    except UntrustedError as error:
+        return kind.load(part, RuntimeOptions(device="cpu", trust=True)), error.what
 
 
 def _expected_output(backend: Backend, reference: Backend) -> ExpectedOutput:
@@ -334,7 +350,7 @@ def _failure(path: Path, proof: Proof, layer: str, drawings: Sequence[Path]) -> 
     )
 
 
-def _spoiled(path: Path, tried: Sequence["Int8Candidate"]) -> QuantizationError:
+def _quantization_error(path: Path, tried: Sequence["Int8Candidate"]) -> QuantizationError:
     """Return the error of a search in which no candidate passed."""
     best = max(tried, key=lambda candidate: candidate.score)
     measure, reference = "mIoU", best.parity.reference_miou

@@ -27,6 +27,7 @@ class Variant:
         artifact: Path of the file.
         backend: Kind of runtime, or "auto".
         device: Requested device, or "auto".
+        trust: Whether the file is loaded as it is; see `RuntimeOptions`.
         threads: Threads of the network; None for one per core.
         batch: Images per call of the network.
         size: Height and width of the network's input, in pixels; None for the artifact's own.
@@ -36,6 +37,7 @@ class Variant:
     artifact: str
     backend: str = "auto"
     device: str = "auto"
+    trust: bool = False
     threads: int | None = None
     batch: int = 1
     size: tuple[int, int] | None = None
@@ -49,7 +51,11 @@ class Variant:
         """
         return self.resized(
             load_backend(
-                Path(self.artifact), backend=self.backend, device=self.device, threads=self.threads
+                Path(self.artifact),
+                backend=self.backend,
+                device=self.device,
+                threads=self.threads,
+                trust=self.trust,
             )
         )
 
@@ -72,6 +78,7 @@ class Variant:
             threads=threads,
             spinning=False,
             callers=callers,
+            trust=self.trust,
         )
         return self.resized(backend)
 

@@ -21,6 +21,7 @@ from segdeploy.cli.options import (
     options,
     plugin_option,
     section,
+    trust_option,
 )
 from segdeploy.datasets.dataset import evenly_spaced
 from segdeploy.datasets.registry import open_for_card
@@ -46,6 +47,7 @@ class CompareOptions:
         split: Split of the dataset.
         images: Number of images at most; None for all.
         device: Device of the runtime.
+        trust: Whether the files are loaded as they are.
         max_disagreement: Largest share of different labels that passes, in percent; None for any.
         name: Name of the run's folder; None for both files' names.
         output: The folder itself; None for a new one below runs/compare.
@@ -60,6 +62,7 @@ class CompareOptions:
     split: str
     images: int | None
     device: str
+    trust: bool
     max_disagreement: float | None
     name: str | None
     output: Path | None
@@ -93,10 +96,10 @@ class CompareOptions:
         older=("--pictures",),
         type=click.IntRange(min=1),
         show_default="all",
-        help="Number of images at most, evenly spaced.",
+        help="Maximum number of images, evenly spaced.",
     ),
 )
-@section("Model", device_option)
+@section("Model", device_option, trust_option)
 @section(
     "Output",
     option(
@@ -122,8 +125,8 @@ def compare(options: CompareOptions) -> None:
     heat maps.
     """
     first, second = options.first, options.second
-    reference = load_backend(first, device=options.device)
-    other = load_backend(second, device=options.device)
+    reference = load_backend(first, device=options.device, trust=options.trust)
+    other = load_backend(second, device=options.device, trust=options.trust)
     classes = reference.card.classes
     check_classes(reference.card, other.card)
     source, count, images = (

@@ -23,6 +23,7 @@ from segdeploy.cli.options import (
     options,
     plugin_option,
     section,
+    trust_option,
 )
 from segdeploy.cli.run_inputs import backend_option, tta_option
 from segdeploy.errors import DataError
@@ -43,6 +44,7 @@ class EvalOptions:
         backend: Name of the runtime, or "auto".
         device: Device of the runtime.
         batch: Images per call of the network.
+        trust: Whether the file is loaded as it is.
         tta: Kinds of test-time augmentation.
         save_ids: Folder for masks in the ids of an evaluation server; None for none.
         as_json: Whether the scores are printed as JSON.
@@ -55,6 +57,7 @@ class EvalOptions:
     backend: str
     device: str
     batch: int
+    trust: bool
     tta: tuple[str, ...]
     save_ids: Path | None
     as_json: bool
@@ -67,8 +70,11 @@ class EvalOptions:
     "Model",
     device_option,
     backend_option,
-    option("--batch", default=1, type=click.IntRange(min=1), help="Images per call."),
+    option(
+        "--batch", default=1, type=click.IntRange(min=1), help="Images per call of the network."
+    ),
     tta_option,
+    trust_option,
 )
 @section(
     "Output",
@@ -87,7 +93,9 @@ def evaluate(options: EvalOptions) -> None:
     from segdeploy.inference import evaluation
     from segdeploy.inference.predictor import Predictor
 
-    backend = load_backend(options.model, backend=options.backend, device=options.device)
+    backend = load_backend(
+        options.model, backend=options.backend, device=options.device, trust=options.trust
+    )
     card, split = backend.card, options.split
     name, dataset = open_for_card(card, options.dataset, data=options.data, split=split)
     save = evaluation.ids_writer(name, options.save_ids) if options.save_ids else None

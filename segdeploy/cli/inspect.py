@@ -11,7 +11,14 @@ from segdeploy.assets import short_name
 from segdeploy.backends.loading import kind_of, read_card
 from segdeploy.card import ModelCard, Training
 from segdeploy.cli.console import add_row, echo, next_step, show
-from segdeploy.cli.options import Artifact, Command, device_option, json_option, section
+from segdeploy.cli.options import (
+    Artifact,
+    Command,
+    device_option,
+    json_option,
+    section,
+    trust_option,
+)
 from segdeploy.metrics.segmentation import Parity
 
 if TYPE_CHECKING:
@@ -99,15 +106,15 @@ def _describe_proof(parity: Parity) -> str:
 
 @click.command(cls=Command)
 @click.argument("file", type=Artifact())
-@section("Verification", device_option, json_option("the result"))
-def verify(*, file: Path, device: str, as_json: bool) -> None:
+@section("Verification", device_option, trust_option, json_option("the result"))
+def verify(*, file: Path, device: str, trust: bool, as_json: bool) -> None:
     """Check that an exported FILE is unchanged, and that its output is that of the export.
 
     Needs no dataset.
     """
     from segdeploy.inference import self_test
 
-    verified = self_test.verify(file, kind_of(file), device=device)
+    verified = self_test.verify(file, kind_of(file), device=device, trust=trust)
     result, card = verified.result, verified.card
     if as_json:
         values = {

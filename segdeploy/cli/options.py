@@ -356,6 +356,14 @@ device_option = option(
     "--device", default="auto", help="Device to run on: auto, cpu, cuda or cuda:N."
 )
 
+trust_option = option(
+    "--trust",
+    is_flag=True,
+    help="Load a .torchscript or .pt2 file as it is, also with operators that run code or write"
+    " files.",
+)
+"""Adds `--trust`, which every command has that loads an artifact."""
+
 dataset_options = section(
     "Dataset",
     option(

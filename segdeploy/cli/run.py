@@ -22,6 +22,7 @@ from segdeploy.cli.options import (
     options,
     plugin_option,
     section,
+    trust_option,
 )
 from segdeploy.cli.run_inputs import (
     InputOptions,
@@ -89,6 +90,7 @@ class RunOptions:
         model: The artifact; None for a bundled model.
         backend: Name of the runtime, or "auto".
         device: Device of the runtime.
+        trust: Whether the file is loaded as it is.
         tta: Kinds of test-time augmentation.
         torch: How PyTorch runs a checkpoint.
         inputs: What is read.
@@ -105,6 +107,7 @@ class RunOptions:
     model: Path | None
     backend: str
     device: str
+    trust: bool
     tta: tuple[str, ...]
     torch: TorchOptions
     inputs: InputOptions
@@ -144,6 +147,7 @@ class RunOptions:
     ),
     backend_option,
     tta_option,
+    trust_option,
 )
 @torch_options
 @input_options
@@ -227,6 +231,7 @@ def load_model(model: Path, options: RunOptions, schedule: Schedule) -> Backend:
         threads=schedule.network_threads,
         spinning=schedule.serial,
         callers=schedule.workers,
+        trust=options.trust,
     )
     options.torch.apply(network, model)
     return AugmentedBackend(network, options.tta) if options.tta else network

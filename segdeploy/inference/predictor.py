@@ -157,7 +157,9 @@ class Network:
         return Result(image=pixels, mask=mask, classes=self.card.classes)
 
 
-def load(path: Path | str, *, device: str = "auto", threads: int | None = None) -> Network:
+def load(
+    path: Path | str, *, device: str = "auto", threads: int | None = None, trust: bool = False
+) -> Network:
     """Load an artifact of any kind.
 
     Example:
@@ -171,11 +173,14 @@ def load(path: Path | str, *, device: str = "auto", threads: int | None = None) 
             "street-int8", the bundled models.
         device: "auto", "cpu", "cuda" or "cuda:n"; `.device` names the device in use.
         threads: Threads of one operator; all cores that the process may use where None.
+        trust: Whether a TorchScript or .pt2 file is loaded as it is, also with operators that run
+            code or write files.
 
     Raises:
         ModelError: The file is missing, of an unknown kind, or damaged.
+        UntrustedError: A TorchScript or .pt2 file holds more than a network needs.
         DeviceError: The device is not available.
         MissingExtraError: The runtime's library is not installed.
     """
-    backend = load_backend(locate(path), device=device, threads=threads)
+    backend = load_backend(locate(path), device=device, threads=threads, trust=trust)
     return Network(Predictor(backend), backend.device)

@@ -4,13 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from msgspec import structs
+from torch import Tensor, nn
 
 from segdeploy.arrays import Batch
 from segdeploy.backends.loading import KINDS, read_card
 from segdeploy.backends.pytorch import EagerBackend
 from segdeploy.card import ModelCard
-from segdeploy.errors import OutputError, ProofError, QuantizationError
+from segdeploy.errors import OutputError, ProofError, QuantizationError, UntrustedError
+from segdeploy.export.command import describe
 from segdeploy.export.int8_candidates import Int8Candidate
 from segdeploy.export.plan import FORMATS
 from segdeploy.export.torch_formats import TorchScriptCandidate, to_torchscript
@@ -23,6 +26,7 @@ from segdeploy.export.writer import (
 )
 from segdeploy.inference.self_test import verify
 from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.models.deployed import Deployed
 from tests.helpers.int8 import make_candidate
 from tests.helpers.plans import RandomImages, make_plan
 
@@ -56,6 +60,39 @@ def test_proof_is_in_the_file_and_the_file_verifies(artifacts: Path, tmp_path: P
     assert difference is not None
     assert difference < 1e-4
     assert [entry.name for entry in path.parent.iterdir()] == ["best.torchscript"]
+
+
+class RareOperator(nn.Module):
+    """A network of the user's own, with an operator that is not on the list."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.network(image)
+        return logits + torch.lgamma(logits.abs() + 1)
+
+
+def test_network_of_a_rare_operator_is_proven_and_needs_trust(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    """The file is the user's own; who gets it must decide about it."""
+    checkpoint = load_checkpoint(artifacts / "best.pt")
+    spec = checkpoint.card.input
+    network = Deployed(RareOperator(checkpoint.network().network), spec.mean, spec.std).eval()
+    plan = make_plan(network, checkpoint.card)
+    path = tmp_path / "rare.torchscript"
+
+    artifact = write_proven(
+        path, SingleCandidate(candidate=to_torchscript(plan)), plan, file_format=TORCHSCRIPT
+    ).artifact
+
+    assert artifact.untrusted == "the operator 'torch.lgamma'"
+    assert "runs with --trust only, since it holds the operator" in describe(artifact)
+    with pytest.raises(UntrustedError):
+        verify(path, KINDS[".torchscript"], device="cpu")
+    assert verify(path, KINDS[".torchscript"], device="cpu", trust=True).result.agreement == 1
 
 
 class NamingCandidate(TorchScriptCandidate):
