@@ -46,7 +46,7 @@ def numbers(average: ModelEma) -> dict[str, float]:
 
 
 def test_decay_starts_low() -> None:
-    """From 0 towards 11: the first decay is 2/11, so 9 of it; the second is 3/12, so 9 + 2 * 3/4.
+    """From 0 toward 11: the first decay is 2/11, so 9 of it; the second is 3/12, so 9 + 2 * 3/4.
 
     Counts are whole numbers and are copied.
     """

@@ -29,7 +29,7 @@ class Pose:
     Attributes:
         x: Its center across the street, in meters.
         z: Its center along the street, in meters.
-        heading: 1 if it drives away from the camera, -1 if towards it.
+        heading: 1 if it drives away from the camera, -1 if toward it.
     """
 
     x: float

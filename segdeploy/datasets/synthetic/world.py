@@ -96,7 +96,7 @@ class Person(StreetObject):
 
     Attributes:
         phase: Phase of the step, or of the turn of the pedals.
-        facing: Whether the person moves towards the camera.
+        facing: Whether the person moves toward the camera.
     """
 
     phase: int

@@ -101,7 +101,7 @@ class Exchange(nn.Module):
 
         Args:
             fine: Channels of the fine branch.
-            widths: Channels after each downsampling towards the coarse branch.
+            widths: Channels after each downsampling toward the coarse branch.
         """
         super().__init__()
         steps = [
