@@ -352,9 +352,7 @@ def test_missing_row_does_not_pass() -> None:
 def test_row_that_failed_ends_with_its_own_reason(capsys: pytest.CaptureFixture[str]) -> None:
     """The row exists: the file is at fault and not the command."""
     report = report_of(values_of(Latency(rounds=((1.0,),))))
-    broken = replace(
-        report, rows=(replace(report.rows[0], result=None, error="it has no card"),)
-    )
+    broken = replace(report, rows=(replace(report.rows[0], result=None, error="it has no card"),))
 
     with pytest.raises(SegdeployError, match=r"best.onnx: it has no card") as caught:
         check_results(broken, gate(broken, report, SPEED))

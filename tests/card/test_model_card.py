@@ -244,9 +244,7 @@ def test_a_damaged_card_is_named_with_its_place_and_value(place, new, problem):
     with pytest.raises(CardError) as caught:
         ModelCard.from_json(json.dumps(values), source="a.onnx")
 
-    assert str(caught.value) == (
-        f"a.onnx has a damaged card ({problem}); export the file again"
-    )
+    assert str(caught.value) == (f"a.onnx has a damaged card ({problem}); export the file again")
 
 
 def test_an_unknown_key_is_refused():
