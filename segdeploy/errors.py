@@ -55,7 +55,7 @@ class ModelError(SegdeployError):
 
 
 class UntrustedError(ModelError):
-    """A file of PyTorch holds something that could run code or write files.
+    """A TorchScript or .pt2 file holds something that could run code or write files.
 
     Attributes:
         what: What it holds.
