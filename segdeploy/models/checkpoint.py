@@ -1,8 +1,8 @@
 """Checkpoints, and other files of weights; reading one never executes anything in it."""
 
 import pickle
+import struct
 import warnings
-import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from segdeploy.errors import ConfigError, ModelError
 from segdeploy.models.deployed import Deployed
 from segdeploy.models.registry import build, names
 from segdeploy.system.files import replacing
+from segdeploy.system.torch_archive import open_archive, read_pickle
 
 WEIGHTS_KEY = "weights"
 STATE_KEY = "state"
@@ -102,7 +103,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         msg = f"there is no file {path}; name a checkpoint that 'segdeploy train' wrote"
         raise ModelError(msg)
-    _check_archive(path)
+    # Its pickle and the sizes of its tensors are checked before PyTorch takes memory for them.
+    # PyTorch stores tensors as they are, so nothing in a checkpoint is compressed.
+    with open_archive(path, max_compressed=0) as archive:
+        read_pickle(archive, "data.pkl", folder="data")
     content = read_tensors(path, hint="use only checkpoints that 'segdeploy train' wrote")
     if not isinstance(content, dict) or not {CARD_KEY, WEIGHTS_KEY, STATE_KEY} <= content.keys():
         msg = f"{path} has no card; was it written by 'segdeploy train'?"
@@ -114,27 +118,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(
         card=ModelCard.from_json(card, source=str(path)), weights=weights, state=state
     )
-
-
-def _check_archive(path: Path) -> None:
-    """Check that a file is a ZIP archive that does not grow when it is read.
-
-    PyTorch stores tensors uncompressed, so an archive that grows is not one of PyTorch.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        msg = (
-            f"{path} is not a checkpoint, or is damaged ({error}); train again or use another file"
-        )
-        raise ModelError(msg) from error
-    if size > path.stat().st_size:
-        msg = (
-            f"{path} would grow to {size} bytes when it is read and was not loaded; use only"
-            " checkpoints that 'segdeploy train' wrote"
-        )
-        raise ModelError(msg)
 
 
 def read_tensors(path: Path, *, hint: str) -> object:
@@ -171,6 +154,12 @@ def read_tensors(path: Path, *, hint: str) -> object:
         TypeError,
         AttributeError,
         IndexError,
+        AssertionError,
+        NotImplementedError,
+        MemoryError,
+        OverflowError,
+        RecursionError,
+        struct.error,
     ) as error:
         msg = f"{path} cannot be read as tensors ({type(error).__name__}); {hint}"
         raise ModelError(msg) from error
@@ -188,9 +177,20 @@ def _read_safetensors(path: Path) -> object:
 
 
 def is_state_dict(values: object) -> bool:
-    """Return whether a value is a mapping from names to tensors."""
+    """Return whether a value is a mapping from names to tensors in memory."""
     return isinstance(values, Mapping) and all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in values.items()
+        isinstance(key, str) and isinstance(value, Tensor) and _is_plain(value)
+        for key, value in values.items()
+    )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Return whether a tensor is neither quantized, sparse, nested, nor larger than its bytes."""
+    return (
+        not (tensor.is_quantized or tensor.is_nested)
+        and tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
     )
 
 

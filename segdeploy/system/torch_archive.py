@@ -74,6 +74,9 @@ STORAGES = {
 
 MAX_DIMENSIONS = 16
 
+MAX_SHARING = 4
+"""How many times as large as their bytes all tensors together may be: some share theirs."""
+
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -137,30 +140,37 @@ class Archive:
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[Archive]:
+def open_archive(path: Path, *, max_compressed: int = MAX_COMPRESSED) -> Iterator[Archive]:
     """Open an archive that can be read in only one way.
 
-    It unpacks to its own size and `MAX_COMPRESSED` at most.
+    Args:
+        path: The file.
+        max_compressed: Largest size of what is compressed in it, unpacked, in bytes.
+
+    Yields:
+        The archive, which unpacks to its own size and that at most.
 
     Raises:
         ModelError: The file is missing, not an archive of PyTorch, or ambiguous.
     """
     if not path.is_file():
-        msg = f"there is no file {path}; name a file that 'segdeploy export' wrote"
+        msg = f"there is no file {path}; name a file that segdeploy wrote"
         raise ModelError(msg)
     with ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb"))
             start = _directory(file)
             archive = stack.enter_context(zipfile.ZipFile(file))
-            reason = _ambiguity(archive.infolist(), file, start=start)
+            reason = _ambiguity(
+                archive.infolist(), file, start=start, max_compressed=max_compressed
+            )
         except DAMAGE as error:
             msg = f"{path} is not an archive of PyTorch, or is damaged ({error}); export it again"
             raise ModelError(msg) from error
         if reason:
             msg = (
                 f"{path} holds {reason}, which no archive of PyTorch does, and was not loaded; use"
-                " only files that 'segdeploy export' wrote"
+                " only files that segdeploy wrote"
             )
             raise ModelError(msg)
         yield Archive(path, archive)
@@ -203,13 +213,16 @@ def _at(file: io.BufferedReader, position: int, size: int) -> bytes:
     return file.read(size)
 
 
-def _ambiguity(entries: list[zipfile.ZipInfo], file: io.BufferedReader, *, start: int) -> str:
+def _ambiguity(
+    entries: list[zipfile.ZipInfo], file: io.BufferedReader, *, start: int, max_compressed: int
+) -> str:
     """Return what makes an archive ambiguous, or too large when it is unpacked; "" if nothing.
 
     Args:
         entries: All entries of its directory.
         file: The archive.
         start: Where the directory begins, in bytes.
+        max_compressed: Largest size of what is compressed, in bytes.
     """
     names = {entry.filename.partition("/")[2] for entry in entries}
     if len(names) < len(entries) or len(entries) > MAX_ENTRIES:
@@ -219,8 +232,8 @@ def _ambiguity(entries: list[zipfile.ZipInfo], file: io.BufferedReader, *, start
     if any(entry.compress_type not in METHODS for entry in entries):
         return "an entry of another compression"
     packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
-    if sum(entry.file_size for entry in packed) > MAX_COMPRESSED:
-        return f"compressed entries of more than {MAX_COMPRESSED} bytes"
+    if sum(entry.file_size for entry in packed) > max_compressed:
+        return f"compressed entries of more than {max_compressed} bytes"
     behind = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         if not behind <= entry.header_offset <= behind + DESCRIPTOR or entry.flag_bits & 1:
@@ -347,16 +360,31 @@ def read_pickle(archive: Archive, name: str, *, folder: str) -> Any:  # noqa: AN
                 raise pickle.UnpicklingError(msg)  # noqa: TRY301 - one sentence for all
         reader = _Descriptions(io.BytesIO(content))
         value = reader.load()
+        total = 0
         for tensor in stored_tensors(value):
             tensor.check(archive.size(f"{folder}/{tensor.key}"))
+            total += math.prod(tensor.shape) * STORAGES[tensor.kind]
+        _check_total(archive, total)
     except (pickle.UnpicklingError, *DAMAGE, LookupError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         msg = (
             f"{archive.path} holds more than tensors and plain values, or is damaged ({reason}),"
-            " and was not loaded; use only files that 'segdeploy train' or 'segdeploy export' wrote"
+            " and was not loaded; use only files that segdeploy wrote"
         )
         raise ModelError(msg) from error
     return value
+
+
+def _check_total(archive: Archive, total: int) -> None:
+    """Check that tensors are not many times as large as the bytes that they share.
+
+    Raises:
+        ValueError: They are.
+    """
+    size = sum(archive.size(name) for name in archive.names())
+    if total > MAX_SHARING * size:
+        msg = f"its tensors have {total} bytes, and all its entries {size}"
+        raise ValueError(msg)
 
 
 def stored_tensors(value: object) -> Iterator[StoredTensor]:

@@ -114,7 +114,7 @@ def test_plain_pickle_is_refused_and_never_executed(tmp_path: Path) -> None:
     path = tmp_path / "malicious.pt"
     path.write_bytes(pickle.dumps(Trap(tmp_path / "executed")))
 
-    with pytest.raises(ModelError, match="is not a checkpoint"):
+    with pytest.raises(ModelError, match="is not an archive of PyTorch"):
         load_checkpoint(path)
 
     assert not (tmp_path / "executed").exists()
@@ -140,9 +140,10 @@ def test_file_that_would_grow_is_refused(file: Path, tmp_path: Path) -> None:
     ):
         for entry in source.namelist():
             target.writestr(entry, source.read(entry))
-        target.writestr("archive/data/zeros", bytes(10_000_000))
+        folder = entry.partition("/")[0]
+        target.writestr(f"{folder}/data/zeros", bytes(10_000_000))
 
-    with pytest.raises(ModelError, match="would grow"):
+    with pytest.raises(ModelError, match="compressed entries of more than 0 bytes"):
         load_checkpoint(bomb)
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from segdeploy.errors import ModelError
-from segdeploy.system.torch_archive import MAX_COMPRESSED, open_archive, to_bytes
+from segdeploy.system.torch_archive import (
+    MAX_COMPRESSED,
+    StoredTensor,
+    open_archive,
+    read_pickle,
+    to_bytes,
+)
 
 
 def archive_of(**entries: bytes) -> bytes:
@@ -84,3 +90,85 @@ def test_plain_archive_is_read(tmp_path: Path, write: Callable[..., bytes]) -> N
             archive.read("code", limit=4999)
         with pytest.raises(ModelError, match="no entry 'other'"):
             archive.read("other")
+
+
+FLOATS = (
+    b"ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0"
+    b"0X\3\0\0\0cpu"
+)
+"""Beginning of the pickle of a tensor in the entry "0", up to the number of its elements."""
+
+HOOKS = b"\x89ccollections\nOrderedDict\n)RtR"
+
+
+def tensor(*, count: bytes, offset: bytes, shape: bytes, strides: bytes) -> bytes:
+    """Return the pickle of a tensor; a number is "K" and a byte, or "J" and four."""
+    return FLOATS + count + b"tQ" + offset + b"(" + shape + b"t(" + strides + b"t" + HOOKS
+
+
+def read(folder: Path, content: bytes, *, size: int = 16) -> object:
+    path = folder / "file.pt"
+    path.write_bytes(to_bytes({"data.pkl": content, "data/0": bytes(size)}).getvalue())
+    with open_archive(path) as archive:
+        return read_pickle(archive, "data.pkl", folder="data")
+
+
+WHOLE = tensor(count=b"K\4", offset=b"K\0", shape=b"K\2K\2", strides=b"K\2K\1")
+
+
+def test_tensors_and_plain_values_are_described(tmp_path: Path) -> None:
+    """Nothing is built of them, so that PyTorch is not needed."""
+    value = read(tmp_path, b"\x80\2}(X\1\0\0\0a" + WHOLE + b"X\1\0\0\0b](K\1Neu.")
+
+    assert value == {
+        "a": StoredTensor(
+            kind="FloatStorage", key="0", count=4, offset=0, shape=(2, 2), strides=(2, 1)
+        ),
+        "b": [1, None],
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\x80\2cos\nsystem\n.", "it names os.system"),
+        (b"\x80\2ctorch._utils\n_rebuild_nested_tensor\n.", "_rebuild_nested_tensor"),
+        (b"\x80\2ctorch\nQInt8Storage\n.", "QInt8Storage"),
+        (b"\x80\2(ios\nsystem\n.", "it has a INST"),
+        (b"\x80\2]b.", "it has a BUILD"),
+        (b"\x80\2Nr\xff\xff\xff\x7f.", "it has a LONG_BINPUT"),
+        (b"\x80\2\x96\0\0\0\0\x08\0\0\0.", "holds more than tensors"),
+        (b"\x80\2X\xff\xff\xff\x7fa.", "expected 2147483647 bytes"),
+        (b"\x80\2)R.", "holds more than tensors"),
+        (b"\x80\2", "holds more than tensors"),
+        (b"\x80\2" + b"(" * 200, "holds more than tensors"),
+        (tensor(count=b"K\4", offset=b"K\0", shape=b"K\5", strides=b"K\0") + b".", "larger than"),
+        (tensor(count=b"K\4", offset=b"K\2", shape=b"K\4", strides=b"K\1") + b".", "larger than"),
+        (tensor(count=b"K\5", offset=b"K\0", shape=b"K\1", strides=b"K\1") + b".", "contradicts"),
+        (
+            tensor(count=b"K\4", offset=b"K\0", shape=b"K\1K\1", strides=b"K\1") + b".",
+            "contradicts",
+        ),
+        (
+            tensor(count=b"K\4", offset=b"K\0", shape=b"J\xff\xff\xff\xff", strides=b"K\1") + b".",
+            "contradicts",
+        ),
+    ],
+)
+def test_pickle_of_more_than_tensors_is_refused(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    """Neither code nor memory is taken for it."""
+    with pytest.raises(ModelError, match="was not loaded") as caught:
+        read(tmp_path, content)
+
+    assert reason in str(caught.value)
+
+
+def test_tensors_that_share_their_bytes_are_not_many_times_as_large(tmp_path: Path) -> None:
+    """A few bytes could stand for any number of weights, and each takes memory in a network."""
+    shared = tensor(count=b"M\xe8\3", offset=b"K\0", shape=b"M\xe8\3", strides=b"K\1")
+
+    with pytest.raises(ModelError, match="its tensors have 40000 bytes"):
+        read(tmp_path, b"(" + shared * 10 + b"t.", size=4000)
+    assert isinstance(read(tmp_path, b"(" + shared * 3 + b"t.", size=4000), tuple)
