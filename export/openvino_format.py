@@ -4,14 +4,13 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import openvino
 
 from segdeploy.arrays import Batch
 from segdeploy.backends.base import INPUT
 from segdeploy.backends.openvino_metadata import weights_of
-from segdeploy.system.files import PART, cannot_write
+from segdeploy.system.files import PART, cannot_write, temporary_folder
 
 from .divergence import CapturedProgram, FileTensors, first_diverging
 from .onnx_format import OnnxCandidate, to_onnx
@@ -41,8 +40,8 @@ class OpenVinoCandidate:
         for key, text in metadata.items():
             self.model.set_rt_info(text, key.split("."))
         # OpenVINO requires the ending .xml, which the file gets only once it is proven.
-        with TemporaryDirectory(prefix="segdeploy-", dir=path.parent) as folder:
-            written = Path(folder) / "model.xml"
+        with temporary_folder(path.parent) as folder:
+            written = folder / "model.xml"
             try:
                 openvino.save_model(self.model, written, compress_to_fp16=self.precision == "fp16")
             # OpenVINO raises it for a full disk, as for anything else.

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from segdeploy.errors import SegdeployError
 from segdeploy.system.concurrency import PYTHON
+from segdeploy.system.files import temporary_folder
 from segdeploy.system.machine import BLAS_THREADS
 from segdeploy.system.plugins import LOADED, load_plugin
 
@@ -35,8 +35,8 @@ def run_in_process(function: str, request: Request) -> Response | str:
             response.
         request: What the function is called with.
     """
-    with TemporaryDirectory(prefix="segdeploy-") as folder:
-        request_file, response_file = Path(folder, "request.json"), Path(folder, "response.json")
+    with temporary_folder() as folder:
+        request_file, response_file = folder / "request.json", folder / "response.json"
         request_file.write_text(json.dumps(request))
         arguments = [function, str(request_file), str(response_file), *LOADED]
         done = _run_python(["-m", "segdeploy.benchmarks.measure.process", *arguments])

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 from msgspec import structs
@@ -33,7 +32,7 @@ from segdeploy.imaging.overlay import Painter
 from segdeploy.inference.predictor import Predictor
 from segdeploy.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from segdeploy.models.complexity import measure_complexity
-from segdeploy.system.files import replacing, write_bytes, write_text
+from segdeploy.system.files import replacing, temporary_folder, write_bytes, write_text
 
 from ..measure.rounds import PROCESSES, Workers
 from ..measure.subcommands import Call, call
@@ -117,8 +116,8 @@ def build_bundle(
     checkpoint = anonymized(load_checkpoint(sources.checkpoint), sources.commit)
     reference = reference_card(checkpoint.card, sources.reference)
     assert plan.data is not None, "the command requires it"
-    with TemporaryDirectory(prefix="segdeploy-") as name:
-        files = export_both(checkpoint, Path(name), plan.data, run)
+    with temporary_folder() as name:
+        files = export_both(checkpoint, name, plan.data, run)
         artifacts = tuple(files.values())
         report = measure(replace(plan, artifacts=artifacts), workers)
         networks = [Predictor(load_backend(path, device="cpu")) for path in artifacts]
@@ -272,10 +271,10 @@ def measure(plan: Plan, workers: Workers) -> Report:
         SegdeployError: One of them cannot be measured.
     """
     with (
-        TemporaryDirectory(prefix="segdeploy-") as folder,
+        temporary_folder() as folder,
         progress("measuring", len(plan.artifacts) * plan.rounds) as step,
     ):
-        report, _ = run_plan(plan, Path(folder), workers=workers, on_step=step)
+        report, _ = run_plan(plan, folder, workers=workers, on_step=step)
     for row in report.failed:
         msg = f"{row.name} cannot be measured: {row.error}"
         raise SegdeployError(msg)

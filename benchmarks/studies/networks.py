@@ -10,7 +10,6 @@ taking turns. The step from logits to a mask is not timed.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -26,6 +25,7 @@ from segdeploy.cli.options import ImageSize
 from segdeploy.errors import SegdeployError
 from segdeploy.models.checkpoint import Checkpoint, save_checkpoint
 from segdeploy.models.complexity import Complexity, measure_complexity
+from segdeploy.system.files import temporary_folder
 from segdeploy.system.machine import describe_machine
 from segdeploy.system.schema import convert
 
@@ -234,11 +234,11 @@ def main(
         )
         for candidate in chosen
     }
-    with TemporaryDirectory(prefix="segdeploy-") as folder:
+    with temporary_folder() as folder:
         with progress("exporting", len(chosen)) as step:
             artifacts = {}
             for candidate in chosen:
-                artifacts[candidate.name] = exported(candidate, Path(folder), imgsz)
+                artifacts[candidate.name] = exported(candidate, folder, imgsz)
                 step(candidate.name)
         latencies = time_networks(artifacts, rounds=rounds, runs=runs, threads=threads)
     echo(to_markdown(costs, latencies))

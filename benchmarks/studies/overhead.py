@@ -16,7 +16,6 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -35,6 +34,7 @@ from segdeploy.imaging.overlay import Painter, Renderer
 from segdeploy.imaging.postprocess import output_to_mask
 from segdeploy.imaging.preprocess import resize, to_batch
 from segdeploy.inference.predictor import Predictor
+from segdeploy.system.files import temporary_folder
 from segdeploy.system.machine import current_memory, describe_machine
 from segdeploy.video.frames import Frame, Outputs
 from segdeploy.video.pipeline import Schedule, VideoJob, segment_all
@@ -299,8 +299,8 @@ def sentence(times: Mapping[str, Sequence[float]], differing: int, size: tuple[i
 )
 def main(checkpoint: Path, imgsz: tuple[int, int], rounds: int) -> None:
     """Time CHECKPOINT from an image to its mask."""
-    with TemporaryDirectory(prefix="segdeploy-") as folder:
-        times, differing = compare(prepare(checkpoint, Path(folder), imgsz), rounds=rounds)
+    with temporary_folder() as folder:
+        times, differing = compare(prepare(checkpoint, folder, imgsz), rounds=rounds)
     architecture = read_card(checkpoint).architecture
     result = sentence(times, differing, imgsz)
     echo(f"{architecture}, {result} ({describe_machine().processor})")

@@ -10,7 +10,6 @@ in PyTorch: float32, channels last. The step from logits to a mask is not timed.
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
@@ -19,6 +18,7 @@ from segdeploy import models
 from segdeploy.cli.console import echo, progress
 from segdeploy.cli.main import invoke
 from segdeploy.cli.options import ImageSize
+from segdeploy.system.files import temporary_folder
 
 from ..measure.subcommands import Call, call
 from ..results.latency import SEED, Latency
@@ -126,8 +126,8 @@ def main(
     has_openvino = find_spec("openvino") is not None and find_spec("nncf") is not None
     names = available_files(openvino=has_openvino)
     for network in only or DEFAULT_NETWORKS:
-        with TemporaryDirectory(prefix="segdeploy-") as folder:
-            checkpoint = randomly_initialized(Candidate(network), Path(folder), imgsz)
+        with temporary_folder() as folder:
+            checkpoint = randomly_initialized(Candidate(network), folder, imgsz)
             files = convert_all(checkpoint, names)
             latencies = time_networks(files, rounds=rounds, runs=runs, threads=threads)
         rows.append(to_markdown(network, latencies))

@@ -9,7 +9,6 @@ count.
 """
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
@@ -21,6 +20,7 @@ from segdeploy.cli.options import ImageSize, option
 from segdeploy.datasets.registry import load
 from segdeploy.imaging.large import image_writer
 from segdeploy.imaging.preprocess import resize
+from segdeploy.system.files import temporary_folder
 from segdeploy.system.machine import describe_machine
 
 from ..measure.process import measure_command
@@ -53,8 +53,8 @@ def main() -> None:
 )
 def export(network: str, imgsz: tuple[int, int], formats: str, images: int) -> None:
     """Export a network with random weights, and print time and peak memory."""
-    with TemporaryDirectory(prefix="segdeploy-") as folder:
-        checkpoint = randomly_initialized(Candidate(network), Path(folder), imgsz)
+    with temporary_folder() as folder:
+        checkpoint = randomly_initialized(Candidate(network), folder, imgsz)
         options = ["--format", formats, "--dataset", "streets", "--proof-images", str(images)]
         usage = measure_command(["export", str(checkpoint), *options])
     height, width = imgsz
@@ -82,8 +82,8 @@ def export(network: str, imgsz: tuple[int, int], formats: str, images: int) -> N
 )
 def large_image(model: Path, height: int, width: int, tile: str, overlap: int) -> None:
     """Draw an image, segment it, and print time and peak memory."""
-    with TemporaryDirectory() as folder:
-        image, output = Path(folder) / "large.tif", Path(folder) / "out"
+    with temporary_folder() as folder:
+        image, output = folder / "large.tif", folder / "out"
         draw(image, height=height, width=width)
         options = ["--tile", tile, "--overlap", str(overlap), "--save", "mask"]
         usage = measure_command(

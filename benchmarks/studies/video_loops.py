@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -27,6 +26,7 @@ from segdeploy.errors import SegdeployError
 from segdeploy.imaging.io import write_image
 from segdeploy.imaging.overlay import Renderer
 from segdeploy.system.concurrency import PYTHON
+from segdeploy.system.files import temporary_folder
 from segdeploy.system.machine import BLAS_THREADS, cores
 from segdeploy.system.schema import convert
 from segdeploy.video.codecs import Encoding
@@ -298,8 +298,7 @@ def main(
     frames: int,
 ) -> None:
     """Measure a video through ARTIFACT, an ONNX file, beside plain loops."""
-    with TemporaryDirectory(prefix="segdeploy-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         if video is None:
             video = folder / "street.mp4"
             render_clip(

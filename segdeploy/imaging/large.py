@@ -9,7 +9,7 @@ import numpy as np
 
 from segdeploy.arrays import Image, Mask
 from segdeploy.errors import DataError, MissingExtraError
-from segdeploy.system.files import PART, cannot_write, replacing
+from segdeploy.system.files import PART, cannot_write, make_part, replacing
 
 try:
     import pyvips
@@ -96,7 +96,7 @@ class LargeImage:
             yield
         except pyvips.Error as error:
             reason = " ".join(str(error).split())
-            msg = f"{self._path} is no image that can be read ({reason}); take a whole copy of it"
+            msg = f"{self._path} is not an image that can be read ({reason}); use a complete copy"
             raise DataError(msg) from error
 
 
@@ -126,6 +126,7 @@ def image_writer(
     rows = path.with_name(path.name + ".rows" + PART)
     try:
         with replacing(path) as part:
+            make_part(rows)
             with rows.open("wb") as file:
 
                 def add(strip: Image | Mask) -> None:

@@ -11,7 +11,7 @@ from glob import escape
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir, mkdtemp
+from tempfile import gettempdir, mkdtemp
 
 from segdeploy.errors import ConfigError, ModelError, OutputError
 
@@ -24,6 +24,9 @@ PREFIX = "segdeploy-"
 LOCK = "lock"
 """File in a scratch folder on which every process that uses the folder holds a shared lock; the
 system releases it however the process ends."""
+
+SIGNATURE = b"segdeploy removes this folder once no process holds a lock on this file.\n"
+"""Content of a lock, which tells a scratch folder of ours from a user's folder of such a name."""
 
 CAN_LOCK = find_spec("fcntl") is not None
 """Whether the system has such locks; on Windows abandoned scratch folders stay."""
@@ -43,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
         ```
 
     Args:
-        path: Name that the finished file gets; its folder is made if it is missing.
+        path: Name that the finished file gets; its folder is created if it is missing.
 
     Yields:
         `path` with `.part` behind it, for the block to write.
@@ -54,6 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(path.name + PART)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        make_part(part)
         yield part
         sync(part)
         part.replace(path)
@@ -62,9 +66,22 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         raise cannot_write(path, error) from error
     finally:
-        # Where the folder itself could not be made, a second error must not hide the first.
+        # Where the folder itself could not be created, a second error must not hide the first.
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def make_part(part: Path) -> None:
+    """Make an empty file in place of what has its name, so that whoever opens it follows no link.
+
+    In a folder that others write to, a link of theirs would lead to any file of the user.
+
+    Raises:
+        OSError: The file cannot be made, or what has its name cannot be removed.
+    """
+    part.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    os.close(os.open(part, flags, 0o666))
 
 
 def _is_about(error: OSError, path: Path, part: Path) -> bool:
@@ -107,8 +124,13 @@ def write_text(path: Path, content: str) -> None:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Make a folder for the files of a block, which is removed at its end.
+def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Create a folder for the files of a block, and remove it at the end.
+
+    What a killed process left goes too.
+
+    Args:
+        parent: Folder in which it is created; None for the system's folder for temporary files.
 
     Yields:
         The folder.
@@ -117,8 +139,13 @@ def temporary_folder() -> Iterator[Path]:
         OutputError: The disk that holds it is full.
     """
     try:
-        with TemporaryDirectory(prefix=PREFIX) as folder:
-            yield Path(folder)
+        folder, held = make_scratch_folder(parent)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if held is not None:
+                os.close(held)
     except OSError as error:
         if error.filename is not None or error.errno not in {
             errno.ENOSPC,
@@ -127,17 +154,17 @@ def temporary_folder() -> Iterator[Path]:
         }:
             raise
         msg = (
-            f"cannot write temporary files to {gettempdir()}: {error.strerror}; free some space, or"
-            " name another folder with TMPDIR"
+            f"cannot write temporary files to {parent or gettempdir()}: {error.strerror}; free some"
+            " space, or name another folder with TMPDIR"
         )
         raise OutputError(msg) from error
 
 
 def make_scratch_folder(parent: Path | None) -> tuple[Path, int | None]:
-    """Make a folder that several processes share, and remove those that none uses any more.
+    """Create a folder that several processes share, and remove those that are no longer used.
 
     Args:
-        parent: Folder in which it is made; None for the system's folder for temporary files.
+        parent: Folder in which it is created; None for the system's folder for temporary files.
 
     Returns:
         The folder, and the descriptor of the lock that this process holds on it, to be closed when
@@ -150,7 +177,8 @@ def make_scratch_folder(parent: Path | None) -> tuple[Path, int | None]:
         return folder, None
     # It gets its name once it is locked, so that no process finds it unlocked before.
     unnamed = folder / "unlocked"
-    descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    os.write(descriptor, SIGNATURE)
     if _lock(descriptor, shared=True):
         unnamed.rename(folder / LOCK)
     return folder, descriptor
@@ -160,10 +188,10 @@ def hold_folder(folder: Path) -> int | None:
     """Hold a scratch folder for one more process.
 
     Returns:
-        The descriptor to close at the end; None where there is no lock, or no folder any more.
+        The descriptor to close at the end; None where there is no lock, or the folder was removed.
     """
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         return None
     _lock(descriptor, shared=True)
@@ -171,9 +199,10 @@ def hold_folder(folder: Path) -> int | None:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the scratch folders in here that no process holds.
+    """Remove the scratch folders of this user in here that no process holds.
 
-    Folders of other users and folders without a lock are left alone.
+    Folders without a lock of ours, and those that another user owns or may write to, are left
+    alone.
     """
     if not CAN_LOCK:
         return
@@ -182,7 +211,7 @@ def remove_abandoned(parent: Path) -> None:
             if (
                 entry.name.startswith(PREFIX)
                 and entry.is_dir(follow_symlinks=False)
-                and entry.stat(follow_symlinks=False).st_uid == os.getuid()
+                and _is_private(entry.stat(follow_symlinks=False))
             ):
                 _remove_if_abandoned(Path(entry.path))
 
@@ -193,10 +222,16 @@ def _remove_if_abandoned(folder: Path) -> None:
     except OSError:
         return
     try:
-        if _lock(descriptor, shared=False):
+        is_ours = _is_private(os.fstat(descriptor)) and os.read(descriptor, 999) == SIGNATURE
+        if is_ours and _lock(descriptor, shared=False):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
+
+
+def _is_private(status: os.stat_result) -> bool:
+    """Return whether this user owns a file or folder, and nobody else may read or write it."""
+    return status.st_uid == os.getuid() and not status.st_mode & 0o077
 
 
 def _lock(descriptor: int, *, shared: bool) -> bool:
@@ -228,7 +263,7 @@ def toml_lines(values: Mapping[str, object]) -> str:
 
 
 def _toml_value(value: object) -> str:
-    """Return a value as TOML, which writes numbers, booleans, lists and most texts as JSON does."""
+    """Return a value as TOML, which mostly has the notation of JSON."""
     return (
         json.dumps(value, ensure_ascii=False)
         .replace("\x7f", "\\u007f")
@@ -243,13 +278,14 @@ def _toml_key(key: str) -> str:
 
 
 def cache_folders() -> dict[str, str]:
-    """Return where libraries shall keep what they can make again, by environment variables.
+    """Return the cache folders of libraries, by the environment variables that set them.
 
-    All lie in one folder of ours below the user's cache. PyTorch alone would keep the code that it
-    compiled in the folder for temporary files, under a name that another user can take first.
+    All are in one folder of segdeploy below the user's cache. By default, PyTorch would keep
+    compiled code in the folder for temporary files, under a name that another user can create
+    first.
 
     Returns:
-        Nothing where that folder cannot be made.
+        Empty where that folder cannot be created.
     """
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute()
@@ -266,7 +302,7 @@ RUNS = Path("runs")
 
 
 def new_run(command: str, name: str) -> Path:
-    """Make a new folder `runs/<command>/<name>`, with -2, -3 ... behind it where it is taken.
+    """Create a folder `runs/<command>/<name>`, with -2, -3 ... appended where it exists.
 
     Raises:
         ConfigError: The name is not a plain file name.
@@ -305,13 +341,13 @@ def result_folder(command: str, name: str, *, output: Path | None) -> Iterator[P
         yield folder
     finally:
         if is_new:
-            # Fails where it holds results, or was never made.
+            # Fails where it holds results, or was never created.
             with suppress(OSError):
                 folder.rmdir()
 
 
 def newest_run(command: str, name: str) -> Path | None:
-    """Return the newest folder that `new_run` made of this name; None where there is none."""
+    """Return the newest folder that `new_run` created for this name; None where there is none."""
     folders = [
         path
         for path in (RUNS / command).glob(f"{escape(name)}*")

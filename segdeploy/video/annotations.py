@@ -17,7 +17,7 @@ from segdeploy.arrays import Mask
 from segdeploy.card import LabelClass
 from segdeploy.imaging.polygons import Corners, polygons
 from segdeploy.imaging.rle import encode_counts, find_runs
-from segdeploy.system.files import PART, cannot_write, sync
+from segdeploy.system.files import PART, cannot_write, make_part, sync
 from segdeploy.video.frames import FrameWriter, SegmentedFrame
 
 NameOf = Callable[[int], str]
@@ -43,6 +43,7 @@ def incremental_file(path: Path) -> Iterator[Callable[[str], None]]:
     part = path.with_name(path.name + PART)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        make_part(part)
         file = part.open("w", encoding="utf-8")
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import av
 import numpy as np
@@ -12,6 +11,7 @@ from av.filter import Graph
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from segdeploy.arrays import Image
+from segdeploy.system.files import temporary_folder
 
 Colors = npt.NDArray[np.float64]
 """(..., 3), red-green-blue."""
@@ -200,8 +200,8 @@ def _is_wide(frame: av.VideoFrame) -> bool:
 def _tone_graph(frame: av.VideoFrame) -> Graph:
     """Build a filter that applies the lookup table to frames like this one."""
     graph = Graph()
-    with TemporaryDirectory(prefix="segdeploy-") as folder:
-        table = Path(folder, "tones.cube")
+    with temporary_folder() as folder:
+        table = folder / "tones.cube"
         write_table(table, frame.color_trc)
         steps = (
             graph.add_buffer(

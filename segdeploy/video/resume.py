@@ -17,7 +17,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from segdeploy.errors import ConfigError
-from segdeploy.system.files import PART, sync
+from segdeploy.system.files import PART, make_part, sync
 
 PROGRESS_FORMAT = "nut"
 """FFmpeg's own container: it can hold every codec and any time base, and is readable when
@@ -211,6 +211,7 @@ def remux(part: Path, path: Path, *, tag: str) -> None:
     """
     whole = path.with_name(f"{path.name}.whole{PART}")
     try:
+        make_part(whole)
         with (
             av.open(str(part), format=PROGRESS_FORMAT) as progress,
             av.open(str(whole), "w", format="mp4", options={"movflags": FASTSTART}) as output,

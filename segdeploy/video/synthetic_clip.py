@@ -5,12 +5,12 @@ from contextlib import ExitStack
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from segdeploy.datasets.formats.camvid import CLASSES
 from segdeploy.datasets.synthetic.audio import drive_audio, write_wav
 from segdeploy.datasets.synthetic.dataset import drive, drive_world
 from segdeploy.imaging.overlay import Painter
+from segdeploy.system.files import temporary_folder
 from segdeploy.video.writer import VideoSink
 
 
@@ -42,8 +42,8 @@ def render_clip(
     Raises:
         OutputError: A video cannot be written.
     """
-    with TemporaryDirectory() as folder, ExitStack() as stack:
-        audio = Path(folder) / "drive.wav"
+    with temporary_folder() as folder, ExitStack() as stack:
+        audio = folder / "drive.wav"
         write_wav(audio, drive_audio(drive_world(seed, weather), float(frames / rate)))
         plain = stack.enter_context(
             VideoSink(path, width=width, height=height, rate=rate, audio=audio)

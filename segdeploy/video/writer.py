@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from segdeploy.arrays import Image, Mask
 from segdeploy.errors import DataError, OutputError, SegdeployError
 from segdeploy.imaging.overlay import MASK, OVERLAY
-from segdeploy.system.files import cannot_write
+from segdeploy.system.files import cannot_write, make_part
 from segdeploy.video.audio import AudioTrack
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.frames import Outputs, SegmentedFrame, VideoInfo
@@ -110,6 +110,7 @@ class VideoSink:
         self._reformatter = VideoReformatter()
         with self._output_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
+            make_part(self._part)
             self._container = av.open(str(self._part), "w", format=PROGRESS_FORMAT, options=FLUSHED)
         self._stream = self._add_stream(rate, encoding, threads)
         self._stream.codec_context.sample_aspect_ratio = aspect
