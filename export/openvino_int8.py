@@ -165,7 +165,7 @@ class OpenVinoSearch:
         card = structs.replace(self._card, precision=precision)
         candidate = replace(self._candidate, model=model, precision=precision)
         candidate.write(path, {CARD_KEY: card.to_json()})
-        return KINDS[".xml"].load(path, RuntimeOptions(device="cpu"))
+        return KINDS[".xml"].load(path, RuntimeOptions(device="cpu", probe=False))
 
 
 class _CalibrationReader:

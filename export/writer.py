@@ -294,7 +294,7 @@ def write_and_prove(
     metadata = {CARD_KEY: proven.to_json(), SELF_TEST_KEY: expected.to_json()}
     candidate.write(part, metadata)
     candidate.write(part, {**metadata, CHECKSUM_KEY: kind.checksum(part)})
-    verify(part, kind, device="cpu", trust=bool(untrusted))
+    verify(part, kind, device="cpu", trust=bool(untrusted), probe=False)
     return Artifact(
         path=path,
         size=sum(file.stat().st_size for file in (part, *kind.companions(part))),
@@ -314,7 +314,7 @@ def _load(part: Path, kind: ArtifactKind) -> tuple[Backend, str]:
         nothing.
     """
     try:
-        return kind.load(part, RuntimeOptions(device="cpu")), ""
+        return kind.load(part, RuntimeOptions(device="cpu", probe=False)), ""
     except UntrustedError as error:
         return kind.load(part, RuntimeOptions(device="cpu", trust=True)), error.what
 

@@ -46,6 +46,8 @@ class Variant:
     def load(self) -> Backend:
         """Load the artifact, at the requested input size.
 
+        Each variant is measured in a process of its own, which may crash.
+
         Raises:
             SegdeployError: It cannot be used, or not at that size.
         """
@@ -56,6 +58,7 @@ class Variant:
                 device=self.device,
                 threads=self.threads,
                 trust=self.trust,
+                probe=False,
             )
         )
 
@@ -79,6 +82,7 @@ class Variant:
             spinning=False,
             callers=callers,
             trust=self.trust,
+            probe=False,
         )
         return self.resized(backend)
 

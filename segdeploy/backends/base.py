@@ -66,6 +66,8 @@ class RuntimeOptions:
             its own.
         trust: Whether the file is loaded as it is: TorchScript and .pt2 files may then hold any
             operator, also one that reads and writes files. Others are checked first.
+        probe: Whether a file of a runtime that crashes on damaged ones runs once in a process of
+            its own first; needless for a file that this program just wrote.
     """
 
     device: str = "auto"
@@ -73,6 +75,7 @@ class RuntimeOptions:
     spinning: bool = True
     callers: int = 1
     trust: bool = False
+    probe: bool = True
 
 
 class WrappedBackend:

@@ -3,16 +3,27 @@
 The suffix of the file decides the runtime, which is imported only then.
 """
 
+import hashlib
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segdeploy.backends.base import Backend, RuntimeOptions, card_from_metadata
 from segdeploy.card import CHECKSUM_KEY, ModelCard
 from segdeploy.errors import ConfigError, MissingExtraError, ModelError
+from segdeploy.system.concurrency import PYTHON
 from segdeploy.system.files import PART
+
+PROBE = "import sys; from segdeploy.backends.loading import run_once; run_once(*sys.argv[1:])"
+"""What the process does that tries a file."""
+
+MAX_EXIT_CODE = 255
+"""Windows ends a process that crashed with a larger code, other systems with a negative one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +41,8 @@ class ArtifactKind:
         library: What the runtime is imported as.
         extra: Extra of the package that installs it; "" where the package itself does.
         companion: Suffix of the second file that belongs to each artifact; "" without one.
+        may_crash: Whether the runtime ends the process on a damaged file, so that a file runs once
+            in a process of its own before it is loaded.
     """
 
     name: str
@@ -38,6 +51,7 @@ class ArtifactKind:
     library: str
     extra: str
     companion: str = ""
+    may_crash: bool = False
 
     def companions(self, path: Path) -> list[Path]:
         """Return the second file of an artifact, also of one that still has a temporary name."""
@@ -49,7 +63,10 @@ class ArtifactKind:
 
     def load(self, path: Path, options: RuntimeOptions | None = None) -> Backend:
         """Load a file of this kind, whatever its suffix; raises what `load_backend` raises."""
-        backend: Backend = self._function(self.loader)(path, options or RuntimeOptions())
+        options = options or RuntimeOptions()
+        if self.may_crash and options.probe and not options.trust:
+            probe(path, self, device=options.device)
+        backend: Backend = self._function(self.loader)(path, options)
         return backend
 
     def read_metadata(self, path: Path) -> Mapping[str, str]:
@@ -111,6 +128,7 @@ KINDS: Mapping[str, ArtifactKind] = {
         library="openvino",
         extra="openvino",
         companion=".bin",
+        may_crash=True,
     ),
 }
 """Kinds of artifacts by the suffix of their files."""
@@ -128,6 +146,7 @@ def load_backend(
     spinning: bool = True,
     callers: int = 1,
     trust: bool = False,
+    probe: bool = True,
 ) -> Backend:
     """Load an artifact with the runtime of its format.
 
@@ -140,6 +159,7 @@ def load_backend(
         spinning: Whether idle threads of ONNX Runtime keep their core busy; off in a pipeline.
         callers: How many threads will call `run` at the same time, each with `threads` of its own.
         trust: Whether the file may hold what could run code; see `RuntimeOptions`.
+        probe: Whether a file that may end the process runs once in another one first.
 
     Raises:
         ModelError: The file is missing, of an unknown kind, or damaged.
@@ -157,7 +177,12 @@ def load_backend(
         )
         raise ConfigError(msg)
     options = RuntimeOptions(
-        device=device, threads=threads, spinning=spinning, callers=callers, trust=trust
+        device=device,
+        threads=threads,
+        spinning=spinning,
+        callers=callers,
+        trust=trust,
+        probe=probe,
     )
     return kind.load(path, options)
 
@@ -188,3 +213,58 @@ def kind_of(path: Path) -> ArtifactKind:
         msg = f"{path} ends with {path.suffix!r}; an artifact ends with {', '.join(KINDS)}"
         raise ModelError(msg)
     return KINDS[path.suffix]
+
+
+_probed: set[str] = set()
+"""Checksums of files that ran, in this process or in one that it started."""
+
+
+def probe(path: Path, kind: ArtifactKind, *, device: str) -> None:
+    """Run a file once in a process of its own, unless it ran before.
+
+    What is wrong with a file that ends with an error is left to be reported when it is loaded.
+
+    Args:
+        path: The file.
+        kind: Its kind, whatever its suffix.
+        device: As in `RuntimeOptions`.
+
+    Raises:
+        ModelError: The runtime crashed.
+    """
+    total = hashlib.sha256(f"{kind.name} {device}".encode())
+    for file in (path, *kind.companions(path)):
+        if not file.is_file():
+            return
+        with file.open("rb") as content:
+            total.update(hashlib.file_digest(content, "sha256").digest())
+    if total.hexdigest() in _probed:
+        return
+    code = subprocess.run(  # noqa: S603 - this Python and arguments of ours
+        [*PYTHON, "-c", PROBE, str(path), kind.name, device],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+    if not 0 <= code <= MAX_EXIT_CODE:
+        msg = (
+            f"{path} is damaged: {kind.name} crashed on it, in a process of its own (code {code});"
+            " export it again"
+        )
+        raise ModelError(msg)
+    _probed.add(total.hexdigest())
+
+
+def run_once(path: str, name: str, device: str) -> None:
+    """Load a file and run it on a black image.
+
+    Args:
+        path: The file.
+        name: Name of its kind.
+        device: As in `RuntimeOptions`.
+    """
+    kind = next(kind for kind in KINDS.values() if kind.name == name)
+    backend = kind.load(Path(path), RuntimeOptions(device=device, probe=False))
+    spec = backend.card.input
+    backend.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))

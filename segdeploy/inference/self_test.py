@@ -248,7 +248,12 @@ class Verification:
 
 
 def verify(
-    path: Path, kind: ArtifactKind, *, device: str = "auto", trust: bool = False
+    path: Path,
+    kind: ArtifactKind,
+    *,
+    device: str = "auto",
+    trust: bool = False,
+    probe: bool = True,
 ) -> Verification:
     """Verify an exported file: its checksum, its card, and its output for the built-in image.
 
@@ -257,6 +262,7 @@ def verify(
         kind: Its kind, whatever its suffix.
         device: Where it runs.
         trust: Whether the file is loaded as it is; see `RuntimeOptions`.
+        probe: Whether a file that may end the process runs once in another one first.
 
     Raises:
         GateError: The bytes or the output are not those of the export.
@@ -275,7 +281,7 @@ def verify(
         msg = f"{path} was changed after it was exported: its checksum differs; export it again"
         raise GateError(msg)
     expected = ExpectedOutput.from_json(metadata[SELF_TEST_KEY], source=str(path))
-    backend = kind.load(path, RuntimeOptions(device=device, trust=trust))
+    backend = kind.load(path, RuntimeOptions(device=device, trust=trust, probe=probe))
     output = backend.run(built_in_image(card.input.height, card.input.width))
     result = expected.check(output, source=str(path))
     return Verification(card=card, device=backend.device, result=result)

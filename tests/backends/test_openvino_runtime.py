@@ -131,3 +131,19 @@ def test_every_precision_gives_the_same_labels(
 
 def test_every_precision_has_a_hint_for_the_runtime() -> None:
     assert set(PRECISIONS) == PRECISION_HINTS.keys()
+
+
+def test_file_on_which_openvino_crashes_is_refused(
+    artifacts: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A graph of the right form that has a node without inputs; another process tries it first."""
+    graph = (artifacts / "best.xml").read_text(encoding="utf-8")
+    shutil.copy(artifacts / "best.bin", tmp_path / "crash.bin")
+    (tmp_path / "crash.xml").write_text(
+        graph.replace('type="Const"', 'type="Broadcast"', 1), encoding="utf-8"
+    )
+
+    with pytest.raises(ModelError, match="openvino crashed on it, in a process of its own"):
+        load_backend(tmp_path / "crash.xml", device="cpu")
+
+    assert capfd.readouterr() == ("", "")
