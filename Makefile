@@ -113,12 +113,12 @@ types: .venv/dev
 	cd build/types && ../../$(BIN)/mypy --config-file ../../setup.cfg --cache-dir ../mypy -p segdeploy
 
 test: lint types
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
 
 # Nothing may depend on the processor: the quick tests once more as on one with AVX2 only, and as on one with AVX-512, VNNI and bf16.
 processors: .venv/dev
-	SEGDEPLOY_TEST_CPU=none $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile -m "not slow"
-	SEGDEPLOY_TEST_CPU=all $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile -m "not slow"
+	SEGDEPLOY_TEST_CPU=none $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal -m "not slow"
+	SEGDEPLOY_TEST_CPU=all $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal -m "not slow"
 
 clean:
 	rm -rf build dist demo .venv *.egg-info

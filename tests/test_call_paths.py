@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -24,6 +25,7 @@ HEADINGS = {
 }
 
 
+@cache
 def files_of(path: str) -> list[str]:
     """Return the files that a call path goes through, in order."""
     done = subprocess.run(

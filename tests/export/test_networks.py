@@ -205,12 +205,18 @@ def test_operators_of_an_exported_program_are_on_the_list(
 def built(
     name: str, *, output: Output, confidence: bool = False, dynamic: bool = False
 ) -> tuple[Deployed, ModelCard]:
-    """Build a small network of random weights and the card of its file of 64x64."""
+    """Build a small network of random weights and the card of its file of 64x64.
+
+    That of a dynamic file has its norms in the convolutions: that of one size shows their operator.
+    """
     torch.manual_seed(0)
     network = models.build(name, 4, **ARGUMENTS.get(name, {}))
     assert isinstance(network.stride, int)
     card = card_of(name, stride=network.stride, height=64, width=64)
     spec = structs.replace(card.input, dynamic=dynamic)
     card = structs.replace(card, input=spec, output=output, confidence=confidence)
-    whole = Deployed(network, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)).eval()
+    if dynamic:
+        whole = with_trained_norms(name)
+    else:
+        whole = Deployed(network, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)).eval()
     return with_output(whole, card), card
