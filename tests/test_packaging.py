@@ -29,7 +29,7 @@ def on_disk() -> set[str]:
         for subpackage in SUBPACKAGES
         for path in (ROOT / subpackage).rglob("*")
     }
-    endings = {".css", ".md", ".onnx", ".png", ".py", ".toml"}
+    endings = {".css", ".j2", ".md", ".onnx", ".png", ".py", ".toml"}
     return {
         name
         for name in found

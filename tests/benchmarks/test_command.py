@@ -62,7 +62,8 @@ def test_compares_with_the_checkpoint(
         assert len(row_result.latency.runs) == 2
         # Nothing starts in no time, and a network is a part of the work for a mask.
         assert row_result.cold_start.median > 50
-        assert row_result.network.median < row_result.latency.median * 1.5
+        # Of two runs each, the fastest: a busy machine slows single ones down several times.
+        assert min(row_result.network.runs) < 1.5 * min(row_result.latency.runs)
         assert (row_result.setting.threads, row_result.peak_memory is None) == (1, False)
 
 

@@ -55,9 +55,11 @@ def normalized(network: nn.Module) -> nn.Module:
 
 
 def deeplab() -> nn.Module:
-    from torchvision.models.segmentation import deeplabv3_resnet50
+    from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
 
-    return normalized(deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=5))
+    return normalized(
+        deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=5)
+    )
 
 
 def lraspp() -> nn.Module:
