@@ -19,7 +19,7 @@ SUFFIXES = sorted(suffix for suffix, kind in KINDS.items() if find_spec(kind.lib
 """Suffixes of the files whose runtime is installed."""
 
 
-@pytest.fixture(params=SUFFIXES)
+@pytest.fixture(params=SUFFIXES, scope="module")
 def backend(request: pytest.FixtureRequest, artifacts: Path) -> Backend:
     return load_backend(artifacts / f"best{request.param}", device="cpu", threads=1)
 

@@ -45,7 +45,14 @@ def executed(folder: Path) -> list[str]:
     return [name for name in NAMES if (folder / name).exists()]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=["spawn", "forkserver", "-m segdeploy"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(COMMANDS[0], id="spawn"),
+        pytest.param(COMMANDS[1], id="forkserver"),
+        pytest.param(COMMANDS[2], id="-m segdeploy", marks=pytest.mark.slow),
+    ],
+)
 def test_processes_import_nothing_from_the_current_folder(
     hostile: Path, command: list[str]
 ) -> None:
