@@ -7,10 +7,10 @@ export`, and timed with ONNX Runtime from a batch to its output, in processes of
 taking turns. The step from logits to a mask is not timed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import numpy as np
@@ -189,29 +189,56 @@ def conditions(size: tuple[int, int], threads: int | None, latencies: Mapping[st
     return "\n".join(lines)
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def timing_options(*, size: str, runs: int, unit: str) -> Callable[[F], F]:
+    """Return a decorator that adds --imgsz, --rounds, --runs and --threads to a command.
+
+    Args:
+        size: Default of --imgsz, for example "360,480".
+        runs: Default of --runs.
+        unit: What a process measures, for example "network".
+    """
+    options = (
+        click.option(
+            "--imgsz",
+            type=ImageSize(),
+            default=size,
+            show_default=True,
+            help="Height,width of the networks' input.",
+        ),
+        click.option(
+            "--rounds",
+            default=3,
+            show_default=True,
+            type=click.IntRange(min=1),
+            help=f"Processes of each {unit}.",
+        ),
+        click.option(
+            "--runs",
+            default=runs,
+            show_default=True,
+            type=click.IntRange(min=1),
+            help="Timed runs in each.",
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="Threads of the network.  [default: one per core]",
+        ),
+    )
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 @click.command()
-@click.option(
-    "--imgsz",
-    type=ImageSize(),
-    default="360,480",
-    show_default=True,
-    help="Height,width of the networks' input.",
-)
-@click.option(
-    "--rounds",
-    default=3,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Processes of each network.",
-)
-@click.option(
-    "--runs", default=30, show_default=True, type=click.IntRange(min=1), help="Timed runs in each."
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Threads of the network.  [default: one per core]",
-)
+@timing_options(size="360,480", runs=30, unit="network")
 @click.option(
     "--only",
     multiple=True,

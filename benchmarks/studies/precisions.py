@@ -17,12 +17,11 @@ import numpy as np
 from segdeploy import models
 from segdeploy.cli.console import echo, progress
 from segdeploy.cli.main import invoke
-from segdeploy.cli.options import ImageSize
 from segdeploy.system.files import temporary_folder
 
 from ..measure.subcommands import Call, call
 from ..results.latency import SEED, Latency
-from .networks import Candidate, conditions, randomly_initialized, time_networks
+from .networks import Candidate, conditions, randomly_initialized, time_networks, timing_options
 
 DEFAULT_NETWORKS = ("fastscnn", "lightfpn", "ddrnet23slim", "unet", "deeplabv3plus")
 
@@ -90,28 +89,7 @@ def to_markdown(network: str, latencies: Mapping[str, Latency]) -> str:
 
 
 @click.command()
-@click.option(
-    "--imgsz",
-    type=ImageSize(),
-    default="512,512",
-    show_default=True,
-    help="Height,width of the networks' input.",
-)
-@click.option(
-    "--rounds",
-    default=3,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Processes of each file.",
-)
-@click.option(
-    "--runs", default=20, show_default=True, type=click.IntRange(min=1), help="Timed runs in each."
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Threads of the network.  [default: one per core]",
-)
+@timing_options(size="512,512", runs=20, unit="file")
 @click.option(
     "--only",
     multiple=True,
