@@ -61,7 +61,7 @@ COMMANDS: Table = {
         "Convert a checkpoint for another runtime, and prove the result.",
     ),
     "adopt": (
-        "segdeploy.export.adopt_command",
+        "segdeploy.export.adopt.command",
         "adopt",
         "Give an ONNX file or weights of another project a model card.",
     ),

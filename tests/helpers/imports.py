@@ -35,6 +35,7 @@ ORDER = (
     "segdeploy.cli",
     "segdeploy.train",
     "segdeploy.export",
+    "segdeploy.export.adopt",
     "segdeploy.benchmarks.results",
     "segdeploy.benchmarks.measure",
     "segdeploy.benchmarks.report",

@@ -20,9 +20,9 @@ from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError, ModelError
 from segdeploy.system.files import replacing
 
-from .external_model import ExternalModel, wrap_graph
-from .proof import input_sizes
-from .writer import Artifact, ProofSettings, write_and_prove
+from ..proof import input_sizes
+from ..writer import Artifact, ProofSettings, write_and_prove
+from .onnx_graph import ExternalModel, wrap_graph
 
 Output = npt.NDArray[np.generic]
 """Output of an external file for one image: logits (K, h, w), or classes (h, w) or (1, h, w)."""

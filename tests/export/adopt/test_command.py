@@ -14,7 +14,7 @@ from segdeploy.arrays import NetworkOutput
 from segdeploy.backends.loading import load_backend, read_card
 from segdeploy.cli.main import main
 from segdeploy.errors import ConfigError
-from segdeploy.export.adopt_command import parse_argument
+from segdeploy.export.adopt.command import parse_argument
 from segdeploy.models.checkpoint import load_checkpoint
 
 CLASS_MAP_FILE = '[[classes]]\nname = "blue"\n\n[[classes]]\nname = "red"\ncolor = [255, 0, 0]\n'

@@ -26,8 +26,8 @@ from segdeploy.datasets.class_map import read_class_map
 from segdeploy.errors import ConfigError
 from segdeploy.system.files import new_run
 
-from .command import DEFAULT_PROOF_IMAGES, describe
-from .plan import import_optional
+from ..command import DEFAULT_PROOF_IMAGES, describe
+from ..plan import import_optional
 
 RGB = tuple[float, float, float]
 
@@ -278,9 +278,9 @@ def _adopt_onnx(options: AdoptOptions) -> None:
         "PyTorch weights; an ONNX file is a whole network",
     )
     target = options.target(".onnx")
-    adopt_onnx = import_optional("adopt_onnx")
+    adopt_onnx = import_optional("adopt.onnx_source")
     proof, writer = import_optional("proof"), import_optional("writer")
-    external = import_optional("external_model").read_external(options.file)
+    external = import_optional("adopt.onnx_graph").read_external(options.file)
     height, width = adopt_onnx.choose_size(
         external, imgsz=options.imgsz, stride=options.stride, dynamic=options.dynamic
     )
@@ -325,7 +325,7 @@ def _adopt_state_dict(options: AdoptOptions) -> None:
         architecture=options.architecture,
         arguments=dict(parse_argument(text) for text in options.arguments),
     )
-    import_optional("adopt_state_dict").adopt_weights(options.file, card, target)
+    import_optional("adopt.state_dict").adopt_weights(options.file, card, target)
     echo(json.dumps({"path": str(target)}) if options.as_json else target)
     next_step("segdeploy", "export", target)
 

@@ -1,0 +1,1 @@
+"""Adoption of networks of other projects: files, folders and weights get a model card."""
