@@ -118,3 +118,28 @@ class InterruptedRun(SegdeployError):  # noqa: N818 - an interruption is not an 
     """The user stopped the run; what was done until then is complete and kept."""
 
     exit_code = 130
+
+
+class RequestError(SegdeployError):
+    """A request to the server is refused.
+
+    Attributes:
+        status: Status code of HTTP.
+        retry_after: Seconds after which the same request may be accepted; None where it never is.
+    """
+
+    def __init__(self, message: str, *, status: int, retry_after: int | None = None) -> None:
+        """Keep what the response says beside the message.
+
+        Args:
+            message: One sentence.
+            status: Status code of HTTP, 400 to 599.
+            retry_after: Seconds after which the client may try again.
+        """
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class CancelledRequest(SegdeployError):  # noqa: N818 - a client that left is not an error
+    """The client left before its request was done."""

@@ -72,14 +72,26 @@ def read_image(path: Path) -> Image:
         DataError: There is no such file, it is no image, it is truncated, or it has more pixels
             than Pillow allows (179 million).
     """
-    content = _content(path)
+    return decode_image(_content(path), name=str(path))
+
+
+def decode_image(content: bytes, *, name: str) -> Image:
+    """Return the image in the bytes of a file, as `read_image` does.
+
+    Args:
+        content: The whole file.
+        name: What messages call it.
+
+    Raises:
+        DataError: It is no image, is truncated, or has too many pixels.
+    """
     try:
         with open_image(io.BytesIO(content)) as image:
             if _is_plain_jpeg(image, content) or _is_plain_png(image, content, "RGB"):
-                return _decode_plain(path, content, cv2.IMREAD_COLOR)
+                return _decode_plain(name, content, cv2.IMREAD_COLOR)
             return _to_image(image)
     except DAMAGE as error:
-        raise _damaged(path, error) from error
+        raise _damaged(name, error) from error
 
 
 def check_image(image: Image) -> None:
@@ -227,7 +239,7 @@ def _content(path: Path) -> bytes:
         raise DataError(msg) from error
 
 
-def _damaged(path: Path, error: BaseException) -> DataError:
+def _damaged(path: object, error: BaseException) -> DataError:
     if isinstance(error, UnidentifiedImageError):
         return DataError(
             f"{path} is not an image of a known format; known extensions are"
@@ -282,7 +294,7 @@ def _is_whole_png(content: bytes) -> bool:
     return False
 
 
-def _decode_plain(path: Path, content: bytes, mode: int) -> Image:
+def _decode_plain(path: object, content: bytes, mode: int) -> Image:
     image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
     if image is None:
         msg = f"{path} is a damaged image; use a complete copy of it"

@@ -125,7 +125,7 @@ def coco_file(
         name_of: Returns the name of a frame's image.
         as_rle: Whether regions are written as run lengths.
     """
-    annotate = _rle_annotations if as_rle else _polygon_annotations
+    annotate = rle_annotations if as_rle else polygon_annotations
     images: list[dict[str, Any]] = []
     ids = count(1)
     categories = [
@@ -160,7 +160,8 @@ def coco_file(
                 write(f'\n], "images": {json.dumps(images, ensure_ascii=False)}}}\n')
 
 
-def _polygon_annotations(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
+def polygon_annotations(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
+    """Return COCO's fields of each region of a mask, as a polygon."""
     for polygon in polygons(mask, classes):
         ring = polygon.one_ring()
         yield {
@@ -171,7 +172,8 @@ def _polygon_annotations(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _rle_annotations(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
+def rle_annotations(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
+    """Return COCO's fields of each class of a mask, as run lengths."""
     runs = find_runs(mask)
     for index in range(classes):
         lengths = runs.lengths(index)
