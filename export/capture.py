@@ -85,7 +85,7 @@ def with_output(network: Deployed, card: ModelCard) -> Deployed:
 
     Args:
         network: Returns logits; in evaluation mode.
-        card: Its output, and the mean and the deviation that the network was built with.
+        card: Its output, and the input that the network was built with.
     """
     heads = {
         ("classes", False): ClassOutput,
@@ -93,7 +93,7 @@ def with_output(network: Deployed, card: ModelCard) -> Deployed:
         ("probabilities", False): ProbabilityOutput,
     }
     head = heads.get((card.output, card.confidence))
-    return head(network.network, card.input.mean, card.input.std).eval() if head else network
+    return head.of(network.network, card).eval() if head else network
 
 
 class ClassOutput(Deployed):

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from msgspec import structs
-from torch import Tensor, nn
+from torch import nn
 
 from segdeploy.card import ModelCard, Output
 from segdeploy.cli.console import note, progress
@@ -15,6 +14,7 @@ from segdeploy.errors import ConfigError, ExportError
 from segdeploy.inference.self_test import built_in_image
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
+from segdeploy.models.foreign import LogitsModule
 
 from .capture import with_output
 from .plan import (
@@ -199,8 +199,9 @@ def export_module(
 
     Raises:
         ConfigError: The ending belongs to no format, or the format does not have the precision.
-        ExportError: The network fails on an image, does not return logits of the card's classes, or
-            cannot be converted.
+        ExportError: The network fails on an image, returns logits of other classes than the card's,
+            or cannot be converted.
+        ModelError: It returns no logits.
         GateError: The file's output is not the network's; no file is left.
     """
     path = Path(path)
@@ -213,7 +214,7 @@ def export_module(
     config = replace(
         proof or ExportConfig(), precision=precision, output=output, dynamic=card.input.dynamic
     )
-    deployed = Deployed(LogitsModule(network.eval()), card.input.mean, card.input.std).eval()
+    deployed = Deployed.of(LogitsModule(network.eval()), card).eval()
     check_logits(deployed, configured(card, config))
     [result] = export_plan(resolve(deployed, card, config, targets={name: path}))
     return result.artifact
@@ -227,7 +228,8 @@ def check_logits(network: Deployed, card: ModelCard) -> None:
         card: Its classes, and the size of its input.
 
     Raises:
-        ExportError: It fails on an image, returns no logits, or those of another number of classes.
+        ExportError: It fails on an image, or returns logits of another number of classes.
+        ModelError: It returns no logits.
     """
     height, width = card.input.height, card.input.width
     try:
@@ -247,38 +249,3 @@ def check_logits(network: Deployed, card: ModelCard) -> None:
             f" {len(card.classes)} classes; name one class for each channel"
         )
         raise ExportError(msg)
-
-
-class LogitsModule(nn.Module):
-    """A network that returns its logits as a tensor, whatever they were wrapped in."""
-
-    def __init__(self, network: nn.Module) -> None:
-        """Wrap a network.
-
-        Args:
-            network: Returns logits as a tensor, or in a mapping.
-        """
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return (N, K, h, w) logits of (N, 3, H, W) normalized images."""
-        return find_logits(self.network(image))
-
-
-def find_logits(output: Tensor | Mapping[str, Any]) -> Tensor:
-    """Return the logits in the output of a network.
-
-    Raises:
-        ExportError: There are none.
-    """
-    if isinstance(output, Mapping):
-        output = next((output[key] for key in ("out", "logits") if key in output), output)
-    if not isinstance(output, Tensor) or output.ndim != 4:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        msg = (
-            f"the network returns {shape} and not logits of shape (N, K, h, w); wrap it in a module"
-            " that does"
-        )
-        raise ExportError(msg)
-    return output

@@ -15,6 +15,7 @@ from segdeploy.card.model_card import (
     LabelClass,
     ModelCard,
     Output,
+    Resample,
     Training,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "LabelClass",
     "ModelCard",
     "Output",
+    "Resample",
     "Training",
 ]

@@ -33,6 +33,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 expect."""
 
 Fit = Literal["stretch", "pad"]
+Resample = Literal["halving", "linear", "pillow-bilinear", "pillow-bicubic", "pillow-lanczos"]
 Output = Literal["logits", "classes", "probabilities"]
 Channel = Annotated[int, Meta(ge=0, le=255)]
 
@@ -57,6 +58,11 @@ class InputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         stride: Height and width must be multiples of it.
         dynamic: Whether the file takes any multiple of the stride; height and width are the usual
             size then.
+        bgr: Whether the network was trained on BGR: the graph itself reverses the channels; mean
+            and std are still those of red, green, blue.
+        resample: How an image is resized. "halving", ours: halved while it is twice too large, then
+            bilinear; "linear", OpenCV's bilinear; and Pillow's filters, which torchvision's
+            antialiased ones equal.
     """
 
     height: int
@@ -66,6 +72,12 @@ class InputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fit: Fit = "stretch"
     stride: int = 1
     dynamic: bool = False
+    bgr: bool = False
+    resample: Resample = "halving"
+
+
+INPUT_DEFAULTS = {"bgr": False, "resample": "halving"}
+"""Fields of an input that the first versions do not know, with what these do."""
 
 
 class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,8 +117,11 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         confidence: Whether a file that returns classes returns the probability of each pixel's
             class beside it.
         precision: Kind of numbers that the file computes with: "fp32", "fp16", "bf16" or "int8".
-        conversion: How an exported file was converted, for example its calibration and what was
-            left in float32; empty where nothing is to be said.
+        conversion: How an exported or adopted file was converted, for example its calibration and
+            what was left in float32; empty where nothing is to be said.
+        threshold: Where a checkpoint's network has a channel for every class but the first, the
+            background: the probability from which on a pixel belongs to a class. None where each
+            class has a channel.
         training: Where the weights come from; None for a network that was never trained.
         scores: Scores on the validation split.
         parity: How an exported file was proven; None in a checkpoint.
@@ -121,6 +136,7 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     confidence: bool = False
     precision: str = "fp32"
     conversion: Mapping[str, Any] = field(default_factory=dict)
+    threshold: float | None = None
     training: Training | None = None
     scores: Scores | None = None
     parity: Parity | None = None
@@ -146,11 +162,26 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 " already; only classes have one beside them"
             )
             raise CardError(msg)
+        if self.threshold is not None and not (len(self.classes) > 1 and 0 < self.threshold < 1):
+            msg = (
+                f"the card has the threshold {self.threshold} and {len(self.classes)} classes; it"
+                " must be between 0 and 1, for two classes or more"
+            )
+            raise CardError(msg)
         _check_input(self.input)
 
     def to_json(self) -> str:
-        """Return the card as JSON text, its keys sorted."""
-        return json.dumps(to_builtins(self), sort_keys=True)
+        """Return the card as JSON text, its keys sorted.
+
+        Newer fields stand in it only where they matter: versions without them refuse such a card,
+        and read all others.
+        """
+        values = to_builtins(self)
+        for part, defaults in ((values, {"threshold": None}), (values["input"], INPUT_DEFAULTS)):
+            for key, default in defaults.items():
+                if part[key] == default:
+                    del part[key]
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes, *, source: str) -> Self:

@@ -1,12 +1,20 @@
 """From images of any size to the batch that a network takes: resize, pad, change to RGB."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
+from PIL import Image as Pillow
 
 from segdeploy.arrays import Batch, Image, Mask
-from segdeploy.card import InputSpec
+from segdeploy.card import InputSpec, Resample
+
+PILLOW_FILTERS: Mapping[str, Pillow.Resampling] = {
+    "pillow-bilinear": Pillow.Resampling.BILINEAR,
+    "pillow-bicubic": Pillow.Resampling.BICUBIC,
+    "pillow-lanczos": Pillow.Resampling.LANCZOS,
+}
+"""Pillow's filters by the names of cards; torchvision's antialiased ones are the same."""
 
 
 def resize(image: Image, height: int, *, width: int) -> Image:
@@ -37,6 +45,27 @@ def resize(image: Image, height: int, *, width: int) -> Image:
     )
 
 
+def resample(image: Image, height: int, *, width: int, rule: Resample) -> Image:
+    """Resize an image by the rule of a card: as the network's authors do.
+
+    Args:
+        image: (H, W, 3) uint8.
+        height: Height of the result, in pixels.
+        width: Width of the result, in pixels.
+        rule: See `InputSpec.resample`.
+    """
+    if rule == "halving":
+        return resize(image, height, width=width)
+    if image.shape[:2] == (height, width):
+        return image
+    if rule == "linear":
+        return np.asarray(
+            cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8
+        )
+    whole = Pillow.fromarray(image)
+    return np.asarray(whole.resize((width, height), PILLOW_FILTERS[rule]), dtype=np.uint8)
+
+
 def resize_mask(mask: Mask, height: int, *, width: int) -> Mask:
     """Resize a mask; each pixel takes the class of the nearest."""
     return np.asarray(
@@ -62,7 +91,7 @@ def to_batch(images: Sequence[Image], spec: InputSpec) -> Batch:
         if (height, width) != (spec.height, spec.width):
             target[:] = np.rint(np.multiply(spec.mean, 255)).clip(0, 255).astype(np.uint8)
         target[:height, :width] = cv2.cvtColor(
-            resize(image, height, width=width), cv2.COLOR_BGR2RGB
+            resample(image, height, width=width, rule=spec.resample), cv2.COLOR_BGR2RGB
         )
     return batch
 

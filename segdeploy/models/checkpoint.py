@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.errors import ConfigError, ModelError
 from segdeploy.models.deployed import Deployed
-from segdeploy.models.registry import build, names
+from segdeploy.models.registry import build, is_known
 from segdeploy.system.files import replacing
 from segdeploy.system.torch_archive import open_archive, read_pickle
 
@@ -37,14 +37,19 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     state: Mapping[str, Any]
 
+    @property
+    def channels(self) -> int:
+        """Number of channels of the network: one for each class, often but for the background."""
+        return len(self.card.classes) - (self.card.threshold is not None)
+
     def network(self) -> Deployed:
         """Build the network with these weights, in evaluation mode.
 
         Raises:
             ModelError: The card's network cannot be built, or the weights do not fit it.
         """
-        name, spec = self.card.architecture, self.card.input
-        if name not in names():
+        name = self.card.architecture
+        if not is_known(name):
             msg = (
                 f"the card's network {name!r} cannot be built, since it is not one of the built-in"
                 " ones; give --plugin and the module that it was trained with"
@@ -62,11 +67,11 @@ class Checkpoint:
         )
         network = self._build()
         network.load_state_dict(dict(self.weights))
-        return Deployed(network, spec.mean, spec.std).eval()
+        return Deployed.of(network, self.card).eval()
 
     def _build(self) -> nn.Module:
         try:
-            return build(self.card.architecture, len(self.card.classes), **self.card.arguments)
+            return build(self.card.architecture, self.channels, **self.card.arguments)
         except (
             ConfigError,
             RuntimeError,

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from segdeploy.errors import ConfigError
+from segdeploy.errors import ConfigError, MissingExtraError
 
 Builder = Callable[..., nn.Module]
 B = TypeVar("B", bound=Builder)
@@ -25,6 +25,18 @@ BUILT_IN: Mapping[str, str] = {
 }
 """Names of the package's own networks, with the module that registers each; it is imported when the
 network is built."""
+
+FAMILIES: Mapping[str, str] = {
+    "code": "segdeploy.models.foreign",
+    "hf": f"{PACKAGE}.transformers_networks",
+    "smp": f"{PACKAGE}.smp_networks",
+    "torchvision": f"{PACKAGE}.torchvision_networks",
+}
+"""Networks of other libraries, and of users' own code, are called FAMILY:MEMBER. The module of each
+family, which imports the library, has `build(member, classes, **arguments)`."""
+
+LIBRARIES = {"segmentation_models_pytorch", "torchvision", "transformers"}
+"""Libraries of the families, which the extra `adopt` installs."""
 
 _builders: dict[str, Builder] = {}
 
@@ -72,17 +84,47 @@ def names() -> list[str]:
     return sorted({*BUILT_IN, *_builders})
 
 
+def is_known(name: str) -> bool:
+    """Return whether a network of that name can be built, as far as its name tells."""
+    family, colon, _ = name.partition(":")
+    return family in FAMILIES if colon else name in names()
+
+
+def _build_member(name: str, classes: int, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build a network of another library, which is imported now.
+
+    Raises:
+        ConfigError: There is no such family or member, or it cannot be built.
+        MissingExtraError: The library is not installed.
+    """
+    family, _, member = name.partition(":")
+    if family not in FAMILIES:
+        msg = f"there is no network {name!r}; other libraries are called {', '.join(FAMILIES)}"
+        raise ConfigError(msg)
+    try:
+        module = import_module(FAMILIES[family])
+    except ModuleNotFoundError as error:
+        if error.name not in LIBRARIES:
+            raise
+        raise MissingExtraError(error.name, "adopt") from error
+    network: nn.Module = module.build(member, classes, **arguments)
+    return network
+
+
 def build(name: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: ANN401
     """Build a network with randomly initialized weights.
 
     Args:
-        name: Registered name, for example "unet".
+        name: Registered name, for example "unet", or FAMILY:MEMBER, for example "smp:Unet".
         classes: Number of classes, K.
         arguments: Keyword arguments of the network, for example its width.
 
     Raises:
         ConfigError: There is no network of that name, or it takes no such argument.
+        MissingExtraError: It belongs to a library that is not installed.
     """
+    if ":" in name:
+        return _build_member(name, classes, arguments)
     if name in BUILT_IN:
         import_module(BUILT_IN[name])
     if name not in _builders:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from contextlib import suppress
 
 import pytest
@@ -302,6 +303,21 @@ def test_json_keeps_its_keys():
         '"reference": "torch", "reference_miou": null, "source": "camvid val"}, "precision": '
         '"fp32", "schema": 1, "scores": null, "training": null}'
     )
+
+
+def test_newer_fields_are_written_only_where_they_matter():
+    """A version that does not know them must refuse such a card, and read all others."""
+    spec = replace(card().input, bgr=True, resample="pillow-bilinear")
+    newer = replace(card(), input=spec, threshold=0.25)
+
+    assert not {"bgr", "resample", "threshold"} & set(re.findall(r"\w+", card().to_json()))
+    assert ModelCard.from_json(newer.to_json(), source="file") == newer
+
+
+@pytest.mark.parametrize(("threshold", "classes"), [(0.0, 2), (1.0, 2), (0.5, 1)])
+def test_threshold_belongs_to_classes_beside_a_background(threshold: float, classes: int):
+    with pytest.raises(CardError, match=f"has the threshold {threshold} and {classes} classes"):
+        replace(card(), classes=card().classes[:classes], threshold=threshold)
 
 
 def test_a_card_of_the_first_version_is_read():

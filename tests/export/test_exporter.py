@@ -3,7 +3,7 @@
 Torchvision's, segmentation-models-pytorch's, transformers', and user-defined ones.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from segdeploy.errors import ConfigError, ExportError, ProofError
 from segdeploy.export import ExportConfig, export_module
 from segdeploy.export.exporter import (
     configured,
-    find_logits,
     resolve,
     with_default_output,
 )
@@ -28,6 +27,7 @@ from segdeploy.export.plan import FORMATS
 from segdeploy.imaging.palettes import distinct_color
 from segdeploy.metrics.segmentation import Scores
 from segdeploy.models.checkpoint import load_checkpoint
+from segdeploy.models.foreign import find_logits
 
 SPEC = InputSpec(
     height=64, width=96, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), stride=32
@@ -156,22 +156,6 @@ def test_unknown_ending_is_an_error(tmp_path: Path) -> None:
         export_module(
             Own(lambda logits: logits), card("own"), tmp_path / "own.torchscript", precision="int8"
         )
-
-
-@pytest.mark.parametrize(
-    ("output", "shape"),
-    [
-        (torch.zeros(2, 5), r"\(2, 5\)"),
-        ({"boxes": torch.zeros(1)}, "dict"),
-        ((torch.zeros(1, 5, 2, 2),), "tuple"),
-    ],
-)
-def test_output_without_logits_is_reported(
-    output: Tensor | Mapping[str, Tensor], shape: str
-) -> None:
-    """A detector or a classifier returns something else."""
-    with pytest.raises(ExportError, match=f"the network returns {shape} and not logits"):
-        find_logits(output)
 
 
 @pytest.mark.parametrize(
