@@ -80,7 +80,17 @@ def to_onnx(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
     Raises:
         ExportError: PyTorch cannot capture it, or ONNX has no operators for it.
     """
-    captured = capture(network, card)
+    return from_program(capture(network, card), network, card, opset=opset)
+
+
+def from_program(
+    captured: ExportedProgram, network: Deployed, card: ModelCard, *, opset: int
+) -> OnnxCandidate:
+    """Convert a program that `capture` returned for this network and card, as `to_onnx` does.
+
+    Raises:
+        ExportError: ONNX has no operators for it.
+    """
     try:
         with quiet():
             program = torch.onnx.export(

@@ -72,10 +72,14 @@ def to_pt2(plan: ExportPlan) -> Pt2Candidate:
     Raises:
         ExportError: PyTorch cannot capture it, or not for all sizes.
     """
-    program = capture(plan.network, plan.card)
-    _allow_proven_sizes(program, plan.card)
+    return from_program(capture(plan.network, plan.card), plan.network, plan.card)
+
+
+def from_program(program: ExportedProgram, network: Deployed, card: ModelCard) -> Pt2Candidate:
+    """Return the candidate of a program that `capture` returned, which is changed in place."""
+    _allow_proven_sizes(program, card)
     _strip_metadata(program)
-    return Pt2Candidate(program=program, network=plan.network)
+    return Pt2Candidate(program=program, network=network)
 
 
 def _allow_proven_sizes(program: ExportedProgram, card: ModelCard) -> None:
