@@ -18,7 +18,7 @@ from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.backends.pytorch import choose_device
 from segdeploy.datasets.index import FileDataset
 from segdeploy.errors import DataError
-from segdeploy.imaging.io import open_image
+from segdeploy.imaging.header import open_image
 from segdeploy.system.concurrency import process_context
 
 from .augmentation_gpu import jitter_batch

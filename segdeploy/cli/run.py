@@ -29,6 +29,7 @@ from segdeploy.cli.run_inputs import (
     TorchOptions,
     backend_option,
     input_options,
+    refuse_losses,
     scheduling_options,
     selection_options,
     smooth_option,
@@ -41,8 +42,8 @@ from segdeploy.cli.run_outputs import (
     output_options,
     render_options,
 )
-from segdeploy.cli.run_tiles import TilingOptions, tiling_options
-from segdeploy.errors import ConfigError, DataError
+from segdeploy.cli.run_tiles import TilingOptions, report_tiles, tiling_options
+from segdeploy.errors import ConfigError
 from segdeploy.system.signals import StopRequest, stoppable
 from segdeploy.video.codecs import CODECS, Encoding
 from segdeploy.video.frames import SegmentedFrame, Selection
@@ -186,7 +187,7 @@ def run(options: RunOptions) -> None:
                 workers=schedule.workers,
                 should_stop=lambda: stop.requested,
             )
-            report_tiles(model, backend.device, paths, as_json=options.as_json)
+            report_tiles(model, backend.device, paths, opened=opened, as_json=options.as_json)
             return
         smoother = make_temporal_smoother(options.smooth, backend.card, opened)
         result = segment(
@@ -208,7 +209,7 @@ def bundled_model(device: str) -> Path:
     import cv2
 
     # Only where no model was named: a checkpoint needs no ONNX Runtime.
-    from segdeploy.backends.onnx_runtime import CPU, request_providers
+    from segdeploy.backends.onnx_providers import CPU, request_providers
 
     name = assets.choose_model(
         on_processor=request_providers(device) == [CPU], has_avx2=cv2.checkHardwareSupport(AVX2)
@@ -358,18 +359,7 @@ def report(
     else:
         dataset = () if options.model else ("--dataset", "streets")
         next_step("segdeploy", "benchmark", assets.short_name(model), *dataset)
-    if source.losses and opened.images:
-        msg = (
-            f"{len(source.losses)} of {source.frames} images could not be read; the others are done"
-        )
-        raise DataError(msg)
-
-
-def report_tiles(model: Path, device: str, paths: list[Path], *, as_json: bool) -> None:
-    """Print the files that were written for images in tiles."""
-    outputs = [str(path) for path in paths]
-    values = {"model": str(model), "device": device, "outputs": outputs}
-    echo(json.dumps(values, indent=2) if as_json else "\n".join(outputs))
+    refuse_losses(opened)
 
 
 def print_times(result: JobResult, *, err: bool) -> None:

@@ -11,7 +11,7 @@ from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import BACKENDS
 from segdeploy.backends.tta import AUGMENTATIONS, SCALE_FACTORS
 from segdeploy.cli.options import NameList, grouped, option, section
-from segdeploy.errors import ConfigError
+from segdeploy.errors import ConfigError, DataError
 from segdeploy.video.frames import Selection
 from segdeploy.video.pipeline import Schedule
 from segdeploy.video.smoothing import SMOOTHERS
@@ -293,3 +293,13 @@ smooth_option = option(
         " pixel's class. The flicker before and after is printed."
     ),
 )
+
+
+def refuse_losses(opened: OpenedSource) -> None:
+    """Raise a DataError if some of the images could not be read."""
+    source = opened.source
+    if source.losses and opened.images:
+        msg = (
+            f"{len(source.losses)} of {source.frames} images could not be read; the others are done"
+        )
+        raise DataError(msg)

@@ -1,5 +1,6 @@
 """Options of `segdeploy run` for large images, which are segmented in tiles."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,13 +8,14 @@ from pathlib import Path
 import click
 
 from segdeploy.backends.base import Backend
-from segdeploy.cli.console import progress
+from segdeploy.cli.console import echo, note, progress
 from segdeploy.cli.options import ImageSize, grouped, option, section
+from segdeploy.cli.run_inputs import refuse_losses
 from segdeploy.cli.run_outputs import IMAGES_NAME, OutputOptions, RenderOptions
-from segdeploy.errors import ConfigError
+from segdeploy.errors import ConfigError, DataError
 from segdeploy.system.files import result_folder
 from segdeploy.video.outputs import unique_names
-from segdeploy.video.sources import ImageSource
+from segdeploy.video.sources import ImageSource, OpenedSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class TilingOptions:
     ) -> list[Path]:
         """Segment images one after the other, and return the files that were written.
 
+        An image that cannot be read is left out, and added to the losses of the source.
+
         Args:
             source: The images; None, where the input is something else, is refused.
             backend: The network.
@@ -52,6 +56,7 @@ class TilingOptions:
 
         Raises:
             ConfigError: An option does not go together with tiles.
+            DataError: No image could be read.
         """
         from segdeploy.inference.tiling import Tiler, segment_large
 
@@ -68,15 +73,22 @@ class TilingOptions:
         ):
             for path, stem in zip(images.paths, unique_names(images.paths), strict=True):
                 targets = {kind: folder / kind / f"{stem}.{self.suffix}" for kind in render.kinds}
-                segment_large(
-                    path,
-                    targets,
-                    tiler=tiler,
-                    renderer=renderer,
-                    should_stop=should_stop,
-                    on_step=_row_progress(step, path),
-                )
-                written += targets.values()
+                try:
+                    segment_large(
+                        path,
+                        targets,
+                        tiler=tiler,
+                        renderer=renderer,
+                        should_stop=should_stop,
+                        on_step=_row_progress(step, path),
+                    )
+                except DataError as error:
+                    images.losses.append(str(error))
+                else:
+                    written += targets.values()
+            if not written:
+                msg = f"no image could be read: {'; '.join(images.losses)}"
+                raise DataError(msg)
         return written
 
 
@@ -104,6 +116,23 @@ def check_options(
 
 def _row_progress(step: Callable[[str], None], path: Path) -> Callable[[int, int], None]:
     return lambda done, height: step(f"{path.name}: {done} of {height} rows")
+
+
+def report_tiles(
+    model: Path, device: str, paths: list[Path], *, opened: OpenedSource, as_json: bool
+) -> None:
+    """Print the files that were written for images in tiles, and what could not be read.
+
+    Raises:
+        DataError: Some of the images could not be read.
+    """
+    losses = opened.source.losses
+    for remark in losses:
+        note(remark)
+    outputs = [str(path) for path in paths]
+    values = {"model": str(model), "device": device, "outputs": outputs, "losses": losses}
+    echo(json.dumps(values, indent=2) if as_json else "\n".join(outputs))
+    refuse_losses(opened)
 
 
 tiling_options = grouped(

@@ -1,61 +1,43 @@
 """Read and write images and masks."""
 
 import io
-import struct
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from segdeploy.arrays import Image, Mask
 from segdeploy.errors import ConfigError, DataError
+from segdeploy.imaging.header import (
+    DAMAGE,
+    IDS,
+    UPRIGHT,
+    check_pixels,
+    open_image,
+    orientation_of,
+)
+from segdeploy.system.budget import check_budget, file_budget
 from segdeploy.system.files import write_bytes
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """File name extensions by which an image is found in a folder."""
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Pillow's names of the formats that are read, whatever a file is called: those that libraries
-decode inside the process. Of the others, some start programs (EPS is PostScript, which Pillow gives
-to Ghostscript), and some need a parser of a language or are rarely maintained."""
+PNG_EXTRAS = frozenset({"default_image", "transparency"})
+"""Pillow's `info` keys of a PNG that OpenCV decodes differently: animation, a transparent color."""
 
-# What Pillow's readers raise for a damaged file; also their warnings, where the user has turned
-# warnings into errors.
-DAMAGE = (
-    PillowImage.DecompressionBombError,
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    Warning,
-)
+AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
-PNG_EXTRAS = frozenset({"default_image", "exif", "transparency"})
-"""Pillow's `info` keys of a PNG that OpenCV decodes differently: animation, orientation, a
-transparent color."""
+MAX_SCANS = 100
+"""Scans of a JPEG; encoders write about 10. Each one visits every pixel, and may be a few bytes."""
 
-
-def open_image(source: Path | BinaryIO) -> PillowImage.Image:
-    """Open an image of one of `FORMATS`; every image that comes from outside is opened here.
-
-    Only the header is read. The name of a file does not matter.
-
-    Raises:
-        OSError: The file cannot be read; `PIL.UnidentifiedImageError` if it is not an image of
-            these formats. A damaged file raises any of `DAMAGE`.
-    """
-    return PillowImage.open(source, formats=FORMATS)
+SINGLE = frozenset({"1", "L", "P", "I", "I;16", "I;16B"})
+"""Pillow's modes of one whole number per pixel."""
 
 
 def read_image(path: Path) -> Image:
@@ -69,8 +51,8 @@ def read_image(path: Path) -> Image:
         (H, W, 3) uint8, blue-green-red.
 
     Raises:
-        DataError: There is no such file, it is no image, it is truncated, or it has more pixels
-            than Pillow allows (179 million).
+        DataError: There is no such file, it is no image, it is truncated, or it would take more
+            memory than the budget of `system.budget` allows.
     """
     return decode_image(_content(path), name=str(path))
 
@@ -85,13 +67,20 @@ def decode_image(content: bytes, *, name: str) -> Image:
     Raises:
         DataError: It is no image, is truncated, or has too many pixels.
     """
+    if content.startswith(b"\xff\xd8") and (scans := content.count(b"\xff\xda")) > MAX_SCANS:
+        msg = f"{name} has {scans} scans, and a JPEG may have {MAX_SCANS}; save it again"
+        raise DataError(msg)
     try:
         with open_image(io.BytesIO(content)) as image:
+            check_pixels(image, name=name, size=len(content))
+            orientation = orientation_of(image)
             if _is_plain_jpeg(image, content) or _is_plain_png(image, content, "RGB"):
-                return _decode_plain(name, content, cv2.IMREAD_COLOR)
-            return _to_image(image)
+                stored = _decode_plain(name, content, AS_STORED)
+            else:
+                stored = _to_image(image)
     except DAMAGE as error:
         raise _damaged(name, error) from error
+    return _turned(stored, orientation)
 
 
 def check_image(image: Image) -> None:
@@ -127,18 +116,31 @@ def read_ids(path: Path) -> Mask:
         DataError: There is no such file, it is truncated, or its pixels are not single numbers in
             0 ... 255.
     """
-    content = _content(path)
+    return decode_ids(_content(path), name=str(path))
+
+
+def decode_ids(content: bytes, *, name: str) -> Mask:
+    """Return the mask in the bytes of a file, as `read_ids` does.
+
+    Args:
+        content: The whole file.
+        name: What messages call it.
+
+    Raises:
+        DataError: It is no image, is truncated, or its pixels are not single numbers in 0 ... 255.
+    """
     try:
         with open_image(io.BytesIO(content)) as image:
+            check_pixels(image, name=name, size=len(content), per_pixel=IDS)
             if _is_plain_png(image, content, "L"):
-                return _decode_plain(path, content, cv2.IMREAD_GRAYSCALE)
+                return _decode_plain(name, content, cv2.IMREAD_GRAYSCALE)
             mode = image.mode
-            numbers = np.asarray(image)
+            numbers = np.asarray(image) if mode in SINGLE else None
     except DAMAGE as error:
-        raise _damaged(path, error) from error
-    if numbers.ndim != 2 or mode == "F" or numbers.min() < 0 or numbers.max() > 255:
+        raise _damaged(name, error) from error
+    if numbers is None or numbers.min() < 0 or numbers.max() > 255:
         msg = (
-            f"{path} holds colors or numbers outside 0 to 255 (Pillow's mode {mode}); store one"
+            f"{name} holds colors or numbers outside 0 to 255 (Pillow's mode {mode}); store one"
             " class index a pixel"
         )
         raise DataError(msg)
@@ -229,14 +231,19 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _content(path: Path) -> bytes:
+    """Return the bytes of a file, of which a pipe or a device may have no end."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(file_budget(0) + 1)
+            size = max(len(content), os.fstat(file.fileno()).st_size)
     except FileNotFoundError as error:
         msg = f"there is no {path}; check the name"
         raise DataError(msg) from error
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}"
+    except (OSError, ValueError) as error:
+        msg = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
         raise DataError(msg) from error
+    check_budget(f"{path} is a file of {size} bytes", size, size=0, error=DataError)
+    return content
 
 
 def _damaged(path: object, error: BaseException) -> DataError:
@@ -246,14 +253,14 @@ def _damaged(path: object, error: BaseException) -> DataError:
             f" {', '.join(sorted(EXTENSIONS))}"
         )
     if isinstance(error, PillowImage.DecompressionBombError):
-        return DataError(f"{path} has too many pixels ({error}); make it smaller")
+        return DataError(f"{path} has too many pixels ({error}); make it smaller, or use --tile")
     reason = " ".join(str(error).split())
     return DataError(
         f"{path} is a damaged image ({type(error).__name__}: {reason}); use a complete copy of it"
     )
 
 
-def _is_plain_jpeg(image: PillowImage.Image, content: bytes) -> bool:
+def _is_plain_jpeg(image: ImageFile, content: bytes) -> bool:
     """Return whether OpenCV may decode a JPEG.
 
     It is twice as fast and returns the same pixels, but fills the end of a truncated file with gray
@@ -262,17 +269,16 @@ def _is_plain_jpeg(image: PillowImage.Image, content: bytes) -> bool:
     return image.format == "JPEG" and image.mode == "RGB" and content.endswith(b"\xff\xd9")
 
 
-def _is_plain_png(image: PillowImage.Image, content: bytes, mode: str) -> bool:
+def _is_plain_png(image: ImageFile, content: bytes, mode: str) -> bool:
     """Return whether OpenCV may decode a PNG.
 
     It is a third faster and returns the same pixels, but with a damaged file libpng writes its own
     messages to stderr.
     """
-    eight_bits = content[24] == 8  # The depth of a channel, in the header.
     return (
         image.format == "PNG"
         and image.mode == mode
-        and eight_bits
+        and content[24] == 8  # The depth of a channel, in the header.
         and not PNG_EXTRAS & image.info.keys()
         and _is_whole_png(content)
     )
@@ -302,17 +308,24 @@ def _decode_plain(path: object, content: bytes, mode: int) -> Image:
     return np.asarray(image, dtype=np.uint8)
 
 
-def _to_image(image: PillowImage.Image) -> Image:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith(("I;16", "I")):
-        gray = (np.clip(np.asarray(upright), 0, 65535) >> 8).astype(np.uint8)
-        return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
-    if upright.mode == "F":
+def _to_image(image: ImageFile) -> Image:
+    """Return the pixels as Pillow decodes them."""
+    if image.mode == "F":
         msg = "its pixels are floating-point numbers, which have no fixed range"
         raise ValueError(msg)
+    if image.mode.startswith("I"):
+        gray = (np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8)
+        return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     return np.asarray(
-        cv2.cvtColor(np.asarray(upright.convert("RGB")), cv2.COLOR_RGB2BGR), dtype=np.uint8
+        cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR), dtype=np.uint8
     )
+
+
+def _turned(image: Image, orientation: int) -> Image:
+    """Return the upright image of stored pixels with this EXIF orientation."""
+    if orientation not in UPRIGHT:
+        return image
+    return np.asarray(PillowImage.fromarray(image).transpose(UPRIGHT[orientation]), dtype=np.uint8)
 
 
 def _gray_factor(content: bytes) -> int:

@@ -2,13 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from math import prod
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL.ExifTags import Base
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from segdeploy.arrays import Image, Mask
 from segdeploy.errors import DataError, MissingExtraError
+from segdeploy.imaging.header import DAMAGE, open_image, orientation_of
+from segdeploy.imaging.io import read_image
 from segdeploy.system.files import PART, cannot_write, make_part, replacing
 
 try:
@@ -18,16 +24,18 @@ except (ImportError, OSError) as error:
 
 MAX_SIDE = 1_000_000
 MAX_PIXELS = 20_000_000_000
-"""Larger images are refused as decompression bombs; Pillow's own bound, which holds for all other
-reading, is a hundredth of it."""
+"""Larger images are refused: they would fill the disk, whatever the memory is."""
 
 TILE = 256
 """Side of a tile in a written TIFF, in pixels."""
 
-LOADERS = ("Nsgif", "Jpeg", "Png", "Ppm", "Raw", "Tiff", "Webp")
-"""libvips' loaders of the formats that `imaging.io` reads, by the ends of their classes' names, and
-the one of the rows that are written here. The others, among them SVG, PDF and whatever ImageMagick
-gives to other programs, are shut off in this process."""
+MAX_TILE = 1 << 24
+"""Pixels of a tile in a TIFF that is read; each is decoded as a whole."""
+
+LOADERS = ("Jpeg", "Png", "Raw", "Tiff")
+"""libvips' loaders of what is read by rows, by the ends of their classes' names, and the one of the
+rows that are written here. The others, among them SVG, PDF and whatever ImageMagick gives to other
+programs, are shut off in this process."""
 
 pyvips.operation_block_set("VipsForeignLoad", True)  # noqa: FBT003 - libvips' own signature
 for loader in LOADERS:
@@ -37,8 +45,41 @@ for loader in LOADERS:
 pyvips.cache_set_max(0)
 
 
+def _is_read_alike(image: ImageFile) -> bool:
+    """Return whether libvips reads an image by rows and gives the pixels that `read_image` gives.
+
+    The two read other kinds of TIFF in different ways, and libvips holds the rest in memory anyway:
+    what is interlaced, progressive, turned or animated.
+    """
+    if orientation_of(image) != 1 or image.info.get("default_image"):
+        return False
+    if image.format == "JPEG":
+        return image.mode in {"L", "RGB"} and not image.info.get("progressive")
+    if image.format == "PNG":
+        return not image.info.get("interlace")
+    return isinstance(image, TiffImageFile) and _is_plain_tiff(image)
+
+
+def _is_plain_tiff(image: TiffImageFile) -> bool:
+    """Return whether a TIFF holds whole numbers of 8 or 16 bits: gray, a palette or colors."""
+    tags = image.tag_v2
+    bits = set(tags.get(Base.BitsPerSample, (1,)))
+    return (
+        image.mode in {"L", "RGB", "RGBA", "P", "I;16"}
+        and tags.get(Base.PhotometricInterpretation) in {1, 2, 3}
+        and (bits == {8} or (bits == {16} and image.mode != "P"))
+        and set(tags.get(Base.SampleFormat, (1,))) == {1}
+        and set(tags.get(Base.ExtraSamples, ())) <= {0, 2}
+        and tags.get(Base.Orientation, 1) == 1
+        and prod(tags.get(side, 1) for side in (Base.TileWidth, Base.TileLength)) <= MAX_TILE
+    )
+
+
 class LargeImage:
     """The rows of an image from the top, each read once, upright and blue-green-red.
+
+    They are the rows that `read_image` gives; JPEG, PNG and TIFF of common kinds are never in
+    memory as a whole.
 
     Attributes:
         height: In pixels, upright.
@@ -55,28 +96,27 @@ class LargeImage:
             msg = f"there is no {path}; check the name"
             raise DataError(msg)
         self._path = path
-        with self._refusing():
-            # Rows that are stored in another order than upright ones cannot be read in sequence.
-            stored = pyvips.Image.new_from_file(str(path), access="sequential")
-            turned = stored.get_typeof("orientation") and stored.get("orientation") != 1
-            upright = (
-                pyvips.Image.new_from_file(str(path), access="random").autorot()
-                if turned
-                else stored
-            )
-            if (
-                max(upright.width, upright.height) > MAX_SIDE
-                or upright.width * upright.height > MAX_PIXELS
-            ):
-                msg = (
-                    f"{path} has {upright.width} x {upright.height} pixels, more than"
-                    f" {MAX_PIXELS:,} or {MAX_SIDE:,} along a side; cut it"
-                )
-                raise DataError(msg)
-            colored = upright.colourspace("srgb").extract_band(0, n=3).cast("uchar")
-        self.height, self.width = colored.height, colored.width
-        self._region = pyvips.Region.new(colored)
         self._next = 0
+        with self._refusing(), open_image(path) as header:
+            self.width, self.height = header.size
+            is_read_alike = _is_read_alike(header)
+        if max(header.size) > MAX_SIDE or self.width * self.height > MAX_PIXELS:
+            msg = (
+                f"{path} has {self.width} x {self.height} pixels, more than {MAX_PIXELS:,} or"
+                f" {MAX_SIDE:,} along a side; cut it"
+            )
+            raise DataError(msg)
+        self._whole = None if is_read_alike else read_image(path)
+        if self._whole is not None:
+            self.height, self.width = self._whole.shape[:2]
+            return
+        with self._refusing():
+            stored = pyvips.Image.new_from_file(str(path), access="sequential")
+            colored = stored.colourspace("srgb").extract_band(0, n=3).cast("uchar")
+            if (stored.width, stored.height) != header.size:
+                msg = f"its size is {header.size} and {stored.width, stored.height} at once"
+                raise ValueError(msg)
+        self._region = pyvips.Region.new(colored)
 
     def read(self, count: int) -> Image:
         """Return the next rows, (count, width, 3) uint8.
@@ -84,9 +124,11 @@ class LargeImage:
         Raises:
             DataError: The file is damaged.
         """
+        start, self._next = self._next, self._next + count
+        if self._whole is not None:
+            return self._whole[start : start + count]
         with self._refusing():
-            pixels = self._region.fetch(0, self._next, self.width, count)
-        self._next += count
+            pixels = self._region.fetch(0, start, self.width, count)
         rows = np.frombuffer(pixels, np.uint8).reshape(count, self.width, 3)
         return np.asarray(cv2.cvtColor(rows, cv2.COLOR_RGB2BGR), dtype=np.uint8)
 
@@ -94,7 +136,7 @@ class LargeImage:
     def _refusing(self) -> Iterator[None]:
         try:
             yield
-        except pyvips.Error as error:
+        except (pyvips.Error, *DAMAGE) as error:
             reason = " ".join(str(error).split())
             msg = f"{self._path} is not an image that can be read ({reason}); use a complete copy"
             raise DataError(msg) from error

@@ -140,3 +140,26 @@ def test_memory_is_bounded_by_rows(artifacts: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert read_ids(Path("runs/run/images/mask/large.tif")).shape == (4000, 6000)
     assert float(done.stdout.splitlines()[-1]) < 300
+
+
+def test_an_unreadable_image_is_left_out(
+    artifacts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As without tiles: the others are done, and the exit code says that one is not."""
+    Path("images").mkdir()
+    write_noise(Path("images/a.png"), 50, 60)
+    Path("images/b.png").write_bytes(b"words")
+    write_noise(Path("images/c.bmp"), 50, 60)
+    command = ("--model", artifacts / "best.onnx", "--tile", "45,60", "--overlap", "12")
+
+    assert call(*command, "--image", "images", "--save", "mask", "--json") == 3
+
+    shown = capsys.readouterr()
+    report = json.loads(shown.out)
+    assert [Path(path).name for path in report["outputs"]] == ["a.tif", "c.tif"]
+    assert all(Path(path).is_file() for path in report["outputs"])
+    assert len(report["losses"]) == 1
+    assert "b.png" in report["losses"][0]
+    assert "1 of 3 images could not be read" in shown.err
+    assert call(*command, "--image", "images/b.png", "--output", "o") == 3
+    assert "no image could be read" in capsys.readouterr().err

@@ -18,9 +18,10 @@ from segdeploy.datasets.dataset import evenly_spaced
 from segdeploy.datasets.formats.coco import class_map_of, find_annotations, unusable
 from segdeploy.datasets.index import find_files
 from segdeploy.errors import DataError, LayoutNotFoundError
-from segdeploy.imaging.io import open_image, read_ids, read_image
+from segdeploy.imaging.header import open_image
+from segdeploy.imaging.io import read_ids, read_image
 from segdeploy.imaging.palettes import Color, distinct_color
-from segdeploy.system.files import toml_lines
+from segdeploy.system.toml import toml_lines
 
 SAMPLES = 100
 """Masks or label files that are read, evenly spaced over all."""
@@ -45,6 +46,10 @@ counted from 0, lie closer together."""
 
 MANY = 64
 """Number of values from which on masks are accepted only if they are flat."""
+
+MOST_COLORS = 1 << 20
+"""Colors of one mask; a mask saved as JPEG has some ten thousand. All 16 million would fill the
+memory with their counts."""
 
 JPEG = {".jpg", ".jpeg"}
 JPEG_REACH = 48
@@ -122,7 +127,7 @@ def _from_masks(paths: Sequence[Path]) -> str:
             read_image(path)
             _refuse_deep(path)
             return _from_colors(_colors_of(sample), origin)
-        values.add(ids)
+        values.add(ids, path)
         palette = palette or _palette(path)
     if not palette and (pure := values.without_blends()):
         return _from_blended(pure, origin)
@@ -236,8 +241,12 @@ class PixelValues:
     pixels: Counter[Color] = field(default_factory=Counter)
     interior: Counter[Color] = field(default_factory=Counter)
 
-    def add(self, mask: Mask | Image) -> None:
-        """Count a mask, (H, W) of ids or (H, W, 3) blue-green-red."""
+    def add(self, mask: Mask | Image, path: Path) -> None:
+        """Count a mask, (H, W) of ids or (H, W, 3) blue-green-red.
+
+        Raises:
+            DataError: The file holds more colors than any mask.
+        """
         edges = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
         if mask.ndim == 2:
             _count_grays(self.pixels, mask.ravel())
@@ -246,6 +255,12 @@ class PixelValues:
         codes = (cv2.cvtColor(mask, cv2.COLOR_BGR2BGRA).view(np.uint32)[:, :, 0] & 0xFFFFFF).astype(
             np.int32
         )
+        if (found := len(np.unique(codes))) > MOST_COLORS:
+            msg = (
+                f"{path} holds {found} colors, as photographs do; save one class id per pixel as"
+                " 8-bit PNG"
+            )
+            raise DataError(msg)
         _count_colors(self.pixels, codes.ravel())
         _count_colors(self.interior, codes[~edges.any(axis=2)])
 
@@ -287,7 +302,7 @@ def _count_colors(counter: Counter[Color], codes: npt.NDArray[np.int32]) -> None
 def _colors_of(paths: Iterable[Path]) -> PixelValues:
     values = PixelValues()
     for path in paths:
-        values.add(read_image(path))
+        values.add(read_image(path), path)
     return values
 
 

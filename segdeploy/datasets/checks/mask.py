@@ -6,32 +6,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags
 from PIL import Image as PillowImage
 
 from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.card import LabelClass
 from segdeploy.datasets.checks.finding import Finding, error, warning
 from segdeploy.errors import DataError
-from segdeploy.imaging.io import DAMAGE, open_image, read_image
+from segdeploy.imaging.header import DAMAGE, SIDEWAYS, UPRIGHT, open_image, orientation_of
+from segdeploy.imaging.io import read_image
 
 GRAY = frozenset({"1", "L", "I", "I;16"})
 """Pillow's modes of one value per pixel."""
-
-SIDEWAYS = frozenset({5, 6, 7, 8})
-"""EXIF orientations that exchange rows and columns."""
-
-UPRIGHT = {
-    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
-    3: PillowImage.Transpose.ROTATE_180,
-    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
-    5: PillowImage.Transpose.TRANSPOSE,
-    6: PillowImage.Transpose.ROTATE_270,
-    7: PillowImage.Transpose.TRANSVERSE,
-    8: PillowImage.Transpose.ROTATE_90,
-}
-"""What makes stored pixels upright, for each EXIF orientation but 1 (EXIF 2.32, section 4.6.4, tag
-274)."""
 
 MARGIN = 1.25
 """How much better a turned mask must fit the image's edges to be reported."""
@@ -74,16 +59,13 @@ def read_header(path: Path) -> Header | None:
     """Read the header of a file; None where it is not an image."""
     try:
         with open_image(path) as image:
-            # Pillow decodes a whole PNG in search of EXIF behind the pixels.
-            has_exif = image.format != "PNG" or "exif" in image.info
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
             width, height = image.size
             return Header(
                 form=image.format or "",
                 mode=image.mode,
                 height=height,
                 width=width,
-                orientation=int(orientation),
+                orientation=orientation_of(image),
             )
     except DAMAGE:
         return None
@@ -232,20 +214,25 @@ def explain_colors(path: Path, classes: Sequence[LabelClass]) -> str:
         path: A colored mask that can be decoded.
         classes: Classes in the order of the masks' indices.
     """
-    with open_image(path) as image:
-        counts = sorted(image.convert("RGB").getcolors(1 << 24) or [], reverse=True)
-    colors = [color for _, color in counts if isinstance(color, tuple)]
-    if all(len(set(color)) == 1 for color in colors):
+    image = read_image(path)
+    if (image == image[:, :, :1]).all():
         return (
             "its three channels are alike; if they hold the class ids, save one of them as a"
             " gray PNG"
         )
+    codes, counts = np.unique(
+        cv2.cvtColor(image, cv2.COLOR_BGR2BGRA).view(np.uint32) & 0xFFFFFF, return_counts=True
+    )
     names = {entry.color: entry.name for entry in classes}
+    colors = [
+        (code >> 16, code >> 8 & 255, code & 255)
+        for code in codes[np.argsort(-counts, kind="stable")[:SHOWN]].tolist()
+    ]
     meanings = [
         f"({red}, {green}, {blue}) = {names.get((red, green, blue), 'no class')}"
-        for red, green, blue in colors[:SHOWN]
+        for red, green, blue in colors
     ]
-    rest = f" and {len(colors) - SHOWN} more" if len(colors) > SHOWN else ""
+    rest = f" and {len(codes) - SHOWN} more" if len(codes) > SHOWN else ""
     return (
         f"its colors, the most frequent first, are {'; '.join(meanings)}{rest}; write them into"
         " classes.toml for the dataset 'folder'"
