@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from segdeploy.system.machine import CPU_FEATURES
 from segdeploy.system.plugins import LOADED
@@ -27,6 +28,13 @@ PROCESSORS = {
 if processor := os.environ.get("SEGDEPLOY_TEST_CPU"):
     os.environ.update(PROCESSORS[processor])
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{tempfile.gettempdir()}/torchinductor-{processor}"
+
+# Hypothesis draws the same cases each time, so that a change is never blamed for an older fault;
+# `make fuzz` searches for new ones with the profile "search". A case that it finds becomes an
+# @example.
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.register_profile("search", deadline=None)
+settings.load_profile("same")
 
 if TYPE_CHECKING:
     from segdeploy.export.writer import Candidate
