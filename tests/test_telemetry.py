@@ -1,39 +1,19 @@
 """No usage is reported, and the home directory gets at most our cache."""
 
 import os
-import platform
 import signal
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from segdeploy.system.concurrency import PYTHON
+from tests.helpers import offline
 
-SOCKET_CALL = {"x86_64": 41, "aarch64": 198}
-"""Number of the system call that opens a socket."""
-
-FORBID_NETWORK = """
-import ctypes, struct, sys
-
-def instruction(code, yes, no, value):
-    return struct.pack("HBBI", code, yes, no, value)
-
-# Load the number of the call, then its first argument; 2 is IPv4 and 10 is IPv6.
-program = ctypes.create_string_buffer(
-    instruction(0x20, 0, 0, 0) + instruction(0x15, 0, 3, int(sys.argv[1]))
-    + instruction(0x20, 0, 0, 16) + instruction(0x15, 2, 0, 2) + instruction(0x15, 1, 0, 10)
-    + instruction(0x06, 0, 0, 0x7FFF0000) + instruction(0x06, 0, 0, 0x80000000)
-)
-libc = ctypes.CDLL(None, use_errno=True)
-NO_NEW_PRIVILEGES, SECCOMP, FILTER = 38, 22, 2
-libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-filter = struct.pack("HxxxxxxP", 7, ctypes.addressof(program))
-if libc.prctl(SECCOMP, FILTER, ctypes.create_string_buffer(filter), 0, 0):
+OFFLINE = f"""{Path(offline.__file__).read_text(encoding="utf-8")}
+if not forbid_network():
     raise SystemExit(77)
-del sys.argv[1]
 """
 """Makes the system end the process, also in native code, at the first socket to a network."""
 
@@ -51,12 +31,9 @@ def run_offline(code: str, home: Path, *arguments: str) -> subprocess.CompletedP
 
     Skips the test where the system cannot forbid that.
     """
-    call = SOCKET_CALL.get(platform.machine())
-    if sys.platform != "linux" or call is None:
-        pytest.skip("sockets are forbidden by Linux only")
     known = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
     done = subprocess.run(
-        [*PYTHON, "-c", FORBID_NETWORK + code, str(call), *arguments],
+        [*PYTHON, "-c", OFFLINE + code, *arguments],
         env={name: os.environ[name] for name in known if name in os.environ} | {"HOME": str(home)},
         cwd=home.parent,
         capture_output=True,
