@@ -79,7 +79,6 @@ def write_history(folder: Path, target: Path) -> None:
     reports, left_out = read_history(folder)
     for reason in left_out:
         note(f"left out: {reason}")
-    target.mkdir(parents=True, exist_ok=True)
     write_text(target / "history.html", to_html(reports, left_out))
     echo(target / "history.html")
 

@@ -1,24 +1,28 @@
 """Recipe: every value of a training run, read from TOML and from `--set KEY=VALUE`."""
 
-import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib import resources
-from math import inf
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
-from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD
+from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD, MAX_SIDE
 from segdeploy.errors import ConfigError
-from segdeploy.system.files import to_toml
-from segdeploy.system.schema import convert
+from segdeploy.system.schema import convert, shown
+from segdeploy.system.toml import parse_value, read_toml, to_toml
 
 LOSSES = ("ce", "ohem", "focal", "dice", "lovasz")
 SCHEDULES = ("poly", "cosine", "one-cycle")
 OPTIMIZERS = ("adamw", "sgd")
 CLASS_WEIGHTS = ("none", "inverse-log", "median-frequency")
 MAX_HUE = 0.5
+
+MAX_COUNT, MAX_REPEAT, MAX_WORKERS, MAX_THREADS = 1_000_000, 1000, 256, 1024
+MAX_FACTOR, MAX_SCALE, MAX_SEED = 1e6, 100.0, 2**63 - 1
+"""Bounds beyond any use, within which no computation with a value overflows, and no list or pool of
+its size exhausts the machine."""
 
 RENAMED_KEYS = {
     "helper": "extra_dataset",
@@ -168,7 +172,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def _check_network_and_data(self) -> None:
         extra = bool(self.extra_dataset)
         fits = all(0 < part <= whole for part, whole in zip(self.crop, self.imgsz, strict=True))
-        self._require("freeze", self.freeze >= -1, "0 or more, or -1 for all epochs")
+        self._require_count("freeze", least=-1)
         self._require(
             "coarse_classes",
             all(self.coarse_classes.values()) and (extra or not self.coarse_classes),
@@ -178,52 +182,71 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         self._require("teacher", extra or not self.teacher, "empty without an extra_dataset")
         self._require(
             "repeat",
-            self.repeat == 1 or (extra and self.repeat > 0),
-            "1, or more beside an extra_dataset",
+            self.repeat == 1 or (extra and 0 < self.repeat <= MAX_REPEAT),
+            f"1, or up to {MAX_REPEAT} beside an extra_dataset",
         )
-        self._require("overfit", self.overfit >= 0, "0 or more")
+        self._require_count("overfit", least=0)
         self._require("final", not (self.final and self.overfit), "false beside overfit")
-        self._require("imgsz", min(self.imgsz) > 0, "more than 0 each")
+        self._require(
+            "imgsz", all(0 < side <= MAX_SIDE for side in self.imgsz), f"1 to {MAX_SIDE} each"
+        )
         self._require(
             "crop", self.crop == (0, 0) or fits, "more than 0 and at most imgsz each, or 0,0"
         )
-        self._require("batch", self.batch > 0, "more than 0")
+        self._require_count("batch", least=1)
 
     def _check_optimization(self) -> None:
-        self._require("epochs", self.epochs > 0, "more than 0")
-        self._require("patience", self.patience >= 0, "0 or more")
-        self._require("val_every", self.val_every > 0, "more than 0")
-        self._require("accumulate", self.accumulate > 0, "more than 0")
+        self._require_count("epochs", least=1)
+        self._require_count("patience", least=0)
+        self._require_count("val_every", least=1)
+        self._require_count("accumulate", least=1)
         read_loss_terms(self.loss)
-        self._require("aux_weight", 0 <= self.aux_weight < inf, "0 or more")
+        self._require_factor("aux_weight")
         self._require_choice("class_weights", CLASS_WEIGHTS)
         self._require_choice("optimizer", OPTIMIZERS)
-        self._require("lr", 0 < self.lr < inf, "more than 0")
+        self._require("lr", 0 < self.lr <= MAX_FACTOR, f"more than 0 and at most {MAX_FACTOR:g}")
         self._require_choice("schedule", SCHEDULES)
         self._require("warmup", 0 <= self.warmup < 1, "at least 0 and below 1")
-        self._require("weight_decay", 0 <= self.weight_decay < inf, "0 or more")
+        self._require_factor("weight_decay")
         self._require("momentum", 0 <= self.momentum < 1, "at least 0 and below 1")
-        self._require("clip", 0 <= self.clip < inf, "0 or more")
+        self._require_factor("clip")
         self._require("ema", 0 <= self.ema < 1, "at least 0 and below 1")
 
     def _check_augmentation(self) -> None:
         low, high = self.scale
-        self._require("scale", 0 < low <= high < inf, "a smaller and a larger number above 0")
+        self._require(
+            "scale",
+            1 / MAX_SCALE <= low <= high <= MAX_SCALE,
+            f"a smaller and a larger number within {1 / MAX_SCALE:g} and {MAX_SCALE:g}",
+        )
         self._require("max_share", 0 < self.max_share <= 1, "more than 0 and at most 1")
         self._require("flip", 0 <= self.flip <= 1, "from 0 to 1")
         self._require("color", 0 <= self.color < 1, "at least 0 and below 1")
         self._require("hue", 0 <= self.hue <= MAX_HUE, "from 0 to 0.5")
         self._require("blur", 0 <= self.blur <= 1, "from 0 to 1")
-        self._require("mean", all(-inf < value < inf for value in self.mean), "three numbers")
-        self._require("std", all(0 < value < inf for value in self.std), "more than 0 each")
+        for name, least in (("mean", -MAX_FACTOR), ("std", 1 / MAX_FACTOR)):
+            fits = all(least <= value <= MAX_FACTOR for value in getattr(self, name))
+            self._require(name, fits, f"within {least:g} and {MAX_FACTOR:g} each")
 
     def _check_machine(self) -> None:
-        self._require("seed", self.seed >= 0, "0 or more")
-        self._require("workers", self.workers >= -1, "0 or more, or -1 to choose by the cores")
+        self._require("seed", 0 <= self.seed <= MAX_SEED, f"0 to {MAX_SEED}")
         self._require(
-            "threads", self.threads == -1 or self.threads > 0, "1 or more, or -1 for one per core"
+            "workers",
+            -1 <= self.workers <= MAX_WORKERS,
+            f"0 to {MAX_WORKERS}, or -1 to choose by the cores",
         )
-        self._require("memory", 0 <= self.memory < inf, "0 or more")
+        self._require(
+            "threads",
+            self.threads == -1 or 0 < self.threads <= MAX_THREADS,
+            f"1 to {MAX_THREADS}, or -1 for one per core",
+        )
+        self._require_factor("memory")
+
+    def _require_count(self, name: str, *, least: int) -> None:
+        self._require(name, least <= getattr(self, name) <= MAX_COUNT, f"{least} to {MAX_COUNT}")
+
+    def _require_factor(self, name: str) -> None:
+        self._require(name, 0 <= getattr(self, name) <= MAX_FACTOR, f"0 to {MAX_FACTOR:g}")
 
     def _require_choice(self, name: str, choices: tuple[str, ...]) -> None:
         self._require(name, getattr(self, name) in choices, f"one of {', '.join(choices)}")
@@ -235,7 +258,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         expected: str,
     ) -> None:
         if not condition:
-            msg = f"{name} is {getattr(self, name)!r}; it must be {expected}"
+            msg = f"{name} is {shown(getattr(self, name))}; it must be {expected}"
             raise ConfigError(msg)
 
     def to_dict(self) -> dict[str, Any]:
@@ -279,23 +302,30 @@ def read_recipe(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: There is no such recipe, or it is not TOML.
     """
+    try:
+        return with_new_keys(_read_file(name))
+    except (OSError, ValueError) as error:
+        msg = f"the recipe {name} cannot be read ({error}); correct the file"
+        raise ConfigError(msg) from error
+
+
+def _read_file(name: str) -> dict[str, Any]:
+    """Return the content of a file, or of a bundled recipe; an OSError or ValueError says why not.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    with suppress(FileNotFoundError, IsADirectoryError):
+        return read_toml(Path(name))
     bundled = resources.files("segdeploy.train.recipes")
-    path = (
-        Path(name) if Path(name).is_file() else bundled / f"{RENAMED_RECIPES.get(name, name)}.toml"
-    )
-    if not path.is_file():
-        names = sorted(
-            entry.name.removesuffix(".toml")
-            for entry in bundled.iterdir()
-            if entry.name.endswith(".toml")
-        )
+    endings = [entry.name for entry in bundled.iterdir() if entry.name.endswith(".toml")]
+    names = sorted(entry.removesuffix(".toml") for entry in endings)
+    known = RENAMED_RECIPES.get(name, name)
+    if known not in names:
         msg = f"there is no recipe {name}; name a TOML file, or one of {', '.join(names)}"
         raise ConfigError(msg)
-    try:
-        return with_new_keys(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"{name} is not TOML ({error}); correct the file"
-        raise ConfigError(msg) from error
+    with resources.as_file(bundled / f"{known}.toml") as path:
+        return read_toml(path)
 
 
 def with_new_keys(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,33 +356,24 @@ def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[
             )
             raise ConfigError(msg)
         keys[0] = RENAMED_KEYS.get(keys[0], keys[0])
-        _set_value(changed, keys, read_value(text.strip()), override)
+        _set_value(changed, keys, parse_value(text.strip()), override)
     return changed
 
 
 def _set_value(table: dict[str, Any], keys: list[str], value: object, override: str) -> None:
     """Set a value in a table of tables; inner tables are copied before they change."""
-    first, *rest = keys
-    if not rest:
-        table[first] = value
-        return
-    inner = table.get(first, {})
-    if not isinstance(inner, Mapping):
-        msg = (
-            f"--set {override!r} sets a key of {first}, which is {inner!r} and not a table; leave"
-            " out the part behind the dot"
-        )
-        raise ConfigError(msg)
-    table[first] = dict(inner)
-    _set_value(table[first], rest, value, override)
-
-
-def read_value(text: str) -> object:
-    """Return a TOML value; what is not valid TOML is a string."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+    *outer, last = keys
+    for key in outer:
+        inner = table.get(key, {})
+        if not isinstance(inner, Mapping):
+            msg = (
+                f"--set {override!r} sets a key of {key}, which is {inner!r} and not a table; leave"
+                " out the part behind the dot"
+            )
+            raise ConfigError(msg)
+        table[key] = dict(inner)
+        table = table[key]
+    table[last] = value
 
 
 def read_loss_terms(text: str) -> tuple[tuple[float, str], ...]:
@@ -370,7 +391,7 @@ def _read_loss_term(term: str, text: str) -> tuple[float, str]:
         number = float(weight) if times else 1.0
     except ValueError:
         number = 0.0
-    if not 0 < number < inf or name.strip() not in LOSSES:
+    if not 0 < number <= MAX_FACTOR or name.strip() not in LOSSES:
         msg = (
             f"loss is {text!r}; it must be one of {', '.join(LOSSES)}, or a sum such as ce+dice or"
             " 0.5*ohem+lovasz"

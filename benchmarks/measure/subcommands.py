@@ -8,6 +8,7 @@ from pathlib import Path
 
 from segdeploy.backends.loading import KINDS
 from segdeploy.errors import SegdeployError
+from segdeploy.system.files import make_folder
 from segdeploy.system.plugins import LOADED
 
 from ..results.report import Row
@@ -66,7 +67,7 @@ def export_all(
     Returns:
         The files, and a row with its reason for each that could not be exported.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     exported, failed = [], []
     shared = ["--dataset", dataset, *([] if data is None else ["--data", str(data)])]
     for name, suffix, precision in FORMS:

@@ -13,7 +13,7 @@ from segdeploy.imaging.preprocess import resize
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
 from segdeploy.models.complexity import Complexity
-from segdeploy.system.files import to_toml
+from segdeploy.system.toml import to_toml
 
 from ..report.tables import NONE, body, grid, megabytes, percent
 from ..results.report import Report

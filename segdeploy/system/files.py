@@ -1,19 +1,18 @@
-"""Files written whole or not at all, temporary folders, the folders of runs, and TOML output."""
+"""Files written whole or not at all, temporary folders, the folders of runs, and caches."""
 
 import errno
-import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 
 from segdeploy.errors import ConfigError, ModelError, OutputError
+from segdeploy.system.locks import CAN_LOCK, lock
 
 PART = ".part"
 """Suffix behind the name of a file that is not yet whole."""
@@ -28,8 +27,8 @@ system releases it however the process ends."""
 SIGNATURE = b"segdeploy removes this folder once no process holds a lock on this file.\n"
 """Content of a lock, which tells a scratch folder of ours from a user's folder of such a name."""
 
-CAN_LOCK = find_spec("fcntl") is not None
-"""Whether the system has such locks; on Windows abandoned scratch folders stay."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Numbers of the errors of a disk without room, a quota and a limit on the size of files."""
 
 
 @contextmanager
@@ -54,9 +53,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: The file cannot be written, for example because the disk is full.
     """
+    make_folder(path.parent)
     part = path.with_name(path.name + PART)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         make_part(part)
         yield part
         sync(part)
@@ -66,9 +65,37 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         raise cannot_write(path, error) from error
     finally:
-        # Where the folder itself could not be created, a second error must not hide the first.
+        # A second error must not hide the first.
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder, and those above it, where they are missing; then files can be written to it.
+
+    Raises:
+        OutputError: One of them cannot be created, is no folder, or must not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_create(folder, error) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        msg = f"nothing may be written to the folder {folder}; choose another one"
+        raise OutputError(msg)
+
+
+def cannot_create(folder: Path, error: OSError) -> OutputError:
+    """Return the error of a folder that cannot be created; it names what is in the way."""
+    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    reason = error.strerror
+    if nearest.is_symlink() and not nearest.exists():
+        reason = f"{nearest} is a link to {nearest.readlink()}, which is not there"
+    elif not nearest.is_dir():
+        reason = f"{nearest} is not a folder"
+    return OutputError(
+        f"cannot create the folder {folder}: {reason}; make room for it, or choose another one"
+    )
 
 
 def make_part(part: Path) -> None:
@@ -102,7 +129,9 @@ def cannot_write(path: Path, reason: Exception | str) -> OutputError:
         reason: What the operating system or a library reported.
     """
     text = getattr(reason, "strerror", None) or " ".join(str(reason).split())
-    return OutputError(f"cannot write {path}: {text}; free some space or choose another folder")
+    is_full = not isinstance(reason, OSError) or reason.errno in FULL
+    fix = "free some space or choose another folder" if is_full else "choose another folder"
+    return OutputError(f"cannot write {path}: {text}; {fix}")
 
 
 def sync(path: Path) -> None:
@@ -138,26 +167,25 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
     Raises:
         OutputError: The disk that holds it is full.
     """
+    folder, held = make_scratch_folder(parent)
     try:
-        folder, held = make_scratch_folder(parent)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            if held is not None:
-                os.close(held)
+        yield folder
     except OSError as error:
-        if error.filename is not None or error.errno not in {
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EFBIG,
-        }:
+        if error.filename is not None or error.errno not in FULL:
             raise
-        msg = (
-            f"cannot write temporary files to {parent or gettempdir()}: {error.strerror}; free some"
-            " space, or name another folder with TMPDIR"
-        )
-        raise OutputError(msg) from error
+        raise cannot_write_temporary_files(folder.parent, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+def cannot_write_temporary_files(parent: Path, error: OSError) -> OutputError:
+    """Return the error of a folder for temporary files that is full or cannot be written to."""
+    return OutputError(
+        f"cannot write temporary files to {parent}: {error.strerror or error}; free some space, or"
+        " name another folder with TMPDIR"
+    )
 
 
 def make_scratch_folder(parent: Path | None) -> tuple[Path, int | None]:
@@ -169,9 +197,20 @@ def make_scratch_folder(parent: Path | None) -> tuple[Path, int | None]:
     Returns:
         The folder, and the descriptor of the lock that this process holds on it, to be closed when
         the folder is removed; None where there are no locks.
+
+    Raises:
+        OutputError: It cannot be created.
     """
-    parent = parent or Path(gettempdir())
-    remove_abandoned(parent)
+    try:
+        parent = parent or Path(gettempdir())
+        remove_abandoned(parent)
+        return _make_scratch_folder(parent)
+    except OSError as error:
+        # Without any folder for temporary files there is no `parent`.
+        raise cannot_write_temporary_files(parent or Path("/tmp"), error) from error  # noqa: S108
+
+
+def _make_scratch_folder(parent: Path) -> tuple[Path, int | None]:
     folder = Path(mkdtemp(prefix=PREFIX, dir=parent))
     if not CAN_LOCK:
         return folder, None
@@ -179,7 +218,7 @@ def make_scratch_folder(parent: Path | None) -> tuple[Path, int | None]:
     unnamed = folder / "unlocked"
     descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     os.write(descriptor, SIGNATURE)
-    if _lock(descriptor, shared=True):
+    if lock(descriptor, shared=True):
         unnamed.rename(folder / LOCK)
     return folder, descriptor
 
@@ -194,7 +233,7 @@ def hold_folder(folder: Path) -> int | None:
         descriptor = os.open(folder / LOCK, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         return None
-    _lock(descriptor, shared=True)
+    lock(descriptor, shared=True)
     return descriptor
 
 
@@ -223,7 +262,7 @@ def _remove_if_abandoned(folder: Path) -> None:
         return
     try:
         is_ours = _is_private(os.fstat(descriptor)) and os.read(descriptor, 999) == SIGNATURE
-        if is_ours and _lock(descriptor, shared=False):
+        if is_ours and lock(descriptor, shared=False):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
@@ -234,70 +273,6 @@ def _is_private(status: os.stat_result) -> bool:
     return status.st_uid == os.getuid() and not status.st_mode & 0o077
 
 
-def _lock(descriptor: int, *, shared: bool) -> bool:
-    """Try to lock a file, shared or exclusively, and return whether that succeeded.
-
-    Some network file systems have no locks.
-    """
-    # Windows lacks it.
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def to_toml(values: Mapping[str, object]) -> str:
-    """Return keys and values as TOML, tables behind all others; empty tables are left out."""
-    tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
-    parts = [toml_lines({key: value for key, value in values.items() if key not in tables})]
-    parts += [f"[{_toml_key(key)}]\n{toml_lines(table)}" for key, table in tables.items() if table]
-    return "\n\n".join(parts) + "\n"
-
-
-def toml_lines(values: Mapping[str, object]) -> str:
-    """Return a line of TOML for each key and its value."""
-    return "\n".join(f"{_toml_key(key)} = {_toml_value(value)}" for key, value in values.items())
-
-
-def _toml_value(value: object) -> str:
-    """Return a value as TOML, which mostly has the notation of JSON."""
-    return (
-        json.dumps(value, ensure_ascii=False)
-        .replace("\x7f", "\\u007f")
-        .encode(errors="replace")
-        .decode()
-    )
-
-
-def _toml_key(key: str) -> str:
-    """Return a key as TOML, quoted where needed."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
-
-
-def cache_folders() -> dict[str, str]:
-    """Return the cache folders of libraries, by the environment variables that set them.
-
-    All are in one folder of segdeploy below the user's cache. By default, PyTorch would keep
-    compiled code in the folder for temporary files, under a name that another user can create
-    first.
-
-    Returns:
-        Empty where that folder cannot be created.
-    """
-    try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute()
-    except RuntimeError:
-        return {}
-    nearest = next(folder for folder in (base, *base.parents) if folder.exists())
-    if not os.access(nearest, os.W_OK):
-        return {}
-    folders = {"MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "torch"}
-    return {variable: str(base / "segdeploy" / name) for variable, name in folders.items()}
-
-
 RUNS = Path("runs")
 
 
@@ -306,16 +281,20 @@ def new_run(command: str, name: str) -> Path:
 
     Raises:
         ConfigError: The name is not a plain file name.
+        OutputError: The folder cannot be created.
     """
     if name in {"", ".", ".."} or Path(name).name != name:
         msg = f"the name {name!r} is not a plain folder name; choose one without slashes"
         raise ConfigError(msg)
+    make_folder(RUNS / command)
     for number in count(1):
         folder = RUNS / command / (name if number == 1 else f"{name}-{number}")
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except FileExistsError:
             continue
+        except OSError as error:
+            raise cannot_create(folder, error) from error
         return folder
     raise AssertionError
 
@@ -330,18 +309,20 @@ def result_folder(command: str, name: str, *, output: Path | None) -> Iterator[P
         output: The folder that was named, which may exist; None for a new one below `runs/`.
 
     Yields:
-        The folder.
+        The folder, which exists.
 
     Raises:
         ConfigError: The name is not a plain file name.
+        OutputError: The folder cannot be created, or must not be written to.
     """
-    is_new = output is None or not output.exists()
+    is_new = output is None or not os.path.lexists(output)
     folder = output or new_run(command, name)
     try:
+        make_folder(folder)
         yield folder
     finally:
         if is_new:
-            # Fails where it holds results, or was never created.
+            # Fails where it holds results.
             with suppress(OSError):
                 folder.rmdir()
 

@@ -107,8 +107,17 @@ def _value_at(values: object, path: str) -> str:
             values = values[int(index)] if index else values[key]  # type: ignore[index]
         except (LookupError, TypeError, ValueError):
             return ""
-    shown = repr(values)
-    return f" is {shown if len(shown) <= SHOWN else shown[:SHOWN] + '...'} and"
+    return f" is {shown(values)} and"
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it, cut short where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # Python writes no number of more than 4300 digits.
+        return f"{type(value).__name__} without measure"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _joined(path: str, key: str) -> str:

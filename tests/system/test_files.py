@@ -1,16 +1,12 @@
 """A file is written whole or not at all, and temporary folders are removed."""
 
 import errno
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from segdeploy.errors import OutputError
-from segdeploy.system.files import replacing, temporary_folder, to_toml, write_bytes, write_text
+from segdeploy.system.files import make_folder, replacing, temporary_folder, write_bytes, write_text
 
 
 def write_half(path, error):
@@ -76,6 +72,15 @@ def test_a_full_folder_for_temporary_files_is_reported():
     assert not folder.exists()
 
 
+def test_a_missing_folder_for_temporary_files_is_reported(tmp_path):
+    """TMPDIR may name a folder that is gone."""
+    with (
+        pytest.raises(OutputError, match=r"temporary files to .*gone: No such file.*TMPDIR"),
+        temporary_folder(tmp_path / "gone"),
+    ):
+        pass
+
+
 def test_other_errors_over_temporary_files_stay_what_they_are():
     """A missing image has nothing to do with a full disk."""
     with pytest.raises(FileNotFoundError), temporary_folder() as folder:
@@ -104,10 +109,18 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     """A file stands where the folder should be."""
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="file is not a folder"):
         write_bytes(tmp_path / "file" / "a.txt", b"")
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="file is not a folder"):
         write_bytes(tmp_path / "file" / "deeper" / "a.txt", b"")
+
+
+def test_a_link_to_nowhere_is_named(tmp_path):
+    """A folder on a disk that is not mounted."""
+    (tmp_path / "runs").symlink_to(tmp_path / "disk" / "runs")
+
+    with pytest.raises(OutputError, match=r"runs is a link to .*disk/runs, which is not there"):
+        make_folder(tmp_path / "runs" / "train")
 
 
 def test_the_name_of_a_folder_is_refused(tmp_path):
@@ -118,36 +131,3 @@ def test_the_name_of_a_folder_is_refused(tmp_path):
         write_bytes(tmp_path / "a.txt", b"")
 
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
-
-
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-VALUES = st.one_of(
-    st.booleans(),
-    st.integers(-(2**63), 2**63 - 1),
-    st.floats(allow_nan=False, allow_infinity=False),
-    TEXTS,
-)
-PLAIN = st.one_of(VALUES, st.lists(TEXTS))
-
-
-@given(st.dictionaries(TEXTS, st.one_of(PLAIN, st.dictionaries(TEXTS, PLAIN, min_size=1))))
-def test_toml_is_read_back(values: dict[str, Any]) -> None:
-    """Keys with spaces, quotes and controls, any Unicode text, tables."""
-    assert tomllib.loads(to_toml(values)) == values
-
-
-def test_toml_is_readable() -> None:
-    """Plain keys first, each on its line; tables behind them, unless they are empty."""
-    values = {
-        "loss": "ce+dice",
-        "unions": {},
-        "scale": [0.5, 2.0],
-        "arguments": {"width": 96, "living things": ["Car"]},
-        "amp": True,
-    }
-
-    assert (
-        to_toml(values)
-        == 'loss = "ce+dice"\nscale = [0.5, 2.0]\namp = true\n\n[arguments]\nwidth = 96\n"living'
-        ' things" = ["Car"]\n'
-    )

@@ -1,11 +1,12 @@
 """Runs get folders of their own, and the newest is found."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from segdeploy.errors import ConfigError, ModelError
+from segdeploy.errors import ConfigError, ModelError, OutputError
 from segdeploy.system.files import new_run, newest_checkpoint, result_folder
 
 
@@ -36,6 +37,28 @@ def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
         new_run("train", name)
 
     assert not Path("runs").exists()
+
+
+def make_runs_a_file() -> None:
+    Path("runs").touch()
+
+
+def make_runs_a_link_to_nowhere() -> None:
+    Path("runs").symlink_to("unmounted/runs")
+
+
+@pytest.mark.parametrize("block", [make_runs_a_file, make_runs_a_link_to_nowhere])
+def test_runs_that_cannot_be_created_are_reported(block: Callable[[], None]) -> None:
+    """Such a link once made an endless loop, since `mkdir` says that it exists."""
+    block()
+
+    with pytest.raises(OutputError, match="cannot create the folder runs/train: runs is "):
+        new_run("train", "unet")
+    with (
+        pytest.raises(OutputError, match="cannot create the folder runs/out"),
+        result_folder("run", "clip", output=Path("runs/out")),
+    ):
+        pass
 
 
 def test_the_newest_checkpoint_is_the_one_written_last() -> None:
@@ -69,7 +92,7 @@ def test_folder_without_results_is_removed(output: Path | None) -> None:
 
     def fail() -> None:
         with result_folder("run", "clip", output=output) as folder:
-            folder.mkdir(parents=True, exist_ok=True)
+            assert folder.is_dir()
             newest_checkpoint()
 
     with pytest.raises(ModelError, match="there is no"):
