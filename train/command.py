@@ -1,7 +1,9 @@
 """The command `segdeploy train`."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import join
 from typing import Any
@@ -19,10 +21,10 @@ from segdeploy.cli.options import (
     same_plugins,
     section,
 )
-from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError
+from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError, OutputError
 from segdeploy.system.files import RUNS, new_run
 
-from .history import best_epoch
+from .history import Epoch, best_epoch
 from .recipe import (
     CLASS_WEIGHTS,
     LOSSES,
@@ -317,13 +319,22 @@ def fit(
         run.fit(folder, report=lambda _: None)
         return
     note(f"training {run.recipe.model} on {run.recipe.dataset}: {run.description}")
-    run.fit(folder, report=lambda epoch: echo(epoch.line(run.recipe.epochs)))
+    run.fit(folder, report=partial(report_epoch, epochs=run.recipe.epochs))
     best = best_epoch(run.history)
     assert best is not None
     echo(f"best mIoU {best.miou:.4f} in epoch {best.epoch}: {folder / 'best.pt'}")
     for name in RESULTS:
         echo(f"  {folder / name}")
     next_step("segdeploy", "export", folder / "best.pt", *same_plugins(), "--format", "onnx")
+
+
+def report_epoch(epoch: Epoch, *, epochs: int) -> None:
+    """Print the metrics of an epoch of a run of so many.
+
+    A run does not end because its log is gone or full; the last line of all says so.
+    """
+    with suppress(OutputError, BrokenPipeError):
+        echo(epoch.line(epochs))
 
 
 def find_last(resume: str) -> Path:

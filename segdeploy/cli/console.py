@@ -2,17 +2,24 @@
 
 Names and texts come from untrusted files, and control characters would change the terminal's
 title, its colors, or earlier output. They are escaped here.
+
+Results that cannot be written are an error. Notes and progress never are: a run does not end
+because the terminal or the log that it was started from is gone.
 """
 
+import io
+import os
 import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from segdeploy.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,6 +41,55 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
+def open_streams() -> None:
+    """Give the process usable standard streams, which print what their encoding lacks as numbers.
+
+    A service may start it without one. The next file that is opened would get that number, and
+    what a library prints would be written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, number)
+            os.set_inheritable(number, True)  # noqa: FBT003 - os has no keyword
+            if null != number:
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def drop_unwritten() -> None:
+    """Drop what a stream could not write, so that Python does not try again at its exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+
+
+@contextmanager
+def _written(*, err: bool) -> Iterator[None]:
+    """Write to stdout or stderr in a block; only what stdout cannot take is an error.
+
+    Raises:
+        OutputError: Results cannot be written.
+        BrokenPipeError: Whoever read them has enough, as `head` does.
+    """
+    try:
+        yield
+    except OSError as error:
+        if err:
+            return
+        if isinstance(error, BrokenPipeError):
+            raise
+        msg = f"cannot write to standard output: {error.strerror}; redirect it to another place"
+        raise OutputError(msg) from error
+
+
 def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
     """Print text of one or more lines.
 
@@ -41,13 +97,18 @@ def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
         text: What is printed; its line breaks are kept, all other control characters are escaped.
         err: Whether it goes to stderr instead of stdout.
         nl: Whether the line is ended.
+
+    Raises:
+        OutputError: stdout cannot be written to.
     """
-    click.echo("\n".join(map(printable, str(text).split("\n"))), err=err, nl=nl)
+    with _written(err=err):
+        click.echo("\n".join(map(printable, str(text).split("\n"))), err=err, nl=nl)
 
 
 def note(text: str) -> None:
     """Print a note on stderr, in one line."""
-    click.echo(printable(text), err=True)
+    with _written(err=True):
+        click.echo(printable(text), err=True)
 
 
 def add_row(table: "Table", *cells: "str | Text") -> None:
@@ -67,11 +128,15 @@ def show(*parts: "RenderableType", err: bool = False) -> None:
     Args:
         parts: What is printed, one below the other.
         err: Whether they go to stderr instead of stdout.
+
+    Raises:
+        OutputError: stdout cannot be written to.
     """
     # The import takes a tenth of the time to the first mask.
     from rich.console import Console
 
-    Console(stderr=err, markup=False, emoji=False).print(*parts, sep="\n")
+    with _written(err=err):
+        Console(stderr=err, markup=False, emoji=False).print(*parts, sep="\n")
 
 
 def next_step(*words: str | Path) -> None:
@@ -115,12 +180,19 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[str], No
     columns = (before, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), beside)
     # rich moves what is printed to stdout meanwhile to stderr, which is correct on a terminal only.
     is_terminal = sys.stdout.isatty()
-    with Progress(
+    bar = Progress(
         *columns,
         console=console,
         disable=not console.is_terminal,
         transient=True,
         redirect_stdout=is_terminal,
-    ) as bar:
-        task = bar.add_task(printable(description), total=total, beside="")
+    )
+    task = bar.add_task(printable(description), total=total, beside="")
+    try:
+        # The terminal may be gone before the work is done.
+        with suppress(OSError):
+            bar.start()
         yield lambda beside: bar.update(task, advance=1, beside=printable(beside))
+    finally:
+        with suppress(OSError):
+            bar.stop()

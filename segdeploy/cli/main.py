@@ -9,21 +9,24 @@ from collections.abc import Mapping, Sequence
 import click
 
 from segdeploy import __version__
-from segdeploy.cli.console import echo, note
+from segdeploy.cli.console import drop_unwritten, echo, note, open_streams
 from segdeploy.cli.options import Context
 from segdeploy.errors import InterruptedRun, SegdeployError
-from segdeploy.system.files import cache_folders
+from segdeploy.system.cache import cache_folders
 from segdeploy.system.machine import BLAS_THREADS
 
 
 def invoke(command: click.Command, arguments: Sequence[str] | None = None, *, name: str) -> None:
     """Run a command; an error is printed as one line and ends the process with its exit code.
 
+    What the encoding of a terminal or a file lacks is printed as its number.
+
     Args:
         command: The command.
         arguments: Its arguments; None for those of the process.
         name: Name of the program in messages.
     """
+    open_streams()
     try:
         command.main(
             args=None if arguments is None else list(arguments),
@@ -43,6 +46,16 @@ def invoke(command: click.Command, arguments: Sequence[str] | None = None, *, na
     except SegdeployError as error:
         note(f"segdeploy: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        # What the system refuses, and no other place knows more about. Libraries also report
+        # damaged files as an OSError, without a number.
+        if error.errno is None:
+            raise
+        what = f"cannot use {error.filename}" if error.filename else "the system refused a request"
+        note(f"segdeploy: {what}: {error.strerror}; check names, rights and free space")
+        sys.exit(SegdeployError.exit_code)
+    finally:
+        drop_unwritten()
 
 
 Table = Mapping[str, tuple[str, str, str]]
@@ -66,6 +79,11 @@ COMMANDS: Table = {
         "Give an ONNX file or weights of another project a model card.",
     ),
     "run": ("segdeploy.cli.run", "run", "Segment images, a video or a camera."),
+    "serve": (
+        "segdeploy.cli.serve",
+        "serve",
+        "Serve models over HTTP and gRPC, with a page to look at.",
+    ),
     "benchmark": (
         "segdeploy.benchmarks.command",
         "benchmark",
@@ -171,13 +189,7 @@ def data() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `segdeploy`; an error is printed as one line on stderr and has its own exit code.
-
-    What the encoding of a terminal or a file lacks is printed as its number.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """Run `segdeploy`; an error is printed as one line on stderr and has its own exit code."""
     for variable, value in {**BLAS_THREADS, **cache_folders()}.items():
         os.environ.setdefault(variable, value)
     invoke(cli, arguments, name="segdeploy")

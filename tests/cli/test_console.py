@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from rich.console import Console
@@ -142,3 +142,63 @@ def test_all_output_goes_through_these_functions() -> None:
     found = [name for name, path in MODULES.items() if ways.search(path.read_text("utf-8"))]
 
     assert found == ["segdeploy.cli.console"]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_missing_stream_ends_no_command(closed: str) -> None:
+    """A service may start without them; nothing else gets their numbers."""
+    program = shlex.join([sys.executable, "-m", "segdeploy", "data", "--help"])
+
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"exec {program} {closed}"], capture_output=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert bool(done.stdout) == (">&-" not in closed.split())
+
+
+PRINTING = """
+import click
+from segdeploy.cli.console import echo, note
+from segdeploy.cli.main import invoke
+@click.command()
+def printing():
+    note("took 3 s")
+    echo("result")
+invoke(printing, [], name="printing")
+"""
+
+
+FULL = (
+    b"took 3 s\n"
+    b"segdeploy: cannot write to standard output: No space left on device; redirect it to another"
+    b" place\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("full", "code", "out", "err"),
+    [
+        ("stderr", 0, b"result\n", None),
+        (
+            "stdout",
+            1,
+            None,
+            FULL,
+        ),
+    ],
+)
+def test_only_results_that_cannot_be_written_are_an_error(
+    full: str, code: int, out: bytes | None, err: bytes | None
+) -> None:
+    """A full disk behind `> card.txt` is no success; a full log of notes ends nothing."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+
+    with Path("/dev/full").open("wb") as device:
+        done = subprocess.run(
+            [sys.executable, "-c", PRINTING], **{**streams, full: device}, check=False
+        )
+
+    assert (done.returncode, done.stdout, done.stderr) == (code, out, err)
