@@ -17,6 +17,7 @@ from segdeploy.card.model_card import (
     Output,
     Resample,
     Training,
+    printable_name,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "Output",
     "Resample",
     "Training",
+    "printable_name",
 ]

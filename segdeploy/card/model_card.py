@@ -224,6 +224,16 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return card
 
 
+def printable_name(text: str) -> str:
+    """Return a name as a card can hold it; "" where nothing of it can be printed.
+
+    Annotation tools leave no-break spaces, tabs, line breaks and joiners in the names of classes.
+    White space becomes single spaces, and what cannot be printed is left out.
+    """
+    kept = "".join(sign for sign in text if sign.isprintable() or sign.isspace())
+    return " ".join(kept.split())
+
+
 class _Versioned(Struct):
     """What a card of any schema has."""
 

@@ -4,7 +4,6 @@ The file is checked by code and not by a schema: a class may have one color or a
 two array types that msgspec cannot distinguish in a union, and most rules concern several classes.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,15 @@ from shlex import quote
 from typing import Any
 
 from segdeploy.arrays import IGNORE_INDEX
-from segdeploy.card import LabelClass
+from segdeploy.card import LabelClass, printable_name
 from segdeploy.datasets.index import MaskFormat
 from segdeploy.datasets.mask_formats import Colors, Ids, id_table
 from segdeploy.errors import DataError, LayoutNotFoundError
 from segdeploy.imaging.palettes import Color, distinct_color
+from segdeploy.system.toml import read_toml
 
 CLASS_MAP_FILE = "classes.toml"
 MAX_CLASSES = 254
-MAX_BYTES = 1024 * 1024
 KINDS = {dict: "tables [[classes]]", int: "a whole number", str: "a text"}
 KEYS = {"name", "color", "id", "mask_color", "label"}
 SHOWN = 60
@@ -60,15 +59,14 @@ def read_class_map(path: Path) -> ClassMap:
         DataError: It is not TOML, or a value in it is wrong.
     """
     try:
-        text = path.read_bytes()[: MAX_BYTES + 1].decode("utf-8-sig")
-        values = tomllib.loads(text)
+        values = read_toml(path)
     except FileNotFoundError as error:
         msg = (
             f"there is no {path}, which names the classes; run: segdeploy data init"
             f" {quote(str(path.parent))}"
         )
         raise LayoutNotFoundError(msg) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         msg = (
             f"{path} is not TOML ({error}); fix it, or write a new one: segdeploy data init --force"
             f" {quote(str(path.parent))}"
@@ -93,8 +91,9 @@ def _class_map(values: Mapping[str, Any]) -> ClassMap:
         _check_class(entry, number, colored=colored)
     ignored = _ignored(values.get("ignore", []))
     classes = tuple(_label_class(entry, index) for index, entry in enumerate(entries))
-    if len({entry.name for entry in classes}) < len(classes):
-        msg = "two classes have the same name"
+    names = [entry.name for entry in classes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        msg = f"two classes have the same name {twice[0]!r}"
         raise ValueError(msg)
     return ClassMap(
         classes=classes,
@@ -132,11 +131,12 @@ def _check_class(entry: Mapping[str, Any], number: int, *, colored: bool) -> Non
 
 def _label_class(entry: Mapping[str, Any], index: int) -> LabelClass:
     name = entry.get("name")
-    if not isinstance(name, str) or not name:
-        msg = f"the name of a class is {_shown(name)!r}, and must be a string"
+    if not isinstance(name, str) or not printable_name(name):
+        msg = f"the name of a class is {_shown(name)!r}, and must be a string that can be printed"
         raise TypeError(msg)
     colors = _color_list(entry.get("color", entry.get("mask_color", [])), "color")
-    return LabelClass(name=name, color=colors[0] if colors else distinct_color(index))
+    color = colors[0] if colors else distinct_color(index)
+    return LabelClass(name=printable_name(name), color=color)
 
 
 def _ids(entries: list[dict[str, Any]], ignored: list[Any]) -> dict[int, int]:

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
-from segdeploy.card import ModelCard
+from segdeploy.card import MAX_CLASSES, ModelCard
 from segdeploy.datasets.dataset import Dataset
 from segdeploy.datasets.index import Layout, check_split
 from segdeploy.errors import ConfigError, DataError
@@ -124,13 +124,33 @@ def load(name: str, data: Path | None, split: str) -> Dataset:
 
     Raises:
         ConfigError: There is no dataset or no split of that name, or its folder is not given.
-        DataError: The folder does not hold what the layout needs.
+        DataError: The folder does not hold what the layout needs, or a class has no usable name.
     """
     _import(name)
     if name not in _builders:
         msg = f"there is no dataset {name!r}; choose one of {', '.join(names())}"
         raise ConfigError(msg)
-    return _builders[name](data, split)
+    samples = _builders[name](data, split)
+    _check_classes(name, samples)
+    return samples
+
+
+def _check_classes(name: str, samples: Dataset) -> None:
+    """Raise a DataError where a model card could not hold the classes of a dataset."""
+    names = [entry.name for entry in samples.classes]
+    if not 1 <= len(names) <= MAX_CLASSES:
+        msg = f"the dataset {name!r} has {len(names)} classes; it must have 1 to {MAX_CLASSES}"
+        raise DataError(msg)
+    for number, text in enumerate(names):
+        if not text or not text.isprintable():
+            msg = (
+                f"class {number} of the dataset {name!r} is called {text!r}; give it a name that"
+                " can be printed"
+            )
+            raise DataError(msg)
+        if text in names[:number]:
+            msg = f"two classes of the dataset {name!r} are called {text!r}; rename one of them"
+            raise DataError(msg)
 
 
 def layout(name: str) -> Layout:

@@ -98,6 +98,11 @@ ROAD = '[[classes]]\nname = "road"\n'
         ),
         ("ignore = [1]\n" + ROAD + "id = 1", "1 stands for a class and is ignored"),
         (ROAD + ROAD, "one name|two classes"),
+        (
+            ROAD + '[[classes]]\nname = "\\u00a0road\\r"\nlabel = "x"',
+            "two classes have the same name 'road'",
+        ),
+        ('[[classes]]\nname = "\\u200d\\t"', "must be a string that can be printed"),
         (ROAD + "color = [1, 2]", "red, green, blue"),
         (ROAD + "mask_color = [1, 2, 300]", "'300'"),
         ("[[classes]]\nname = 3", "the name of a class is '3'"),
@@ -114,6 +119,16 @@ def test_mistake_is_reported(text: str, sentence: str, tmp_path: Path) -> None:
     """A wrong class map would train a wrong network unnoticed."""
     with pytest.raises(DataError, match=sentence):
         read_class_map(write(tmp_path, text))
+
+
+def test_a_name_that_cannot_be_printed_is_mended(tmp_path: Path) -> None:
+    """A card holds none; annotations still name the class as the file does."""
+    class_map = read_class_map(
+        write(tmp_path, '[[classes]]\nname = "traffic\\u00a0\\tlight\\u200d\\r"\n')
+    )
+
+    assert class_map.classes[0].name == "traffic light"
+    assert class_map.labels == {"traffic\u00a0\tlight\u200d\r": 0}
 
 
 def test_missing_class_map_names_the_command_that_writes_one(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from segdeploy import datasets
-from segdeploy.card import ModelCard, Training
+from segdeploy.card import LabelClass, ModelCard, Training
 from segdeploy.datasets import registry
+from segdeploy.datasets.dataset import Sample
 from segdeploy.datasets.index import DatasetIndex
-from segdeploy.errors import ConfigError, LayoutNotFoundError
+from segdeploy.errors import ConfigError, DataError, LayoutNotFoundError
 from tests.helpers.cards import make_card
 
 CARD = make_card()
@@ -122,3 +123,42 @@ def test_card_without_a_training_names_no_dataset() -> None:
     """Only the user knows which dataset to use."""
     with pytest.raises(ConfigError, match="name one with --dataset"):
         registry.resolve_for_card(CARD, None, data=None)
+
+
+@dataclass(frozen=True)
+class Named:
+    """An empty split of a plugin, with classes of some names."""
+
+    class_names: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    rule: str = ""
+
+    @property
+    def classes(self) -> tuple[LabelClass, ...]:
+        """Black classes."""
+        return tuple(LabelClass(name=name, color=(0, 0, 0)) for name in self.class_names)
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> Sample:
+        """There is none."""
+        raise IndexError(index)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ((), "has 0 classes; it must have 1 to 255"),
+        (("road", "a\tb"), r"class 1 of the dataset .* is called 'a\\tb'; give it a name"),
+        (("",), "class 0 of the dataset .* is called ''; give it a name"),
+        (("road", "road"), "two classes of the dataset .* are called 'road'; rename one of them"),
+    ],
+)
+def test_classes_that_no_card_could_hold_are_refused(names: tuple[str, ...], sentence: str) -> None:
+    """Before a training, not when its checkpoint is read."""
+    dataset = f"named {names}"
+    datasets.register(dataset)(lambda _data, _split: Named(names))
+
+    with pytest.raises(DataError, match=sentence):
+        datasets.load(dataset, None, "train")
