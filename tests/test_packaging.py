@@ -29,7 +29,10 @@ def on_disk() -> set[str]:
         for subpackage in SUBPACKAGES
         for path in (ROOT / subpackage).rglob("*")
     }
-    endings = {".css", ".j2", ".md", ".onnx", ".png", ".py", ".toml"}
+    endings = {
+        *(".css", ".html", ".j2", ".js", ".md", ".onnx", ".png"),
+        *(".proto", ".py", ".pyi", ".svg", ".toml"),
+    }
     return {
         name
         for name in found

@@ -15,7 +15,7 @@ class ChannelBackend:
         calls: How many batches were run.
     """
 
-    device = "test"
+    device: str = "test"
 
     def __init__(self, card: ModelCard | None = None) -> None:
         self.card = card or make_card(classes=("red", "green", "blue"))

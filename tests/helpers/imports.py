@@ -32,6 +32,11 @@ ORDER = (
     "segdeploy.reports",
     "segdeploy.video",
     "segdeploy",
+    "segdeploy.serving.engine",
+    "segdeploy.serving.web",
+    "segdeploy.serving.protocol.generated",
+    "segdeploy.serving.protocol",
+    "segdeploy.serving",
     "segdeploy.cli",
     "segdeploy.train",
     "segdeploy.export",
@@ -48,9 +53,12 @@ ORDER = (
 
 
 def files() -> list[Path]:
-    """Return every Python file outside the tests."""
+    """Return every Python file outside the tests that is written by hand."""
     return sorted(
-        path for top in ("segdeploy", *SUBPACKAGES) for path in (ROOT / top).rglob("*.py")
+        path
+        for top in ("segdeploy", *SUBPACKAGES)
+        for path in (ROOT / top).rglob("*.py")
+        if not path.name.endswith("_pb2.py")
     )
 
 

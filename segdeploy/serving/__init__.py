@@ -1,0 +1,1 @@
+"""A server: masks over HTTP and gRPC, live cameras, and a page."""

@@ -1,0 +1,1 @@
+"""What does the work of a server: models, workers, limits, keys and figures; knows no HTTP."""

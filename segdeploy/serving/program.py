@@ -1,0 +1,100 @@
+"""The program: loads models, puts the server together, and runs it until it is told to stop."""
+
+import asyncio
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from PIL import Image as PillowImage
+
+from segdeploy.serving.application import build_front, build_service
+from segdeploy.serving.engine.access import Access
+from segdeploy.serving.engine.limits import Limits
+from segdeploy.serving.engine.metrics import Metrics
+from segdeploy.serving.engine.models import LoadSettings, ModelStore
+from segdeploy.serving.protocol.grpc_service import GrpcServer
+from segdeploy.serving.web.front import log_to_stderr
+from segdeploy.serving.web.server import Address, Companion, http_server, listen, serve
+from segdeploy.serving.web.service import Service
+from segdeploy.system.signals import stoppable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a server is started with.
+
+    Attributes:
+        models: Files by the names of their models, the default first.
+        folder: Folder of which clients may load further models; None for none.
+        load: How models are loaded.
+        limits: Bounds of requests.
+        address: Where HTTP is served.
+        grpc_port: Port of gRPC; None for no gRPC.
+        keys: API keys; none where everybody may use the server.
+        access_log: Whether each request is logged.
+    """
+
+    models: Mapping[str, Path]
+    folder: Path | None
+    load: LoadSettings
+    limits: Limits
+    address: Address
+    grpc_port: int | None
+    keys: Sequence[str]
+    access_log: bool
+
+
+def run(settings: Settings, *, note: Callable[[str], None]) -> None:
+    """Serve until a signal comes, and until all that was accepted is done.
+
+    Args:
+        settings: What the server is started with.
+        note: Takes what the user is told.
+
+    Raises:
+        SegdeployError: A model cannot be loaded or verified, or the address cannot be used.
+    """
+    # The size of every image is checked; Pillow's own warning says nothing more.
+    warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+    metrics = Metrics()
+    load = replace(settings.load, on_batch=metrics.count_batch)
+    models = ModelStore(settings.models, settings=load, folder=settings.folder)
+    with listen(settings.address) as listener, stoppable() as stop:
+        for name in settings.models:
+            model = models.load(name)
+            proof = "verified" if model.is_verified else "a checkpoint, which nothing can verify"
+            note(f"{name}: {model.backend.device}, {proof}, {model.execution}")
+        access = Access(settings.keys, host=settings.address.host)
+        service = build_service(models, metrics=metrics, limits=settings.limits, access=access)
+        front = build_front(service, log=log_to_stderr if settings.access_log else None)
+        address = replace(settings.address, port=listener.getsockname()[1])
+        server = http_server(front, front, address=address, limits=settings.limits)
+        companions = [] if settings.grpc_port is None else [grpc_companion(service, settings, note)]
+        companions.append(Companion(start=partial(_tell, note, address, access), stop=_nothing))
+        asyncio.run(serve(server, listener, service, stop=stop, companions=companions, note=note))
+    note("stopped; every accepted request was answered")
+
+
+async def _tell(note: Callable[[str], None], address: Address, access: Access) -> None:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    note(f"serving on {address.scheme}://{host}:{address.port}")
+    if access.is_open and not access.is_local:
+        note("whoever reaches this address may use it; --api-key-file asks for keys")
+
+
+async def _nothing() -> None:
+    pass
+
+
+def grpc_companion(service: Service, settings: Settings, note: Callable[[str], None]) -> Companion:
+    """Return the gRPC server, to be run beside the HTTP server."""
+    assert settings.grpc_port is not None, "without a port there is no gRPC"
+    server = GrpcServer(service, replace(settings.address, port=settings.grpc_port))
+
+    async def start() -> None:
+        await server.start()
+        note(f"gRPC on {settings.address.host}:{server.port}")
+
+    return Companion(start=start, stop=server.stop)

@@ -1,0 +1,1 @@
+"""Generated from open_inference.proto; not edited by hand."""

@@ -1,0 +1,1 @@
+"""HTTP: bodies, answers, errors, routes, and the server that listens."""
