@@ -55,7 +55,7 @@ class ModelError(SegdeployError):
 
 
 class UntrustedError(ModelError):
-    """A TorchScript or .pt2 file holds something that could run code or write files.
+    """A file holds something that could run code, write files or run for ever.
 
     Attributes:
         what: What it holds.
@@ -70,7 +70,7 @@ class UntrustedError(ModelError):
         """
         self.what = what
         super().__init__(
-            f"{path} holds {what}, which is not on the list of what PyTorch may execute, and was"
+            f"{path} holds {what}, which is not on the list of what a network may execute, and was"
             " not loaded; use files that 'segdeploy export' wrote, or --trust if you know who"
             " made it"
         )

@@ -9,12 +9,20 @@ import numpy as np
 from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.card import CARD_KEY, MAX_SIDE, ModelCard
 from segdeploy.errors import CardError, ConfigError
+from segdeploy.system.budget import file_budget
 
 INPUT = "image"
 """Name of the input tensor of every exported file."""
 
 CONFIDENCE = "confidence"
 """Name of the second output of an exported file that returns classes and their confidence."""
+
+
+CHANNELS = 512
+"""How many float32 channels of its input's size a network may hold at the same time."""
+
+COPIES = 4
+"""How many times a runtime may hold the weights: as they were read, and arranged for kernels."""
 
 
 class Backend(Protocol):
@@ -64,8 +72,9 @@ class RuntimeOptions:
             work needs the cores.
         callers: How many threads will call `Backend.run` at the same time, each with `threads` of
             its own.
-        trust: Whether the file is loaded as it is: TorchScript and .pt2 files may then hold any
-            operator, also one that reads and writes files. Others are checked first.
+        trust: Whether the file is loaded as it is: it may then take any memory and time, and
+            TorchScript and .pt2 files may hold any operator, also one that reads and writes files.
+            Others are checked first.
         probe: Whether a file of a runtime that crashes on damaged ones runs once in a process of
             its own first; needless for a file that this program just wrote.
     """
@@ -142,3 +151,28 @@ def card_from_metadata(metadata: Mapping[str, str], *, source: str) -> ModelCard
         msg = f"{source} has no card; was it written by 'segdeploy export'?"
         raise CardError(msg)
     return ModelCard.from_json(metadata[CARD_KEY], source=source)
+
+
+def network_budget(pixels: int, size: int) -> int:
+    """Return how many bytes of memory a network may take for its weights and its tensors.
+
+    Args:
+        pixels: Pixels of all images that are in it at the same time.
+        size: Size of its files, in bytes.
+
+    Raises:
+        ConfigError: The environment variable with the budget holds something else than a size.
+    """
+    return file_budget(size) + COPIES * size + CHANNELS * 4 * pixels
+
+
+def is_output(output: NetworkOutput, batch: Batch, card: ModelCard) -> bool:
+    """Return whether an array is what a network of this card returns for a batch."""
+    if card.output == "classes":
+        return output.dtype == np.uint8 and output.shape == batch.shape[:3]
+    return (
+        output.dtype == np.float32
+        and output.ndim == 4
+        and output.shape[:2] == (len(batch), len(card.classes))
+        and min(output.shape) > 0
+    )

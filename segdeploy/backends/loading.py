@@ -4,7 +4,9 @@ The suffix of the file decides the runtime, which is imported only then.
 """
 
 import hashlib
+import json
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,14 +15,30 @@ from typing import Any
 
 import numpy as np
 
-from segdeploy.backends.base import Backend, RuntimeOptions, card_from_metadata
+from segdeploy.backends.base import Backend, RuntimeOptions, card_from_metadata, network_budget
 from segdeploy.card import CHECKSUM_KEY, ModelCard
-from segdeploy.errors import ConfigError, MissingExtraError, ModelError
+from segdeploy.errors import (
+    CardError,
+    ConfigError,
+    DeviceError,
+    MissingExtraError,
+    ModelError,
+    SegdeployError,
+)
+from segdeploy.system.budget import VARIABLE
 from segdeploy.system.concurrency import PYTHON
 from segdeploy.system.files import PART
+from segdeploy.system.machine import limit_memory
 
 PROBE = "import sys; from segdeploy.backends.loading import run_once; run_once(*sys.argv[1:])"
 """What the process does that tries a file."""
+
+PROBE_SECONDS = 25.0
+PROBE_RATE = 4 << 20
+"""How long a file may take to run once: so many seconds, and one for so many bytes of its size."""
+
+FAILED = 3
+"""Exit code of a process that could not run a file, and has written why as the last line."""
 
 MAX_EXIT_CODE = 255
 """Windows ends a process that crashed with a larger code, other systems with a negative one."""
@@ -68,6 +86,14 @@ class ArtifactKind:
             probe(path, self, device=options.device)
         backend: Backend = self._function(self.loader)(path, options)
         return backend
+
+    def import_loader(self) -> None:
+        """Import the runtime, so that loading a file takes memory for the file only."""
+        self._function(self.loader)
+
+    def read_card(self, path: Path) -> ModelCard:
+        """Return the card of a file of this kind; raises what `read_card` raises."""
+        return card_from_metadata(self.read_metadata(path), source=str(path))
 
     def read_metadata(self, path: Path) -> Mapping[str, str]:
         """Return the texts that a file of this kind carries, by their keys."""
@@ -194,7 +220,7 @@ def read_card(path: Path) -> ModelCard:
         ModelError: The file is missing, of an unknown kind, or damaged.
         CardError: It has no usable card.
     """
-    return card_from_metadata(kind_of(path).read_metadata(path), source=str(path))
+    return kind_of(path).read_card(path)
 
 
 def kind_of(path: Path) -> ArtifactKind:
@@ -219,52 +245,91 @@ _probed: set[str] = set()
 """Checksums of files that ran, in this process or in one that it started."""
 
 
-def probe(path: Path, kind: ArtifactKind, *, device: str) -> None:
-    """Run a file once in a process of its own, unless it ran before.
-
-    What is wrong with a file that ends with an error is left to be reported when it is loaded.
+def probe(path: Path, kind: ArtifactKind, *, device: str, seconds: float = PROBE_SECONDS) -> None:
+    """Run a file once in a process of its own, with limited memory and time, unless it ran before.
 
     Args:
         path: The file.
         kind: Its kind, whatever its suffix.
         device: As in `RuntimeOptions`.
+        seconds: How long it may take, besides a second for `PROBE_RATE` bytes.
 
     Raises:
-        ModelError: The runtime crashed.
+        ModelError: The runtime crashed, took too long or too much memory, or refused the file.
+        CardError: It has no usable card.
+        DeviceError: The device is not available.
     """
     total = hashlib.sha256(f"{kind.name} {device}".encode())
+    size = 0
     for file in (path, *kind.companions(path)):
         if not file.is_file():
             return
+        size += file.stat().st_size
         with file.open("rb") as content:
             total.update(hashlib.file_digest(content, "sha256").digest())
     if total.hexdigest() in _probed:
         return
-    code = subprocess.run(  # noqa: S603 - this Python and arguments of ours
-        [*PYTHON, "-c", PROBE, str(path), kind.name, device],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    ).returncode
-    if not 0 <= code <= MAX_EXIT_CODE:
+    seconds += size / PROBE_RATE
+    try:
+        done = subprocess.run(  # noqa: S603 - this Python and arguments of ours
+            [*PYTHON, "-c", PROBE, str(path), kind.name, device],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired as error:
         msg = (
-            f"{path} is damaged: {kind.name} crashed on it, in a process of its own (code {code});"
-            " export it again"
+            f"{path} was not loaded: {kind.name} did not run it once within {seconds:.3g} s, in a"
+            " process of its own; --trust loads it without this test"
+        )
+        raise ModelError(msg) from error
+    if done.returncode == FAILED:
+        raise _failure(done.stdout)
+    if not 0 <= done.returncode <= MAX_EXIT_CODE:
+        msg = (
+            f"{path} is damaged: {kind.name} crashed on it, in a process of its own (code"
+            f" {done.returncode}); export it again"
         )
         raise ModelError(msg)
     _probed.add(total.hexdigest())
 
 
+def _failure(output: bytes) -> SegdeployError:
+    """Return the error that a process wrote as the last line of its output."""
+    name, message = json.loads(output.splitlines()[-1])
+    kinds = {error.__name__: error for error in (CardError, DeviceError)}
+    return kinds.get(name, ModelError)(message)
+
+
 def run_once(path: str, name: str, device: str) -> None:
-    """Load a file and run it on a black image.
+    """Load a file and run it on a black image, within the memory that a network may take.
+
+    What is wrong with it is written to stdout, and the process ends with `FAILED`.
 
     Args:
         path: The file.
         name: Name of its kind.
         device: As in `RuntimeOptions`.
     """
+    file = Path(path)
     kind = next(kind for kind in KINDS.values() if kind.name == name)
-    backend = kind.load(Path(path), RuntimeOptions(device=device, probe=False))
-    spec = backend.card.input
-    backend.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))
+    try:
+        spec = kind.read_card(file).input
+        # What the runtime takes for itself does not count.
+        kind.import_loader()
+        size = sum(part.stat().st_size for part in (file, *kind.companions(file)))
+        limit_memory(network_budget(spec.height * spec.width, size))
+        backend = kind.load(file, RuntimeOptions(device=device, probe=False))
+        backend.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))
+    except SegdeployError as error:
+        print(json.dumps([type(error).__name__, str(error)]))
+    except MemoryError:
+        message = (
+            f"{path} takes more memory than it may; set {VARIABLE} to a larger size if you trust it"
+        )
+        print(json.dumps(["ModelError", message]))
+    else:
+        return
+    sys.exit(FAILED)

@@ -1,10 +1,9 @@
 """ONNX Runtime and its execution providers."""
 
+import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -17,18 +16,34 @@ from segdeploy.backends.base import (
     RuntimeOptions,
     card_from_metadata,
     check_batch,
+    is_output,
+    network_budget,
 )
-from segdeploy.backends.onnx_metadata import read_metadata
+from segdeploy.backends.onnx_graph import check_graph
+from segdeploy.backends.onnx_metadata import metadata_of, read_message
+from segdeploy.backends.onnx_providers import (
+    CPU,
+    DeviceMemory,
+    ProviderRequest,
+    check_granted,
+    device_memory,
+    request_providers,
+)
 from segdeploy.card import ModelCard
 from segdeploy.errors import DeviceError, ModelError
+from segdeploy.system.budget import VARIABLE, file_budget
 from segdeploy.system.machine import cores
 
-CPU = "CPUExecutionProvider"
+CPU_MEMORY = onnxruntime.OrtMemoryInfo(
+    "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+)
+"""The memory that sessions take from the allocator of the process."""
 
 LOG_FATAL = 4
 """Log level of ONNX Runtime. Errors below it are raised too, and reported by this module."""
 
 FAILURES = (
+    failures.EPFail,
     failures.Fail,
     failures.InvalidArgument,
     failures.InvalidGraph,
@@ -36,152 +51,27 @@ FAILURES = (
     failures.NoModel,
     failures.NotImplemented,
     failures.RuntimeException,
-    UnicodeDecodeError,
+    # Exceptions of C++ that it does not name.
+    IndexError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    # Also a UnicodeDecodeError, where a damaged name stands in the message.
+    ValueError,
 )
-"""What ONNX Runtime raises for a file that it cannot use; UnicodeDecodeError where a damaged name
-stands in the message."""
+"""What ONNX Runtime raises for a file that it cannot use or run."""
 
+AT_NODE = re.compile(r"while running (\w+) node\. Name:'(.*?)' Status Message: (.*)")
+"""The node that failed, in a message of ONNX Runtime."""
 
-@dataclass(frozen=True, kw_only=True)
-class Provider:
-    """An execution provider of ONNX Runtime.
+CODE = re.compile(r"/\S+\.(?:cc|h):\d+ .*?(?=[A-Z][a-z]+ )")
+"""The function of ONNX Runtime that failed, in a message, up to the sentence behind it."""
 
-    Attributes:
-        name: Name in ONNX Runtime.
-        package: Build of ONNX Runtime that contains it.
-        requirements: What else must be installed.
-        numbered: Whether there may be several such devices, selected by a number.
-        options: Provider options of a session.
-    """
+NO_MEMORY = ("Available memory of", "bad_alloc", "bad allocation")
+"""What messages of ONNX Runtime say where its memory is used up."""
 
-    name: str
-    package: str
-    requirements: str
-    numbered: bool
-    options: Mapping[str, str]
-
-
-PROVIDERS: Mapping[str, Provider] = {
-    "cuda": Provider(
-        name="CUDAExecutionProvider",
-        package="onnxruntime-gpu",
-        requirements="an NVIDIA driver, CUDA and cuDNN (pip install 'onnxruntime-gpu[cuda,cudnn]')",
-        numbered=True,
-        # An exhaustive search takes seconds for each input size; the heuristic is nearly as good.
-        options={"cudnn_conv_algo_search": "HEURISTIC"},
-    ),
-    "tensorrt": Provider(
-        name="TensorrtExecutionProvider",
-        package="onnxruntime-gpu",
-        requirements="an NVIDIA driver, CUDA, cuDNN and TensorRT (pip install tensorrt)",
-        numbered=True,
-        # Building an engine takes minutes, so it is cached for the next run.
-        options={
-            "trt_engine_cache_enable": "1",
-            "trt_engine_cache_path": ".segdeploy-tensorrt",
-            "trt_timing_cache_enable": "1",
-        },
-    ),
-    "openvino": Provider(
-        name="OpenVINOExecutionProvider",
-        package="onnxruntime-openvino",
-        requirements="nothing else",
-        numbered=False,
-        options={"device_type": "AUTO"},
-    ),
-    "coreml": Provider(
-        name="CoreMLExecutionProvider",
-        package="onnxruntime (macOS)",
-        requirements="macOS 12 or newer",
-        numbered=False,
-        options={},
-    ),
-    "directml": Provider(
-        name="DmlExecutionProvider",
-        package="onnxruntime-directml",
-        requirements="Windows 10 or newer and a DirectX 12 device",
-        numbered=True,
-        options={},
-    ),
-}
-"""Execution providers by the names that `--device` accepts."""
-
-AUTOMATIC = ("cuda",)
-"""What "auto" tries before the CPU. Providers that build an engine for minutes, or round
-differently, run only when they are named."""
-
-ProviderRequest = list[str | tuple[str, Mapping[str, str]]]
-"""Providers of a session, the preferred one first, as ONNX Runtime takes them."""
-
-
-def request_providers(device: str, available: Sequence[str] | None = None) -> ProviderRequest:
-    """Return the providers to request for a device, the preferred one first.
-
-    Args:
-        device: "auto", "cpu", or a name in `PROVIDERS`, with ":n" appended where there may be
-            several.
-        available: Providers to choose from; those of the installed ONNX Runtime where None.
-
-    Raises:
-        DeviceError: The name is unknown, or this build of ONNX Runtime lacks its provider.
-    """
-    if available is None:
-        available = onnxruntime.get_available_providers()
-    if device == "cpu":
-        return [CPU]
-    if device == "auto":
-        names = [name for name in AUTOMATIC if PROVIDERS[name].name in available]
-        return [*(provider_with_options(name, "0") for name in names), CPU]
-    name, colon, number = device.partition(":")
-    provider = PROVIDERS.get(name)
-    if provider is None or (colon and not (provider.numbered and number.isdecimal())):
-        msg = (
-            f"there is no device {device!r}; choose auto, cpu, {', '.join(PROVIDERS)}, and cuda:1"
-            " for the second one"
-        )
-        raise DeviceError(msg)
-    if provider.name not in available:
-        msg = (
-            f"the device {device!r} is not available: this ONNX Runtime has no {provider.name};"
-            f" install {provider.package}, or choose cpu or auto"
-        )
-        raise DeviceError(msg)
-    return [provider_with_options(name, number or "0"), CPU]
-
-
-def provider_with_options(name: str, number: str) -> tuple[str, Mapping[str, str]]:
-    """Return the name in ONNX Runtime of a provider, with its options.
-
-    Args:
-        name: Key in `PROVIDERS`.
-        number: Which of several devices.
-    """
-    provider = PROVIDERS[name]
-    device_id = {"device_id": number} if provider.numbered else {}
-    return provider.name, {**provider.options, **device_id}
-
-
-def check_granted(device: str, granted: Sequence[str]) -> None:
-    """Check that a session runs on the requested device.
-
-    Args:
-        device: What was requested, as `request_providers` takes it.
-        granted: The session's providers.
-
-    Raises:
-        DeviceError: ONNX Runtime silently fell back to another provider.
-    """
-    provider = PROVIDERS.get(device.partition(":")[0])
-    if provider is not None and provider.name not in granted:
-        msg = (
-            f"the device {device!r} is not available: ONNX Runtime granted {granted[0]}; it needs"
-            f" {provider.requirements}; see 'segdeploy doctor'"
-        )
-        raise DeviceError(msg)
-
-
-DeviceMemory = tuple[str, int]
-"""The memory of a device as ONNX Runtime names it: a type and a number."""
+_registration = threading.Lock()
+"""Held while the limit of memory of the next session is set, which belongs to the process."""
 
 
 class OnnxBackend:
@@ -193,6 +83,8 @@ class OnnxBackend:
         card: ModelCard,
         *,
         memory: DeviceMemory | None = None,
+        source: str = "the ONNX file",
+        create: Callable[[int], onnxruntime.InferenceSession] | None = None,
     ) -> None:
         """Wrap a session.
 
@@ -201,8 +93,15 @@ class OnnxBackend:
             card: Card of the network.
             memory: Memory of a device, in which input and output stay allocated from call to call;
                 None where the session reads CPU memory.
+            source: Name of the file, for messages.
+            create: Returns a session with memory for a number of pixels at the same time; None
+                where the one given has no limit.
         """
+        self._create = create
+        self._pixels = card.input.height * card.input.width
+        self._enlarging = threading.Lock()
         self._session = session
+        self._source = source
         self._card = card
         self._memory = memory
         self._local = threading.local()
@@ -219,18 +118,59 @@ class OnnxBackend:
         return f"onnxruntime {self._session.get_providers()[0]}"
 
     def run(self, batch: Batch) -> NetworkOutput:
-        """Return the output for (N, H, W, 3) uint8 RGB images; see `Backend.run`."""
+        """Return the output for (N, H, W, 3) uint8 RGB images; see `Backend.run`.
+
+        Raises:
+            ConfigError: The card does not allow the batch.
+            ModelError: ONNX Runtime cannot run the file, or its output contradicts the card.
+        """
         check_batch(batch, self._card)
         images = np.ascontiguousarray(batch)
         # An adopted file may have a fixed batch size of one.
         split = self._single_image and len(images) > 1
-        parts = np.split(images, len(images)) if split else [images]
-        outputs: list[Any] = [
-            self._run(part) if self._memory is None else self._run_bound(part, self._memory)
-            for part in parts
-        ]
-        output: NetworkOutput = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        try:
+            output = self._run_each(images) if split else self._run_all(images)
+        except FAILURES as error:
+            # The limit of memory is that of one image of the card's size until more is needed.
+            if self._create and batch.size // 3 > self._pixels and _is_out_of_memory(error):
+                self._enlarge(batch.size // 3)
+                return self.run(batch)
+            raise self._failure(error) from error
+        if not is_output(output, batch, self._card):
+            msg = (
+                f"{self._source} returns {output.dtype} of the shape {output.shape}, which"
+                " contradicts its card; export it again"
+            )
+            raise ModelError(msg)
         return output
+
+    def _enlarge(self, pixels: int) -> None:
+        """Replace the session by one with memory for so many pixels, if it has less."""
+        with self._enlarging:
+            if self._create is not None and pixels > self._pixels:
+                self._session = self._create(pixels)
+                self._pixels = pixels
+
+    def _failure(self, error: Exception) -> ModelError:
+        """Return what ONNX Runtime reports as one sentence with the node that failed."""
+        message = " ".join(str(error).split())
+        found = AT_NODE.search(message)
+        node = f"its {found[1]} node {found[2] or 'without a name'} fails: " if found else ""
+        reason = CODE.sub("", found[3] if found else message)[:300]
+        hint = "export it again"
+        if _is_out_of_memory(error):
+            hint = f"give it more memory with the variable {VARIABLE} if you trust it"
+        version = onnxruntime.__version__
+        return ModelError(
+            f"ONNX Runtime {version} cannot run {self._source} ({node}{reason}); {hint}"
+        )
+
+    def _run_each(self, images: Batch) -> NetworkOutput:
+        output: NetworkOutput = np.concatenate([self._run_all(image[None]) for image in images])
+        return output
+
+    def _run_all(self, images: Batch) -> NetworkOutput:
+        return self._run(images) if self._memory is None else self._run_bound(images, self._memory)
 
     def _run(self, images: Batch) -> NetworkOutput:
         output: NetworkOutput = self._session.run([self._card.output], {INPUT: images})[0]
@@ -241,17 +181,17 @@ class OnnxBackend:
 
         Each thread has its own, allocated anew only when the shape of the batch changes.
         """
-        local = self._local
-        if getattr(local, "shape", None) != images.shape:
+        local, session = self._local, self._session
+        if getattr(local, "bound", None) != (images.shape, session):
             local.images = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
                 images.shape, np.uint8, *memory
             )
-            local.binding = self._session.io_binding()
+            local.binding = session.io_binding()
             local.binding.bind_ortvalue_input(INPUT, local.images)
             local.binding.bind_output(self._card.output, *memory)
-            local.shape = images.shape
+            local.bound = images.shape, session
         local.images.update_inplace(images)
-        self._session.run_with_iobinding(local.binding)
+        session.run_with_iobinding(local.binding)
         # A copy, since the next call overwrites what the binding holds.
         output: NetworkOutput = np.array(local.binding.copy_outputs_to_cpu()[0])
         return output
@@ -265,16 +205,25 @@ def load(path: Path, options: RuntimeOptions) -> OnnxBackend:
         CardError: It has no usable card.
         DeviceError: The device is not available.
     """
-    card = card_from_metadata(read_metadata(path), source=str(path))
+    content = read_message(path)
+    card = card_from_metadata(metadata_of(content, path), source=str(path))
+    foldable = True if options.trust else check_graph(content, path)
     device = options.device
-    settings = _session_options(options.threads or cores(), spinning=options.spinning)
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), settings, providers=request_providers(device)
+    providers = request_providers(device)
+    threads = options.threads or cores()
+
+    def create(pixels: int) -> onnxruntime.InferenceSession:
+        settings = _session_options(threads, spinning=options.spinning)
+        limit = network_budget(pixels * options.callers, len(content))
+        return _create_session(
+            path, settings, providers, limit=None if options.trust else limit, foldable=foldable
         )
+
+    try:
+        session = create(card.input.height * card.input.width)
     except FAILURES as error:
-        reason = " ".join(str(error).split())[:200]
-        if device != "cpu" and _runs_on_cpu(path):
+        reason = CODE.sub("", " ".join(str(error).split()))[:200]
+        if device != "cpu" and _runs_on_cpu(path, foldable=foldable):
             msg = (
                 f"the device {device!r} cannot run {path} ({reason}); see 'segdeploy doctor', or"
                 " choose cpu"
@@ -285,24 +234,53 @@ def load(path: Path, options: RuntimeOptions) -> OnnxBackend:
             " again, with an older --opset if need be"
         )
         raise ModelError(msg) from error
-    session.disable_fallback()
     check_granted(device, session.get_providers())
     _check_session(session, card, path)
-    return OnnxBackend(session, card, memory=device_memory(session.get_provider_options()))
+    return OnnxBackend(
+        session,
+        card,
+        memory=device_memory(session.get_provider_options()),
+        source=str(path),
+        create=None if options.trust else create,
+    )
 
 
-def device_memory(granted: Mapping[str, Mapping[str, str]]) -> DeviceMemory | None:
-    """Return the CUDA memory in which a session keeps its tensors; None on other devices.
+def _is_out_of_memory(error: Exception) -> bool:
+    return any(words in str(error) for words in NO_MEMORY)
 
-    Without bound tensors, each call would allocate them anew on the device.
+
+def _create_session(
+    path: Path,
+    settings: onnxruntime.SessionOptions,
+    providers: ProviderRequest,
+    *,
+    limit: int | None,
+    foldable: bool,
+) -> onnxruntime.InferenceSession:
+    """Create a session that takes a limited amount of CPU memory.
 
     Args:
-        granted: Options of the session's providers by their names, the preferred one first.
+        path: The file.
+        settings: Options of the session.
+        providers: As `request_providers` returns them.
+        limit: Bytes for weights and tensors together; None for any amount.
+        foldable: Whether constants are computed in advance, which no limit holds for.
     """
-    first, options = next(iter(granted.items()))
-    if first not in (PROVIDERS["cuda"].name, PROVIDERS["tensorrt"].name):
-        return None
-    return "cuda", int(options.get("device_id", 0))
+    with _registration:
+        if limit is not None:
+            # A session takes the allocator that is registered when it is created, and keeps it.
+            onnxruntime.create_and_register_allocator(
+                CPU_MEMORY, onnxruntime.OrtArenaCfg({"max_mem": limit})
+            )
+            settings.add_session_config_entry("session.use_env_allocators", "1")
+        session = onnxruntime.InferenceSession(
+            str(path),
+            settings,
+            providers=providers,
+            disabled_optimizers=None if foldable else ["ConstantFolding"],
+        )
+    session.disable_fallback()
+    return session
 
 
 def granted_providers() -> Mapping[str, bool]:
@@ -335,12 +313,11 @@ _GRAPH = (
 _IDENTITY = b"\x08\x08\x42\x02\x10\x11\x3a\x37" + _GRAPH
 
 
-def _runs_on_cpu(path: Path) -> bool:
+def _runs_on_cpu(path: Path, *, foldable: bool) -> bool:
     """Return whether a session on the CPU can be created, so that the device is at fault."""
     try:
-        onnxruntime.InferenceSession(
-            str(path), _session_options(1, spinning=False), providers=[CPU]
-        )
+        settings = _session_options(1, spinning=False)
+        _create_session(path, settings, [CPU], limit=file_budget(0), foldable=foldable)
     except FAILURES:
         return False
     return True

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from segdeploy.card import CHECKSUM_KEY
 from segdeploy.errors import ModelError
 from segdeploy.system.files import PART
 
@@ -60,6 +61,29 @@ def checksum(path: Path, *, leave_out: str) -> str:
     with weights_of(path).open("rb") as file:
         total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
+
+
+def check_pair(path: Path, metadata: Mapping[str, str]) -> None:
+    """Check that graph and weights are those that were exported together.
+
+    An export that ends between the two files leaves the new one beside the old one. A file without
+    a checksum, which is not yet proven, passes.
+
+    Args:
+        path: The file.
+        metadata: What `read_metadata` returned of it.
+
+    Raises:
+        ModelError: They are not.
+    """
+    expected = metadata.get(CHECKSUM_KEY)
+    if expected is not None and checksum(path, leave_out=CHECKSUM_KEY) != expected:
+        msg = (
+            f"{path.name} and {weights_of(path).name} in {path.parent} do not belong together, or"
+            " one of them was changed after the export; export the network again, or load them with"
+            " --trust"
+        )
+        raise ModelError(msg)
 
 
 def _read(path: Path) -> ET.Element:

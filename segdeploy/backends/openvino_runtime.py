@@ -13,10 +13,12 @@ from segdeploy.backends.base import (
     RuntimeOptions,
     card_from_metadata,
     check_batch,
+    is_output,
 )
-from segdeploy.backends.openvino_metadata import read_metadata, weights_of
+from segdeploy.backends.openvino_metadata import check_pair, read_metadata, weights_of
 from segdeploy.card import ModelCard
 from segdeploy.errors import DeviceError, ModelError
+from segdeploy.system.budget import VARIABLE
 from segdeploy.system.machine import cores
 
 PRECISION_HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "bf16"}
@@ -24,17 +26,31 @@ PRECISION_HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "bf16"}
 that are not quantized. Any other precision gets f32."""
 
 
+FAILURES = (RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError)
+"""What OpenVINO raises for a file that it cannot use or run: mostly a RuntimeError, and what stands
+for other exceptions of C++."""
+
+
 class OpenVinoBackend:
     """A compiled model of OpenVINO."""
 
-    def __init__(self, compiled: openvino.CompiledModel, card: ModelCard, *, device: str) -> None:
+    def __init__(
+        self,
+        compiled: openvino.CompiledModel,
+        card: ModelCard,
+        *,
+        device: str,
+        source: str = "the graph",
+    ) -> None:
         """Wrap a compiled model.
 
         Args:
             compiled: Its input is called `image`, and its outputs as the card says.
             card: Card of the network.
             device: Name of OpenVINO's device.
+            source: Name of the file, for messages.
         """
+        self._source = source
         self._compiled = compiled
         # An infer request serves one thread at a time.
         self._local = threading.local()
@@ -53,12 +69,26 @@ class OpenVinoBackend:
         return f"openvino {self._device} {precision}"
 
     def run(self, batch: Batch) -> NetworkOutput:
-        """Return the output for (N, H, W, 3) uint8 RGB images; see `Backend.run`."""
+        """Return the output for (N, H, W, 3) uint8 RGB images; see `Backend.run`.
+
+        Raises:
+            ConfigError: The card does not allow the batch.
+            ModelError: OpenVINO cannot run the file, or its output contradicts the card.
+        """
         check_batch(batch, self._card)
-        if not hasattr(self._local, "request"):
-            self._local.request = self._compiled.create_infer_request()
-        outputs = self._local.request.infer({INPUT: np.ascontiguousarray(batch)})
-        output: NetworkOutput = np.ascontiguousarray(outputs[self._card.output])
+        try:
+            if not hasattr(self._local, "request"):
+                self._local.request = self._compiled.create_infer_request()
+            outputs = self._local.request.infer({INPUT: np.ascontiguousarray(batch)})
+            output: NetworkOutput = np.ascontiguousarray(outputs[self._card.output])
+        except FAILURES as error:
+            raise _cannot_run(self._source, error) from error
+        if not is_output(output, batch, self._card):
+            msg = (
+                f"{self._source} returns {output.dtype} of the shape {output.shape}, which"
+                " contradicts its card; export it again"
+            )
+            raise ModelError(msg)
         return output
 
 
@@ -70,11 +100,15 @@ def load(path: Path, options: RuntimeOptions) -> OpenVinoBackend:
         options: The device is "auto", "cpu", "gpu" or "gpu.n" (of Intel), or "npu".
 
     Raises:
-        ModelError: The file is missing, damaged, not an OpenVINO file, or contradicts its card.
+        ModelError: The file is missing, damaged, not an OpenVINO file, not of one export with its
+            weights, or contradicts its card.
         CardError: It has no usable card.
         DeviceError: The device is not available.
     """
-    card = card_from_metadata(read_metadata(path), source=str(path))
+    metadata = read_metadata(path)
+    card = card_from_metadata(metadata, source=str(path))
+    if not options.trust:
+        check_pair(path, metadata)
     core = openvino.Core()
     device = _choose_device(core, options.device)
     settings = {
@@ -90,12 +124,22 @@ def load(path: Path, options: RuntimeOptions) -> OpenVinoBackend:
         model = core.read_model(model=path.read_bytes(), weights=weights_of(path).read_bytes())
         _check_model(model, card, path)
         compiled = core.compile_model(model, device, settings)
-    # OpenVINO raises RuntimeError for everything that its C++ code rejects.
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[-200:]
-        msg = f"OpenVINO {openvino.__version__} cannot run {path} ({reason}); export it again"
-        raise ModelError(msg) from error
-    return OpenVinoBackend(compiled, card, device=device)
+    except FAILURES as error:
+        raise _cannot_run(str(path), error) from error
+    return OpenVinoBackend(compiled, card, device=device, source=str(path))
+
+
+def _cannot_run(source: str, error: Exception) -> ModelError:
+    """Return what OpenVINO reports as one sentence."""
+    if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+        return ModelError(
+            f"{source} takes more memory than it may; set {VARIABLE} to a larger size if you trust"
+            " it"
+        )
+    reason = " ".join(str(error).split())[-200:]
+    return ModelError(
+        f"OpenVINO {openvino.__version__} cannot run {source} ({reason}); export it again"
+    )
 
 
 def _choose_device(core: openvino.Core, name: str) -> str:

@@ -11,7 +11,12 @@ from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
 from segdeploy.arrays import Batch, NetworkOutput
-from segdeploy.backends.base import RuntimeOptions, card_from_metadata, check_batch
+from segdeploy.backends.base import (
+    RuntimeOptions,
+    card_from_metadata,
+    check_batch,
+    is_output,
+)
 from segdeploy.backends.torch_metadata import read_metadata
 from segdeploy.backends.torch_program import read_program
 from segdeploy.backends.torch_script import read_script
@@ -251,7 +256,7 @@ class ExportedBackend(ModuleBackend):
         # A damaged graph raises anything when it runs.
         except Exception as error:
             raise self._failure(error, batch) from error
-        if not _is_output(output, batch, self._card):
+        if not is_output(output, batch, self._card):
             msg = (
                 f"the {self.name} file returns {output.dtype} of the shape {output.shape}, which"
                 " contradicts its card; export it again"
@@ -270,13 +275,6 @@ class ExportedBackend(ModuleBackend):
             f"PyTorch {torch.__version__} cannot run the {self.name} file ({type(error).__name__}:"
             f" {reason}); export it again"
         )
-
-
-def _is_output(output: NetworkOutput, batch: Batch, card: ModelCard) -> bool:
-    """Return whether an array is what a network of this card returns for a batch."""
-    if card.output == "classes":
-        return output.dtype == np.uint8 and output.shape == batch.shape[:3]
-    return output.ndim == 4 and output.shape[:2] == (len(batch), len(card.classes))
 
 
 class TorchScriptBackend(ExportedBackend):

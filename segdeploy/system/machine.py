@@ -131,6 +131,27 @@ def current_memory() -> int | None:
     return _status("VmRSS")
 
 
+def limit_memory(most: int) -> None:
+    """Let this process take so many more bytes of memory, where the system can limit it.
+
+    More than that fails as if the machine had no more.
+
+    Args:
+        most: Bytes of memory.
+    """
+    used = _status("VmData")
+    if used is None:
+        return
+    # Windows lacks it, which has no such status either.
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    # Each thread of a runtime reserves a stack of some megabytes.
+    limit = used + most + (cores() + 4) * (16 << 20)
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
 def _status(key: str) -> int | None:
     """Read a value in bytes from the system's status of this process."""
     values = [

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from segdeploy.backends.loading import load_backend
+from segdeploy.backends.onnx_graph import check_graph
 from segdeploy.backends.onnx_metadata import checksum, read_metadata
 from segdeploy.errors import CardError, ModelError
 
@@ -38,6 +39,10 @@ def external(location: str) -> onnx.TensorProto:
     return tensor
 
 
+def check(path: Path) -> None:
+    check_graph(path.read_bytes(), path)
+
+
 def test_onnx_without_a_card_is_refused(tmp_path: Path) -> None:
     """A file of another project would run, and its output would be meaningless."""
     plain_onnx(tmp_path / "foreign.onnx")
@@ -54,7 +59,7 @@ def test_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> No
     plain_onnx(tmp_path / "unsafe.onnx", tensor=external(location))
 
     with pytest.raises(ModelError, match="outside its folder"):
-        load_backend(tmp_path / "unsafe.onnx")
+        check(tmp_path / "unsafe.onnx")
 
 
 def test_data_behind_a_symbolic_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -64,11 +69,14 @@ def test_data_behind_a_symbolic_link_out_of_the_folder_is_refused(tmp_path: Path
     plain_onnx(tmp_path / "inner" / "unsafe.onnx", tensor=external("data"))
 
     with pytest.raises(ModelError, match="outside its folder"):
-        read_metadata(tmp_path / "inner" / "unsafe.onnx")
+        check(tmp_path / "inner" / "unsafe.onnx")
 
 
 def test_data_inside_the_folder_is_allowed(tmp_path: Path) -> None:
     plain_onnx(tmp_path / "large.onnx", metadata={"a": "b"}, tensor=external("weights.bin"))
+    (tmp_path / "weights.bin").write_bytes(bytes(64))
+
+    check(tmp_path / "large.onnx")
 
     assert read_metadata(tmp_path / "large.onnx") == {"a": "b"}
 
@@ -86,7 +94,7 @@ def test_outside_data_in_a_nested_graph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "unsafe.onnx").write_bytes(model.SerializeToString())
 
     with pytest.raises(ModelError, match="outside its folder"):
-        read_metadata(tmp_path / "unsafe.onnx")
+        check(tmp_path / "unsafe.onnx")
 
 
 def test_checksum_covers_all_but_its_own_entry(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """OpenVINO models: a pair of files, read without OpenVINO and run with it."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from msgspec.structs import replace
 
 pytest.importorskip("openvino")
 
-from segdeploy.backends.loading import KINDS, load_backend, read_card
+import openvino
+
+from segdeploy.backends.loading import KINDS, load_backend, probe, read_card
 from segdeploy.backends.openvino_metadata import weights_of
 from segdeploy.backends.openvino_runtime import PRECISION_HINTS
 from segdeploy.card import CARD_KEY, Output
@@ -29,6 +32,12 @@ def copy_pair(artifacts: Path, folder: Path) -> Path:
     for suffix in (".xml", ".bin"):
         shutil.copy(artifacts / f"best{suffix}", folder / f"copy{suffix}")
     return folder / "copy.xml"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Change the graph of a pair, which then has no checksum any more."""
+    text = path.read_text(encoding="utf-8").replace(old, new, 1)
+    path.write_text(re.sub(r"<sha256 [^>]*/>", "", text), encoding="utf-8")
 
 
 def test_weights_lie_beside_the_graph() -> None:
@@ -77,6 +86,7 @@ def test_changed_graph_is_found(artifacts: Path, tmp_path: Path) -> None:
 
 def test_weights_that_are_cut_short_are_refused(artifacts: Path, tmp_path: Path) -> None:
     path = copy_pair(artifacts, tmp_path)
+    edit(path, "", "")
     (tmp_path / "copy.bin").write_bytes((tmp_path / "copy.bin").read_bytes()[:100])
 
     with pytest.raises(ModelError, match=r"OpenVINO .* cannot run"):
@@ -97,7 +107,7 @@ def test_other_xml_is_refused(tmp_path: Path, content: str) -> None:
 
 def test_card_that_contradicts_its_graph_is_refused(artifacts: Path, tmp_path: Path) -> None:
     path = copy_pair(artifacts, tmp_path)
-    path.write_text(path.read_text().replace("&quot;height&quot;: 45", "&quot;height&quot;: 90"))
+    edit(path, "&quot;height&quot;: 45", "&quot;height&quot;: 90")
 
     with pytest.raises(ModelError, match="which contradicts its card"):
         load_backend(path)
@@ -137,13 +147,50 @@ def test_file_on_which_openvino_crashes_is_refused(
     artifacts: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A graph of the right form that has a node without inputs; another process tries it first."""
-    graph = (artifacts / "best.xml").read_text(encoding="utf-8")
-    shutil.copy(artifacts / "best.bin", tmp_path / "crash.bin")
-    (tmp_path / "crash.xml").write_text(
-        graph.replace('type="Const"', 'type="Broadcast"', 1), encoding="utf-8"
-    )
+    path = copy_pair(artifacts, tmp_path)
+    edit(path, 'type="Const"', 'type="Broadcast"')
 
     with pytest.raises(ModelError, match="openvino crashed on it, in a process of its own"):
-        load_backend(tmp_path / "crash.xml", device="cpu")
+        load_backend(path, device="cpu")
 
     assert capfd.readouterr() == ("", "")
+
+
+def test_weights_of_another_export_are_refused(artifacts: Path, tmp_path: Path) -> None:
+    """An export that is killed between the two files leaves the new one beside the old one."""
+    path = copy_pair(artifacts, tmp_path)
+    content = bytearray((tmp_path / "copy.bin").read_bytes())
+    content[1000] ^= 1
+    (tmp_path / "copy.bin").write_bytes(content)
+
+    with pytest.raises(ModelError, match=r"copy\.xml and copy\.bin in .* do not belong together"):
+        load_backend(path, device="cpu", probe=False)
+
+    assert load_backend(path, device="cpu", trust=True)
+
+
+def test_graph_that_takes_gigabytes_is_refused(artifacts: Path, tmp_path: Path) -> None:
+    """OpenVINO computes constants when it loads a file; another process tries that first."""
+    ops = openvino.opset13
+    model = openvino.Core().read_model(artifacts / "best.xml")
+    shape = ops.constant(np.array([3 << 28], np.int64))
+    big = ops.broadcast(ops.constant(np.float32(1)), shape)
+    peak = ops.reduce_max(big, ops.constant(np.array([0])), keep_dims=False)
+    logits = ops.add(model.outputs[0].get_node().input_value(0), peak)
+    logits.output(0).set_names({"logits"})
+    grown = openvino.Model([logits], model.get_parameters())
+    card = read_card(artifacts / "best.xml")
+    grown.set_rt_info(card.to_json(), CARD_KEY.split("."))
+    openvino.save_model(grown, tmp_path / "big.xml", compress_to_fp16=False)
+
+    with pytest.raises(ModelError, match=r"big\.xml takes more memory than it may"):
+        load_backend(tmp_path / "big.xml", device="cpu")
+
+
+def test_graph_that_takes_too_long_is_refused(artifacts: Path, tmp_path: Path) -> None:
+    """Whatever the reason; the process that tries it is ended."""
+    path = copy_pair(artifacts, tmp_path)
+    edit(path, "", "")
+
+    with pytest.raises(ModelError, match=r"openvino did not run it once within 0\.\d+ s.*--trust"):
+        probe(path, KIND, device="cpu", seconds=0.01)
