@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from segdeploy.card import CARD_KEY, ModelCard
-from segdeploy.errors import ConfigError, ModelError
+from segdeploy.errors import ConfigError, ModelError, OutputError
 from segdeploy.models.deployed import Deployed
 from segdeploy.models.registry import build, is_known
 from segdeploy.system.files import replacing
@@ -88,14 +88,37 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint completely, or leave the old file as it was."""
+    """Write a checkpoint completely, or leave the old file as it was.
+
+    It is read back before it gets its name, so that no training ends with an unreadable file.
+
+    Raises:
+        OutputError: The disk is full, or what was written cannot be read.
+    """
     content = {
         CARD_KEY: checkpoint.card.to_json(),
         WEIGHTS_KEY: dict(checkpoint.weights),
         STATE_KEY: dict(checkpoint.state),
     }
     with replacing(path) as part:
-        torch.save(content, part)
+        with part.open("wb") as file:
+            _save(content, file)
+        try:
+            load_checkpoint(part)
+        except ModelError as error:
+            msg = f"cannot write {path}: what was written cannot be read again ({error})"
+            raise OutputError(msg) from error
+
+
+def _save(content: object, file: BinaryIO) -> None:
+    """Write with `torch.save`, and raise the error of the file where that was the reason."""
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        # PyTorch closes its archive after a failed write, and reports that this failed too.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from segdeploy import models
 from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
-from segdeploy.errors import ModelError
+from segdeploy.errors import ModelError, OutputError
 from segdeploy.models.checkpoint import (
     STATE_KEY,
     WEIGHTS_KEY,
@@ -236,3 +236,30 @@ def test_failed_writing_leaves_the_old_file(file: Path, checkpoint: Checkpoint) 
 
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == ["good.pt"]
+
+
+def test_what_cannot_be_read_again_gets_no_name(file: Path, checkpoint: Checkpoint) -> None:
+    """A whole training once ended with files that no command reads."""
+    before = file.read_bytes()
+
+    with pytest.raises(OutputError, match=r"cannot write .*good\.pt: .* cannot be read again"):
+        save_checkpoint(file, replace(checkpoint, state={"ids": {Path()}}))
+
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["good.pt"]
+
+
+def test_a_full_disk_is_reported_in_a_sentence(file: Path, checkpoint: Checkpoint) -> None:
+    """PyTorch alone reports a position within its archive. A limit stands for the disk."""
+    resource = pytest.importorskip("resource")
+    before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    large = replace(checkpoint, state={"more": torch.zeros(100_000)})
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*good\.pt: File too large; free"):
+            save_checkpoint(file, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert file.read_bytes() == before
