@@ -26,7 +26,7 @@ from segdeploy.cli.options import (
 from segdeploy.datasets.dataset import evenly_spaced
 from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import ConfigError, GateError
-from segdeploy.imaging.io import list_images, read_image
+from segdeploy.imaging.io import image_names, list_images, read_image
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics import comparison
 from segdeploy.metrics.comparison import Comparison, ComparisonImage
@@ -195,7 +195,8 @@ def read_files(
     files = list_images(paths)
     chosen = [files[index] for index in evenly_spaced(len(files), most)]
     images = (
-        ComparisonImage(name=path.name, image=read_image(path), labels=None) for path in chosen
+        ComparisonImage(name=name, image=read_image(path), labels=None)
+        for path, name in zip(chosen, image_names(chosen), strict=True)
     )
     return " ".join(map(str, paths)), len(chosen), images
 

@@ -11,7 +11,6 @@ from segdeploy.datasets.index import (
     Layout,
     MaskFormat,
     Pair,
-    draw_split,
     find_below,
     find_files,
     match,
@@ -26,6 +25,7 @@ from segdeploy.datasets.registry import (
     register,
     register_layout,
 )
+from segdeploy.datasets.split import draw_split
 
 __all__ = [
     "Binary",

@@ -15,25 +15,34 @@ from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.card import LabelClass
 from segdeploy.datasets.class_map import CLASS_MAP_FILE, ClassMap
 from segdeploy.errors import DataError
+from segdeploy.imaging.header import IDS
 from segdeploy.imaging.polygons import Ring
+from segdeploy.system.budget import check_budget
 
 BACKGROUND = "background"
 BLACK = LabelClass(name=BACKGROUND, color=(0, 0, 0))
 """The class of pixels that no polygon covers."""
 
-MAX_PIXELS = 2 * 89_478_485
-"""Pixels from which on Pillow, which reads the images, reports a decompression bomb."""
-
 MAX_COORDINATE = 1_000_000
 """Largest coordinate, in pixels: thirty times the longest side that an image may have."""
 
-MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
-"""What malformed JSON makes our code raise."""
+MALFORMED = (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    DataError,
+)
+"""What malformed JSON makes our code raise, and the reader of an image in it."""
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - untrusted JSON
     """Return the content of a JSON file; raises DataError where it is none."""
     try:
+        size = path.stat().st_size
+        check_budget(f"{path} is a file of {size} bytes", size, size=0, error=DataError)
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         msg = f"there is no {path}; check the name"
@@ -65,13 +74,14 @@ def rows(content: Any, key: str) -> list[dict[str, Any]]:  # noqa: ANN401 - untr
 
 
 def size_of(height: object, width: object) -> tuple[int, int]:
-    """Return the checked height and width of an image; raises TypeError or ValueError."""
+    """Return the checked height and width of an image; raises one of `MALFORMED`."""
     if not isinstance(height, int) or not isinstance(width, int):
         msg = f"an image's size is {str(width)[:20]!r} by {str(height)[:20]!r}"
         raise TypeError(msg)
-    if min(height, width) < 1 or height * width > MAX_PIXELS:
+    if min(height, width) < 1:
         msg = f"an image's size is {width}x{height}"
         raise ValueError(msg)
+    check_budget(f"an image of {width}x{height}", IDS * height * width, size=0, error=DataError)
     return height, width
 
 

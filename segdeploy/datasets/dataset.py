@@ -63,7 +63,12 @@ class Dataset(Protocol):
 def fingerprint(**splits: Dataset) -> str:
     """Return the SHA-256 over the names of the images of each split, as hexadecimal text."""
     lines = [f"{split}/{name}" for split in sorted(splits) for name in splits[split].names]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256(as_bytes("\n".join(lines))).hexdigest()
+
+
+def as_bytes(names: str) -> bytes:
+    """Return text that holds names of files in UTF-8, also where a name itself is not UTF-8."""
+    return names.encode("utf-8", "surrogatepass")
 
 
 def evenly_spaced(count: int, most: int | None) -> list[int]:

@@ -1,6 +1,5 @@
-"""Files of a split: find them, pair images with masks, and divide them into train and val."""
+"""Files of a split: find them, and pair images with masks."""
 
-import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,6 @@ from segdeploy.imaging.io import EXTENSIONS, read_image
 
 BY_FOLDER = "as the folders say"
 """Rule of a dataset whose authors divided the files."""
-
-SEED = 0
-"""Seed of the random split."""
-
-HELD_OUT = 0.2
-"""Share of a dataset that becomes its validation split where its authors chose none."""
 
 NAMED = 5
 """Files that a message names; the rest is counted."""
@@ -208,6 +201,30 @@ def find_files(
     return files
 
 
+def find_tree(folder: Path, endings: Collection[str] = EXTENSIONS) -> dict[str, Path]:
+    """Find the files in a folder and in all folders below it, as `find_files` does in one.
+
+    Returns:
+        Path of each file by its path below the folder, with slashes and with its ending, sorted;
+        there may be none.
+
+    Raises:
+        LayoutNotFoundError: There is no such folder.
+        DataError: A folder cannot be read.
+    """
+    found: dict[str, Path] = {}
+    folders = [folder]
+    for current in folders:
+        for entry in _entries(current, needs="it is named by the dataset's layout"):
+            # Links to folders are not followed: they can lead in circles.
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(current / entry.name)
+            elif _is_listed(entry) and entry.name.lower().endswith(tuple(endings)):
+                path = current / entry.name
+                found[path.relative_to(folder).as_posix()] = path
+    return dict(sorted(found.items()))
+
+
 def find_below(folder: Path, endings: Collection[str], *, needs: str) -> dict[str, Path]:
     """Find the files in the subfolders of a folder, as `find_files` does in one.
 
@@ -243,7 +260,7 @@ def find_folders(folder: Path, *, needs: str) -> list[Path]:
 
 def _scan(folder: Path, endings: Collection[str], *, needs: str) -> dict[str, Path]:
     """Return the files as `find_files` does; there may be none."""
-    names = [entry.name for entry in _entries(folder, needs=needs) if not entry.is_dir()]
+    names = [entry.name for entry in _entries(folder, needs=needs) if _is_listed(entry)]
     longest_first = sorted(endings, key=len, reverse=True)
     files: dict[str, Path] = {}
     for name in names:
@@ -272,6 +289,14 @@ def _entries(folder: Path, *, needs: str) -> list[os.DirEntry[str]]:
     return sorted(visible, key=lambda entry: entry.name)
 
 
+def _is_listed(entry: os.DirEntry[str]) -> bool:
+    """Return whether something in a folder is a file, or a link to one that is missing.
+
+    A missing file is reported by its name; a pipe or a device would be waited for.
+    """
+    return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+
+
 def _no_files(folder: Path, endings: Collection[str], *, needs: str) -> LayoutNotFoundError:
     return LayoutNotFoundError(
         f"no file in {folder} is named *{', *'.join(sorted(endings))}; {needs}"
@@ -281,7 +306,7 @@ def _no_files(folder: Path, endings: Collection[str], *, needs: str) -> LayoutNo
 def match(
     images: Mapping[str, Path], masks: Mapping[str, Path]
 ) -> tuple[tuple[Pair, ...], tuple[Path, ...]]:
-    """Pair images and masks by their keys; a slash in a key becomes an underscore in the name.
+    """Pair images and masks by their keys; see `names_of` for the names of the pairs.
 
     Example:
         ```python
@@ -294,9 +319,10 @@ def match(
     Returns:
         The pairs, sorted by key, and the files whose key the other side lacks, sorted.
     """
+    keys = sorted(images.keys() & masks.keys())
     pairs = tuple(
-        Pair(name=_name_of(key), image=images[key], mask=masks[key])
-        for key in sorted(images.keys() & masks.keys())
+        Pair(name=name, image=images[key], mask=masks[key])
+        for key, name in zip(keys, names_of(keys), strict=True)
     )
     unpaired = [images[key] for key in images.keys() - masks.keys()]
     unpaired += [masks[key] for key in masks.keys() - images.keys()]
@@ -305,51 +331,25 @@ def match(
 
 def without_mask(images: Mapping[str, Path]) -> tuple[Pair, ...]:
     """Return the pairs of images that have no masks, as those of a test split, sorted by key."""
-    return tuple(Pair(name=_name_of(key), image=images[key], mask=None) for key in sorted(images))
-
-
-def _name_of(key: str) -> str:
-    return key.replace("/", "_")
-
-
-def draw_split(
-    pairs: Sequence[Pair], split: str, *, group: Callable[[Pair], str], of: str
-) -> tuple[tuple[Pair, ...], str]:
-    """Return the pairs of "train" or "val" of a random split that keeps groups together.
-
-    Args:
-        pairs: All pairs.
-        split: "train" or "val".
-        group: Returns the group of a pair; all images of a group fall into one split.
-        of: What a group is, in the plural, for example "cars".
-
-    Returns:
-        The pairs of the split, and a description of the rule.
-
-    Raises:
-        DataError: There is only one group.
-    """
-    val = held_out([group(pair) for pair in pairs]) if pairs else frozenset()
-    rule = f"{HELD_OUT:.0%} of the {of} are val, drawn by SHA-256 with seed {SEED}"
-    return tuple(pair for pair in pairs if (group(pair) in val) == (split == "val")), rule
-
-
-def held_out(groups: Collection[str]) -> frozenset[str]:
-    """Draw the groups of the validation split: a fifth of them, at least one, never all.
-
-    Groups are ordered by the SHA-256 of the seed and their name, so that the split is the same on
-    every machine, and a new group hardly moves the others.
-
-    Raises:
-        DataError: There is only one group.
-    """
-    if len(set(groups)) < 2:
-        msg = (
-            f"{next(iter(groups), 'nothing')} alone cannot be split into train and val; at least"
-            " two are needed"
-        )
-        raise DataError(msg)
-    drawn = sorted(
-        set(groups), key=lambda group: hashlib.sha256(f"{SEED}/{group}".encode()).digest()
+    keys = sorted(images)
+    return tuple(
+        Pair(name=name, image=images[key], mask=None)
+        for key, name in zip(keys, names_of(keys), strict=True)
     )
-    return frozenset(drawn[: max(1, round(HELD_OUT * len(drawn)))])
+
+
+def names_of(keys: Sequence[str]) -> list[str]:
+    """Return a unique name for each of the different keys, also as the name of a file.
+
+    A slash becomes an underscore, and where that name is another key's, -2, -3 ... follows.
+    """
+    taken = {key.casefold() for key in keys if "/" not in key}
+    names: list[str] = []
+    for key in keys:
+        name, number = key.replace("/", "_"), 1
+        while "/" in key and name.casefold() in taken:
+            number += 1
+            name = f"{key.replace('/', '_')}-{number}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names

@@ -24,10 +24,18 @@ from PIL.ImageFile import ImageFile
 from segdeploy.errors import DataError
 from segdeploy.system.budget import check_budget
 
+
+class JpegFile(JpegImagePlugin.JpegImageFile):
+    """Pillow's reader of JPEG, without the resolution, for which it would read all of EXIF."""
+
+    def _read_dpi_from_exif(self) -> None:
+        """Read nothing."""
+
+
 READERS: dict[str, tuple[bytes, type[ImageFile]]] = {
     "BMP": (rb"BM", BmpImagePlugin.BmpImageFile),
     "GIF": (rb"GIF8[79]a", GifImagePlugin.GifImageFile),
-    "JPEG": (rb"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
+    "JPEG": (rb"\xff\xd8\xff", JpegFile),
     "PNG": (rb"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
     "PPM": (rb"P[1-6f]", PpmImagePlugin.PpmImageFile),
     "TIFF": (rb"II[*+]\0|MM\0[*+]", TiffImagePlugin.TiffImageFile),

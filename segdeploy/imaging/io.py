@@ -3,6 +3,7 @@
 import io
 import os
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -220,6 +221,23 @@ def list_images(paths: Sequence[Path]) -> list[Path]:
         )
         raise DataError(msg)
     return images
+
+
+def image_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each image: that of its file, with folders where others are called so."""
+    lengths = dict.fromkeys(paths, 1)
+    while True:
+        names = {path: "/".join(path.parts[-length:]) for path, length in lengths.items()}
+        counts = Counter(names.values())
+        alike = [
+            path
+            for path, name in names.items()
+            if counts[name] > 1 and lengths[path] < len(path.parts)
+        ]
+        if not alike:
+            return [names[path] for path in paths]
+        for path in alike:
+            lengths[path] += 1
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -15,7 +15,14 @@ Ring = npt.NDArray[np.float64]
 
 Corners = npt.NDArray[np.int32]
 """Corners of a closed outline on the edges of pixels, (n, 2), x and y in pixels from the top left
-corner of the image; the last one does not repeat the first."""
+corner of the image. None occurs twice; the last one does not repeat the first."""
+
+
+CROSSINGS = 1 << 20
+"""Crossings of an outline and rows of pixels that are computed at once."""
+
+MOST_CROSSINGS = 1 << 26
+"""Crossings of one outline: a zigzag of some kilobytes would fill the memory of a high image."""
 
 
 def fill_ring(mask: Mask, ring: Ring, value: int) -> None:
@@ -28,17 +35,32 @@ def fill_ring(mask: Mask, ring: Ring, value: int) -> None:
         mask: (H, W) uint8, written into.
         ring: The outline, which may leave the mask and cross itself.
         value: Value that is written.
+
+    Raises:
+        ValueError: The outline crosses rows too often.
     """
-    height, width = mask.shape
+    _fill_rows(mask, ring, value, (0, len(mask)))
+
+
+def _fill_rows(mask: Mask, ring: Ring, value: int, rows: tuple[int, int]) -> None:
+    """Fill an outline from one row to the row before another."""
     (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
     # An edge crosses a row if the row's middle lies between the ends of the edge.
-    first = np.clip(np.ceil(np.minimum(y, next_y) - 0.5), 0, height).astype(np.intp)
-    last = np.clip(np.ceil(np.maximum(y, next_y) - 0.5), 0, height).astype(np.intp)
+    first = np.clip(np.ceil(np.minimum(y, next_y) - 0.5), *rows).astype(np.intp)
+    last = np.clip(np.ceil(np.maximum(y, next_y) - 0.5), *rows).astype(np.intp)
     count = last - first
+    if (crossings := int(count.sum())) > MOST_CROSSINGS:
+        msg = f"an outline of {len(ring)} corners crosses {crossings} rows of pixels"
+        raise ValueError(msg)
+    if crossings > CROSSINGS and rows[1] - rows[0] > 1:
+        middle = sum(rows) // 2
+        _fill_rows(mask, ring, value, (rows[0], middle))
+        _fill_rows(mask, ring, value, (middle, rows[1]))
+        return
     edge = np.repeat(np.arange(len(ring)), count)
     row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
     at = x[edge] + (row + 0.5 - y[edge]) / (next_y[edge] - y[edge]) * (next_x[edge] - x[edge])
-    column = np.clip(np.ceil(at - 0.5), 0, width).astype(np.intp)
+    column = np.clip(np.ceil(at - 0.5), 0, mask.shape[1]).astype(np.intp)
     order = np.lexsort((column, row))
     for line, start, stop in zip(
         row[order][::2].tolist(),
@@ -58,12 +80,15 @@ def circle_ring(center: tuple[float, float], edge: tuple[float, float]) -> Ring:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Polygon:
-    """One region: pixels of one class that touch each other at sides or corners.
+    """One region: pixels of one class that touch each other at their sides.
+
+    It is valid as OGC's Simple Features and RFC 7946 define it: no border crosses or touches
+    itself, and two borders share single points at most.
 
     Attributes:
         index: Class.
-        outline: Its outer border, which touches itself where two pixels touch at a corner only.
-        holes: Borders of what is left out of it.
+        outline: Its outer border, counterclockwise where x points right and y up.
+        holes: Borders of what is left out of it, clockwise.
     """
 
     index: int
@@ -73,7 +98,7 @@ class Polygon:
     @property
     def area(self) -> int:
         """Area in pixels."""
-        return round(_area(self.outline) - sum(_area(hole) for hole in self.holes))
+        return round(_signed_area(self.outline) + sum(map(_signed_area, self.holes)))
 
     def one_ring(self) -> Corners:
         """Return the region as a single ring, for formats without holes.
@@ -106,34 +131,54 @@ def _regions(mask: Mask, index: int) -> Iterator[Polygon]:
     x, y, width, height = cv2.boundingRect(inside)
     if not width:
         return
-    # OpenCV's outlines go through the centers of pixels. In the mask at twice its size these lie a
-    # quarter of an original pixel inside the original edges; half of them, rounded up, is the edge.
-    twice = cv2.resize(
-        inside[y : y + height, x : x + width],
-        None,
-        fx=2,
-        fy=2,
-        interpolation=cv2.INTER_NEAREST_EXACT,
+    # OpenCV lets what it outlines touch at corners, and its holes at sides. So the outlines of the
+    # region are those of holes in everything else, with a margin around it.
+    outside = cv2.copyMakeBorder(
+        255 - inside[y : y + height, x : x + width], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=255
     )
-    rings, hierarchy = cv2.findContours(twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    corners = [
-        _corners(np.asarray(ring[:, 0], dtype=np.int32)) + np.array([x, y], np.int32)
-        for ring in rings
-    ]
-    for ring, (_, _, child, parent) in zip(corners, hierarchy[0].tolist(), strict=True):
-        if parent < 0:
-            yield Polygon(
-                index=index, outline=ring, holes=tuple(_siblings(corners, hierarchy[0], child))
-            )
+    # OpenCV's outlines go through the centers of pixels. In the mask at twice its size these lie a
+    # quarter of an original pixel beside the original edges; half of them, rounded up, is the edge.
+    twice = cv2.resize(outside, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST_EXACT)
+    rings, hierarchy = cv2.findContours(twice, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    parents = hierarchy[0, :, 3].tolist()
+    origin = np.array([x - 1, y - 1], np.int32)
+    loops = [_loops(_corners(np.asarray(ring[:, 0], dtype=np.int32)) + origin) for ring in rings]
+    holes: list[list[Corners]] = [[] for _ in rings]
+    for parent, parts in zip(parents, loops, strict=True):
+        if parent >= 0:
+            holes[parent] += parts
+    for number, parts in enumerate(loops):
+        if _is_hole(number, parents):
+            outline, *pockets = sorted(parts, key=_signed_area, reverse=True)
+            yield Polygon(index=index, outline=outline, holes=(*pockets, *holes[number]))
 
 
-def _siblings(
-    corners: list[Corners], hierarchy: npt.NDArray[np.int32], first: int
-) -> Iterator[Corners]:
-    """Return the ring of an index and its following siblings in OpenCV's hierarchy; -1 is none."""
-    while first >= 0:
-        yield corners[first]
-        first = int(hierarchy[first, 0])
+def _is_hole(number: int, parents: list[int]) -> bool:
+    """Return whether a ring is the border of a hole: the odd ones of those around each other."""
+    depth = 0
+    while (number := parents[number]) >= 0:
+        depth += 1
+    return depth % 2 == 1
+
+
+def _loops(ring: Corners) -> list[Corners]:
+    """Return the parts of a ring between the corners that it passes twice."""
+    codes = (ring[:, 1].astype(np.int64) << 32 | ring[:, 0]).tolist()
+    if len(set(codes)) == len(codes):
+        return [ring]
+    loops: list[Corners] = []
+    passed: dict[int, int] = {}
+    kept: list[int] = []
+    for place, code in enumerate(codes):
+        if code in passed:
+            start = passed[code]
+            loops.append(ring[kept[start:]])
+            for removed in kept[start:]:
+                del passed[codes[removed]]
+            del kept[start:]
+        passed[code] = len(kept)
+        kept.append(place)
+    return [*loops, ring[kept]]
 
 
 def _corners(ring: Corners) -> Corners:
@@ -146,7 +191,7 @@ def _corners(ring: Corners) -> Corners:
     )
 
 
-def _area(ring: Corners) -> float:
-    """Return the area of a ring, in pixels (the shoelace formula)."""
+def _signed_area(ring: Corners) -> float:
+    """Return the area of a ring, in pixels, negative for a hole's (the shoelace formula)."""
     x, y = ring.astype(np.int64).T
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2

@@ -148,8 +148,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a whole text file in UTF-8, or leave the old one as it was."""
-    write_bytes(path, content.encode())
+    """Write a whole text file in UTF-8, or leave the old one as it was.
+
+    A byte of a file's name that is not UTF-8 becomes an escape that is JSON's too.
+    """
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 @contextmanager

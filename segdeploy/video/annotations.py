@@ -44,7 +44,8 @@ def incremental_file(path: Path) -> Iterator[Callable[[str], None]]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         make_part(part)
-        file = part.open("w", encoding="utf-8")
+        # A byte of a name that is not UTF-8 becomes an escape of JSON, as in `write_text`.
+        file = part.open("w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise cannot_write(path, error) from error
     failed = False

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from contextlib import suppress
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.imaging.io import list_images, read_ids, read_image, write_image
+from segdeploy.imaging.io import image_names, list_images, read_ids, read_image, write_image
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
 
@@ -347,3 +348,66 @@ def test_a_damaged_png_writes_nothing_of_its_own(tmp_path, capfd):
         read_image(path)
 
     assert capfd.readouterr().err == ""
+
+
+def test_images_of_one_name_are_told_apart():
+    """By as many folders as it takes; the same file twice is the same image."""
+    paths = [Path(path) for path in ("a/x/0.png", "b/x/0.png", "b/1.png", "0.png", "0.png")]
+
+    assert image_names(paths) == ["a/x/0.png", "b/x/0.png", "1.png", "0.png", "0.png"]
+
+
+def test_the_smallest_image_is_read(tmp_path):
+    """A PPM of one pixel is 14 bytes."""
+    path = tmp_path / "a.ppm"
+    path.write_bytes(b"P6 1 1 255\n\1\2\3")
+
+    assert read_image(path).tolist() == [[[3, 2, 1]]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "exif",
+    [b"rubbish", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + bytes(99)],
+)
+def test_damaged_exif_leaves_the_pixels(tmp_path, kind, exif):
+    """Cameras and programs write it in many ways, and the pixels are whole."""
+    path = tmp_path / "a"
+    path.write_bytes(encoded(noise(), kind, exif=b"Exif\0\0" + exif))
+
+    assert read_image(path).shape == (24, 32, 3)
+
+
+def test_a_jpeg_of_many_scans_is_refused(tmp_path):
+    """Each scan takes some bytes of the file and visits every pixel."""
+    path = tmp_path / "a.jpg"
+    content = encoded(noise(), "JPEG", progressive=True)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    path.write_bytes(content[:-2] + scan * 200 + content[-2:])
+
+    with pytest.raises(DataError, match="scans"):
+        read_image(path)
+
+
+def test_an_endless_file_is_refused(tmp_path, monkeypatch):
+    """Named as an image, a device is read no further than the budget."""
+    monkeypatch.setenv("SEGDEPLOY_FILE_BUDGET", "10MB")
+    path = tmp_path / "a.png"
+    path.symlink_to("/dev/zero")
+
+    with pytest.raises(DataError, match="10485761 bytes"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("read", [read_image, read_ids])
+def test_users_raise_the_budget(tmp_path, monkeypatch, read):
+    """The message says how; masks take less memory for a pixel."""
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(Image.new("L", (640, 480)), "PNG"))
+    monkeypatch.setenv("SEGDEPLOY_FILE_BUDGET", "1MB")
+
+    with pytest.raises(DataError, match=r"640 x 480 pixels .* SEGDEPLOY_FILE_BUDGET=1GB"):
+        read(path)
+
+    monkeypatch.setenv("SEGDEPLOY_FILE_BUDGET", "1GB")
+    assert read(path).shape[:2] == (480, 640)

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segdeploy.imaging.polygons import Polygon, Ring, circle_ring, fill_ring, polygons
+from segdeploy.imaging.polygons import (
+    CROSSINGS,
+    Polygon,
+    Ring,
+    circle_ring,
+    fill_ring,
+    polygons,
+)
 
 masks = arrays(
     np.uint8,
@@ -125,3 +132,42 @@ def test_circle_covers_what_is_nearer_than_its_radius() -> None:
     )
 
     assert differing.sum() <= 4
+
+
+@settings(deadline=None, max_examples=400)
+@given(masks)
+def test_borders_are_valid_for_linters_and_gis(mask: np.ndarray) -> None:
+    """As RFC 7946 asks: outlines counterclockwise, holes clockwise, none visits a corner twice."""
+    for polygon in polygons(mask, 3):
+        for ring, sign in ((polygon.outline, 1), *((hole, -1) for hole in polygon.holes)):
+            x, y = ring.T
+            assert sign * (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() > 0
+            assert len({tuple(corner) for corner in ring.tolist()}) == len(ring)
+
+
+def test_pixels_that_touch_at_a_corner_are_two_regions() -> None:
+    """One border around both would touch itself there."""
+    first, second = polygons(np.array([[0, 255], [255, 0]], np.uint8), 1)
+
+    assert (first.area, second.area) == (1, 1)
+
+
+def test_holes_that_touch_at_a_corner_are_two() -> None:
+    """And a hole may touch the outline at a corner, but not divide the region."""
+    mask = np.zeros((5, 5), np.uint8)
+    mask[[1, 2], [1, 2]] = 255
+    mask[[3, 4], [3, 4]] = 255
+
+    (region,) = polygons(mask, 1)
+
+    assert len(region.holes) == 3
+    assert region.area == 21
+
+
+def test_an_outline_that_crosses_many_rows_is_right_to_the_pixel() -> None:
+    """It is filled some rows at a time."""
+    random = np.random.default_rng(0)
+    ring = np.stack([random.uniform(0, 30, 1600), np.tile([-1, 800], 800)], axis=1)
+    assert CROSSINGS < 1600 * 800
+
+    np.testing.assert_array_equal(fill(ring, 800, 30).astype(bool), enclosed(ring, 800, 30))

@@ -1,6 +1,8 @@
 """Annotations are valid for readers of their formats, also those of an interrupted run."""
 
 import json
+import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +147,34 @@ def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
         incremental_file(tmp_path / "file" / "a.jsonl"),
     ):
         pass
+
+
+def test_names_that_are_not_utf8_are_whole_in_json(tmp_path: Path) -> None:
+    """As old archives hold them: readers get the file's name back, byte for byte."""
+    name = os.fsdecode(b"caf\xe9 \xc3\xa9.png")
+    frame = segmented(0, np.zeros((2, 3), np.uint8))
+
+    with coco_file(tmp_path / "a.json", CLASSES, lambda _: name, as_rle=True) as write:
+        write(frame)
+    with json_lines(tmp_path / "a.jsonl", CLASSES, lambda _: name) as write:
+        write(frame)
+
+    content = json.loads((tmp_path / "a.json").read_text("utf-8"))
+    assert [image["file_name"] for image in content["images"]] == [name]
+    assert json.loads((tmp_path / "a.jsonl").read_text("utf-8"))["name"] == name
+
+
+def test_geojson_follows_the_right_hand_rule() -> None:
+    """RFC 7946, 3.1.6; by hand: a square with a hole of one pixel."""
+    mask = np.zeros((3, 3), np.uint8)
+    mask[1, 1] = 255
+
+    (feature,) = json.loads(geojson(mask, CLASSES))["features"]
+
+    outline, hole = feature["geometry"]["coordinates"]
+    assert sorted(outline[:4]) == [[0, 0], [0, 3], [3, 0], [3, 3]]
+    assert sorted(hole[:4]) == [[1, 1], [1, 2], [2, 1], [2, 2]]
+    areas = [
+        sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring)) / 2 for ring in (outline, hole)
+    ]
+    assert areas == [9, -1]

@@ -15,7 +15,8 @@ from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.datasets.annotations import BACKGROUND, read_json
 from segdeploy.datasets.class_map import MAX_CLASSES
 from segdeploy.datasets.dataset import evenly_spaced
-from segdeploy.datasets.formats.coco import class_map_of, find_annotations, unusable
+from segdeploy.datasets.formats.coco import class_map_of, unusable
+from segdeploy.datasets.formats.coco_files import find_annotations
 from segdeploy.datasets.index import find_files
 from segdeploy.errors import DataError, LayoutNotFoundError
 from segdeploy.imaging.header import open_image
@@ -76,7 +77,7 @@ def propose_class_map(data: Path) -> str:
         if (data / name).is_dir() and any(path.is_file() for path in (data / name).iterdir()):
             return _from_masks(list(find_files(data / name, needs=NEEDS).values()))
     try:
-        annotations, _ = find_annotations(data, "train")
+        annotations = find_annotations(data, "train").file
     except LayoutNotFoundError:
         return _from_labelme(data)
     try:

@@ -6,7 +6,7 @@ from shlex import quote
 from segdeploy.datasets.checks.split import index_splits
 from segdeploy.datasets.class_map import CLASS_MAP_FILE
 from segdeploy.datasets.dataset import Dataset
-from segdeploy.datasets.formats.coco import UNDIVIDED
+from segdeploy.datasets.formats.coco_files import UNDIVIDED
 from segdeploy.datasets.index import Layout
 from segdeploy.datasets.registry import has_no_layout, layout, layouts, load
 from segdeploy.errors import ConfigError, DataError, LayoutNotFoundError
@@ -96,7 +96,7 @@ def _try_layouts(data: Path) -> tuple[list[Layout], list[Layout], DataError | No
 
 def _guess_by_class_map(data: Path) -> str:
     """Return which layout is incomplete where there is a classes.toml, to report what it lacks."""
-    if (data / "annotations").is_dir() or (data / UNDIVIDED).is_file():
+    if (data / "annotations").is_dir() or any((data / file).is_file() for file, _ in UNDIVIDED):
         return "coco"
     if any(data.glob("*.json")) or any((data / "train").glob("*.json")):
         return "labelme"

@@ -12,9 +12,10 @@ License: CARLA's assets are under CC BY; Kaggle's copy states its own.
 from pathlib import Path
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.index import HELD_OUT, DatasetIndex, Pair, find_files, match
+from segdeploy.datasets.index import DatasetIndex, Pair, find_files, match
 from segdeploy.datasets.mask_formats import RedChannel, id_table
 from segdeploy.datasets.registry import register_layout
+from segdeploy.datasets.split import HELD_OUT
 from segdeploy.errors import LayoutNotFoundError
 
 # Id 0 ("none") is the sky too, so it is a class and not ignored. Colors are those of CARLA's

@@ -12,9 +12,10 @@ License: the rules of the competition on Kaggle.
 from pathlib import Path
 
 from segdeploy.card import LabelClass
-from segdeploy.datasets.index import DatasetIndex, Pair, draw_split, find_files, match
+from segdeploy.datasets.index import DatasetIndex, Pair, find_files, match
 from segdeploy.datasets.mask_formats import Binary
 from segdeploy.datasets.registry import register_layout
+from segdeploy.datasets.split import draw_split
 
 CLASSES = (
     LabelClass(name="background", color=(0, 0, 0)),

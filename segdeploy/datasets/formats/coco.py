@@ -3,8 +3,9 @@
 The format of Lin et al., "Microsoft COCO", ECCV 2014. Any images and classes: the file's
 categories after the class "background", unless a classes.toml lies beside it.
 
-On disk: one JSON for each split, or annotations.json for all, of which a fifth of the images
-becomes the validation split; see `LOCATIONS`.
+On disk: one JSON for each split, or one for all, of which a fifth of the images becomes the
+validation split; see coco_files.py. Images may lie in subfolders, and be named by any path that
+ends with theirs.
 
 License: that of the images and annotations; COCO's own annotations are under CC BY 4.0, and its
 images under the terms of Flickr.
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from segdeploy.arrays import Mask
-from segdeploy.card import LabelClass
+from segdeploy.card import LabelClass, printable_name
 from segdeploy.datasets.annotations import (
     BACKGROUND,
     BLACK,
@@ -34,37 +35,22 @@ from segdeploy.datasets.annotations import (
     size_of,
 )
 from segdeploy.datasets.class_map import CLASS_MAP_FILE, MAX_CLASSES, ClassMap, read_class_map
-from segdeploy.datasets.index import BY_FOLDER, DatasetIndex, Pair, draw_split, find_files
+from segdeploy.datasets.formats.coco_files import (
+    find_annotations,
+    find_images,
+    plain_name,
+    without_endings,
+)
+from segdeploy.datasets.index import BY_FOLDER, DatasetIndex, Pair, find_tree, names_of
 from segdeploy.datasets.registry import register_layout
-from segdeploy.errors import DataError, LayoutNotFoundError
-from segdeploy.imaging.io import EXTENSIONS
+from segdeploy.datasets.split import draw_split
+from segdeploy.errors import DataError
 from segdeploy.imaging.palettes import distinct_color
 from segdeploy.imaging.polygons import Ring, fill_ring
 from segdeploy.imaging.rle import decode_counts, fill_runs
 
 K = TypeVar("K")
 R = TypeVar("R")
-
-UNDIVIDED = "annotations.json"
-"""The file of a dataset that is not divided into splits."""
-
-LOCATIONS = (
-    ("annotations/instances_{split}2017.json", "{split}2017"),
-    ("annotations/instances_{split}.json", "images/{split}"),
-    ("annotations/instances_{split}.json", "{split}"),
-    ("annotations/{split}.json", "images/{split}"),
-    ("{split}/_annotations.coco.json", "{split}"),
-    ("{valid}/_annotations.coco.json", "{valid}"),
-    (UNDIVIDED, "images"),
-)
-"""Annotations and folder of images of a split: COCO's own, common ones, Roboflow's; the first that
-exists is taken."""
-
-NEEDS = (
-    "the layout is annotations/instances_SPLIT.json and images/SPLIT/,"
-    " annotations/instances_SPLIT2017.json and SPLIT2017/, SPLIT/_annotations.coco.json, or"
-    f" {UNDIVIDED} and images/ (of which a fifth becomes val), inside the folder named by --data"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +61,13 @@ class Shape:
         index: Class, or 255.
         rings: Polygons, whose union is filled.
         runs: Pixels outside, inside, outside ... down the columns.
+        size: Height and width of the mask that the runs are of; None where the file has none.
     """
 
     index: int
     rings: tuple[Ring, ...] = ()
     runs: tuple[int, ...] = ()
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,18 +98,19 @@ class CocoMasks:
     background: int
 
     def read(self, pair: Pair) -> Mask:
-        """Draw the mask of one image; raises DataError where run lengths do not fit it."""
+        """Draw the mask of one image; raises DataError where its shapes cannot be."""
         image = self.images[pair.name]
         mask = np.full((image.height, image.width), self.background, np.uint8)
         for shape in image.shapes:
-            for polygon in shape.rings:
-                fill_ring(mask, polygon, shape.index)
-            if shape.runs:
-                try:
+            try:
+                for polygon in shape.rings:
+                    fill_ring(mask, polygon, shape.index)
+                if shape.runs:
+                    _check_size(shape, image)
                     fill_runs(mask, list(shape.runs), shape.index)
-                except ValueError as error:
-                    msg = f"{pair.mask} is damaged at the image {pair.image.name}: {error}"
-                    raise DataError(msg) from error
+            except ValueError as error:
+                msg = f"{pair.mask} is damaged at the image {pair.image}: {error}"
+                raise DataError(msg) from error
         return mask
 
 
@@ -133,44 +122,35 @@ class Coco:
 
     def index(self, data: Path, split: str) -> DatasetIndex:
         """Find a split, and read all of its annotations."""
-        annotations, folder = find_annotations(data, split)
-        class_map, shapes = _read_annotations(annotations, data / CLASS_MAP_FILE)
-        files = {path.name: path for path in find_files(folder, EXTENSIONS, needs=NEEDS).values()}
+        found = find_annotations(data, split)
+        class_map, shapes = _read_annotations(found.file, data / CLASS_MAP_FILE)
+        files = find_tree(found.images)
+        try:
+            places = find_images(shapes, files)
+        except ValueError as error:
+            raise unusable(found.file, error) from error
+        keys = sorted(places)
         pairs = tuple(
-            Pair(name=Path(name).stem, image=files[name], mask=annotations)
-            for name in sorted(shapes.keys() & files.keys())
+            Pair(name=name, image=files[key], mask=found.file)
+            for key, name in zip(keys, names_of(without_endings(keys)), strict=True)
         )
+        images = {pair.name: shapes[places[key]] for pair, key in zip(pairs, keys, strict=True)}
+        missing = [found.images / name for name in shapes.keys() - set(places.values())]
         rule = BY_FOLDER
-        if annotations == data / UNDIVIDED:
+        if found.is_undivided:
             pairs, rule = draw_split(pairs, split, group=lambda pair: pair.name, of="images")
+        if not found.is_shared:
+            missing += [files[key] for key in files.keys() - places.keys()]
         return DatasetIndex(
             classes=class_map.classes,
             pairs=pairs,
-            unpaired=tuple(sorted(folder / name for name in shapes.keys() ^ files.keys())),
+            unpaired=tuple(sorted(missing)),
             mask_format=CocoMasks(
-                images={pair.name: shapes[pair.image.name] for pair in pairs},
+                images={pair.name: images[pair.name] for pair in pairs},
                 background=background_of(class_map),
             ),
             rule=rule,
         )
-
-
-def find_annotations(data: Path, split: str) -> tuple[Path, Path]:
-    """Return the annotations and the folder of images of a split.
-
-    Raises:
-        LayoutNotFoundError: There are none.
-    """
-    valid = "valid" if split == "val" else split
-    for annotations, folder in LOCATIONS:
-        if annotations == UNDIVIDED and split == "test":
-            continue
-        file = data / annotations.format(split=split, valid=valid)
-        images = data / folder.format(split=split, valid=valid)
-        if file.is_file() and images.is_dir():
-            return file, images
-    msg = f"there are no annotations of {split} in {data}; {NEEDS}"
-    raise LayoutNotFoundError(msg)
 
 
 def unusable(annotations: Path, error: ValueError) -> DataError:
@@ -183,13 +163,14 @@ def unusable(annotations: Path, error: ValueError) -> DataError:
 def class_map_of(content: Mapping[str, Any]) -> ClassMap:
     """Return the class map of COCO's categories: the background, then they in order of their ids.
 
+    Categories whose names look alike when they are printed are one class.
+
     Raises:
-        ValueError: The categories are malformed or too many.
+        ValueError: The categories are malformed, without a name, or too many.
     """
-    categories = _each(
-        content, "categories", lambda category: (int(category["id"]), str(category["name"]))
-    )
-    names = list(dict.fromkeys(name for _, name in sorted(categories) if name != BACKGROUND))
+    categories = sorted(_each(content, "categories", _category))
+    printed = {name: printable_name(name) for _, name in categories}
+    names = list(dict.fromkeys(name for name in printed.values() if name != BACKGROUND))
     if len(names) >= MAX_CLASSES:
         msg = (
             f"there are {len(names)} categories, more than {MAX_CLASSES - 1}; group them in"
@@ -200,8 +181,18 @@ def class_map_of(content: Mapping[str, Any]) -> ClassMap:
         BLACK,
         *(LabelClass(name=name, color=distinct_color(index)) for index, name in enumerate(names)),
     )
-    labels = {entry.name: index for index, entry in enumerate(classes)}
+    indices = {entry.name: index for index, entry in enumerate(classes)}
+    labels = indices | {name: indices[shown] for name, shown in printed.items()}
     return ClassMap(classes=classes, ids={}, colors=(), labels=labels, reach=0)
+
+
+def _category(row: Mapping[str, Any]) -> tuple[int, str]:
+    """Return the id and the name of a category."""
+    name = str(row["name"])
+    if not printable_name(name):
+        msg = f"the name is {name[:60]!r}, of which nothing can be printed"
+        raise ValueError(msg)
+    return int(row["id"]), name
 
 
 def _read_annotations(
@@ -240,7 +231,7 @@ def _image_shapes(content: Mapping[str, Any], class_map: ClassMap) -> dict[str, 
     def image_shapes(row: dict[str, Any]) -> tuple[str, ImageShapes]:
         height, width = size_of(row["height"], row["width"])
         larger_first = sorted(shapes[_id(row["id"])], key=lambda found: -found[0])
-        return Path(str(row["file_name"])).name, ImageShapes(
+        return plain_name(str(row["file_name"])), ImageShapes(
             height=height, width=width, shapes=tuple(shape for _, shape in larger_first)
         )
 
@@ -307,7 +298,24 @@ def _shape(segmentation: Any, index: int) -> Shape:  # noqa: ANN401 - untrusted 
         raise TypeError(msg)
     counts = segmentation["counts"]
     runs = decode_counts(counts) if isinstance(counts, str) else [int(count) for count in counts]
-    return Shape(index=index, runs=tuple(runs))
+    size = None
+    if "size" in segmentation:
+        height, width = segmentation["size"]
+        size = (height, width)
+    return Shape(index=index, runs=tuple(runs), size=size)
+
+
+def _check_size(shape: Shape, image: ImageShapes) -> None:
+    """Raise a ValueError where run lengths are of a mask of another size than the image's.
+
+    Where height and width are exchanged, their sum is right and they draw stripes.
+    """
+    if shape.size not in {None, (image.height, image.width)}:
+        msg = (
+            f"the size of run lengths is {list(shape.size or ())} and the image's"
+            f" {[image.height, image.width]}, height before width"
+        )
+        raise ValueError(msg)
 
 
 register_layout(Coco())

@@ -11,12 +11,12 @@ from segdeploy.datasets.class_map import CLASS_MAP_FILE, read_class_map
 from segdeploy.datasets.index import (
     BY_FOLDER,
     DatasetIndex,
-    draw_split,
     find_files,
     match,
     without_mask,
 )
 from segdeploy.datasets.registry import register_layout
+from segdeploy.datasets.split import draw_split
 
 NEEDS = (
     f"the layout is {CLASS_MAP_FILE}, with images/ and masks/ (of which a fifth becomes val), or"

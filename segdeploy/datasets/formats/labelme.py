@@ -6,13 +6,11 @@ drawn in the order of the file: polygons, rectangles, circles and masks.
 """
 
 import base64
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from segdeploy.arrays import IGNORE_INDEX, Mask
@@ -28,9 +26,11 @@ from segdeploy.datasets.annotations import (
     size_of,
 )
 from segdeploy.datasets.class_map import CLASS_MAP_FILE, ClassMap, read_class_map
-from segdeploy.datasets.index import BY_FOLDER, DatasetIndex, Pair, draw_split, find_files, match
+from segdeploy.datasets.index import BY_FOLDER, DatasetIndex, Pair, find_files, match
 from segdeploy.datasets.registry import register_layout
+from segdeploy.datasets.split import draw_split
 from segdeploy.errors import DataError
+from segdeploy.imaging.io import decode_ids
 from segdeploy.imaging.polygons import Ring, circle_ring, fill_ring
 
 NEEDS = (
@@ -121,7 +121,7 @@ def _draw_one(mask: Mask, number: int, shape: Mapping[str, Any], labels: Mapping
     """Draw a shape; a ValueError says which one is malformed."""
     try:
         _draw(mask, shape, class_of(str(shape["label"]), labels))
-    except (*MALFORMED, cv2.error) as error:
+    except MALFORMED as error:
         msg = f"shape number {number} ({str(shape.get('label'))[:60]}): {describe_error(error)}"
         raise ValueError(msg) from error
 
@@ -165,22 +165,14 @@ def _stamp(
     """Write a value where a PNG is not black; the points are its first and last pixel."""
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in points)
     width, height = right - left + 1, bottom - top + 1
-    # OpenCV has decoders of other formats too.
-    if len(content) < 24 or not content.startswith(b"\x89PNG\r\n\x1a\n"):
-        msg = "a mask is not a PNG"
-        raise ValueError(msg)
-    # The size is checked before anything is unpacked.
+    stamp = decode_ids(content, name="the mask of a shape")
     if (
-        struct.unpack(">II", content[16:24]) != (width, height)
+        stamp.shape != (height, width)
         or min(left, top) < 0
         or right >= mask.shape[1]
         or bottom >= mask.shape[0]
     ):
         msg = "a mask has another size than its points say, or leaves the image"
-        raise ValueError(msg)
-    stamp = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if stamp is None:
-        msg = "a mask is not a PNG"
         raise ValueError(msg)
     mask[top : bottom + 1, left : right + 1][stamp > 0] = value
 

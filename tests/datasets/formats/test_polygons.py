@@ -73,6 +73,19 @@ def test_crowd_is_drawn_from_run_lengths_with_its_holes(tmp_path: Path) -> None:
     assert mask.sum() == 4
 
 
+def test_names_of_categories_are_mended(tmp_path: Path) -> None:
+    """A card holds no no-break space; two names that look alike are one class."""
+    mask = coco(
+        tmp_path,
+        [{"segmentation": [flat(SQUARE)]}, {"segmentation": [flat(INNER)], "category_id": 2}],
+        categories=[{"id": 1, "name": "traffic\u00a0light"}, {"id": 2, "name": "traffic light\r"}],
+    )
+
+    classes = datasets.load("coco", tmp_path, "val").classes
+    assert [entry.name for entry in classes] == ["background", "traffic light"]
+    assert (mask == 1).sum() == 16
+
+
 def test_class_map_groups_categories(tmp_path: Path) -> None:
     """Without a class of that name, the background is not labeled."""
     (tmp_path / "classes.toml").write_text(
@@ -96,6 +109,7 @@ def test_class_map_groups_categories(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
+        ({"categories": [{"id": 1, "name": "\t"}]}, r"number 0 .*the name is '\\t', of which"),
         (
             {"images": [{"id": 1, "file_name": "a.png", "height": 6}]},
             "'images', number 0 .*there is no 'width'",
@@ -111,7 +125,7 @@ def test_class_map_groups_categories(tmp_path: Path) -> None:
                     {"id": i, "file_name": f"{i}/a.png", "height": 6, "width": 8} for i in (1, 2)
                 ]
             },
-            r"two images are named a\.png",
+            r"two images, 1/a\.png and 2/a\.png, are the file a\.png",
         ),
         (
             {"annotations": [{"image_id": 1, "category_id": 7, "segmentation": []}]},
@@ -167,7 +181,7 @@ def test_class_map_groups_categories(tmp_path: Path) -> None:
                     {
                         "image_id": 1,
                         "category_id": 1,
-                        "segmentation": {"counts": [9], "size": [3, 3]},
+                        "segmentation": {"counts": [9]},
                     }
                 ]
             },
@@ -287,7 +301,7 @@ def test_all_kinds_of_areas_are_drawn(tmp_path: Path) -> None:
         ({"label": "car"}, "there is no 'points'"),
         (
             {"label": "car", "points": [[0, 0], [1, 1]], "shape_type": "mask", "mask": "////"},
-            "a mask is not a PNG",
+            "the mask of a shape is not an image",
         ),
         (
             {
