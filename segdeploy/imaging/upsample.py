@@ -382,7 +382,10 @@ def upsample_plane(
     down, across = height / covered[0], width / covered[1]
     if (round(near.shape[0] * down), round(near.shape[1] * across)) == near.shape:
         # OpenCV copies where the result has the input's size, whatever the factors are.
-        return np.ascontiguousarray(_blend(_blend(near, height, covered[0]).T, width, covered[1]).T)
+        blended = _blend(_blend(near, height, covered[0]).T, width, covered[1]).T
+        # A copy even of one row or column, which numpy calls contiguous as it is: OpenCV does not
+        # write into an array of turned strides.
+        return np.array(blended, dtype=np.float32, order="C")
     whole = cv2.resize(near, None, fx=across, fy=down, interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(whole[:height, :width], dtype=np.float32)
 

@@ -1,5 +1,7 @@
 """Images are fitted into the network's input, and outputs become masks of the image's own size."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -116,6 +118,17 @@ def test_a_fitted_image_lies_within_the_input(height, width):
     assert rows == 60 or columns == 90
 
 
+def sampled_by_torch(logits, given_spec, height, width):
+    """Return the logits where each pixel's center went, (K, height, width)."""
+    rows, columns = fitted_size(given_spec, height, width=width)
+    y = (2 * (np.arange(height) + 0.5) * rows / height / given_spec.height - 1)[:, None]
+    x = (2 * (np.arange(width) + 0.5) * columns / width / given_spec.width - 1)[None, :]
+    grid = torch.from_numpy(np.stack(np.broadcast_arrays(x, y), axis=-1)[None])
+    return torch.nn.functional.grid_sample(
+        torch.from_numpy(logits).double(), grid, padding_mode="border", align_corners=False
+    )[0].numpy()
+
+
 @settings(deadline=None, max_examples=80)
 @given(
     st.integers(1, 120),
@@ -134,19 +147,42 @@ def test_padding_is_undone_exactly(height, width, stride, classes, seed):
         .standard_normal((1, classes, 48 // stride, 64 // stride))
         .astype(np.float32)
     )
-    rows, columns = fitted_size(given_spec, height, width=width)
-    y = (2 * (np.arange(height) + 0.5) * rows / height / 48 - 1)[:, None]
-    x = (2 * (np.arange(width) + 0.5) * columns / width / 64 - 1)[None, :]
-    grid = torch.from_numpy(np.stack(np.broadcast_arrays(x, y), axis=-1)[None])
-    values = torch.nn.functional.grid_sample(
-        torch.from_numpy(logits).double(), grid, padding_mode="border", align_corners=False
-    )[0].numpy()
+    values = sampled_by_torch(logits, given_spec, height, width)
 
     mask = output_to_mask(logits, given_spec, height=height, width=width)
 
     chosen = np.take_along_axis(values, mask[None].astype(np.intp), axis=0)[0]
     assert mask.shape == (height, width)
     assert (values.max(0) - chosen).max() <= 1e-4
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 12, 13])
+@pytest.mark.parametrize("height", [1, 2, 3, 12, 13])
+def test_images_of_a_few_pixels_are_undone_exactly(height, width):
+    """OpenCV does not write into every array of one row or one column, and these have the size of
+    the logits, less, or more.
+    """
+    for stride, classes, (rows, columns) in product(
+        (1, 4), (2, 3), ((12, 12), (12, 4), (4, 12), (8, 16))
+    ):
+        given_spec = spec(rows, columns, "pad")
+        logits = (
+            np.random.default_rng(stride)
+            .standard_normal((1, classes, rows // stride, columns // stride))
+            .astype(np.float32)
+        )
+        values = sampled_by_torch(logits, given_spec, height, width)
+        share = 1 / np.exp(values - values.max(0)).sum(0)
+
+        mask = output_to_mask(logits, given_spec, height=height, width=width)
+        confidence = output_to_confidence(
+            logits, given_spec, kind="logits", height=height, width=width
+        )
+
+        chosen = np.take_along_axis(values, mask[None].astype(np.intp), axis=0)[0]
+        assert mask.shape == confidence.shape == (height, width)
+        assert (values.max(0) - chosen).max() <= 1e-4
+        assert np.abs(confidence - 255 * share).max() <= 0.6
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad"])
