@@ -239,6 +239,7 @@ def serve(options: ServeOptions) -> None:
             pixels=options.max_pixels,
             queue=options.queue,
             seconds=options.timeout,
+            read_seconds=min(Limits.read_seconds, options.timeout),
         ),
         address=Address(
             host=address.host,

@@ -14,7 +14,6 @@ from segdeploy.serving.engine.access import Access
 from segdeploy.serving.engine.limits import Limits
 from segdeploy.serving.engine.metrics import Metrics
 from segdeploy.serving.engine.models import LoadSettings, ModelStore
-from segdeploy.serving.protocol.grpc_service import GrpcServer
 from segdeploy.serving.web.front import log_to_stderr
 from segdeploy.serving.web.server import Address, Companion, http_server, listen, serve
 from segdeploy.serving.web.service import Service
@@ -90,6 +89,9 @@ async def _nothing() -> None:
 
 def grpc_companion(service: Service, settings: Settings, note: Callable[[str], None]) -> Companion:
     """Return the gRPC server, to be run beside the HTTP server."""
+    # Its messages are registered in the process, where those of another client may be already.
+    from segdeploy.serving.protocol.grpc_service import GrpcServer
+
     assert settings.grpc_port is not None, "without a port there is no gRPC"
     server = GrpcServer(service, replace(settings.address, port=settings.grpc_port))
 
