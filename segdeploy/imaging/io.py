@@ -14,7 +14,7 @@ from PIL import UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from segdeploy.arrays import Image, Mask
-from segdeploy.errors import ConfigError, DataError
+from segdeploy.errors import ConfigError, DataError, OutputError
 from segdeploy.imaging.header import (
     DAMAGE,
     IDS,
@@ -36,6 +36,9 @@ AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 MAX_SCANS = 100
 """Scans of a JPEG; encoders write about 10. Each one visits every pixel, and may be a few bytes."""
+
+MAX_SIDES = {".png": 1_000_000, ".jpg": 65_500, ".jpeg": 65_500}
+"""Formats that are written, and the pixels along a side that libpng and libjpeg allow."""
 
 SINGLE = frozenset({"1", "L", "P", "I", "I;16", "I;16B"})
 """Pillow's modes of one whole number per pixel."""
@@ -158,16 +161,15 @@ def write_image(path: Path, image: Image | Mask) -> None:
 
     Raises:
         ConfigError: The extension is of no format that can be written.
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written, or the image is too large for its format.
     """
     extension = path.suffix.lower()
     exact = image.ndim == 2 or image.shape[2] == 4
-    if extension not in {".png", ".jpg", ".jpeg"} or (exact and extension != ".png"):
+    if extension not in MAX_SIDES or (exact and extension != ".png"):
         allowed = ".png" if exact else ".png or .jpg"
         msg = f"cannot write {path}; its name must end in {allowed}"
         raise ConfigError(msg)
-    _, content = cv2.imencode(extension, image)
-    write_bytes(path, content.tobytes())
+    write_bytes(path, _encode(image, extension))
 
 
 def write_indexed(path: Path, mask: Mask, colors: Sequence[tuple[int, int, int]]) -> None:
@@ -196,9 +198,27 @@ def to_jpeg(image: Image, *, quality: int) -> bytes:
     Args:
         image: (H, W, 3) uint8, blue-green-red.
         quality: From 1 to 100.
+
+    Raises:
+        OutputError: It is larger than a JPEG can be.
     """
-    done, content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert done, "OpenCV writes any image as JPEG"
+    return _encode(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _encode(image: Image | Mask, extension: str, options: Sequence[int] = ()) -> bytes:
+    """Return an image as the content of a file of one of the `MAX_SIDES`.
+
+    Raises:
+        OutputError: The format has no images as large as this one.
+    """
+    if max(image.shape[:2]) > (limit := MAX_SIDES[extension]):
+        msg = (
+            f"an image of {image.shape[1]} x {image.shape[0]} pixels cannot be written as"
+            f" {extension}, of at most {limit:,} along a side; use --tile, which writes .tif"
+        )
+        raise OutputError(msg)
+    done, content = cv2.imencode(extension, image, options)
+    assert done, "OpenCV writes all images of these sizes"
     return content.tobytes()
 
 
@@ -295,6 +315,7 @@ def _is_plain_png(image: ImageFile, content: bytes, mode: str) -> bool:
     """
     return (
         image.format == "PNG"
+        and max(image.size) <= MAX_SIDES[".png"]
         and image.mode == mode
         and content[24] == 8  # The depth of a channel, in the header.
         and not PNG_EXTRAS & image.info.keys()

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from segdeploy.errors import ConfigError, DataError
+from segdeploy.errors import ConfigError, DataError, OutputError
 from segdeploy.imaging.io import image_names, list_images, read_ids, read_image, write_image
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
@@ -411,3 +411,20 @@ def test_users_raise_the_budget(tmp_path, monkeypatch, read):
 
     monkeypatch.setenv("SEGDEPLOY_FILE_BUDGET", "1GB")
     assert read(path).shape[:2] == (480, 640)
+
+
+@pytest.mark.parametrize(("extension", "side"), [("jpg", 65_501), ("png", 1_000_001)])
+def test_an_image_too_large_for_its_format_is_reported(tmp_path, extension, side):
+    """Panoramas are; nothing is written in their place."""
+    with pytest.raises(OutputError, match=f"an image of {side} x 1 pixels cannot be written"):
+        write_image(tmp_path / f"a.{extension}", np.zeros((1, side, 3), np.uint8))
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_as_long_as_no_camera_takes_is_read(tmp_path):
+    """OpenCV refuses sides beyond a million, which Pillow decodes."""
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(Image.new("RGB", (1_048_577, 1), (1, 2, 3)), "PNG"))
+
+    assert (read_image(path) == (3, 2, 1)).all()
