@@ -32,6 +32,10 @@ class OutputError(SegdeployError):
     """A result cannot be written."""
 
 
+class WorkerError(SegdeployError):
+    """A process that works for this one ended before its work was done."""
+
+
 class ConfigError(SegdeployError):
     """An option, a recipe or an argument has an impossible value."""
 

@@ -1,17 +1,19 @@
 """Batches of the training split: shuffled, augmented, read ahead by worker processes."""
 
+import os
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, get_worker_info
 
 from segdeploy.datasets.dataset import Dataset
-from segdeploy.errors import DataError, SegdeployError
+from segdeploy.errors import DataError, SegdeployError, WorkerError
 from segdeploy.system.concurrency import keep_freed_memory, process_context, set_up_reader
 from segdeploy.system.machine import cores
 
@@ -23,6 +25,12 @@ MAX_WORKERS = 8
 
 START_METHODS = ("forkserver", "spawn")
 """How a worker starts: as a fresh process, not as a copy of this one; Windows lacks the first."""
+
+PREFETCH = 2
+"""Batches that wait in shared memory for each worker; one more is in use."""
+
+BYTES_PER_PIXEL = 4
+"""Three of the image and one of the mask."""
 
 GRACE = 30
 """Seconds that a worker outlives a SIGTERM: enough for the main process to save the run."""
@@ -173,6 +181,7 @@ class Loader:
             # A forked worker would wait forever for OpenCV's threads, which a fork does not copy.
             multiprocessing_context=process_context(*START_METHODS) if workers else None,
             persistent_workers=workers > 0,
+            prefetch_factor=PREFETCH if workers else None,
             pin_memory=cuda,
             worker_init_fn=init_worker,
             # Its own, so that an epoch that is started again after an interruption draws nothing
@@ -191,20 +200,54 @@ class Loader:
             DataError: A sample cannot be used.
         """
         self._order.epoch, self._order.first = number, first
-        for batch in self._batches:
+        with _readers():
+            batches = iter(self._batches)
+        while True:
+            with _readers():
+                batch = next(batches, None)
+            if batch is None:
+                return
             if isinstance(batch, SegdeployError):
                 raise batch
             yield batch
 
 
+@contextmanager
+def _readers() -> Iterator[None]:
+    """Wait for workers in a block; raises a WorkerError where one is gone."""
+    try:
+        yield
+    except (RuntimeError, OSError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        msg = (
+            f"a process that reads images ended or cannot be started ({reason}); was it killed, or"
+            " is the memory or the number of processes limited? use fewer with --workers, or 0"
+        )
+        raise WorkerError(msg) from error
+
+
 def collate(samples: Sequence[Batch | SegdeployError]) -> Batch | SegdeployError:
-    """Return a batch of samples, or the first error among them."""
+    """Return a batch of samples, or the first error among them.
+
+    A worker puts it into shared memory here, and not while it is sent: there an error would be
+    printed, the batch left out, and the main process would wait for it forever.
+    """
     usable: list[Batch] = []
     for sample in samples:
         if isinstance(sample, SegdeployError):
             return sample
         usable.append(sample)
-    return Batch(*(torch.stack(parts) for parts in zip(*usable, strict=True)))
+    batch = Batch(*(torch.stack(parts) for parts in zip(*usable, strict=True)))
+    if get_worker_info() is None:
+        return batch
+    try:
+        return Batch(*(part.share_memory_() for part in batch))
+    except RuntimeError:
+        size = sum(part.nbytes for part in batch) / 1e6
+        return WorkerError(
+            f"a batch of {size:.1f} MB does not fit into the shared memory; give the container more"
+            " (docker run --shm-size 2g), or use fewer --workers, or 0"
+        )
 
 
 def init_worker(worker: int) -> None:  # noqa: ARG001 - torch's signature
@@ -219,16 +262,35 @@ def init_worker(worker: int) -> None:  # noqa: ARG001 - torch's signature
 
 
 def choose_workers(
-    recipe: Recipe, processes: Processes = SINGLE_PROCESS, *, available: int | None = None
+    recipe: Recipe,
+    processes: Processes = SINGLE_PROCESS,
+    *,
+    available: int | None = None,
+    shared_memory: int | None = None,
 ) -> int:
     """Return the recipe's number of workers; for -1 one that leaves each process a core.
+
+    Those also fit into the shared memory, of which containers often have 64 MB.
 
     Args:
         recipe: Its `workers`.
         processes: All that share the cores.
         available: Number of cores; None for those that this process may use.
+        shared_memory: Bytes of shared memory; None for what is free.
     """
     if recipe.workers >= 0:
         return recipe.workers
     available = cores() if available is None else available
-    return min(MAX_WORKERS, max(0, available // processes.size - 1))
+    height, width = recipe.train_size
+    waiting = (PREFETCH + 1) * BYTES_PER_PIXEL * height * width * recipe.batch
+    shared_memory = free_shared_memory() if shared_memory is None else shared_memory
+    return min(MAX_WORKERS, max(0, available // processes.size - 1), shared_memory // waiting)
+
+
+def free_shared_memory() -> int:
+    """Return the bytes of shared memory that are free, a large number where no system says it."""
+    try:
+        status = os.statvfs("/dev/shm")  # noqa: S108 - where Linux has it
+    except (AttributeError, OSError):
+        return 2**63
+    return status.f_bavail * status.f_frsize

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -21,7 +22,15 @@ from segdeploy.backends.pytorch import (
 )
 from segdeploy.cli.console import note, progress
 from segdeploy.datasets.dataset import fingerprint
-from segdeploy.errors import ConfigError, DataError, InterruptedRun, ModelError
+from segdeploy.errors import (
+    ConfigError,
+    DataError,
+    InterruptedRun,
+    ModelError,
+    OutputError,
+    SegdeployError,
+    WorkerError,
+)
 from segdeploy.inference.evaluation import count_labels
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
@@ -189,12 +198,30 @@ class Trainer:
 
         Raises:
             InterruptedRun: Ctrl-C or SIGTERM; the run can be resumed from `last.pt`.
+            OutputError: A file cannot be written; the run can be resumed.
+            WorkerError: A process that reads images is gone; the run can be resumed.
         """
         if self._processes.is_main:
             write_text(folder / "recipe.toml", self.recipe.to_toml())
         if not self.history and not self.loop.done:
             # So that a run that is killed at any moment can be resumed.
             self._save(folder)
+        try:
+            self._train_epochs(folder, report)
+        except SegdeployError:
+            # What ended the run is reported, not that it cannot be drawn either.
+            with suppress(OutputError):
+                self._plot(folder)
+            raise
+        self._plot(folder)
+        if self._processes.is_main:
+            best = load_checkpoint(folder / BEST)
+            backend = EagerBackend(best.network(), best.card, device=self.device)
+            draw_samples(folder / "samples.png", Predictor(backend), self._val)
+
+    def _train_epochs(self, folder: Path, report: Callable[[Epoch], None]) -> None:
+        """Train until the run is finished; the errors are those of `fit`."""
+        resume = f"segdeploy train --resume {quote(str(folder / LAST))}"
         epochs = self.recipe.epochs - len(self.history)
         steps = epochs * (self._steps + len(self._val)) - self.loop.done
         try:
@@ -206,25 +233,20 @@ class Trainer:
         except TrainingStopped:
             msg = (
                 f"interrupted after {len(self.history)} epochs and {self.loop.done} steps; resume"
-                f" with: segdeploy train --resume {quote(str(folder / LAST))}"
+                f" with: {resume}"
             )
             raise InterruptedRun(msg) from None
         except KeyboardInterrupt:
-            msg = (
-                "interrupted at once; resume from the last checkpoint with: segdeploy train"
-                f" --resume {quote(str(folder / LAST))}"
-            )
+            msg = f"interrupted at once; resume from the last checkpoint with: {resume}"
             raise InterruptedRun(msg) from None
-        finally:
-            if self._processes.is_main:
-                self._plot(folder)
-        if self._processes.is_main:
-            best = load_checkpoint(folder / BEST)
-            backend = EagerBackend(best.network(), best.card, device=self.device)
-            draw_samples(folder / "samples.png", Predictor(backend), self._val)
+        except (OutputError, WorkerError) as error:
+            msg = f"{error}; the run can then be resumed from its last checkpoint with: {resume}"
+            raise type(error)(msg) from error
 
     def _plot(self, folder: Path) -> None:
-        """Draw the metrics so far."""
+        """Draw the metrics so far, in the main process."""
+        if not self._processes.is_main:
+            return
         if self.history:
             draw_curves(folder / "curves.png", self.history)
         if self._best.counts.any():

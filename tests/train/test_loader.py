@@ -1,5 +1,6 @@
 """Batches: shuffled, reproducible, and with the error of a sample that cannot be used."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Sample
-from segdeploy.errors import DataError
+from segdeploy.errors import DataError, WorkerError
 from segdeploy.train.augmentation import ColorJitter, apply_jitter
 from segdeploy.train.distributed import Processes
 from segdeploy.train.loader import (
@@ -161,9 +162,38 @@ def test_broken_sample_keeps_its_message(workers: int) -> None:
 
 def test_workers_fit_the_machine() -> None:
     """A given number is taken; otherwise each network keeps a core."""
-    assert choose_workers(Recipe(workers=3), available=1) == 3
-    assert [choose_workers(Recipe(), available=cores) for cores in (1, 4, 64)] == [0, 3, 8]
-    assert choose_workers(Recipe(), Processes(size=2), available=8) == 3
+    plenty = 2**63
+    assert choose_workers(Recipe(workers=3), available=1, shared_memory=0) == 3
+    assert [
+        choose_workers(Recipe(), available=cores, shared_memory=plenty) for cores in (1, 4, 64)
+    ] == [0, 3, 8]
+    assert choose_workers(Recipe(), Processes(size=2), available=8, shared_memory=plenty) == 3
+
+
+def test_batches_of_the_chosen_workers_fit_into_the_shared_memory() -> None:
+    """Containers have 64 MB of it; each worker holds three batches of 8 x 360 x 480 x 4 bytes."""
+    batch = 8 * 360 * 480 * 4
+
+    assert choose_workers(Recipe(), available=64, shared_memory=64 * 2**20) == 4
+    assert choose_workers(Recipe(), available=64, shared_memory=3 * batch - 1) == 0
+
+
+class Deadly(Numbered):
+    """Ends the process that reads the fifth image, as the system does without memory."""
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 5:
+            os._exit(9)
+        return super().__getitem__(index)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_gone_ends_the_wait() -> None:
+    """Once the training waited forever for its batch."""
+    loader = Loader(Deadly(), replace(PLAIN, workers=1), cuda=False)
+
+    with pytest.raises(WorkerError, match=r"a process that reads images ended .* --workers"):
+        numbers(loader, 0)
 
 
 @pytest.mark.slow
