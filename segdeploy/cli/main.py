@@ -4,6 +4,7 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 
 import click
@@ -192,4 +193,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `segdeploy`; an error is printed as one line on stderr and has its own exit code."""
     for variable, value in {**BLAS_THREADS, **cache_folders()}.items():
         os.environ.setdefault(variable, value)
+    # Of damaged metadata, which is not used; a damaged image is an error.
+    warnings.filterwarnings("ignore", module="PIL")
     invoke(cli, arguments, name="segdeploy")

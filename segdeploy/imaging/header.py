@@ -69,8 +69,8 @@ COLORS = 12
 """Bytes of memory for a pixel while an image is read: Pillow's pixels as they are stored and in
 red, green and blue, 4 bytes each, and the array."""
 
-IDS = 4
-"""Bytes of memory for a pixel while class ids are read."""
+IDS = 6
+"""Bytes of memory for a pixel while class ids are read and checked."""
 
 COEFFICIENTS = 6
 """Bytes that a progressive JPEG takes in addition: three numbers of 16 bits for a pixel."""

@@ -111,7 +111,8 @@ class LargeImage:
             self.height, self.width = self._whole.shape[:2]
             return
         with self._refusing():
-            stored = pyvips.Image.new_from_file(str(path), access="sequential")
+            # libvips fills what is missing of a damaged file with black, unless it is told to fail.
+            stored = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
             colored = stored.colourspace("srgb").extract_band(0, n=3).cast("uchar")
             if (stored.width, stored.height) != header.size:
                 msg = f"its size is {header.size} and {stored.width, stored.height} at once"

@@ -246,3 +246,18 @@ def test_bands_are_read_as_without_tiles(tmp_path: Path, bands: int, photometric
             read(path)
     else:
         np.testing.assert_array_equal(read(path), whole)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "lzw.tif", "rows.tif"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_truncated_image_is_refused(tmp_path: Path, name: str, share: float) -> None:
+    """libvips would make the rest of it black, without a word."""
+    path = tmp_path / name
+    compression = {"compression": "tiff_lzw"} if name == "lzw.tif" else {}
+    Image.fromarray(gradient(200, 300)).save(path, **compression)
+    content = path.read_bytes()
+    assert read(path).any()
+    path.write_bytes(content[: int(len(content) * share)])
+
+    with pytest.raises(DataError):
+        read(path)
