@@ -36,14 +36,10 @@ from segdeploy.cli.run_inputs import (
     torch_options,
     tta_option,
 )
-from segdeploy.cli.run_outputs import (
-    OutputOptions,
-    RenderOptions,
-    output_options,
-    render_options,
-)
+from segdeploy.cli.run_outputs import OutputOptions, output_options
+from segdeploy.cli.run_render import RenderOptions, render_options
 from segdeploy.cli.run_tiles import TilingOptions, report_tiles, tiling_options
-from segdeploy.errors import ConfigError
+from segdeploy.errors import ConfigError, InterruptedRun
 from segdeploy.system.signals import StopRequest, stoppable
 from segdeploy.video.codecs import CODECS, Encoding
 from segdeploy.video.frames import SegmentedFrame, Selection
@@ -290,12 +286,13 @@ def segment(
         schedule: How many frames are processed at once.
         smoother: Temporal smoother; None for none.
         stop: Set by a signal, and by closing the window.
+
+    Raises:
+        InterruptedRun: A second signal came before the results were complete.
     """
     renderer = options.render.renderer(backend.card.classes)
     with (
-        options.output.open(
-            opened, renderer, encoding=options.encoding, stop=stop.request
-        ) as target,
+        options.output.open(opened, renderer, encoding=options.encoding, stop=stop) as target,
         progress("run", opened.source.frames) as step,
     ):
         job = VideoJob(
@@ -311,7 +308,10 @@ def segment(
         observer = RunObserver(
             on_frame=target.show, on_progress=step, should_stop=lambda: stop.requested
         )
-        return segment_all(job, observer)
+        try:
+            return segment_all(job, observer)
+        except KeyboardInterrupt:
+            raise InterruptedRun(stop.interruption()) from None
 
 
 def report(

@@ -1,22 +1,21 @@
-"""Options of `segdeploy run`: what is saved of each frame, and where."""
+"""Options of `segdeploy run`: where the results go."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import numpy as np
 
-from segdeploy.arrays import Image
-from segdeploy.card import LabelClass
-from segdeploy.cli.options import NameList, grouped, option, section
+from segdeploy.cli.console import note
+from segdeploy.cli.options import grouped, option, section
 from segdeploy.errors import ConfigError
-from segdeploy.imaging.io import read_image
-from segdeploy.imaging.overlay import CUTOUT, KINDS, MASK, OVERLAY, Renderer
-from segdeploy.imaging.palettes import PALETTES, recolor
+from segdeploy.imaging.overlay import MASK, OVERLAY, Renderer
 from segdeploy.system.files import newest_run, result_folder
+from segdeploy.system.locks import is_claimed
+from segdeploy.system.signals import StopRequest
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.frames import Outputs, SegmentedFrame, VideoInfo
 from segdeploy.video.outputs import (
@@ -24,6 +23,7 @@ from segdeploy.video.outputs import (
     image_outputs,
     image_paths,
     video_outputs,
+    video_parts,
     video_paths,
 )
 from segdeploy.video.sources import OpenedSource
@@ -31,144 +31,12 @@ from segdeploy.video.sources import OpenedSource
 PIPE = Path("-")
 PIPES = ("y4m", "raw")
 
+PATIENCE, PAUSE = 10.0, 0.2
+"""Seconds to wait for another run with the same output, and between two looks."""
+
 IMAGES_NAME, OLD_IMAGES_NAME = "images", "pictures"
 """Name of the folder for a run over images, and the one of earlier versions, which `--resume`
 finds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenderOptions:
-    """What is saved of each frame, before the network's classes are known.
-
-    Attributes:
-        kinds: Which of `KINDS` are saved.
-        opacity: Opacity of the colors in the overlay, in [0, 1].
-        legend: Whether the overlay has a legend.
-        contours: Whether the outlines of regions are drawn in opaque colors.
-        names: Classes that are shown; all where there is none.
-        palette: Name or file of other colors; None for the network's own.
-        background: What is behind a cutout: an image, or one pixel of its color; transparent where
-            None.
-    """
-
-    kinds: tuple[str, ...]
-    opacity: float
-    legend: bool
-    contours: bool
-    names: tuple[str, ...]
-    palette: str | None
-    background: Image | None
-
-    def __post_init__(self) -> None:
-        """Check that the options go together.
-
-        Raises:
-            ConfigError: A cutout has no classes, or a background no cutout.
-        """
-        if CUTOUT in self.kinds and not self.names:
-            msg = "a cutout needs its classes; add --classes, for example --classes car,person"
-            raise ConfigError(msg)
-        if self.background is not None and CUTOUT not in self.kinds:
-            msg = "--background is for a cutout; add --save cutout"
-            raise ConfigError(msg)
-
-    def renderer(self, classes: Sequence[LabelClass]) -> Renderer:
-        """Return what draws the frames of a network with these classes.
-
-        Raises:
-            ConfigError: A name in `names` is not a class of the network, or the palette does not
-                fit.
-        """
-        return Renderer(
-            recolor(classes, self.palette) if self.palette else classes,
-            self.kinds,
-            opacity=self.opacity,
-            legend=self.legend,
-            contours=self.contours,
-            only=self._indices(classes) if self.names else None,
-            background=self.background,
-        )
-
-    def _indices(self, classes: Sequence[LabelClass]) -> list[int]:
-        """Return the class index of each name.
-
-        Case matters only where the names of two classes differ only in case.
-        """
-        exact = {entry.name: index for index, entry in enumerate(classes)}
-        known = {name.casefold(): index for name, index in exact.items()} | exact
-        indices = []
-        for name in self.names:
-            index = known.get(name, known.get(name.casefold()))
-            if index is None:
-                msg = (
-                    f"{name!r} in --classes is not a class of the network; its classes are"
-                    f" {', '.join(entry.name for entry in classes)}"
-                )
-                raise ConfigError(msg)
-            indices.append(index)
-        return indices
-
-
-def read_background(
-    _context: click.Context, _option: click.Parameter, text: str | None
-) -> Image | None:
-    """Return a color such as "00ff00" as one pixel, or the image of a path."""
-    if text is None:
-        return None
-    digits = text.removeprefix("#")
-    is_hex = len(digits) == 6 and set(digits.lower()) <= set("0123456789abcdef")
-    if is_hex and not Path(text).exists():
-        return np.array([[tuple(bytes.fromhex(digits))[::-1]]], np.uint8)
-    return read_image(Path(text))
-
-
-render_options = grouped(
-    "render",
-    RenderOptions,
-    section(
-        "Output",
-        option(
-            "--save",
-            "kinds",
-            default=OVERLAY,
-            type=NameList(KINDS),
-            help=f"What is saved: {', '.join(KINDS)}; several with commas.",
-        ),
-    ),
-    section(
-        "Renderer",
-        option(
-            "--opacity",
-            default=0.5,
-            type=click.FloatRange(0, 1),
-            help="Opacity of the colors in the overlay.",
-        ),
-        option("--legend/--no-legend", default=True, help="Whether the overlay has a legend."),
-        option(
-            "--contours", is_flag=True, help="Draw the outlines of the regions in opaque colors."
-        ),
-        option(
-            "--classes",
-            "names",
-            default=(),
-            type=NameList(),
-            help="Show these classes only, for example road,car.",
-        ),
-        option(
-            "--palette",
-            help=(
-                f"Other colors: {', '.join(PALETTES)}, or a TOML file with lines such as"
-                ' road = "#804080".'
-            ),
-        ),
-        option(
-            "--background",
-            callback=read_background,
-            show_default="transparent",
-            help="Background of a cutout: a color such as 00ff00, or an image.",
-        ),
-    ),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +64,7 @@ class OutputOptions:
         pipe: Format of standard output, one of `PIPES`.
         show: Whether the overlay is shown in a window.
         resume: Whether an interrupted run is continued.
+        overwrite: Whether videos that exist are replaced.
     """
 
     name: str | None
@@ -203,15 +72,20 @@ class OutputOptions:
     pipe: str
     show: bool
     resume: bool
+    overwrite: bool
 
     def __post_init__(self) -> None:
         """Check that the options go together.
 
         Raises:
-            click.UsageError: A folder and a name are given, or a pipe is to be resumed.
+            click.UsageError: A folder and a name are given, a pipe is to be resumed, or what is
+                resumed is to be replaced.
         """
         if self.resume and self.is_pipe:
             msg = "a run into a pipe cannot be resumed; leave out --resume"
+            raise click.UsageError(msg)
+        if self.resume and self.overwrite:
+            msg = "--overwrite begins anew, and --resume continues; leave out one of the two"
             raise click.UsageError(msg)
         if self.name is not None and self.output is not None:
             msg = "--output is the folder itself; leave out --name, which names one below runs/run"
@@ -229,7 +103,7 @@ class OutputOptions:
         renderer: Renderer,
         *,
         encoding: Encoding,
-        stop: Callable[[], None],
+        stop: StopRequest,
     ) -> Iterator[RunTarget]:
         """Open the outputs of a run, and its window.
 
@@ -237,7 +111,7 @@ class OutputOptions:
             opened: The source; frames that an interrupted run finished are skipped.
             renderer: What is saved of each frame.
             encoding: How videos are encoded.
-            stop: Called when the window is closed.
+            stop: Requested when the window is closed; told where the results in progress are.
 
         Yields:
             Where the results go. The run's folder is removed where it stays empty.
@@ -250,18 +124,27 @@ class OutputOptions:
             raise ConfigError(msg)
         if self.is_pipe:
             outputs = self._pipe_outputs(opened, renderer)
-            with _window(Path(), stop=stop, is_shown=self.show) as show:
+            with _window(Path(), stop=stop.request, is_shown=self.show) as show:
                 yield RunTarget(outputs=outputs, show=show)
             return
         name, output = self._folder(opened)
         with (
             result_folder("run", name, output=output) as folder,
-            _window(folder, stop=stop, is_shown=self.show) as show,
+            _window(folder, stop=stop.request, is_shown=self.show) as show,
         ):
+            if opened.info:
+                parts = video_parts(opened.info, folder, renderer=renderer)
+                wait_for_other_run(parts, should_stop=lambda: stop.requested)
+                stop.kept = parts
             resumed = skip_finished(opened, folder, renderer) if self.resume else 0
             if opened.info:
                 outputs = video_outputs(
-                    opened.info, folder, renderer=renderer, encoding=encoding, resumed=resumed
+                    opened.info,
+                    folder,
+                    renderer=renderer,
+                    encoding=encoding,
+                    resumed=resumed,
+                    overwrite=self.overwrite or self.resume,
                 )
             else:
                 outputs = image_outputs(opened.paths, folder, renderer=renderer)
@@ -270,7 +153,7 @@ class OutputOptions:
     def _pipe_outputs(
         self, opened: OpenedSource, renderer: Renderer
     ) -> AbstractContextManager[Outputs]:
-        from segdeploy.video.writer import pipe_outputs
+        from segdeploy.video.pipe import pipe_outputs
 
         info = check_pipe(opened, renderer)
         return pipe_outputs(info, sys.stdout.buffer, kind=renderer.kinds[0], form=self.pipe)
@@ -284,6 +167,16 @@ class OutputOptions:
         if found is None and name == IMAGES_NAME:
             found = newest_run("run", OLD_IMAGES_NAME)
         return name, found
+
+
+def wait_for_other_run(parts: Sequence[Path], *, should_stop: Callable[[], bool]) -> None:
+    """Wait some seconds for another run that writes the same videos, which may be about to end."""
+    end = time.monotonic() + PATIENCE
+    taken = next((part for part in parts if is_claimed(part)), None)
+    if taken:
+        note(f"another run is writing {taken}; waiting {PATIENCE:g} s for it")
+    while any(map(is_claimed, parts)) and time.monotonic() < end and not should_stop():
+        time.sleep(PAUSE)
 
 
 def skip_finished(opened: OpenedSource, folder: Path, renderer: Renderer) -> int:
@@ -371,6 +264,7 @@ output_options = grouped(
             help="Name of the run's folder.",
         ),
         option("--resume", is_flag=True, help="Continue an interrupted run with the same options."),
+        option("--overwrite", is_flag=True, help="Replace videos that exist."),
         option(
             "--show",
             is_flag=True,

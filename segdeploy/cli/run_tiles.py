@@ -11,7 +11,8 @@ from segdeploy.backends.base import Backend
 from segdeploy.cli.console import echo, note, progress
 from segdeploy.cli.options import ImageSize, grouped, option, section
 from segdeploy.cli.run_inputs import refuse_losses
-from segdeploy.cli.run_outputs import IMAGES_NAME, OutputOptions, RenderOptions
+from segdeploy.cli.run_outputs import IMAGES_NAME, OutputOptions
+from segdeploy.cli.run_render import RenderOptions
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.system.files import result_folder
 from segdeploy.video.outputs import unique_names

@@ -4,6 +4,7 @@ JSON lines and COCO's JSON are one file about all frames, written frame by frame
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -17,7 +18,8 @@ from segdeploy.arrays import Mask
 from segdeploy.card import LabelClass
 from segdeploy.imaging.polygons import Corners, polygons
 from segdeploy.imaging.rle import encode_counts, find_runs
-from segdeploy.system.files import PART, cannot_write, make_part, sync
+from segdeploy.system.files import PART, cannot_write, make_folder, sync
+from segdeploy.system.locks import claim
 from segdeploy.video.frames import FrameWriter, SegmentedFrame
 
 NameOf = Callable[[int], str]
@@ -28,8 +30,9 @@ NameOf = Callable[[int], str]
 def incremental_file(path: Path) -> Iterator[Callable[[str], None]]:
     """Write a text file piece by piece, as `NAME.part`, and rename it at the end.
 
-    When the block fails or is interrupted, the file is renamed with what it has. Nothing is left
-    where nothing was written, or the file itself failed.
+    When the block fails or is interrupted, the file is renamed with what it has. Where it cannot be
+    written, for example because the disk is full, `NAME.part` stays. Nothing is left where nothing
+    was written.
 
     Args:
         path: Path of the finished file; its folder is created if it is missing.
@@ -38,14 +41,16 @@ def incremental_file(path: Path) -> Iterator[Callable[[str], None]]:
         A function that appends text.
 
     Raises:
-        OutputError: The file cannot be written, for example because the disk is full.
+        OutputError: The file cannot be written.
+        ConfigError: Another process is writing it.
     """
     part = path.with_name(path.name + PART)
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        make_part(part)
+        descriptor = claim(part)
+        os.ftruncate(descriptor, 0)
         # A byte of a name that is not UTF-8 becomes an escape of JSON, as in `write_text`.
-        file = part.open("w", encoding="utf-8", errors="backslashreplace")
+        file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise cannot_write(path, error) from error
     failed = False
@@ -69,7 +74,8 @@ def incremental_file(path: Path) -> Iterator[Callable[[str], None]]:
         except OSError as error:
             raise cannot_write(path, error) from error
         finally:
-            part.unlink(missing_ok=True)
+            if part.exists() and not part.stat().st_size:
+                part.unlink()
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class Codec:
         others: Further options of the encoder.
         threads_option: Option that bounds the threads of an encoder that ignores FFmpeg's; else "".
         threads_value: Value of that option, with `{}` for the number of threads.
+        least_side: Pixels that each side of an image must have.
     """
 
     encoder: str
@@ -51,6 +52,7 @@ class Codec:
     others: Mapping[str, str]
     threads_option: str = ""
     threads_value: str = ""
+    least_side: int = 1
 
 
 CODECS: Mapping[str, Codec] = {
@@ -87,6 +89,8 @@ CODECS: Mapping[str, Codec] = {
         others={},
         threads_option="svtav1-params",
         threads_value="lp={}",
+        # With fewer rows and many columns it never returns from the first image.
+        least_side=32,
     ),
     "vp9": Codec(
         encoder="libvpx-vp9",

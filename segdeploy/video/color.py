@@ -1,4 +1,4 @@
-"""Convert decoded frames to BGR images, with tone mapping of high dynamic range."""
+"""Convert decoded frames to BGR images, with tone mapping of high dynamic range, and back."""
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -8,13 +8,17 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.filter import Graph
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from segdeploy.arrays import Image
 from segdeploy.system.files import temporary_folder
 
 Colors = npt.NDArray[np.float64]
 """(..., 3), red-green-blue."""
+
+BT709 = 1
+LIMITED = 1
+"""Matrix and range by ITU-T H.273, written into files, so that players decode the right colors."""
 
 NODES = 33
 """Entries along each side of the lookup table; between them it is interpolated."""
@@ -218,3 +222,14 @@ def _tone_graph(frame: av.VideoFrame) -> Graph:
         graph.link_nodes(*steps)
         graph.configure()
     return graph
+
+
+def to_bt709(frame: av.VideoFrame, reformatter: VideoReformatter) -> av.VideoFrame:
+    """Return an image as 4:2:0 video of BT.709 and limited range."""
+    return reformatter.reformat(
+        frame,
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        threads=1,
+    )

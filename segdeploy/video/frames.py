@@ -20,11 +20,14 @@ class Frame:
         image: (H, W, 3) uint8, blue-green-red, upright.
         index: Position in the source, from 0.
         seconds: Presentation time from the beginning of the file; 0 for an image file.
+        duration: Seconds for which it is shown: until the next selected frame, or the end of the
+            file; 0 where that is not known.
     """
 
     image: Image
     index: int
     seconds: float
+    duration: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,6 +158,11 @@ class VideoInfo(Protocol):
     @property
     def audio(self) -> Path | None:
         """File with its audio; None where there is none to copy."""
+        ...
+
+    @property
+    def frames(self) -> int | None:
+        """About how many frames will be read; None where that is unknown."""
         ...
 
     @property

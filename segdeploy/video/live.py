@@ -7,7 +7,6 @@ from pathlib import Path
 from threading import Condition, Event, Thread
 from typing import Protocol, Self
 
-import av
 import cv2
 import numpy as np
 from av.container import InputContainer
@@ -15,8 +14,10 @@ from av.container import InputContainer
 from segdeploy.arrays import Image
 from segdeploy.errors import DataError
 from segdeploy.imaging.preprocess import resize
+from segdeploy.video.container import connect
+from segdeploy.video.decoder import DEFAULT_RATE
 from segdeploy.video.frames import Frame, Selection
-from segdeploy.video.reader import DEFAULT_RATE, VideoSource
+from segdeploy.video.reader import VideoSource
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0, 30.0)
 """Seconds before each further try to reconnect; after three minutes without a frame the source has
@@ -199,10 +200,6 @@ class LiveSource:
             self._count += 1
 
 
-TIMEOUTS = (10.0, 10.0)
-"""Seconds that opening an address and each read from it may take."""
-
-
 class CameraFeed:
     """The images of a local camera."""
 
@@ -267,25 +264,10 @@ class AddressFeed:
         self._source.close()
 
 
-def connect(address: str) -> InputContainer:
-    """Open an address with FFmpeg: RTSP, HTTP and its other protocols.
-
-    Raises:
-        DataError: There is no response, or it is not a video.
-    """
-    # Over UDP, the default, lost packets would tear frames apart.
-    options = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}
-    try:
-        return av.open(address, timeout=TIMEOUTS, options=options)
-    except (av.FFmpegError, OSError) as error:
-        msg = f"no video can be read from {address} ({error.strerror or error}); check the address"
-        raise DataError(msg) from error
-
-
 def connect_feed(address: str) -> AddressFeed:
     """Connect to a live address.
 
     Raises:
-        DataError: As `connect`, or it has no video.
+        DataError: There is no response, or it is not a video.
     """
     return AddressFeed(address, connect(address))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segdeploy.errors import ConfigError
-from segdeploy.imaging.io import write_image, write_indexed
+from segdeploy.imaging.io import image_names, write_image, write_indexed
 from segdeploy.imaging.overlay import (
     COCO,
     COLOR,
@@ -21,7 +21,7 @@ from segdeploy.imaging.overlay import (
     SIDE,
     Renderer,
 )
-from segdeploy.system.files import write_text
+from segdeploy.system.files import PART, write_text
 from segdeploy.system.machine import cores
 from segdeploy.video.annotations import NameOf, coco_file, geojson, json_lines
 from segdeploy.video.codecs import Encoding
@@ -55,9 +55,25 @@ def video_paths(info: VideoInfo, folder: Path, *, renderer: Renderer) -> dict[st
     return {kind: folder / f"{info.name}-{end}" for kind, end in ends.items()}
 
 
+def video_parts(info: VideoInfo, folder: Path, *, renderer: Renderer) -> list[Path]:
+    """Return the videos that are written of a video as they are called while they grow."""
+    paths = video_paths(info, folder, renderer=renderer)
+    return [
+        path.with_name(path.name + PART)
+        for kind, path in paths.items()
+        if kind in renderer.video_kinds
+    ]
+
+
 @contextmanager
 def video_outputs(
-    info: VideoInfo, folder: Path, *, renderer: Renderer, encoding: Encoding, resumed: int = 0
+    info: VideoInfo,
+    folder: Path,
+    *,
+    renderer: Renderer,
+    encoding: Encoding,
+    resumed: int = 0,
+    overwrite: bool = True,
 ) -> Iterator[Outputs]:
     """Open the outputs of a video.
 
@@ -70,13 +86,27 @@ def video_outputs(
         renderer: The kinds of results.
         encoding: Codec and quality of videos.
         resumed: How many frames of an interrupted run are kept, as `count_resumable` returned it.
+        overwrite: Whether videos that exist, finished or in progress, may be replaced.
+
+    Raises:
+        ConfigError: A video exists, and none may be replaced; or another run is writing one.
     """
+    paths = video_paths(info, folder, renderer=renderer)
+    for kind, path in paths.items():
+        if kind in renderer.video_kinds and path.exists() and not overwrite:
+            msg = f"{path} exists; choose another --output, or replace it with --overwrite"
+            raise ConfigError(msg)
     writers: dict[Path, FrameWriter] = {}
     with ExitStack() as stack:
-        for kind, path in video_paths(info, folder, renderer=renderer).items():
+        for kind, path in paths.items():
             if kind in renderer.video_kinds:
                 sink = _open_sink(
-                    info, path, is_wide=kind == SIDE, encoding=encoding, resumed=resumed
+                    info,
+                    path,
+                    is_wide=kind == SIDE,
+                    encoding=encoding,
+                    resumed=resumed,
+                    overwrite=overwrite,
                 )
                 writers[path] = to_video(kind, stack.enter_context(sink))
             elif kind in RECORDS:
@@ -91,7 +121,7 @@ def video_outputs(
 
 
 def _open_sink(
-    info: VideoInfo, path: Path, *, is_wide: bool, encoding: Encoding, resumed: int
+    info: VideoInfo, path: Path, *, is_wide: bool, encoding: Encoding, resumed: int, overwrite: bool
 ) -> "VideoSink":
     """Open a video as long as the source and of its size, or twice as wide."""
     from segdeploy.video.writer import VideoSink
@@ -107,7 +137,9 @@ def _open_sink(
         end=info.selection.end,
         encoding=encoding,
         threads=cores(),
+        frames=None if info.frames is None else info.frames + resumed,
         resumed=resumed,
+        overwrite=overwrite,
     )
 
 
@@ -141,13 +173,14 @@ def image_outputs(paths: Sequence[Path], folder: Path, *, renderer: Renderer) ->
         if target.resolve() in inputs:
             msg = f"the result {target} would overwrite an image; choose another --output"
             raise ConfigError(msg)
+    names = image_names(paths)
     writers: dict[Path, FrameWriter] = {}
     with ExitStack() as stack:
         for kind in renderer.kinds:
             if kind in RECORDS:
                 path = folder / RECORDS[kind]
                 writers[path] = stack.enter_context(
-                    open_record(kind, path, renderer, lambda index: paths[index].name)
+                    open_record(kind, path, renderer, names.__getitem__)
                 )
             else:
                 writers[folder / kind] = to_files(kind, renderer, targets[kind].__getitem__)
@@ -192,7 +225,8 @@ def to_video(kind: str, sink: "VideoSink") -> FrameWriter:
     """Return a function that writes one kind of drawn image into a video."""
 
     def write(result: SegmentedFrame) -> None:
-        sink.write(result.drawn[kind], seconds=result.frame.seconds)
+        frame = result.frame
+        sink.write(result.drawn[kind], seconds=frame.seconds, duration=frame.duration)
 
     return write
 

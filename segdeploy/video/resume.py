@@ -1,9 +1,10 @@
-"""Resume an interrupted video: the container of a video in progress, and what can be kept of it.
+"""Resume an interrupted video: its names in progress, and what can be kept of it.
 
 A video in progress is `NAME.part`; when a resumed run begins, what a killed one left is renamed to
-`NAME.kept`. These names and the format are read by later versions.
+`NAME.kept`. These names and the formats are read by later versions.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -12,29 +13,20 @@ from typing import Any
 
 import av
 from av.bitstream import BitStreamFilterContext
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from segdeploy.errors import ConfigError
-from segdeploy.system.files import PART, make_part, sync
+from segdeploy.system.files import PART
+from segdeploy.system.locks import claim
+from segdeploy.video.container import open_file
 
-PROGRESS_FORMAT = "nut"
-"""FFmpeg's own container: it can hold every codec and any time base, and is readable when
-truncated, as it needs no header or index written at the end.
-
-Fragmented MP4 loses frames of VP9 and refuses audio from transport streams; Matroska rounds times
-to milliseconds.
-"""
-
-FLUSHED = {"flush_packets": "1"}
-"""Each packet is handed to the system at once: what waits in a buffer is lost with the process."""
+NUT, NUT_MARK = "nut", b"nut/"
+"""Container of a video in progress of earlier versions, and how such a file begins."""
 
 SHIFT = 16
-"""Seconds that are added to all times of a video in progress: its container holds no negative
-times, with which encoders begin."""
-
-FASTSTART = "+faststart"
+"""Seconds that earlier versions added to all times in that container."""
 
 START_CODE = b"\0\0\0\1"
 ANNEX_B_FILTERS = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
@@ -64,6 +56,9 @@ def count_resumable(videos: Sequence[Path], folders: Sequence[Path]) -> int:
         videos: Paths of the videos; each may have been completed when the user stopped the run, or
             been left in progress when it was killed.
         folders: Folders with one file per frame.
+
+    Raises:
+        ConfigError: Another run is writing one of the videos.
     """
     cuts = [_longest_cuts(path) for path in videos]
     files = [
@@ -82,6 +77,11 @@ def _longest_cuts(path: Path) -> set[int]:
     If that file is one in progress, it is renamed to `kept_path`.
     """
     part, kept = part_path(path), kept_path(path)
+    if part.exists():
+        os.close(claim(part))
+    if kept.is_symlink():
+        # Ours never is, and one of another user may lead to any file.
+        kept.unlink()
     cuts = {
         file: _cuts(file, is_complete=file == path) for file in (path, part, kept) if file.is_file()
     }
@@ -104,14 +104,26 @@ def _cuts(path: Path, *, is_complete: bool) -> set[int]:
     return cuts | ({count} if is_complete else set())
 
 
+def has_frames(path: Path) -> bool:
+    """Return whether a video in progress holds at least one frame."""
+    with suppress(av.FFmpegError), _open(path) as container:
+        return any(packet.size for packet in container.demux(video=0))
+    return False
+
+
+def _is_nut(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(NUT_MARK)) == NUT_MARK
+
+
 def _open(path: Path) -> InputContainer:
-    return av.open(str(path), format="mp4" if path.suffix == ".mp4" else PROGRESS_FORMAT)
+    return open_file(path, form=NUT if _is_nut(path) else "mp4")
 
 
 def resumable_packets(
     path: Path, count: int, extradata: bytes | None
 ) -> "Iterator[Packet[VideoStream]]":
-    """Return the packets of the first frames of an interrupted video, timed as one in progress.
+    """Return the packets of the first frames of an interrupted video.
 
     Args:
         path: Path of the completed video.
@@ -122,6 +134,7 @@ def resumable_packets(
         ConfigError: The video was encoded with other options.
     """
     interrupted = kept_path(path) if kept_path(path).exists() else path
+    is_nut = _is_nut(interrupted)
     with _open(interrupted) as container:
         stream = container.streams.video[0]
         if not _is_same_encoder(stream.codec_context.extradata or b"", extradata or b""):
@@ -131,8 +144,8 @@ def resumable_packets(
             )
             raise ConfigError(msg)
         for packet in islice(_with_decoding_times(_as_encoded(stream)), count):
-            if interrupted == path:
-                shift_packet(packet, SHIFT)
+            if is_nut:
+                _shift(packet, -SHIFT)
             yield packet
 
 
@@ -188,58 +201,10 @@ def _with_decoding_times(
         yield early
 
 
-def shift_packet(packet: "Packet[Any]", seconds: int) -> None:
+def _shift(packet: "Packet[Any]", seconds: int) -> None:
     """Make a packet so many seconds later."""
     ticks = round(seconds / packet.time_base)
     if packet.pts is not None:
         packet.pts += ticks
     if packet.dts is not None:
         packet.dts += ticks
-
-
-def remux(part: Path, path: Path, *, tag: str) -> None:
-    """Copy a video in progress into an MP4 file and remove it.
-
-    Args:
-        part: The video in progress.
-        path: The MP4 file.
-        tag: Four letters that name the codec there; "" for the container's choice.
-
-    Raises:
-        OSError: It cannot be written, for example because the disk is full.
-        av.FFmpegError: The same, as FFmpeg reports it.
-    """
-    whole = path.with_name(f"{path.name}.whole{PART}")
-    try:
-        make_part(whole)
-        with (
-            av.open(str(part), format=PROGRESS_FORMAT) as progress,
-            av.open(str(whole), "w", format="mp4", options={"movflags": FASTSTART}) as output,
-        ):
-            _copy(progress, output, tag)
-        sync(whole)
-        whole.replace(path)
-        part.unlink()
-    finally:
-        whole.unlink(missing_ok=True)
-
-
-def _copy(progress: InputContainer, output: OutputContainer, tag: str) -> None:
-    streams = {
-        stream.index: output.add_stream_from_template(stream, opaque=True)
-        for stream in (*progress.streams.video, *progress.streams.audio)
-    }
-    last: dict[int, int] = {}
-    if tag:
-        streams[progress.streams.video[0].index].codec_context.codec_tag = tag
-    for packet in progress.demux():
-        # The last packet of each stream is empty, and only flushes decoders.
-        if packet.size:
-            index = packet.stream.index
-            # NUT stores no durations, and MP4 would leave out the last audio packet if it has none.
-            if packet.dts is not None:
-                packet.duration = packet.duration or packet.dts - last.get(index, packet.dts)
-                last[index] = packet.dts
-            shift_packet(packet, -SHIFT)
-            packet.stream = streams[index]
-            output.mux_one(packet)

@@ -202,7 +202,8 @@ def open_address(
     Raises:
         DataError: There is no response, or it is not a video.
     """
-    from segdeploy.video.live import AddressFeed, connect, connect_feed
+    from segdeploy.video.container import connect
+    from segdeploy.video.live import AddressFeed, connect_feed
     from segdeploy.video.reader import VideoSource
 
     container = connect(address)
@@ -271,13 +272,15 @@ def _open_pipe(pipe: BinaryIO, raw: str | None) -> "InputContainer":
     """
     import av
 
+    from segdeploy.video.container import open_pipe, reason
+
     form, options = (None, {}) if raw is None else ("rawvideo", _raw_options(raw))
     try:
-        return av.open(pipe, "r", format=form, options=options)
+        return open_pipe(pipe, form=form, options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
         msg = (
-            f"standard input is not a video ({error}); send Y4M or MJPEG, or describe raw frames:"
-            " --raw 1920x1080:bgr24@30"
+            f"standard input is not a video ({reason(error)}); send Y4M or MJPEG, or describe raw"
+            " frames: --raw 1920x1080:bgr24@30"
         )
         raise DataError(msg) from error
 

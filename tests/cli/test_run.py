@@ -276,7 +276,7 @@ main(sys.argv[1:])
 @posix
 @pytest.mark.slow
 def test_full_disk_gets_one_sentence(artifacts: Path) -> None:
-    """No space left: no file that looks finished, no folder, no traceback."""
+    """No space left: what was done is kept and named, no file looks finished, no traceback."""
     clip = write_drive(Path("drive.mp4"), 60, noisy=True)
 
     done = subprocess.run(
@@ -297,10 +297,11 @@ def test_full_disk_gets_one_sentence(artifacts: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(
-        "segdeploy: cannot write runs/run/drive/drive-overlay.mp4: File too large"
+        "segdeploy: cannot finish runs/run/drive/drive-overlay.mp4: File too large; what was done"
+        " is in runs/run/drive/drive-overlay.mp4.part, and --resume continues it"
     )
     assert "Traceback" not in done.stderr
-    assert not list(Path("runs/run").iterdir())
+    assert [path.name for path in Path("runs/run/drive").iterdir()] == ["drive-overlay.mp4.part"]
 
 
 def start(artifacts: Path, clip: Path) -> "subprocess.Popen[str]":

@@ -143,7 +143,7 @@ def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     with (
-        pytest.raises(OutputError, match=r"cannot write .*a\.jsonl"),
+        pytest.raises(OutputError, match="cannot create the folder"),
         incremental_file(tmp_path / "file" / "a.jsonl"),
     ):
         pass

@@ -8,7 +8,8 @@ import pytest
 
 from segdeploy.cli.run_inputs import DECODERS
 from segdeploy.errors import DataError, DeviceError
-from segdeploy.video.reader import HARDWARE, VideoSource
+from segdeploy.video.decoder import HARDWARE
+from segdeploy.video.reader import VideoSource
 from segdeploy.video.writer import VideoSink
 
 

@@ -1,5 +1,6 @@
 """An interrupted run is resumed, with the same number and times of frames."""
 
+import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -10,15 +11,10 @@ import pytest
 
 from segdeploy.arrays import Image
 from segdeploy.errors import ConfigError
+from segdeploy.system.locks import CAN_LOCK
 from segdeploy.video.codecs import CODECS, Encoding
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.resume import (
-    PROGRESS_FORMAT,
-    SHIFT,
-    count_resumable,
-    kept_path,
-    part_path,
-)
+from segdeploy.video.resume import NUT, SHIFT, count_resumable, kept_path, part_path
 from segdeploy.video.writer import VideoSink
 
 RATE = Fraction(30000, 1001)
@@ -175,10 +171,83 @@ def test_part_file_is_read_by_ffmpeg(tmp_path: Path) -> None:
         assert sum(1 for _ in container.decode(video=0)) > 400
 
 
-def test_state_on_disk_is_that_of_older_versions(tmp_path: Path) -> None:
-    """Runs that an older version began must be resumed: names, container and times must stay."""
+def test_names_on_disk_are_those_of_older_versions(tmp_path: Path) -> None:
+    """Runs that an older version began must be resumed."""
     path = tmp_path / "video.mp4"
 
     assert part_path(path) == tmp_path / "video.mp4.part"
     assert kept_path(path) == tmp_path / "video.mp4.kept"
-    assert (PROGRESS_FORMAT, SHIFT) == ("nut", 16)
+
+
+def test_video_in_progress_of_an_older_version_is_resumed(tmp_path: Path) -> None:
+    """Older versions wrote NUT, with 16 seconds added to all times."""
+    path = tmp_path / "video.mp4"
+    with sink(path) as opened:
+        write(opened, range(600))
+    with av.open(str(path)) as clip, av.open(str(part_path(path)), "w", format=NUT) as old:
+        stream = clip.streams.video[0]
+        copy = old.add_stream_from_template(stream)
+        for packet in clip.demux(stream):
+            if packet.size:
+                assert packet.pts is not None
+                assert packet.dts is not None
+                packet.pts += round(SHIFT / packet.time_base)
+                packet.dts += round(SHIFT / packet.time_base)
+                packet.stream = copy
+                old.mux_one(packet)
+    path.unlink()
+
+    count = count_resumable([path], [])
+    finish(path, count)
+
+    assert 250 <= count < 600
+    check(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes links")
+@pytest.mark.parametrize("name", ["video.mp4.part", "video.mp4.kept"])
+def test_links_are_not_followed(tmp_path: Path, name: str) -> None:
+    """In a folder that others write to, a link would lead to any film of the user."""
+    path, other = tmp_path / "out" / "video.mp4", tmp_path / "other.mp4"
+    with sink(other) as opened:
+        write(opened, range(300))
+    before = other.read_bytes()
+    path.parent.mkdir()
+    (path.parent / name).symlink_to(other)
+
+    count = count_resumable([path], [])
+    with sink(path) as opened:
+        write(opened, range(3))
+
+    assert count == 0
+    assert other.read_bytes() == before
+    assert not path.is_symlink()
+
+
+@pytest.mark.skipif(not CAN_LOCK, reason="this system has no fcntl")
+def test_two_runs_do_not_write_one_video(tmp_path: Path) -> None:
+    """Each would overwrite what the other one writes; the first one is not disturbed."""
+    path = tmp_path / "video.mp4"
+    with sink(path) as opened:
+        write(opened, range(100))
+        with pytest.raises(ConfigError, match="another run is writing"):
+            sink(path)
+        with pytest.raises(ConfigError, match="another run is writing"):
+            count_resumable([path], [])
+        write(opened, range(100, 620))
+
+    check(path)
+
+
+def test_interrupted_video_is_not_replaced_unasked(tmp_path: Path) -> None:
+    """What was recorded may be all that there is."""
+    path = tmp_path / "video.mp4"
+    opened = sink(path)
+    write(opened, range(300))
+    kill(path, opened)
+    left = part_path(path).read_bytes()
+
+    with pytest.raises(ConfigError, match="--resume"):
+        VideoSink(path, width=64, height=48, rate=RATE, overwrite=False)
+
+    assert part_path(path).read_bytes() == left

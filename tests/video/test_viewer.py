@@ -14,8 +14,8 @@ from segdeploy.arrays import Image
 from segdeploy.errors import OutputError
 from segdeploy.imaging.overlay import MASK, OVERLAY
 from segdeploy.video.frames import Frame, SegmentedFrame, Selection
+from segdeploy.video.pipe import pipe_outputs
 from segdeploy.video.viewer import ScreenWindow, Viewer
-from segdeploy.video.writer import pipe_outputs
 
 
 class FakeWindow:

@@ -1,6 +1,7 @@
 """Written videos are decoded, as a player does."""
 
 import os
+import re
 import subprocess
 import sys
 import wave
@@ -15,6 +16,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from segdeploy.arrays import Image
 from segdeploy.errors import DataError, OutputError
 from segdeploy.video.codecs import Encoding
+from segdeploy.video.reader import VideoSource
 from segdeploy.video.writer import VideoSink
 from tests.helpers.clips import write_tone
 
@@ -26,9 +28,15 @@ def plain(color: tuple[int, int, int], *, width: int = 64, height: int = 48) -> 
 
 
 def write(
-    path: Path, count: int = 30, *, audio: Path | None = None, width: int = 64, height: int = 48
+    path: Path,
+    count: int = 30,
+    *,
+    audio: Path | None = None,
+    width: int = 64,
+    height: int = 48,
+    frames: int | None = None,
 ) -> Path:
-    with VideoSink(path, width=width, height=height, rate=RATE, audio=audio) as sink:
+    with VideoSink(path, width=width, height=height, rate=RATE, audio=audio, frames=frames) as sink:
         for index in range(count):
             sink.write(
                 plain((index, 128, 128), width=width, height=height), seconds=float(index / RATE)
@@ -55,7 +63,7 @@ def audio_span(path: Path) -> tuple[float, float]:
 
 def test_browsers_play_it(tmp_path: Path) -> None:
     """H.264 in 4:2:0, and the index before the images, so that it plays while it loads."""
-    path = write(tmp_path / "new" / "clip.mp4")
+    path = write(tmp_path / "new" / "clip.mp4", frames=30)
 
     with av.open(str(path)) as clip:
         codec = clip.streams.video[0].codec_context
@@ -272,7 +280,7 @@ def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     """The message has the path."""
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(OutputError, match=r"cannot write .*clip\.mp4"):
+    with pytest.raises(OutputError, match=r"cannot create the folder .*file"):
         VideoSink(tmp_path / "file" / "clip.mp4", width=64, height=48, rate=RATE)
 
 
@@ -282,15 +290,16 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from segdeploy.errors import OutputError
+from segdeploy.video.reader import VideoSource
 from segdeploy.video.writer import VideoSink
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
-noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+noise = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), np.uint8)
 try:
     with VideoSink(Path(sys.argv[1]), width=64, height=48, rate=Fraction(25)) as sink:
-        for index in range(60):
-            sink.write(noise, seconds=index / 25)
+        for index, image in enumerate(noise):
+            sink.write(image, seconds=index / 25)
 except OutputError as error:
     sys.exit(str(error))
 """
@@ -298,28 +307,32 @@ except OutputError as error:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of a file")
-def test_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
-    """Wherever the space ends, also at the last byte, there is one message and no file that looks
-    finished.
+def test_disk_that_fills_up_keeps_what_was_done(tmp_path: Path) -> None:
+    """Wherever the space ends, also at the last byte, there is one message, no file that looks
+    finished, and the frames so far.
     """
-    path = tmp_path / "clip.mp4"
-    fits = subprocess.run(
-        [sys.executable, "-c", FULL, str(path), str(10**7)],
+    path, part = tmp_path / "clip.mp4", tmp_path / "clip.mp4.part"
+
+    fits = full(path, 10**7)
+    size = path.stat().st_size
+    path.unlink()
+    assert fits.returncode == 0
+
+    for limit, least in ((0, 0), (size // 2, 20), (size - 1, 48)):
+        run = full(path, limit)
+
+        assert re.match(rf"cannot (write|finish) {path}: File too large", run.stderr)
+        assert "Traceback" not in run.stderr
+        assert list(tmp_path.iterdir()) == ([part] if least else [])
+        assert not least or len(list(VideoSource(part))) >= least
+        part.unlink(missing_ok=True)
+
+
+def full(path: Path, limit: int) -> subprocess.CompletedProcess[str]:
+    """Write a video where a file may have so many bytes."""
+    return subprocess.run(
+        [sys.executable, "-c", FULL, str(path), str(limit)],
         capture_output=True,
         text=True,
         check=False,
     )
-    size = path.stat().st_size
-    path.unlink()
-
-    for limit in (0, size // 2, size - 1):
-        run = subprocess.run(
-            [sys.executable, "-c", FULL, str(path), str(limit)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-        assert run.stderr.splitlines()[-1].startswith(f"cannot write {path}: File too large")
-        assert list(tmp_path.iterdir()) == []
-    assert fits.returncode == 0
