@@ -1,11 +1,11 @@
 """Losses: cross entropy, OHEM, focal, Dice, Lovász, coarse labels, boundaries, and their sum.
 
-All take logits (N, K, H, W) float32 and masks (N, H, W) uint8, in which 255 is not labeled, and
-return a scalar that is 0 where nothing is labeled.
+Losses of classes take `Pixels`; those of boundaries take logits and masks (N, H, W) uint8, in which
+255 is not labeled. All return a scalar that is 0 where nothing is labeled.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -15,8 +15,6 @@ from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.models.blocks import upsample_logits
 
 from .recipe import read_loss_terms
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 Output = Tensor | Sequence[Tensor]
 """Output of a network in training mode: logits (N, K, h, w), or those of the main head and of the
@@ -43,6 +41,50 @@ BOUNDARY_WEIGHT = 20.0
 
 BOUNDARY_THRESHOLD = 0.8
 """Probability above which a boundary head is sure: t in section 3.4 of PIDNet."""
+
+
+class Pixels:
+    """Predictions and labels of pixels; what several losses need is computed once.
+
+    Attributes:
+        scores: Log-probabilities, (N, K, H, W), or (P, K) on a CUDA device, float32.
+        masks: Labels, (N, H, W) or (P,), uint8.
+    """
+
+    def __init__(self, logits: Tensor, masks: Tensor) -> None:
+        """Compute the log-probabilities.
+
+        Args:
+            logits: (N, K, H, W) float32.
+            masks: (N, H, W) uint8.
+        """
+        logits, self.masks = for_device(logits, masks)
+        self.scores = logits.log_softmax(1)
+
+    @cached_property
+    def labeled(self) -> Tensor:
+        """Which pixels are labeled, bool."""
+        return self.masks != IGNORE_INDEX
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Index of each pixel's class, int64; 0 where it is not labeled."""
+        return self.masks.long().masked_fill(~self.labeled, 0)
+
+    @cached_property
+    def cross_entropy(self) -> Tensor:
+        """Cross entropy of each pixel; 0 where it is not labeled."""
+        return functional.nll_loss(
+            self.scores, self.masks.long(), ignore_index=IGNORE_INDEX, reduction="none"
+        )
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Probability of each class, of the shape of `scores`."""
+        return self.scores.exp()
+
+
+Loss = Callable[[Pixels], Tensor]
 
 
 class Objective:
@@ -101,18 +143,18 @@ class Objective:
 
     def _head_loss(self, logits: Tensor, masks: Tensor, teacher: Tensor | None) -> Tensor:
         """Return the weighted sum of the losses of one head."""
-        fine = self._without_coarse(masks, logits)
-        loss = torch.stack([weight * term(logits, fine) for weight, term in self._terms]).sum()
+        pixels = Pixels(logits, self._without_coarse(masks, logits))
+        loss = torch.stack([weight * term(pixels) for weight, term in self._terms]).sum()
         if not self._coarse_classes:
             return loss
-        share = (fine != IGNORE_INDEX).sum() / (masks != IGNORE_INDEX).sum().clamp(min=1)
+        share = pixels.labeled.sum() / (masks != IGNORE_INDEX).sum().clamp(min=1)
         coarse = coarse_cross_entropy(logits, masks, self._coarse_classes, teacher)
         return share * loss + (1 - share) * coarse
 
     def _boundary_head_loss(self, boundaries: Tensor, main: Tensor, masks: Tensor) -> Tensor:
         """Return the loss of a head of one channel, which detects boundaries (PIDNet, 3.4)."""
         fine = self._without_coarse(masks, main)
-        near = cross_entropy(main, sure_boundaries(boundaries, fine), self._weights)
+        near = cross_entropy(Pixels(main, sure_boundaries(boundaries, fine)), self._weights)
         return BOUNDARY_WEIGHT * boundary_loss(boundaries, fine) + near
 
     def _without_coarse(self, masks: Tensor, logits: Tensor) -> Tensor:
@@ -123,33 +165,56 @@ class Objective:
 
 
 def _at_mask_size(logits: Tensor, masks: Tensor) -> Tensor:
-    """Return float32 logits of the size of the masks."""
-    logits = logits.float()
-    if logits.shape[2:] == masks.shape[1:]:
-        return logits
-    return upsample_logits(logits, masks.shape[1], width=masks.shape[2])
+    """Return float32 logits of the size of the masks; on a CPU with a plane for each class."""
+    height, width = masks.shape[1:]
+    if logits.is_cuda:
+        logits = logits.float()
+        same = logits.shape[2:] == masks.shape[1:]
+        return logits if same else upsample_logits(logits, height, width=width)
+    # Softmax over planes is several times as fast there as over the classes of each pixel, and
+    # matrix products are ten times as fast as PyTorch's gradient of an upsampled plane.
+    planes = logits.float().contiguous()
+    rows, columns = planes.shape[2:]
+    if columns != width:
+        planes = planes @ linear_weights(columns, width)
+    return planes if rows == height else linear_weights(rows, height).T @ planes
 
 
-def cross_entropy(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
+def linear_weights(size: int, out_size: int) -> Tensor:
+    """Return the weights of `size` values in each of `out_size` interpolated ones, by columns."""
+    return functional.interpolate(torch.eye(size)[None], size=out_size, mode="linear")[0]
+
+
+def for_device(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits and masks in the shape in which a device computes losses.
+
+    On a CUDA device these are rows, (P, K) and (P,): PyTorch's loss of planes is not deterministic
+    there. Elsewhere they stay planes.
+    """
+    if not logits.is_cuda:
+        return logits, masks
+    return logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1]), masks.flatten()
+
+
+def cross_entropy(pixels: Pixels, weights: Tensor | None = None) -> Tensor:
     """Return the mean cross entropy of the labeled pixels, weighted by class.
 
     Args:
-        logits: (N, K, H, W) float32.
-        masks: (N, H, W) uint8.
+        pixels: Predictions and labels.
         weights: Weights of the classes, (K,); None for equal ones.
     """
-    return weighted_mean(pixel_cross_entropy(logits, masks), masks, weights)
+    return weighted_mean(pixels.cross_entropy, pixels, weights)
 
 
-def ohem(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
+def ohem(pixels: Pixels, weights: Tensor | None = None) -> Tensor:
     """Return the mean cross entropy of the hard pixels, by online hard example mining.
 
     Hard are pixels with a probability below 0.7, and at least a 16th of the batch, as in PIDNet (Xu
     et al., CVPR 2023, section 4.2) and BiSeNet. Weights of classes do not change which are hard.
     """
-    losses = pixel_cross_entropy(logits, masks)
+    losses = pixels.cross_entropy
     # Unlabeled pixels are ranked below the smallest loss.
-    ranked = losses.detach().masked_fill(masks == IGNORE_INDEX, -1.0).flatten()
+    ranked = losses.detach().masked_fill(~pixels.labeled, -1.0).flatten()
     # A share of all pixels, not of the labeled ones, is known without waiting for the device.
     count = max(1, ranked.numel() // OHEM_MIN_SHARE)
     threshold = (
@@ -157,52 +222,51 @@ def ohem(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor
         .values.min()
         .clamp(min=0.0, max=-torch.tensor(OHEM_THRESHOLD).log().item())
     )
-    easy = ranked.view_as(masks) < threshold
-    return weighted_mean(losses, masks.masked_fill(easy, IGNORE_INDEX), weights)
+    return weighted_mean(losses, pixels, weights, among=ranked.view_as(losses) >= threshold)
 
 
-def focal(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
+def focal(pixels: Pixels, weights: Tensor | None = None) -> Tensor:
     """Return the mean of (1 - p)^2 times the cross entropy, p being the class's probability.
 
     Lin et al., ICCV 2017, equation 4; `weights` are its alpha. The mean is over labeled pixels.
     """
-    losses = pixel_cross_entropy(logits, masks)
+    losses = pixels.cross_entropy
     # 1 - exp(-loss) loses all digits where p is nearly 1, and with them the gradient of its power.
     return weighted_mean(
-        (-torch.expm1(-losses)).clamp(min=0) ** FOCAL_GAMMA * losses, masks, weights
+        (-torch.expm1(-losses)).clamp(min=0) ** FOCAL_GAMMA * losses, pixels, weights
     )
 
 
-def dice(logits: Tensor, masks: Tensor) -> Tensor:
+def dice(pixels: Pixels) -> Tensor:
     """Return 1 minus the Dice coefficient of probabilities and labels, the mean over the classes.
 
     Classes that occur in the batch weigh the same however few pixels they have, as in mIoU
     (Milletari et al., V-Net, 3DV 2016, section 3).
     """
-    probabilities = pixel_rows(logits).softmax(1)
-    labeled = (masks != IGNORE_INDEX).flatten()
-    labels = masks.long().flatten().masked_fill(~labeled, 0)
+    classes, labeled = pixels.scores.shape[1], pixels.labeled
     # One probability per pixel instead of a plane of labels per class.
-    of_label = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1) * labeled
+    of_label = torch.exp(-pixels.cross_entropy) * labeled
     # Single precision stops counting at 16 million pixels.
-    zeros = torch.zeros(logits.shape[1] * SUM_LANES, dtype=torch.float64, device=logits.device)
-    lanes = labels * SUM_LANES + torch.arange(len(labels), device=labels.device) % SUM_LANES
-    intersection = zeros.index_add(0, lanes, of_label.double()).view(-1, SUM_LANES).sum(1)
-    pixels = zeros.index_add(0, lanes, labeled.double()).view(-1, SUM_LANES).sum(1)
-    total = labeled.to(probabilities.dtype) @ probabilities + pixels
-    occurs = pixels > 0
-    losses = torch.where(occurs, 1 - 2 * intersection / total.clamp(min=1e-6), 0.0)
+    zeros = torch.zeros(classes * SUM_LANES, dtype=torch.float64, device=labeled.device)
+    lanes = pixels.labels.flatten() * SUM_LANES
+    lanes += torch.arange(len(lanes), device=lanes.device) % SUM_LANES
+    intersection = zeros.index_add(0, lanes, of_label.flatten().double())
+    counts = zeros.index_add(0, lanes, labeled.flatten().double()).view(-1, SUM_LANES).sum(1)
+    others = [axis for axis in range(pixels.scores.ndim) if axis != 1]
+    total = (pixels.probabilities * labeled.unsqueeze(1)).sum(others) + counts
+    occurs = counts > 0
+    overlap = 2 * intersection.view(-1, SUM_LANES).sum(1) / total.clamp(min=1e-6)
+    losses = torch.where(occurs, 1 - overlap, 0.0)
     return (losses.sum() / occurs.sum().clamp(min=1)).float()
 
 
-def lovasz(logits: Tensor, masks: Tensor) -> Tensor:
+def lovasz(pixels: Pixels) -> Tensor:
     """Return the Lovász-Softmax loss, the mean over the classes that occur in the batch.
 
     Berman et al., CVPR 2018, section 3 and algorithm 1.
     """
-    labeled = (masks != IGNORE_INDEX).flatten()
-    labels = masks.flatten()
-    probabilities = logits.softmax(1).transpose(0, 1).flatten(1)
+    labeled, labels = pixels.labeled.flatten(), pixels.masks.flatten()
+    probabilities = pixels.probabilities.transpose(0, 1).flatten(1)
     # Class by class: all at once would need the memory of K sorted copies with 64-bit indices.
     losses = torch.stack(
         [
@@ -302,23 +366,19 @@ def near_boundary(masks: Tensor) -> Tensor:
     return ((largest > smallest) & ~unlabeled)[:, 0]
 
 
-def pixel_rows(logits: Tensor) -> Tensor:
-    """Return (N * H * W, K) logits, a row per pixel; of channels-last logits it is a view."""
-    return logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
+def weighted_mean(
+    losses: Tensor, pixels: Pixels, weights: Tensor | None, *, among: Tensor | None = None
+) -> Tensor:
+    """Return the mean loss of labeled pixels, weighted by their classes' `weights` (K,).
 
-
-def pixel_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Return the cross entropy of each pixel, (N, H, W); 0 where it is not labeled."""
-    # PyTorch's form for images is not deterministic on CUDA.
-    return functional.cross_entropy(
-        pixel_rows(logits), masks.long().flatten(), ignore_index=IGNORE_INDEX, reduction="none"
-    ).view_as(masks)
-
-
-def weighted_mean(losses: Tensor, masks: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the mean loss of the labeled pixels, weighted by their classes' `weights` (K,)."""
-    labeled = masks != IGNORE_INDEX
+    Args:
+        losses: Loss of each pixel.
+        pixels: Their labels.
+        weights: Weights of the classes; None for equal ones.
+        among: Which pixels count, bool; None for all that are labeled.
+    """
+    counted = pixels.labeled if among is None else pixels.labeled & among
     if weights is None:
-        return (losses * labeled).sum() / labeled.sum().clamp(min=1)
-    of_pixel = weights[masks.long().masked_fill(~labeled, 0)] * labeled
+        return (losses * counted).sum() / counted.sum().clamp(min=1)
+    of_pixel = weights[pixels.labels] * counted
     return (losses * of_pixel).sum() / of_pixel.sum().clamp(min=1e-6)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
 from segdeploy.train.losses import (
+    Pixels,
     boundary_loss,
     coarse_cross_entropy,
     cross_entropy,
@@ -42,7 +43,7 @@ def test_cross_entropy_counts_labeled_pixels_only() -> None:
     logits = torch.tensor([[[[2.0, 0.0, 50.0]], [[0.0, -2.0, -50.0]]]])
     masks = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
 
-    loss = cross_entropy(logits, masks)
+    loss = cross_entropy(Pixels(logits, masks))
 
     expected = (
         torch.log(1 + torch.exp(torch.tensor(-2.0))) + torch.log(1 + torch.exp(torch.tensor(2.0)))
@@ -59,7 +60,7 @@ def test_dice_counts_labeled_pixels_and_classes_that_occur_only() -> None:
     logits = torch.tensor([[[[three, 0.0, 9.0]], [[0.0, three, -9.0]]]])
     masks = torch.tensor([[[0, 0, 255]]], dtype=torch.uint8)
 
-    assert dice(logits, masks).item() == pytest.approx(1 / 3)
+    assert dice(Pixels(logits, masks)).item() == pytest.approx(1 / 3)
 
 
 def test_dice_weighs_classes_alike() -> None:
@@ -72,7 +73,7 @@ def test_dice_weighs_classes_alike() -> None:
     logits = torch.zeros(1, 2, 10, 10)
     logits[:, 0] = 50.0
 
-    assert dice(logits, masks).item() == pytest.approx((1 - 198 / 199 + 1) / 2, abs=1e-6)
+    assert dice(Pixels(logits, masks)).item() == pytest.approx((1 - 198 / 199 + 1) / 2, abs=1e-6)
 
 
 def test_weights_make_a_rare_class_heavier() -> None:
@@ -82,7 +83,7 @@ def test_weights_make_a_rare_class_heavier() -> None:
     logits = torch.zeros(1, 2, 1, 2, requires_grad=True)
     masks = torch.tensor([[[0, 1]]], dtype=torch.uint8)
 
-    loss = cross_entropy(logits, masks, torch.tensor([1.0, 3.0]))
+    loss = cross_entropy(Pixels(logits, masks), torch.tensor([1.0, 3.0]))
     loss.backward()
 
     assert loss.item() == pytest.approx(0.693147, abs=1e-6)
@@ -100,7 +101,7 @@ def test_ohem_counts_hard_pixels_only() -> None:
     margins[0, 0, 0], margins[0, 0, 1] = half, quarter
     logits = torch.stack([margins, torch.zeros_like(margins)], dim=1)
 
-    loss = ohem(logits, torch.zeros(1, 4, 8, dtype=torch.uint8))
+    loss = ohem(Pixels(logits, torch.zeros(1, 4, 8, dtype=torch.uint8)))
 
     assert loss.item() == pytest.approx(1.5 * 0.6931472)
 
@@ -114,7 +115,7 @@ def test_ohem_keeps_a_sixteenth_where_all_are_easy() -> None:
         torch.log1p(torch.exp(torch.tensor(-2.0))) + torch.log1p(torch.exp(torch.tensor(-3.0)))
     ) / 2
 
-    loss = ohem(logits, torch.zeros(1, 4, 8, dtype=torch.uint8))
+    loss = ohem(Pixels(logits, torch.zeros(1, 4, 8, dtype=torch.uint8)))
 
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
@@ -126,7 +127,7 @@ def test_ohem_never_takes_what_is_not_labeled() -> None:
     logits = torch.zeros(1, 2, 4, 8)
     logits[0, 1, 3, 3] = 5.0
 
-    assert ohem(logits, masks).item() == pytest.approx(
+    assert ohem(Pixels(logits, masks)).item() == pytest.approx(
         torch.log1p(torch.exp(torch.tensor(-5.0))).item(), rel=1e-4
     )
 
@@ -139,7 +140,9 @@ def test_ohem_weighs_hard_pixels_by_their_class() -> None:
     logits = torch.tensor([[[[0.0, torch.log(torch.tensor(3.0)).item()]], [[0.0, 0.0]]]])
     masks = torch.tensor([[[0, 1]]], dtype=torch.uint8)
 
-    assert ohem(logits, masks, torch.tensor([1.0, 3.0])).item() == pytest.approx(7 / 4 * 0.6931472)
+    assert ohem(Pixels(logits, masks), torch.tensor([1.0, 3.0])).item() == pytest.approx(
+        7 / 4 * 0.6931472
+    )
 
 
 def test_focal_weighs_easy_pixels_less() -> None:
@@ -150,7 +153,9 @@ def test_focal_weighs_easy_pixels_less() -> None:
     logits = torch.tensor([[[[0.0, torch.log(torch.tensor(3.0)).item(), 4.0]], [[0.0, 0.0, 0.0]]]])
     masks = torch.tensor([[[0, 0, 255]]], dtype=torch.uint8)
 
-    assert focal(logits, masks).item() == pytest.approx((0.6931472 / 4 + 0.2876821 / 16) / 2)
+    assert focal(Pixels(logits, masks)).item() == pytest.approx(
+        (0.6931472 / 4 + 0.2876821 / 16) / 2
+    )
 
 
 def test_focal_of_two_classes_is_torchvisions() -> None:
@@ -166,14 +171,14 @@ def test_focal_of_two_classes_is_torchvisions() -> None:
         reduction="mean",
     )
 
-    torch.testing.assert_close(focal(logits, masks), expected)
+    torch.testing.assert_close(focal(Pixels(logits, masks)), expected)
 
 
 def test_focal_has_a_gradient_at_probabilities_of_one() -> None:
     """Probabilities that round to 1 must not give a gradient of NaN."""
     logits = torch.tensor([[[[90.0, -90.0]], [[0.0, 0.0]]]], requires_grad=True)
 
-    focal(logits, torch.zeros(1, 1, 2, dtype=torch.uint8)).backward()
+    focal(Pixels(logits, torch.zeros(1, 1, 2, dtype=torch.uint8))).backward()
 
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
@@ -190,11 +195,11 @@ def test_dice_and_lovasz_are_those_of_segmentation_models_pytorch() -> None:
     whole, labeled = random_output(classes=4, unlabeled=False)
 
     torch.testing.assert_close(
-        lovasz(logits, masks),
+        lovasz(Pixels(logits, masks)),
         library.LovaszLoss("multiclass", ignore_index=255)(logits, masks.long()),
     )
     torch.testing.assert_close(
-        dice(whole, labeled), library.DiceLoss("multiclass")(whole, labeled.long())
+        dice(Pixels(whole, labeled)), library.DiceLoss("multiclass")(whole, labeled.long())
     )
 
 
@@ -207,7 +212,7 @@ def test_confident_predictions_have_their_jaccard_loss() -> None:
     predicted = torch.tensor([0, 0, 1, 1, 0, 0])
     logits = 100.0 * torch.nn.functional.one_hot(predicted, 3).T.reshape(1, 3, 1, 6).float()
 
-    assert lovasz(logits, masks).item() == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert lovasz(Pixels(logits, masks)).item() == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
 def test_every_set_of_errors_has_its_jaccard_loss() -> None:

@@ -5,9 +5,16 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from segdeploy.models.registry import build
-from segdeploy.train.losses import Objective, boundary_loss, cross_entropy, sure_boundaries
+from segdeploy.train.losses import (
+    Objective,
+    Pixels,
+    boundary_loss,
+    cross_entropy,
+    sure_boundaries,
+)
 from segdeploy.train.recipe import LOSSES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -93,6 +100,36 @@ def test_weights_with_nothing_labeled_give_zero() -> None:
     assert loss.item() == 0
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_cross_entropy_of_two_heads_is_pytorchs(layout: torch.memory_format) -> None:
+    """Own upsampling and softmax over planes are faster, and nothing else: loss and gradients are
+    those of PyTorch's functions, in either memory layout and at sizes that no stride divides.
+    """
+    random = torch.Generator().manual_seed(3)
+    heads = [
+        torch.randn(2, 5, *size, generator=random).to(memory_format=layout).requires_grad_()
+        for size in ((7, 9), (3, 9))
+    ]
+    labels = torch.randint(0, 5, (2, 25, 9), generator=random, dtype=torch.uint8)
+    labels[:, :3] = 255
+
+    loss = Objective("ce", aux_weight=0.4)(heads, labels)
+    found = torch.autograd.grad(loss, heads)
+
+    main, auxiliary = (
+        functional.cross_entropy(
+            functional.interpolate(logits, size=(25, 9), mode="bilinear"),
+            labels.long(),
+            ignore_index=255,
+        )
+        for logits in heads
+    )
+    expected = torch.autograd.grad(main + 0.4 * auxiliary, heads)
+    assert loss.item() == pytest.approx(main.item() + 0.4 * auxiliary.item(), rel=1e-6)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-7, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_unlabeled_pixels_change_nothing(name: str) -> None:
     """Neither the loss nor its gradient depends on unlabeled pixels."""
@@ -145,10 +182,14 @@ def test_only_sure_boundaries_count_in_the_fourth_loss() -> None:
     sure = sure_boundaries(edges, labels)
 
     assert sure.tolist() == [[[0, 255, 0, 255]]]
-    assert cross_entropy(logits, sure).item() == pytest.approx((math.log(2) + math.log(4 / 3)) / 2)
+    assert cross_entropy(Pixels(logits, sure)).item() == pytest.approx(
+        (math.log(2) + math.log(4 / 3)) / 2
+    )
     plain = math.log(2) + math.log(4) + math.log(4 / 3)
     expected = (
-        plain / 3 + 20 * boundary_loss(edges, labels).item() + cross_entropy(logits, sure).item()
+        plain / 3
+        + 20 * boundary_loss(edges, labels).item()
+        + cross_entropy(Pixels(logits, sure)).item()
     )
     assert Objective("ce", aux_weight=0.4)((logits, edges), labels).item() == pytest.approx(
         expected
@@ -175,7 +216,9 @@ def test_objective_takes_all_heads_of_pidnet() -> None:
     main = torch.nn.functional.interpolate(
         output[0], size=(64, 64), mode="bilinear", align_corners=False
     )
-    found = 20 * boundary_loss(edges, labels) + cross_entropy(main, sure_boundaries(edges, labels))
+    found = 20 * boundary_loss(edges, labels) + cross_entropy(
+        Pixels(main, sure_boundaries(edges, labels))
+    )
     torch.testing.assert_close(
         loss, alone(output[0], labels) + 0.4 * alone(output[1], labels) + found
     )
@@ -235,4 +278,4 @@ def test_without_coarse_classes_nothing_changes() -> None:
     """The losses are the plain ones."""
     logits, masks = torch.randn(1, 4, 2, 2), torch.tensor([[[0, 1], [2, 255]]], dtype=torch.uint8)
 
-    assert Objective("ce", aux_weight=0.4)(logits, masks) == cross_entropy(logits, masks)
+    assert Objective("ce", aux_weight=0.4)(logits, masks) == cross_entropy(Pixels(logits, masks))
