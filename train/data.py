@@ -56,9 +56,16 @@ def open_run_splits(recipe: Recipe, *, cache_bytes: float) -> Splits:
         cache_bytes: Bytes of decoded samples that may be kept.
 
     Raises:
-        DataError: A split cannot be used, or is empty.
+        DataError: A split cannot be used, is empty, or shows less than two classes.
         ConfigError: The classes of the second dataset do not match.
     """
+    splits = _open_run_splits(recipe, cache_bytes)
+    check_labels(splits.train, "to train on")
+    check_labels(splits.val, "to validate with")
+    return splits
+
+
+def _open_run_splits(recipe: Recipe, cache_bytes: float) -> Splits:
     train = open_split(recipe.dataset, recipe.data, "train")
     if recipe.overfit:
         few = CachedDataset(Subset(train, recipe.overfit), cache_bytes)
@@ -87,6 +94,34 @@ def open_split(name: str, data: str, split: str) -> Dataset:
         msg = f"the split {split} of {name} holds no image; check {data or 'the dataset'}"
         raise DataError(msg)
     return samples
+
+
+def check_labels(samples: Dataset, purpose: str) -> None:
+    """Check that something can be learned: pixels of two classes are labeled.
+
+    Samples are read in a random order until two classes were seen, mostly in the first one.
+
+    Args:
+        samples: One split.
+        purpose: What its images are for, as a part of a sentence.
+
+    Raises:
+        DataError: No pixel of any mask is labeled, or all are of one class.
+    """
+    found: set[int] = set()
+    for index in np.random.default_rng(0).permutation(len(samples)).tolist():
+        found |= set(np.unique(samples[index].mask).tolist()) - {IGNORE_INDEX}
+        if len(found) > 1:
+            return
+    known = dict(enumerate(entry.name for entry in samples.classes))
+    what = (
+        f"every labeled pixel of all {len(samples)} images {purpose} is of one class,"
+        f" {known.get(min(found), 'a coarse one')!r}"
+        if found
+        else f"no pixel of any of the {len(samples)} images {purpose} is labeled"
+    )
+    msg = f"{what}, so there is nothing to distinguish; compare the masks with the classes"
+    raise DataError(msg)
 
 
 def open_extra(recipe: Recipe, classes: tuple[LabelClass, ...]) -> "CoarseLabels":

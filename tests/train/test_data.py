@@ -12,13 +12,14 @@ from msgspec.structs import replace
 from segdeploy import datasets
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Sample
-from segdeploy.errors import ConfigError
+from segdeploy.errors import ConfigError, DataError
 from segdeploy.models.checkpoint import load_checkpoint, save_checkpoint
 from segdeploy.models.registry import build
 from segdeploy.train.data import (
     CoarseLabels,
     ConcatDataset,
     Subset,
+    check_labels,
     class_weights,
     open_run_splits,
     without_augmentation,
@@ -197,6 +198,47 @@ def test_recipe_refuses_values_without_effect(wrong: dict[str, object]) -> None:
     """Coarse classes, a teacher and repetitions need a second dataset."""
     with pytest.raises(ConfigError, match="must be"):
         Recipe.from_dict(wrong, source="a recipe")
+
+
+class Labeled(CoarseDataset):
+    """A hundred images, each of which shows some classes; it counts how many are read."""
+
+    names = tuple(map(str, range(100)))
+
+    def __init__(self, *masks: int) -> None:
+        self._masks = masks
+        self.read = 0
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        self.read += 1
+        sample = super().__getitem__(index)
+        mask = np.full((1, 6), self._masks[index % len(self._masks)], np.uint8)
+        return replace_fields(sample, mask=mask)
+
+
+@pytest.mark.parametrize(
+    ("masks", "sentence"),
+    [
+        ((255,), "no pixel of any of the 100 images to train on is labeled, so there is nothing"),
+        ((255, 1), "every labeled pixel of all 100 images to train on is of one class, 'vehicles'"),
+    ],
+)
+def test_images_without_two_classes_are_refused(masks: tuple[int, ...], sentence: str) -> None:
+    """They once trained to an mIoU of 1.0000, however many there are."""
+    with pytest.raises(DataError, match=sentence):
+        check_labels(Labeled(*masks), "to train on")
+
+
+def test_two_classes_are_found_in_a_few_images() -> None:
+    """A start does not read the whole dataset."""
+    samples = Labeled(0, 0, 1)
+
+    check_labels(samples, "to train on")
+
+    assert samples.read < 20
 
 
 def test_overfit_splits_are_the_first_images_of_the_training_split(tiny_camvid: Path) -> None:

@@ -93,11 +93,16 @@ def _check_samples(
 def quick_check(indexes: Mapping[str, DatasetIndex]) -> list[Finding]:
     """Find what can be found in a second or two: names, sizes from headers, and a few images.
 
+    Splits of so few images are checked as `check` does.
+
     Args:
         indexes: Files of each split, by its name.
     """
-    findings: list[Finding] = []
+    small = {split: index for split, index in indexes.items() if len(index.pairs) <= QUICK_SAMPLES}
+    findings = list(check(small, on_step=lambda _: None).findings)
     for split, index in indexes.items():
+        if split in small:
+            continue
         pairs = [index.pairs[place] for place in evenly_spaced(len(index.pairs), QUICK_SAMPLES)]
         faults = [*unpaired_files(index), *_header_faults(index)]
         for sample in map_in_order(partial(check_sample, index), pairs):

@@ -323,6 +323,20 @@ def test_the_quick_check_finds_what_would_stop_a_training(data, plant, kind, sev
     assert (finding.kind, finding.severity, finding.files) == (kind, severity, (data / file,))
 
 
+def test_the_quick_check_of_few_images_is_the_full_one(data):
+    """Masks without a label, of one class or of each its own once trained to an mIoU of 1.0000."""
+    for number, path in enumerate((data / "trainannot").iterdir()):
+        write(path, np.full((HEIGHT, WIDTH), number % 3, np.uint8))
+    for path in (data / "valannot").iterdir():
+        write(path, np.full((HEIGHT, WIDTH), VOID, np.uint8))
+    indexes, _ = index_splits(datasets.layout("camvid"), data)
+
+    findings = quick_check(indexes)
+
+    assert {"no edges", "nothing labeled"} <= {finding.kind for finding in findings}
+    assert findings == checked(data)
+
+
 def test_the_quick_check_reads_a_few_images_only(data):
     """100,000 images must not delay a training by minutes; sizes come from headers."""
     image, mask = scene(0)
