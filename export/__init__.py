@@ -5,6 +5,8 @@ from typing import Any
 
 PUBLIC = {
     "export_module": ("exporter", "export_module"),
+    "AdoptConfig": ("adopt.config", "AdoptConfig"),
+    "adopt_model": ("adopt.adoption", "adopt_model"),
     "ExportConfig": ("plan", "ExportConfig"),
     "Order": ("plan", "make_order"),
     "Artifact": ("writer", "Artifact"),

@@ -2,17 +2,17 @@
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
+from rich.table import Table
 
-from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD, Fit, InputSpec, ModelCard
-from segdeploy.cli.console import echo, next_step, progress
+from segdeploy.card import Fit
+from segdeploy.cli.console import add_row, echo, next_step, note, show
 from segdeploy.cli.options import (
     Command,
     ImageSize,
@@ -20,14 +20,17 @@ from segdeploy.cli.options import (
     option,
     options,
     plugin_option,
+    same_plugins,
     section,
 )
-from segdeploy.datasets.class_map import read_class_map
 from segdeploy.errors import ConfigError
-from segdeploy.system.files import new_run
 
 from ..command import DEFAULT_PROOF_IMAGES, describe
 from ..plan import import_optional
+
+if TYPE_CHECKING:
+    from .answers import Kind
+    from .config import AdoptConfig, Adoption
 
 RGB = tuple[float, float, float]
 
@@ -71,41 +74,30 @@ class Triple(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 @dataclass(frozen=True, kw_only=True)
 class AdoptOptions:
-    """Options of `segdeploy adopt`.
+    """Options of `segdeploy adopt`; see `AdoptConfig` for those that it names too.
 
     Attributes:
-        file: An ONNX file, or weights of PyTorch.
-        class_map: classes.toml, in the order of the channels.
-        mean: Mean that was subtracted from red, green, blue.
-        std: Deviation that they were divided by.
-        value_range: "1" or "255": the value of white to mean and std.
-        bgr: Whether the network takes BGR.
-        imgsz: Height and width of the input; None for the file's.
-        dynamic: Whether the new file accepts any multiple of the stride.
-        stride: Number of which height and width are multiples.
-        fit: How images are fitted to the input.
-        architecture: Network of the weights; None for an ONNX file.
-        arguments: Arguments of that network, each KEY=VALUE.
-        dataset: Dataset of the proof; None for synthetic streets.
-        data: Folder of the dataset.
-        files: Images, or folders of them, to use for the proof instead of a dataset.
-        proof_images: Largest number of images of the proof.
-        output_file: Name of the new file; None for one beside the old.
+        file: What is adopted.
+        value_range: "1" or "255": the value of white to mean and deviation; None where not given.
         as_json: Whether the result is printed as JSON.
     """
 
     file: Path
-    class_map: Path
-    mean: RGB
-    std: RGB
-    value_range: str
-    bgr: bool
-    imgsz: tuple[int, int] | None
-    dynamic: bool
-    stride: int
-    fit: Fit
+    classes: str
+    background: str | None
+    answers: 'Kind | Literal["auto"]'
+    threshold: float | None
+    output_name: str | None
     architecture: str | None
     arguments: Sequence[str]
+    mean: RGB | None
+    std: RGB | None
+    value_range: str | None
+    bgr: bool | None
+    imgsz: tuple[int, int] | None
+    dynamic: bool
+    stride: int | None
+    fit: Fit | None
     dataset: str | None
     data: Path | None
     files: Sequence[Path]
@@ -113,53 +105,73 @@ class AdoptOptions:
     output_file: Path | None
     as_json: bool
 
-    def card(
-        self, height: int, width: int, *, architecture: str, arguments: Mapping[str, Any]
-    ) -> ModelCard:
-        """Return the card of the new file, with mean and deviation in [0, 1]."""
-        white = float(self.value_range)
-        (red, green, blue), (red_std, green_std, blue_std) = (
-            [value / white for value in values] for values in (self.mean, self.std)
-        )
-        return ModelCard(
-            architecture=architecture,
-            arguments=arguments,
-            classes=read_class_map(self.class_map).classes,
-            input=InputSpec(
-                height=height,
-                width=width,
-                mean=(red, green, blue),
-                std=(red_std, green_std, blue_std),
-                fit=self.fit,
-                stride=self.stride,
-                dynamic=self.dynamic,
+    def config(self) -> "AdoptConfig":
+        """Return the options of the adoption itself."""
+        from .config import AdoptConfig
+        from .convention import Told
+
+        return AdoptConfig(
+            classes=self.classes,
+            background=self.background,
+            answers=self.answers,
+            threshold=self.threshold,
+            output_name=self.output_name,
+            architecture=self.architecture,
+            arguments=dict(parse_argument(text) for text in self.arguments),
+            told=Told(
+                mean=self.mean,
+                std=self.std,
+                white=None if self.value_range is None else float(self.value_range),
+                bgr=self.bgr,
             ),
+            imgsz=self.imgsz,
+            dynamic=self.dynamic,
+            stride=self.stride,
+            fit=self.fit,
+            dataset=self.dataset,
+            data=self.data,
+            files=tuple(self.files),
+            proof_images=self.proof_images,
+            output_file=self.output_file,
         )
-
-    def target(self, ending: str) -> Path:
-        """Return the name of the new file.
-
-        Raises:
-            ConfigError: `--output-file` has another ending.
-        """
-        path = self.output_file or self.file.with_name(f"{self.file.stem}-adopted{ending}")
-        if path.suffix != ending:
-            msg = f"--output-file is {path}; the adopted file must end with {ending}"
-            raise ConfigError(msg)
-        return path
 
 
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
 @section(
-    "Network",
+    "Classes",
     option(
         "--classes",
-        "class_map",
-        required=True,
-        type=click.Path(path_type=Path),
-        help="classes.toml, with the classes in the order of the channels.",
+        default="auto",
+        metavar="NAME|FILE|auto",
+        help="Classes in the order of the channels: ade20k, camvid, carvana, cityscapes, idd_lite,"
+        " voc, a classes.toml, a text file of names, names with commas between them, or auto for"
+        " what FILE says.",
     ),
+    option(
+        "--background",
+        metavar="NAME",
+        help="Name of a background that has no channel; it wins where no class reaches the"
+        " threshold.",
+    ),
+    option(
+        "--answers",
+        default="auto",
+        type=click.Choice(["auto", "logits", "probabilities", "classes", "sigmoid"]),
+        help="What the network returns; auto looks at it.",
+    ),
+    option(
+        "--threshold",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Probability from which on a pixel is no background, where that has no channel.",
+        show_default="0.5",
+    ),
+    option(
+        "--output-name", metavar="NAME", help="Which of several outputs of an ONNX file is used."
+    ),
+)
+@section(
+    "Network",
     option(
         "--model",
         "architecture",
@@ -181,40 +193,40 @@ class AdoptOptions:
     option(
         "--mean",
         type=Triple(),
-        default=IMAGENET_MEAN,
-        show_default="ImageNet's",
         help="Mean that was subtracted from red, green, blue.",
+        show_default="found by labels, or guessed",
     ),
     option(
         "--std",
         type=Triple(positive=True),
-        default=IMAGENET_STD,
-        show_default="ImageNet's",
         help="Standard deviation that they were divided by.",
+        show_default="found by labels, or guessed",
     ),
     option(
         "--range",
         "value_range",
         type=click.Choice(["1", "255"]),
-        default="1",
         help="Value of white that mean and deviation refer to.",
+        show_default="1",
     ),
     option(
-        "--bgr",
-        is_flag=True,
-        help="The network takes BGR; --mean and --std are still given in RGB.",
+        "--bgr/--rgb",
+        "bgr",
+        default=None,
+        help="Order of the channels that the network takes; --mean and --std are always in RGB.",
+        show_default="found by labels, or rgb",
     ),
     option(
         "--fit",
         type=click.Choice(get_args(Fit)),
-        default="stretch",
         help="How images are fitted to the input's size.",
+        show_default="the file's, or stretch",
     ),
     option(
         "--stride",
-        default=1,
         type=click.IntRange(min=1),
         help="Number of which height and width are multiples.",
+        show_default="the file's, or 1",
     ),
     option(
         "--dynamic",
@@ -226,8 +238,9 @@ class AdoptOptions:
     "Proof",
     option(
         "--dataset",
-        help="Dataset whose validation split the file is proven on.",
-        show_default="streets",
+        help="Dataset whose labels tell how the network wants its images, and whose validation"
+        " split the file is proven on.",
+        show_default="streets, for the proof alone",
     ),
     option("--data", type=click.Path(path_type=Path), help="Folder of the dataset."),
     option(
@@ -262,81 +275,41 @@ class AdoptOptions:
 def adopt(options: AdoptOptions) -> None:
     """Adopt a FILE of another project: with a card, it is run, scored and measured like any other.
 
-    An ONNX file that takes float images (N, 3, H, W) and returns logits or classes becomes one that
-    takes uint8 images. PyTorch weights (a state_dict) become a checkpoint of the network --model.
+    An ONNX file becomes one that takes uint8 images. PyTorch weights (a state_dict) become a
+    checkpoint of the network --model.
     """
-    if options.file.suffix.lower() == ".onnx":
-        _adopt_onnx(options)
+    adoption = import_optional("adopt.adoption").adopt_path(options.file, options.config())
+    if options.as_json:
+        echo(json.dumps(adoption.to_dict(), indent=2))
     else:
-        _adopt_state_dict(options)
+        print_adoption(adoption)
+    for warning in adoption.warnings:
+        note(f"warning: {warning}")
+    if adoption.artifact is None:
+        next_step("segdeploy", "export", adoption.path, *same_plugins())
+    else:
+        next_step("segdeploy", "run", "--model", adoption.path, "--image", "IMAGE")
 
 
-def _adopt_onnx(options: AdoptOptions) -> None:
-    _refuse(
-        options.file,
-        {"--model": options.architecture, "--argument": options.arguments},
-        "PyTorch weights; an ONNX file is a whole network",
-    )
-    target = options.target(".onnx")
-    adopt_onnx = import_optional("adopt.onnx_source")
-    proof, writer = import_optional("proof"), import_optional("writer")
-    external = import_optional("adopt.onnx_graph").read_external(options.file)
-    height, width = adopt_onnx.choose_size(
-        external, imgsz=options.imgsz, stride=options.stride, dynamic=options.dynamic
-    )
-    card = options.card(height, width, architecture=options.file.stem, arguments={})
-    images = proof.open_proof_images(
-        card,
-        dataset=options.dataset,
-        data=options.data,
-        files=options.files,
-        most=options.proof_images,
-    )
-    with progress(f"adopting {target.name}", proof.count_comparisons(card, len(images))) as step:
-        settings = writer.ProofSettings(
-            images=images, new_report=partial(new_run, "adopt", target.name), on_step=step
-        )
-        artifact = adopt_onnx.adopt(external, card, target, bgr=options.bgr, settings=settings)
-    echo(json.dumps(artifact.to_dict(), indent=2) if options.as_json else describe(artifact))
-    next_step("segdeploy", "run", "--model", target, "--image", "IMAGE")
+def print_adoption(adoption: "Adoption") -> None:
+    """Print what was adopted, how it wants its images, and the proof."""
+    finding = adoption.finding
+    if finding.table:
+        table = Table("convention", box=None)
+        table.add_column(finding.measure, justify="right")
+        for convention, value in finding.table:
+            text = f"{value:.1%}" if finding.measure == "mIoU" else f"{value:.2f}"
+            add_row(table, convention.title, text)
+        show(table)
+    echo(describe(adoption.artifact) if adoption.artifact is not None else adoption.path)
+    names = [entry.name for entry in adoption.card.classes]
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))
+    echo(f"  input: {finding.sentence}")
+    echo(f"  output: {adoption.card.output} of {len(names)} classes: {shown}")
 
 
-def _adopt_state_dict(options: AdoptOptions) -> None:
-    _refuse(
-        options.file,
-        {
-            "--bgr": options.bgr,
-            "--dynamic": options.dynamic,
-            "--dataset": options.dataset,
-            "--data": options.data,
-            "--verify": options.files,
-        },
-        "ONNX files; a network of weights takes RGB of one size, and is proven when it is exported",
-    )
-    target = options.target(".pt")
-    if options.architecture is None or options.imgsz is None:
-        msg = (
-            f"{options.file} is not an ONNX file; for PyTorch weights name the network and its size"
-            " with --model and --imgsz"
-        )
-        raise ConfigError(msg)
-    card = options.card(
-        *options.imgsz,
-        architecture=options.architecture,
-        arguments=dict(parse_argument(text) for text in options.arguments),
-    )
-    import_optional("adopt.state_dict").adopt_weights(options.file, card, target)
-    echo(json.dumps({"path": str(target)}) if options.as_json else target)
-    next_step("segdeploy", "export", target)
-
-
-def _refuse(file: Path, given: Mapping[str, object], reason: str) -> None:
-    """Raise a ConfigError for options that would have no effect."""
-    useless = [name for name, value in given.items() if value]
-    if useless:
-        verb = "they are" if len(useless) > 1 else "it is"
-        msg = f"{' and '.join(useless)} cannot be used with {file}: {verb} for {reason}"
-        raise ConfigError(msg)
+SHOWN = 12
+"""Number of classes that are printed."""
 
 
 def parse_argument(text: str) -> tuple[str, Any]:

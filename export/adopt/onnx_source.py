@@ -1,70 +1,161 @@
-"""Adoption of an ONNX file of another project: it gets a card, and takes uint8 images."""
+"""Adoption of an ONNX file: it gets a card, takes uint8 images, and is proven to be the same."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import isfinite
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
 import onnx
-import onnxruntime
 from msgspec import structs
-from onnx import helper
+from onnx import TensorProto, helper
 
-from segdeploy.arrays import Batch, Image, Logits, Mask, NetworkOutput
+from segdeploy.arrays import Batch
 from segdeploy.backends.loading import KINDS
-from segdeploy.backends.onnx_runtime import FAILURES
-from segdeploy.card import ModelCard
-from segdeploy.errors import ConfigError, ModelError
-from segdeploy.system.files import replacing
+from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
+from segdeploy.cli.console import progress
+from segdeploy.errors import ConfigError
+from segdeploy.inference.self_test import built_in_image
+from segdeploy.system.files import new_run, replacing
 
-from ..proof import input_sizes
-from ..writer import Artifact, ProofSettings, write_and_prove
-from .onnx_graph import ExternalModel, wrap_graph
+from ..proof import count_comparisons, input_sizes, open_proof_images
+from ..writer import ProofSettings, write_and_prove
+from .answers import Answers, check_threshold, find_kind, find_layout, name_classes
+from .config import AdoptConfig, Adoption
+from .convention import RGB, Convention
+from .finding import find_convention, open_labeled
+from .label_sets import metadata_classes, named_classes, parse_value
+from .observation import observe, warnings
+from .onnx_backend import ExternalNetwork, OriginalBackend
+from .onnx_file import ExternalModel, read_external
+from .onnx_wrapper import wrap_graph
 
-Output = npt.NDArray[np.generic]
-"""Output of an external file for one image: logits (K, h, w), or classes (h, w) or (1, h, w)."""
+NEUTRAL = Convention(name="uint8, which the file itself normalizes", mean=(0, 0, 0), std=(1, 1, 1))
 
 
-def adopt(
-    external: ExternalModel, card: ModelCard, target: Path, *, bgr: bool, settings: ProofSettings
-) -> Artifact:
+def adopt_onnx(path: Path, config: AdoptConfig) -> Adoption:
     """Wrap an external file, prove that its output is the same as before, and write it.
 
     Args:
-        external: The file.
-        card: Its classes and its input, with the mean and deviation that it was trained with.
-        target: Name of the new file.
-        bgr: Whether it takes BGR.
-        settings: How it is proven.
+        path: The file.
+        config: The options.
 
     Raises:
-        ConfigError: The target is the external file itself.
+        ConfigError: The options do not fit the file.
         ModelError: It is not a network that can be adopted.
         ProofError: The output of the new file is different.
     """
-    if target.resolve() == external.path.resolve():
-        msg = f"{target} is the file to be adopted itself; choose another name with -o"
+    if config.architecture is not None or config.arguments:
+        msg = f"--model and --argument cannot be used with {path}: an ONNX file is a whole network"
         raise ConfigError(msg)
-    original = OriginalBackend(external, card, bgr=bgr)
-    detected, output_shape = detect_output(original, card, path=external.path)
-    detected = structs.replace(
-        detected, precision=external.precision, conversion={"adopted_from": external.path.name}
+    target = config.target(path, ".onnx")
+    external = read_external(path, output_name=config.output_name)
+    if CARD_KEY in external.metadata:
+        msg = f"{path} has a card already; it is run, exported and measured as it is"
+        raise ConfigError(msg)
+    network = ExternalNetwork(external)
+    card, answers, shape = _describe(network, config)
+    images = open_proof_images(
+        card,
+        dataset=config.dataset,
+        data=config.data,
+        files=config.files,
+        most=config.proof_images,
     )
-    original.card = detected
-    model = wrap_graph(external, detected, output_shape=output_shape, bgr=bgr)
-    with replacing(target) as part:
-        return write_and_prove(
+    finding = find_convention(
+        card,
+        config.told,
+        known=_metadata_convention(external),
+        fixed=NEUTRAL if external.element == TensorProto.UINT8 else None,
+        samples=open_labeled(card, dataset=config.dataset, data=config.data),
+        make_backend=lambda tried: OriginalBackend(network, tried, answers),
+        norm_moments=network.norm_moments,
+        images=images,
+    )
+    card = structs.replace(
+        card,
+        input=finding.convention.apply(card.input),
+        conversion={"adopted_from": path.name, "convention": finding.sentence},
+    )
+    original = OriginalBackend(network, card, answers)
+    seen = warnings(observe(original, images, name=path), original)
+    if external.dropped:
+        seen.append(f"of its outputs only {external.output_name!r} is kept; see --output-name")
+    model = wrap_graph(external, card, answers=answers, shape=shape)
+    with (
+        progress(f"adopting {target.name}", count_comparisons(card, len(images))) as step,
+        replacing(target) as part,
+    ):
+        artifact = write_and_prove(
             target,
             part,
             AdoptedCandidate(model=model),
             kind=KINDS[".onnx"],
             reference=original,
-            card=detected,
-            settings=settings,
+            card=card,
+            settings=ProofSettings(
+                images=images, new_report=partial(new_run, "adopt", target.name), on_step=step
+            ),
         )
+    return Adoption(
+        path=target, card=artifact.card, finding=finding, warnings=tuple(seen), artifact=artifact
+    )
+
+
+def _describe(
+    network: ExternalNetwork, config: AdoptConfig
+) -> tuple[ModelCard, Answers, tuple[int, ...]]:
+    """Return the card, what the file returns, and the shape of its planes for one image.
+
+    Raises:
+        ConfigError: The file does not accept the size, or the options do not fit.
+        ModelError: It returns no image, or one that the classes do not fit; or it fails on a size
+            that it must accept.
+    """
+    external = network.external
+    named = named_classes(config.classes)
+    if named is None:
+        named = metadata_classes(external.metadata)
+    stride = config.stride or _metadata_stride(external)
+    height, width = choose_size(external, imgsz=config.imgsz, stride=stride, dynamic=config.dynamic)
+    spec = InputSpec(
+        height=height,
+        width=width,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        fit=config.fit or ("pad" if _is_ultralytics(external) else "stretch"),
+        stride=stride,
+        dynamic=config.dynamic,
+    )
+    raw, *_ = [
+        network.run(built_in_image(*size)[0], structs.replace(spec, height=size[0], width=size[1]))
+        for size in input_sizes(spec)
+    ]
+    black = network.run(255 - built_in_image(height, width)[0], spec)
+    counts = _likely_channels(named)
+    layout = find_layout(raw.shape, (height, width), channels=counts, source=external.path)
+    planes = [layout.planes(output) for output in (raw, black)]
+    kind = find_kind(planes, last=external.last_operator, told=config.answers)
+    classes, is_added = name_classes(
+        kind, len(planes[0]), named, background=config.background, source=external.path
+    )
+    threshold = check_threshold(config.threshold, is_background_added=is_added)
+    answers = Answers(kind=kind, layout=layout, threshold=threshold)
+    card = ModelCard(
+        architecture=external.path.stem,
+        classes=classes,
+        input=spec,
+        output=answers.output,
+        precision=external.precision,
+    )
+    return card, answers, planes[0].shape
+
+
+def _likely_channels(named: Sequence[LabelClass] | None) -> set[int]:
+    """Return how many channels a network of these classes has: all, or all but a background."""
+    if named is None:
+        return set()
+    return {1, len(named), len(named) - 1} if len(named) <= 2 else {len(named), len(named) - 1}
 
 
 def choose_size(
@@ -87,7 +178,7 @@ def choose_size(
         option = "--dynamic" if dynamic else "--imgsz"
         msg = f"{path} takes images of {fixed[0]}x{fixed[1]} only; leave out {option}"
         raise ConfigError(msg)
-    size = imgsz or fixed
+    size = imgsz or fixed or _metadata_size(external)
     if size is None:
         msg = (
             f"{path} takes images of any size; choose the usual one with --imgsz, for example"
@@ -103,123 +194,57 @@ def choose_size(
     return size
 
 
-class OriginalBackend:
-    """An external file as its authors run it, one image after the other.
-
-    The image is normalized by numpy, outside of the graph.
-
-    Attributes:
-        card: The card.
-        device: Runtime and device, for reports.
-    """
-
-    device = "onnxruntime, normalized by numpy"
-
-    def __init__(self, external: ExternalModel, card: ModelCard, *, bgr: bool) -> None:
-        """Load the file.
-
-        Args:
-            external: The file.
-            card: Its card.
-            bgr: Whether it takes BGR.
-
-        Raises:
-            ModelError: ONNX Runtime does not run it.
-        """
-        self.card = card
-        self._external = external
-        self._bgr = bgr
-        try:
-            self._session = onnxruntime.InferenceSession(
-                external.path, providers=["CPUExecutionProvider"]
-            )
-        except FAILURES as error:
-            reason = " ".join(str(error).split())[:200]
-            msg = (
-                f"{external.path} cannot be run by ONNX Runtime {onnxruntime.__version__}"
-                f" ({reason}); convert it again"
-            )
-            raise ModelError(msg) from error
-
-    def run(self, batch: Batch) -> NetworkOutput:
-        """Return for (N, H, W, 3) uint8 RGB images what the adopted file must return.
-
-        Raises:
-            ModelError: The file fails on them, or returns classes that have no name.
-        """
-        height, width = batch.shape[1:3]
-        outputs: list[npt.NDArray[Any]] = [
-            self._to_card(self.run_image(image), height, width) for image in batch
-        ]
-        return np.stack(outputs)
-
-    def run_image(self, image: Image) -> Output:
-        """Return the file's output for one (H, W, 3) uint8 RGB image.
-
-        Raises:
-            ModelError: The file fails on it.
-        """
-        spec, (height, width) = self.card.input, image.shape[:2]
-        normalized = (image / 255 - np.array(spec.mean)) / np.array(spec.std)
-        planes = (normalized[..., ::-1] if self._bgr else normalized).transpose(2, 0, 1)[None]
-        dtype = np.float16 if self._external.half else np.float32
-        try:
-            outputs = self._session.run(
-                [self._external.output_name], {self._external.input_name: planes.astype(dtype)}
-            )
-        except FAILURES as error:
-            reason = " ".join(str(error).split())[:200]
-            remedy = (
-                "choose another --stride, or leave out --dynamic"
-                if spec.dynamic
-                else "choose another --imgsz"
-            )
-            msg = (
-                f"{self._external.path} fails on an image of {height}x{width} ({reason}); {remedy}"
-            )
-            raise ModelError(msg) from error
-        return np.asarray(np.atleast_1d(outputs[0])[0])
-
-    def _to_card(self, output: Output, height: int, width: int) -> NetworkOutput:
-        """Return float32 logits, or uint8 classes resized to the input."""
-        if self.card.output != "classes":
-            logits: Logits = output.astype(np.float32)
-            return logits
-        lowest, highest = output.min(), output.max()
-        if lowest < 0 or highest >= len(self.card.classes):
-            msg = (
-                f"{self._external.path} returns {lowest} to {highest}, and --classes names 0 to"
-                f" {len(self.card.classes) - 1}; name all"
-            )
-            raise ModelError(msg)
-        plane: Mask = output.reshape(output.shape[-2:]).astype(np.uint8)
-        resized = cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST)
-        return np.asarray(resized, dtype=np.uint8)
+def _metadata_size(external: ExternalModel) -> tuple[int, int] | None:
+    """Return the size that a file of any size says it was trained at."""
+    for key in ("imgsz", "image_size", "input_size"):
+        value = parse_value(external.metadata.get(key, ""))
+        sides = [value, value] if isinstance(value, int) else value
+        if isinstance(sides, list | tuple) and len(sides) == 2:
+            height, width = sides
+            if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:
+                return height, width
+    return None
 
 
-def detect_output(
-    original: OriginalBackend, card: ModelCard, *, path: Path
-) -> tuple[ModelCard, tuple[int, ...]]:
-    """Return the card with what the file returns, and the shape of its output for one image.
+def _metadata_stride(external: ExternalModel) -> int:
+    value = parse_value(external.metadata.get("stride", ""))
+    if not isinstance(value, int) or value < 1:
+        return 1
+    return value if external.size is None or not any(s % value for s in external.size) else 1
 
-    Raises:
-        ModelError: It returns neither logits of that many classes, nor classes; or it fails on a
-            size that it must accept.
-    """
-    output, *_ = [
-        original.run_image(np.zeros((*size, 3), np.uint8)) for size in input_sizes(card.input)
-    ]
-    height, width = output.shape[-2:] if output.ndim >= 2 else (0, 0)
-    is_integer = np.issubdtype(output.dtype, np.integer)
-    if is_integer and output.size == height * width:
-        return structs.replace(card, output="classes"), output.shape
-    if not is_integer and output.ndim == 3 and len(output) == len(card.classes):
-        return structs.replace(card, output="logits"), output.shape
-    msg = (
-        f"{path} returns {output.dtype} of shape {output.shape} for an image, and not logits (N,"
-        f" {len(card.classes)}, h, w) or integers (N, h, w); check --classes, or its outputs"
+
+def _is_ultralytics(external: ExternalModel) -> bool:
+    return external.metadata.get("author", "") == "Ultralytics"
+
+
+def _metadata_convention(external: ExternalModel) -> Convention | None:
+    """Return the convention that a file tells in its metadata: Ultralytics', or mean and std."""
+    if _is_ultralytics(external):
+        return Convention(name="[0, 1]", mean=(0, 0, 0), std=(1, 1, 1))
+    mean, std = (_triple(external.metadata.get(key, "")) for key in ("mean", "std"))
+    if mean is None or std is None or min(std) <= 0:
+        return None
+    white = 255.0 if max(*mean, *std) > LARGEST_UNIT else 1.0
+    return Convention(
+        name="mean and deviation of its metadata",
+        mean=(mean[0] / white, mean[1] / white, mean[2] / white),
+        std=(std[0] / white, std[1] / white, std[2] / white),
     )
-    raise ModelError(msg)
+
+
+LARGEST_UNIT = 2.0
+"""Means and deviations above it are of [0, 255]; those of [0, 1] are at most 1."""
+
+
+def _triple(text: str) -> RGB | None:
+    """Return three numbers of a text; None where it holds something else."""
+    value = parse_value(text)
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        return None
+    if not all(isinstance(number, int | float) and isfinite(number) for number in value):
+        return None
+    red, green, blue = map(float, value)
+    return red, green, blue
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,13 +36,16 @@ class Scores(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ConfusionMatrix:
     """Counts of the labeled pixels, by label (row) and by predicted class (column)."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, *, unlabeled: int = 0) -> None:
         """Start with no pixel counted.
 
         Args:
             classes: Number of classes, K.
+            unlabeled: How many more classes may be predicted that no label has: always wrong, and
+                without a score of their own.
         """
-        self.counts = np.zeros((classes, classes), dtype=np.int64)
+        self._classes = classes
+        self.counts = np.zeros((classes + unlabeled, classes + unlabeled), dtype=np.int64)
 
     def add(self, mask: Mask, labels: Mask) -> None:
         """Count one mask.
@@ -82,6 +85,7 @@ class ConfusionMatrix:
         """Return the scores of all that was counted; with nothing counted all are 0."""
         intersection = np.diag(self.counts).astype(np.float64)
         union = self.counts.sum(0) + self.counts.sum(1) - intersection
+        intersection, union = intersection[: self._classes], union[: self._classes]
         total = int(self.counts.sum())
         occurs = union > 0
         iou = np.divide(intersection, union, out=np.zeros_like(intersection), where=occurs)

@@ -102,8 +102,8 @@ def build(member: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: AN
         msg = f"transformers' {member!r} is not supported; choose one of {', '.join(MEMBERS)}"
         raise ConfigError(msg)
     kind = MEMBERS[member]
-    labels = {"id2label": {index: str(index) for index in range(classes)}}
-    labels["label2id"] = {text: index for index, text in labels["id2label"].items()}
+    texts = {index: str(index) for index in range(classes)}
+    labels = {"id2label": texts, "label2id": {text: index for index, text in texts.items()}}
     try:
         config = CONFIG_MAPPING[member].from_dict({**arguments, **NO_DOWNLOAD, **labels})
         network = getattr(transformers, kind.name)(config)

@@ -1,0 +1,65 @@
+"""Adoption of anything: what lies at a path decides how it is read."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from segdeploy.errors import ConfigError, ModelError
+
+from ..plan import import_function
+from .config import AdoptConfig, Adoption
+from .convention import Told
+
+OPTIONS = frozenset(Told.__dataclass_fields__)
+
+
+def adopt_path(path: Path, config: AdoptConfig) -> Adoption:
+    """Adopt what lies at a path.
+
+    Args:
+        path: An ONNX file, or weights of PyTorch.
+        config: The options.
+
+    Raises:
+        ConfigError: The options do not fit it.
+        DataError: Images or classes cannot be used.
+        ModelError: It is nothing that can be adopted.
+        MissingExtraError: A library is not installed.
+        ProofError: The output of the new file is different; no file is left.
+    """
+    return _reader(path)(path, config)
+
+
+def _reader(path: Path) -> Callable[[Path, AdoptConfig], Adoption]:
+    """Return the function that adopts what lies at a path."""
+    if path.suffix.lower() == ".onnx":
+        return import_function("adopt.onnx_source:adopt_onnx")
+    if not path.exists():
+        msg = f"there is no file {path}; name an ONNX file, weights, or a folder of a network"
+        raise ModelError(msg)
+    return import_function("adopt.weights_file:adopt_weights")
+
+
+def adopt_model(path: Path | str, **options: Any) -> Adoption:  # noqa: ANN401 - of AdoptConfig
+    """Adopt a network of another project: it gets a card, and is run, scored and exported here.
+
+    Example::
+
+        from segdeploy.export import adopt_model
+
+        adoption = adopt_model("theirs.onnx", classes="cityscapes", bgr=False)
+        print(adoption.path, adoption.finding.sentence, *adoption.warnings)
+
+    Args:
+        path: An ONNX file, or weights of PyTorch.
+        options: Fields of `AdoptConfig`, and of `Told`: mean, std, white and bgr.
+
+    Raises:
+        SegdeployError: As `adopt_path`; an option is unknown.
+    """
+    told = {key: options.pop(key) for key in OPTIONS & options.keys()}
+    unknown = options.keys() - AdoptConfig.__dataclass_fields__.keys()
+    if unknown:
+        msg = f"adopt_model has no option {min(unknown)!r}; see AdoptConfig"
+        raise ConfigError(msg)
+    return adopt_path(Path(path), AdoptConfig(told=Told(**told), **options))
