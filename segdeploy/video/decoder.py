@@ -113,6 +113,7 @@ class Decoder:
         stream: The stream.
         rate: Nominal frames per second.
         skipped: How many frames were lost so far to damage or truncation; complete at the end.
+        end: When the last frame is no longer shown, in seconds; at the end.
         lacking: Seconds that the end of the file lacks of what its header names; at the end.
         incomplete: How many packets were incomplete, and were decoded nevertheless.
     """
@@ -134,15 +135,16 @@ class Decoder:
         self.stream.codec_context.thread_count = cores()
         self.rate = _rate(self.stream, path, is_timed=container.format.name not in UNTIMED_FORMATS)
         self.skipped = self.incomplete = 0
-        self.lacking = 0.0
+        self.end = self.lacking = 0.0
         self._container = container
         self._discarded = 0
         self._start = start_time(container)
-        base = self.stream.time_base or 1 / self.rate
-        self._base = Fraction(base)
+        base = self._base = self.stream.time_base or 1 / self.rate
+        # The container rounds it to microseconds, by which the first frame would be too early.
+        self._start_ticks = round(self._start / base)
         is_broadcast = container.format.name in BROADCAST_FORMATS
         self._timeline = Timeline(
-            start=round(Fraction(self._start) / base),
+            start=self._start_ticks,
             step=round(1 / self.rate / base),
             longest=round(LONGEST_JUMP / base) if is_broadcast else None,
         )
@@ -157,16 +159,20 @@ class Decoder:
         return self._timeline.restarts
 
     def __iter__(self) -> Iterator[TimedFrame]:
-        count, end = 0, 0.0
+        count = 0
         for decoded, time in self._decode():
             ticks = self._timeline.place(time, duration=decoded.duration or 0)
-            seconds = float(ticks * self._base) - self._start
+            seconds = float(max(0, ticks - self._start_ticks) * self._base)
             frame = TimedFrame(
                 image=decoded, seconds=seconds, duration=self._duration(decoded, seconds)
             )
-            count, end = count + 1, seconds + frame.duration
+            count, self.end = count + 1, seconds + frame.duration
             yield frame
-        self._count_missing(count, end=end)
+        self._count_missing(count)
+        if "mp4" in self._container.format.name and self.stream.duration and not self.skipped:
+            # The index has a duration of each frame in the order in which they are decoded.
+            ticks = (self.stream.start_time or 0) + self.stream.duration - self._start_ticks
+            self.end = max(seconds, float(ticks * self._base))
 
     def _duration(self, decoded: av.VideoFrame, seconds: float) -> float:
         """Return for how long a frame is shown, at most until the end of the whole."""
@@ -235,8 +241,8 @@ class Decoder:
             end += float(1 / self.rate)
         self._ends[index] = max(end, self._ends.get(index, end))
 
-    def _count_missing(self, count: int, *, end: float) -> None:
-        """Count the frames that are missing after `count` were read, the last one until `end`.
+    def _count_missing(self, count: int) -> None:
+        """Count the frames that are missing after `count` were read.
 
         The index of an MP4 file has each frame, also those that were truncated or whose damage the
         decoder did not report. Other headers have the duration, which no stream reaches where the
@@ -249,7 +255,7 @@ class Decoder:
             return
         duration = self._container.duration / av.time_base
         lacking = duration - (max(self._ends.values(), default=0.0) - self._start)
-        missing = round((duration - end) * self.rate)
+        missing = round((duration - self.end) * self.rate)
         if missing > 1 and lacking > max(LEAST_LACKING, 1.5 / self.rate):
             self.lacking = lacking
             self.skipped = max(self.skipped, missing)

@@ -1,5 +1,6 @@
 """Read a video as a player shows it: the selected frames, upright, each at its own time."""
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
@@ -104,13 +105,11 @@ class VideoSource:
     def __iter__(self) -> Iterator[Frame]:
         held: tuple[int, TimedFrame] | None = None
         passed = taken = 0
-        end = 0.0
         for index, frame in enumerate(chain([self._first], self._frames)):
             decision = self.selection.decide(passed, frame.seconds, taken=taken)
             if decision is Decision.STOP:
                 end = frame.seconds
                 break
-            end = frame.seconds + frame.duration
             passed += frame.seconds >= self.selection.start
             if decision is Decision.SKIP:
                 continue
@@ -124,6 +123,8 @@ class VideoSource:
             if held:
                 yield self._frame(*held, until=frame.seconds)
             held = index, frame
+        else:
+            end = self._decoder.end
         if held:
             yield self._frame(*held, until=min(end, self.selection.end or end))
 
@@ -215,12 +216,20 @@ def _orientation(frame: av.VideoFrame) -> Orientation:
 
     Phones store images as the sensor sees them, with the orientation of the phone.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if not isinstance(matrix, Buffer):
-        return False, False, False
     # (x, y) is shown at (a x + c y, b x + d y): numbers 0, 1, 3 and 4 of the nine, in 16.16 fixed
     # point.
-    numbers = np.frombuffer(bytes(matrix), np.int32).astype(np.int64)
-    a, b, c, d = (int(numbers[index]) for index in (0, 1, 3, 4))
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV does not know another kind of data of this frame, such as that of two eyes; it still
+        # knows the rotation, in degrees counter-clockwise.
+        b = -round(math.sin(math.radians(frame.rotation)))
+        a = d = round(math.cos(math.radians(frame.rotation)))
+        c = -b
+    else:
+        if not isinstance(matrix, Buffer):
+            return False, False, False
+        numbers = np.frombuffer(bytes(matrix), np.int32).astype(np.int64)
+        a, b, c, d = (int(numbers[index]) for index in (0, 1, 3, 4))
     swapped = abs(b) > abs(a)
     return swapped, (c if swapped else a) < 0, (b if swapped else d) < 0
