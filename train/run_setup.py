@@ -7,13 +7,30 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from segdeploy import models
 from segdeploy.card import MAX_SIDE, InputSpec, ModelCard, Training
 from segdeploy.datasets.dataset import Dataset, fingerprint
 from segdeploy.errors import ConfigError
-from segdeploy.system.machine import cores, versions
+from segdeploy.system.machine import cores, memory_limit, versions
+from segdeploy.system.schema import shown
 
 from .distributed import Processes
 from .recipe import Recipe
+
+UNBUILDABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What networks, also those of plugins, raise for arguments that they did not expect."""
+
+COPIES = 2
+"""Weights and their gradients, the least that a training holds."""
 
 
 def seed_everything(recipe: Recipe, device: torch.device, processes: Processes) -> None:
@@ -33,6 +50,40 @@ def seed_everything(recipe: Recipe, device: torch.device, processes: Processes) 
         # cuBLAS reads this variable when it is first used, and PyTorch requires it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(mode=True)
+
+
+def build_network(recipe: Recipe, *, classes: int) -> nn.Module:
+    """Build a network with random weights, once it is known that the machine can hold it.
+
+    Args:
+        recipe: Names the network and its arguments.
+        classes: Number of classes, K.
+
+    Raises:
+        ConfigError: There is no such network, it cannot be built with these arguments, or training
+            it takes more memory than there is.
+    """
+    arguments = recipe.arguments
+    try:
+        # On the meta device weights take no memory, and no random number is drawn.
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            state = models.build(recipe.model, classes, **arguments).state_dict()
+    except UNBUILDABLE as error:
+        msg = (
+            f"the network {recipe.model!r} cannot be built with {shown(dict(arguments))}"
+            f" ({' '.join(str(error).split())[:200]}); change its arguments"
+        )
+        raise ConfigError(msg) from error
+    needed = COPIES * sum(weight.nbytes for weight in state.values())
+    memory = memory_limit()
+    if memory is not None and needed > memory:
+        msg = (
+            f"training {recipe.model!r} with {shown(dict(arguments))} takes at least"
+            f" {needed / 2**30:.3g} GiB and this machine has {memory / 2**30:.3g} GiB; choose a"
+            " smaller network"
+        )
+        raise ConfigError(msg)
+    return models.build(recipe.model, classes, **arguments)
 
 
 def build_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset) -> ModelCard:
