@@ -75,6 +75,9 @@ IDS = 6
 COEFFICIENTS = 6
 """Bytes that a progressive JPEG takes in addition: three numbers of 16 bits for a pixel."""
 
+CANVAS = 12
+"""Bytes that a WebP takes in addition: libwebp holds the frame, and the canvas twice."""
+
 TILE_WIDTH, TILE_HEIGHT = ExifTags.Base.TileWidth, ExifTags.Base.TileLength
 
 SIDEWAYS = frozenset({5, 6, 7, 8})
@@ -143,6 +146,8 @@ def check_pixels(image: ImageFile, *, name: str, size: int, per_pixel: int = COL
         pixels = max(pixels, prod(side for side in sides if isinstance(side, int)))
     if image.info.get("progressive"):
         per_pixel += COEFFICIENTS
+    if isinstance(image, WebPImagePlugin.WebPImageFile):
+        per_pixel += CANVAS
     check_budget(
         f"{name} has {width} x {height} pixels", pixels * per_pixel, size=size, error=DataError
     )

@@ -310,9 +310,9 @@ def _check_size(shape: Shape, image: ImageShapes) -> None:
 
     Where height and width are exchanged, their sum is right and they draw stripes.
     """
-    if shape.size not in {None, (image.height, image.width)}:
+    if shape.size is not None and shape.size != (image.height, image.width):
         msg = (
-            f"the size of run lengths is {list(shape.size or ())} and the image's"
+            f"the size of run lengths is {str(list(shape.size))[:40]} and the image's"
             f" {[image.height, image.width]}, height before width"
         )
         raise ValueError(msg)

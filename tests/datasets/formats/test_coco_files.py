@@ -137,7 +137,7 @@ def test_names_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
         datasets.load("coco", tmp_path / "data", "train")
 
 
-@pytest.mark.parametrize("size", [[8, 6], [12, 4], [6], "no", [6, 8.5]])
+@pytest.mark.parametrize("size", [[8, 6], [12, 4], [6], "no", [6, 8.5], [[6], 8]])
 def test_run_lengths_of_another_size_are_refused(tmp_path: Path, size: object) -> None:
     """Where height and width are exchanged their number is right, and they draw stripes."""
     write_images(tmp_path / "images/val", ["0.png"])
