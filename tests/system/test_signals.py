@@ -2,7 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +53,45 @@ def test_other_threads_are_left_alone() -> None:
     thread.join()
 
     assert seen == [False]
+
+
+DEAF = """
+import sys, time
+from pathlib import Path
+from segdeploy.system import signals
+from segdeploy.system.signals import stoppable
+signals.GRACE = 0.2
+with stoppable() as stop:
+    stop.kept = [Path(sys.argv[1])]
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pass
+"""
+
+
+def test_work_that_does_not_answer_is_left_behind(tmp_path: Path) -> None:
+    """A codec that hangs would otherwise need kill -9; what is kept is named."""
+    kept = tmp_path / "film.mp4.part"
+    kept.write_bytes(b"frames")
+    process = subprocess.Popen(
+        [sys.executable, "-c", DEAF, str(kept)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert errors.count("\n") == 1
+    assert f"what was done is in {kept}, and --resume continues it" in errors
+    assert kept.read_bytes() == b"frames"
