@@ -162,8 +162,8 @@ def orientation_of(image: ImageFile) -> int:
     exif = PillowImage.Exif()
     try:
         if image.format != "TIFF":
-            exif.load(image.info.get("exif"))
+            exif.load(image.info.get("exif", b""))
         orientation = exif.get(ExifTags.Base.Orientation)
     except DAMAGE:
         return 1
-    return orientation if orientation in UPRIGHT else 1
+    return int(orientation) if orientation in UPRIGHT else 1

@@ -110,12 +110,13 @@ def find_images(names: Iterable[str], files: Mapping[str, Path]) -> dict[str, st
         parts = name.split("/")
         ends = ("/".join(parts[start:]) for start in range(1, len(parts)))
         same = called[parts[-1]]
-        path = next((end for end in ends if end in free), same[0] if len(same) == 1 else None)
-        if path in places:
-            msg = f"two images, {places[path]} and {name}, are the file {path}"
+        found = next((end for end in ends if end in free), same[0] if len(same) == 1 else None)
+        if found is None:
+            continue
+        if found in places:
+            msg = f"two images, {places[found]} and {name}, are the file {found}"
             raise ValueError(msg)
-        if path is not None:
-            places[path] = name
+        places[found] = name
     return places
 
 
