@@ -87,6 +87,10 @@ class ServeOptions:
         max_pixels: Pixels of an image.
         timeout: Seconds until a request is given up.
         access_log: Whether each request is logged.
+        camera: Cameras, as NAME=SOURCE.
+        zones: File of zones.
+        alert: Conditions on zones.
+        on_alert: Address or command that is told of alerts.
     """
 
     model: tuple[str, ...]
@@ -103,6 +107,26 @@ class ServeOptions:
     max_pixels: int
     timeout: float
     access_log: bool
+    camera: tuple[str, ...]
+    zones: Path | None
+    alert: tuple[str, ...]
+    on_alert: str | None
+
+    def __post_init__(self) -> None:
+        """Check that the options go together.
+
+        Raises:
+            ConfigError: One has no effect.
+        """
+        needs = (
+            ("--zones", self.zones, "--camera", self.camera),
+            ("--alert", self.alert, "--zones", self.zones),
+            ("--on-alert", self.on_alert, "--alert", self.alert),
+        )
+        for name, value, other, needed in needs:
+            if value and not needed:
+                msg = f"{name} has no effect without {other}; add it, or leave {name} out"
+                raise ConfigError(msg)
 
 
 address_options = grouped(
@@ -202,6 +226,31 @@ address_options = grouped(
     ),
     option("--access-log/--no-access-log", default=True, help="A line of JSON for each request."),
 )
+@section(
+    "Cameras",
+    option(
+        "--camera",
+        multiple=True,
+        metavar="NAME=SOURCE",
+        help="A camera's number, an address (RTSP, HTTP) or a video; may be repeated.",
+    ),
+    option(
+        "--zones",
+        type=click.Path(path_type=Path),
+        help="JSON file of polygons in which the share of each class is measured.",
+    ),
+    option(
+        "--alert",
+        multiple=True,
+        metavar="CONDITION",
+        help="For example 'road.Pedestrian>2% for 3s', zone and class; may be repeated.",
+    ),
+    option(
+        "--on-alert",
+        metavar="URL|COMMAND",
+        help="What is told of each event once: an address by POST, or a command on its stdin.",
+    ),
+)
 @options(ServeOptions)
 def serve(options: ServeOptions) -> None:
     """Serve MODELs over HTTP and gRPC, with a page to look at.
@@ -216,10 +265,12 @@ def serve(options: ServeOptions) -> None:
         if library in LIBRARIES:
             raise MissingExtraError(library, "serve") from error
         raise
+    from segdeploy.serving.cameras.camera import named_sources
     from segdeploy.serving.engine.access import read_keys
     from segdeploy.serving.engine.limits import Limits
     from segdeploy.serving.engine.models import LoadSettings, named_paths
     from segdeploy.serving.web.server import Address
+    from segdeploy.video.zones import read_zones
 
     address = options.address
     settings = program.Settings(
@@ -250,5 +301,9 @@ def serve(options: ServeOptions) -> None:
         grpc_port=address.grpc_port,
         keys=() if address.api_key_file is None else read_keys(address.api_key_file),
         access_log=options.access_log,
+        cameras=named_sources(options.camera),
+        zones=() if options.zones is None else read_zones(options.zones),
+        alerts=options.alert,
+        action=options.on_alert or "",
     )
     program.run(settings, note=note)

@@ -2,14 +2,17 @@
 
 import asyncio
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from PIL import Image as PillowImage
 
 from segdeploy.serving.application import build_front, build_service
+from segdeploy.serving.cameras.camera import Camera, CameraSettings
+from segdeploy.serving.cameras.live_views import LiveViews
 from segdeploy.serving.engine.access import Access
 from segdeploy.serving.engine.limits import Limits
 from segdeploy.serving.engine.metrics import Metrics
@@ -18,6 +21,11 @@ from segdeploy.serving.web.front import log_to_stderr
 from segdeploy.serving.web.server import Address, Companion, http_server, listen, serve
 from segdeploy.serving.web.service import Service
 from segdeploy.system.signals import stoppable
+from segdeploy.video.alerts import AlertAction, parse_alerts
+from segdeploy.video.zones import Zone
+
+STOP_SECONDS = 5.0
+"""Seconds in which a camera's thread ends; one that hangs in its driver is left behind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,10 @@ class Settings:
         grpc_port: Port of gRPC; None for no gRPC.
         keys: API keys; none where everybody may use the server.
         access_log: Whether each request is logged.
+        cameras: Sources by the names of cameras.
+        zones: Zones of the cameras.
+        alerts: Texts of alerts.
+        action: Address or command that is told of alerts; "" for none.
     """
 
     models: Mapping[str, Path]
@@ -43,6 +55,10 @@ class Settings:
     grpc_port: int | None
     keys: Sequence[str]
     access_log: bool
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    zones: Sequence[Zone] = ()
+    alerts: Sequence[str] = ()
+    action: str = ""
 
 
 def run(settings: Settings, *, note: Callable[[str], None]) -> None:
@@ -60,17 +76,23 @@ def run(settings: Settings, *, note: Callable[[str], None]) -> None:
     metrics = Metrics()
     load = replace(settings.load, on_batch=metrics.count_batch)
     models = ModelStore(settings.models, settings=load, folder=settings.folder)
-    with listen(settings.address) as listener, stoppable() as stop:
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(settings.address))
+        stop = stack.enter_context(stoppable())
         for name in settings.models:
             model = models.load(name)
             proof = "verified" if model.is_verified else "a checkpoint, which nothing can verify"
             note(f"{name}: {model.backend.device}, {proof}, {model.execution}")
         access = Access(settings.keys, host=settings.address.host)
         service = build_service(models, metrics=metrics, limits=settings.limits, access=access)
-        front = build_front(service, log=log_to_stderr if settings.access_log else None)
+        cameras = stack.enter_context(make_cameras(settings, service, note))
+        views = LiveViews(cameras).routes()
+        log = log_to_stderr if settings.access_log else None
+        front = build_front(service, log=log, more=views)
         address = replace(settings.address, port=listener.getsockname()[1])
         server = http_server(front, front, address=address, limits=settings.limits)
         companions = [] if settings.grpc_port is None else [grpc_companion(service, settings, note)]
+        companions.append(cameras_companion(cameras, metrics))
         companions.append(Companion(start=partial(_tell, note, address, access), stop=_nothing))
         asyncio.run(serve(server, listener, service, stop=stop, companions=companions, note=note))
     note("stopped; every accepted request was answered")
@@ -100,3 +122,44 @@ def grpc_companion(service: Service, settings: Settings, note: Callable[[str], N
         note(f"gRPC on {settings.address.host}:{server.port}")
 
     return Companion(start=start, stop=server.stop)
+
+
+@contextmanager
+def make_cameras(
+    settings: Settings, service: Service, note: Callable[[str], None]
+) -> Iterator[Mapping[str, Camera]]:
+    """Yield the cameras by their names; after the block, alerts that wait are told.
+
+    Raises:
+        ConfigError: An alert has another form, or names something unknown.
+    """
+    alerts = parse_alerts(
+        settings.alerts,
+        zones=[zone.name for zone in settings.zones],
+        classes=[entry.name for entry in service.models.get().card.classes],
+    )
+    with ExitStack() as stack:
+        action = None
+        if settings.action:
+            action = stack.enter_context(AlertAction(settings.action, note=note))
+        cameras = CameraSettings(
+            sources=dict(settings.cameras), zones=settings.zones, alerts=alerts, action=action
+        )
+        yield {name: Camera(name, cameras, service, note=note) for name in settings.cameras}
+
+
+def cameras_companion(cameras: Mapping[str, Camera], metrics: Metrics) -> Companion:
+    """Return the cameras, to be run beside the HTTP server."""
+
+    async def start() -> None:
+        for name, camera in cameras.items():
+            metrics.camera_age.labels(name).set_function(partial(getattr, camera, "age"))
+            camera.start()
+
+    async def stop() -> None:
+        for camera in cameras.values():
+            camera.stop()
+        for camera in cameras.values():
+            await asyncio.to_thread(camera.join, STOP_SECONDS)
+
+    return Companion(start=start, stop=stop)

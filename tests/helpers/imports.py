@@ -34,6 +34,7 @@ ORDER = (
     "segdeploy",
     "segdeploy.serving.engine",
     "segdeploy.serving.web",
+    "segdeploy.serving.cameras",
     "segdeploy.serving.protocol.generated",
     "segdeploy.serving.protocol",
     "segdeploy.serving",

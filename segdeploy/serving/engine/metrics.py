@@ -69,6 +69,12 @@ class Metrics:
             ["camera", "zone", "label"],
             registry=self.registry,
         )
+        self.camera_age = Gauge(
+            "segdeploy_camera_age_seconds",
+            "Age of the last frame of a camera.",
+            ["camera"],
+            registry=self.registry,
+        )
         self.alerts = Counter(
             "segdeploy_alerts", "Alerts that began.", ["alert"], registry=self.registry
         )

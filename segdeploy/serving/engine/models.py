@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class ServedModel:
         Raises:
             CancelledRequest: The client left meanwhile.
         """
-        outputs = []
+        outputs: list[Any] = []
         for start in range(0, len(batch), self.execution.batch):
             with work.stage("infer"):
                 outputs.append(self.backend.run(batch[start : start + self.execution.batch]))

@@ -228,7 +228,8 @@ def read_inference(head: bytes) -> Inference:
         RequestError: It is no JSON, or not of that form.
     """
     asked: Inference = _decode(head, Inference)
-    for part in (*asked.inputs, *asked.outputs):
+    parts: list[Input | Output] = [*asked.inputs, *asked.outputs]
+    for part in parts:
         refused = {"shared_memory_region", "classification"} & part.parameters.keys()
         if refused:
             msg = f"{min(refused)} of {part.name[:64]!r} is an extension that this server lacks"

@@ -35,6 +35,8 @@ def document(version: str, models: Sequence[str]) -> Values:
         "paths": {
             "/segment": {"post": _segment(models)},
             "/models": {"get": _get("The loaded models and their classes", "application/json")},
+            "/cameras": {"get": _get("The cameras and what they show", "application/json")},
+            "/live/{camera}": {"get": _live()},
             "/metrics": {"get": _get("Figures for Prometheus", "text/plain")},
             "/health/live": {"get": _get("Whether the process answers", "application/json")},
             "/health/ready": {"get": _get("Whether requests are accepted", "application/json")},
@@ -59,6 +61,12 @@ def _get(summary: str, media: str) -> Values:
             **dict.fromkeys(("401", "503"), PROBLEM),
         },
     }
+
+
+def _live() -> Values:
+    name = {"name": "camera", "in": "path", "required": True, "schema": {"type": "string"}}
+    media = "multipart/x-mixed-replace"
+    return {**_get("The overlay of a camera as MJPEG", media), "parameters": [name]}
 
 
 def _login() -> Values:

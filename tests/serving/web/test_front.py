@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.serving.application import build_front
+from segdeploy.serving.cameras.live_views import LiveViews
 from segdeploy.serving.web.openapi import document
 from segdeploy.serving.web.service import Service
 from tests.helpers.backends import ChannelBackend
@@ -151,7 +152,7 @@ def test_openapi_document_describes_every_route() -> None:
     """A route that is not described is not found, and one that is not there disappoints."""
     service = make_service()
     described = set(document("1", ["colors"])["paths"])
-    front = build_front(service)
+    front = build_front(service, more=LiveViews({}).routes())
     known = {route.path for route in front.routes if isinstance(route, Route)}
 
     assert described <= known

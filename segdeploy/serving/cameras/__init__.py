@@ -1,0 +1,1 @@
+"""Cameras: sources that share the networks, their live views, zones and alerts."""
