@@ -162,7 +162,9 @@ def value_option(
 @section(
     "Device",
     value_option("--device", str, "Device to train on: auto, cpu, cuda or cuda:N."),
-    value_option("--amp/--no-amp", bool, "Mixed precision where the device is fast with it."),
+    value_option(
+        "--amp/--no-amp", bool, "Mixed precision; auto uses it where it makes a step faster."
+    ),
     value_option("--compile/--no-compile", bool, "Compile the network with PyTorch."),
     value_option(
         "--workers", int, "Processes that read images; -1 chooses by the number of cores."

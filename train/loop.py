@@ -20,7 +20,14 @@ from .data import CoarseClasses
 from .distributed import SINGLE_PROCESS, Processes, data_parallel
 from .loader import Batch
 from .losses import Objective, Output
-from .optimization import ModelEma, encoder_parts, make_optimizer, set_frozen
+from .optimization import (
+    ModelEma,
+    encoder_parts,
+    learning_rate,
+    make_optimizer,
+    set_frozen,
+)
+from .precision import Precision, keep_in_float32
 from .recipe import Recipe
 
 CHECK_EVERY = 50
@@ -32,12 +39,6 @@ SAVE_EVERY = 600.0
 SYNC_EVERY = 10
 """Steps after which several processes agree whether to save or stop, which makes them wait."""
 
-POLY_POWER = 0.9
-"""Exponent of the polynomial decay, as in DeepLab (Chen et al., 2017, section 4.1)."""
-
-ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1 / 250_000
-"""Shares of the highest rate at which one-cycle starts and ends, as PyTorch's `OneCycleLR` has."""
-
 
 class Loop:
     """Network, optimizer, gradient scaler and EMA: all that a step changes.
@@ -47,6 +48,7 @@ class Loop:
         step: Steps done in the run.
         done: Steps done in the present epoch.
         rate: Learning rate of the last step.
+        precision: Half precision of autocast; None for float32.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Loop:
         device: torch.device,
         *,
         steps: int,
-        precision: torch.dtype | None = None,
+        precision: Precision = None,
         weights: Tensor | None = None,
         coarse_classes: CoarseClasses = (),
         teacher: Deployed | None = None,
@@ -87,7 +89,7 @@ class Loop:
         self.step = self.done = 0
         self.rate = 0.0
         self._steps = steps
-        self._precision = precision
+        self.precision = precision
         self._objective = Objective(
             recipe.loss,
             aux_weight=recipe.aux_weight,
@@ -98,7 +100,9 @@ class Loop:
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
         self._ema = ModelEma(network, recipe.ema) if recipe.ema else None
         self._encoder = encoder_parts(network.network, recipe.model) if recipe.freeze else []
-        if device.type == "cuda":
+        if device.type == "cpu":
+            keep_in_float32(network)
+        else:
             # torchvision is needed on CUDA devices only.
             from .augmentation_gpu import jitter_batch
 
@@ -185,14 +189,35 @@ class Loop:
         masks = batch.masks.to(self._device, non_blocking=True)
         if batch.jitter.shape[1]:
             images = self._jitter_batch(images, batch.jitter)
-        precision = self._precision
-        with torch.autocast(self._device.type, dtype=precision, enabled=precision is not None):
+        half = self.precision
+        with torch.autocast(self._device.type, dtype=half, enabled=half is not None):
             output = self._forward(images)
             with torch.no_grad():
                 target = None if self._teacher is None else self._teacher(images)
         loss = self._objective(output, masks, target) / batches
         torch.autograd.backward(self._scaler.scale(loss))
         return loss.detach()
+
+    def trial(self, batch: Batch, precision: Precision) -> list[Tensor]:
+        """Return the gradients of a step on a processor that leaves everything as it was.
+
+        Args:
+            batch: The batch.
+            precision: Half precision of autocast; None for float32.
+        """
+        buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+        chosen, self.precision = self.precision, precision
+        self.network.train()
+        try:
+            # Dropout draws the same numbers in every trial, and in the first step of the run.
+            with torch.random.fork_rng(devices=[]):
+                self.forward_backward_step(batch)
+            return [weight.grad for weight in self.network.parameters() if weight.grad is not None]
+        finally:
+            self.precision = chosen
+            self._optimizer.zero_grad(set_to_none=True)
+            for buffer, before in buffers:
+                buffer.copy_(before)
 
     def _set_learning_rate(self) -> None:
         self.rate = learning_rate(
@@ -310,38 +335,6 @@ def in_groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
     remaining = iter(batches)
     while group := list(islice(remaining, size)):
         yield group
-
-
-def learning_rate(
-    step: int, *, steps: int, rate: float, warmup: float, schedule: str = "poly"
-) -> float:
-    """Return the learning rate of a step: a warm-up, then a decay to nearly 0.
-
-    "poly" and "cosine" (Loshchilov and Hutter, SGDR, ICLR 2017, equation 5, without restarts) rise
-    linearly. "one-cycle" rises and falls by half cosines (Smith and Topin, Super-Convergence,
-    2018, in the two phases of `OneCycleLR`).
-
-    Args:
-        step: Number of the step, from 0.
-        steps: Steps in the whole run.
-        rate: Highest learning rate.
-        warmup: Share of the steps in which it rises, in [0, 1).
-        schedule: One of `SCHEDULES`.
-    """
-    rising = round(steps * warmup)
-    if schedule == "one-cycle":
-        if step < rising:
-            return rate * _half_cosine(ONE_CYCLE_START, 1, step / rising)
-        return rate * _half_cosine(1, ONE_CYCLE_END, (step - rising) / max(1, steps - 1 - rising))
-    if step < rising:
-        return rate * (step + 1) / (rising + 1)
-    done = (step - rising) / (steps - rising)
-    return rate * (_half_cosine(1, 0, done) if schedule == "cosine" else (1 - done) ** POLY_POWER)
-
-
-def _half_cosine(start: float, end: float, done: float) -> float:
-    """Return the value between start and end along half a cosine; `done` is in [0, 1]."""
-    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
 
 
 class TrainingStopped(BaseException):

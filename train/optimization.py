@@ -1,6 +1,7 @@
-"""Optimizer, exponential moving average of the weights, frozen encoder."""
+"""Optimizer, learning rate, exponential moving average of the weights, frozen encoder."""
 
 import copy
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +18,13 @@ ENCODERS = (("backbone",), ("stem", "encoder"), ("encoder",))
 counts."""
 
 
+POLY_POWER = 0.9
+"""Exponent of the polynomial decay, as in DeepLab (Chen et al., 2017, section 4.1)."""
+
+ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1 / 250_000
+"""Shares of the highest rate at which one-cycle starts and ends, as PyTorch's `OneCycleLR` has."""
+
+
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimizer; norms and biases have no weight decay."""
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
@@ -25,11 +33,49 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": weights, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
+    # On a CPU PyTorch would otherwise update one tensor after the other, in a dozen passes each.
+    fused = all(parameter.device.type == "cpu" for parameter in network.parameters()) or None
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
-            groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+            groups,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+            fused=fused,
         )
-    return torch.optim.AdamW(groups, lr=recipe.lr)
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused)
+
+
+def learning_rate(
+    step: int, *, steps: int, rate: float, warmup: float, schedule: str = "poly"
+) -> float:
+    """Return the learning rate of a step: a warm-up, then a decay to nearly 0.
+
+    "poly" and "cosine" (Loshchilov and Hutter, SGDR, ICLR 2017, equation 5, without restarts) rise
+    linearly. "one-cycle" rises and falls by half cosines (Smith and Topin, Super-Convergence,
+    2018, in the two phases of `OneCycleLR`).
+
+    Args:
+        step: Number of the step, from 0.
+        steps: Steps in the whole run.
+        rate: Highest learning rate.
+        warmup: Share of the steps in which it rises, in [0, 1).
+        schedule: One of `SCHEDULES`.
+    """
+    rising = round(steps * warmup)
+    if schedule == "one-cycle":
+        if step < rising:
+            return rate * _half_cosine(ONE_CYCLE_START, 1, step / rising)
+        return rate * _half_cosine(1, ONE_CYCLE_END, (step - rising) / max(1, steps - 1 - rising))
+    if step < rising:
+        return rate * (step + 1) / (rising + 1)
+    done = (step - rising) / (steps - rising)
+    return rate * (_half_cosine(1, 0, done) if schedule == "cosine" else (1 - done) ** POLY_POWER)
+
+
+def _half_cosine(start: float, end: float, done: float) -> float:
+    """Return the value between start and end along half a cosine; `done` is in [0, 1]."""
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
 
 
 class ModelEma:

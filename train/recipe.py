@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -99,7 +99,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         deterministic: Same bits in every run on a CUDA device too, at a cost of speed; a CPU is
             always deterministic.
         device: "auto", "cpu", "cuda" or "cuda:n".
-        amp: Mixed precision, on a device that computes half precision in hardware.
+        amp: Mixed precision, where hardware has it; "auto" on a CPU only where it is faster.
         compile: Compile the network with PyTorch, which takes minutes and speeds up CUDA devices.
         workers: Processes per device that read images; -1 chooses by the number of cores.
         threads: Threads of one operation on a CPU; -1 for one per core.
@@ -150,7 +150,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: int = 0
     deterministic: bool = False
     device: str = "auto"
-    amp: bool = True
+    amp: bool | Literal["auto"] = "auto"
     compile: bool = False
     workers: int = -1
     threads: int = -1

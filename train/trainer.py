@@ -46,9 +46,10 @@ from .history import Epoch, best_epoch, import_writer, improves, write_events, w
 from .loader import Loader
 from .loop import Loop, StepMonitor, TrainingStopped
 from .plots import draw_classes, draw_confusion, draw_curves, draw_samples
+from .precision import choose_precision, random_batch
 from .pretrained import load_teacher, load_weights, normalization_warning
 from .recipe import Recipe
-from .run_setup import build_card, seed_everything
+from .run_setup import build_card, build_network, seed_everything
 
 BEST = "best.pt"
 LAST = "last.pt"
@@ -130,7 +131,7 @@ class Trainer:
     def _build_network(self, *, pretrained: bool) -> torch.nn.Module:
         """Return the recipe's network, with the weights that the recipe names or random ones."""
         recipe, processes = self.recipe, self._processes
-        network = models.build(recipe.model, len(self._train.classes), **recipe.arguments)
+        network = build_network(recipe, classes=len(self._train.classes))
         # On CUDA devices the loop shares the norms' statistics between the processes.
         shared, images = self.device.type == "cuda", len(self._train)
         check_batch(recipe, network, images=images, processes=processes.size, shared=shared)
@@ -146,6 +147,31 @@ class Trainer:
             if processes.is_main:
                 note(f"starting from {recipe.weights}{left}")
         return network
+
+    def choose_precision(self) -> None:
+        """Choose half precision or float32 on a processor, by steps that change nothing.
+
+        The recipe, in the run's folder and in the card, then says what was chosen, so that a
+        resumed run has the same.
+        """
+        if self.device.type != "cpu":
+            return
+        images = min(self.recipe.batch, len(self._train)) // self._processes.size
+        batch = random_batch(images, *self.recipe.train_size, classes=len(self._train.classes))
+        choice = choose_precision(
+            partial(self.loop.trial, batch), self.loop.precision, amp=self.recipe.amp
+        )
+        # Float32 where any process chose it.
+        choices = self._processes.gather(choice)
+        choice = next((other for other in choices if other.precision is None), choice)
+        self.loop.precision = choice.precision
+        if choice.reason and self._processes.is_main:
+            note(choice.reason)
+        if self.recipe.amp == "auto":
+            self.recipe = structs.replace(self.recipe, amp=choice.precision is not None)
+            assert self._card.training is not None
+            training = structs.replace(self._card.training, recipe=self.recipe.to_dict())
+            self._card = structs.replace(self._card, training=training)
 
     @property
     def names(self) -> Sequence[str]:
@@ -201,6 +227,7 @@ class Trainer:
             OutputError: A file cannot be written; the run can be resumed.
             WorkerError: A process that reads images is gone; the run can be resumed.
         """
+        self.choose_precision()
         if self._processes.is_main:
             write_text(folder / "recipe.toml", self.recipe.to_toml())
         if not self.history and not self.loop.done:

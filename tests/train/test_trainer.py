@@ -19,7 +19,7 @@ from segdeploy.inference.evaluation import evaluate
 from segdeploy.inference.predictor import Predictor
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.train.history import Epoch
-from segdeploy.train.recipe import Recipe
+from segdeploy.train.recipe import Recipe, load_recipe
 from segdeploy.train.trainer import Trainer
 
 
@@ -33,6 +33,7 @@ def make_recipe(data: Path) -> Recipe:
         imgsz=(24, 32),
         batch=4,
         lr=0.01,
+        amp=False,
         device="cpu",
         threads=1,
         workers=0,
@@ -108,6 +109,19 @@ def test_card_holds_the_training(finished: tuple[Path, list[Epoch]], recipe: Rec
     assert last.state
 
 
+def test_chosen_precision_is_stored_with_the_run(recipe: Recipe, tmp_path: Path) -> None:
+    """A resumed run, and one that starts from the folder's recipe, does not measure again: noise
+    could decide otherwise, and the weights would have other bits.
+    """
+    Trainer(replace(recipe, amp="auto", epochs=1)).fit(tmp_path, report=ignore)
+
+    stored = load_recipe(tmp_path / "recipe.toml")
+    training = load_checkpoint(tmp_path / "last.pt").card.training
+    assert training is not None
+    assert isinstance(stored.amp, bool)
+    assert training.recipe["amp"] is stored.amp
+
+
 @pytest.mark.slow
 def test_score_in_the_card_is_what_the_file_scores(recipe: Recipe, tmp_path: Path) -> None:
     """Validation uses the same code as `eval`."""
@@ -130,7 +144,7 @@ def test_score_in_the_card_is_what_the_file_scores(recipe: Recipe, tmp_path: Pat
     "changes",
     [
         {},
-        {"ema": 0.9, "schedule": "cosine", "accumulate": 2, "batch": 3},
+        {"ema": 0.9, "schedule": "cosine", "accumulate": 2, "batch": 3, "amp": True},
         {"optimizer": "sgd", "loss": "0.5*ohem+lovasz", "val_every": 3},
     ],
 )
