@@ -110,6 +110,9 @@ def read_history(folder: Path) -> tuple[list[Report], list[str]]:
     """
     reports, left_out = [], []
     for path in sorted(folder.rglob("*.json")):
+        # Neither a folder of that name nor a pipe, which would be waited for.
+        if not path.is_file():
+            continue
         try:
             reports.append(read_report(path))
         except DataError as error:
@@ -136,7 +139,7 @@ def lines_of(reports: Sequence[Report]) -> list[Line]:
             machine = f"{report.machine.cores} cores of {report.machine.processor}"
             suffix = f", {machine}, {report.dataset} {report.split}"
         for row, result in report.measured:
-            point = Point(time=datetime.fromisoformat(report.created), row=row, result=result)
+            point = Point(time=report.time, row=row, result=result)
             points.setdefault(f"{row.name}{suffix}", []).append(point)
     return [Line(name=name, points=tuple(found)) for name, found in points.items()]
 

@@ -25,6 +25,9 @@ STABLE = 0.05
 PERCENTILES = (50, 90, 95, 99)
 """The percentiles that are reported."""
 
+SHORTEST, LONGEST = 1e-4, 1e9
+"""Milliseconds: what the clock is rounded to, and eleven days."""
+
 RESAMPLES = 2000
 SEED = 0
 
@@ -38,6 +41,16 @@ class Latency:
     """
 
     rounds: tuple[tuple[float, ...], ...]
+
+    def check(self) -> None:
+        """Check that percentiles follow from the times; a ValueError says why not."""
+        if not self.rounds or not all(self.rounds):
+            msg = "a round has no run"
+            raise ValueError(msg)
+        for run in self.runs:
+            if not 0 < run <= LONGEST:
+                msg = f"a run took {run} ms, which must be more than 0 and at most {LONGEST:g}"
+                raise ValueError(msg)
 
     @property
     def runs(self) -> tuple[float, ...]:
@@ -165,5 +178,5 @@ def measure(
     for number in range(runs):
         start = clock()
         function(number)
-        times.append(round(1000 * (clock() - start), 4))
+        times.append(max(SHORTEST, round(1000 * (clock() - start), 4)))
     return Latency(rounds=(tuple(times),))

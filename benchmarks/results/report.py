@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,12 +11,21 @@ import msgspec
 
 from segdeploy.errors import DataError
 from segdeploy.system.machine import Machine
-from segdeploy.system.schema import convert
+from segdeploy.system.schema import convert, shown
 
 from .row import ExternalResult, RowResult
 from .variant import Variant
 
 SCHEMA = 3
+
+MAX_BYTES = 64 * 2**20
+"""Bytes of a report: every run of many rows, ten times over."""
+
+LARGEST = 2**63
+"""Largest number in a report, of bytes or of anything else."""
+
+FIRST_YEAR, LAST_YEAR = 2000, 2999
+"""Years that charts of any library can draw."""
 
 BUSY = 1.5
 """Load per core above which other processes surely compete; what ran just before the benchmark
@@ -88,6 +98,17 @@ class Report:
     external: tuple[ExternalResult, ...] = ()
     notes: tuple[str, ...] = ()
     schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Check that the report can be placed in time; a ValueError says why not."""
+        if not FIRST_YEAR <= self.time.year <= LAST_YEAR:
+            msg = f"created is {self.created!r}, which is no time of a measurement"
+            raise ValueError(msg)
+
+    @property
+    def time(self) -> datetime:
+        """When it was finished."""
+        return datetime.fromisoformat(self.created)
 
     @property
     def measured(self) -> tuple[tuple[Row, RowResult], ...]:
@@ -189,7 +210,7 @@ class Report:
             )
 
         try:
-            values = json.loads(text)
+            values = _parse(text)
         except ValueError as error:
             raise refuse(str(error)) from error
         schema = convert(values, _Version, refuse=refuse).schema
@@ -201,6 +222,26 @@ class Report:
             )
             raise DataError(msg)
         return convert(values if schema == SCHEMA else _upgraded(values), cls, refuse=refuse)
+
+
+def _parse(text: str) -> Any:  # noqa: ANN401 - foreign JSON
+    """Return the values of JSON text; a ValueError says why nothing can be computed with them."""
+    try:
+        values = json.loads(text)
+    except RecursionError:
+        msg = "its lists or objects are nested too deeply"
+        raise ValueError(msg) from None
+    waiting = [values]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, int | float) and abs(value) > LARGEST:
+            msg = f"it holds the number {shown(value)}"
+            raise ValueError(msg)
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,10 +279,15 @@ def read_report(path: Path) -> Report:
         DataError: The file is missing, or is not a report of this schema or the one before.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         msg = (
             f"{path} cannot be read ({error}); name a report.json that 'segdeploy benchmark' wrote"
         )
         raise DataError(msg) from error
+    if len(content) > MAX_BYTES:
+        msg = f"{path} has more than {MAX_BYTES} bytes; name a report.json"
+        raise DataError(msg)
     return Report.from_json(text, source=str(path))

@@ -35,6 +35,12 @@ class Setting:
     threads: int
     batch: int = 1
 
+    def __post_init__(self) -> None:
+        """Check what times are divided by; a ValueError says what is wrong."""
+        if self.batch < 1:
+            msg = f"batch is {self.batch}, which must be 1 or more"
+            raise ValueError(msg)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
@@ -58,6 +64,11 @@ class Round:
     network: Latency
     peak_memory: int | None
     energy: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the times; a ValueError says what is wrong."""
+        for times in (self.latency, self.network, Latency(rounds=((self.cold_start,),))):
+            times.check()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values as JSON values."""
@@ -133,6 +144,12 @@ class Video:
     times: StageTimes
     flicker: float
 
+    def __post_init__(self) -> None:
+        """Check what frames are divided by; a ValueError says what is wrong."""
+        if self.times.wall <= 0 or self.times.cores < 1:
+            msg = f"a video took {self.times.wall} s on {self.times.cores} cores"
+            raise ValueError(msg)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the values as JSON values."""
         return {"times": self.times.to_dict(), "flicker": self.flicker}
@@ -152,6 +169,15 @@ class RowResult:
     rounds: tuple[Round, ...]
     accuracy: Accuracy | None
     video: Video | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is a round, and all measured the same; a ValueError says what not."""
+        if not self.rounds:
+            msg = "a row has no round"
+            raise ValueError(msg)
+        if len({tuple(sorted(round_.energy)) for round_ in self.rounds}) > 1:
+            msg = "the rounds of a row have other kinds of energy"
+            raise ValueError(msg)
 
     @property
     def setting(self) -> Setting:

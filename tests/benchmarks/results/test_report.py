@@ -224,6 +224,41 @@ def test_other_json_is_refused(text: str, message: str) -> None:
         Report.from_json(text, source="old.json")
 
 
+HOSTILE = replace(REPORT, rows=(row_of("best.onnx", values_of(50.0)),)).to_json()
+
+
+def changed(key: str, value: object) -> str:
+    """Return a report in which every value of a key is another one."""
+
+    def change(values: object) -> object:
+        if isinstance(values, dict):
+            return {name: value if name == key else change(own) for name, own in values.items()}
+        return [change(own) for own in values] if isinstance(values, list) else values
+
+    return json.dumps(change(json.loads(HOSTILE)))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        (changed("memory", float("inf")), "it holds the number inf"),
+        (changed("size", 10**400), "it holds the number 1000"),
+        (changed("rounds", []), "rounds"),
+        (changed("latency", {"rounds": [[]]}), "a round has no run"),
+        (changed("latency", {"rounds": [[1.0, 0.0]]}), "a run took 0.0 ms"),
+        (changed("cold_start", -1.0), "a run took -1.0 ms"),
+        (changed("batch", 0), "batch is 0"),
+        (changed("created", "yesterday"), "Invalid isoformat string: 'yesterday'"),
+        (changed("created", "0001-01-01"), "created is '0001-01-01'"),
+    ],
+)
+def test_values_that_nothing_can_be_computed_with_are_refused(text: str, problem: str) -> None:
+    """A baseline may be somebody else's; one bad file must not end the page of all."""
+    with pytest.raises(DataError, match=problem):
+        Report.from_json(text, source="report.json")
+
+
 def test_busy_machine_is_reported() -> None:
     """Load 13 on 8 cores: other processes compete."""
     report = replace(WHOLE, machine=replace(REPORT.machine, load=13.0))
