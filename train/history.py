@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from segdeploy.errors import MissingExtraError
 from segdeploy.system.files import write_text
+from segdeploy.system.schema import convert
 
 RENAMED_KEYS = {"pictures_per_second": "images_per_second"}
 """Keys of version 0.1.0 in the states of interrupted runs."""
@@ -37,8 +38,9 @@ class Epoch:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the epoch of what `dataclasses.asdict` returned; a wrong key is a TypeError."""
-        return cls(**{RENAMED_KEYS.get(key, key): value for key, value in values.items()})
+        """Return the epoch of what `dataclasses.asdict` returned; a ValueError says why not."""
+        renamed = {RENAMED_KEYS.get(key, key): value for key, value in values.items()}
+        return convert(renamed, cls, refuse=ValueError)
 
     def line(self, epochs: int) -> str:
         """Return the metrics in one line, for a run of so many epochs."""

@@ -29,6 +29,7 @@ from .optimization import (
 )
 from .precision import Precision, keep_in_float32
 from .recipe import Recipe
+from .resume import check_steps, load_optimizer
 
 CHECK_EVERY = 50
 """Steps on a CUDA device after which losses are checked: each check waits for the device."""
@@ -314,14 +315,19 @@ class Loop:
         }
 
     def restore(self, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned, and the weights that `evaluated` had."""
+        """Restore what `state` returned, and the weights that `evaluated` had.
+
+        Raises:
+            Exception: Of many kinds, where the state is not one of this run.
+        """
+        check_steps(state, self._steps * self._recipe.epochs)
         self.evaluated.network.load_state_dict(dict(weights))
         if self._ema is not None:
             self._ema.updates = state["average"]
             self.network.network.load_state_dict(state["network"])
         self.step, self.done = state["step"], state["done"]
         self._losses = list(state["losses"].to(self._device))
-        self._optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self._optimizer, state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         if self._processes.rank < len(state["random"]):
             random = state["random"][self._processes.rank]

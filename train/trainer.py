@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 
-import numpy as np
 import torch
 from msgspec import structs
 
@@ -49,6 +48,7 @@ from .plots import draw_classes, draw_confusion, draw_curves, draw_samples
 from .precision import choose_precision, random_batch
 from .pretrained import load_teacher, load_weights, normalization_warning
 from .recipe import Recipe
+from .resume import check_epochs, read_counts
 from .run_setup import build_card, build_network, seed_everything
 
 BEST = "best.pt"
@@ -204,8 +204,16 @@ class Trainer:
         try:
             self.loop.restore(last.state["loop"], last.weights)
             self.history = [Epoch.from_dict(values) for values in last.state["history"]]
-            self._best.counts = np.array(last.state["best"], np.int64)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            check_epochs(self.history)
+            self._best.counts = read_counts(last.state["best"], len(self._val.classes))
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             msg = (
                 f"the checkpoint's state does not fit its recipe ({type(error).__name__}:"
                 f" {str(error)[:200]}); train again"
@@ -226,7 +234,12 @@ class Trainer:
             InterruptedRun: Ctrl-C or SIGTERM; the run can be resumed from `last.pt`.
             OutputError: A file cannot be written; the run can be resumed.
             WorkerError: A process that reads images is gone; the run can be resumed.
+            ModelError: The best weights of a resumed run are not in the folder.
         """
+        has_best = best_epoch(self.history) is not None
+        if has_best and self._processes.is_main and not (folder / BEST).is_file():
+            msg = f"there is no {folder / BEST}, the best weights so far; copy it beside {LAST}"
+            raise ModelError(msg)
         self.choose_precision()
         if self._processes.is_main:
             write_text(folder / "recipe.toml", self.recipe.to_toml())

@@ -1,6 +1,7 @@
 """A whole run: the files that it writes, and that it resumes exactly."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace as replace_fields
@@ -209,6 +210,74 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(recipe: Recipe, tmp_path: Path) -> No
     assert last.state["loop"]["step"] == 4
     assert (tmp_path / "curves.png").is_file()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def without(state: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if name != key}
+
+
+def with_averages(loop: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    optimizer = loop["optimizer"]
+    return {**loop, "optimizer": {**optimizer, "state": {**optimizer["state"], 0: values}}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: without(state, "history"),
+        lambda state: {**state, "history": [{**state["history"][0], "miou": "all"}]},
+        lambda state: {**state, "history": state["history"][1:]},
+        lambda state: {**state, "history": 3},
+        lambda state: {**state, "best": [[1]]},
+        lambda state: {**state, "best": [[10**30]]},
+        lambda state: {**state, "loop": {**state["loop"], "step": -1}},
+        lambda state: {**state, "loop": {**state["loop"], "step": "x"}},
+        lambda state: {**state, "loop": {**state["loop"], "step": 10**9}},
+        lambda state: {**state, "loop": {**state["loop"], "done": 2}},
+        lambda state: {**state, "loop": {**state["loop"], "losses": [1.0]}},
+        lambda state: {**state, "loop": {**state["loop"], "optimizer": {}}},
+        lambda state: {**state, "loop": {**state["loop"], "random": None}},
+        lambda state: {**state, "loop": with_averages(state["loop"], {"step": 1})},
+        lambda state: {**state, "loop": with_averages(state["loop"], {"exp_avg": torch.ones(3)})},
+        lambda state: {**state, "loop": with_averages(state["loop"], {"more": None})},
+    ],
+)
+def test_state_that_is_not_of_this_run_is_refused(
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    finished: tuple[Path, list[Epoch]],
+    recipe: Recipe,
+) -> None:
+    """A `last.pt` may be somebody else's, or of another version."""
+    last = load_checkpoint(finished[0] / "last.pt")
+    longer = replace(recipe, epochs=9)
+
+    with pytest.raises(ModelError, match="the checkpoint's state does not fit its recipe"):
+        Trainer(longer, replace_fields(last, state=change(dict(last.state))))
+    assert len(Trainer(longer, last).history) == 4
+
+
+def test_settings_of_the_optimizer_are_those_of_the_recipe(
+    finished: tuple[Path, list[Epoch]], recipe: Recipe, tmp_path: Path
+) -> None:
+    """A file that sets others must not end the run in its first step."""
+    last = load_checkpoint(finished[0] / "last.pt")
+    for group in last.state["loop"]["optimizer"]["param_groups"]:
+        group.update(betas="x", eps=None, weight_decay=-1)
+    shutil.copy(finished[0] / "best.pt", tmp_path)
+
+    Trainer(replace(recipe, epochs=5), last).fit(tmp_path, report=ignore)
+
+    assert len(load_checkpoint(tmp_path / "last.pt").state["history"]) == 5
+
+
+def test_best_weights_belong_to_a_resumed_run(
+    finished: tuple[Path, list[Epoch]], recipe: Recipe, tmp_path: Path
+) -> None:
+    """Otherwise the run ends, hours later, with a file that is not there."""
+    last = load_checkpoint(finished[0] / "last.pt")
+
+    with pytest.raises(ModelError, match=r"there is no .*best\.pt, the best weights so far"):
+        Trainer(replace(recipe, epochs=5), last).fit(tmp_path, report=ignore)
 
 
 @pytest.mark.slow
