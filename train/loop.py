@@ -1,9 +1,9 @@
 """The training loop: `Loop.epoch` -> `train_step` -> `forward_backward_step`."""
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from segdeploy.backends.pytorch import compile_errors, device_name
 from segdeploy.errors import SegdeployError
 from segdeploy.models.deployed import Deployed
-from segdeploy.system.signals import StopRequest
 
 from .batch_size import advice, largest_batch, min_batch
 from .data import CoarseClasses
+from .diagnosis import cause_of_gradient, cause_of_loss
 from .distributed import SINGLE_PROCESS, Processes, data_parallel
 from .loader import Batch
 from .losses import Objective, Output
@@ -33,12 +33,6 @@ from .resume import check_steps, load_optimizer
 
 CHECK_EVERY = 50
 """Steps on a CUDA device after which losses are checked: each check waits for the device."""
-
-SAVE_EVERY = 600.0
-"""Seconds after which a run is saved within an epoch."""
-
-SYNC_EVERY = 10
-"""Steps after which several processes agree whether to save or stop, which makes them wait."""
 
 
 class Loop:
@@ -144,8 +138,12 @@ class Loop:
         """
         self._start_epoch(frozen=number < self._recipe.freeze or self._recipe.freeze == -1)
         for group in in_groups(batches, self._recipe.accumulate):
-            self._losses.append(self._train_step_or_advise(group))
-            self._unchecked.append(torch.cat([batch.indices for batch in group]))
+            indices = torch.cat([batch.indices for batch in group])
+            try:
+                self._losses.append(self._train_step_or_advise(group))
+            except FloatingPointError as error:
+                raise self._diverged(self.step + 1, indices, names, str(error)) from error
+            self._unchecked.append(indices)
             self.done += 1
             if self._device.type == "cpu" or self.done % CHECK_EVERY == 0:
                 self.check_losses(names)
@@ -161,7 +159,11 @@ class Loop:
     def train_step(self, group: Sequence[Batch]) -> Tensor:
         """Take one optimizer step over a group of batches, and return its mean loss.
 
-        The loss stays on the device: reading it would make the CPU wait.
+        The loss stays on a CUDA device: reading it would make the CPU wait.
+
+        Raises:
+            FloatingPointError: On a processor the loss or the gradient is NaN or infinite; the
+                weights are as they were, and the message says where it began.
         """
         self._set_learning_rate()
         self._optimizer.zero_grad(set_to_none=True)
@@ -169,15 +171,23 @@ class Loop:
         for number, batch in enumerate(group, start=1):
             with self._no_sync(last=number == len(group)):
                 losses.append(self.forward_backward_step(batch, batches=len(group)))
+        loss = torch.stack(losses).sum()
+        if self._device.type == "cpu" and not loss.isfinite():
+            raise FloatingPointError(cause_of_loss(self.network, partial(self._output, group[-1])))
         if self._recipe.clip:
             self._scaler.unscale_(self._optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
+            norm = nn.utils.get_total_norm(
+                [weight.grad for weight in self.network.parameters() if weight.grad is not None]
+            )
+            if self._device.type == "cpu" and not norm.isfinite():
+                raise FloatingPointError(cause_of_gradient(self.network))
+            nn.utils.clip_grads_with_norm_(self.network.parameters(), self._recipe.clip, norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._ema is not None:
             self._ema.update(self.network)
         self.step += 1
-        return torch.stack(losses).sum()
+        return loss
 
     def forward_backward_step(self, batch: Batch, *, batches: int = 1) -> Tensor:
         """Accumulate the gradients of a batch, and return its loss, detached.
@@ -190,14 +200,22 @@ class Loop:
         masks = batch.masks.to(self._device, non_blocking=True)
         if batch.jitter.shape[1]:
             images = self._jitter_batch(images, batch.jitter)
-        half = self.precision
-        with torch.autocast(self._device.type, dtype=half, enabled=half is not None):
+        with self._autocast():
             output = self._forward(images)
             with torch.no_grad():
                 target = None if self._teacher is None else self._teacher(images)
         loss = self._objective(output, masks, target) / batches
         torch.autograd.backward(self._scaler.scale(loss))
         return loss.detach()
+
+    def _output(self, batch: Batch) -> Output:
+        """Return the network's output for the images of a batch on a processor, once more."""
+        with self._autocast():
+            return self.network(batch.images)
+
+    def _autocast(self) -> torch.autocast:
+        half = self.precision
+        return torch.autocast(self._device.type, dtype=half, enabled=half is not None)
 
     def trial(self, batch: Batch, precision: Precision) -> list[Tensor]:
         """Return the gradients of a step on a processor that leaves everything as it was.
@@ -287,13 +305,18 @@ class Loop:
         for place, (loss, indices) in enumerate(zip(losses, self._unchecked, strict=True)):
             if not math.isfinite(loss):
                 step = self.step - len(losses) + place + 1
-                images = ", ".join(names[index] for index in indices.tolist())
-                msg = (
-                    f"the loss became {loss} in step {step}, with the images {images}; check these"
-                    f" images, or lower --lr (it is {self._recipe.lr})"
-                )
-                raise SegdeployError(msg)
+                raise self._diverged(step, indices, names, f"the loss became {loss}")
         self._unchecked.clear()
+
+    def _diverged(
+        self, step: int, indices: Tensor, names: Sequence[str], cause: str
+    ) -> SegdeployError:
+        images = ", ".join(names[index] for index in indices.tolist())
+        half = ", train with --no-amp" if self.precision is not None else ""
+        return SegdeployError(
+            f"training came to NaN or infinity in step {step}: {cause}; lower --lr (it is"
+            f" {self._recipe.lr}){half}, or check the images of the step: {images}"
+        )
 
     def state(self) -> dict[str, Any]:
         """Return what the next step depends on, besides images and the weights of `evaluated`."""
@@ -341,53 +364,3 @@ def in_groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
     remaining = iter(batches)
     while group := list(islice(remaining, size)):
         yield group
-
-
-class TrainingStopped(BaseException):
-    """The run ends on request; it is saved."""
-
-
-class StepMonitor:
-    """Called between two steps: shows progress, saves the run at intervals, stops it on request."""
-
-    def __init__(
-        self,
-        stop: StopRequest,
-        save: Callable[[], None],
-        processes: Processes,
-        *,
-        show: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Start the interval.
-
-        Args:
-            stop: Whether a stop is requested.
-            save: Writes the run as it is.
-            processes: All that take part; they save and stop at the same step.
-            show: Shows progress; called with a short text.
-            clock: Returns seconds.
-        """
-        self._stop, self._save, self._processes, self._clock = stop, save, processes, clock
-        self.show = show
-        self._saved = clock()
-        self._steps = 0
-
-    def __call__(self, text: str) -> None:
-        """Act once, between two steps, in all processes.
-
-        Raises:
-            TrainingStopped: A stop was requested, and the run is saved.
-        """
-        self.show(text)
-        self._steps += 1
-        requested, due = self._stop.requested, self._clock() - self._saved >= SAVE_EVERY
-        if self._processes.size > 1:
-            if self._steps % SYNC_EVERY:
-                return
-            requested, due = self._processes.any(requested, due)
-        if requested or due:
-            self._save()
-            self._saved = self._clock()
-        if requested:
-            raise TrainingStopped

@@ -43,7 +43,8 @@ from .data import class_weights, open_run_splits, without_augmentation
 from .distributed import SINGLE_PROCESS, Processes
 from .history import Epoch, best_epoch, import_writer, improves, write_events, write_history
 from .loader import Loader
-from .loop import Loop, StepMonitor, TrainingStopped
+from .loop import Loop
+from .monitor import StepMonitor, TrainingStopped
 from .plots import draw_classes, draw_confusion, draw_curves, draw_samples
 from .precision import choose_precision, random_batch
 from .pretrained import load_teacher, load_weights, normalization_warning

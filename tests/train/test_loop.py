@@ -1,6 +1,6 @@
 """The training loop: steps, and what happens between steps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -13,7 +13,8 @@ from segdeploy.system.signals import StopRequest
 from segdeploy.train.augmentation import ColorJitter
 from segdeploy.train.distributed import SINGLE_PROCESS
 from segdeploy.train.loader import Batch
-from segdeploy.train.loop import SAVE_EVERY, Loop, StepMonitor, TrainingStopped
+from segdeploy.train.loop import Loop
+from segdeploy.train.monitor import SAVE_EVERY, StepMonitor, TrainingStopped
 from segdeploy.train.recipe import LOSSES, Recipe
 from segdeploy.train.run_setup import seed_everything
 
@@ -93,17 +94,72 @@ def test_loss_falls(optimizer: str, precision: torch.dtype | None) -> None:
 
 
 def test_loss_of_nan_stops_the_run() -> None:
-    """Hours of training with NaN would be lost; the message names images and the option to
-    change."""
+    """Hours of training with NaN would be lost; the message names the cause, then what to change,
+    and the images last."""
     loop = make_loop(Recipe(lr=0.25), steps=2)
     with torch.no_grad():
         loop.network.network.get_parameter("convolution.weight").fill_(torch.nan)
 
     with pytest.raises(
         SegdeployError,
-        match=r"nan in step 1, with the images one.png, two.png; .* lower --lr \(it is 0.25\)",
+        match=r"in step 1: network.convolution.weight was no longer finite before this step: .*;"
+        r" lower --lr \(it is 0.25\), or check the images of the step: one.png, two.png",
     ):
         learn(loop, batches(1))
+
+
+class Unstable(Dot):
+    """Divides by the number of dark pixels, of which there are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.division = Division()
+
+    def forward(self, image: Tensor) -> Tensor:
+        return super().forward(self.division(image))
+
+
+class Division(nn.Module):
+    def forward(self, image: Tensor) -> Tensor:
+        return image / (image < -100).sum()
+
+
+class Root(nn.Module):
+    """Has a finite output, and at 0 an infinite derivative."""
+
+    stride = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 2, 1, bias=False)
+        nn.init.zeros_(self.convolution.weight)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.convolution(image).abs().sqrt()
+
+
+@pytest.mark.parametrize("precision", CPU_PRECISIONS)
+@pytest.mark.parametrize(
+    ("network", "cause"),
+    [
+        (Unstable, r"the first layer with such a value is network.division \(Division\)"),
+        (Root, "the first gradient with such a value is that of network.convolution.weight"),
+    ],
+)
+def test_weights_survive_a_step_that_is_not_finite(
+    network: Callable[[], nn.Module], cause: str, precision: torch.dtype | None
+) -> None:
+    """On a processor the step is not taken, and the layer that began is named."""
+    recipe = Recipe(epochs=1)
+    deployed = Deployed(network(), recipe.mean, recipe.std)
+    loop = Loop(deployed, recipe, torch.device("cpu"), steps=2, precision=precision)
+    before = [weight.clone() for weight in loop.network.parameters()]
+
+    with pytest.raises(SegdeployError, match=f"in step 1: {cause}; lower --lr"):
+        learn(loop, batches(1))
+
+    after = list(loop.network.parameters())
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
 def test_clipping_bounds_a_step_of_sgd() -> None:
