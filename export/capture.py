@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.nn import functional
@@ -15,6 +16,8 @@ from segdeploy.errors import ExportError
 from segdeploy.inference.self_test import built_in_image
 from segdeploy.models.blocks import upsample_logits
 from segdeploy.models.deployed import Deployed
+
+from .divergence import module_of
 
 
 @contextmanager
@@ -78,6 +81,31 @@ def capture(network: Deployed, card: ModelCard) -> ExportedProgram:
         )
         raise ExportError(msg)
     return program
+
+
+def frozen_operator(network: Deployed, card: ModelCard) -> str:
+    """Return a description of the first operator that keeps the size of the captured example.
+
+    It is found by capturing the network with a larger example.
+
+    Args:
+        network: In evaluation mode, on the CPU.
+        card: Card of a dynamic file.
+
+    Returns:
+        The operator and the layer that calls it; "" where there is none.
+    """
+    spec = card.input
+    sides = (max(side, MIN_DYNAMIC_SIDE) + 8 * spec.stride for side in (spec.height, spec.width))
+    height, width = (side // spec.stride * spec.stride for side in sides)
+    larger = replace(card, input=replace(spec, height=height, width=width))
+    programs = (capture(network, card), capture(network, larger))
+    for node, other in zip(*(program.graph.nodes for program in programs), strict=False):
+        if str((node.target, node.args, node.kwargs)) != str(
+            (other.target, other.args, other.kwargs)
+        ):
+            return f"{node.target} in the layer {module_of(node) or card.architecture}"
+    return ""
 
 
 def with_output(network: Deployed, card: ModelCard) -> Deployed:

@@ -15,6 +15,7 @@ from segdeploy.inference.self_test import built_in_image
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
 from segdeploy.models.foreign import LogitsModule
+from segdeploy.models.registry import check_size, named
 
 from .capture import with_output
 from .plan import (
@@ -69,6 +70,11 @@ def resolve(
         DataError: The images cannot be used.
     """
     card = configured(card, config)
+    name = named(card.architecture, card.arguments)
+    check_size(network.network, (card.input.height, card.input.width), name=name)
+    if card.input.dynamic and getattr(network.network, "fixed_size", None):
+        msg = f"{name} takes images of one size only; leave --dynamic out"
+        raise ConfigError(msg)
     proof_images = open_proof_images(
         card,
         dataset=config.dataset,

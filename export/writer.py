@@ -14,11 +14,18 @@ from segdeploy.backends.base import Backend, RuntimeOptions
 from segdeploy.backends.loading import KINDS, ArtifactKind
 from segdeploy.backends.pytorch import EagerBackend
 from segdeploy.card import CARD_KEY, CHECKSUM_KEY, SELF_TEST_KEY, ModelCard
-from segdeploy.errors import ProofError, QuantizationError, UntrustedError
+from segdeploy.errors import (
+    ExportError,
+    ModelError,
+    ProofError,
+    QuantizationError,
+    UntrustedError,
+)
 from segdeploy.inference.self_test import ExpectedOutput, built_in_image, verify
 from segdeploy.metrics.segmentation import LEAST_AGREEMENT, Parity
 from segdeploy.system.files import new_run, replacing
 
+from .capture import frozen_operator
 from .plan import ExportPlan, Format, import_function
 from .proof import Proof, ProofImages, prove, write_worst
 
@@ -176,6 +183,7 @@ def write_proven(
         ProofError: The only candidate's output is not the network's; the message names the first
             layer that diverges.
         QuantizationError: No candidate in int8 passes.
+        ExportError: Its runtime refuses the file.
         OutputError: The file cannot be written.
     """
     settings = ProofSettings(
@@ -216,19 +224,35 @@ def _write_artifact(
     kind = KINDS[file_format.runtime]
     with _temporary(path, plan, file_format) as part:
         file = part / file_format.model_file
-        artifact = write_and_prove(
-            path,
-            file,
-            candidate,
-            kind=kind,
-            reference=EagerBackend(plan.network, plan.card),
-            card=plan.card,
-            settings=settings,
-        )
+        try:
+            artifact = write_and_prove(
+                path,
+                file,
+                candidate,
+                kind=kind,
+                reference=EagerBackend(plan.network, plan.card),
+                card=plan.card,
+                settings=settings,
+            )
+        except ModelError as error:
+            raise _not_runnable(path, plan, error) from error
         if part.is_dir():
             size = sum(entry.stat().st_size for entry in part.rglob("*") if entry.is_file())
             artifact = replace(artifact, size=size)
     return artifact
+
+
+def _not_runnable(path: Path, plan: ExportPlan, error: ModelError) -> ExportError:
+    """Return the error of a file that its runtime refuses, though the network itself runs."""
+    name = plan.card.architecture
+    layer = frozen_operator(plan.network, plan.card) if plan.card.input.dynamic else ""
+    if layer:
+        return ExportError(
+            f"{path} was not written: {name} cannot be exported for any size, since {layer} keeps"
+            f" the size that it was captured with ({error}); leave --dynamic out, or compute that"
+            " layer from the sizes of its input"
+        )
+    return ExportError(f"{path} was not written: the exported file does not run ({error})")
 
 
 def _temporary(path: Path, plan: ExportPlan, file_format: Format) -> AbstractContextManager[Path]:

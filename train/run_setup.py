@@ -11,6 +11,7 @@ from segdeploy import models
 from segdeploy.card import MAX_SIDE, InputSpec, ModelCard, Training
 from segdeploy.datasets.dataset import Dataset, fingerprint
 from segdeploy.errors import ConfigError
+from segdeploy.models.registry import check_size, named
 from segdeploy.system.machine import cores, memory_limit, versions
 from segdeploy.system.schema import shown
 
@@ -93,6 +94,8 @@ def build_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset)
         ConfigError: The size of the input does not fit the network.
     """
     height, width = recipe.imgsz
+    for size in (recipe.imgsz, recipe.train_size):
+        check_size(network, size, name=named(recipe.model, recipe.arguments))
     stride = network.stride
     assert isinstance(stride, int)
     if height % stride or width % stride or max(height, width) > MAX_SIDE:

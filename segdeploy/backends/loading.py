@@ -28,7 +28,7 @@ from segdeploy.errors import (
 from segdeploy.system.budget import VARIABLE
 from segdeploy.system.concurrency import PYTHON
 from segdeploy.system.files import PART
-from segdeploy.system.machine import limit_memory
+from segdeploy.system.machine import limited_memory
 
 PROBE = "import sys; from segdeploy.backends.loading import run_once; run_once(*sys.argv[1:])"
 """What the process does that tries a file."""
@@ -320,9 +320,9 @@ def run_once(path: str, name: str, device: str) -> None:
         # What the runtime takes for itself does not count.
         kind.import_loader()
         size = sum(part.stat().st_size for part in (file, *kind.companions(file)))
-        limit_memory(network_budget(spec.height * spec.width, size))
-        backend = kind.load(file, RuntimeOptions(device=device, probe=False))
-        backend.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))
+        with limited_memory(network_budget(spec.height * spec.width, size)):
+            backend = kind.load(file, RuntimeOptions(device=device, probe=False))
+            backend.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))
     except SegdeployError as error:
         print(json.dumps([type(error).__name__, str(error)]))
     except MemoryError:

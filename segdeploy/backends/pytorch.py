@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from segdeploy.backends.base import (
     card_from_metadata,
     check_batch,
     is_output,
+    network_budget,
 )
 from segdeploy.backends.torch_metadata import read_metadata
 from segdeploy.backends.torch_program import read_program
@@ -24,11 +26,18 @@ from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.errors import ConfigError, DeviceError, ModelError, SegdeployError
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
-from segdeploy.system.machine import cores, cpu_features
+from segdeploy.system.budget import VARIABLE
+from segdeploy.system.machine import cores, cpu_features, limited_memory
 
 BF16_FEATURES = {"amx_bf16", "avx512_bf16", "bf16"}
 """Processor features that mean bfloat16 arithmetic in hardware (Intel, AMD, Arm). Other processors
 emulate it in float32, which is slower."""
+
+
+E = TypeVar("E", bound="ExportedBackend")
+
+NO_MEMORY = "can't allocate memory"
+"""What PyTorch says where the system has no more memory for a tensor."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -251,7 +260,7 @@ class ExportedBackend(ModuleBackend):
         """
         try:
             output = super().run(batch)
-        except (SegdeployError, torch.OutOfMemoryError, MemoryError):
+        except (SegdeployError, torch.OutOfMemoryError):
             raise
         # A damaged graph raises anything when it runs.
         except Exception as error:
@@ -265,7 +274,14 @@ class ExportedBackend(ModuleBackend):
         return output
 
     def _failure(self, error: Exception, batch: Batch) -> SegdeployError:
-        reason = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())
+        # The interpreter of TorchScript puts the code before the reason.
+        reason = message.rpartition("RuntimeError: ")[2][:300]
+        if NO_MEMORY in message:
+            return ModelError(
+                f"the {self.name} file takes more memory than it may; set {VARIABLE} to a larger"
+                " size if you trust it"
+            )
         if "Expected input at" in reason:
             return ConfigError(
                 f"the batch has shape {batch.shape}, and this exported program takes larger ones"
@@ -344,7 +360,7 @@ def load_torchscript(path: Path, options: RuntimeOptions) -> TorchScriptBackend:
     card = card_from_metadata(read_metadata(path), source=str(path))
     torch.set_num_threads(options.threads or cores())
     module = read_script(path, device=device, trust=options.trust)
-    return TorchScriptBackend(module, card, device=device)
+    return _tried(TorchScriptBackend(module, card, device=device), path, options)
 
 
 def load_exported_program(path: Path, options: RuntimeOptions) -> ExportedProgramBackend:
@@ -362,4 +378,18 @@ def load_exported_program(path: Path, options: RuntimeOptions) -> ExportedProgra
     program = read_program(path, trust=options.trust)
     if device.type != "cpu":
         program = move_to_device_pass(program, device)
-    return ExportedProgramBackend(program.module(check_guards=False), card, device=device)
+    module = program.module(check_guards=False)
+    return _tried(ExportedProgramBackend(module, card, device=device), path, options)
+
+
+def _tried(backend: E, path: Path, options: RuntimeOptions) -> E:
+    """Return a backend that ran on a black image within the memory that a network may take.
+
+    The operators of a file are harmless, but sizes may be anything. A file that is trusted is not
+    tried, and neither are devices with memory of their own.
+    """
+    spec = backend.card.input
+    if choose_device(options.device).type == "cpu" and not options.trust:
+        with limited_memory(network_budget(spec.height * spec.width, path.stat().st_size)):
+            backend.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))
+    return backend

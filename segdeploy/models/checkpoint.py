@@ -15,11 +15,15 @@ from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.errors import ConfigError, ModelError, OutputError
 from segdeploy.models.deployed import Deployed
 from segdeploy.models.registry import build, is_known
+from segdeploy.system.budget import file_budget
 from segdeploy.system.files import replacing
 from segdeploy.system.torch_archive import open_archive, read_pickle
 
 WEIGHTS_KEY = "weights"
 STATE_KEY = "state"
+
+ARCHIVE = b"PK\3\4"
+"""Beginning of a file that PyTorch reads as an archive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +167,16 @@ def read_tensors(path: Path, *, hint: str) -> object:
     if not path.is_file():
         msg = f"there is no file {path}; {hint}"
         raise ModelError(msg)
+    try:
+        with path.open("rb") as file:
+            is_archive = file.read(len(ARCHIVE)) == ARCHIVE
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror}); {hint}"
+        raise ModelError(msg) from error
+    if is_archive:
+        # One that can be read in one way only, and unpacks to its own size and this at most.
+        with open_archive(path, max_compressed=file_budget(path.stat().st_size)):
+            pass
     try:
         with warnings.catch_warnings():
             # PyTorch warns about unusual pickles before it refuses them; our message is enough.

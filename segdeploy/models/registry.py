@@ -52,6 +52,7 @@ def register(name: str) -> Callable[[B], B]:
     - No branch of `forward` may depend on a size: an export would freeze that branch.
     - Auxiliary heads lie in its attribute `auxiliary`. In training mode it then returns a tuple of
       logits, the main ones first.
+    - Where it takes images of one size only, its attribute `fixed_size` is their (height, width).
     - Where it normalizes pooled features of the whole image, its attribute `least_batch` is 2:
       batch norm cannot train on a single value.
 
@@ -138,3 +139,29 @@ def build(name: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: ANN4
     except TypeError as error:
         msg = f"the network {name!r} cannot be built with {arguments}: {error}"
         raise ConfigError(msg) from error
+
+
+def check_size(network: nn.Module, size: tuple[int, int], *, name: str) -> None:
+    """Check that a network takes images of a size, if it takes one only.
+
+    Args:
+        network: The network.
+        size: Height and width in pixels.
+        name: What the network is called in the message.
+
+    Raises:
+        ConfigError: It takes another size only.
+    """
+    fixed = getattr(network, "fixed_size", None)
+    if fixed is not None and tuple(fixed) != size:
+        msg = (
+            f"{name} takes images of {fixed[0]}x{fixed[1]} only, not of {size[0]}x{size[1]}; give"
+            f" --imgsz {fixed[0]},{fixed[1]}, or choose a network or backbone of any size"
+        )
+        raise ConfigError(msg)
+
+
+def named(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return what a network is called in a message, with its backbone if it has a choice."""
+    backbone = arguments.get("backbone")
+    return f"{name} with the backbone {backbone}" if backbone else name

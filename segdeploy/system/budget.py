@@ -50,6 +50,8 @@ def check_budget(what: str, needed: int, *, size: int, error: type[SegdeployErro
         error: Type of the error that is raised.
     """
     if needed > (budget := file_budget(size)):
+        # A float holds no more than that.
+        needed = min(needed, 1 << 100)
         msg = (
             f"{what} and would take {needed / (1 << 30):.1f} GiB of memory, more than the"
             f" {budget / (1 << 30):.3g} GiB that this file may take; if you trust it, set"

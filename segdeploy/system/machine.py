@@ -4,6 +4,7 @@ import math
 import os
 import platform
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,25 +132,34 @@ def current_memory() -> int | None:
     return _status("VmRSS")
 
 
-def limit_memory(most: int) -> None:
-    """Let this process take so many more bytes of memory, where the system can limit it.
+@contextmanager
+def limited_memory(most: int) -> Iterator[None]:
+    """Let this process take so many more bytes of memory within a block, on Linux.
 
-    More than that fails as if the machine had no more.
+    More than that fails as if the machine had no more. Other systems cannot limit it.
 
     Args:
         most: Bytes of memory.
     """
     used = _status("VmData")
     if used is None:
+        yield
         return
-    # Windows lacks it, which has no such status either.
+    # Windows lacks it.
     import resource
 
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    kind = resource.RLIMIT_DATA
+    soft, hard = resource.getrlimit(kind)
     # Each thread of a runtime reserves a stack of some megabytes.
     limit = used + most + (cores() + 4) * (16 << 20)
-    if hard == resource.RLIM_INFINITY or limit < hard:
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    if any(other != resource.RLIM_INFINITY and other < limit for other in (soft, hard)):
+        yield
+        return
+    resource.setrlimit(kind, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, (soft, hard))
 
 
 def _status(key: str) -> int | None:

@@ -2,19 +2,28 @@
 
 import json
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 import segdeploy
 from segdeploy.backends.loading import KINDS, load_backend
 from segdeploy.backends.torch_program import CONFIGS, MODEL, SAMPLES, checked_program
+from segdeploy.card import CARD_KEY
 from segdeploy.errors import ModelError, UntrustedError
+from segdeploy.export.torch_formats import to_pt2
 from segdeploy.inference.self_test import built_in_image
+from segdeploy.models.deployed import Deployed
+from segdeploy.system.budget import VARIABLE
 from tests.helpers.archives import Change, changed
+from tests.helpers.cards import make_card
+from tests.helpers.plans import make_plan
 
 
 def entry(name: str, content: bytes) -> Change:
@@ -195,3 +204,22 @@ def test_renamed_torchscript_keeps_its_checksum(artifacts: Path, tmp_path: Path)
     assert kind.checksum(tmp_path / "other.torchscript") == kind.checksum(
         artifacts / "best.torchscript"
     )
+
+
+class Hungry(nn.Module):
+    """A network that makes a tensor of 16 GB on the way."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the image, whose channels are the logits of three classes."""
+        return image + torch.ones(4_000_000_000).sum()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit the memory of a process")
+def test_file_that_takes_gigabytes_is_refused(tmp_path: Path) -> None:
+    """Its operators are harmless, and their sizes are not."""
+    card = make_card(classes=("red", "green", "blue"))
+    network = Deployed(Hungry(), card.input.mean, card.input.std).eval()
+    to_pt2(make_plan(network, card)).write(tmp_path / "big.pt2", {CARD_KEY: card.to_json()})
+
+    with pytest.raises(ModelError, match=f"takes more memory than it may; set {VARIABLE}"):
+        load_backend(tmp_path / "big.pt2", device="cpu", threads=1)

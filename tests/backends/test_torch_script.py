@@ -1,6 +1,8 @@
 """TorchScript files: one that could execute more than a network needs is refused."""
 
 import pickle
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from segdeploy.backends.torch_script import checked_script
 from segdeploy.card import CARD_KEY
 from segdeploy.errors import ModelError, UntrustedError
 from segdeploy.inference.self_test import built_in_image
+from segdeploy.system.budget import VARIABLE
 from tests.helpers.archives import Change, changed, entries_of
 
 pytestmark = [
@@ -178,3 +181,14 @@ def test_output_that_contradicts_the_card_is_refused(artifacts: Path, tmp_path: 
 
     with pytest.raises(ModelError, match="contradicts its card"):
         load_backend(path, device="cpu").run(built_in_image(45, 60))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit the memory of a process")
+def test_file_that_takes_gigabytes_is_refused(artifacts: Path, tmp_path: Path) -> None:
+    """Its operators are harmless, and their sizes are not."""
+    ones = "torch.sum(torch.ones([4000000000], dtype=6))"
+    grow = code(lambda text: re.sub(r"return (\w+)", rf"return torch.add(\1, {ones})", text))
+    path = changed(artifacts / "best.torchscript", tmp_path / "big.torchscript", grow)
+
+    with pytest.raises(ModelError, match=f"takes more memory than it may; set {VARIABLE}"):
+        load_backend(path, device="cpu", threads=1)

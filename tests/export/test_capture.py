@@ -14,7 +14,7 @@ from torch.nn import functional
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import CARD_KEY, ModelCard
-from segdeploy.export.capture import with_output
+from segdeploy.export.capture import frozen_operator, with_output
 from segdeploy.export.exporter import convert
 from segdeploy.export.plan import FORMATS
 from segdeploy.imaging.postprocess import to_mask
@@ -146,3 +146,24 @@ def test_classes_of_a_dynamic_file_have_the_size_of_the_batch(
 
 def test_logits_need_no_output_head(network: Deployed, card: ModelCard) -> None:
     assert with_output(network, card) is network
+
+
+class Coordinates(torch.nn.Module):
+    """A network with a channel of columns, from a tensor whose size a capture freezes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 1, 3, stride=2, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        values = self.conv(image)
+        columns = torch.linspace(-1, 1, values.shape[3]).expand(values.shape)
+        return torch.cat([values, columns], 1)
+
+
+def test_operator_that_keeps_the_size_of_the_example_is_named(card: ModelCard) -> None:
+    """The file fails at every other size, in a node that only follows it."""
+    dynamic = replace(card, classes=card.classes[:2], input=replace(card.input, dynamic=True))
+    network = Deployed(Coordinates(), card.input.mean, card.input.std).eval()
+
+    assert frozen_operator(network, dynamic) == "aten.linspace.default in the layer network"

@@ -20,8 +20,10 @@ from segdeploy.models.checkpoint import (
     Checkpoint,
     check_shapes,
     load_checkpoint,
+    read_tensors,
     save_checkpoint,
 )
+from segdeploy.system.budget import VARIABLE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -145,6 +147,24 @@ def test_file_that_would_grow_is_refused(file: Path, tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match="compressed entries of more than 0 bytes"):
         load_checkpoint(bomb)
+
+
+def test_weights_of_others_that_would_grow_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be compressed, but not to more than the budget of a file."""
+    torch.save({"w": torch.zeros(1_000_000)}, tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as source,
+        zipfile.ZipFile(tmp_path / "small.pt", "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for entry in source.namelist():
+            target.writestr(entry, source.read(entry))
+    assert isinstance(read_tensors(tmp_path / "small.pt", hint="try another"), dict)
+    monkeypatch.setenv(VARIABLE, "1MB")
+
+    with pytest.raises(ModelError, match="compressed entries of more than 1048576 bytes"):
+        read_tensors(tmp_path / "small.pt", hint="try another")
 
 
 @pytest.mark.parametrize(

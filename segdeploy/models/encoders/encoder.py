@@ -46,6 +46,7 @@ class Encoder(nn.Module, ABC):
         multiple: Number of which the image's sides must be multiples.
         mean: Mean of red, green and blue in [0, 1] that the pretrained weights expect.
         std: Standard deviation that they expect.
+        fixed_size: Height and width of the only images that it takes; None for any size.
     """
 
     channels: tuple[int, ...]
@@ -53,9 +54,10 @@ class Encoder(nn.Module, ABC):
     multiple: int = 1
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    fixed_size: tuple[int, int] | None = None
 
     # TorchScript has no tuple of unknown length, and requires a list here.
-    __jit_ignored_attributes__ = ["channels", "strides"]  # noqa: RUF012
+    __jit_ignored_attributes__ = ["channels", "strides", "fixed_size"]  # noqa: RUF012
 
     @abstractmethod
     def forward(self, image: Tensor) -> list[Tensor]:

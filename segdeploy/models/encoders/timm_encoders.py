@@ -1,8 +1,10 @@
 """Encoders of timm: any of its networks that returns features."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from segdeploy.errors import ConfigError, MissingExtraError, ModelError
@@ -48,6 +50,8 @@ class TimmEncoder(Encoder):
                 " choose another, or output_stride 32"
             )
             raise ConfigError(msg) from error
+        # Networks of windows return (N, H, W, C).
+        self._channels_last = str(getattr(self.body, "output_fmt", "")).endswith("NHWC")
         self.channels = tuple(self.body.feature_info.channels())
         self.strides = tuple(self.body.feature_info.reduction())
         published = self.body.pretrained_cfg
@@ -56,10 +60,14 @@ class TimmEncoder(Encoder):
         )
         # Many round down a side that does not fit.
         self.multiple = self.strides[-1]
+        self._find_sizes()
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the feature maps, from fine to coarse."""
-        return list(self.body(image))
+        features = self.body(image)
+        if self._channels_last:
+            return [feature.permute(0, 3, 1, 2) for feature in features]
+        return list(features)
 
     def published(self) -> Mapping[str, Tensor]:
         """Return the weights that timm downloads."""
@@ -78,6 +86,32 @@ class TimmEncoder(Encoder):
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights under the prefix `body`."""
         return {f"body.{key}": value for key, value in weights.items()}
+
+    def _find_sizes(self) -> None:
+        """Find which sizes a network takes that timm trained at one size only.
+
+        Some take any other size, some take multiples of it, and some only this.
+        """
+        published = self.body.pretrained_cfg
+        if not published.get("fixed_input_size"):
+            return
+        height, width = published["input_size"][1:]
+        if not self._takes(height + self.multiple, width):
+            if self._takes(2 * height, width):
+                self.multiple = height
+            else:
+                self.fixed_size = height, width
+
+    def _takes(self, height: int, width: int) -> bool:
+        """Return whether the network takes images of a size, on the device that computes nothing.
+
+        Otherwise it asserts its size, or matrices do not fit.
+        """
+        try:
+            deepcopy(self.body).to("meta")(torch.empty(1, 3, height, width, device="meta"))
+        except (AssertionError, RuntimeError, ValueError):
+            return False
+        return True
 
     def _create(self, *, pretrained: bool) -> Any:  # noqa: ANN401 - timm has no public type for it
         # Encoders that never apply_stride know no output_stride at all, not even their own 32.

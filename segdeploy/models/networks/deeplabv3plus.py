@@ -55,6 +55,7 @@ class DeepLabV3Plus(nn.Module):
             )
             raise ConfigError(msg)
         self.stride = max(4, self.backbone.multiple)
+        self.fixed_size = self.backbone.fixed_size
         self._fine = strides.index(4)
         self._factor = strides[-1] // 4
         self.context = SpatialPyramid(

@@ -59,6 +59,7 @@ class LightFPN(nn.Module):
             )
             raise ConfigError(msg)
         self.stride = max(finest, self.backbone.multiple)
+        self.fixed_size = self.backbone.fixed_size
         *fine, self._coarsest = [
             strides.index(stride) for stride in (4, 8, 16, 32) if stride >= finest
         ]

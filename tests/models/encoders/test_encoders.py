@@ -18,6 +18,7 @@ from segdeploy.models.encoders.encoder import (
     load_backbone,
     stage_strides,
 )
+from segdeploy.models.registry import check_size
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -269,3 +270,35 @@ def test_encoder_of_timm_that_does_not_fit_is_refused(name: str, sentence: str) 
     pytest.importorskip("timm")
     with pytest.raises(ConfigError, match=sentence):
         models.build("deeplabv3plus", 2, backbone=name, output_stride=32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "fixed", "stride"),
+    [
+        ("timm:swin_tiny_patch4_window7_224", (224, 224), 32),
+        ("timm:maxvit_tiny_tf_224", None, 224),
+        ("timm:twins_svt_small", None, 32),
+    ],
+)
+def test_sizes_that_an_encoder_of_timm_takes_are_found(
+    name: str, fixed: tuple[int, int] | None, stride: int
+) -> None:
+    """timm calls all three fixed; the first takes one size, the second multiples of its windows."""
+    pytest.importorskip("timm")
+
+    network = models.build("deeplabv3plus", 2, backbone=name, output_stride=32).eval()
+
+    assert (network.fixed_size, network.stride) == (fixed, stride)
+    height, width = fixed or (stride, 2 * stride)
+    assert network(torch.rand(1, 3, height, width)).shape == (1, 2, height // 4, width // 4)
+
+
+def test_network_of_one_size_is_refused_at_others() -> None:
+    """Before anything is trained or exported."""
+    network = torch.nn.Identity()
+    network.fixed_size = (224, 224)
+
+    check_size(network, (224, 224), name="own")
+    with pytest.raises(ConfigError, match="own takes images of 224x224 only, not of 64x96; give"):
+        check_size(network, (64, 96), name="own")
