@@ -226,7 +226,7 @@ def explain_colors(path: Path, classes: Sequence[LabelClass]) -> str:
     names = {entry.color: entry.name for entry in classes}
     colors = [
         (code >> 16, code >> 8 & 255, code & 255)
-        for code in codes[np.argsort(-counts, kind="stable")[:SHOWN]].tolist()
+        for code in codes[np.argsort(counts, kind="stable")[: -SHOWN - 1 : -1]].tolist()
     ]
     meanings = [
         f"({red}, {green}, {blue}) = {names.get((red, green, blue), 'no class')}"
