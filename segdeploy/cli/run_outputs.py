@@ -169,12 +169,20 @@ class OutputOptions:
         return name, found
 
 
-def wait_for_other_run(parts: Sequence[Path], *, should_stop: Callable[[], bool]) -> None:
-    """Wait some seconds for another run that writes the same videos, which may be about to end."""
-    end = time.monotonic() + PATIENCE
+def wait_for_other_run(
+    parts: Sequence[Path], *, should_stop: Callable[[], bool], patience: float = PATIENCE
+) -> None:
+    """Wait for another run that writes the same videos, which may be about to end.
+
+    Args:
+        parts: The videos in progress.
+        should_stop: Returns whether to wait no longer.
+        patience: Seconds to wait at most.
+    """
+    end = time.monotonic() + patience
     taken = next((part for part in parts if is_claimed(part)), None)
     if taken:
-        note(f"another run is writing {taken}; waiting {PATIENCE:g} s for it")
+        note(f"another run is writing {taken}; waiting {patience:g} s for it")
     while any(map(is_claimed, parts)) and time.monotonic() < end and not should_stop():
         time.sleep(PAUSE)
 

@@ -63,11 +63,14 @@ class StopRequest:
 
 
 @contextmanager
-def stoppable() -> Iterator[StopRequest]:
+def stoppable(*, grace: float = GRACE) -> Iterator[StopRequest]:
     """Turn Ctrl-C and SIGTERM into a request to stop; a second signal interrupts at once.
 
-    Where the block does not end within `GRACE` after the second signal, the process ends with what
-    is on the disk. Outside the main thread, where Python handles no signals, nothing changes.
+    Outside the main thread, where Python handles no signals, nothing changes.
+
+    Args:
+        grace: Seconds after the second signal in which the block must end; the process ends then,
+            with what is on the disk.
 
     Yields:
         The request, which the block has to check.
@@ -78,7 +81,7 @@ def stoppable() -> Iterator[StopRequest]:
         return
     before = {number: signal.signal(number, stop.on_signal) for number in SIGNALS}
     try:
-        with _end_at_second_signal(stop):
+        with _end_after_second_signal(stop, grace):
             yield stop
     finally:
         for number, handler in before.items():
@@ -86,7 +89,7 @@ def stoppable() -> Iterator[StopRequest]:
 
 
 @contextmanager
-def _end_at_second_signal(stop: StopRequest) -> Iterator[None]:
+def _end_after_second_signal(stop: StopRequest, grace: float) -> Iterator[None]:
     """End the process where the block does not, some time after the second signal.
 
     Python's handlers run in the main thread, which may be in a library that does not return; the
@@ -104,7 +107,7 @@ def _end_at_second_signal(stop: StopRequest) -> Iterator[None]:
             if not numbers:
                 return
             count += sum(number in SIGNALS for number in numbers)
-        if not done.wait(GRACE):
+        if not done.wait(grace):
             if sys.stderr:
                 words = (
                     f"segdeploy: {stop.interruption()}; a stage that does not answer is left behind"

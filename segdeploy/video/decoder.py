@@ -251,9 +251,13 @@ class Decoder:
         if "mp4" in self._container.format.name:
             self.skipped = max(0, len(self.stream.index_entries) - self._discarded - count)
             return
-        if self._container.format.name not in HEADED_FORMATS or not self._container.duration:
+        form, whole = self._container.format.name, self._container.duration
+        if form not in HEADED_FORMATS or not whole:
             return
-        duration = self._container.duration / av.time_base
+        duration = whole / av.time_base
+        if form == "avi" and self.stream.frames:
+            # FFmpeg shortens the duration of a file that is smaller than its header says.
+            duration = float(self.stream.frames / self.rate)
         lacking = duration - (max(self._ends.values(), default=0.0) - self._start)
         missing = round((duration - self.end) * self.rate)
         if missing > 1 and lacking > max(LEAST_LACKING, 1.5 / self.rate):

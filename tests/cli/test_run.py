@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -14,8 +15,10 @@ import cv2
 import numpy as np
 import pytest
 
+from segdeploy.cli.run_outputs import wait_for_other_run
 from segdeploy.imaging.io import read_ids
 from segdeploy.inference.predictor import Predictor
+from segdeploy.system.locks import claim, is_claimed
 from segdeploy.video.reader import VideoSource
 from tests.helpers.cli import run_cli
 from tests.helpers.clips import gray_frames, write_clip, write_tone
@@ -755,3 +758,96 @@ def test_run_that_cannot_be_resumed_is_refused(
     )
 
     assert sentence in capsys.readouterr().err.splitlines()[-1]
+
+
+def overlay_times(path: Path) -> list[float]:
+    with VideoSource(path) as source:
+        return [frame.seconds for frame in source]
+
+
+def test_finished_video_is_not_overwritten_unasked(
+    artifacts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same command twice: the first result may have taken a night."""
+    clip = write_drive(Path("drive.mp4"))
+    arguments = ("--model", artifacts / "best.onnx", "--video", clip, "--output", "out")
+    assert call(*arguments, "--max-frames", "5") == 0
+    before = Path("out/drive-overlay.mp4").read_bytes()
+    capsys.readouterr()
+
+    assert call(*arguments) == 2
+
+    assert "out/drive-overlay.mp4 exists" in capsys.readouterr().err
+    assert Path("out/drive-overlay.mp4").read_bytes() == before
+    assert call(*arguments, "--overwrite") == 0
+    assert len(overlay_times(Path("out/drive-overlay.mp4"))) == 15
+    assert [path.name for path in Path("out").iterdir()] == ["drive-overlay.mp4"]
+
+
+def test_masks_of_frames_are_written_again(artifacts: Path) -> None:
+    """A folder of images is written file by file, as before."""
+    clip = write_drive(Path("drive.mp4"), 3)
+    arguments = ("--model", artifacts / "best.onnx", "--video", clip, "--output", "out")
+
+    assert call(*arguments, "--save", "mask") == 0
+    assert call(*arguments, "--save", "mask") == 0
+
+
+@posix
+def test_run_waits_for_another_one_that_is_about_to_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service that is started again must not fail because the old process is still ending."""
+    part = tmp_path / "a.mp4.part"
+    descriptor = claim(part)
+    ending = threading.Timer(0.3, os.close, [descriptor])
+    ending.start()
+
+    wait_for_other_run([part], should_stop=bool, patience=30)
+
+    assert not is_claimed(part)
+    assert f"another run is writing {part}" in capsys.readouterr().err
+    ending.join()
+
+
+@posix
+def test_run_does_not_wait_forever(tmp_path: Path) -> None:
+    """The other run may take hours, or the user may lose patience."""
+    part = tmp_path / "a.mp4.part"
+    descriptor = claim(part)
+
+    wait_for_other_run([part], should_stop=bool, patience=0.1)
+    wait_for_other_run([part], should_stop=lambda: True, patience=30)
+
+    assert is_claimed(part)
+    os.close(descriptor)
+
+
+def test_video_left_by_a_killed_run_is_not_lost(
+    artifacts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --resume or --overwrite nothing is thrown away."""
+    clip = write_drive(Path("drive.mp4"))
+    arguments = ("--model", artifacts / "best.onnx", "--video", clip, "--output", "out")
+    assert call(*arguments) == 0
+    part = Path("out/drive-overlay.mp4").rename("out/drive-overlay.mp4.part")
+    left = part.read_bytes()
+    capsys.readouterr()
+
+    assert call(*arguments) == 2
+
+    assert "an interrupted run left out/drive-overlay.mp4.part" in capsys.readouterr().err
+    assert part.read_bytes() == left
+    assert call(*arguments, "--resume") == 0
+    assert len(overlay_times(Path("out/drive-overlay.mp4"))) == 15
+
+
+def test_low_images_are_refused_by_av1(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its encoder would never return from the first one."""
+    frames = [np.zeros((16, 256, 3), np.uint8)] * 3
+    clip = write_clip(Path("low.mp4"), frames, rate=15)
+
+    assert call("--model", artifacts / "best.onnx", "--video", clip, "--codec", "av1") == 2
+
+    assert "256x16; choose another --codec" in capsys.readouterr().err
+    assert not list(Path("runs/run").iterdir())

@@ -58,10 +58,8 @@ def test_other_threads_are_left_alone() -> None:
 DEAF = """
 import sys, time
 from pathlib import Path
-from segdeploy.system import signals
 from segdeploy.system.signals import stoppable
-signals.GRACE = 0.2
-with stoppable() as stop:
+with stoppable(grace=0.2) as stop:
     stop.kept = [Path(sys.argv[1])]
     print("ready", flush=True)
     while True:
