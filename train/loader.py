@@ -241,13 +241,15 @@ def collate(samples: Sequence[Batch | SegdeployError]) -> Batch | SegdeployError
     if get_worker_info() is None:
         return batch
     try:
-        return Batch(*(part.share_memory_() for part in batch))
+        for part in batch:
+            part.share_memory_()  # type: ignore[no-untyped-call]
     except RuntimeError:
         size = sum(part.nbytes for part in batch) / 1e6
         return WorkerError(
             f"a batch of {size:.1f} MB does not fit into the shared memory; give the container more"
             " (docker run --shm-size 2g), or use fewer --workers, or 0"
         )
+    return batch
 
 
 def init_worker(worker: int) -> None:  # noqa: ARG001 - torch's signature

@@ -211,7 +211,8 @@ class Loop:
     def _output(self, batch: Batch) -> Output:
         """Return the network's output for the images of a batch on a processor, once more."""
         with self._autocast():
-            return self.network(batch.images)
+            output: Output = self.network(batch.images)
+        return output
 
     def _autocast(self) -> torch.autocast:
         half = self.precision

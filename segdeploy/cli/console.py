@@ -42,7 +42,7 @@ def printable(text: str) -> str:
 
 
 def open_streams() -> None:
-    """Give the process usable standard streams, which print what their encoding lacks as numbers.
+    """Open missing standard streams; all print what their encoding lacks as numbers.
 
     A service may start it without one. The next file that is opened would get that number, and
     what a library prints would be written into it.
