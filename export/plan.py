@@ -32,6 +32,8 @@ EXTRAS = {
     "onnxscript": "export",
     "openvino": "openvino",
     "nncf": "openvino",
+    "segmentation_models_pytorch": "adopt",
+    "transformers": "adopt",
 }
 """Extra that installs each optional library of this package."""
 

@@ -9,6 +9,10 @@ from segdeploy.errors import ConfigError, ModelError
 from ..plan import import_function
 from .config import AdoptConfig, Adoption
 from .convention import Told
+from .found import read_config
+
+CONFIG = "config.json"
+"""What `save_pretrained` writes beside the weights."""
 
 OPTIONS = frozenset(Told.__dataclass_fields__)
 
@@ -17,7 +21,7 @@ def adopt_path(path: Path, config: AdoptConfig) -> Adoption:
     """Adopt what lies at a path.
 
     Args:
-        path: An ONNX file, or weights of PyTorch.
+        path: An ONNX file, weights of PyTorch, or a folder that `save_pretrained` wrote.
         config: The options.
 
     Raises:
@@ -34,10 +38,27 @@ def _reader(path: Path) -> Callable[[Path, AdoptConfig], Adoption]:
     """Return the function that adopts what lies at a path."""
     if path.suffix.lower() == ".onnx":
         return import_function("adopt.onnx_source:adopt_onnx")
+    if path.is_dir():
+        return _folder_reader(path)
     if not path.exists():
         msg = f"there is no file {path}; name an ONNX file, weights, or a folder of a network"
         raise ModelError(msg)
     return import_function("adopt.weights_file:adopt_weights")
+
+
+def _folder_reader(path: Path) -> Callable[[Path, AdoptConfig], Adoption]:
+    """Return the function that adopts a folder, by what its config.json says."""
+    file = path / CONFIG
+    values = read_config(file) if file.is_file() else {}
+    if "_model_class" in values:
+        return import_function("adopt.smp_folder:adopt_smp")
+    if "model_type" in values:
+        return import_function("adopt.transformers_folder:adopt_transformers")
+    msg = (
+        f"{path} has no {CONFIG} of transformers or segmentation-models-pytorch; name a folder that"
+        " save_pretrained wrote, or a file of weights"
+    )
+    raise ModelError(msg)
 
 
 def adopt_model(path: Path | str, **options: Any) -> Adoption:  # noqa: ANN401 - of AdoptConfig
@@ -51,7 +72,7 @@ def adopt_model(path: Path | str, **options: Any) -> Adoption:  # noqa: ANN401 -
         print(adoption.path, adoption.finding.sentence, *adoption.warnings)
 
     Args:
-        path: An ONNX file, or weights of PyTorch.
+        path: An ONNX file, weights of PyTorch, or a folder that `save_pretrained` wrote.
         options: Fields of `AdoptConfig`, and of `Told`: mean, std, white and bgr.
 
     Raises:

@@ -89,6 +89,7 @@ class AdoptOptions:
     threshold: float | None
     output_name: str | None
     architecture: str | None
+    code: str | None
     arguments: Sequence[str]
     mean: RGB | None
     std: RGB | None
@@ -117,6 +118,7 @@ class AdoptOptions:
             threshold=self.threshold,
             output_name=self.output_name,
             architecture=self.architecture,
+            code=self.code,
             arguments=dict(parse_argument(text) for text in self.arguments),
             told=Told(
                 mean=self.mean,
@@ -137,7 +139,7 @@ class AdoptOptions:
 
 
 @click.command(cls=Command)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", metavar="PATH", type=click.Path(path_type=Path))
 @section(
     "Classes",
     option(
@@ -176,6 +178,11 @@ class AdoptOptions:
         "--model",
         "architecture",
         help="Network of the weights, where FILE is not an ONNX file; a plugin may register it.",
+    ),
+    option(
+        "--code",
+        metavar="FILE.py:CLASS",
+        help="Class of the network in code of your own, which is executed; in place of --model.",
     ),
     option(
         "--argument",
@@ -273,10 +280,10 @@ class AdoptOptions:
 @plugin_option
 @options(AdoptOptions)
 def adopt(options: AdoptOptions) -> None:
-    """Adopt a FILE of another project: with a card, it is run, scored and measured like any other.
+    """Adopt the network of another project at PATH: it gets a card, and is run and measured here.
 
-    An ONNX file becomes one that takes uint8 images. PyTorch weights (a state_dict) become a
-    checkpoint of the network --model.
+    An ONNX file becomes one that takes uint8 images. Weights of PyTorch, and folders that
+    save_pretrained of transformers or segmentation-models-pytorch wrote, become a checkpoint.
     """
     adoption = import_optional("adopt.adoption").adopt_path(options.file, options.config())
     if options.as_json:

@@ -29,6 +29,7 @@ class AdoptConfig:
         threshold: Probability from which on a pixel is no background; None for 0.5.
         output_name: Which of several outputs of an ONNX file is used.
         architecture: Network of weights; None where the file names it.
+        code: "FILE.py:CLASS", a class of the user's own instead; its file is executed.
         arguments: Arguments of that network.
         told: What is known of the convention.
         imgsz: Height and width of the input; None for the file's.
@@ -49,6 +50,7 @@ class AdoptConfig:
     threshold: float | None = None
     output_name: str | None = None
     architecture: str | None = None
+    code: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     told: Told = field(default_factory=Told)
     imgsz: tuple[int, int] | None = None

@@ -1,14 +1,39 @@
 """What a source says of a network of PyTorch: its name here, its weights, and its images."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from segdeploy.card import Fit, LabelClass, Resample
+from segdeploy.errors import ModelError
 
 from .convention import Convention
+
+MAX_CONFIG = 1 << 22
+"""Largest size of a configuration, in bytes."""
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """Return the table in a JSON file.
+
+    Raises:
+        ModelError: It is missing, too large, or something else.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_CONFIG + 1)
+        values = json.loads(content) if len(content) <= MAX_CONFIG else None
+    except (OSError, ValueError, RecursionError) as error:
+        msg = f"{path} cannot be read as JSON ({error}); save the network again"
+        raise ModelError(msg) from error
+    if not isinstance(values, dict):
+        msg = f"{path} holds no table in JSON of up to {MAX_CONFIG} bytes; save the network again"
+        raise ModelError(msg)
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)

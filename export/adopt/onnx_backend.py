@@ -1,6 +1,7 @@
 """An ONNX file of another project as its authors run it: images are normalized outside of it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -146,7 +147,8 @@ class OriginalBackend:
         """
         height, width = batch.shape[1:3]
         spec = structs.replace(self.card.input, height=height, width=width)
-        return np.stack([self._run(image, spec) for image in batch])
+        outputs: list[npt.NDArray[Any]] = [self._run(image, spec) for image in batch]
+        return np.stack(outputs)
 
     def _run(self, image: Image, spec: InputSpec) -> NetworkOutput:
         planes = self._answers.layout.planes(self._network.run(image, spec))

@@ -45,8 +45,11 @@ def adopt_onnx(path: Path, config: AdoptConfig) -> Adoption:
         ModelError: It is not a network that can be adopted.
         ProofError: The output of the new file is different.
     """
-    if config.architecture is not None or config.arguments:
-        msg = f"--model and --argument cannot be used with {path}: an ONNX file is a whole network"
+    if config.architecture is not None or config.code is not None or config.arguments:
+        msg = (
+            f"--model, --code and --argument cannot be used with {path}: an ONNX file is a whole"
+            " network"
+        )
         raise ConfigError(msg)
     target = config.target(path, ".onnx")
     external = read_external(path, output_name=config.output_name)

@@ -10,6 +10,7 @@ from torch import Tensor
 from segdeploy.card import LabelClass
 from segdeploy.errors import ConfigError
 from segdeploy.models.registry import build
+from segdeploy.system.plugins import load_plugin
 
 from .config import AdoptConfig, Adoption
 from .found import Found
@@ -36,9 +37,15 @@ def adopt_weights(path: Path, config: AdoptConfig) -> Adoption:
         ModelError: The file holds no weights, or not those of the network.
     """
     tables, meta = read_file(path)
-    if config.architecture is not None:
+    architecture = config.architecture
+    if config.code is not None:
+        if architecture is not None:
+            msg = f"--model {architecture} and --code {config.code} both name a network; give one"
+            raise ConfigError(msg)
+        architecture = load_code(config.code)
+    if architecture is not None:
         found = Found(
-            architecture=config.architecture,
+            architecture=architecture,
             arguments=config.arguments,
             tables=tables,
             classes=meta_classes(meta),
@@ -52,6 +59,23 @@ def adopt_weights(path: Path, config: AdoptConfig) -> Adoption:
         )
         raise ConfigError(msg)
     return adopt_found(path, recognized, config)
+
+
+def load_code(code: str) -> str:
+    """Execute the file of a user's own network, and return the name of the network here.
+
+    Args:
+        code: "FILE.py:CLASS".
+
+    Raises:
+        ConfigError: It is something else, or the file cannot be executed.
+    """
+    file, colon, name = code.rpartition(":")
+    if not colon or not file.endswith(".py") or not name.isidentifier():
+        msg = f"{code!r} is not FILE.py:CLASS; write for example --code network.py:Net"
+        raise ConfigError(msg)
+    load_plugin(file)
+    return f"code:{Path(file).stem}.{name}"
 
 
 def meta_classes(meta: Mapping[str, Any]) -> tuple[LabelClass, ...] | None:
@@ -78,7 +102,8 @@ def _recognize(tables: Sequence[Mapping[str, Tensor]]) -> Iterator[Found]:
                 continue
             given = {f"{WRAPPED}{name}": value for name, value in table.items()}
             auxiliary = any(name.startswith("aux_classifier.") for name in table)
-            for name in NAMES:
+            kind = _kind_of(table)
+            for name in (name for name in NAMES if name.startswith(kind)):
                 arguments = {} if name.startswith("lraspp") else {"aux_loss": auxiliary}
                 with torch.device("meta"):
                     network = build(f"torchvision:{name}", head.shape[0], **arguments)
@@ -92,3 +117,10 @@ def _recognize(tables: Sequence[Mapping[str, Tensor]]) -> Iterator[Found]:
                         classes=named_classes("voc") if head.shape[0] == count else None,
                         size=TORCHVISION_SIZE,
                     )
+
+
+def _kind_of(table: Mapping[str, Tensor]) -> str:
+    """Return the first part of the names of torchvision's networks with such a head."""
+    if HEADS[1] in table:
+        return "lraspp"
+    return "deeplabv3" if "classifier.0.project.0.weight" in table else "fcn"

@@ -77,7 +77,7 @@ COMMANDS: Table = {
     "adopt": (
         "segdeploy.export.adopt.command",
         "adopt",
-        "Give an ONNX file or weights of another project a model card.",
+        "Give a network of another project a model card: a file, weights, a folder.",
     ),
     "run": ("segdeploy.cli.run", "run", "Segment images, a video or a camera."),
     "serve": (

@@ -1,7 +1,8 @@
 """Networks of other libraries and of users' own code: whatever wraps their logits is taken off."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,19 @@ from segdeploy.system.plugins import LOADED
 
 KEYS = ("out", "logits")
 """Keys of the logits in the mappings that networks of torchvision and transformers return."""
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Let nothing inside the block ask Hugging Face's hub: what would do so raises an OSError."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 class LogitsModule(nn.Module):

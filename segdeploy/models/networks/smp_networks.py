@@ -1,16 +1,12 @@
 """Networks of segmentation-models-pytorch, as `smp:NAME`, for example `smp:Unet`."""
 
-import os
 from typing import Any
-
-# The library must not ask its hub for anything.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import segmentation_models_pytorch as smp
 from torch import nn
 
 from segdeploy.errors import ConfigError
-from segdeploy.models.foreign import LogitsModule
+from segdeploy.models.foreign import LogitsModule, offline
 
 NAMES = (
     "DPT",
@@ -44,9 +40,10 @@ def build(member: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: AN
         raise ConfigError(msg)
     own = {"encoder_weights": None, "activation": None, "classes": classes, "in_channels": 3}
     try:
-        network = getattr(smp, member)(**{**arguments, **own})
-    # The library raises KeyError for an unknown encoder, and ValueError and others for the rest.
-    except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        with offline():
+            network = getattr(smp, member)(**{**arguments, **own})
+    # The library raises KeyError for an unknown encoder, and others for the rest.
+    except (KeyError, ValueError, TypeError, RuntimeError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         msg = f"smp:{member} cannot be built with {arguments}: {reason}"
         raise ConfigError(msg) from error

@@ -1,12 +1,8 @@
 """Networks of Hugging Face transformers, as `hf:MODEL_TYPE`, for example `hf:segformer`."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-# What a configuration wants from the hub is refused, never downloaded.
-os.environ["HF_HUB_OFFLINE"] = "1"
 
 import transformers
 from torch import Tensor, einsum, nn
@@ -14,7 +10,7 @@ from torch.nn import functional
 from transformers import CONFIG_MAPPING
 
 from segdeploy.errors import ConfigError
-from segdeploy.models.foreign import LogitsModule
+from segdeploy.models.foreign import LogitsModule, offline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +101,9 @@ def build(member: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: AN
     texts = {index: str(index) for index in range(classes)}
     labels = {"id2label": texts, "label2id": {text: index for index, text in texts.items()}}
     try:
-        config = CONFIG_MAPPING[member].from_dict({**arguments, **NO_DOWNLOAD, **labels})
-        network = getattr(transformers, kind.name)(config)
+        with offline():
+            config = CONFIG_MAPPING[member].from_dict({**arguments, **NO_DOWNLOAD, **labels})
+            network = getattr(transformers, kind.name)(config)
     # The library raises OSError for what it would download, and many others for what does not fit.
     except (
         OSError,

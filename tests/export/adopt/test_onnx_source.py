@@ -276,7 +276,7 @@ def test_file_that_takes_no_images_is_refused(
         (["--imgsz", "16"], "takes images of 8x12 only; leave out --imgsz"),
         (["--dynamic"], "takes images of 8x12 only; leave out --dynamic"),
         (["-o", "ours.pt"], "--output-file is ours.pt; the adopted file must end with .onnx"),
-        (["--model", "unet"], "--model and --argument cannot be used with"),
+        (["--model", "unet"], "--model, --code and --argument cannot be used with"),
         (["--threshold", "0.4"], "--threshold 0.4 has no effect: each class has a channel"),
         (["--output-name", "x"], "has no output 'x'; choose one with --output-name"),
     ],
