@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo performance test processors lint types clean
+.PHONY: demo performance test processors fuzz lint types clean
 .DELETE_ON_ERROR:
 
 # --- set-up ---
@@ -119,6 +119,15 @@ test: lint types
 processors: .venv/dev
 	SEGDEPLOY_TEST_CPU=none $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal -m "not slow"
 	SEGDEPLOY_TEST_CPU=all $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal -m "not slow"
+
+# Search for new faults: mutated files and killed commands of a new seed, and new cases of hypothesis. Bad files are kept in build/fuzz.
+MINUTES := 10
+SEED := $(shell date +%s)
+
+fuzz: .venv/dev
+	$(BIN)/python -m tests.fuzz --minutes $$(awk 'BEGIN {print 0.7 * $(MINUTES)}') --seed $(SEED)
+	$(BIN)/python -m tests.kill --minutes $$(awk 'BEGIN {print 0.2 * $(MINUTES)}') --seed $(SEED)
+	$(BIN)/python -m pytest -q --hypothesis-profile=search $$(grep -rl "from hypothesis" tests --include='test_*.py')
 
 clean:
 	rm -rf build dist demo .venv *.egg-info

@@ -135,7 +135,7 @@ def mutate(content: bytes, path: Path, random: Random, *, others: Sequence[Path]
     for _ in range(random.choice((1, 1, 1, 2, 4))):
         if random.random() < 0.05 and others:
             content = splice(content, random.choice(others).read_bytes(), random)
-        elif chosen and random.random() < 0.65:
+        elif chosen and random.random() < 0.75:
             content = random.choice(chosen)(content, random)
         else:
             content = random.choice(BYTES)(content, random)

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
@@ -15,6 +16,7 @@ from PIL import PngImagePlugin
 
 from segdeploy.card import ModelCard
 from segdeploy.imaging.rle import encode_counts
+from segdeploy.system.files import PART
 from tests.helpers.cards import make_card
 
 ARTIFACTS = Path(__file__).parents[1] / "data" / "first_format"
@@ -53,6 +55,15 @@ mask_color = [[128, 64, 128], [244, 35, 232]]
 
 PALETTE = 'road = "#804080"\ncar = [0, 0, 142]\nvoid = "#000000"\n'
 
+OPTIONS = """\
+--stride 1 --max-frames 1 --opacity 0.5 --palette turbo --save overlay,cutout,jsonl
+--classes Sky,Road --contours --no-legend --background 00ff00 --save cutout,color,confidence,side
+--threads 1 --batch 1 --tta flip --serial --device cpu --backend auto --json
+--tile 32,48 --overlap 8 --tile-format png --save overlay,mask
+--crf 23 --codec h264 --preset ultrafast --latency
+"""
+"""Lines of options of `segdeploy run`."""
+
 FRAMES = 10
 
 FILMS = (
@@ -83,6 +94,7 @@ def write_seeds(folder: Path) -> None:
         shutil.copy(path, folder / ("openvino" if path.suffix in {".xml", ".bin"} else "models"))
     write_weights(folder / "models")
     write_datasets(folder)
+    write_interrupted(folder)
 
 
 def pixels(
@@ -188,6 +200,8 @@ def write_texts(folder: Path) -> None:
     (folder / "card.json").write_text(make_card().to_json())
     (folder / "trained.json").write_text(_card_of(ARTIFACTS / "best.onnx").to_json())
     (folder / "report.json").write_text((ARTIFACTS / "report.json").read_text())
+    (folder / "name.txt").write_text("plain photo-1 (2)")
+    (folder / "options.txt").write_text(OPTIONS)
     (folder / "list.txt").write_text("../../seeds/images/plain.jpg\n../../seeds/images/gray.png\n")
 
 
@@ -239,6 +253,24 @@ def write_film(path: Path, video: str, audio: str | None) -> None:
     except (av.FFmpegError, ValueError) as error:
         path.unlink(missing_ok=True)
         print(f"there is no seed {path.name}: {error}", file=sys.stderr)
+
+
+def write_interrupted(folder: Path) -> None:
+    """Write the results of a run that ended early, and of one that was killed."""
+    for name in ("stopped", "killed"):
+        (folder / name).mkdir()
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "segdeploy", "run", "--model", ARTIFACTS / "best.onnx"),
+            *("--video", folder / "films/film.mp4", "--save", "overlay,mask"),
+            *("--max-frames", "6", "--output", folder / "stopped/out"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    shutil.copytree(folder / "stopped/out", folder / "killed/out")
+    film = folder / "killed/out/film-overlay.mp4"
+    film.rename(film.with_name(film.name + PART))
 
 
 def write_datasets(folder: Path) -> None:

@@ -1,6 +1,10 @@
 """What is given mutated files: the readers, and the commands, in the process that calls them."""
 
 import io
+import os
+import resource
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +18,9 @@ INTERRUPTED = 130
 
 MODEL = "../seeds/models/best.onnx"
 """A network that is not mutated, as seen from the folder of a case."""
+
+PROCESS_LIMIT = 16_000_000_000
+"""Bytes of addresses of a process of its own, most of which PyTorch only reserves."""
 
 FRAMES = 40
 """Frames that are read of a film: its length is one of the numbers that are mutated."""
@@ -62,6 +69,35 @@ def command(*arguments: str | Path) -> None:
         if code != 0:
             msg = f"exit code {code!r}"
             raise RuntimeError(msg) from error
+
+
+def process(*arguments: str | Path) -> None:
+    """Call `segdeploy` in a process of its own, as users do.
+
+    Raises:
+        SegdeployError: It ended with one of the documented exit codes, other than 0.
+        RuntimeError: It ended with another one, or printed a traceback.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "segdeploy", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        preexec_fn=_limit_memory,
+    )
+    print(done.stdout + done.stderr)
+    code = done.returncode
+    if "Traceback (most" in done.stderr or not (0 <= code <= LARGEST_EXIT_CODE):
+        msg = f"exit code {code}: {done.stderr[-3000:]}"
+        raise RuntimeError(msg)
+    if code:
+        raise SegdeployError
+
+
+def _limit_memory() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (PROCESS_LIMIT, hard))
 
 
 def each(steps: Iterator[Callable[[], object]]) -> None:
@@ -294,6 +330,76 @@ def run_film(path: Path) -> None:
     )
 
 
+def run_named(path: Path) -> None:
+    """Segment an image and a film whose names are the content of a file."""
+    # The system allows all but these two characters, and 255 bytes.
+    name = os.fsdecode(path.read_bytes().translate(None, b"/\0")[:200] or b"x")
+    folder = Path("named")
+    folder.mkdir()
+    for seed in ("images/plain.jpg", "films/film.mp4"):
+        shutil.copy(Path("../seeds", seed), folder / (name + Path(seed).suffix))
+    kinds = "overlay,mask,geojson,rle,jsonl,coco"
+    options = ("--model", MODEL, "--save", kinds, "--max-frames", "2")
+    each(
+        iter(
+            (
+                partial(command, "run", "--image", folder, *options, "--output", "out/images"),
+                partial(
+                    command,
+                    *("run", "--video", folder / f"{name}.mp4", *options, "--output", "out/film"),
+                ),
+            )
+        )
+    )
+
+
+def run_with_options(path: Path) -> None:
+    """Segment an image with the options in a file, of which every line is one run."""
+    text = path.read_text(encoding="utf-8", errors="surrogateescape").replace("\0", "")
+    image = ("--image", "../seeds/images/plain.jpg")
+    each(
+        partial(command, "run", "--model", MODEL, *image, *line.split(), "--output", "out")
+        for line in text.splitlines()[:10]
+    )
+
+
+def resume_run(path: Path) -> None:
+    """Resume a run, whose results so far are mutated."""
+    command(
+        *("run", "--model", MODEL, "--video", "../seeds/films/film.mp4", "--resume"),
+        *("--save", "overlay,mask", "--output", "out"),
+    )
+
+
+def process_images(path: Path) -> None:
+    """Segment an image among others, in a process of its own."""
+    images = (path, "../seeds/images/plain.jpg", "../seeds/images/gray.png")
+    process("run", "--model", MODEL, "--image", *images, "--save", "mask,coco", "--output", "out")
+
+
+def process_film(path: Path) -> None:
+    """Segment the beginning of a film, in a process of its own."""
+    frames = ("--max-frames", str(FRAMES))
+    process("run", "--model", MODEL, "--video", path, *frames, "--output", "out")
+
+
+def process_model(path: Path) -> None:
+    """Run an artifact on an image, in a process of its own."""
+    image = "../seeds/images/plain.jpg"
+    process("run", "--model", path, "--image", image, "--save", "mask", "--output", "out")
+
+
+def process_training(path: Path) -> None:
+    """Train for one epoch by a recipe, or on a dataset, in a process of its own."""
+    recipe, data = ((path,), "../seeds/folder") if path.name == "recipe.toml" else ((), ".")
+    process(
+        *("train", *recipe, "--dataset", "folder", "--data", data, "--epochs", "1"),
+        *("--imgsz", "32,48", "--batch", "2", "--workers", "0", "--threads", "1"),
+        *("--set", "repeat=1", "--set", "accumulate=1", "--set", "arguments.depth=2"),
+        *("--set", "arguments.width=2"),
+    )
+
+
 TARGETS = {
     "image": Target(use=read_image, seeds=("images/*", "hostile/*", "tiles/*"), share=120),
     "mask": Target(
@@ -346,5 +452,19 @@ TARGETS = {
     "pipe": Target(use=read_pipe, seeds=("films/*",), share=20),
     "list": Target(use=read_list, seeds=("texts/list.txt",), share=10),
     "run of a film": Target(use=run_film, seeds=("films/*",), share=10),
+    "resumed run": Target(use=resume_run, seeds=("stopped/out/*.mp4",), share=6, whole="stopped"),
+    "killed run": Target(use=resume_run, seeds=("killed/out/*.part",), share=6, whole="killed"),
+    "names": Target(use=run_named, seeds=("texts/name.txt",), share=6),
+    "options": Target(use=run_with_options, seeds=("texts/options.txt",), share=6),
+    "process of images": Target(use=process_images, seeds=("images/plain.*",), share=0.8),
+    "process of a film": Target(use=process_film, seeds=("films/*",), share=0.8),
+    "process of a model": Target(use=process_model, seeds=("models/best.*",), share=0.8),
+    "training by a recipe": Target(use=process_training, seeds=("texts/recipe.toml",), share=0.4),
+    "training on a dataset": Target(
+        use=process_training,
+        seeds=("folder/*/train/0.png", "folder/*.toml"),
+        share=0.4,
+        whole="folder",
+    ),
 }
 """Readers and commands by the names that `--only` takes."""

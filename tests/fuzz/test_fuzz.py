@@ -23,7 +23,9 @@ GROUPS = (
     ("coco", "labelme", "folder", "camvid"),
     ("checkpoint", "onnx", "torchscript", "pt2", "openvino", "inspect", "inspect openvino"),
     ("verify", "weights", "adopt", "resumed training"),
-    ("film", "pipe", "run of a film"),
+    ("film", "pipe", "run of a film", "resumed run", "killed run", "names", "options"),
+    ("process of images", "process of a film", "process of a model"),
+    ("training by a recipe", "training on a dataset"),
 )
 """Targets that one process is given, so that the groups are spread over all cores."""
 

@@ -35,6 +35,9 @@ SMALL = 1_000_000
 HARD_LIMIT = 5_000_000_000
 """Bytes of addresses beyond those of before; more would harm the machine."""
 
+OWN = ("case", "crash", "printed")
+"""Files and folders beside the seeds that the process itself makes."""
+
 ALL = {**TARGETS, **PLANTED}
 
 OWN_FAULT = 99
@@ -109,6 +112,7 @@ class Worker:
         self._case = root / "case"
         self._threads: list[str] = []
         self._before = set(_files(root / "home"))
+        self._known = {*OWN, *(entry.name for entry in root.iterdir())}
         self._watch = Watch(root)
         threading.excepthook = lambda error: self._threads.append(
             "".join(traceback.format_exception(error.exc_value)) if error.exc_value else "thread"
@@ -168,10 +172,11 @@ class Worker:
         return path.relative_to(self._case)
 
     def _left(self) -> list[str]:
-        """Return what lies in the home and temporary folders and was not there before."""
+        """Return what is new beside the folder of the case, and in the home and temporary ones."""
         new = set(_files(self.root / "home")) - self._before
         self._before |= new
         strange = [name for name in new if "/.cache/segdeploy/" not in name]
+        strange += [str(path) for path in self.root.iterdir() if path.name not in self._known]
         for entry in list((self.root / "tmp").iterdir()):
             strange.append(f"left {entry}")
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
