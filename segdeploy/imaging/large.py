@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from math import prod
+from os import fsencode
 from pathlib import Path
 
 import cv2
@@ -112,7 +113,9 @@ class LargeImage:
             return
         with self._refusing():
             # libvips fills what is missing of a damaged file with black, unless it is told to fail.
-            stored = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
+            # A source is named by bytes alone: in another name libvips takes brackets for options.
+            source = pyvips.Source.new_from_file(fsencode(path))
+            stored = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
             colored = stored.colourspace("srgb").extract_band(0, n=3).cast("uchar")
             if (stored.width, stored.height) != header.size:
                 msg = f"its size is {header.size} and {stored.width, stored.height} at once"
@@ -177,7 +180,7 @@ def image_writer(
                     file.write(np.ascontiguousarray(ordered).data)
 
                 yield add
-            image = pyvips.Image.rawload(str(rows), width, height, bands, access="sequential")
+            image = pyvips.Image.rawload(fsencode(rows), width, height, bands, access="sequential")
             image = image.copy(interpretation="srgb" if bands == 3 else "b-w")
             _save(image, part, extension=path.suffix)
     except pyvips.Error as error:
@@ -189,12 +192,12 @@ def image_writer(
 
 def _save(image: pyvips.Image, path: Path, *, extension: str) -> None:
     if extension == ".png":
-        image.pngsave(str(path), compression=4)
+        image.pngsave(fsencode(path), compression=4)
         return
     # The smaller copies of a mask must hold classes of it, not means of them.
     shrink = "mean" if image.bands == 3 else "nearest"
     image.tiffsave(
-        str(path),
+        fsencode(path),
         tile=True,
         tile_width=TILE,
         tile_height=TILE,

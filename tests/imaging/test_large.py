@@ -1,5 +1,6 @@
 """Images larger than memory are read and written as all others are."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -261,3 +262,16 @@ def test_a_truncated_image_is_refused(tmp_path: Path, name: str, share: float) -
 
     with pytest.raises(DataError):
         read(path)
+
+
+@pytest.mark.parametrize("ending", [".tif", ".png"])
+@pytest.mark.parametrize("stem", [b"caf\xe9", b"road [page=7]", b"a:b"])
+def test_files_of_any_name_are_read_and_written(tmp_path: Path, stem: bytes, ending: str) -> None:
+    """Also names that are not UTF-8, or hold brackets, which libvips takes for options."""
+    path = tmp_path / (os.fsdecode(stem) + ending)
+
+    with image_writer(path, 9, width=7, bands=3) as add:
+        add(gradient(9, 7))
+
+    assert list(tmp_path.iterdir()) == [path]
+    np.testing.assert_array_equal(read(path), gradient(9, 7))
