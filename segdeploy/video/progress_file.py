@@ -60,6 +60,7 @@ class ProgressFile:
         # Where the reserved room begins and ends, and where the first fragment begins.
         self._room = (0, 0)
         self._fragments = sys.maxsize
+        self._is_ending = False
         self._index = BytesIO()
 
     def begin(self) -> None:
@@ -72,8 +73,9 @@ class ProgressFile:
 
     def write(self, content: bytes) -> int:
         """Write at the current position; raises OSError where there is no room."""
-        if self._position < self._fragments < self._size:
-            # After the last fragment FFmpeg goes back to the room, then to the box of the media.
+        # After the last fragment FFmpeg goes back, and writes the index, also beyond its room.
+        self._is_ending |= self._position < self._fragments < self._size
+        if self._is_ending:
             self._index.seek(self._position - self._room[0])
             self._index.write(content)
         else:

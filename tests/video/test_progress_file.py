@@ -91,6 +91,32 @@ def test_file_is_finished_in_place(tmp_path: Path, reserve: int, expected: list[
     assert path.stat().st_size < 1.5 * size
 
 
+def test_index_larger_than_all_fragments_so_far_does_not_overwrite_them(tmp_path: Path) -> None:
+    """FFmpeg writes the index piece by piece, over whatever follows its room."""
+    path = tmp_path / "clip.mp4"
+    file = ProgressFile(claim(path), path)
+    file.begin()
+    container = av.open(file, "w", format=MUXER, options={**OPTIONS, RESERVE: "64"})
+    stream = container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
+    stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
+    stream.codec_context.time_base = Fraction(1, 50)
+    container.start_encoding()
+    file.begin_fragments()
+    frame = av.VideoFrame(16, 16, "yuv420p")
+    for index in range(4000):
+        frame.pts, frame.time_base = 2 * index + index % 3 // 2, Fraction(1, 50)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+    end(container)
+    file.finish(Fraction(0), Fraction(8000, 50))
+    file.close()
+
+    content = path.read_bytes()
+    assert len(content) - content.rfind(b"moov") > 1 << 16
+    assert len(times(path)) == 4000
+
+
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of a file")
 def test_file_without_room_for_the_index_stays_as_it_was(tmp_path: Path) -> None:
     """A disk may be full at the very end."""
