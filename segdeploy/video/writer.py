@@ -31,6 +31,9 @@ TICKS = 90000
 """Lower bound of the clock ticks per second; the number is a multiple of the rate, so that each
 regular frame falls on a whole tick."""
 
+LONGEST = 1_900_000_000
+"""Ticks between two frames that an MP4 can hold, with a margin to 31 bits: about six hours."""
+
 LEAD = 1
 """Seconds before its presentation at which the first frame is decoded, at most: by encoders it
 would be a number of frames, however slow they are."""
@@ -148,7 +151,7 @@ class VideoSink:
                 where 0.
 
         Raises:
-            DataError: The image has another size than the video.
+            DataError: The image has another size than the video, or comes hours after the last one.
             OutputError: The file cannot be written, for example because the disk is full.
         """
         if image.shape[:2] != self._size:
@@ -165,8 +168,16 @@ class VideoSink:
             # Encoders refuse times that stand still or go back: one tick later is the smallest
             # change.
             time = round(Fraction(seconds - self._start) / self._tick)
+            if time - (self._last or 0) > LONGEST:
+                msg = (
+                    f"the pause before the frame at {seconds:.0f} s is longer than"
+                    f" {LONGEST * self._tick // 3600} hours, which {self._path} cannot hold; select"
+                    " parts with --start and --end"
+                )
+                raise DataError(msg)
             self._last = time if self._last is None else max(time, self._last + 1)
-            self._last_duration = round(Fraction(duration) / self._tick) or self._duration
+            shown = round(Fraction(duration) / self._tick) or self._duration
+            self._last_duration = min(shown, LONGEST)
             self._durations[self._last] = self._last_duration
             frame.pts, frame.time_base = self._last, self._tick
             frame.duration = self._last_duration

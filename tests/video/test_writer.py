@@ -102,6 +102,19 @@ def test_variable_times_survive(tmp_path: Path) -> None:
     np.testing.assert_allclose(times(tmp_path / "clip.mp4"), given, atol=1e-5)
 
 
+def test_pause_of_a_day_is_refused(tmp_path: Path) -> None:
+    """An MP4 cannot hold it; the frames before are kept."""
+    path = tmp_path / "clip.mp4"
+
+    with VideoSink(path, width=64, height=48, rate=Fraction(25)) as sink:
+        for seconds in (0.0, 0.04, 19000.0):
+            sink.write(plain((9, 9, 9)), seconds=seconds)
+        with pytest.raises(DataError, match="before the frame at 86400 s is longer than 5 hours"):
+            sink.write(plain((9, 9, 9)), seconds=86400.0)
+
+    assert times(path) == pytest.approx([0.0, 0.04, 19000.0])
+
+
 def test_video_may_begin_after_its_audio(tmp_path: Path) -> None:
     """A camera that starts half a second late must not shift all images against the audio."""
     tone = write_tone(tmp_path / "tone.wav", rate=48000)
