@@ -75,7 +75,9 @@ def rows(content: Any, key: str) -> list[dict[str, Any]]:  # noqa: ANN401 - untr
 
 def size_of(height: object, width: object) -> tuple[int, int]:
     """Return the checked height and width of an image; raises one of `MALFORMED`."""
-    if not isinstance(height, int) or not isinstance(width, int):
+    # JSON's true is an int in Python.
+    is_flag = isinstance(height, bool) or isinstance(width, bool)
+    if is_flag or not isinstance(height, int) or not isinstance(width, int):
         msg = f"an image's size is {str(width)[:20]!r} by {str(height)[:20]!r}"
         raise TypeError(msg)
     if min(height, width) < 1:

@@ -120,6 +120,10 @@ def test_class_map_groups_categories(tmp_path: Path) -> None:
         ),
         ({"images": [{"id": 1, "file_name": "a.png", "height": 0, "width": 3}]}, "3x0"),
         (
+            {"images": [{"id": 1, "file_name": "a.png", "height": 6, "width": True}]},
+            "an image's size is 'True' by '6'",
+        ),
+        (
             {
                 "images": [
                     {"id": i, "file_name": f"{i}/a.png", "height": 6, "width": 8} for i in (1, 2)
