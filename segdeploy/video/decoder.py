@@ -169,6 +169,8 @@ class Decoder:
             count, self.end = count + 1, seconds + frame.duration
             yield frame
         self._count_missing(count)
+        if not count:
+            return
         if "mp4" in self._container.format.name and self.stream.duration and not self.skipped:
             # The index has a duration of each frame in the order in which they are decoded.
             ticks = (self.stream.start_time or 0) + self.stream.duration - self._start_ticks

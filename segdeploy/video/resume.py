@@ -95,20 +95,25 @@ def _longest_cuts(path: Path) -> set[int]:
 
 def _cuts(path: Path, *, is_complete: bool) -> set[int]:
     cuts, count = {0}, 0
-    # Of a run that was killed early nothing may be readable; it starts from the beginning.
-    with suppress(av.FFmpegError), _open(path) as container:
-        for packet in container.demux(video=0):
-            if packet.size:
-                cuts |= {count} if packet.is_keyframe else set()
-                count += 1
+    for packet in _video_packets(path):
+        cuts |= {count} if packet.is_keyframe else set()
+        count += 1
     return cuts | ({count} if is_complete else set())
 
 
 def has_frames(path: Path) -> bool:
     """Return whether a video in progress holds at least one frame."""
+    return any(True for _ in _video_packets(path))
+
+
+def _video_packets(path: Path) -> "Iterator[Packet[VideoStream]]":
+    """Return the packets of a video in progress, as far as it can be read.
+
+    Of a run that was killed early nothing may be readable; it starts from the beginning.
+    """
     with suppress(av.FFmpegError), _open(path) as container:
-        return any(packet.size for packet in container.demux(video=0))
-    return False
+        if container.streams.video:
+            yield from (packet for packet in container.demux(video=0) if packet.size)
 
 
 def _is_nut(path: Path) -> bool:

@@ -14,7 +14,7 @@ import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,7 @@ class Worker:
         size = path.stat().st_size
         self._watch.found.clear()
         self._threads.clear()
+        older = {path: path.read_bytes() for path in self._results()}
         before = _reset_peak()
         with _limited_memory(), _captured(self.root / "printed") as printed:
             self._watch.is_on = True
@@ -144,7 +145,7 @@ class Worker:
             verdict, reason = "memory", f"{used / 1e9:.1f} GB from {size / 1e3:.0f} kB"
         elif strange := self._watch.found + self._left():
             verdict, reason = "outside", "; ".join(strange[:3])
-        elif fault := self._broken():
+        elif fault := self._broken(older):
             verdict, reason = "broken", fault
         elif verdict in {"done", "refused"} and (found := CONTROL.search(text)):
             line = text[max(0, found.start() - 60) : found.end() + 60]
@@ -182,12 +183,14 @@ class Worker:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         return strange
 
-    def _broken(self) -> str:
-        """Return what is wrong with the first file of the results that is not whole."""
-        results = self._case / "out"
-        for path in sorted(results.rglob("*")) if results.is_dir() else ():
-            if fault := find_fault(path):
-                return f"{path.relative_to(results)}: {fault}"
+    def _results(self) -> list[Path]:
+        return sorted(path for path in (self._case / "out").rglob("*") if path.is_file())
+
+    def _broken(self, older: Mapping[Path, bytes]) -> str:
+        """Return what is wrong with the first file of the results that is new and not whole."""
+        for path in self._results():
+            if path.read_bytes() != older.get(path) and (fault := find_fault(path)):
+                return f"{path.relative_to(self._case)}: {fault}"
         return ""
 
 

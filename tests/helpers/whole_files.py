@@ -48,7 +48,7 @@ def _image(path: Path) -> None:
 def _film(path: Path) -> None:
     import av
 
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="replace") as container:
         frames = sum(1 for _ in container.decode(video=0))
     assert frames, "it has no frame"
 

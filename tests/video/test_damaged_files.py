@@ -115,3 +115,13 @@ def test_wrong_bytes(clip: tuple[Path, bytes], places: list[tuple[float, int]]) 
     found = read(path, bytes(damaged))
 
     assert found is None or found[0] > 0
+
+
+def test_film_without_a_readable_frame_is_refused(tmp_path: Path) -> None:
+    """Its index says how long it is, and every packet is damaged."""
+    path = tmp_path / "clip.mp4"
+    content = write(path, "libx264")
+    start = content.index(b"mdat")
+    size = int.from_bytes(content[start - 4 : start])
+
+    assert read(path, content[: start + 4] + bytes(size - 8) + content[start - 4 + size :]) is None

@@ -16,6 +16,7 @@ from segdeploy.video.codecs import CODECS, Encoding
 from segdeploy.video.reader import VideoSource
 from segdeploy.video.resume import NUT, SHIFT, count_resumable, kept_path, part_path
 from segdeploy.video.writer import VideoSink
+from tests.helpers.clips import write_tone
 
 RATE = Fraction(30000, 1001)
 
@@ -128,7 +129,9 @@ def test_killed_twice(tmp_path: Path) -> None:
 
 
 def test_nothing_left_starts_from_the_beginning(tmp_path: Path) -> None:
-    """Of a run that was killed at once there may be no file, or one without a header."""
+    """Of a run that was killed at once there may be no file, or one without a header or video."""
+    assert count_resumable([tmp_path / "video.mp4"], []) == 0
+    write_tone(tmp_path / "tone.wav").replace(part_path(tmp_path / "video.mp4"))
     assert count_resumable([tmp_path / "video.mp4"], []) == 0
     part_path(tmp_path / "video.mp4").write_bytes(b"nu")
     assert count_resumable([tmp_path / "video.mp4"], []) == 0
