@@ -16,6 +16,7 @@ import numpy as np
 
 from segdeploy.arrays import Mask
 from segdeploy.card import LabelClass
+from segdeploy.errors import OutputError
 from segdeploy.imaging.polygons import Corners, polygons
 from segdeploy.imaging.rle import encode_counts, find_runs
 from segdeploy.system.files import PART, cannot_write, make_folder, sync
@@ -61,7 +62,7 @@ def incremental_file(path: Path) -> Iterator[Callable[[str], None]]:
             file.write(text)
         except OSError as error:
             failed = True
-            raise cannot_write(path, error) from error
+            raise _unfinished(path, part, error) from error
 
     try:
         yield write
@@ -72,10 +73,18 @@ def incremental_file(path: Path) -> Iterator[Callable[[str], None]]:
                 sync(part)
                 part.replace(path)
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise _unfinished(path, part, error) from error
         finally:
             if part.exists() and not part.stat().st_size:
                 part.unlink()
+
+
+def _unfinished(path: Path, part: Path, error: OSError) -> OutputError:
+    """Return the error of a file that cannot be completed; it names what is kept."""
+    reason = cannot_write(path, error)
+    if not part.exists() or not part.stat().st_size:
+        return reason
+    return OutputError(f"{reason}; what was done is in {part}")
 
 
 @contextmanager

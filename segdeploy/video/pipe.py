@@ -29,7 +29,7 @@ def pipe_outputs(info: VideoInfo, pipe: BinaryIO, *, kind: str, form: str) -> It
             blue-green-red of an overlay, one byte per pixel of a mask.
 
     Raises:
-        OutputError: The reading end of the pipe was closed.
+        OutputError: The reading end of the pipe was closed, or there is no room for it.
     """
     select: Callable[[SegmentedFrame], Image | Mask] = {
         OVERLAY: lambda result: result.drawn[OVERLAY],
@@ -41,9 +41,12 @@ def pipe_outputs(info: VideoInfo, pipe: BinaryIO, *, kind: str, form: str) -> It
         try:
             send(select(result))
             pipe.flush()
+        except (BrokenPipeError, av.error.BrokenPipeError) as error:
+            msg = "the pipe was closed by its reader; frames after that are not written"
+            raise OutputError(msg) from error
         except (OSError, av.FFmpegError) as error:
             msg = (
-                f"the pipe was closed by its reader ({error.strerror or error}); frames after that"
+                f"cannot write frames to the pipe ({error.strerror or error}); frames after that"
                 " are not written"
             )
             raise OutputError(msg) from error

@@ -178,3 +178,24 @@ def test_geojson_follows_the_right_hand_rule() -> None:
         sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring)) / 2 for ring in (outline, hole)
     ]
     assert areas == [9, -1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of a file")
+def test_what_was_written_before_the_disk_was_full_is_kept(tmp_path: Path) -> None:
+    """Lines of hours of work; the message has the name of the file."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path, part = tmp_path / "a.jsonl", tmp_path / "a.jsonl.part"
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with (
+            pytest.raises(OutputError, match=rf"File too large.*what was done is in {part}"),
+            incremental_file(path) as write,
+        ):
+            write("a line\n" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert not path.exists()
+    assert part.read_text().startswith("a line\n" * 1000)
