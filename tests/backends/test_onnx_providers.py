@@ -1,6 +1,5 @@
 """A session runs on the requested device or is refused: there is no silent fallback."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from segdeploy.backends.onnx_providers import (
     request_providers,
 )
 from segdeploy.errors import DeviceError
-from segdeploy.system.cache import remove_oldest
 
 
 def test_cpu_requests_no_other_provider() -> None:
@@ -126,14 +124,3 @@ def test_engines_are_kept_in_the_cache_of_the_user(
 
     assert options["trt_engine_cache_path"] == str(tmp_path / "segdeploy" / "tensorrt")
     assert options["trt_timing_cache_path"] == str(tmp_path / "segdeploy" / "tensorrt")
-
-
-def test_oldest_files_of_a_cache_go_first(tmp_path: Path) -> None:
-    """Engines have hundreds of megabytes, and every version of a driver makes new ones."""
-    for age, name in enumerate(("newest", "middle", "oldest")):
-        (tmp_path / name).write_bytes(b"x" * 10)
-        os.utime(tmp_path / name, (1000 - age, 1000 - age))
-
-    remove_oldest(tmp_path, 20)
-
-    assert {path.name for path in tmp_path.iterdir()} == {"newest", "middle"}

@@ -17,6 +17,7 @@ from segdeploy.system.machine import (
     cpu_features,
     describe_machine,
     features,
+    limited_memory,
     memory_limit,
     versions,
 )
@@ -189,3 +190,14 @@ def test_a_machine_of_an_older_report_has_no_features() -> None:
     old = {key: value for key, value in asdict(describe_machine()).items() if key != "features"}
 
     assert convert(old, Machine, refuse=ValueError).features == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit the memory of a process")
+def test_memory_is_limited_within_a_block_only() -> None:
+    """A hostile network must not take what the machine has; the images behind it may."""
+    size = 2 << 30
+
+    with pytest.raises(MemoryError), limited_memory(64 << 20):
+        bytearray(size)
+
+    assert len(bytearray(size)) == size
