@@ -14,7 +14,11 @@ import numpy.typing as npt
 from segdeploy.arrays import Image, Mask
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Dataset, Sample
-from segdeploy.system.files import hold_folder, make_scratch_folder
+from segdeploy.system.files import (
+    cannot_write_temporary_files,
+    hold_folder,
+    make_scratch_folder,
+)
 
 LINE = 64
 """Bytes to which samples are aligned; offsets are counted in it."""
@@ -43,6 +47,9 @@ class CachedDataset:
             room: Bytes of images and masks that all processes together may cache.
             folder: Where to create the folder of the cache's files; None for the system's folder
                 for temporary files.
+
+        Raises:
+            OutputError: That folder cannot be written to.
         """
         self._samples = samples
         self._names = tuple(samples.names)
@@ -51,7 +58,10 @@ class CachedDataset:
         weakref.finalize(self, _remove, self._folder, os.getpid(), held)
         # Written, not only reserved: a page of a map for which the disk has no room would kill the
         # process.
-        np.zeros(len(samples), np.int64).tofile(self._folder / "table")
+        try:
+            (self._folder / "table").write_bytes(bytes(8 * len(samples)))
+        except OSError as error:
+            raise cannot_write_temporary_files(self._folder.parent, error) from error
         # Each other process opens the files itself, when it reads its first sample.
         store = SampleStore(self._folder, self._room) if self._names else None
         self._store: SampleStore | None = store

@@ -219,8 +219,13 @@ def _make_scratch_folder(parent: Path) -> tuple[Path, int | None]:
         return folder, None
     # It gets its name once it is locked, so that no process finds it unlocked before.
     unnamed = folder / "unlocked"
-    descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    os.write(descriptor, SIGNATURE)
+    try:
+        descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        os.write(descriptor, SIGNATURE)
+    except OSError:
+        # Without its lock nothing would ever remove it.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     if lock(descriptor, shared=True):
         unnamed.rename(folder / LOCK)
     return folder, descriptor

@@ -11,6 +11,7 @@ import pytest
 from segdeploy.card import LabelClass
 from segdeploy.datasets.cache import CachedDataset
 from segdeploy.datasets.dataset import Sample
+from segdeploy.errors import OutputError
 from segdeploy.system.files import CAN_LOCK, make_scratch_folder
 
 
@@ -36,6 +37,15 @@ class Counting:
         return Sample(
             image=image, mask=random.integers(0, 256, sides, dtype=np.uint8), name=self.names[index]
         )
+
+
+class Many(Counting):
+    """A thousand samples, of which none is read."""
+
+    names = tuple(map(str, range(1000)))
+
+    def __len__(self) -> int:
+        return 1000
 
 
 @pytest.fixture
@@ -113,6 +123,20 @@ def test_processes_share_what_one_of_them_read(source, method):
         for read in samples
         for sample, expected in zip(read, own, strict=True)
     )
+
+
+def test_a_folder_without_room_for_the_table_is_reported(tmp_path):
+    """The table is small: without room for it nothing can be cached, nor much else be done."""
+    resource = pytest.importorskip("resource")
+    samples = Many(tmp_path / "log")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"temporary files to .*: File too large.*TMPDIR"):
+            CachedDataset(samples, room=1000, folder=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_files_are_removed_with_the_cache(source, tmp_path):
