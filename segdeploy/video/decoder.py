@@ -179,7 +179,7 @@ class Decoder:
     def _duration(self, decoded: av.VideoFrame, seconds: float) -> float:
         """Return for how long a frame is shown, at most until the end of the whole."""
         nominal = float(1 / self.rate)
-        own = float(decoded.duration * self._base) if decoded.duration else nominal
+        own = float(decoded.duration * self._base) if decoded.duration > 0 else nominal
         whole = self._container.duration
         return min(own, max(nominal, whole / av.time_base - seconds)) if whole else own
 
