@@ -56,6 +56,7 @@ DAMAGE = (
     LookupError,
     TypeError,
     ArithmeticError,
+    AssertionError,
     MemoryError,
     NotImplementedError,
     struct.error,

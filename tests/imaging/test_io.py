@@ -350,6 +350,18 @@ def test_a_damaged_png_writes_nothing_of_its_own(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_a_png_without_its_palette_is_refused(tmp_path):
+    """Pillow asserts that there is one."""
+    path = tmp_path / "a.png"
+    content = encoded(noise().quantize(9), "PNG")
+    start = content.index(b"PLTE") - 4
+    size = 12 + int.from_bytes(content[start : start + 4])
+    path.write_bytes(content[:start] + content[start + size :])
+
+    with pytest.raises(DataError, match="damaged"):
+        read_image(path)
+
+
 def test_images_of_one_name_are_told_apart():
     """By as many folders as it takes; the same file twice is the same image."""
     paths = [Path(path) for path in ("a/x/0.png", "b/x/0.png", "b/1.png", "0.png", "0.png")]
