@@ -56,7 +56,6 @@ DAMAGE = (
     LookupError,
     TypeError,
     ArithmeticError,
-    AssertionError,
     MemoryError,
     NotImplementedError,
     struct.error,

@@ -352,6 +352,11 @@ def _to_image(image: ImageFile) -> Image:
     if image.mode == "F":
         msg = "its pixels are floating-point numbers, which have no fixed range"
         raise ValueError(msg)
+    image.load()
+    if image.mode in {"P", "PA"} and image.palette is None:
+        # Pillow would make all of it black.
+        msg = "its palette is missing"
+        raise ValueError(msg)
     if image.mode.startswith("I"):
         gray = (np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8)
         return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)

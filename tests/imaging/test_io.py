@@ -350,10 +350,11 @@ def test_a_damaged_png_writes_nothing_of_its_own(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_a_png_without_its_palette_is_refused(tmp_path):
-    """Pillow asserts that there is one."""
+@pytest.mark.parametrize("options", [{}, {"transparency": 3}])
+def test_a_png_without_its_palette_is_refused(tmp_path, options):
+    """Pillow makes it black, or asserts that there is one."""
     path = tmp_path / "a.png"
-    content = encoded(noise().quantize(9), "PNG")
+    content = encoded(noise().quantize(9), "PNG", **options)
     start = content.index(b"PLTE") - 4
     size = 12 + int.from_bytes(content[start : start + 4])
     path.write_bytes(content[:start] + content[start + size :])
