@@ -100,10 +100,18 @@ class Report:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        """Check that the report can be placed in time; a ValueError says why not."""
+        """Check what pages and charts rely on; a ValueError says what is wrong."""
         if not FIRST_YEAR <= self.time.year <= LAST_YEAR:
             msg = f"created is {self.created!r}, which is no time of a measurement"
             raise ValueError(msg)
+        for row, result in self.measured:
+            for values in result.accuracy.by_class if result.accuracy and self.classes else ():
+                if len(values) != len(self.classes):
+                    msg = (
+                        f"the row {row.name!r} has {len(values)} values by class and there are"
+                        f" {len(self.classes)} classes"
+                    )
+                    raise ValueError(msg)
 
     @property
     def time(self) -> datetime:

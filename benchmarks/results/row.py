@@ -120,6 +120,12 @@ class Accuracy:
     worst: tuple[str, ...] = ()
 
     @property
+    def by_class(self) -> tuple[tuple[float | None, ...], ...]:
+        """All that has a value for each class."""
+        shares = () if self.labels is None else (self.labels.by_class,)
+        return self.scores.iou, self.boundaries, *shares
+
+    @property
     def boundary_iou(self) -> float:
         """Mean boundary IoU over the classes that occur."""
         known = [value for value in self.boundaries if value is not None]
