@@ -14,7 +14,14 @@ from PIL import UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from segdeploy.arrays import Image, Mask
-from segdeploy.errors import ConfigError, DataError, OutputError
+from segdeploy.errors import (
+    ConfigError,
+    DataError,
+    ImageError,
+    MissingFileError,
+    OutputError,
+    SegdeployError,
+)
 from segdeploy.imaging.header import (
     DAMAGE,
     IDS,
@@ -24,7 +31,7 @@ from segdeploy.imaging.header import (
     orientation_of,
 )
 from segdeploy.system.budget import check_budget, file_budget
-from segdeploy.system.files import write_bytes
+from segdeploy.system.files import exists, write_bytes
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """File name extensions by which an image is found in a folder."""
@@ -82,16 +89,39 @@ def decode_image(content: bytes, *, name: str) -> Image:
                 stored = _decode_plain(name, content, AS_STORED)
             else:
                 stored = _to_image(image)
+    except SegdeployError:
+        raise
     except DAMAGE as error:
         raise _damaged(name, error) from error
     return _turned(stored, orientation)
+
+
+def convert_image(image: PillowImage.Image, *, name: str) -> Image:
+    """Return the pixels of an image of Pillow, as `read_image` reads those of a file.
+
+    Args:
+        image: Of any mode of colors or numbers, opened from a file or made by Pillow.
+        name: What messages call it.
+
+    Raises:
+        ImageError: It is empty or damaged, or its pixels are floating-point numbers.
+    """
+    try:
+        if not image.width or not image.height:
+            msg = "it is empty"
+            raise ValueError(msg)
+        return _turned(_to_image(image), orientation_of(image))
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())
+        msg = f"{name} cannot be used ({reason}); pass a whole image of colors, such as mode RGB"
+        raise ImageError(msg) from error
 
 
 def check_image(image: Image) -> None:
     """Refuse an argument that is not an image: another array would give a wrong mask.
 
     Raises:
-        DataError: It is not an array (H, W, 3) of uint8, or is empty.
+        ImageError: It is not an array (H, W, 3) of uint8, or is empty.
     """
     if (
         isinstance(image, np.ndarray)
@@ -107,7 +137,7 @@ def check_image(image: Image) -> None:
         else f"a {type(image).__name__}"
     )
     msg = f"the image is {given}; pass (H, W, 3) uint8, blue-green-red as cv2.imread reads it"
-    raise DataError(msg)
+    raise ImageError(msg)
 
 
 def read_ids(path: Path) -> Mask:
@@ -140,6 +170,8 @@ def decode_ids(content: bytes, *, name: str) -> Mask:
                 return _decode_plain(name, content, cv2.IMREAD_GRAYSCALE)
             mode = image.mode
             numbers = np.asarray(image) if mode in SINGLE else None
+    except SegdeployError:
+        raise
     except DAMAGE as error:
         raise _damaged(name, error) from error
     if numbers is None or numbers.min() < 0 or numbers.max() > 255:
@@ -230,9 +262,9 @@ def list_images(paths: Sequence[Path]) -> list[Path]:
     """
     images: list[Path] = []
     for path in paths:
-        if not path.exists():
+        if not exists(path):
             msg = f"there is no {path}; name an image or a folder of images"
-            raise DataError(msg)
+            raise MissingFileError(msg)
         images += _images_in(path) if path.is_dir() else [path]
     if not images:
         msg = (
@@ -276,7 +308,9 @@ def _content(path: Path) -> bytes:
             size = max(len(content), os.fstat(file.fileno()).st_size)
     except FileNotFoundError as error:
         msg = f"there is no {path}; check the name"
-        raise DataError(msg) from error
+        raise MissingFileError(msg) from error
+    except ConfigError:
+        raise
     except (OSError, ValueError) as error:
         msg = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
         raise DataError(msg) from error
@@ -347,7 +381,7 @@ def _decode_plain(path: object, content: bytes, mode: int) -> Image:
     return np.asarray(image, dtype=np.uint8)
 
 
-def _to_image(image: ImageFile) -> Image:
+def _to_image(image: PillowImage.Image) -> Image:
     """Return the pixels as Pillow decodes them."""
     if image.mode == "F":
         msg = "its pixels are floating-point numbers, which have no fixed range"

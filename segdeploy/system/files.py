@@ -141,6 +141,16 @@ def sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def exists(path: Path) -> bool:
+    """Return whether there is such a file or folder; there is none of a name that is too long."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file, or leave the old one as it was."""
     with replacing(path) as part:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.io import EXTENSIONS, list_images, read_image
+from segdeploy.system.files import exists
 from segdeploy.video.frames import Frame, Selection, VideoInfo
 
 if TYPE_CHECKING:
@@ -179,14 +180,14 @@ def open_source(
         return OpenedSource(video=source)
     if "://" in text:
         return open_address(text, selection=selection, should_stop=should_stop)
-    if text.isdecimal() and not path.exists():
+    if text.isdecimal() and not exists(path):
         return open_camera(int(text), selection=selection, should_stop=should_stop)
     if path.suffix.lower() == ".txt":
         return open_images(_read_list(path), selection=selection)
     if (
         path.is_dir()
         or path.suffix.lower() in EXTENSIONS
-        or (PATTERN.search(text) and not path.exists())
+        or (PATTERN.search(text) and not exists(path))
     ):
         return open_images([path], selection=selection)
     return open_video(path, selection=selection)
@@ -240,7 +241,7 @@ def _matches(path: Path) -> list[Path]:
 
     A path that exists is not a pattern, whatever characters it has.
     """
-    if path.exists() or not PATTERN.search(str(path)):
+    if exists(path) or not PATTERN.search(str(path)):
         return [path]
     # Path.glob takes no absolute pattern.
     names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207

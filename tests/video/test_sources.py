@@ -64,6 +64,14 @@ def test_images_by_file_folder_pattern_and_list(images: Path) -> None:
     assert levels(open_text(str(images / "list.txt"))) == [20, 0]
 
 
+def test_name_that_is_too_long_is_none(images: Path) -> None:
+    """The system refuses to look for it; a list is somebody else's."""
+    (images / "list.txt").write_text("p0.png\n" + "a" * 5000)
+
+    with pytest.raises(DataError, match=r"there is no .*aaa"):
+        open_text(str(images / "list.txt"))
+
+
 def test_name_with_brackets_is_a_name(images: Path) -> None:
     """A phone's "IMG (1) [edited].png" is not a pattern."""
     (images / "p1.png").rename(images / "a [edited].png")
