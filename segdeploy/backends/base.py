@@ -57,6 +57,10 @@ class Backend(Protocol):
         ...
 
 
+MAX_THREADS = 1024
+"""Threads beyond any use; a pool of many more would exhaust the machine."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RuntimeOptions:
     """How a runtime executes a network.
@@ -85,6 +89,17 @@ class RuntimeOptions:
     callers: int = 1
     trust: bool = False
     probe: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the numbers of threads.
+
+        Raises:
+            ConfigError: One is less than 1, or more than a machine can have use for.
+        """
+        for name, count in (("threads", self.threads), ("callers", self.callers)):
+            if count is not None and not 1 <= count <= MAX_THREADS:
+                msg = f"{name} is {count}; choose a number from 1 to {MAX_THREADS}"
+                raise ConfigError(msg)
 
 
 class WrappedBackend:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segdeploy.backends.base import WrappedBackend, card_from_metadata, check_batch
+from segdeploy.backends.base import RuntimeOptions, WrappedBackend, card_from_metadata, check_batch
 from segdeploy.card import CARD_KEY
 from segdeploy.errors import CardError, ConfigError
 from tests.helpers.backends import ChannelBackend
@@ -18,6 +18,14 @@ def test_dynamic_card_takes_multiples_of_the_stride_only() -> None:
 
     with pytest.raises(ConfigError, match="multiples of 32"):
         check_batch(np.zeros((1, 80, 32, 3), np.uint8), card)
+
+
+@pytest.mark.parametrize("name", ["threads", "callers"])
+@pytest.mark.parametrize("count", [0, -1, 1025, 2**63])
+def test_threads_are_a_number_of_them(name: str, count: int) -> None:
+    """A runtime would take what it can hold, or end with an error of its own."""
+    with pytest.raises(ConfigError, match=f"{name} is {count}"):
+        RuntimeOptions(**{name: count})
 
 
 def test_wrapper_returns_what_the_inner_backend_returns() -> None:

@@ -414,23 +414,23 @@ TARGETS = {
     "class map": Target(use=read_class_map, seeds=("texts/c*s.toml",), share=90),
     "recipe": Target(use=read_recipe, seeds=("texts/recipe.toml",), share=90),
     "palette": Target(use=read_palette, seeds=("texts/palette.toml",), share=30),
-    "report": Target(use=read_report, seeds=("texts/report.json",), share=20),
-    "history": Target(use=draw_history, seeds=("texts/report.json",), share=6),
+    "report": Target(use=read_report, seeds=("texts/report.json",), share=6),
+    "history": Target(use=draw_history, seeds=("texts/report.json",), share=3),
     "baseline": Target(use=gate, seeds=("texts/report.json",), share=60),
     "coco": Target(
-        use=check_dataset, seeds=("coco/annotations/*", "coco/*/a.png"), share=30, whole="coco"
+        use=check_dataset, seeds=("coco/annotations/*", "coco/*/a.png"), share=25, whole="coco"
     ),
     "labelme": Target(
-        use=check_dataset, seeds=("labelme/**/*.json", "labelme/*.toml"), share=30, whole="labelme"
+        use=check_dataset, seeds=("labelme/**/*.json", "labelme/*.toml"), share=25, whole="labelme"
     ),
     "folder": Target(
-        use=check_dataset, seeds=("folder/*/*/*", "folder/*.toml"), share=20, whole="folder"
+        use=check_dataset, seeds=("folder/*/*/*", "folder/*.toml"), share=15, whole="folder"
     ),
     "camvid": Target(use=check_dataset, seeds=("camvid/*/*",), share=10, whole="camvid"),
     "data": Target(
-        use=describe_dataset, seeds=("folder/masks/*/*", "folder/*.toml"), share=4, whole="folder"
+        use=describe_dataset, seeds=("folder/masks/*/*", "folder/*.toml"), share=2, whole="folder"
     ),
-    "checkpoint": Target(use=load_network, seeds=("models/best.pt",), share=60),
+    "checkpoint": Target(use=load_network, seeds=("models/best.pt",), share=50),
     "onnx": Target(use=load_network, seeds=("models/*.onnx",), share=50),
     "torchscript": Target(use=load_network, seeds=("models/best.torchscript",), share=16),
     "pt2": Target(use=load_network, seeds=("models/best.pt2",), share=16),
@@ -451,19 +451,19 @@ TARGETS = {
     "film": Target(use=read_film, seeds=("films/*",), share=70),
     "pipe": Target(use=read_pipe, seeds=("films/*",), share=20),
     "list": Target(use=read_list, seeds=("texts/list.txt",), share=10),
-    "run of a film": Target(use=run_film, seeds=("films/*",), share=10),
+    "run of a film": Target(use=run_film, seeds=("films/*",), share=5),
     "resumed run": Target(use=resume_run, seeds=("stopped/out/*.mp4",), share=6, whole="stopped"),
     "killed run": Target(use=resume_run, seeds=("killed/out/*.part",), share=6, whole="killed"),
-    "names": Target(use=run_named, seeds=("texts/name.txt",), share=6),
-    "options": Target(use=run_with_options, seeds=("texts/options.txt",), share=6),
-    "process of images": Target(use=process_images, seeds=("images/plain.*",), share=0.8),
-    "process of a film": Target(use=process_film, seeds=("films/*",), share=0.8),
-    "process of a model": Target(use=process_model, seeds=("models/best.*",), share=0.8),
-    "training by a recipe": Target(use=process_training, seeds=("texts/recipe.toml",), share=0.4),
+    "names": Target(use=run_named, seeds=("texts/name.txt",), share=4),
+    "options": Target(use=run_with_options, seeds=("texts/options.txt",), share=4),
+    "process of images": Target(use=process_images, seeds=("images/plain.*",), share=0.4),
+    "process of a film": Target(use=process_film, seeds=("films/*",), share=0.4),
+    "process of a model": Target(use=process_model, seeds=("models/best.*",), share=0.4),
+    "training by a recipe": Target(use=process_training, seeds=("texts/recipe.toml",), share=0.2),
     "training on a dataset": Target(
         use=process_training,
         seeds=("folder/*/train/0.png", "folder/*.toml"),
-        share=0.4,
+        share=0.2,
         whole="folder",
     ),
 }

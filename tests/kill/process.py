@@ -95,7 +95,9 @@ def in_child(function: Callable[P, R], *arguments: P.args, **options: P.kwargs) 
     pid = os.fork()
     if not pid:
         os.close(reader)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
         try:
             answer = True, function(*arguments, **options)
         except BaseException:  # noqa: BLE001 - it is raised again by the parent
