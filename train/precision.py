@@ -120,8 +120,8 @@ def random_batch(images: int, height: int, width: int, *, classes: int) -> Batch
 def keep_in_float32(network: nn.Module) -> None:
     """Let dilated depthwise convolutions compute in float32 under autocast on a processor.
 
-    The gradient of their weights in bfloat16 is uninitialized memory in PyTorch up to 2.15 at
-    least, where images are channels last. Parameters and their names stay the same.
+    In PyTorch 2.14 the gradient of their weights in bfloat16 is uninitialized memory, where
+    images are channels last. Parameters and their names stay the same.
 
     Args:
         network: Is changed in place; it is trained, and never exported itself.
