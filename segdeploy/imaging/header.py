@@ -115,6 +115,11 @@ def open_image(source: Path | BinaryIO) -> ImageFile:
     return _reader(start)(source)
 
 
+def begins_as_image(start: bytes) -> bool:
+    """Return whether the first 16 bytes of a file are those of an image that can be read."""
+    return any(re.match(pattern, start, re.DOTALL) for pattern, _ in READERS.values())
+
+
 def _reader(start: bytes) -> type[ImageFile]:
     for pattern, reader in READERS.values():
         if re.match(pattern, start, re.DOTALL):
@@ -153,7 +158,7 @@ def check_pixels(image: ImageFile, *, name: str, size: int, per_pixel: int = COL
     )
 
 
-def orientation_of(image: ImageFile) -> int:
+def orientation_of(image: PillowImage.Image) -> int:
     """Return the EXIF orientation of the pixels that Pillow decodes, 1 (upright) to 8.
 
     Pillow turns a TIFF itself. EXIF that cannot be read is as none: cameras and programs write it

@@ -1,6 +1,5 @@
 """Open the source that a user names: images, a video, a camera, an address or a pipe."""
 
-import glob
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.imaging.io import EXTENSIONS, list_images, read_image
-from segdeploy.system.files import exists
+from segdeploy.imaging.io import list_images, read_image
 from segdeploy.video.frames import Frame, Selection, VideoInfo
+from segdeploy.video.source_kinds import NamedSource, SourceKind, find_sources
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -73,8 +72,6 @@ class ImageSource:
 RAW = re.compile(r"(\d+)x(\d+):(\w+)(?:@(\d+(?:/\d+)?))?")
 """Width, height, pixel format and optionally rate of frames without a header."""
 
-PATTERN = re.compile(r"[*?\[]")
-
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedSource:
@@ -118,7 +115,7 @@ class OpenedSource:
 
 
 def open_images(paths: Sequence[Path], *, selection: Selection) -> OpenedSource:
-    """Open images, folders of images, and patterns such as "day/*.jpg".
+    """Open images and folders of images.
 
     Raises:
         ConfigError: The selection has times, and image files do not.
@@ -130,8 +127,7 @@ def open_images(paths: Sequence[Path], *, selection: Selection) -> OpenedSource:
             " --stride or --max-frames"
         )
         raise ConfigError(msg)
-    source = ImageSource([match for path in paths for match in _matches(path)], selection=selection)
-    return OpenedSource(images=source)
+    return OpenedSource(images=ImageSource(paths, selection=selection))
 
 
 def open_video(path: Path, *, selection: Selection, decoder: str = "cpu") -> OpenedSource:
@@ -159,7 +155,7 @@ def open_source(
     pipe: BinaryIO,
     should_stop: Callable[[], bool],
 ) -> OpenedSource:
-    """Open the kind of source that a text names.
+    """Open the one source that a text names.
 
     Args:
         text: "-" for the pipe, an address, a camera's number, a folder, a pattern, a list of paths
@@ -169,28 +165,53 @@ def open_source(
             where there is a header.
         pipe: What "-" reads: standard input.
         should_stop: Called while a live source delivers no frame.
-    """
-    path = Path(text)
-    if text == "-":
-        from segdeploy.video.reader import VideoSource
 
-        source = VideoSource(
-            Path("standard-input"), selection=selection, opened=_open_pipe(pipe, raw)
-        )
-        return OpenedSource(video=source)
-    if "://" in text:
-        return open_address(text, selection=selection, should_stop=should_stop)
-    if text.isdecimal() and not exists(path):
-        return open_camera(int(text), selection=selection, should_stop=should_stop)
-    if path.suffix.lower() == ".txt":
-        return open_images(_read_list(path), selection=selection)
-    if (
-        path.is_dir()
-        or path.suffix.lower() in EXTENSIONS
-        or (PATTERN.search(text) and not exists(path))
-    ):
-        return open_images([path], selection=selection)
-    return open_video(path, selection=selection)
+    Raises:
+        ConfigError: It names several sources, or the selection does not fit it.
+        DataError: It cannot be read.
+    """
+    sources = find_sources([text])
+    if len(sources) > 1:
+        msg = f"{text} holds {len(sources)} sources; name one of them, for example {sources[-1]}"
+        raise ConfigError(msg)
+    return open_named(sources[0], selection=selection, raw=raw, pipe=pipe, should_stop=should_stop)
+
+
+def open_named(
+    source: NamedSource,
+    *,
+    selection: Selection,
+    raw: str | None,
+    pipe: BinaryIO,
+    should_stop: Callable[[], bool],
+    decoder: str = "cpu",
+) -> OpenedSource:
+    """Open a source that `find_sources` returned.
+
+    Args:
+        source: What it is.
+        selection: Which frames are read.
+        raw: As in `open_source`.
+        pipe: As in `open_source`.
+        should_stop: Called while a live source delivers no frame.
+        decoder: What decodes a video file.
+
+    Raises:
+        ConfigError: The selection has times, and image files do not.
+        DataError: It cannot be read.
+    """
+    if source.kind is SourceKind.IMAGES:
+        return open_images(source.paths, selection=selection)
+    if source.kind is SourceKind.VIDEO:
+        return open_video(Path(source.text), selection=selection, decoder=decoder)
+    if source.kind is SourceKind.CAMERA:
+        return open_camera(int(source.text), selection=selection, should_stop=should_stop)
+    if source.kind is SourceKind.ADDRESS:
+        return open_address(source.text, selection=selection, should_stop=should_stop)
+    from segdeploy.video.reader import VideoSource
+
+    video = VideoSource(Path("standard-input"), selection=selection, opened=_open_pipe(pipe, raw))
+    return OpenedSource(video=video)
 
 
 def open_address(
@@ -234,34 +255,6 @@ def _short(address: str) -> str:
     """Return a plain file name for an address: its last part without the query."""
     last = address.partition("?")[0].rstrip("/").rpartition("/")[2]
     return re.sub(r"[^\w.-]", "-", last) or "address"
-
-
-def _matches(path: Path) -> list[Path]:
-    """Return the files that match a pattern, sorted by name.
-
-    A path that exists is not a pattern, whatever characters it has.
-    """
-    if exists(path) or not PATTERN.search(str(path)):
-        return [path]
-    # Path.glob takes no absolute pattern.
-    names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
-    matches = [Path(name) for name in names]
-    if not matches:
-        msg = f"no file matches {path}; check the pattern"
-        raise DataError(msg)
-    return [match for match in matches if match.suffix.lower() in EXTENSIONS] or matches
-
-
-def _read_list(path: Path) -> list[Path]:
-    """Return the paths of a list, one per line, relative to the list's own folder."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} cannot be read as a list of paths ({error}); write one path per line"
-        raise DataError(msg) from error
-    return [
-        path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")
-    ]
 
 
 def _open_pipe(pipe: BinaryIO, raw: str | None) -> "InputContainer":
