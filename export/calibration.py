@@ -18,16 +18,45 @@ from onnxruntime.quantization.calibrate import (
 )
 from onnxruntime.quantization.registry import QDQRegistry
 
-from segdeploy.arrays import Batch
+from segdeploy.arrays import Batch, Image
 from segdeploy.backends.base import INPUT
 from segdeploy.card import InputSpec, ModelCard
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
 from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import ConfigError
+from segdeploy.imaging.io import list_images, read_image
 from segdeploy.imaging.preprocess import to_batch
 from segdeploy.system.files import temporary_folder
 
 from .capture import quiet
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlabeledImage:
+    """An image as a sample without a mask.
+
+    Attributes:
+        image: (H, W, 3) uint8, blue-green-red.
+    """
+
+    image: Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlabeledImages:
+    """Files of images, read one at a time.
+
+    Attributes:
+        paths: Their paths.
+    """
+
+    paths: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> UnlabeledImage:
+        return UnlabeledImage(image=read_image(self.paths[index]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +71,7 @@ class CalibrationImages:
     """
 
     source: str
-    dataset: Dataset
+    dataset: Dataset | UnlabeledImages
     indices: tuple[int, ...]
     spec: InputSpec
 
@@ -63,7 +92,12 @@ class CalibrationImages:
 
 
 def open_calibration_images(
-    card: ModelCard, *, dataset: str | None, data: Path | None, count: int
+    card: ModelCard,
+    *,
+    dataset: str | None,
+    data: Path | None,
+    files: Sequence[Path] = (),
+    count: int,
 ) -> CalibrationImages:
     """Open images of the training split, evenly spaced; all where it has fewer than `count`.
 
@@ -71,16 +105,25 @@ def open_calibration_images(
         card: The network's card.
         dataset: Name of the dataset; the training's where None.
         data: Folder of the dataset; the training's where None.
+        files: Images without masks, or folders of them, instead of a dataset.
         count: Number of images.
 
     Raises:
         ConfigError: No dataset is named, neither here nor in the card.
         DataError: The dataset cannot be used.
     """
+    if files:
+        paths = list_images(files)
+        return CalibrationImages(
+            source=" ".join(map(str, files)),
+            dataset=UnlabeledImages(paths=paths),
+            indices=tuple(evenly_spaced(len(paths), count)),
+            spec=card.input,
+        )
     if dataset is None and card.training is None:
         msg = (
             "int8 is calibrated on the training split, and the card names no dataset; name one"
-            " with --dataset and --data"
+            " with --dataset and --data, or images without masks with --calibrate FOLDER"
         )
         raise ConfigError(msg)
     name, split = open_for_card(card, dataset, data=data, split="train")
@@ -174,7 +217,10 @@ class RangeCollector(HistogramCollector):  # type: ignore[misc]
             low, high = min(array.min() for array in arrays), max(array.max() for array in arrays)
             self._extremes[name] = (min(known[0], low), max(known[1], high))
         self.collect_value(
-            {name: [subsample(array) for array in arrays] for name, arrays in name_to_arr.items()}
+            {
+                name: [without_dust(subsample(array)) for array in arrays]
+                for name, arrays in name_to_arr.items()
+            }
         )
 
     def ranges(self) -> Mapping[str, TensorsData]:
@@ -187,6 +233,17 @@ class RangeCollector(HistogramCollector):  # type: ignore[misc]
             "percentile": TensorsData(CalibrationMethod.Percentile, self.compute_percentile()),
             "entropy": TensorsData(CalibrationMethod.Entropy, self.compute_entropy()),
         }
+
+
+NEARLY_ZERO = 1e-20
+
+
+def without_dust(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return an array with zero for numbers that are nearly zero.
+
+    Layers that weight decay has killed return 1e-43, a range that no histogram can divide.
+    """
+    return np.where(np.abs(array) < NEARLY_ZERO, np.float32(0), array)
 
 
 def subsample(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

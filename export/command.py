@@ -67,7 +67,9 @@ class ExportOptions:
     proof_images: int | None
     max_miou_drop: float
     calibration_images: int
+    calibrate: Sequence[Path]
     serve_on: str
+    card_file: bool
     output_file: Path | None
     as_json: bool
 
@@ -88,6 +90,8 @@ class ExportOptions:
             max_miou_drop=self.max_miou_drop / 100,
             calibration_images=self.calibration_images,
             serve_on=self.serve_on,
+            calibrate=tuple(self.calibrate),
+            card_file=self.card_file,
         )
 
 
@@ -182,6 +186,13 @@ class ExportOptions:
         type=click.IntRange(min=MIN_CALIBRATION_IMAGES),
         help="Images of the training split that int8 is calibrated on.",
     ),
+    option(
+        "--calibrate",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Image without a mask, or folder of them, to calibrate int8 on instead; may be given"
+        " more than once. Without --dataset and --verify it is proven on them too.",
+    ),
 )
 @section(
     "Output",
@@ -191,6 +202,12 @@ class ExportOptions:
         type=click.Path(path_type=Path),
         help="Name of the file.",
         show_default="beside the checkpoint",
+    ),
+    option(
+        "--card-file",
+        is_flag=True,
+        help="Also write the card beside each file, as FILE.json, for languages that cannot read"
+        " metadata.",
     ),
     json_option("the results"),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from msgspec import structs
@@ -16,6 +17,7 @@ from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
 from segdeploy.models.foreign import LogitsModule
 from segdeploy.models.registry import check_size, named
+from segdeploy.system.files import replacing
 
 from .capture import with_output
 from .plan import (
@@ -30,6 +32,9 @@ from .plan import (
 from .proof import count_comparisons, open_proof_images
 from .writer import Artifact, Candidates, ExportResult, SingleCandidate, write_proven
 
+if TYPE_CHECKING:
+    from .onnx_network import OnnxNetwork
+
 
 def export_checkpoint(
     checkpoint: Path, targets: Mapping[str, Path], config: ExportConfig
@@ -37,7 +42,7 @@ def export_checkpoint(
     """Export a checkpoint to several formats, and yield each file as soon as it is proven.
 
     Args:
-        checkpoint: A file that `segdeploy train` wrote.
+        checkpoint: A file that `segdeploy train` or `segdeploy adopt` wrote.
         targets: Path of the file of each format, by the format's name.
         config: The options.
 
@@ -50,17 +55,43 @@ def export_checkpoint(
         ProofError: A file's output is not PyTorch's.
         QuantizationError: No candidate in int8 passes.
     """
+    if checkpoint.suffix == ".onnx":
+        yield from _export_onnx(checkpoint, targets, config)
+        return
     loaded = load_checkpoint(checkpoint)
     yield from export_plan(resolve(loaded.network(), loaded.card, config, targets=targets))
 
 
+def _export_onnx(
+    path: Path, targets: Mapping[str, Path], config: ExportConfig
+) -> Iterator[ExportResult]:
+    """Export an ONNX file that has a card; see `export_checkpoint`."""
+    network = import_function("onnx_network:read_network")(path)
+    for name, target in targets.items():
+        if not FORMATS[name].of_onnx:
+            possible = ", ".join(other for other in FORMATS if FORMATS[other].of_onnx)
+            msg = f"an ONNX file cannot become {name}; choose --format {possible}"
+            raise ConfigError(msg)
+        if FORMATS[name].folder and network.one_image:
+            msg = f"{path} takes one image at a time, and a server collects several; serve another"
+            raise ConfigError(msg)
+        if target.resolve() == path.resolve():
+            msg = f"{target} is the file to be exported itself; choose another name with -o"
+            raise ConfigError(msg)
+    yield from export_plan(resolve(network, network.card, config, targets=targets))
+
+
 def resolve(
-    network: Deployed, card: ModelCard, config: ExportConfig, *, targets: Mapping[str, Path]
+    network: "Deployed | OnnxNetwork",
+    card: ModelCard,
+    config: ExportConfig,
+    *,
+    targets: Mapping[str, Path],
 ) -> ExportPlan:
     """Return the plan of an export: apply the options, and open the images.
 
     Args:
-        network: Returns logits; in evaluation mode, on the CPU.
+        network: Returns logits, in evaluation mode, on the CPU; or an ONNX graph.
         card: Its card.
         config: The options.
         targets: Path of the file of each format, by the format's name.
@@ -70,22 +101,26 @@ def resolve(
         DataError: The images cannot be used.
     """
     card = configured(card, config)
-    name = named(card.architecture, card.arguments)
-    check_size(network.network, (card.input.height, card.input.width), name=name)
-    if card.input.dynamic and getattr(network.network, "fixed_size", None):
-        msg = f"{name} takes images of one size only; leave --dynamic out"
-        raise ConfigError(msg)
+    if isinstance(network, Deployed):
+        _check_input(network, card)
+    else:
+        card = import_function("onnx_network:fitting_card")(network, card)
+    unlabeled = config.calibrate if not (config.dataset or config.data) else ()
     proof_images = open_proof_images(
         card,
         dataset=config.dataset,
         data=config.data,
-        files=config.files,
+        files=config.files or unlabeled,
         most=config.proof_images,
     )
     calibration = None
     if config.precision == "int8":
         calibration = import_function("calibration:open_calibration_images")(
-            card, dataset=config.dataset, data=config.data, count=config.calibration_images
+            card,
+            dataset=config.dataset,
+            data=config.data,
+            files=config.calibrate,
+            count=config.calibration_images,
         )
         if len(calibration) < MIN_CALIBRATION_IMAGES:
             note(
@@ -95,11 +130,26 @@ def resolve(
     return ExportPlan(
         config=config,
         card=card,
-        network=with_output(network, card),
+        network=_with_output(network, card),
         proof_images=proof_images,
         calibration=calibration,
         targets=targets,
     )
+
+
+def _with_output(network: "Deployed | OnnxNetwork", card: ModelCard) -> "Deployed | OnnxNetwork":
+    if isinstance(network, Deployed):
+        return with_output(network, card)
+    return network.with_output(card)
+
+
+def _check_input(network: Deployed, card: ModelCard) -> None:
+    """Raise a ConfigError for a size that a network does not take."""
+    name = named(card.architecture, card.arguments)
+    check_size(network.network, (card.input.height, card.input.width), name=name)
+    if card.input.dynamic and getattr(network.network, "fixed_size", None):
+        msg = f"{name} takes images of one size only; leave --dynamic out"
+        raise ConfigError(msg)
 
 
 def configured(card: ModelCard, config: ExportConfig) -> ModelCard:
@@ -132,7 +182,15 @@ def export_plan(plan: ExportPlan) -> Iterator[ExportResult]:
             result = write_proven(
                 path, candidates, format_plan, file_format=file_format, on_step=step
             )
+        if plan.config.card_file:
+            write_card_file(path, result.artifact.card)
         yield result
+
+
+def write_card_file(path: Path, card: ModelCard) -> None:
+    """Write a card beside a file, as FILE.json, for languages that cannot read its metadata."""
+    with replacing(path.with_name(f"{path.name}.json")) as part:
+        part.write_text(f"{card.to_json()}\n", encoding="utf-8")
 
 
 def with_default_output(plan: ExportPlan, file_format: Format) -> ExportPlan:
@@ -140,7 +198,7 @@ def with_default_output(plan: ExportPlan, file_format: Format) -> ExportPlan:
     if plan.card.output != "logits" or file_format.default_output == "logits":
         return plan
     card = structs.replace(plan.card, output=file_format.default_output)
-    return replace(plan, card=card, network=with_output(plan.network, card))
+    return replace(plan, card=card, network=_with_output(plan.network, card))
 
 
 def convert(

@@ -18,9 +18,12 @@ from segdeploy.models.deployed import Deployed
 
 from .capture import capture, quiet
 from .divergence import CapturedProgram, FileTensors, first_diverging
+from .onnx_network import OnnxNetwork
 from .plan import ExportPlan
 
 DIMENSIONS = ("N", "H", "W")
+
+UNKNOWN_LAYER = "unknown, since the ONNX file has no network of PyTorch to compare layers with"
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Metadata of a node: the PyTorch modules that it comes from. All other metadata holds paths of
@@ -34,14 +37,14 @@ class OnnxCandidate:
     Attributes:
         model: The graph and its weights.
         program: The program that PyTorch captured of the network; its tensors have the graph's
-            names.
-        network: The network itself.
+            names. None for a graph that no network of PyTorch was converted to.
+        network: The network itself; None where there is none.
         precision: Precision that the graph computes in.
     """
 
     model: onnx.ModelProto
-    program: ExportedProgram
-    network: Deployed
+    program: ExportedProgram | None
+    network: Deployed | None
     precision: str = "fp32"
 
     def write(self, path: Path, metadata: Mapping[str, str]) -> None:
@@ -51,6 +54,8 @@ class OnnxCandidate:
 
     def first_diverging(self, path: Path, batch: Batch) -> str:
         """Return a description of the first layer whose output is not PyTorch's."""
+        if self.program is None or self.network is None:
+            return UNKNOWN_LAYER
         tensors = compute_tensors(onnx.load(path), self.program, batch)
         return first_diverging(
             tensors, self.program, network=self.network, batch=batch, precision=self.precision
@@ -67,19 +72,22 @@ def convert(plan: ExportPlan) -> OnnxCandidate:
     return to_half(candidate) if plan.card.precision == "fp16" else candidate
 
 
-def to_onnx(network: Deployed, card: ModelCard, *, opset: int) -> OnnxCandidate:
+def to_onnx(network: Deployed | OnnxNetwork, card: ModelCard, *, opset: int) -> OnnxCandidate:
     """Convert a network to an ONNX graph in float32.
 
     The number of images is dynamic; height and width are the card's, or dynamic if it says so.
 
     Args:
-        network: In evaluation mode, on the CPU; it returns what the card says.
+        network: In evaluation mode, on the CPU, or an ONNX graph, which keeps its opset; it returns
+            what the card says.
         card: Card of the file.
         opset: ONNX opset.
 
     Raises:
         ExportError: PyTorch cannot capture it, or ONNX has no operators for it.
     """
+    if isinstance(network, OnnxNetwork):
+        return OnnxCandidate(model=network.model, program=None, network=None)
     return from_program(capture(network, card), network, card, opset=opset)
 
 

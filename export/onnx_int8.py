@@ -68,10 +68,24 @@ def group_layers(model: onnx.ModelProto, *, most: int) -> Layers:
     return Layers(always_float=(*names[: weighted[0]], *names[last:]), groups=groups)
 
 
+LAYERS: Mapping[str, Sequence[str]] = {
+    "": OPERATORS,
+    "convolutions and linear layers": ("Conv", "ConvTranspose", "Gemm", "MatMul"),
+    "convolutions only": ("Conv", "ConvTranspose"),
+}
+"""Operators that are quantized, by the name of a candidate. A concatenation of features and the
+image, for example, has one scale for both in 8 bits, which loses most of the labels."""
+
+
 def quantize(
-    model: onnx.ModelProto, ranges: TensorsData, *, reduced: bool, in_float: Sequence[str]
+    model: onnx.ModelProto,
+    ranges: TensorsData,
+    *,
+    reduced: bool,
+    in_float: Sequence[str],
+    operators: Sequence[str] = OPERATORS,
 ) -> onnx.ModelProto:
-    """Return a graph in int8.
+    """Return a graph in int8, its nodes in the order of execution.
 
     Args:
         model: A graph in float32, which stays as it is.
@@ -79,6 +93,7 @@ def quantize(
         reduced: Whether weights have 7 bits: processors without VNNI add two products in 16 bits,
             which weights of 8 bits overflow.
         in_float: Names of nodes that stay in float32.
+        operators: Operators that are quantized.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -92,10 +107,11 @@ def quantize(
             tensors_range=ranges,
             nodes_to_quantize=[],
             nodes_to_exclude=list(in_float),
-            op_types_to_quantize=OPERATORS,
+            op_types_to_quantize=list(operators),
             extra_options={},
         )
         quantizer.quantize_model()
+        quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
     return quantized
 
@@ -219,16 +235,25 @@ class OnnxSearch:
             models = dict(self._try(context, rule, reduced=False) for rule in context.ranges)
             best_rule = best_of(models).conversion["calibration"]
             models.update([self._try(context, best_rule, reduced=True)])
+            models.update(
+                self._try(context, best_rule, reduced=False, layers=layers)
+                for layers in LAYERS
+                if layers
+            )
             for candidate in rank_passed(models):
                 yield self._quantized(models[candidate]), candidate
             best = best_of(models).conversion
             models.clear()
             yield from self._try_in_float(
-                context, best["calibration"], reduced=best["weight_bits"] == 7, end=end
+                context,
+                best["calibration"],
+                reduced=best["weight_bits"] == 7,
+                layers=best.get("quantized", ""),
+                end=end,
             )
 
     def _try_in_float(
-        self, context: "_SearchContext", rule: str, *, reduced: bool, end: float
+        self, context: "_SearchContext", rule: str, *, reduced: bool, layers: str, end: float
     ) -> Iterator[tuple[OnnxCandidate, Int8Candidate]]:
         """Return the candidates that pass with their 1, 2, 4 ... most sensitive groups in float32.
 
@@ -236,6 +261,7 @@ class OnnxSearch:
             context: What all candidates share.
             rule: Calibration rule.
             reduced: Whether weights have 7 bits.
+            layers: A key of LAYERS.
             end: Time of `time.monotonic` after which nothing new is tried.
         """
         ranked = rank_by_sensitivity(
@@ -249,7 +275,9 @@ class OnnxSearch:
         count = 1
         # With more than half of it in float32 the file would be int8 in name only.
         while count <= len(ranked) // 2 and time.monotonic() < end:
-            candidate, model = self._try(context, rule, reduced=reduced, in_float=ranked[:count])
+            candidate, model = self._try(
+                context, rule, reduced=reduced, in_float=ranked[:count], layers=layers
+            )
             if candidate.parity.passed:
                 yield self._quantized(model), candidate
             count *= 2
@@ -261,6 +289,7 @@ class OnnxSearch:
         *,
         reduced: bool,
         in_float: Sequence[tuple[str, ...]] = (),
+        layers: str = "",
     ) -> tuple[Int8Candidate, onnx.ModelProto]:
         """Quantize a candidate and measure it; return the result and the graph."""
         names = [name for group in in_float for name in group]
@@ -269,12 +298,13 @@ class OnnxSearch:
             context.ranges[rule],
             reduced=reduced,
             in_float=[*self._layers.always_float, *names],
+            operators=LAYERS[layers],
         )
         backend = self._open(context.path, model, precision="int8")
         bits = ", 7-bit weights" if reduced else ""
         groups = f", {len(in_float)} of {len(self._layers.groups)} groups fp32" if in_float else ""
         candidate = self._evaluator.evaluate(
-            f"{rule}{bits}{groups}",
+            f"{rule}{bits}{groups}{f', {layers}' if layers else ''}",
             backend,
             float_backend=context.float_backend,
             reference=context.reference,
@@ -283,6 +313,7 @@ class OnnxSearch:
                 "calibration": rule,
                 "weight_bits": 7 if reduced else 8,
                 "in_float32": names,
+                **({"quantized": layers} if layers else {}),
             },
         )
         return candidate, model

@@ -13,7 +13,7 @@ from segdeploy.backends.openvino_metadata import weights_of
 from segdeploy.system.files import PART, cannot_write, temporary_folder
 
 from .divergence import CapturedProgram, FileTensors, first_diverging
-from .onnx_format import OnnxCandidate, to_onnx
+from .onnx_format import UNKNOWN_LAYER, OnnxCandidate, to_onnx
 from .plan import ExportPlan
 
 
@@ -54,11 +54,13 @@ class OpenVinoCandidate:
 
     def first_diverging(self, path: Path, batch: Batch) -> str:
         """Return a description of the first layer whose output is not PyTorch's."""
-        program = self.source.program
+        program, network = self.source.program, self.source.network
+        if program is None or network is None:
+            return UNKNOWN_LAYER
         return first_diverging(
             compute_tensors(path, CapturedProgram(program), batch),
             program,
-            network=self.source.network,
+            network=network,
             batch=batch,
             precision=self.precision,
         )

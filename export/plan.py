@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from segdeploy.models.deployed import Deployed
 
     from .calibration import CalibrationImages
+    from .onnx_network import OnnxNetwork
     from .proof import ProofImages
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
@@ -70,6 +71,7 @@ class Format:
             folder; "" where the artifact is a file.
         model_file: Path of the runtime's file in that folder.
         default_output: What a file returns where the options say logits.
+        of_onnx: Whether it can be made of an ONNX file, without a network of PyTorch.
     """
 
     ending: str
@@ -80,6 +82,7 @@ class Format:
     folder: str = ""
     model_file: str = ""
     default_output: Output = "logits"
+    of_onnx: bool = True
 
 
 FORMATS: Mapping[str, Format] = {
@@ -101,6 +104,7 @@ FORMATS: Mapping[str, Format] = {
         ending=".pt2",
         precisions=("fp32",),
         converter="torch_formats:to_pt2",
+        of_onnx=False,
         runtime=".pt2",
     ),
     "triton": Format(
@@ -118,6 +122,7 @@ FORMATS: Mapping[str, Format] = {
         ending=".torchscript",
         precisions=("fp32",),
         converter="torch_formats:to_torchscript",
+        of_onnx=False,
         runtime=".torchscript",
     ),
 }
@@ -170,6 +175,9 @@ class ExportConfig:
         max_miou_drop: How much mIoU int8 may lose, in [0, 1].
         calibration_images: Number of images of the training split that int8 is calibrated on.
         serve_on: Device of a Triton server, "cpu" or "cuda"; "auto" for what this machine has.
+        calibrate: Images without masks, or folders of them, to calibrate int8 on instead; without
+            a dataset or `files` the proof runs on them too.
+        card_file: Whether the card is also written beside each file, as JSON.
     """
 
     precision: str = "fp32"
@@ -185,6 +193,8 @@ class ExportConfig:
     max_miou_drop: float = 0.005
     calibration_images: int = MIN_CALIBRATION_IMAGES
     serve_on: str = "auto"
+    calibrate: tuple[Path, ...] = ()
+    card_file: bool = False
 
 
 OLDER_FIELDS = {
@@ -210,7 +220,7 @@ class ExportPlan:
     Attributes:
         config: The options.
         card: Card of the files: the network's, with the options applied.
-        network: In evaluation mode, on the CPU; it returns what the card says.
+        network: In evaluation mode, on the CPU, or an ONNX graph; it returns what the card says.
         proof_images: Images that files and network are compared on.
         calibration: Images that int8 is calibrated on; None for other precisions.
         targets: Path of the file of each format, by the format's name.
@@ -218,7 +228,7 @@ class ExportPlan:
 
     config: ExportConfig
     card: ModelCard
-    network: "Deployed"
+    network: "Deployed | OnnxNetwork"
     proof_images: "ProofImages"
     calibration: "CalibrationImages | None" = None
     targets: Mapping[str, Path] = field(default_factory=dict)

@@ -72,7 +72,9 @@ def to_pt2(plan: ExportPlan) -> Pt2Candidate:
     Raises:
         ExportError: PyTorch cannot capture it, or not for all sizes.
     """
-    return from_program(capture(plan.network, plan.card), plan.network, plan.card)
+    network = plan.network
+    assert isinstance(network, Deployed), "an ONNX file cannot become a program"
+    return from_program(capture(network, plan.card), network, plan.card)
 
 
 def from_program(program: ExportedProgram, network: Deployed, card: ModelCard) -> Pt2Candidate:
@@ -139,6 +141,7 @@ def to_torchscript(plan: ExportPlan) -> TorchScriptCandidate:
         ExportError: PyTorch cannot trace it.
     """
     card = plan.card
+    assert isinstance(plan.network, Deployed), "an ONNX file cannot be traced"
     example = torch.from_numpy(built_in_image(card.input.height, card.input.width))
     try:
         with warnings.catch_warnings(), torch.no_grad():

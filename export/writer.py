@@ -23,6 +23,7 @@ from segdeploy.errors import (
 )
 from segdeploy.inference.self_test import ExpectedOutput, built_in_image, verify
 from segdeploy.metrics.segmentation import LEAST_AGREEMENT, Parity
+from segdeploy.models.deployed import Deployed
 from segdeploy.system.files import new_run, replacing
 
 from .capture import frozen_operator
@@ -230,7 +231,7 @@ def _write_artifact(
                 file,
                 candidate,
                 kind=kind,
-                reference=EagerBackend(plan.network, plan.card),
+                reference=_reference(plan),
                 card=plan.card,
                 settings=settings,
             )
@@ -242,10 +243,19 @@ def _write_artifact(
     return artifact
 
 
+def _reference(plan: ExportPlan) -> Backend:
+    """Return the network that files are compared with."""
+    if isinstance(plan.network, Deployed):
+        return EagerBackend(plan.network, plan.card)
+    return plan.network.reference(plan.card)
+
+
 def _not_runnable(path: Path, plan: ExportPlan, error: ModelError) -> ExportError:
     """Return the error of a file that its runtime refuses, though the network itself runs."""
     name = plan.card.architecture
-    layer = frozen_operator(plan.network, plan.card) if plan.card.input.dynamic else ""
+    layer = ""
+    if plan.card.input.dynamic and isinstance(plan.network, Deployed):
+        layer = frozen_operator(plan.network, plan.card)
     if layer:
         return ExportError(
             f"{path} was not written: {name} cannot be exported for any size, since {layer} keeps"

@@ -52,3 +52,12 @@ def test_extremes_are_those_of_all_numbers_and_percentiles_leave_out_the_rarest(
     assert ranges["minmax"] == (values[0] - 3, 50)
     assert float(ranges["percentile"][1]) < 5
     assert float(ranges["entropy"][1]) < 50
+
+
+def test_layers_that_weight_decay_has_killed_have_a_range() -> None:
+    """They return 1e-43, and a histogram cannot divide such a range into bins."""
+    collector = RangeCollector()
+
+    collector.collect({"dead": [np.array([[0, 1e-43, 3e-43]], np.float32)]})
+
+    assert set(collector.ranges()) == {"minmax", "percentile", "entropy"}
