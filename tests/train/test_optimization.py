@@ -1,5 +1,6 @@
 """Optimizer, learning rate, moving average of the weights, frozen encoder."""
 
+import copy
 from itertools import pairwise
 
 import pytest
@@ -190,3 +191,56 @@ def test_a_network_without_an_encoder_cannot_be_frozen() -> None:
     """Freezing nothing without a message would waste a run."""
     with pytest.raises(ConfigError, match="'dot' has no part called backbone or encoder"):
         encoder_parts(torch.nn.Conv2d(3, 2, 1), "dot")
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_run_of_an_earlier_version_keeps_its_arithmetic(optimizer: str) -> None:
+    """Its state is of an optimizer that is not fused, and the rest of the run has the bits that it
+    would have had there.
+    """
+    recipe = Recipe(optimizer=optimizer)
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 4, 3)
+    twin = nn.Conv2d(3, 4, 3)
+    former, ours = make_optimizer(layer, recipe), make_optimizer(twin, recipe)
+    for group in former.param_groups:
+        group["fused"] = None
+    image = torch.randn(2, 3, 8, 8)
+
+    def step(network: nn.Module, with_optimizer: torch.optim.Optimizer) -> None:
+        with_optimizer.zero_grad()
+        network(image).square().sum().backward()
+        with_optimizer.step()
+
+    step(layer, former)
+    twin.load_state_dict(layer.state_dict())
+    ours.load_state_dict(copy.deepcopy(former.state_dict()))
+    step(layer, former)
+    step(twin, ours)
+
+    assert torch.equal(layer.weight, twin.weight)
+    assert torch.equal(layer.bias, twin.bias)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_fused_step_is_that_of_single_tensors(optimizer: str) -> None:
+    """Also of weights that are channels last, whose gradients have to lie as they do."""
+    torch.manual_seed(0)
+    weights = []
+    image = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
+    layer = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+
+    for fused in (True, False):
+        network = copy.deepcopy(layer)
+        trained = make_optimizer(network, Recipe(optimizer=optimizer, lr=0.01))
+        assert all(group["fused"] for group in trained.param_groups)
+        for group in trained.param_groups:
+            group["fused"] = fused
+        for _ in range(3):
+            trained.zero_grad()
+            network(image).square().mean().backward()
+            trained.step()
+        weights.append(network.weight.detach())
+
+    torch.testing.assert_close(weights[0], weights[1])
+    assert not torch.equal(weights[0], layer.weight)
