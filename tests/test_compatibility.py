@@ -94,7 +94,8 @@ def test_older_training_is_resumed(tmp_path: Path, capsys: pytest.CaptureFixture
     """It was interrupted in its last epoch, the 58th; it is finished, with the history of all
     epochs."""
     pytest.importorskip("torch")
-    shutil.copy(FOLDER / "last.pt", tmp_path / "last.pt")
+    for name in ("last.pt", "best.pt"):
+        shutil.copy(FOLDER / name, tmp_path / name)
 
     assert run_cli("train", "--resume", tmp_path / "last.pt") == 0
 
