@@ -56,7 +56,7 @@ mask_color = [[128, 64, 128], [244, 35, 232]]
 PALETTE = 'road = "#804080"\ncar = [0, 0, 142]\nvoid = "#000000"\n'
 
 OPTIONS = """\
---stride 1 --max-frames 1 --opacity 0.5 --palette turbo --save overlay,cutout,jsonl
+--stride 1 --max-frames 1 --opacity 0.5 --palette turbo --save overlay,jsonl
 --classes Sky,Road --contours --no-legend --background 00ff00 --save cutout,color,confidence,side
 --threads 1 --batch 1 --tta flip --serial --device cpu --backend auto --json
 --tile 32,48 --overlap 8 --tile-format png --save overlay,mask
@@ -92,6 +92,9 @@ def write_seeds(folder: Path) -> None:
         write_film(folder / "films" / f"film.{ending}", video, audio)
     for path in ARTIFACTS.iterdir():
         shutil.copy(path, folder / ("openvino" if path.suffix in {".xml", ".bin"} else "models"))
+    (folder / "training").mkdir()
+    for name in ("best.pt", "last.pt"):
+        shutil.copy(ARTIFACTS / name, folder / "training")
     write_weights(folder / "models")
     write_datasets(folder)
     write_interrupted(folder)

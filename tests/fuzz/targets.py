@@ -447,7 +447,9 @@ TARGETS = {
     "verify": Target(use=verify, seeds=("models/*.onnx", "models/best.torchscript"), share=5),
     "weights": Target(use=read_weights, seeds=("models/weights.*", "models/*.pt"), share=40),
     "adopt": Target(use=adopt, seeds=("models/weights.*",), share=3),
-    "resumed training": Target(use=resume_training, seeds=("models/last.pt",), share=4),
+    "resumed training": Target(
+        use=resume_training, seeds=("training/last.pt",), share=4, whole="training"
+    ),
     "film": Target(use=read_film, seeds=("films/*",), share=70),
     "pipe": Target(use=read_pipe, seeds=("films/*",), share=20),
     "list": Target(use=read_list, seeds=("texts/list.txt",), share=10),

@@ -32,8 +32,8 @@ GROUPS = (
 REFUSED = {
     "image": ("hostile/", "real.tif"),
     "run": ("hostile/", "real.tif"),
-    "large image": ("hostile/", "real.tif", ".bmp", ".ppm"),
-    "run in tiles": ("real.tif", ".bmp", ".ppm"),
+    "large image": ("hostile/", "real.tif"),
+    "run in tiles": ("real.tif",),
 }
 """Parts of the paths of seeds that a target may refuse."""
 
