@@ -1,6 +1,7 @@
 """The command `segdeploy eval`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from msgspec import to_builtins
 from segdeploy.assets import short_name
 from segdeploy.backends.loading import load_backend
 from segdeploy.backends.tta import AugmentedBackend
-from segdeploy.card import ModelCard
+from segdeploy.card import LabelClass
 from segdeploy.cli.console import add_row, echo, next_step, note, progress, show
 from segdeploy.cli.options import (
     Artifact,
@@ -26,7 +27,7 @@ from segdeploy.cli.options import (
     trust_option,
 )
 from segdeploy.cli.run_inputs import backend_option, tta_option
-from segdeploy.errors import DataError
+from segdeploy.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from segdeploy.metrics.segmentation import Scores
@@ -46,6 +47,7 @@ class EvalOptions:
         batch: Images per call of the network.
         trust: Whether the file is loaded as it is.
         tta: Kinds of test-time augmentation.
+        class_mapping: Which classes of network and dataset mean the same; None for the same ones.
         save_ids: Folder for masks in the ids of an evaluation server; None for none.
         as_json: Whether the scores are printed as JSON.
     """
@@ -59,6 +61,7 @@ class EvalOptions:
     batch: int
     trust: bool
     tta: tuple[str, ...]
+    class_mapping: str | None
     save_ids: Path | None
     as_json: bool
 
@@ -66,6 +69,16 @@ class EvalOptions:
 @click.command("eval", cls=Command)
 @click.argument("model", type=Artifact())
 @dataset_options
+@section(
+    "Dataset",
+    option(
+        "--map",
+        "class_mapping",
+        metavar="NAME|FILE",
+        help="Score a network of other classes: names for those of the same name,"
+        ' cityscapes:camvid, camvid:cityscapes, or a TOML file with lines such as truck = "Car".',
+    ),
+)
 @section(
     "Model",
     device_option,
@@ -91,8 +104,12 @@ def evaluate(options: EvalOptions) -> None:
     """Score a MODEL on a dataset, at the images' own size."""
     from segdeploy.datasets.registry import open_for_card
     from segdeploy.inference import evaluation
+    from segdeploy.inference.class_mapping import read_mapping
     from segdeploy.inference.predictor import Predictor
 
+    if options.class_mapping is not None and options.save_ids is not None:
+        msg = "--save-ids writes the network's own classes, and --map others; give one of the two"
+        raise ConfigError(msg)
     backend = load_backend(
         options.model, backend=options.backend, device=options.device, trust=options.trust
     )
@@ -100,13 +117,18 @@ def evaluate(options: EvalOptions) -> None:
     name, dataset = open_for_card(card, options.dataset, data=options.data, split=split)
     save = evaluation.ids_writer(name, options.save_ids) if options.save_ids else None
     note(f"{options.model} on {backend.device}, {len(dataset)} images of {name} {split}")
-    if warning := evaluation.class_name_warning(card.classes, dataset.classes):
+    mapping, labels = None, card.classes
+    if options.class_mapping is not None:
+        mapping = read_mapping(options.class_mapping, card.classes, dataset.classes)
+        labels = dataset.classes
+    elif warning := evaluation.class_name_warning(card.classes, dataset.classes):
         note(f"warning: {warning}")
     with progress("eval", len(dataset)) as step:
         scores = evaluation.evaluate(
             Predictor(AugmentedBackend(backend, options.tta)),
             dataset,
             batch=options.batch,
+            mapping=mapping,
             on_step=step,
             on_mask=save,
         )
@@ -121,7 +143,7 @@ def evaluate(options: EvalOptions) -> None:
             "pictures": len(dataset),
             "tta": list(options.tta),
         }
-        print_scores(scores, card, values, as_json=options.as_json)
+        print_scores(scores, labels, values, as_json=options.as_json)
     elif save:
         note(f"{name} {split} has no labels, so there are no scores")
     else:
@@ -137,17 +159,17 @@ def evaluate(options: EvalOptions) -> None:
 
 
 def print_scores(
-    scores: "Scores", card: ModelCard, values: dict[str, object], *, as_json: bool
+    scores: "Scores", classes: Sequence[LabelClass], values: dict[str, object], *, as_json: bool
 ) -> None:
     """Print the scores of each class and of all classes.
 
     Args:
         scores: The scores.
-        card: Card of the network, whose classes are named.
+        classes: Classes that are scored.
         values: What else the JSON report holds.
         as_json: Whether a JSON report is printed instead of a table in percent.
     """
-    by_class = zip([label.name for label in card.classes], scores.iou, strict=True)
+    by_class = zip([label.name for label in classes], scores.iou, strict=True)
     if as_json:
         report = {**values, "scores": to_builtins(scores), "classes": dict(by_class)}
         echo(json.dumps(report, indent=2))

@@ -10,6 +10,7 @@ from segdeploy.datasets.formats.ade20k import to_original_ids as ade20k_ids
 from segdeploy.datasets.formats.cityscapes import to_original_ids as cityscapes_ids
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.io import write_image
+from segdeploy.inference.class_mapping import ClassMapping
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
 
@@ -41,6 +42,7 @@ def evaluate(
     dataset: Dataset,
     *,
     batch: int = 1,
+    mapping: ClassMapping | None = None,
     on_step: Callable[[str], None],
     on_mask: Callable[[str, Mask], None] | None = None,
 ) -> Scores:
@@ -50,6 +52,7 @@ def evaluate(
         predictor: Returns the masks.
         dataset: Images and their labels.
         batch: Images per call of the network.
+        mapping: From the network's classes to the dataset's; None where they are the same.
         on_step: Called after each image, with its name.
         on_mask: Called with the name of each image and its predicted mask, (H, W) uint8, of the
             image's own size.
@@ -59,7 +62,13 @@ def evaluate(
             sample that cannot be used.
     """
     return count_labels(
-        predictor, dataset, range(len(dataset)), batch=batch, on_step=on_step, on_mask=on_mask
+        predictor,
+        dataset,
+        range(len(dataset)),
+        batch=batch,
+        mapping=mapping,
+        on_step=on_step,
+        on_mask=on_mask,
     ).scores()
 
 
@@ -69,6 +78,7 @@ def count_labels(
     indices: Sequence[int],
     *,
     batch: int = 1,
+    mapping: ClassMapping | None = None,
     on_step: Callable[[str], None],
     on_mask: Callable[[str, Mask], None] | None = None,
 ) -> ConfusionMatrix:
@@ -81,6 +91,7 @@ def count_labels(
         dataset: Images and their labels.
         indices: Indices of the images.
         batch: Images per call of the network.
+        mapping: From the network's classes to the dataset's; None where they are the same.
         on_step: Called after each image, with its name.
         on_mask: Called with the name of each image and its predicted mask, (H, W) uint8, of the
             image's own size.
@@ -88,8 +99,8 @@ def count_labels(
     Raises:
         DataError: See `evaluate`.
     """
-    check_classes(predictor, dataset)
-    counts = ConfusionMatrix(len(dataset.classes))
+    check_classes(predictor, dataset, mapping=mapping)
+    counts = ConfusionMatrix(len(dataset.classes), unlabeled=mapping is not None)
     for start in range(0, len(indices), batch):
         samples = [dataset[index] for index in indices[start : start + batch]]
         masks = predictor.masks([sample.image for sample in samples])
@@ -97,7 +108,7 @@ def count_labels(
             if on_mask:
                 on_mask(sample.name, mask)
             try:
-                counts.add(mask, sample.mask)
+                counts.add(mask if mapping is None else mapping.apply(mask), sample.mask)
             except DataError as error:
                 msg = f"{sample.name}: {error}"
                 raise DataError(msg) from error
@@ -105,17 +116,19 @@ def count_labels(
     return counts
 
 
-def check_classes(predictor: Predictor, dataset: Dataset) -> None:
+def check_classes(
+    predictor: Predictor, dataset: Dataset, *, mapping: ClassMapping | None = None
+) -> None:
     """Check that a network can be scored on a dataset.
 
     Raises:
         DataError: The dataset is empty or has another number of classes than the network.
     """
     predicted, labeled = len(predictor.card.classes), len(dataset.classes)
-    if predicted != labeled:
+    if mapping is None and predicted != labeled:
         msg = (
             f"the network has {predicted} classes and the dataset {labeled}; evaluate on data with"
-            " the network's classes"
+            " the network's classes, or say with --map which mean the same"
         )
         raise DataError(msg)
     if not len(dataset):

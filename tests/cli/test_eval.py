@@ -133,3 +133,44 @@ def test_refuses_to_score_without_labels(
 
     assert stop.value.code == 3
     assert "camvid val has no labeled pixel" in capsys.readouterr().err
+
+
+def test_network_is_scored_on_other_classes(
+    artifacts: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All that a network calls something else than sky or car counts as wrong."""
+    (tmp_path / "classes.toml").write_text('[[classes]]\nname = "sky"\n[[classes]]\nname = "car"\n')
+    for name in "abc":
+        ids = np.full((30, 40), 255, np.uint8)
+        ids[:15], ids[20:, :10] = 0, 1
+        write_image(tmp_path / "val" / "masks" / f"{name}.png", ids)
+        image = (folder / "val" / f"{name}.png").read_bytes()
+        (tmp_path / "val" / "images").mkdir(exist_ok=True)
+        (tmp_path / "val" / "images" / f"{name}.png").write_bytes(image)
+    command = ["eval", str(artifacts / "best.onnx"), "--device", "cpu", "--json"]
+
+    main([*command, "--dataset", "camvid", "--data", str(folder)])
+    same = json.loads(capsys.readouterr().out)
+    main([*command, "--dataset", "folder", "--data", str(tmp_path), "--map", "names"])
+    mapped = json.loads(capsys.readouterr().out)
+
+    assert mapped["classes"] == {
+        "sky": same["classes"]["Sky"],
+        "car": same["classes"]["Car"],
+    }
+    assert mapped["scores"]["pixels"] == same["scores"]["pixels"]
+
+
+def test_masks_for_a_server_are_not_written_of_other_classes(
+    artifacts: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [
+                *("eval", str(artifacts / "best.onnx"), "--dataset", "camvid"),
+                *("--data", str(folder), "--map", "names", "--save-ids", str(tmp_path)),
+            ]
+        )
+
+    assert stop.value.code == 2
+    assert "--save-ids writes the network's own classes" in capsys.readouterr().err
