@@ -81,16 +81,17 @@ class Trials:
     def run(self, number: int, random: Random, counts: Counts) -> None:
         """Kill a run up to `MAX_KILLS` times, let it end, and compare."""
         folder = self._begin(f"trial-{number}")
-        kills = random.randint(1, MAX_KILLS)
-        while kills:
+        left = kills = random.randint(1, MAX_KILLS)
+        while left:
             seconds = random.uniform(0, self.seconds)
             begun = time.monotonic()
             code = self._run(folder, seconds)
             if code is not None:
-                # It was faster than before; the next kills shall meet it.
-                self.seconds = time.monotonic() - begun
+                if left == kills:
+                    # It was faster than before; the next kills shall meet it.
+                    self.seconds = time.monotonic() - begun
                 break
-            kills -= 1
+            left -= 1
             counts.kills[self.name] += 1
             if fault := in_child(self._look, folder):
                 counts.faults.append(f"{self.name}: trial {number}, after {seconds:.3f} s: {fault}")
