@@ -1,4 +1,8 @@
-"""Every error raised on purpose, each with the exit code of a command that it ends."""
+"""Every error raised on purpose, each with the exit code of a command that it ends.
+
+Some are errors of Python too (ValueError, FileNotFoundError, ImportError), for programs that expect
+these. A block that catches those of Python lets ours pass: see `read_json`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +18,7 @@ class DeviceError(SegdeployError):
     """A device or an execution provider is not available."""
 
 
-class MissingExtraError(SegdeployError):
+class MissingExtraError(SegdeployError, ImportError):
     """A library is missing that only an extra installs."""
 
     def __init__(self, library: str, extra: str) -> None:
@@ -36,7 +40,7 @@ class WorkerError(SegdeployError):
     """A process that works for this one ended before its work was done."""
 
 
-class ConfigError(SegdeployError):
+class ConfigError(SegdeployError, ValueError):
     """An option, a recipe or an argument has an impossible value."""
 
     exit_code = 2
@@ -48,6 +52,14 @@ class DataError(SegdeployError):
     exit_code = 3
 
 
+class ImageError(DataError, ValueError):
+    """An argument is not an image: an array of another shape or type, for example."""
+
+
+class MissingFileError(DataError, FileNotFoundError):
+    """There is no file or folder of data at a path."""
+
+
 class LayoutNotFoundError(DataError):
     """The files of a dataset's layout are missing altogether, so it may have another layout."""
 
@@ -56,6 +68,10 @@ class ModelError(SegdeployError):
     """A network, a checkpoint or an artifact cannot be used."""
 
     exit_code = 4
+
+
+class MissingModelError(ModelError, FileNotFoundError):
+    """There is no file of a network at a path."""
 
 
 class UntrustedError(ModelError):

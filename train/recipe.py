@@ -304,6 +304,8 @@ def read_recipe(name: str) -> dict[str, Any]:
     """
     try:
         return with_new_keys(_read_file(name))
+    except ConfigError:
+        raise
     except (OSError, ValueError) as error:
         msg = f"the recipe {name} cannot be read ({error}); correct the file"
         raise ConfigError(msg) from error

@@ -22,6 +22,7 @@ from segdeploy.errors import (
     ConfigError,
     DeviceError,
     MissingExtraError,
+    MissingModelError,
     ModelError,
     SegdeployError,
 )
@@ -234,7 +235,7 @@ def kind_of(path: Path) -> ArtifactKind:
             f"there is no file {path}; name a file that 'segdeploy train' or 'segdeploy export'"
             " wrote"
         )
-        raise ModelError(msg)
+        raise MissingModelError(msg)
     if path.suffix not in KINDS:
         msg = f"{path} ends with {path.suffix!r}; an artifact ends with {', '.join(KINDS)}"
         raise ModelError(msg)

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from segdeploy.errors import ModelError
+from segdeploy.errors import MissingModelError, ModelError
 
 MAX_BYTES = 2**31 - 1
 """Largest size of a protobuf message, in bytes."""
@@ -83,7 +83,7 @@ def read_message(path: Path) -> bytes:
     """
     if not path.is_file():
         msg = f"there is no file {path}; name a file that 'segdeploy export' wrote"
-        raise ModelError(msg)
+        raise MissingModelError(msg)
     if path.stat().st_size > MAX_BYTES:
         msg = (
             f"{path} has {path.stat().st_size} bytes, more than the {MAX_BYTES} of an ONNX file;"

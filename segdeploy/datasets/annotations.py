@@ -14,7 +14,7 @@ import numpy as np
 from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.card import LabelClass
 from segdeploy.datasets.class_map import CLASS_MAP_FILE, ClassMap
-from segdeploy.errors import DataError
+from segdeploy.errors import ConfigError, DataError, MissingFileError
 from segdeploy.imaging.header import IDS
 from segdeploy.imaging.polygons import Ring
 from segdeploy.system.budget import check_budget
@@ -46,7 +46,9 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - untrusted JSON
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         msg = f"there is no {path}; check the name"
-        raise DataError(msg) from error
+        raise MissingFileError(msg) from error
+    except ConfigError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         msg = f"{path} is not JSON ({error}); export it again"
         raise DataError(msg) from error

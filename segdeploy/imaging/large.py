@@ -13,7 +13,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from segdeploy.arrays import Image, Mask
-from segdeploy.errors import DataError, MissingExtraError
+from segdeploy.errors import DataError, MissingExtraError, MissingFileError
 from segdeploy.imaging.header import DAMAGE, open_image, orientation_of
 from segdeploy.imaging.io import read_image
 from segdeploy.system.files import PART, cannot_write, make_part, replacing
@@ -95,7 +95,7 @@ class LargeImage:
         """
         if not path.is_file():
             msg = f"there is no {path}; check the name"
-            raise DataError(msg)
+            raise MissingFileError(msg)
         self._path = path
         self._next = 0
         with self._refusing(), open_image(path) as header:

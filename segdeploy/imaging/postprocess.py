@@ -180,12 +180,44 @@ def output_to_confidence(
     Raises:
         ModelError: The output holds NaN or infinity, or classes alone.
     """
+    planes = _planes_of(output, kind)
+    confidence = softmax_confidence if kind == "logits" else largest_probability
+    return confidence(planes, height, width=width, covered=_covered(planes, spec, height, width))
+
+
+def output_to_probabilities(
+    output: NetworkOutput, spec: InputSpec, *, kind: Output, height: int, width: int
+) -> npt.NDArray[np.float32]:
+    """Return the probability of each class in each pixel of an image, (K, height, width) float32.
+
+    Args:
+        output: Output for one image, (1, K, h, w) float32.
+        spec: How the image was fitted into the network's input.
+        kind: What the network returns, as its card says.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
+
+    Raises:
+        ModelError: The output holds NaN or infinity, or classes alone.
+    """
+    planes = _planes_of(output, kind)
+    covered = _covered(planes, spec, height, width)
+    probabilities = np.empty((len(planes), height, width), np.float32)
+    for plane, target in zip(planes, probabilities, strict=True):
+        target[...] = upsample_plane(plane, height, width=width, covered=covered)
+    if kind == "logits":
+        probabilities -= probabilities.max(axis=0)
+        np.exp(probabilities, out=probabilities)
+        probabilities /= probabilities.sum(axis=0)
+    return probabilities
+
+
+def _planes_of(output: NetworkOutput, kind: Output) -> Planes:
+    """Return the planes of one image's output, (K, h, w); raises ModelError where it has none."""
     if kind == "classes":
         msg = "this file returns classes without probabilities; export it with --output logits"
         raise ModelError(msg)
-    planes = finite_planes(np.asarray(output, dtype=np.float32))
-    confidence = softmax_confidence if kind == "logits" else largest_probability
-    return confidence(planes, height, width=width, covered=_covered(planes, spec, height, width))
+    return finite_planes(np.asarray(output, dtype=np.float32))
 
 
 def _covered(planes: Planes, spec: InputSpec, height: int, width: int) -> tuple[float, float]:

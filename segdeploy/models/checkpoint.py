@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from segdeploy.card import CARD_KEY, ModelCard
-from segdeploy.errors import ConfigError, ModelError, OutputError
+from segdeploy.errors import ConfigError, MissingModelError, ModelError, OutputError
 from segdeploy.models.deployed import Deployed
 from segdeploy.models.registry import build, is_known
 from segdeploy.system.budget import file_budget
@@ -134,7 +134,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         msg = f"there is no file {path}; name a checkpoint that 'segdeploy train' wrote"
-        raise ModelError(msg)
+        raise MissingModelError(msg)
     # Its pickle and the sizes of its tensors are checked before PyTorch takes memory for them.
     # PyTorch stores tensors as they are, so nothing in a checkpoint is compressed.
     with open_archive(path, max_compressed=0) as archive:
@@ -166,7 +166,7 @@ def read_tensors(path: Path, *, hint: str) -> object:
     """
     if not path.is_file():
         msg = f"there is no file {path}; {hint}"
-        raise ModelError(msg)
+        raise MissingModelError(msg)
     try:
         with path.open("rb") as file:
             is_archive = file.read(len(ARCHIVE)) == ARCHIVE

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segdeploy.errors import ModelError
+from segdeploy.errors import MissingModelError, ModelError
 
 MAX_COMPRESSED = 16 * 1024 * 1024
 """Largest size of all compressed entries of an archive together, unpacked, in bytes.
@@ -155,7 +155,7 @@ def open_archive(path: Path, *, max_compressed: int = MAX_COMPRESSED) -> Iterato
     """
     if not path.is_file():
         msg = f"there is no file {path}; name a file that segdeploy wrote"
-        raise ModelError(msg)
+        raise MissingModelError(msg)
     with ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb"))

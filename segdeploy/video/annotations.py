@@ -144,15 +144,11 @@ def coco_file(
     annotate = rle_annotations if as_rle else polygon_annotations
     images: list[dict[str, Any]] = []
     ids = count(1)
-    categories = [
-        {"id": index + 1, "name": entry.name, "supercategory": ""}
-        for index, entry in enumerate(classes)
-    ]
     with incremental_file(path) as write:
 
         def add(result: SegmentedFrame) -> None:
             if not images:
-                names = json.dumps(categories, ensure_ascii=False)
+                names = json.dumps(coco_categories(classes), ensure_ascii=False)
                 write(f'{{"categories": {names}, "annotations": [')
             height, width = result.mask.shape
             image_id = result.frame.index
@@ -174,6 +170,14 @@ def coco_file(
         finally:
             if images:
                 write(f'\n], "images": {json.dumps(images, ensure_ascii=False)}}}\n')
+
+
+def coco_categories(classes: Sequence[LabelClass]) -> list[dict[str, Any]]:
+    """Return COCO's categories: the id of a class is its index plus one."""
+    return [
+        {"id": index + 1, "name": entry.name, "supercategory": ""}
+        for index, entry in enumerate(classes)
+    ]
 
 
 def polygon_annotations(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
@@ -210,6 +214,11 @@ def _bounding_box(ring: Corners) -> list[int]:
 
 
 def geojson(mask: Mask, classes: Sequence[LabelClass]) -> str:
+    """Return the regions of a mask as the text of a GeoJSON file."""
+    return json.dumps(feature_collection(mask, classes), ensure_ascii=False)
+
+
+def feature_collection(mask: Mask, classes: Sequence[LabelClass]) -> dict[str, Any]:
     """Return the regions of a mask as a GeoJSON FeatureCollection (RFC 7946).
 
     Polygons have holes; coordinates are pixels from the top left corner.
@@ -229,7 +238,7 @@ def geojson(mask: Mask, classes: Sequence[LabelClass]) -> str:
         }
         for polygon in polygons(mask, len(classes))
     ]
-    return json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False)
+    return {"type": "FeatureCollection", "features": features}
 
 
 def _closed(ring: Corners) -> list[list[int]]:

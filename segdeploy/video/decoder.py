@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from segdeploy.errors import DataError, DeviceError
+from segdeploy.errors import DataError, DeviceError, MissingFileError
 from segdeploy.system.machine import cores
 from segdeploy.video.container import open_file, reason, start_time
 from segdeploy.video.timeline import BROADCAST_FORMATS, LONGEST_JUMP, Timeline
@@ -56,7 +56,7 @@ def open_video_file(path: Path, decoder: str) -> InputContainer:
     """
     if not path.is_file():
         msg = f"there is no video {path}; check the name"
-        raise DataError(msg)
+        raise MissingFileError(msg)
     if decoder in HARDWARE:
         container = _on_device(path, decoder)
         if container is None:

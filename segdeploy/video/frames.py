@@ -41,8 +41,8 @@ class SegmentedFrame:
             not computed.
         drawn: Drawn images by kind, for example "overlay".
         stage_seconds: Seconds that each stage took so far, by stage.
-        output: The network's output, (1, K, h, w), until it is smoothed by the frames before it;
-            None afterwards, and without smoothing.
+        output: The network's output, (1, K, h, w), until it is smoothed by the frames before it,
+            or where it is kept; else None.
     """
 
     frame: Frame
@@ -78,11 +78,17 @@ class Selection:
     max_frames: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the time range.
+        """Check the numbers and the time range.
 
         Raises:
-            ConfigError: The end is not later than the start.
+            ConfigError: A number is too small, or the end is not later than the start.
         """
+        least = {"stride": 1, "start": 0, "max_frames": 1}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and not value >= bound:
+                msg = f"{name} is {value}; it must be at least {bound}"
+                raise ConfigError(msg)
         if self.end is not None and self.end <= self.start:
             msg = (
                 f"the end, {self.end:g} s, is no later than the start, {self.start:g} s; set a"

@@ -138,6 +138,7 @@ class VideoJob:
         renderer: What is drawn of each frame.
         schedule: How many frames are processed at once.
         smoother: Smooths the network's outputs over time; None for none.
+        keeps_output: Whether results keep the network's output, without a smoother.
         live: Whether the source does not wait, as a camera; only its newest frame is processed
             then, and none is queued before or after it.
         resumed: How many frames an interrupted run finished before this one.
@@ -149,6 +150,7 @@ class VideoJob:
     renderer: Renderer
     schedule: Schedule
     smoother: TemporalSmoother | None = None
+    keeps_output: bool = False
     live: bool = False
     resumed: int = 0
 
@@ -212,7 +214,13 @@ def segment_all(job: VideoJob, observer: Observer = SILENT) -> JobResult:
     """
     batch = job.schedule.batch_for(job.backend)
     clock = StageClock()
-    segmenter = Segmenter(job.backend, renderer=job.renderer, clock=clock, smoother=job.smoother)
+    segmenter = Segmenter(
+        job.backend,
+        renderer=job.renderer,
+        clock=clock,
+        smoother=job.smoother,
+        keeps_output=job.keeps_output,
+    )
     workers = job.schedule.workers
     run = (
         run_serial
@@ -276,6 +284,7 @@ class Segmenter:
         renderer: Renderer,
         clock: StageClock,
         smoother: TemporalSmoother | None = None,
+        keeps_output: bool = False,
     ) -> None:
         """Connect the stages.
 
@@ -284,8 +293,10 @@ class Segmenter:
             renderer: What is drawn of each frame.
             clock: Measures the stages.
             smoother: Smooths the network's outputs from frame to frame; None for none.
+            keeps_output: Whether results keep the network's output, without a smoother.
         """
         self._smoother = smoother
+        self._keeps_output = keeps_output
         self._card = backend.card
         self._spec = backend.card.input
         self._renderer = renderer
@@ -338,7 +349,7 @@ class Segmenter:
             confidence=confidence,
             drawn=drawn,
             stage_seconds={**seconds, **self._clock.lap()},
-            output=output if is_pending else None,
+            output=output if is_pending or self._keeps_output else None,
         )
 
     def _drawn(self, frame: Frame, mask: Mask) -> Mapping[str, Image]:

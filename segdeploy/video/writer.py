@@ -254,8 +254,7 @@ class VideoSink:
     def _open_part(self, *, overwrite: bool) -> ProgressFile:
         """Open `NAME.part` for this run alone."""
         with self._output_errors():
-            descriptor = claim(self._part)
-            file = ProgressFile(descriptor, self._part)
+            file = ProgressFile(claim(self._part), self._part)
             if not overwrite and has_frames(self._part):
                 file.close()
                 msg = (
@@ -392,9 +391,10 @@ class VideoSink:
         """Turn errors of writing into an OutputError, and remember that one occurred."""
         try:
             yield
+        except ConfigError:
+            raise
         except (av.FFmpegError, OSError, ValueError) as error:
             self._failed = True
             if self._last is not None and self._part.exists():
-                reason = getattr(error, "strerror", None) or str(error)
-                raise self._unfinished(reason) from error
+                raise self._unfinished(getattr(error, "strerror", None) or str(error)) from error
             raise cannot_write(self._path, error) from error
