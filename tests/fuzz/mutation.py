@@ -6,17 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from tests.fuzz.structure import (
+from tests.fuzz.binaries import (
     mutate_chunks,
-    mutate_json,
     mutate_pickle,
     mutate_protobuf,
     mutate_tags,
-    mutate_text,
-    mutate_toml,
-    mutate_xml,
     mutate_zip,
 )
+from tests.fuzz.documents import mutate_json, mutate_text, mutate_toml, mutate_xml
 
 Mutator = Callable[[bytes, Random], bytes]
 

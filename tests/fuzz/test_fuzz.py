@@ -22,7 +22,7 @@ GROUPS = (
     ("card", "class map", "recipe", "palette", "report", "history", "baseline", "data"),
     ("coco", "labelme", "folder", "camvid"),
     ("checkpoint", "onnx", "torchscript", "pt2", "openvino", "inspect", "inspect openvino"),
-    ("verify", "weights", "adopt", "resumed training"),
+    ("verify", "weights", "adopt", "eval", "compare", "export", "resumed training"),
     ("film", "pipe", "run of a film", "resumed run", "killed run", "names", "options"),
     ("process of images", "process of a film", "process of a model"),
     ("training by a recipe", "training on a dataset"),
