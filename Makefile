@@ -125,9 +125,11 @@ MINUTES := 10
 SEED := $(shell date +%s)
 
 fuzz: .venv/dev
-	$(BIN)/python -m tests.fuzz --minutes $$(awk 'BEGIN {print 0.7 * $(MINUTES)}') --seed $(SEED)
-	$(BIN)/python -m tests.kill --minutes $$(awk 'BEGIN {print 0.2 * $(MINUTES)}') --seed $(SEED)
-	$(BIN)/python -m pytest -q --hypothesis-profile=search $$(grep -rl "from hypothesis" tests --include='test_*.py')
+	failed=0; \
+	$(BIN)/python -m tests.fuzz --minutes $$(awk 'BEGIN {print 0.7 * $(MINUTES)}') --seed $(SEED) || failed=1; \
+	$(BIN)/python -m tests.kill --minutes $$(awk 'BEGIN {print 0.2 * $(MINUTES)}') --seed $(SEED) || failed=1; \
+	$(BIN)/python -m pytest -q --hypothesis-profile=search $$(grep -rl "from hypothesis" tests --include='test_*.py') || failed=1; \
+	exit $$failed
 
 clean:
 	rm -rf build dist demo .venv *.egg-info
