@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.card import LabelClass, Output
+from segdeploy.card import MAX_CLASSES, LabelClass, Output
 from segdeploy.errors import ConfigError, ModelError
 
 from .label_sets import label_classes, numbered_classes, with_background
@@ -114,7 +114,7 @@ def find_layout(
     fitting = [
         (not channels or planes[0] in channels, layout)
         for layout, planes in options
-        if _has_aspect(planes[1:], size)
+        if planes[0] <= MAX_CLASSES and _has_aspect(planes[1:], size)
     ]
     if not fitting:
         msg = (

@@ -39,7 +39,7 @@ def named_classes(text: str) -> tuple[LabelClass, ...] | None:
 
     Args:
         text: "auto", one of KNOWN, a classes.toml, a text file with a name in each line, or names
-            with commas between them.
+            with commas between them; a single one has a comma behind it.
 
     Raises:
         ConfigError: It is none of these.
@@ -62,10 +62,10 @@ def named_classes(text: str) -> tuple[LabelClass, ...] | None:
     if path.is_file():
         return _read_names(path)
     if "," in text:
-        return label_classes([name.strip() for name in text.split(",")])
+        return label_classes([name.strip() for name in text.removesuffix(",").split(",")])
     msg = (
         f"there is no file {text}, and --classes knows no such set; give a classes.toml, names with"
-        f" commas between them, auto, or one of {', '.join(KNOWN)}"
+        f" commas (a single one: {text},), auto, or one of {', '.join(KNOWN)}"
     )
     raise ConfigError(msg)
 

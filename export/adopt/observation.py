@@ -91,7 +91,7 @@ def warnings(seen: Observation, backend: Backend, *, is_score: bool = False) -> 
     elif len(winning) < len(card.classes):
         losing = [entry.name for entry in card.classes if entry.name not in winning]
         more = f" and {len(losing) - SHOWN} more" if len(losing) > SHOWN else ""
-        found.append(f"{', '.join(losing[:SHOWN])}{more} never win {where}")
+        found.append(f"no pixel {where} is {', '.join(losing[:SHOWN])}{more}")
     if card.output != "classes":
         lowest = min(float(output.min()) for output in seen.outputs)
         highest = max(float(output.max()) for output in seen.outputs)
