@@ -147,7 +147,7 @@ class ExportOptions:
     option(
         "--dataset",
         help="Dataset whose validation split the file is proven on.",
-        show_default="the training's, else streets",
+        show_default="the training's; streets for a network of unknown training",
     ),
     option(
         "--data",

@@ -98,7 +98,7 @@ def resolve(
 
     Raises:
         ConfigError: The options do not fit each other, or int8 has nothing to calibrate on.
-        DataError: The images cannot be used.
+        DataError: The images cannot be used, or those of the training are not there.
     """
     card = configured(card, config)
     if isinstance(network, Deployed):
@@ -106,6 +106,11 @@ def resolve(
     else:
         card = import_function("onnx_network:fitting_card")(network, card)
     unlabeled = config.calibrate if not (config.dataset or config.data) else ()
+    if card.training is None and not (config.dataset or config.data or config.files or unlabeled):
+        note(
+            "the card names no dataset that the network was trained on, so the proof is on"
+            " synthetic streets; name images like those that it will see with --verify"
+        )
     proof_images = open_proof_images(
         card,
         dataset=config.dataset,
@@ -127,6 +132,8 @@ def resolve(
                 f"{calibration.source} has {len(calibration)} images; a calibration needs"
                 f" {MIN_CALIBRATION_IMAGES} to be reliable"
             )
+    if card.training is not None:
+        card = structs.replace(card, training=card.training.without_paths())
     return ExportPlan(
         config=config,
         card=card,

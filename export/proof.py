@@ -121,7 +121,8 @@ def open_proof_images(
 ) -> ProofImages:
     """Open the images that a file is proven on.
 
-    They are what was named; else the validation split of the training; else synthetic streets.
+    They are what was named; else the validation split of the training; for a network of unknown
+    training synthetic streets.
 
     Args:
         card: The network's card.
@@ -133,7 +134,7 @@ def open_proof_images(
     Raises:
         ConfigError: Both a dataset and files are named, or a folder without a dataset for a network
             of unknown training.
-        DataError: What was named cannot be used.
+        DataError: What was named cannot be used, or the training's images are not there.
     """
     if files and (dataset or data):
         msg = "images and a dataset are named for the proof; give --verify, or --dataset and --data"
@@ -149,9 +150,13 @@ def open_proof_images(
     if card.training is not None:
         try:
             return _open_split(card, None, None, most)
-        except (ConfigError, DataError):
-            # The folder is gone, or a plugin brought the dataset: synthetic streets need neither.
-            pass
+        except (ConfigError, DataError) as error:
+            msg = (
+                f"the images of {card.training.dataset} that the network was trained on are not"
+                f" found ({error}); name images like them with --verify, or their folder with"
+                " --dataset and --data"
+            )
+            raise DataError(msg) from error
     return _open_split(card, "streets", None, most)
 
 

@@ -113,6 +113,7 @@ def build_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset)
         epochs=0,
         commit=commit(),
         split=train.rule if recipe.final else val.rule,
+        folder=str(Path(recipe.data).absolute()) if recipe.data else "",
     )
     spec = InputSpec(height=height, width=width, mean=recipe.mean, std=recipe.std, stride=stride)
     return ModelCard(

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
 from msgspec import Meta, Struct, field, to_builtins
+from msgspec.structs import replace
 
 from segdeploy.errors import CardError
 from segdeploy.metrics.segmentation import Parity, Scores
@@ -80,6 +81,10 @@ INPUT_DEFAULTS = {"bgr": False, "resample": "halving"}
 """Fields of an input that the first versions do not know, with what these do."""
 
 
+DATA_PATHS = frozenset({"data", "extra_data", "helper_data"})
+"""Keys of a recipe, also of version 0.1.0, that hold folders of the machine that trained."""
+
+
 class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the weights come from.
 
@@ -93,6 +98,8 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         commit: Commit of the code, or "" where there is none.
         split: How the dataset was split, with seed and share where the split was random; "" where
             it is not known.
+        folder: Absolute path of the dataset's folder, beside the path in the recipe, which may be
+            relative; "" where there is none. Exported files carry neither.
     """
 
     dataset: str
@@ -103,6 +110,12 @@ class Training(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     epochs: int
     commit: str = ""
     split: str = ""
+    folder: str = ""
+
+    def without_paths(self) -> Self:
+        """Return the training without the folders of its data, as exported files carry it."""
+        paths = dict.fromkeys(DATA_PATHS & self.recipe.keys(), "")
+        return replace(self, recipe={**self.recipe, **paths}, folder="")
 
 
 class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -177,7 +190,10 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         and read all others.
         """
         values = to_builtins(self)
-        for part, defaults in ((values, {"threshold": None}), (values["input"], INPUT_DEFAULTS)):
+        newer = [(values, {"threshold": None}), (values["input"], INPUT_DEFAULTS)]
+        if self.training is not None:
+            newer.append((values["training"], {"folder": ""}))
+        for part, defaults in newer:
             for key, default in defaults.items():
                 if part[key] == default:
                     del part[key]

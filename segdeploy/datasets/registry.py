@@ -199,6 +199,9 @@ def resolve_for_card(
 ) -> tuple[str, Path | None]:
     """Return the name of a dataset, and its folder, None where it needs none.
 
+    Of the two paths of a training's folder, the absolute one and the recipe's, the first that is
+    there is taken.
+
     Args:
         card: The network's card.
         name: Name of a dataset; None for the one that the network was trained on.
@@ -216,6 +219,7 @@ def resolve_for_card(
             raise ConfigError(msg)
         return name, data
     chosen = name or training.dataset
-    if data is None and chosen == training.dataset and training.recipe.get("data"):
-        return chosen, Path(str(training.recipe["data"]))
-    return chosen, data
+    if data is not None or chosen != training.dataset:
+        return chosen, data
+    paths = [Path(str(path)) for path in (training.folder, training.recipe.get("data")) if path]
+    return chosen, next((path for path in paths if path.is_dir()), paths[0] if paths else None)

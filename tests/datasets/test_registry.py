@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from segdeploy import datasets
 from segdeploy.card import LabelClass, ModelCard, Training
@@ -117,6 +118,26 @@ def test_dataset_of_a_card(
 ) -> None:
     """The folder of the training is taken for its own dataset only."""
     assert registry.resolve_for_card(card, name, data=data) == expected
+
+
+@pytest.mark.parametrize(
+    ("folder", "data", "found"), [("a", "b", "a"), ("c", "b", "b"), ("c", "d", "c")]
+)
+def test_folder_of_a_training_is_found_from_anywhere(
+    tmp_path: Path, folder: str, data: str, found: str
+) -> None:
+    """By its absolute path, or by the recipe's where the data moved; a and b exist."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    assert TRAINED.training is not None
+    training = replace(
+        TRAINED.training, folder=str(tmp_path / folder), recipe={"data": str(tmp_path / data)}
+    )
+
+    assert registry.resolve_for_card(replace(TRAINED, training=training), None, data=None) == (
+        "camvid",
+        tmp_path / found,
+    )
 
 
 def test_card_without_a_training_names_no_dataset() -> None:

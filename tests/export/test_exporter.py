@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import segdeploy
 from segdeploy.backends.loading import load_backend
-from segdeploy.card import InputSpec, LabelClass, ModelCard
+from segdeploy.card import InputSpec, LabelClass, ModelCard, Training
 from segdeploy.errors import ConfigError, ExportError, ProofError
 from segdeploy.export import ExportConfig, export_module
 from segdeploy.export.exporter import (
@@ -235,6 +235,31 @@ def test_images_are_opened_once_for_all_formats(artifacts: Path, tiny_camvid: Pa
     assert (plan.calibration.source, len(plan.calibration)) == ("camvid train", 12)
     assert (plan.proof_images.source, len(plan.proof_images)) == ("camvid val", 3)
     assert float_plan.calibration is None
+
+
+def test_exported_files_carry_no_folder_of_the_training(artifacts: Path, tiny_camvid: Path) -> None:
+    """Paths name the user and the disks of a machine; the checkpoint keeps them."""
+    checkpoint = load_checkpoint(artifacts / "best.pt")
+    recipe = {"data": "camvid", "extra_data": "/home/me/idd", "epochs": 3}
+    training = Training(
+        dataset="camvid",
+        data_hash="",
+        recipe=recipe,
+        versions={},
+        seed=0,
+        epochs=3,
+        folder=str(tiny_camvid),
+    )
+    given = structs.replace(checkpoint.card, training=training)
+
+    plan = resolve(checkpoint.network(), given, ONE_IMAGE, targets={})
+
+    assert plan.proof_images.source == "camvid val"
+    assert plan.card.training is not None
+    assert plan.card.training.folder == ""
+    assert plan.card.training.recipe == {**recipe, "data": "", "extra_data": ""}
+    assert str(tiny_camvid) in given.to_json()
+    assert str(tiny_camvid) not in plan.card.to_json()
 
 
 def test_server_returns_classes_unless_another_output_is_named(artifacts: Path) -> None:

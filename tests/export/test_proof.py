@@ -55,11 +55,17 @@ def test_split_of_the_training_is_taken_where_it_still_is(camvid: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "card", [STREETS_CARD, trained("camvid", "/no/such/folder"), trained("of a plugin", "")]
+    "card",
+    [trained("camvid", "/no/such/folder"), trained("carvana", ""), trained("a plugin's", "")],
 )
-def test_streets_are_always_available(card: ModelCard) -> None:
-    """A checkpoint from another machine can be proven too."""
-    images = open_proof_images(card, dataset=None, data=None, files=[], most=2)
+def test_images_of_the_training_that_are_gone_are_asked_for(card: ModelCard) -> None:
+    """A network for cars is never silently proven on synthetic streets."""
+    with pytest.raises(DataError, match=r"are not found .*--verify.*--dataset and --data"):
+        open_proof_images(card, dataset=None, data=None, files=[], most=2)
+
+
+def test_network_of_unknown_training_is_proven_on_streets() -> None:
+    images = open_proof_images(STREETS_CARD, dataset=None, data=None, files=[], most=2)
 
     assert images.source == "streets val"
     assert len(images) == 2
