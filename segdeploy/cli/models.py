@@ -1,13 +1,15 @@
-"""The command `segdeploy models`."""
+"""The command `segdeploy models`, and the bundled model that suits the machine."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from segdeploy.cli.console import add_row, echo, show
+from segdeploy import assets
+from segdeploy.cli.console import add_row, echo, note, show
 from segdeploy.cli.options import Command, json_option, plugin_option, section
 
 if TYPE_CHECKING:
@@ -50,3 +52,25 @@ def print_costs(costs: Mapping[str, "Complexity"]) -> None:
     for name, cost in costs.items():
         add_row(table, name, f"{cost.parameters:,}", f"{cost.gflops:.1f}", str(cost.stride))
     show(table)
+
+
+def bundled_model(device: str) -> Path:
+    """Return the bundled model that suits a device, and print its name and terms.
+
+    Args:
+        device: Value of `--device`.
+
+    Raises:
+        ModelError: This installation has no bundled model.
+        DeviceError: There is no such device.
+    """
+    # `--help` needs no OpenCV.
+    from segdeploy.backends.loading import bundled_name
+
+    name = bundled_name(device)
+    path = assets.find(name, assets.folder())
+    note(
+        f"no --model given: using the bundled model {name} ({assets.TERMS}; see segdeploy inspect"
+        f" {name})"
+    )
+    return path

@@ -1,7 +1,7 @@
 """The command `segdeploy run`."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import load_backend
 from segdeploy.backends.tta import AugmentedBackend
 from segdeploy.card import ModelCard
-from segdeploy.cli.console import echo, next_step, note, progress
+from segdeploy.cli.console import note, progress
+from segdeploy.cli.models import bundled_model
 from segdeploy.cli.options import (
     Artifact,
     Command,
-    grouped,
     json_option,
     option,
     options,
@@ -29,54 +29,34 @@ from segdeploy.cli.run_inputs import (
     TorchOptions,
     backend_option,
     input_options,
-    refuse_losses,
     scheduling_options,
     selection_options,
     smooth_option,
     torch_options,
     tta_option,
 )
-from segdeploy.cli.run_outputs import OutputOptions, output_options
-from segdeploy.cli.run_render import RenderOptions, render_options
-from segdeploy.cli.run_tiles import TilingOptions, report_tiles, tiling_options
-from segdeploy.errors import ConfigError, InterruptedRun
+from segdeploy.cli.run_outputs import (
+    IMAGES_NAME,
+    SEVERAL_NAME,
+    OutputOptions,
+    encoding_options,
+    output_options,
+)
+from segdeploy.cli.run_render import render_options
+from segdeploy.cli.run_report import RunReport, SourceResult
+from segdeploy.cli.run_tiles import TilingOptions, tiling_options
+from segdeploy.cli.run_zones import ZoneOptions, zone_options
+from segdeploy.errors import ConfigError, DataError, InterruptedRun
+from segdeploy.imaging.overlay import Renderer
+from segdeploy.imaging.render_options import RenderOptions
 from segdeploy.system.signals import StopRequest, stoppable
-from segdeploy.video.codecs import CODECS, Encoding
+from segdeploy.video.codecs import Encoding
 from segdeploy.video.frames import SegmentedFrame, Selection
+from segdeploy.video.outputs import unique_names
 from segdeploy.video.pipeline import JobResult, Schedule, VideoJob, segment_all
 from segdeploy.video.smoothing import TemporalSmoother, make_smoother
+from segdeploy.video.source_kinds import NamedSource, SourceKind
 from segdeploy.video.sources import OpenedSource
-
-AVX2 = 11
-"""OpenCV's number for AVX2 in `CpuFeatures`; its Python module has no name for it."""
-
-
-def list_defaults(attribute: str) -> str:
-    """Return an attribute of each codec as one text, for example "h264 23, hevc 28"."""
-    return ", ".join(f"{name} {getattr(codec, attribute)}" for name, codec in CODECS.items())
-
-
-encoding_options = grouped(
-    "encoding",
-    Encoding,
-    section(
-        "Video",
-        option(
-            "--codec", default="h264", type=click.Choice(list(CODECS)), help="Codec of the video."
-        ),
-        option(
-            "--crf",
-            type=click.IntRange(min=0),
-            show_default=list_defaults("crf"),
-            help=f"Quality: 0 is the best; the worst is {list_defaults('worst')}.",
-        ),
-        option(
-            "--preset",
-            show_default=list_defaults("preset"),
-            help="A slower preset makes a smaller file: ultrafast to veryslow, or a number.",
-        ),
-    ),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +78,7 @@ class RunOptions:
         smooth: Name of a temporal smoother; None for none.
         schedule: How many frames are processed at once.
         tiling: How large images are cut.
+        zones: In which parts of the image shares are measured.
         as_json: Whether the report is printed as JSON.
     """
 
@@ -115,6 +96,7 @@ class RunOptions:
     smooth: str | None
     schedule: Schedule
     tiling: TilingOptions
+    zones: ZoneOptions
     as_json: bool
 
     def __post_init__(self) -> None:
@@ -126,6 +108,11 @@ class RunOptions:
         if self.smooth and self.output.resume:
             msg = "--smooth needs the frames before, which --resume skips; leave out one of the two"
             raise ConfigError(msg)
+
+    def check_sources(self, sources: Sequence[NamedSource]) -> None:
+        """Raise a ConfigError where the options do not fit one of the sources."""
+        self.output.check_sources(sources)
+        self.tiling.check_sources(sources)
 
 
 @click.command(cls=Command)
@@ -156,66 +143,139 @@ class RunOptions:
 @encoding_options
 @scheduling_options
 @tiling_options
+@zone_options
 @plugin_option
 @options(RunOptions)
 def run(options: RunOptions) -> None:
-    """Segment images, a video or a camera.
+    """Segment images, videos, cameras and addresses: each SOURCE is told apart.
 
-    For example: segdeploy run --video dashcam.mp4, or segdeploy run --model best.onnx --image a.jpg
-    b.png FOLDER
+    For example: segdeploy run dashcam.mp4, or segdeploy run --model best.onnx photos/ 'more/*.jpg'
+    drive.mp4 cameras.txt
     """
-    with (
-        stoppable() as stop,
-        options.inputs.open(options.selection, should_stop=lambda: stop.requested) as opened,
-    ):
-        model = options.model or bundled_model(options.device)
-        schedule = options.schedule
-        if not options.tiling.tile:
-            schedule = schedule.for_frames(opened.source.frames)
-        backend = load_model(model, options, schedule)
-        note(f"{assets.short_name(model)} on {backend.device}")
-        if options.tiling.tile:
-            paths = options.tiling.run(
-                opened.images,
+    with stoppable() as stop, ExitStack() as stack:
+        sources = options.inputs.find()
+        options.check_sources(sources)
+        runner = SourceRunner(options, sources, stop=stop, stack=stack)
+        results = RunReport(len(sources), as_json=options.as_json, err=options.output.is_pipe)
+        for number, source in enumerate(sources):
+            try:
+                results.add(source, runner.run(source))
+            except DataError as error:
+                results.add_failure(source, error)
+            if stop.requested and number + 1 < len(sources):
+                msg = f"interrupted; {len(sources) - number - 1} sources were not begun"
+                raise InterruptedRun(msg)
+    results.finish(model=runner.model, device=runner.device, is_bundled=options.model is None)
+
+
+class SourceRunner:
+    """Segments one source after the other with one network, into one folder.
+
+    Attributes:
+        model: The artifact; None until a source is open.
+        device: What runs it.
+    """
+
+    def __init__(
+        self,
+        options: RunOptions,
+        sources: Sequence[NamedSource],
+        *,
+        stop: StopRequest,
+        stack: ExitStack,
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            options: Options of the command.
+            sources: All sources.
+            stop: Set by a signal, and by closing the window.
+            stack: Holds the results' folder until all are done.
+        """
+        self.model: Path | None = None
+        self.device = ""
+        self._options = options
+        self._stop = stop
+        self._stack = stack
+        self._is_several = len(sources) > 1
+        videos = [source.text for source in sources if source.kind is SourceKind.VIDEO]
+        self._names = dict(zip(videos, unique_names([Path(text) for text in videos]), strict=True))
+        self._folder: Path | None = None
+        self._schedule: Schedule | None = None
+        self._backend: Backend | None = None
+
+    def run(self, source: NamedSource) -> SourceResult:
+        """Segment one source, and write its results.
+
+        Raises:
+            DataError: It cannot be read.
+            InterruptedRun: A signal came before the results were complete.
+        """
+        options, stop = self._options, self._stop
+        with options.inputs.open(
+            source, options.selection, should_stop=lambda: stop.requested
+        ) as opened:
+            if opened.info and self._is_several:
+                opened.rename(self._name(source, opened.info.name))
+            schedule = options.schedule
+            if not options.tiling.tile:
+                schedule = schedule.for_frames(opened.source.frames)
+            backend = self._load(schedule)
+            if options.tiling.tile:
+                return options.tiling.run(
+                    opened,
+                    backend=backend,
+                    render=options.render,
+                    output=options.output,
+                    workers=schedule.workers,
+                    should_stop=lambda: stop.requested,
+                )
+            smoother = make_temporal_smoother(options.smooth, backend.card, opened)
+            renderer = options.render.renderer(backend.card.classes)
+            self._open_folder(opened, renderer)
+            result = segment(
+                options,
+                opened,
                 backend=backend,
-                render=options.render,
-                output=options.output,
-                workers=schedule.workers,
-                should_stop=lambda: stop.requested,
+                renderer=renderer,
+                folder=self._folder,
+                schedule=schedule,
+                smoother=smoother,
+                stop=stop,
             )
-            report_tiles(model, backend.device, paths, opened=opened, as_json=options.as_json)
+            return SourceResult(
+                paths=result.paths, times=result.times, opened=opened, smoother=smoother
+            )
+
+    def _name(self, source: NamedSource, name: str) -> str:
+        """Return a name for the results of a video that no other source of the run has."""
+        if source.text not in self._names:
+            taken = [Path(f"{known}.x") for known in self._names.values()]
+            self._names[source.text] = unique_names([*taken, Path(f"{name}.x")])[-1]
+        return self._names[source.text]
+
+    def _load(self, schedule: Schedule) -> Backend:
+        """Return the network, loaded for a schedule."""
+        if self.model is None:
+            self.model = self._options.model or bundled_model(self._options.device)
+        if self._backend is None or schedule != self._schedule:
+            self._backend = load_model(self.model, self._options, schedule)
+            self._schedule = schedule
+        if not self.device:
+            self.device = self._backend.device
+            note(f"{assets.short_name(self.model)} on {self.device}")
+        return self._backend
+
+    def _open_folder(self, opened: OpenedSource, renderer: Renderer) -> None:
+        """Open the folder of the results, with the first source."""
+        if self._folder is not None or self._options.output.is_pipe:
             return
-        smoother = make_temporal_smoother(options.smooth, backend.card, opened)
-        result = segment(
-            options, opened, backend=backend, schedule=schedule, smoother=smoother, stop=stop
+        own_name = opened.info.name if opened.info else IMAGES_NAME
+        output = self._options.output
+        self._folder = self._stack.enter_context(
+            output.folder(SEVERAL_NAME if self._is_several else own_name)
         )
-    report(options, result, model=model, device=backend.device, opened=opened, smoother=smoother)
-
-
-def bundled_model(device: str) -> Path:
-    """Return the bundled model that suits a device, and print its name and terms.
-
-    Args:
-        device: Value of `--device`.
-
-    Raises:
-        ModelError: This installation has no bundled model.
-        DeviceError: There is no such device.
-    """
-    import cv2
-
-    # Only where no model was named: a checkpoint needs no ONNX Runtime.
-    from segdeploy.backends.onnx_providers import CPU, request_providers
-
-    name = assets.choose_model(
-        on_processor=request_providers(device) == [CPU], has_avx2=cv2.checkHardwareSupport(AVX2)
-    )
-    path = assets.find(name, assets.folder())
-    note(
-        f"no --model given: using the bundled model {name} ({assets.TERMS}; see segdeploy inspect"
-        f" {name})"
-    )
-    return path
+        output.check_free(list(self._names.values()), self._folder, renderer)
 
 
 def load_model(model: Path, options: RunOptions, schedule: Schedule) -> Backend:
@@ -273,6 +333,8 @@ def segment(
     opened: OpenedSource,
     *,
     backend: Backend,
+    renderer: Renderer,
+    folder: Path | None,
     schedule: Schedule,
     smoother: TemporalSmoother | None,
     stop: StopRequest,
@@ -283,6 +345,8 @@ def segment(
         options: Options of the command.
         opened: The source.
         backend: The network.
+        renderer: What is saved of each frame.
+        folder: Folder of the results; None for a pipe.
         schedule: How many frames are processed at once.
         smoother: Temporal smoother; None for none.
         stop: Set by a signal, and by closing the window.
@@ -290,15 +354,22 @@ def segment(
     Raises:
         InterruptedRun: A second signal came before the results were complete.
     """
-    renderer = options.render.renderer(backend.card.classes)
     with (
-        options.output.open(opened, renderer, encoding=options.encoding, stop=stop) as target,
+        options.output.open(
+            opened, renderer, folder=folder, encoding=options.encoding, stop=stop
+        ) as target,
         progress("run", opened.source.frames) as step,
     ):
         job = VideoJob(
             source=opened.source,
             backend=backend,
-            outputs=target.outputs,
+            outputs=options.zones.add(
+                target.outputs,
+                target.folder,
+                info=opened.info,
+                card=backend.card,
+                resumed=target.resumed,
+            ),
             renderer=renderer,
             schedule=schedule,
             smoother=smoother,
@@ -312,69 +383,3 @@ def segment(
             return segment_all(job, observer)
         except KeyboardInterrupt:
             raise InterruptedRun(stop.interruption()) from None
-
-
-def report(
-    options: RunOptions,
-    result: JobResult,
-    *,
-    model: Path,
-    device: str,
-    opened: OpenedSource,
-    smoother: TemporalSmoother | None,
-) -> None:
-    """Print what was written, how long it took, and what could not be read.
-
-    Args:
-        options: Options of the command.
-        result: Paths and times.
-        model: Path of the artifact.
-        device: Device that was used.
-        opened: The source.
-        smoother: Temporal smoother; None for none.
-
-    Raises:
-        DataError: Some of the images could not be read.
-    """
-    source = opened.source
-    for remark in (*source.notes, *source.losses):
-        note(remark)
-    if smoother:
-        note(smoother.summary)
-    to_stderr = options.output.is_pipe
-    if options.as_json:
-        values: dict[str, object] = {
-            "model": str(model),
-            "device": device,
-            "outputs": [str(path) for path in result.paths],
-            "losses": source.losses,
-        }
-        if smoother:
-            values["flicker"] = smoother.to_dict()
-        echo(json.dumps({**values, **result.times.to_dict()}, indent=2), err=to_stderr)
-    else:
-        print_times(result, err=to_stderr)
-    if model.suffix == ".pt":
-        next_step("segdeploy", "export", model)
-    else:
-        dataset = () if options.model else ("--dataset", "streets")
-        next_step("segdeploy", "benchmark", assets.short_name(model), *dataset)
-    refuse_losses(opened)
-
-
-def print_times(result: JobResult, *, err: bool) -> None:
-    """Print the output paths, the speed, and a table of the stages' times."""
-    times = result.times
-    frames = f"{times.frames} frame{'' if times.frames == 1 else 's'}"
-    speed = f"{times.rate:.1f} fps (wall time)"
-    lines = [
-        *map(str, result.paths),
-        f"{frames} in {times.wall:.1f} s: {speed}; {times.bottleneck}",
-        f"{'stage':8} {'median ms':>10} {'p95 ms':>10} {'share of time':>14}",
-    ]
-    lines += [
-        f"{name:8} {stage.p50 * 1000:10.2f} {stage.p95 * 1000:10.2f}"
-        f" {stage.total / times.wall:14.0%}"
-        for name, stage in times.stages.items()
-    ]
-    echo("\n".join(lines), err=err)

@@ -11,94 +11,113 @@ from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import BACKENDS
 from segdeploy.backends.tta import AUGMENTATIONS, SCALE_FACTORS
 from segdeploy.cli.options import NameList, grouped, option, section
-from segdeploy.errors import ConfigError, DataError
+from segdeploy.errors import ConfigError
 from segdeploy.video.frames import Selection
 from segdeploy.video.pipeline import Schedule
 from segdeploy.video.smoothing import SMOOTHERS
-from segdeploy.video.sources import (
-    OpenedSource,
-    open_camera,
-    open_images,
-    open_source,
-    open_video,
-)
+from segdeploy.video.source_kinds import NamedSource, SourceKind, find_sources
+from segdeploy.video.sources import OpenedSource, open_named
 
 DECODERS = ("cpu", "auto", "cuda", "videotoolbox", "d3d11va", "vaapi", "qsv")
 """The processor, the first hardware decoder that works, or one by its FFmpeg name."""
 
+ARTIFACTS = (".onnx", ".pt", ".pt2", ".torchscript", ".xml")
+"""Extensions of networks, which are no source."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputOptions:
-    """What to read: exactly one of images, a video, a camera and any source.
+    """What to read.
 
     Attributes:
-        more: Images that follow the first one.
+        sources: Anything, told apart by what it is.
         image: Images, folders and patterns.
-        video: A video file.
+        video: Video files.
         camera: Number of a camera.
-        source: Any of them, an address, a list, or "-" for standard input.
+        source: As `sources`.
+        recursive: Whether folders below folders are entered.
         raw: Size, pixel format and rate of frames without a header.
         decoder: What decodes a video, one of `DECODERS`.
     """
 
-    more: tuple[Path, ...]
+    sources: tuple[str, ...]
     image: tuple[Path, ...]
-    video: Path | None
+    video: tuple[Path, ...]
     camera: int | None
-    source: str | None
+    source: tuple[str, ...]
+    recursive: bool
     raw: str | None
     decoder: str
 
     def __post_init__(self) -> None:
-        """Check that exactly one input is named.
+        """Check that something is named.
 
         Raises:
-            click.UsageError: None or several are named, or an option does not belong to the input.
+            click.UsageError: Nothing is, or a model.
         """
-        inputs = {
-            "--image": bool(self.image or self.more),
-            "--video": self.video is not None,
-            "--camera": self.camera is not None,
-            "--source": self.source is not None,
-        }
-        named = [name for name, is_named in inputs.items() if is_named]
-        if len(named) != 1:
-            several = f", not {'both' if len(named) == 2 else 'all'} of {', '.join(named)}"
+        if not (self.sources or self.image or self.video or self.source) and self.camera is None:
             msg = (
-                "name images (--image a.jpg b.png FOLDER), one --video clip.mp4, one --camera 0"
-                f" or one --source{several if named else ''}"
+                "name images, folders, a video, an address or a camera, for example: segdeploy run"
+                " dashcam.mp4"
             )
             raise click.UsageError(msg)
-        if self.decoder != "cpu" and self.video is None:
-            msg = f"--decoder {self.decoder} is for a --video; leave it out"
+        for text in self.sources:
+            if Path(text).suffix.lower() in ARTIFACTS:
+                msg = f"{text} is a model, not a source; write --model {text}"
+                raise click.UsageError(msg)
+
+    def find(self) -> list[NamedSource]:
+        """Return the sources in the order in which they are processed: all images first.
+
+        Raises:
+            click.UsageError: An option does not belong to any of them.
+            ConfigError: Several of them never end.
+            DataError: One is not there.
+        """
+        found = find_sources(
+            (*self.sources, *self.source),
+            images=self.image,
+            videos=self.video,
+            cameras=() if self.camera is None else (self.camera,),
+            recursive=self.recursive,
+        )
+        kinds = {source.kind for source in found}
+        if self.decoder != "cpu" and SourceKind.VIDEO not in kinds:
+            msg = f"--decoder {self.decoder} is for a video file; leave it out"
             raise click.UsageError(msg)
-        if self.raw is not None and self.source != "-":
+        if self.raw is not None and SourceKind.PIPE not in kinds:
             msg = "--raw describes frames on standard input; add --source -"
             raise click.UsageError(msg)
+        live = [str(source) for source in found if source.is_live]
+        if len(live) > 1:
+            msg = (
+                f"{live[0]} and {live[1]} never end, and sources are processed one after the"
+                " other; start a run for each, or 'segdeploy serve' for all"
+            )
+            raise ConfigError(msg)
+        return found
 
-    def open(self, selection: Selection, *, should_stop: Callable[[], bool]) -> OpenedSource:
-        """Open the source.
+    def open(
+        self, source: NamedSource, selection: Selection, *, should_stop: Callable[[], bool]
+    ) -> OpenedSource:
+        """Open one of the sources.
 
         Args:
+            source: What `find` returned.
             selection: Which frames are read.
             should_stop: Called while a live source delivers nothing.
 
         Raises:
             SegdeployError: It cannot be read, or the selection does not fit it.
         """
-        if self.video is not None:
-            return open_video(self.video, selection=selection, decoder=self.decoder)
-        if self.camera is not None:
-            return open_camera(self.camera, selection=selection, should_stop=should_stop)
-        if self.source is not None:
-            return open_source(
-                self.source,
-                selection=selection,
-                raw=self.raw,
-                pipe=sys.stdin.buffer,
-                should_stop=should_stop,
-            )
-        return open_images((*self.image, *self.more), selection=selection)
+        return open_named(
+            source,
+            selection=selection,
+            raw=self.raw,
+            pipe=sys.stdin.buffer,
+            should_stop=should_stop,
+            decoder=self.decoder,
+        )
 
 
 input_options = grouped(
@@ -106,33 +125,31 @@ input_options = grouped(
     InputOptions,
     section(
         "Input",
-        click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[IMAGE...]"),
+        click.argument("sources", nargs=-1, metavar="[SOURCE...]"),
+        option(
+            "--recursive", is_flag=True, help="Also take what lies in folders below the folders."
+        ),
         option(
             "--image",
             multiple=True,
             type=click.Path(path_type=Path),
             help=(
-                "An image, a folder or a pattern; more may follow. One that cannot be read is"
-                " reported and skipped; the exit code is 3 then."
+                "An image, a folder or a pattern, of which only images are taken. One that cannot"
+                " be read is reported and skipped; the exit code is 3 then."
             ),
         ),
         option(
             "--video",
+            multiple=True,
             type=click.Path(path_type=Path),
-            help="A video file. Damaged frames are reported and skipped.",
+            help="A video file, whatever its name. Damaged frames are reported and skipped.",
         ),
         option(
             "--camera",
             type=click.IntRange(min=0),
             help="Number of a camera; frames that come too fast are dropped.",
         ),
-        option(
-            "--source",
-            help=(
-                "Any of these, an address (RTSP, HTTP), a list of paths (.txt), or - for frames on"
-                " standard input."
-            ),
-        ),
+        option("--source", multiple=True, help="The same as SOURCE; may be repeated."),
         option(
             "--raw",
             metavar="WxH:FORMAT[@RATE]",
@@ -142,7 +159,7 @@ input_options = grouped(
             "--decoder",
             default="cpu",
             type=click.Choice(DECODERS),
-            help="Decoder of a --video; auto looks for a hardware decoder.",
+            help="Decoder of video files; auto looks for a hardware decoder.",
         ),
     ),
 )
@@ -293,13 +310,3 @@ smooth_option = option(
         " pixel's class. The flicker before and after is printed."
     ),
 )
-
-
-def refuse_losses(opened: OpenedSource) -> None:
-    """Raise a DataError if some of the images could not be read."""
-    source = opened.source
-    if source.losses and opened.images:
-        msg = (
-            f"{len(source.losses)} of {source.frames} images could not be read; the others are done"
-        )
-        raise DataError(msg)

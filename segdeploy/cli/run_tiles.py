@@ -1,22 +1,29 @@
 """Options of `segdeploy run` for large images, which are segmented in tiles."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from segdeploy.backends.base import Backend
-from segdeploy.cli.console import echo, note, progress
+from segdeploy.cli.console import progress
 from segdeploy.cli.options import ImageSize, grouped, option, section
-from segdeploy.cli.run_inputs import refuse_losses
 from segdeploy.cli.run_outputs import IMAGES_NAME, OutputOptions
-from segdeploy.cli.run_render import RenderOptions
+from segdeploy.cli.run_report import SourceResult
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.system.files import result_folder
+from segdeploy.imaging.render_options import RenderOptions
 from segdeploy.video.outputs import unique_names
+from segdeploy.video.source_kinds import NamedSource, SourceKind
 from segdeploy.video.sources import ImageSource, OpenedSource
+
+NOT_TILED = (
+    "--tile is for image files whose results go to a folder; leave out --tile, or use it with"
+    " --image, without --show, --resume and --output -"
+)
+
+TILED = (".tif", ".tiff", ".png")
+"""Extensions of the results of tiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,22 +40,27 @@ class TilingOptions:
     overlap: int
     suffix: str
 
+    def check_sources(self, sources: Sequence[NamedSource]) -> None:
+        """Raise a ConfigError where something else than images would be cut into tiles."""
+        if self.tile and any(source.kind is not SourceKind.IMAGES for source in sources):
+            raise ConfigError(NOT_TILED)
+
     def run(
         self,
-        source: ImageSource | None,
+        opened: OpenedSource,
         *,
         backend: Backend,
         render: RenderOptions,
         output: OutputOptions,
         workers: int,
         should_stop: Callable[[], bool],
-    ) -> list[Path]:
+    ) -> SourceResult:
         """Segment images one after the other, and return the files that were written.
 
         An image that cannot be read is left out, and added to the losses of the source.
 
         Args:
-            source: The images; None, where the input is something else, is refused.
+            opened: The images.
             backend: The network.
             render: What is saved of each image.
             output: Where the results go.
@@ -61,19 +73,19 @@ class TilingOptions:
         """
         from segdeploy.inference.tiling import Tiler, segment_large
 
-        images = check_options(source, render, output)
+        images = check_options(opened.images, render, output)
         assert self.tile is not None
         height, width = self.tile
         tiler = Tiler(backend, height=height, width=width, overlap=self.overlap, workers=workers)
         renderer = replace(render, legend=False).renderer(backend.card.classes)
         written: list[Path] = []
-        name = output.name or IMAGES_NAME
-        with (
-            result_folder("run", name, output=output.output) as folder,
-            progress("tiles", None) as step,
-        ):
+        with output.folder(IMAGES_NAME) as folder, progress("tiles", None) as step:
+            assert folder is not None, "a pipe is refused"
             for path, stem in zip(images.paths, unique_names(images.paths), strict=True):
-                targets = {kind: folder / kind / f"{stem}.{self.suffix}" for kind in render.kinds}
+                targets = {
+                    kind: output.file or folder / kind / f"{stem}.{self.suffix}"
+                    for kind in render.kinds
+                }
                 try:
                     segment_large(
                         path,
@@ -90,7 +102,7 @@ class TilingOptions:
             if not written:
                 msg = f"no image could be read: {'; '.join(images.losses)}"
                 raise DataError(msg)
-        return written
+        return SourceResult(paths=written, opened=opened)
 
 
 def check_options(
@@ -107,9 +119,14 @@ def check_options(
         msg = f"{unknown[0]} cannot be saved of images in tiles; choose from {','.join(KINDS)}"
         raise ConfigError(msg)
     if images is None or output.is_pipe or output.show or output.resume:
+        raise ConfigError(NOT_TILED)
+    file = output.file
+    if file is not None and (
+        len(images.paths) != 1 or len(render.kinds) != 1 or file.suffix.lower() not in TILED
+    ):
         msg = (
-            "--tile is for image files whose results go to a folder; leave out --tile, or use it"
-            " with --image, without --show, --resume and --output -"
+            f"{file} is the result of one image and one --save if it ends in {' or '.join(TILED)};"
+            " name a folder for --output"
         )
         raise ConfigError(msg)
     return images
@@ -117,23 +134,6 @@ def check_options(
 
 def _row_progress(step: Callable[[str], None], path: Path) -> Callable[[int, int], None]:
     return lambda done, height: step(f"{path.name}: {done} of {height} rows")
-
-
-def report_tiles(
-    model: Path, device: str, paths: list[Path], *, opened: OpenedSource, as_json: bool
-) -> None:
-    """Print the files that were written for images in tiles, and what could not be read.
-
-    Raises:
-        DataError: Some of the images could not be read.
-    """
-    losses = opened.source.losses
-    for remark in losses:
-        note(remark)
-    outputs = [str(path) for path in paths]
-    values = {"model": str(model), "device": device, "outputs": outputs, "losses": losses}
-    echo(json.dumps(values, indent=2) if as_json else "\n".join(outputs))
-    refuse_losses(opened)
 
 
 tiling_options = grouped(

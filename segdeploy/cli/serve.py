@@ -8,8 +8,8 @@ from typing import Literal
 import click
 
 from segdeploy.cli.console import note
+from segdeploy.cli.models import bundled_model
 from segdeploy.cli.options import Command, grouped, option, options, section, trust_option
-from segdeploy.cli.run import bundled_model
 from segdeploy.errors import ConfigError, MissingExtraError
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}

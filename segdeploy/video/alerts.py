@@ -163,7 +163,7 @@ class AlertWatch:
 
 
 class AlertAction:
-    """Tells an address or a command of events, in a thread: no frame waits for it.
+    """Sends events to an address or a command, in a thread: no frame waits for it.
 
     It is a context manager, at whose end the events that wait are told.
     """

@@ -1,6 +1,6 @@
 """Output files of a run: which kinds are written, their paths, and what writes them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -45,24 +45,107 @@ EXTENSIONS = {
 RECORDS = {JSONL: "frames.jsonl", COCO: "coco.json", RLE: "rle.json"}
 """Kinds with one file for all frames, and its name, or the end of it."""
 
+VIDEO = ".mp4"
 
-def video_paths(info: VideoInfo, folder: Path, *, renderer: Renderer) -> dict[str, Path]:
-    """Return the file or folder of each kind that is written of a video."""
+IMAGE_ENDINGS = {OVERLAY: (".jpg", ".jpeg", ".png"), SIDE: (".jpg", ".jpeg", ".png")}
+"""Extensions that an image of a kind may have where its file is named, if not that of
+`EXTENSIONS`."""
+
+RESULT_ENDINGS = frozenset(
+    {VIDEO, *EXTENSIONS.values(), *(Path(name).suffix for name in RECORDS.values()), ".jpeg"}
+)
+"""Extensions of the files that are written."""
+
+OTHER_ENDINGS = frozenset(
+    {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mpg", ".tif", ".tiff", ".webm"}
+)
+"""Extensions of files that people name, and that are not written."""
+
+
+def is_file_name(path: Path) -> bool:
+    """Return whether a path names one file for the results, and not a folder."""
+    return path.suffix.lower() in RESULT_ENDINGS | OTHER_ENDINGS and not path.is_dir()
+
+
+def check_file(file: Path, renderer: Renderer, *, source: Path | None, count: int | None) -> None:
+    """Check that the results of a run are the one file that was named.
+
+    Args:
+        file: Where they go.
+        renderer: What is saved.
+        source: The file that is read, where it is one.
+        count: Number of images; None for a video.
+
+    Raises:
+        ConfigError: They are several files, or of another kind, or would replace the source.
+    """
+    kind, *more = renderer.kinds
+    if more or ((count or 1) != 1 and kind not in RECORDS):
+        what = ",".join(renderer.kinds) if more else f"{count} images"
+        msg = f"{file} is one file, and {what} are several; name a folder for --output"
+        raise ConfigError(msg)
+    if kind in RECORDS:
+        endings: tuple[str, ...] = (Path(RECORDS[kind]).suffix,)
+    elif count is None:
+        endings = (VIDEO,) if kind in renderer.video_kinds else ()
+    else:
+        endings = IMAGE_ENDINGS.get(kind, (EXTENSIONS[kind],))
+    if file.suffix.lower() not in endings:
+        what = f"{kind} of {'a video' if count is None else 'an image'}"
+        msg = (
+            f"{file} cannot be written: the file of the {what} ends in {' or '.join(endings)}"
+            if endings
+            else f"{file} is one file, and the {what} is a folder of files; name a folder"
+        )
+        raise ConfigError(msg)
+    if source is not None and file.resolve() == source.resolve():
+        msg = f"{file} is the source itself; choose another --output"
+        raise ConfigError(msg)
+
+
+def video_paths(
+    name: str, folder: Path, *, renderer: Renderer, file: Path | None = None
+) -> dict[str, Path]:
+    """Return the file or folder of each kind that is written of a video.
+
+    Args:
+        name: Name of the video.
+        folder: Where the results are written.
+        renderer: The kinds of results.
+        file: The only one of them, where it was named and `check_file` accepts it.
+    """
+    if file is not None:
+        return dict.fromkeys(renderer.kinds, file)
     ends = {
-        kind: f"{kind}.mp4" if kind in renderer.video_kinds else RECORDS.get(kind, kind)
+        kind: f"{kind}{VIDEO}" if kind in renderer.video_kinds else RECORDS.get(kind, kind)
         for kind in renderer.kinds
     }
-    return {kind: folder / f"{info.name}-{end}" for kind, end in ends.items()}
+    return {kind: folder / f"{name}-{end}" for kind, end in ends.items()}
 
 
-def video_parts(info: VideoInfo, folder: Path, *, renderer: Renderer) -> list[Path]:
+def video_parts(
+    name: str, folder: Path, *, renderer: Renderer, file: Path | None = None
+) -> list[Path]:
     """Return the videos that are written of a video as they are called while they grow."""
-    paths = video_paths(info, folder, renderer=renderer)
+    paths = video_paths(name, folder, renderer=renderer, file=file)
     return [
         path.with_name(path.name + PART)
         for kind, path in paths.items()
         if kind in renderer.video_kinds
     ]
+
+
+def refuse_existing(paths: Mapping[str, Path], renderer: Renderer) -> None:
+    """Raise a ConfigError where a video exists that a run would replace.
+
+    Args:
+        paths: What `video_paths` returned.
+        renderer: The kinds of results.
+    """
+    for kind, path in paths.items():
+        if kind in renderer.video_kinds and path.exists():
+            msg = f"{path} exists; choose another --output, or replace it with --overwrite"
+            raise ConfigError(msg)
 
 
 @contextmanager
@@ -74,6 +157,7 @@ def video_outputs(
     encoding: Encoding,
     resumed: int = 0,
     overwrite: bool = True,
+    file: Path | None = None,
 ) -> Iterator[Outputs]:
     """Open the outputs of a video.
 
@@ -87,15 +171,14 @@ def video_outputs(
         encoding: Codec and quality of videos.
         resumed: How many frames of an interrupted run are kept, as `count_resumable` returned it.
         overwrite: Whether videos that exist, finished or in progress, may be replaced.
+        file: The only result, where it was named and `check_file` accepts it.
 
     Raises:
         ConfigError: A video exists, and none may be replaced; or another run is writing one.
     """
-    paths = video_paths(info, folder, renderer=renderer)
-    for kind, path in paths.items():
-        if kind in renderer.video_kinds and path.exists() and not overwrite:
-            msg = f"{path} exists; choose another --output, or replace it with --overwrite"
-            raise ConfigError(msg)
+    paths = video_paths(info.name, folder, renderer=renderer, file=file)
+    if not overwrite:
+        refuse_existing(paths, renderer)
     writers: dict[Path, FrameWriter] = {}
     with ExitStack() as stack:
         for kind, path in paths.items():
@@ -144,9 +227,18 @@ def _open_sink(
 
 
 def image_paths(
-    paths: Sequence[Path], folder: Path, *, renderer: Renderer
+    paths: Sequence[Path], folder: Path, *, renderer: Renderer, file: Path | None = None
 ) -> dict[str, list[Path]]:
-    """Return the files of each kind that has one for each image, by the images' index."""
+    """Return the files of each kind that has one for each image, by the images' index.
+
+    Args:
+        paths: The images that are segmented.
+        folder: Where the results are written.
+        renderer: The kinds of results.
+        file: The only one of them, where it was named and `check_file` accepts it.
+    """
+    if file is not None:
+        return {kind: [file] for kind in renderer.kinds if kind in EXTENSIONS}
     names = unique_names(paths)
     return {
         kind: [folder / kind / f"{name}{EXTENSIONS[kind]}" for name in names]
@@ -156,18 +248,21 @@ def image_paths(
 
 
 @contextmanager
-def image_outputs(paths: Sequence[Path], folder: Path, *, renderer: Renderer) -> Iterator[Outputs]:
+def image_outputs(
+    paths: Sequence[Path], folder: Path, *, renderer: Renderer, file: Path | None = None
+) -> Iterator[Outputs]:
     """Open the outputs of images: `overlay/STEM.jpg`, `mask/STEM.png`, `coco.json` and so on.
 
     Args:
         paths: The images that are segmented, by their frames' index.
         folder: Where the results are written.
         renderer: The kinds of results.
+        file: The only result, where it was named and `check_file` accepts it.
 
     Raises:
         ConfigError: A result would overwrite one of the images.
     """
-    targets = image_paths(paths, folder, renderer=renderer)
+    targets = image_paths(paths, folder, renderer=renderer, file=file)
     inputs = {path.resolve() for path in paths}
     for target in (target for files in targets.values() for target in files):
         if target.resolve() in inputs:
@@ -178,12 +273,12 @@ def image_outputs(paths: Sequence[Path], folder: Path, *, renderer: Renderer) ->
     with ExitStack() as stack:
         for kind in renderer.kinds:
             if kind in RECORDS:
-                path = folder / RECORDS[kind]
+                path = file or folder / RECORDS[kind]
                 writers[path] = stack.enter_context(
                     open_record(kind, path, renderer, names.__getitem__)
                 )
             else:
-                writers[folder / kind] = to_files(kind, renderer, targets[kind].__getitem__)
+                writers[file or folder / kind] = to_files(kind, renderer, targets[kind].__getitem__)
         yield Outputs(writers=tuple(writers.values()), paths=tuple(writers))
 
 

@@ -107,6 +107,7 @@ def find_sources(
     *,
     images: Sequence[Path] = (),
     videos: Sequence[Path] = (),
+    cameras: Sequence[int] = (),
     recursive: bool = False,
 ) -> list[NamedSource]:
     """Return the sources that texts name: all images as one, then each of the others.
@@ -116,6 +117,7 @@ def find_sources(
             any of these (.txt), images and videos.
         images: Images, folders and patterns, of which only images are taken.
         videos: Videos, whatever their names end in.
+        cameras: Numbers of cameras.
         recursive: Whether folders below folders are entered.
 
     Raises:
@@ -129,6 +131,8 @@ def find_sources(
         if len(videos) > 1 and not exists(path):
             raise _missing(path, VIDEO_EXTENSIONS)
         found.others[SourceKind.VIDEO, str(path)] = None
+    for number in cameras:
+        found.others[SourceKind.CAMERA, str(number)] = None
     for text in texts:
         _find(text, found, recursive=recursive)
     order = list(SourceKind)

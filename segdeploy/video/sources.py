@@ -106,6 +106,12 @@ class OpenedSource:
         """The images by their frames' index; none of a video."""
         return self.images.paths if self.images else ()
 
+    def rename(self, name: str) -> None:
+        """Set the stem of the names of a video's results."""
+        video = self.video or self.live
+        assert video is not None, "images have names of their own"
+        video.name = name
+
     def __enter__(self) -> Self:
         self.source.__enter__()
         return self

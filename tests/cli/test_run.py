@@ -194,8 +194,8 @@ def test_damaged_video_is_reported(artifacts: Path, capsys: pytest.CaptureFixtur
     ("arguments", "code", "sentence"),
     [
         (["--model", "M"], 2, "name images"),
-        (["--model", "M", "--video", "clip.mp4", "--image", "a.png"], 2, "not both"),
-        (["--model", "M", "--video", "clip.mp4", "a.png"], 2, "not both"),
+        (["--model", "M", "best.onnx", "clip.mp4"], 2, "write --model best.onnx"),
+        (["--model", "M", "clip.mp4", "nowhere.png"], 3, "there is no nowhere.png"),
         (
             ["--model", "M", "--video", "clip.mp4", "--name", "x", "--output", "y"],
             2,
