@@ -135,7 +135,7 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:
-    """Give each node a name of its own: quantization leaves some out by their names."""
+    """Name each node uniquely: quantization leaves some out by their names."""
     seen: set[str] = set()
     for index, node in enumerate(graph.node):
         if not node.name or node.name in seen:

@@ -16,7 +16,7 @@ from segdeploy.errors import ConfigError, ModelError, SegdeployError
 from segdeploy.inference.self_test import built_in_image
 from segdeploy.models.checkpoint import Checkpoint, check_shapes, save_checkpoint
 from segdeploy.models.deployed import Deployed
-from segdeploy.models.registry import build
+from segdeploy.models.registry import build, check_size
 
 from ..proof import open_proof_images
 from .answers import check_threshold, name_classes
@@ -77,6 +77,7 @@ def adopt_found(path: Path, found: Found, config: AdoptConfig) -> Adoption:
         threshold=check_threshold(config.threshold, is_background_added=is_added),
     )
     network = Checkpoint(card=card, weights=weights, state={}).network().network
+    check_size(network, size, name=str(path))
     card = structs.replace(card, input=_with_stride(card.input, network, path))
     _check_output(network, card, path)
     images = open_proof_images(

@@ -190,7 +190,10 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         and read all others.
         """
         values = to_builtins(self)
-        newer = [(values, {"threshold": None}), (values["input"], INPUT_DEFAULTS)]
+        newer: list[tuple[dict[str, Any], Mapping[str, Any]]] = [
+            (values, {"threshold": None}),
+            (values["input"], INPUT_DEFAULTS),
+        ]
         if self.training is not None:
             newer.append((values["training"], {"folder": ""}))
         for part, defaults in newer:

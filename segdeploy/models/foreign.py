@@ -33,6 +33,7 @@ class LogitsModule(nn.Module):
 
     Attributes:
         stride: Number of which height and width must be multiples.
+        fixed_size: Height and width of the only images that it takes; None for any size.
     """
 
     def __init__(self, network: nn.Module, *, stride: int = 1) -> None:
@@ -45,6 +46,7 @@ class LogitsModule(nn.Module):
         super().__init__()
         self.network = network
         self.stride = stride
+        self.fixed_size: tuple[int, int] | None = None
 
     def forward(self, image: Tensor) -> Tensor:
         """Return (N, K, h, w) logits of (N, 3, H, W) normalized images."""

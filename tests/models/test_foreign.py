@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segdeploy.errors import ConfigError, ModelError
 from segdeploy.models.foreign import find_logits
-from segdeploy.models.registry import build, is_known
+from segdeploy.models.registry import build, check_size, is_known
 from segdeploy.system.plugins import load_plugin
 
 CODE = """
@@ -97,3 +97,14 @@ def test_class_of_a_loaded_file_is_a_network(tmp_path: Path) -> None:
         build("code:foreign_net.Net", 7, depth=3)
     with pytest.raises(ConfigError, match=r"returns dict and no nn.Module"):
         build("code:foreign_net.not_a_network", 7)
+
+
+def test_networks_of_one_size_say_so() -> None:
+    """Positions of a vision transformer are learned for one size."""
+    pytest.importorskip("transformers")
+
+    with torch.device("meta"):
+        network = build("hf:dpt", 3, image_size=64, patch_size=16, hidden_size=12)
+
+    with pytest.raises(ConfigError, match=r"takes images of 64x64 only, not of 32x32"):
+        check_size(network, (32, 32), name="hf:dpt")

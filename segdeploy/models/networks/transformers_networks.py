@@ -65,6 +65,7 @@ class QueryModule(nn.Module):
         self.network = network
         self.mask_size = member.mask_size
         self.stride = 1
+        self.fixed_size: tuple[int, int] | None = None
 
     def forward(self, image: Tensor) -> Tensor:
         """Return (N, K, h, w) scores in [0, 1] of (N, 3, H, W) normalized images.
@@ -122,4 +123,7 @@ def build(member: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: AN
         raise ConfigError(msg) from error
     wrapped = QueryModule(network, kind) if kind.is_query else LogitsModule(network)
     wrapped.stride = kind.stride or 1
+    side = getattr(config, "image_size", None)
+    if not kind.stride and side is not None:
+        wrapped.fixed_size = (side, side) if isinstance(side, int) else tuple(side)
     return wrapped
