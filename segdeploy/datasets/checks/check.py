@@ -16,6 +16,7 @@ from segdeploy.datasets.checks.split import (
     single_class_masks,
     summarize,
     unpaired_files,
+    views_on_both_sides,
 )
 from segdeploy.datasets.checks.statistics import SplitStatistics
 from segdeploy.datasets.dataset import evenly_spaced
@@ -108,6 +109,11 @@ def quick_check(indexes: Mapping[str, DatasetIndex]) -> list[Finding]:
         for sample in map_in_order(partial(check_sample, index), pairs):
             faults += sample.findings
         findings += merge(faults, split)
+    for split, later in combinations(indexes, 2):
+        if {split, later} <= small.keys():
+            continue
+        names = ([pair.name for pair in indexes[side].pairs] for side in (later, split))
+        findings += merge(views_on_both_sides(*names), f"{split}, {later}")
     return findings
 
 

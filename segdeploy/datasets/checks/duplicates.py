@@ -3,7 +3,6 @@
 Near-duplicates, and frames of one drive on both sides of a split.
 """
 
-import re
 from collections.abc import Sequence
 from math import exp, lgamma, log
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.arrays import Image
+from segdeploy.datasets.split import scenes_of, sequence
 
 Bits = npt.NDArray[np.uint64]
 """(4,) uint64: 256 bits of one image."""
@@ -74,15 +74,6 @@ def nearest(
     return index, bits
 
 
-def sequence(name: str) -> str:
-    """Return the part of a name before its last number, which counts the frames of a drive.
-
-    "0016E5_" of "0016E5_07959".
-    """
-    frame = re.match(r"(.*?)\d+\D*$", name)
-    return frame.group(1) if frame else name
-
-
 def shared_sequences(
     names: Sequence[str], others: Sequence[str], nearest_other: npt.NDArray[np.intp]
 ) -> list[str]:
@@ -110,6 +101,20 @@ def shared_sequences(
         if at_least(sum(hits), of=len(hits), chance=chance) < SIGNIFICANCE:
             shared.append(prefix)
     return shared
+
+
+def shared_scenes(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Return the scenes that are on both sides of a split by the names of the images.
+
+    Args:
+        names: Names of the images of one side.
+        others: Names of the images of the other side.
+    """
+    both = [*names, *others]
+    scenes = scenes_of(both)
+    if scenes == both:
+        return []
+    return sorted(set(scenes[: len(names)]) & set(scenes[len(names) :]))
 
 
 def at_least(hits: int, *, of: int, chance: float) -> float:

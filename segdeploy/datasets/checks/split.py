@@ -6,7 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from segdeploy.arrays import IGNORE_INDEX
-from segdeploy.datasets.checks.duplicates import NEAR, nearest, shared_sequences
+from segdeploy.datasets.checks.duplicates import (
+    NEAR,
+    nearest,
+    shared_scenes,
+    shared_sequences,
+)
 from segdeploy.datasets.checks.finding import Finding, error
 from segdeploy.datasets.checks.sample import ImageSummary
 from segdeploy.datasets.checks.statistics import (
@@ -187,10 +192,26 @@ def leaks(summaries: Sequence[ImageSummary], others: Sequence[ImageSummary]) -> 
             copies.append((summary, by_digest[summary.digest]))
         elif distance <= NEAR:
             near.append((summary, others[place]))
-    shared = shared_sequences(
-        [summary.pair.name for summary in summaries], [other.pair.name for other in others], index
+    names = [summary.pair.name for summary in summaries]
+    other_names = [other.pair.name for other in others]
+    shared = _shared_sequences(shared_sequences(names, other_names, index))
+    return [
+        *_copies(copies),
+        *_near_duplicates(near),
+        *(shared or views_on_both_sides(names, other_names)),
+    ]
+
+
+def views_on_both_sides(names: Sequence[str], others: Sequence[str]) -> list[Finding]:
+    """Find scenes, an object with its views or a drive, that names tell to be in two splits."""
+    shared = shared_scenes(names, others)
+    if not shared:
+        return []
+    sentence = (
+        f"views of one object or scene ({_listed(shared)}) are in two splits by their names; keep"
+        " all views of one in the same split, or the scores are too high"
     )
-    return [*_copies(copies), *_near_duplicates(near), *_shared_sequences(shared)]
+    return [Finding(kind="shared scene", severity="warning", sentence=sentence)]
 
 
 def _copies(pairs: Sequence[tuple[ImageSummary, ImageSummary]]) -> list[Finding]:
@@ -218,14 +239,17 @@ def _near_duplicates(pairs: Sequence[tuple[ImageSummary, ImageSummary]]) -> list
 def _shared_sequences(shared: Sequence[str]) -> list[Finding]:
     if not shared:
         return []
-    names = ", ".join(f"{prefix}*" for prefix in shared[:SHOWN_SEQUENCES])
-    more = len(shared) - SHOWN_SEQUENCES
-    rest = f" and {more} more" if more > 0 else ""
     sentence = (
-        f"frames of one drive or series ({names}{rest}) are in two splits and look alike; split by"
-        " drive, or the scores are too high"
+        f"frames of one drive or series ({_listed(shared)}) are in two splits and look alike; split"
+        " by drive, or the scores are too high"
     )
     return [Finding(kind="shared drive", severity="warning", sentence=sentence)]
+
+
+def _listed(prefixes: Sequence[str]) -> str:
+    names = ", ".join(f"{prefix}*" for prefix in prefixes[:SHOWN_SEQUENCES])
+    more = len(prefixes) - SHOWN_SEQUENCES
+    return f"{names} and {more} more" if more > 0 else names
 
 
 def _names(pair: tuple[ImageSummary, ImageSummary]) -> str:

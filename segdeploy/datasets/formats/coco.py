@@ -43,7 +43,7 @@ from segdeploy.datasets.formats.coco_files import (
 )
 from segdeploy.datasets.index import BY_FOLDER, DatasetIndex, Pair, find_tree, names_of
 from segdeploy.datasets.registry import register_layout
-from segdeploy.datasets.split import draw_split
+from segdeploy.datasets.split import draw_by_scene
 from segdeploy.errors import DataError
 from segdeploy.imaging.palettes import distinct_color
 from segdeploy.imaging.polygons import Ring, fill_ring
@@ -138,7 +138,7 @@ class Coco:
         missing = [found.images / name for name in shapes.keys() - set(places.values())]
         rule = BY_FOLDER
         if found.is_undivided:
-            pairs, rule = draw_split(pairs, split, group=lambda pair: pair.name, of="images")
+            pairs, rule = draw_by_scene(pairs, split)
         if not found.is_shared:
             missing += [files[key] for key in files.keys() - places.keys()]
         return DatasetIndex(

@@ -1,7 +1,8 @@
 """Your own images and masks, with a classes.toml that says what the masks hold.
 
 On disk: classes.toml, and one of three arrangements of images and masks of one name; see `NEEDS`.
-Undivided files are split at random: a fifth of the images becomes the validation split. The test
+Undivided files are split at random: a fifth of the scenes, where names tell them, or else of the
+images becomes the validation split. The test
 split may be without masks.
 """
 
@@ -16,7 +17,7 @@ from segdeploy.datasets.index import (
     without_mask,
 )
 from segdeploy.datasets.registry import register_layout
-from segdeploy.datasets.split import draw_split
+from segdeploy.datasets.split import draw_by_scene
 
 NEEDS = (
     f"the layout is {CLASS_MAP_FILE}, with images/ and masks/ (of which a fifth becomes val), or"
@@ -43,7 +44,7 @@ class Folder:
         else:
             pairs, unpaired = match(images, find_files(mask_folder, needs=NEEDS))
         if image_folder == data / "images":
-            pairs, rule = draw_split(pairs, split, group=lambda pair: pair.name, of="images")
+            pairs, rule = draw_by_scene(pairs, split)
         return DatasetIndex(
             classes=class_map.classes,
             pairs=pairs,

@@ -28,7 +28,7 @@ from segdeploy.datasets.annotations import (
 from segdeploy.datasets.class_map import CLASS_MAP_FILE, ClassMap, read_class_map
 from segdeploy.datasets.index import BY_FOLDER, DatasetIndex, Pair, find_files, match
 from segdeploy.datasets.registry import register_layout
-from segdeploy.datasets.split import draw_split
+from segdeploy.datasets.split import draw_by_scene
 from segdeploy.errors import DataError
 from segdeploy.imaging.io import decode_ids
 from segdeploy.imaging.polygons import Ring, circle_ring, fill_ring
@@ -94,7 +94,7 @@ class Labelme:
         )
         rule = BY_FOLDER
         if not divided:
-            pairs, rule = draw_split(pairs, split, group=lambda pair: pair.name, of="images")
+            pairs, rule = draw_by_scene(pairs, split)
         return DatasetIndex(
             classes=class_map.classes,
             pairs=pairs,

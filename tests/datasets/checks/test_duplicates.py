@@ -9,9 +9,10 @@ from segdeploy.datasets.checks.duplicates import (
     at_least,
     nearest,
     perceptual_hash,
-    sequence,
+    shared_scenes,
     shared_sequences,
 )
+from segdeploy.datasets.split import sequence
 
 
 def draw(seed):
@@ -110,3 +111,12 @@ def test_chance_worked_out_by_hand():
     assert at_least(0, of=9, chance=0.1) == 1.0
     assert at_least(3, of=3, chance=1.0) == 1.0
     assert at_least(6000, of=10_000, chance=0.5) < 1e-80
+
+
+def test_scene_on_both_sides_is_found_by_names() -> None:
+    """Views of a car from other sides do not look alike; numbers of one series tell nothing."""
+    cars = [[f"car{car}_{view}" for view in views] for car in (1, 2, 3) for views in ("ab", "cd")]
+
+    assert shared_scenes([*cars[0], *cars[2]], [*cars[1], *cars[4]]) == ["car1"]
+    assert shared_scenes([*cars[0], *cars[1]], [*cars[2], *cars[4]]) == []
+    assert shared_scenes(["img_1", "img_2"], ["img_3"]) == []
