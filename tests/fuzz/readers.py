@@ -49,7 +49,7 @@ def read_class_map(path: Path) -> None:
 
 def read_recipe(path: Path) -> None:
     """Read the recipe of a training."""
-    from segdeploy.train.recipe import load_recipe
+    from segdeploy.train.recipe_file import load_recipe
 
     load_recipe(path).to_toml()
 

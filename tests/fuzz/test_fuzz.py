@@ -62,9 +62,10 @@ def test_every_target_is_in_a_group() -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_intact_files_are_read(name: str, root: Path, process: Process) -> None:
     """Mutations of a file that is refused anyway would prove nothing."""
-    target = TARGETS[name]
+    found = TARGETS[name].find(root / "seeds")
 
-    for number, path in enumerate(target.find(root / "seeds")):
+    # Processes that import PyTorch take seconds.
+    for number, path in enumerate(found[:1] if name.startswith(("process", "training")) else found):
         verdict, reason = process.run(name, -1 - number)
 
         may_refuse = any(part in str(path) for part in REFUSED.get(name, ()))

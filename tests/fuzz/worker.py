@@ -177,10 +177,10 @@ class Worker:
         new = set(_files(self.root / "home")) - self._before
         self._before |= new
         strange = [name for name in new if "/.cache/segdeploy/" not in name]
-        strange += [str(path) for path in self.root.iterdir() if path.name not in self._known]
-        for entry in list((self.root / "tmp").iterdir()):
-            strange.append(f"left {entry}")
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        others = [path for path in self.root.iterdir() if path.name not in self._known]
+        for path in (*others, *(self.root / "tmp").iterdir()):
+            strange.append(f"left {path}")
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         return strange
 
     def _results(self) -> list[Path]:
