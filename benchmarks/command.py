@@ -11,6 +11,7 @@ from segdeploy.cli.console import echo, note, progress
 from segdeploy.cli.options import Command, options
 from segdeploy.datasets.registry import resolve_for_card
 from segdeploy.errors import ConfigError, SegdeployError
+from segdeploy.installation import find_installation
 from segdeploy.system.files import result_folder, temporary_folder, write_text
 from segdeploy.system.machine import describe_machine
 from segdeploy.video.reader import VideoSource
@@ -170,8 +171,8 @@ def peers_for(artifacts: Sequence[Path]) -> tuple[str, ...]:
     installed, missing = available_peers({path.suffix for path in artifacts})
     if missing:
         note(
-            f"left out, since they are not installed: {', '.join(missing)}; pip install"
-            " 'segdeploy[peers]' installs them"
+            f"left out, since they are not installed: {', '.join(missing)};"
+            f" {find_installation().command('peers')} installs them"
         )
     return tuple(installed)
 

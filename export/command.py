@@ -21,7 +21,7 @@ from segdeploy.cli.options import (
     section,
 )
 from segdeploy.errors import ConfigError, QuantizationError
-from segdeploy.metrics.segmentation import Parity
+from segdeploy.metrics.scores import Parity
 from segdeploy.system.files import newest_checkpoint
 
 from .plan import (
@@ -253,7 +253,7 @@ def export(options: ExportOptions) -> None:
     if first.is_dir():
         next_step("tritonserver", f"--model-repository={first}")
     else:
-        next_step("segdeploy", "run", "--model", first, "--image", "IMAGE")
+        next_step("segdeploy", "run", "--model", first, "IMAGE")
 
 
 def name_suffix(precision: str, output: Output) -> str:

@@ -11,7 +11,7 @@ from msgspec import to_builtins
 from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.backends.base import Backend, WrappedBackend
 from segdeploy.datasets.dataset import evenly_spaced
-from segdeploy.metrics.segmentation import Parity
+from segdeploy.metrics.scores import Parity
 
 from .plan import ExportPlan
 from .proof import Subset, prove

@@ -20,7 +20,8 @@ from segdeploy.imaging.io import check_image, list_images, read_image, write_ima
 from segdeploy.imaging.overlay import Painter, side_by_side
 from segdeploy.imaging.postprocess import output_to_mask
 from segdeploy.imaging.preprocess import to_batch
-from segdeploy.metrics.segmentation import Agreement, ConfusionMatrix, Parity
+from segdeploy.metrics.scores import Parity
+from segdeploy.metrics.segmentation import Agreement, ConfusionMatrix
 
 
 class ProofImages(Protocol):

@@ -22,7 +22,7 @@ from segdeploy.errors import (
     UntrustedError,
 )
 from segdeploy.inference.self_test import ExpectedOutput, built_in_image, verify
-from segdeploy.metrics.segmentation import LEAST_AGREEMENT, Parity
+from segdeploy.metrics.scores import LEAST_AGREEMENT, Parity
 from segdeploy.models.deployed import Deployed
 from segdeploy.system.files import new_run, replacing
 

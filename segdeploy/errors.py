@@ -7,6 +7,8 @@ these. A block that catches those of Python lets ours pass: see `read_json`.
 from collections.abc import Sequence
 from typing import Any
 
+from segdeploy.installation import find_installation
+
 
 class SegdeployError(Exception):
     """The base of all errors of the package; the message is one sentence that says what to do."""
@@ -28,8 +30,7 @@ class MissingExtraError(SegdeployError, ImportError):
             library: Name under which the library is imported.
             extra: Name of the extra in setup.cfg, or "" for the package itself.
         """
-        target = f"segdeploy[{extra}]" if extra else "segdeploy"
-        super().__init__(f"{library} is not installed; run: pip install '{target}'")
+        super().__init__(f"{library} is not installed; run: {find_installation().command(extra)}")
 
 
 class OutputError(SegdeployError):

@@ -29,7 +29,8 @@ from segdeploy.imaging.overlay import BACKGROUND, Painter
 from segdeploy.imaging.preprocess import resize, resize_mask
 
 from .augmentation import Augmentation, sample_rng
-from .recipe import Recipe, load_recipe
+from .recipe import Recipe
+from .recipe_file import load_recipe
 
 GAP = 10
 FONT_SIZE = 14
@@ -227,7 +228,8 @@ def preview(options: PreviewOptions) -> None:
     note(f"wrote {options.output}: {len(shown)} images of {name} {options.split}")
     command = ["data", "check", options.data] if options.data else ["train"]
     named = ["--dataset", name] if options.dataset else []
-    next_step("segdeploy", *command, *named, *same_plugins())
+    extra = "" if options.data else "train"
+    next_step("segdeploy", *command, *named, *same_plugins(), extra=extra)
 
 
 def augmented_rows(samples: Dataset, options: PreviewOptions) -> list[Sample]:

@@ -11,7 +11,8 @@ from segdeploy.datasets.synthetic.lighting import WEATHERS
 from segdeploy.imaging.overlay import Painter, colorize, side_by_side
 from segdeploy.imaging.preprocess import resize
 from segdeploy.inference.predictor import Predictor
-from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
+from segdeploy.metrics.scores import Scores
+from segdeploy.metrics.segmentation import ConfusionMatrix
 from segdeploy.models.complexity import Complexity
 from segdeploy.system.toml import to_toml
 

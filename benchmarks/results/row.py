@@ -8,7 +8,8 @@ from typing import Any, Self
 import msgspec
 
 from segdeploy.errors import SegdeployError
-from segdeploy.metrics.segmentation import Agreement, Scores
+from segdeploy.metrics.scores import Scores
+from segdeploy.metrics.segmentation import Agreement
 from segdeploy.system.schema import convert
 from segdeploy.video.profiler import StageTimes
 

@@ -295,7 +295,7 @@ def adopt(options: AdoptOptions) -> None:
     if adoption.artifact is None:
         next_step("segdeploy", "export", adoption.path, *same_plugins())
     else:
-        next_step("segdeploy", "run", "--model", adoption.path, "--image", "IMAGE")
+        next_step("segdeploy", "run", "--model", adoption.path, "IMAGE")
 
 
 def print_adoption(adoption: "Adoption") -> None:

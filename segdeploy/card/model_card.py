@@ -9,7 +9,7 @@ from msgspec import Meta, Struct, field, to_builtins
 from msgspec.structs import replace
 
 from segdeploy.errors import CardError
-from segdeploy.metrics.segmentation import Parity, Scores
+from segdeploy.metrics.scores import Parity, Scores
 from segdeploy.system.schema import convert
 
 CARD_KEY = "segdeploy.card"

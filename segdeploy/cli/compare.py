@@ -153,7 +153,7 @@ def compare(options: CompareOptions) -> None:
         echo(json.dumps(result.to_dict(), indent=2))
     else:
         echo(summarize(result, reference.card))
-    next_step("open", folder / "report.html")
+    next_step("python", "-m", "webbrowser", folder / "report.html")
     limit = options.max_disagreement
     if limit is not None and not 100 * result.differing <= limit:
         msg = (

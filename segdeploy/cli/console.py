@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import click
 
 from segdeploy.errors import OutputError
+from segdeploy.installation import find_installation, is_installed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -139,13 +140,17 @@ def show(*parts: "RenderableType", err: bool = False) -> None:
         Console(stderr=err, markup=False, emoji=False).print(*parts, sep="\n")
 
 
-def next_step(*words: str | Path) -> None:
+def next_step(*words: str | Path, extra: str = "") -> None:
     """Print a command that a user may run next on stderr, quoted for a shell.
 
     Args:
         words: The program and its arguments.
+        extra: Extra that the command needs, if any; it is installed first where it is missing.
     """
-    note(f"next: {shlex.join(map(str, words))}")
+    command = shlex.join(map(str, words))
+    if extra and not is_installed(extra):
+        command = f"{find_installation().command(extra)} && {command}"
+    note(f"next: {command}")
 
 
 @contextmanager

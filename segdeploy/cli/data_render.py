@@ -143,7 +143,7 @@ def render_scenes(options: DataRenderOptions, folder: Path) -> None:
     with progress("render", options.count) as step:
         save(scenes, folder, on_step=step)
     echo(f"{options.count} scenes: {folder / split}, {folder / f'{split}annot'}")
-    next_step("segdeploy", "train", "--dataset", "camvid", "--data", folder)
+    next_step("segdeploy", "train", "--dataset", "camvid", "--data", folder, extra="train")
 
 
 def render_video(options: DataRenderOptions, path: Path) -> None:
@@ -166,4 +166,4 @@ def render_video(options: DataRenderOptions, path: Path) -> None:
             on_step=step,
         )
     echo(f"{path}: {frames} frames of {width}x{height} at {float(rate):g} fps")
-    next_step("segdeploy", "run", "--model", "MODEL", "--video", path)
+    next_step("segdeploy", "run", path)

@@ -13,6 +13,7 @@ import click
 from segdeploy.cli.console import echo, next_step
 from segdeploy.cli.options import Command, json_option, option, section
 from segdeploy.errors import SegdeployError
+from segdeploy.installation import find_installation, is_installed
 from segdeploy.system.concurrency import PYTHON
 from segdeploy.system.files import RUNS
 from segdeploy.system.machine import BLAS_THREADS, describe_machine
@@ -49,11 +50,14 @@ def doctor(*, with_torch: bool, as_json: bool) -> None:
     echo(json.dumps(report, indent=2) if as_json else as_text(describe(report)))
     if report["broken"]:
         msg = (
-            f"cannot import {', '.join(report['broken'])}; repair the installation: pip install"
-            " --force-reinstall segdeploy"
+            f"cannot import {', '.join(report['broken'])}; repair the installation:"
+            f" {find_installation().command('')} --force-reinstall"
         )
         raise SegdeployError(msg)
-    next_step("segdeploy", "train", "streets-demo")
+    if is_installed("train"):
+        next_step("segdeploy", "train", "streets-demo")
+    else:
+        next_step("segdeploy", "data", "render", "--video", "street.mp4")
 
 
 def examine() -> dict[str, Any]:
@@ -125,7 +129,8 @@ def as_text(sections: Mapping[str, Mapping[str, str]]) -> str:
 def describe(report: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Return a report as lines of a name and a text, by the title of their section."""
     versions = dict(report["versions"])
-    missing = "not installed; needed to train and export: pip install 'segdeploy[export]'"
+    command = find_installation().command("export")
+    missing = f"not installed; needed to train and export: {command}"
     broken = {"cannot be imported": report["broken"]} if report["broken"] else {}
     return {
         "versions": versions | {"torch": versions.get("torch", missing)},

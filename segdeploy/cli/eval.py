@@ -30,7 +30,7 @@ from segdeploy.cli.run_inputs import backend_option, tta_option
 from segdeploy.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from segdeploy.metrics.segmentation import Scores
+    from segdeploy.metrics.scores import Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +153,9 @@ def evaluate(options: EvalOptions) -> None:
         )
         raise DataError(msg)
     if options.model.suffix == ".pt":
-        next_step("segdeploy", "export", options.model)
+        next_step("segdeploy", "export", options.model, extra="export")
     else:
-        next_step("segdeploy", "run", "--model", short_name(options.model), "--image", "IMAGE")
+        next_step("segdeploy", "run", "--model", short_name(options.model), "IMAGE")
 
 
 def print_scores(

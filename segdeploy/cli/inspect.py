@@ -19,7 +19,7 @@ from segdeploy.cli.options import (
     section,
     trust_option,
 )
-from segdeploy.metrics.segmentation import Parity
+from segdeploy.metrics.scores import Parity
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -47,7 +47,10 @@ def inspect(*, file: Path, as_json: bool) -> None:
     for name, text in describe(card):
         add_row(table, name, text)
     show(table)
-    next_step("segdeploy", "eval" if runtime == "torch" else "verify", short_name(file))
+    if runtime == "torch":
+        next_step("segdeploy", "eval", file, extra="train")
+    else:
+        next_step("segdeploy", "verify", short_name(file))
 
 
 def describe(card: ModelCard) -> Iterator[tuple[str, "Text"]]:
@@ -135,4 +138,4 @@ def verify(*, file: Path, device: str, trust: bool, as_json: bool) -> None:
             else f", largest difference {result.difference:.1e} of the largest logit"
         )
         echo(f"output    of the built-in image on {verified.device}: {labels}{logits}")
-    next_step("segdeploy", "run", "--model", short_name(file), "--image", "IMAGE")
+    next_step("segdeploy", "run", "--model", short_name(file), "IMAGE")

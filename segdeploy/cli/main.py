@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import click
 
@@ -131,12 +132,21 @@ DATA_COMMANDS: Table = {
     ),
 }
 
+FIRST_STEPS: Mapping[str, str] = {
+    "segdeploy run VIDEO": "Draw what a video of yours shows, by the bundled model for streets.",
+    "segdeploy data render --video street.mp4": "Make a video, if you have none.",
+    "segdeploy train --data FOLDER": "Train a network on your own images and masks.",
+    "segdeploy doctor": "Show what is installed, and what is missing for that.",
+}
+"""Commands with which a new user may begin, and what they do."""
+
 
 class LazyGroup(click.Group):
     """A group that imports a command when it is called, and lists all without any import."""
 
     context_class = Context
     table: Table = COMMANDS
+    first_steps: Mapping[str, str] = FIRST_STEPS
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of a workflow."""
@@ -164,7 +174,10 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in self.table.items()])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands, then the options of the group itself."""
+        """Write first steps, the commands, then the options of the group itself."""
+        if self.first_steps:
+            with formatter.section("First steps"):
+                formatter.write_dl([*self.first_steps.items()])
         self.format_commands(ctx, formatter)
         click.Command.format_options(self, ctx, formatter)
 
@@ -173,6 +186,7 @@ class DataGroup(LazyGroup):
     """The commands below `segdeploy data`."""
 
     table = DATA_COMMANDS
+    first_steps = MappingProxyType({})
 
 
 @click.group(

@@ -11,6 +11,7 @@ import click
 from segdeploy import assets
 from segdeploy.cli.console import add_row, echo, note, show
 from segdeploy.cli.options import Command, json_option, plugin_option, section
+from segdeploy.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from segdeploy.models.complexity import Complexity
@@ -28,8 +29,11 @@ def models(*, as_json: bool) -> None:
 
     Height and width of an image must be multiples of the stride.
     """
-    from segdeploy.models.complexity import measure_complexity
-    from segdeploy.models.registry import names
+    try:
+        from segdeploy.models.complexity import measure_complexity
+        from segdeploy.models.registry import names
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "torch", "train") from error
 
     costs = {
         name: measure_complexity(name, classes=CLASSES, height=HEIGHT, width=WIDTH)

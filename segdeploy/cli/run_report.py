@@ -128,10 +128,10 @@ class RunReport:
 def suggest(model: Path, *, is_bundled: bool) -> None:
     """Print a command that may follow a run."""
     if model.suffix == ".pt":
-        next_step("segdeploy", "export", model)
+        next_step("segdeploy", "export", model, extra="export")
     else:
         dataset = ("--dataset", "streets") if is_bundled else ()
-        next_step("segdeploy", "benchmark", short_name(model), *dataset)
+        next_step("segdeploy", "benchmark", short_name(model), *dataset, extra="report")
 
 
 def print_result(result: SourceResult, *, err: bool) -> None:

@@ -12,7 +12,8 @@ from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.io import write_image
 from segdeploy.inference.class_mapping import ClassMapping
 from segdeploy.inference.predictor import Predictor
-from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
+from segdeploy.metrics.scores import Scores
+from segdeploy.metrics.segmentation import ConfusionMatrix
 
 SERVERS: Mapping[str, Callable[[Mask], Mask]] = {"ade20k": ade20k_ids, "cityscapes": cityscapes_ids}
 """Datasets with an evaluation server, and the function that turns a mask into its label ids."""

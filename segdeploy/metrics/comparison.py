@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.arrays import Image, Mask
-from segdeploy.metrics.segmentation import Agreement, ConfusionMatrix, Scores
+from segdeploy.metrics.scores import Scores
+from segdeploy.metrics.segmentation import Agreement, ConfusionMatrix
 
 WORST = 8
 """How many of the images that differ most are kept with their masks."""

@@ -24,7 +24,7 @@ from segdeploy.benchmarks.results.report import Report, Row
 from segdeploy.benchmarks.results.row import Accuracy, Round, RowResult, Setting
 from segdeploy.benchmarks.results.variant import Variant
 from segdeploy.errors import ConfigError, GateError, SegdeployError
-from segdeploy.metrics.segmentation import Scores
+from segdeploy.metrics.scores import Scores
 from segdeploy.system.machine import Machine
 
 MACHINE = Machine(

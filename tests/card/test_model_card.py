@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from segdeploy.card import MAX_BYTES, SCHEMA, InputSpec, LabelClass, ModelCard, Training
 from segdeploy.errors import CardError
-from segdeploy.metrics.segmentation import Parity, Scores
+from segdeploy.metrics.scores import Parity, Scores
 
 share = st.floats(0, 1)
 count = st.integers(0, 10**9)

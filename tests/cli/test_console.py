@@ -59,6 +59,19 @@ def test_next_step_can_be_pasted(capfd: pytest.CaptureFixture[str]) -> None:
     assert shlex.split(capfd.readouterr().err.removeprefix("next: ")) == words
 
 
+def test_next_step_installs_what_it_needs(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hint that ends in a missing library helps nobody."""
+    monkeypatch.setitem(sys.modules, "onnx", None)
+
+    next_step("segdeploy", "export", extra="export")
+
+    words = shlex.split(capfd.readouterr().err)
+    assert words[:3] == ["next:", "pip", "install"]
+    assert words[-3:] == ["&&", "segdeploy", "export"]
+
+
 def test_an_error_inside_passes_through() -> None:
     """The bar hides no error."""
     with pytest.raises(ValueError, match="within"), progress("measuring", None):

@@ -22,7 +22,7 @@ from segdeploy.card import (
 )
 from segdeploy.cli.inspect import describe
 from segdeploy.cli.main import main
-from segdeploy.metrics.segmentation import Scores
+from segdeploy.metrics.scores import Scores
 
 
 @pytest.mark.parametrize("suffix", sorted(KINDS))

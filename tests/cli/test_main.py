@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.helpers.cli import run_cli
+
 HEAVY = ("numpy", "torch", "cv2", "av", "onnxruntime", "PIL", "rich")
 
 
@@ -41,3 +43,58 @@ def test_help_of_a_command_starts_no_runtime(command: str) -> None:
     )
 
     assert process.stderr == "[]\n"
+
+
+EXTRAS = ("torch", "torchvision", "matplotlib", "onnx", "openvino", "timm", "pyvips", "starlette")
+
+TRY_HELP = f"""
+import sys
+sys.modules.update(dict.fromkeys({EXTRAS}))
+from segdeploy.cli.main import COMMANDS, DATA_COMMANDS, main
+for words in [*([name] for name in COMMANDS), *(["data", name] for name in DATA_COMMANDS)]:
+    try:
+        main([*words, "--help"])
+    except SystemExit as error:
+        assert not error.code, words
+"""
+
+
+@pytest.mark.slow
+def test_every_help_works_without_any_extra() -> None:
+    """A plain installation has neither PyTorch nor matplotlib."""
+    process = subprocess.run(
+        [sys.executable, "-c", TRY_HELP], capture_output=True, text=True, check=False
+    )
+
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_a_missing_library_is_one_sentence() -> None:
+    """The list of networks needs PyTorch; it ended in a traceback."""
+    code = (
+        "import sys\nsys.modules['torch'] = None\n"
+        "from segdeploy.cli.main import main\nmain(['models'])"
+    )
+
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+
+    assert process.returncode == 1
+    assert process.stderr.startswith("segdeploy: torch is not installed; run: pip install ")
+    assert "[train]" in process.stderr
+
+
+def test_the_command_alone_says_what_to_do_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """A list of 13 commands is no beginning."""
+    assert run_cli() == 2
+
+    assert "First steps:\n  segdeploy run VIDEO" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["segdeploy.card", "segdeploy.export.command"])
+def test_a_card_needs_no_arrays(module: str) -> None:
+    """numpy and OpenCV take most of the time of a `--help`."""
+    code = f"import sys, {module}\nassert not {{'numpy', 'cv2'}} & set(sys.modules)"
+
+    subprocess.run([sys.executable, "-c", code], check=True)

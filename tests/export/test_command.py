@@ -63,7 +63,7 @@ def test_writes_several_formats_beside_the_checkpoint(
         "best.pt",
         "best.torchscript",
     ]
-    assert err == f"next: segdeploy run --model {checkpoint.with_suffix('.onnx')} --image IMAGE\n"
+    assert err == f"next: segdeploy run --model {checkpoint.with_suffix('.onnx')} IMAGE\n"
 
 
 LIMITED = """

@@ -25,7 +25,7 @@ from segdeploy.export.exporter import (
 )
 from segdeploy.export.plan import FORMATS
 from segdeploy.imaging.palettes import distinct_color
-from segdeploy.metrics.segmentation import Scores
+from segdeploy.metrics.scores import Scores
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.foreign import find_logits
 

@@ -23,7 +23,7 @@ def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delitem(sys.modules, "segdeploy.export.openvino_format", raising=False)
     monkeypatch.delitem(sys.modules, "segdeploy.backends.openvino_runtime", raising=False)
 
-    with pytest.raises(MissingExtraError, match=r"pip install 'segdeploy\[openvino\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[openvino\]'"):
         import_optional("openvino_format")
 
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 SUBPACKAGES = ("train", "export", "benchmarks")
 
 ORDER = (
+    "segdeploy.installation",
     "segdeploy.errors",
     "segdeploy.arrays",
     "segdeploy.system",
@@ -31,6 +32,7 @@ ORDER = (
     "segdeploy.inference",
     "segdeploy.reports",
     "segdeploy.video",
+    "segdeploy.api",
     "segdeploy",
     "segdeploy.serving.engine",
     "segdeploy.serving.web",

@@ -1,7 +1,7 @@
 """Int8 candidates with numbers that a test chooses."""
 
 from segdeploy.export.int8_candidates import Int8Candidate
-from segdeploy.metrics.segmentation import Parity
+from segdeploy.metrics.scores import Parity
 
 
 def make_parity(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from msgspec import to_builtins
 
-from segdeploy.metrics.segmentation import Agreement, Parity, near_boundary
+from segdeploy.metrics.scores import Parity
+from segdeploy.metrics.segmentation import Agreement, near_boundary
 from segdeploy.system.schema import convert
 
 

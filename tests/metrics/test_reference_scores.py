@@ -16,7 +16,8 @@ from segdeploy import datasets
 from segdeploy.arrays import Mask
 from segdeploy.datasets.formats import cityscapes
 from segdeploy.datasets.formats.cityscapes import CLASSES, ORIGINAL, to_original_ids
-from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
+from segdeploy.metrics.scores import Scores
+from segdeploy.metrics.segmentation import ConfusionMatrix
 
 pytestmark = pytest.mark.slow
 

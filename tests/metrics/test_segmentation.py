@@ -10,10 +10,10 @@ from msgspec import to_builtins
 
 from segdeploy.arrays import IGNORE_INDEX
 from segdeploy.errors import DataError
+from segdeploy.metrics.scores import Scores
 from segdeploy.metrics.segmentation import (
     BoundaryMatrix,
     ConfusionMatrix,
-    Scores,
     band_width,
     boundary_band,
 )

@@ -87,7 +87,7 @@ def test_library_that_is_not_installed_is_left_out_and_reported(
     printed = capsys.readouterr().err
     assert all(name in printed for name in missing)
     for name in missing:
-        with pytest.raises(MissingExtraError, match=r"segdeploy\[peers\]"):
+        with pytest.raises(MissingExtraError, match=r"\[peers\]"):
             load_peer(Variant(artifact="a.onnx", peer=name))
 
 

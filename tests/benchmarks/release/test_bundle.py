@@ -29,7 +29,7 @@ from segdeploy.datasets.formats.camvid import CLASSES
 from segdeploy.datasets.synthetic.dataset import Streets
 from segdeploy.errors import ConfigError, DataError, GateError, ModelError, SegdeployError
 from segdeploy.inference.predictor import Predictor
-from segdeploy.metrics.segmentation import Scores
+from segdeploy.metrics.scores import Scores
 from segdeploy.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 TRAINING = Training(

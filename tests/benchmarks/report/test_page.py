@@ -21,7 +21,7 @@ from segdeploy.benchmarks.results.report import Report, Row
 from segdeploy.benchmarks.results.row import Accuracy, Round, RowResult, Setting
 from segdeploy.benchmarks.results.variant import Variant
 from segdeploy.imaging.overlay import Painter
-from segdeploy.metrics.segmentation import Scores
+from segdeploy.metrics.scores import Scores
 from segdeploy.system.machine import describe_machine
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

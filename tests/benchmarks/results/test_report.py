@@ -46,7 +46,7 @@ from segdeploy.benchmarks.results.row import (
 )
 from segdeploy.benchmarks.results.variant import Variant
 from segdeploy.errors import DataError
-from segdeploy.metrics.segmentation import Scores
+from segdeploy.metrics.scores import Scores
 from segdeploy.system.machine import Machine
 from segdeploy.video.profiler import StageTime, StageTimes
 
