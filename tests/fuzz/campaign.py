@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from segdeploy.system.machine import CPU_FEATURES
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.worker import OWN_FAULT
 
@@ -116,7 +117,7 @@ class Process:
         self._start()
 
     def _start(self) -> None:
-        known = ("PATH", "LD_LIBRARY_PATH", "SEGDEPLOY_TEST_CPU", "SEGDEPLOY_CPU_FEATURES")
+        known = ("PATH", "LD_LIBRARY_PATH", CPU_FEATURES)
         environment = {name: os.environ[name] for name in known if name in os.environ}
         environment |= {
             "HOME": str(self._root / "home"),
