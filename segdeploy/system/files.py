@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 
 from segdeploy.errors import ConfigError, ModelError, OutputError
-from segdeploy.system.locks import CAN_LOCK, lock
+from segdeploy.system.locks import CAN_LOCK, claim, lock
 
 PART = ".part"
 """Suffix behind the name of a file that is not yet whole."""
@@ -36,7 +36,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Write a file under a temporary name, and rename it when the block ends without an error.
 
     The bytes are synced to the disk before the rename, so that a crash leaves either the old file
-    or the new one. When the block fails, the temporary file is removed.
+    or the new one. When the block fails, the temporary file is removed. It is locked, so that two
+    processes that write the same file do not mix their bytes.
 
     Example:
         ```python
@@ -51,23 +52,39 @@ def replacing(path: Path) -> Iterator[Path]:
         `path` with `.part` behind it, for the block to write.
 
     Raises:
+        ConfigError: Another process is writing it.
         OutputError: The file cannot be written, for example because the disk is full.
     """
     make_folder(path.parent)
     part = path.with_name(path.name + PART)
+    descriptor = _claim_empty(path, part)
     try:
-        make_part(part)
         yield part
         sync(part)
         part.replace(path)
-    except OSError as error:
-        if not _is_about(error, path, part):
-            raise
-        raise cannot_write(path, error) from error
-    finally:
+    except BaseException as error:
         # A second error must not hide the first.
         with suppress(OSError):
             part.unlink(missing_ok=True)
+        if not isinstance(error, OSError) or not _is_about(error, path, part):
+            raise
+        raise cannot_write(path, error) from error
+    finally:
+        if CAN_LOCK:
+            os.close(descriptor)
+
+
+def _claim_empty(path: Path, part: Path) -> int:
+    """Claim the temporary file of a file, without what a killed process left in it."""
+    try:
+        descriptor = claim(part)
+        os.ftruncate(descriptor, 0)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    if not CAN_LOCK:
+        # Windows does not rename a file that is open.
+        os.close(descriptor)
+    return descriptor
 
 
 def make_folder(folder: Path) -> None:

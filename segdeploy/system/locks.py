@@ -3,6 +3,7 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from stat import S_ISLNK, S_ISREG
 
 from segdeploy.errors import ConfigError
 
@@ -15,21 +16,25 @@ def lock(descriptor: int, *, shared: bool) -> bool:
 
     Some network file systems have no locks.
     """
-    # Windows lacks it.
-    import fcntl
-
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        _lock(descriptor, shared=shared)
     except OSError:
         return False
     return True
 
 
+def _lock(descriptor: int, *, shared: bool) -> None:
+    # Windows lacks it.
+    import fcntl
+
+    fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
 def claim(part: Path) -> int:
     """Open the file of a result in progress for this process alone; it is made where it is missing.
 
-    A link of that name is removed: in a folder that others write to, it would lead to any file of
-    the user.
+    A link of that name, symbolic or hard, is removed: in a folder that others write to, it would
+    lead to any file of the user.
 
     Returns:
         The descriptor, whose end ends the claim.
@@ -38,13 +43,13 @@ def claim(part: Path) -> int:
         ConfigError: Another process is writing it.
         OSError: It cannot be made.
     """
-    if part.is_symlink():
+    if _is_link(part):
         part.unlink()
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(part, flags, 0o666)
-    if CAN_LOCK and not (lock(descriptor, shared=False) and _is_at(part, descriptor)):
+    if _is_held(descriptor, shared=False) or not _is_at(part, descriptor):
         os.close(descriptor)
-        msg = f"another run is writing {part}; wait for it, or choose another --output"
+        msg = f"another run is writing {part}; wait for it, or choose another name"
         raise ConfigError(msg)
     return descriptor
 
@@ -56,9 +61,34 @@ def is_claimed(part: Path) -> bool:
     except OSError:
         return False
     try:
-        return CAN_LOCK and not lock(descriptor, shared=True)
+        return _is_held(descriptor, shared=True)
     finally:
         os.close(descriptor)
+
+
+def _is_held(descriptor: int, *, shared: bool) -> bool:
+    """Try to lock an open file, and return whether another process prevents it.
+
+    Where there are no locks, none does.
+    """
+    if not CAN_LOCK:
+        return False
+    try:
+        _lock(descriptor, shared=shared)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _is_link(path: Path) -> bool:
+    """Return whether a file has further names, or is one only of another file."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return S_ISLNK(status.st_mode) or (S_ISREG(status.st_mode) and status.st_nlink > 1)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.errors import OutputError
+from segdeploy.errors import ConfigError, OutputError
 from segdeploy.system.files import make_folder, replacing, temporary_folder, write_bytes, write_text
 
 
@@ -35,6 +35,29 @@ def test_a_failing_block_leaves_the_old_file(tmp_path):
 
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path):
+    """The second would otherwise empty the file that the first renames: half under its name."""
+    path = tmp_path / "a.txt"
+
+    with replacing(path) as part:
+        part.write_text("first")
+        with pytest.raises(ConfigError, match="another run is writing"):
+            write_text(path, "second")
+
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_not_in_the_file(tmp_path):
+    """It may be longer than the new content."""
+    path = tmp_path / "a.txt"
+    path.with_name("a.txt.part").write_text("left by another")
+
+    write_text(path, "new")
+
+    assert path.read_text() == "new"
 
 
 def test_a_full_disk_is_reported_in_a_sentence(tmp_path):

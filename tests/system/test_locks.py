@@ -47,6 +47,18 @@ def test_link_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "a.part").read_bytes() == b"new"
 
 
+def test_second_name_is_not_written_to(tmp_path: Path) -> None:
+    """A hard link of another user would lead to any file of this one, as any link."""
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "a.part").hardlink_to(tmp_path / "mine")
+
+    descriptor = claim(tmp_path / "a.part")
+    os.write(descriptor, b"new")
+    os.close(descriptor)
+
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
 def test_nothing_is_claimed_where_nothing_is(tmp_path: Path) -> None:
     """Looking makes no file."""
     assert not is_claimed(tmp_path / "a.part")
