@@ -14,12 +14,16 @@ import numpy as np
 from segdeploy.arrays import Mask
 from segdeploy.card import LabelClass
 from segdeploy.errors import ConfigError
-from segdeploy.imaging.polygons import fill_ring
+from segdeploy.imaging.polygons import Ring, fill_ring
+from segdeploy.system.budget import check_budget
 from segdeploy.system.schema import convert
 
 MAX_BYTES = 1 << 20
 MAX_ZONES = 1000
 MAX_POINTS = 10_000
+
+Box = tuple[slice, slice]
+"""Rows and columns of the image in which a zone lies."""
 
 ZoneShares = Mapping[str, Mapping[str, float]]
 """Share of each class inside each zone, in [0, 1], by the names of zones and classes."""
@@ -145,21 +149,52 @@ class ZoneMeter:
         Pixels that are not labeled are the rest to 1. A zone outside the image has shares of 0.
         """
         shares = {}
-        for zone, (area, size) in zip(self.zones, self._areas(*mask.shape), strict=True):
-            counts = cv2.calcHist([mask], [0], area, [256], [0, 256]).ravel()
+        for zone, (box, area, size) in zip(self.zones, self._areas(*mask.shape), strict=True):
+            counts = (
+                cv2.calcHist([mask[box]], [0], area, [256], [0, 256]).ravel()
+                if size
+                else np.zeros(256)
+            )
             shares[zone.name] = {
                 entry.name: round(float(counts[index]) / max(1, size), 6)
                 for index, entry in enumerate(self.classes)
             }
         return shares
 
-    def _draw(self, height: int, width: int) -> list[tuple[Mask, int]]:
-        """Return where each zone lies in images of a size, and how many pixels it has."""
+    def _draw(self, height: int, width: int) -> list[tuple[Box, Mask, int]]:
+        """Return where each zone lies in images of a size, and how many pixels it has.
+
+        Raises:
+            ConfigError: The zones would take too much memory.
+        """
+        rings = [
+            np.asarray(zone.polygon) * (width / across, height / down)
+            for zone in self.zones
+            for across, down in [zone.size or (width, height)]
+        ]
+        boxes = [_box(ring, height, width) for ring in rings]
+        needed = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+        what = f"{len(boxes)} zones cover {needed} pixels of an image of {width} x {height}"
+        check_budget(what, needed, size=0, error=ConfigError)
         areas = []
-        for zone in self.zones:
-            across, down = zone.size or (width, height)
-            ring = np.asarray(zone.polygon, np.float64) * (width / across, height / down)
-            area = np.zeros((height, width), np.uint8)
-            fill_ring(area, ring, 255)
-            areas.append((area, int(np.count_nonzero(area))))
+        for zone, ring, (left, top, right, bottom) in zip(self.zones, rings, boxes, strict=True):
+            area = np.zeros((bottom - top, right - left), np.uint8)
+            try:
+                fill_ring(area, ring - (left, top), 1)
+            except ValueError as error:
+                msg = f"the zone {zone.name} cannot be drawn ({error}); give it fewer corners"
+                raise ConfigError(msg) from error
+            box = slice(top, bottom), slice(left, right)
+            areas.append((box, area, int(np.count_nonzero(area))))
         return areas
+
+
+def _box(ring: Ring, height: int, width: int) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the part of an image in which an outline lies."""
+    (left, top), (right, bottom) = np.floor(ring.min(0)), np.ceil(ring.max(0))
+    return (
+        int(np.clip(left, 0, width)),
+        int(np.clip(top, 0, height)),
+        int(np.clip(right, 0, width)),
+        int(np.clip(bottom, 0, height)),
+    )

@@ -142,6 +142,19 @@ def read_pipe(path: Path) -> None:
             pass
 
 
+def read_zones(path: Path) -> None:
+    """Read zones, and measure the classes inside them."""
+    import numpy as np
+
+    from segdeploy.video.zones import ZoneMeter
+    from segdeploy.video.zones import read_zones as read
+    from tests.helpers.cards import make_classes
+
+    meter = ZoneMeter(read(path), make_classes("void", "road"))
+    for height, width in ((48, 64), (1, 1), (480, 640)):
+        meter.measure(np.ones((height, width), np.uint8))
+
+
 def read_list(path: Path) -> None:
     """Read the images of a list."""
     from segdeploy.video.frames import Selection

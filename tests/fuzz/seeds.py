@@ -55,6 +55,11 @@ mask_color = [[128, 64, 128], [244, 35, 232]]
 
 PALETTE = 'road = "#804080"\ncar = [0, 0, 142]\nvoid = "#000000"\n'
 
+ZONES = """\
+{"zones": [{"name": "crossing", "size": [64, 48], "polygon": [[20, 5], [40, 5], [60, 47], [0, 47]]},
+           {"name": "lane", "camera": "door", "polygon": [[0, 0], [9.5, 0], [9.5, 30]]}]}
+"""
+
 OPTIONS = """\
 --stride 1 --max-frames 1 --opacity 0.5 --palette turbo --save overlay,jsonl
 --classes Sky,Road --contours --no-legend --background 00ff00 --save cutout,color,confidence,side
@@ -203,6 +208,7 @@ def write_texts(folder: Path) -> None:
     (folder / "card.json").write_text(make_card().to_json())
     (folder / "trained.json").write_text(_card_of(ARTIFACTS / "best.onnx").to_json())
     (folder / "report.json").write_text((ARTIFACTS / "report.json").read_text())
+    (folder / "zones.json").write_text(ZONES)
     (folder / "name.txt").write_text("plain photo-1 (2)")
     (folder / "options.txt").write_text(OPTIONS)
     (folder / "list.txt").write_text("../../seeds/images/plain.jpg\n../../seeds/images/gray.png\n")

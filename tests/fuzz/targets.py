@@ -50,6 +50,7 @@ TARGETS = {
     "class map": Target(use=readers.read_class_map, seeds=("texts/c*s.toml",), share=90),
     "recipe": Target(use=readers.read_recipe, seeds=("texts/recipe.toml",), share=90),
     "palette": Target(use=readers.read_palette, seeds=("texts/palette.toml",), share=30),
+    "zones": Target(use=readers.read_zones, seeds=("texts/zones.json",), share=40),
     "report": Target(use=readers.read_report, seeds=("texts/report.json",), share=6),
     "history": Target(use=commands.draw_history, seeds=("texts/report.json",), share=3),
     "baseline": Target(use=readers.gate, seeds=("texts/report.json",), share=60),

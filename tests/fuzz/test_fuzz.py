@@ -23,7 +23,7 @@ CASES = 1000
 
 GROUPS = (
     ("image", "mask", "large image", "run", "run in tiles", "list"),
-    ("card", "class map", "recipe", "palette", "report", "history", "baseline", "data"),
+    ("card", "class map", "recipe", "palette", "zones", "report", "history", "baseline", "data"),
     ("coco", "labelme", "folder", "camvid"),
     ("checkpoint", "onnx", "torchscript", "pt2", "openvino", "inspect", "inspect openvino"),
     ("verify", "weights", "adopt", "eval", "compare", "export", "resumed training"),

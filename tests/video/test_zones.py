@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from segdeploy.errors import ConfigError
 from segdeploy.video.zones import Zone, ZoneMeter, read_zones, zones_of
@@ -48,6 +49,17 @@ def test_zone_outside_the_image_has_no_shares() -> None:
     shares = ZoneMeter([zone], CLASSES).measure(np.zeros((10, 10), np.uint8))
 
     assert shares == {"a": {"road": 0, "car": 0}}
+
+
+def test_zones_take_no_more_memory_than_they_cover() -> None:
+    """A file of some kilobytes can hold a thousand zones, each of a frame of many megapixels."""
+    small = [Zone(name=str(n), polygon=((n, 0), (n + 2, 0), (n + 2, 2), (n, 2))) for n in range(99)]
+    large = [replace(zone, polygon=((0, 0), (1e9, 0), (1e9, 1e9), (0, 1e9))) for zone in small]
+    mask = np.zeros((4000, 4000), np.uint8)
+
+    assert ZoneMeter(small, CLASSES).measure(mask)["98"] == {"road": 1, "car": 0}
+    with pytest.raises(ConfigError, match="99 zones cover 1584000000 pixels"):
+        ZoneMeter(large, CLASSES).measure(mask)
 
 
 def test_zones_belong_to_a_camera_or_to_all() -> None:
