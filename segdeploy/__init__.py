@@ -2,11 +2,12 @@
 
 Example:
     ```python
-    import cv2
     import segdeploy
 
-    predictor = segdeploy.load("best.onnx")
-    mask = predictor.mask(cv2.imread("street.jpg"))  # (H, W) uint8, a class index each
+    net = segdeploy.load("best.onnx")  # without an argument, the bundled model
+    result = net("street.jpg")
+    result.mask  # (H, W) uint8, a class index each
+    result.save("overlay.png")
     ```
 """
 
@@ -14,9 +15,33 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segdeploy.api.evaluation import Evaluation, evaluate
+    from segdeploy.api.exchange import Region
+    from segdeploy.api.network import Network, load
+    from segdeploy.api.result import Result
+    from segdeploy.api.stream import Stream
 
 __version__ = "0.1.0"
+
+PUBLIC = {
+    "Evaluation": "api.evaluation",
+    "Network": "api.network",
+    "Region": "api.exchange",
+    "Result": "api.result",
+    "Stream": "api.stream",
+    "evaluate": "api.evaluation",
+    "load": "api.network",
+}
+"""Module of each public name. Modules are imported on first use, so that `import segdeploy` costs
+nothing."""
+
+PARTS = ("benchmarks", "datasets", "errors", "export", "models", "train")
+"""Packages and modules that programs use by their names, imported on first use too."""
+
+__all__ = ["Evaluation", "Network", "Region", "Result", "Stream", "evaluate", "load"]
 
 # A wheel has train/, export/ and benchmarks/ in this folder; a checkout keeps them beside it.
 if not (Path(__file__).parent / "train").is_dir():
@@ -32,8 +57,17 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - attributes have all types
-    """Import `segdeploy.load` on its first use, so that `import segdeploy` costs nothing."""
-    if name == "load":
-        return importlib.import_module("segdeploy.inference.predictor").load
+    """Import a public name on its first use."""
+    if name in PUBLIC:
+        value = getattr(importlib.import_module(f"{__name__}.{PUBLIC[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in PARTS:
+        return importlib.import_module(f"{__name__}.{name}")
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, which are few: modules that were imported are none of them."""
+    return sorted([*PUBLIC, *PARTS, "__doc__", "__version__"])

@@ -45,7 +45,16 @@ HEAVY = {
 }
 
 VERBS = re.compile(r"(^|_)[a-z]+ing$")
-NOUNS = {"class_mapping", "tiling", "lighting", "drawing", "loading", "finding", "smoothing"}
+NOUNS = {
+    "class_mapping",
+    "tiling",
+    "lighting",
+    "drawing",
+    "loading",
+    "finding",
+    "serving",
+    "smoothing",
+}
 """Names that end in -ing and are nouns of the field."""
 
 
@@ -168,8 +177,9 @@ def test_files_are_concepts_of_a_readable_size() -> None:
         if path.name != "__init__.py"
     }
 
-    # Networks are adopted from many sources and formats, each in a file of its own.
-    assert len(lengths) <= 270
+    # Networks are adopted from many sources and formats, each in a file of its own; Python programs
+    # have a room of their own.
+    assert len(lengths) <= 292
     assert statistics.median(lengths.values()) >= 130
     assert sum(length < 50 for length in lengths.values()) <= 15
     assert [path for path, length in lengths.items() if length > 400] == []

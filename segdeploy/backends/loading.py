@@ -13,8 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
+from segdeploy import assets
 from segdeploy.backends.base import Backend, RuntimeOptions, card_from_metadata, network_budget
 from segdeploy.card import CHECKSUM_KEY, ModelCard
 from segdeploy.errors import (
@@ -30,6 +32,9 @@ from segdeploy.system.budget import VARIABLE
 from segdeploy.system.concurrency import PYTHON
 from segdeploy.system.files import PART
 from segdeploy.system.machine import limited_memory
+
+AVX2 = 11
+"""OpenCV's number for AVX2 in `CpuFeatures`; its Python module has no name for it."""
 
 PROBE = "import sys; from segdeploy.backends.loading import run_once; run_once(*sys.argv[1:])"
 """What the process does that tries a file."""
@@ -162,6 +167,23 @@ KINDS: Mapping[str, ArtifactKind] = {
 
 BACKENDS = ("auto", *(kind.name for kind in KINDS.values()))
 """What `--backend` accepts."""
+
+
+def bundled_name(device: str) -> str:
+    """Return the name of the bundled model that suits a device.
+
+    Args:
+        device: As in `RuntimeOptions`.
+
+    Raises:
+        DeviceError: There is no such device.
+    """
+    # Only where no model was named: a checkpoint needs no ONNX Runtime.
+    from segdeploy.backends.onnx_providers import CPU, request_providers
+
+    return assets.choose_model(
+        on_processor=request_providers(device) == [CPU], has_avx2=cv2.checkHardwareSupport(AVX2)
+    )
 
 
 def load_backend(

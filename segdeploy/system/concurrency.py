@@ -15,7 +15,6 @@ from threading import Condition, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from segdeploy.errors import SegdeployError
 from segdeploy.system.machine import cores
 
 if TYPE_CHECKING:
@@ -282,7 +281,7 @@ def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
             if len(batch) == size:
                 yield batch
                 batch = []
-    except SegdeployError:
+    except Exception:
         if batch:
             yield batch
         raise

@@ -13,7 +13,7 @@ import numpy as np
 
 from segdeploy.arrays import Image, Mask, NetworkOutput
 from segdeploy.backends.base import Backend
-from segdeploy.errors import DataError, InterruptedRun
+from segdeploy.errors import ConfigError, DataError, InterruptedRun
 from segdeploy.imaging.overlay import Renderer
 from segdeploy.imaging.postprocess import Confidence, output_to_confidence, output_to_mask
 from segdeploy.imaging.preprocess import to_batch
@@ -43,6 +43,11 @@ class Source(Protocol):
         """What could not be read so far, a sentence each."""
         ...
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was converted or dropped so far, a sentence each."""
+        ...
+
     def __iter__(self) -> Iterator[Frame]:
         """Read the frames."""
         ...
@@ -68,6 +73,18 @@ class Schedule:
     serial: bool = False
     threads: int | None = None
     batch: int | None = 1
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ConfigError: One is below 1.
+        """
+        for name in ("threads", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                msg = f"{name} is {value}; it must be at least 1"
+                raise ConfigError(msg)
 
     @property
     def workers(self) -> int:

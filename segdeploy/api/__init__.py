@@ -1,0 +1,1 @@
+"""What Python programs use: a loaded network, its results, streams of them, and evaluation."""
