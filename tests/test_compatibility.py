@@ -77,7 +77,8 @@ def test_older_report_is_a_baseline_and_part_of_a_history(
 
 def test_older_recipe_is_read() -> None:
     """A recipe.toml beside a run repeats the run."""
-    from segdeploy.train.recipe import Recipe, read_recipe
+    from segdeploy.train.recipe import Recipe
+    from segdeploy.train.recipe_file import read_recipe
 
     recipe = Recipe.from_dict(read_recipe(str(FOLDER / "recipe.toml")), source="recipe.toml")
 

@@ -1,17 +1,17 @@
 """The command `segdeploy train`."""
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from shlex import join
 from typing import Any
 
 import click
 from msgspec.structs import replace
 
-from segdeploy.cli.console import echo, next_step, note
+from segdeploy.cli.console import echo, next_step, note, show
 from segdeploy.cli.options import (
     Command,
     ImageSize,
@@ -21,19 +21,21 @@ from segdeploy.cli.options import (
     same_plugins,
     section,
 )
-from segdeploy.errors import ConfigError, DataError, MissingExtraError, ModelError, OutputError
+from segdeploy.errors import ConfigError, MissingExtraError, ModelError, OutputError
 from segdeploy.system.files import RUNS, new_run
+from segdeploy.system.locks import claimed_folder
 
-from .history import Epoch, best_epoch
+from .history import best_epoch
 from .recipe import (
     CLASS_WEIGHTS,
     LOSSES,
     OPTIMIZERS,
     SCHEDULES,
     Recipe,
-    read_recipe,
-    with_overrides,
 )
+from .recipe_data import check_data, find_dataset, with_fitting_crop
+from .recipe_file import read_recipe, with_overrides
+from .summary import class_table, epoch_line
 
 NEWEST = "newest"
 
@@ -130,7 +132,11 @@ def value_option(
         type=int,
         help="Stride of the coarsest features, as --set arguments.output_stride=N.",
     ),
-    value_option("--weights", click.Path(), "Checkpoint to start from, also with other classes."),
+    value_option(
+        "--weights",
+        click.Path(),
+        "Checkpoint to start from, also with other classes; `street` is the bundled one.",
+    ),
     value_option(
         "--weights-backbone", str, "Pretrained weights of the backbone: imagenet, or a file."
     ),
@@ -139,6 +145,11 @@ def value_option(
 @section(
     "Training",
     value_option("--epochs", int, "Passes over the training split."),
+    value_option(
+        "--minutes",
+        float,
+        "Minutes after which the run ends with the best that fits; epochs become fewer.",
+    ),
     value_option("--batch", int, "Images per batch, on all devices together."),
     value_option(
         "--imgsz", ImageSize(), "Size of the network's input in pixels, or one number for a square."
@@ -200,7 +211,8 @@ def train(options: TrainOptions) -> None:
     """Train a network on labeled images.
 
     RECIPE is a TOML file, or the name of a bundled one, for example streets-demo; options override
-    its values. Checkpoints, metrics and plots are written to runs/train/NAME.
+    its values. Without a recipe and a network, --data alone chooses both, by the data and by the
+    speed of this machine. Checkpoints, metrics and plots are written to runs/train/NAME.
     """
     if options.resume is None:
         start_run(options)
@@ -217,6 +229,7 @@ def train(options: TrainOptions) -> None:
 
 def start_run(options: TrainOptions) -> None:
     """Train in a new folder."""
+    started = time.monotonic()
     values = collect_values(options)
     recipe = Recipe.from_dict(values, source=options.recipe or "the command line")
     check_data(recipe)
@@ -224,7 +237,14 @@ def start_run(options: TrainOptions) -> None:
     if recipe.weights:
         recipe = with_values_of_weights(recipe, values)
     with distributed.process_group() as processes:
-        run = trainer.Trainer(recipe, processes=processes)
+        if options.recipe is None and recipe.data and not values.keys() & {"model", "weights"}:
+            from .automatic import choose_values
+
+            values = choose_values(values, partial(trainer.Trainer, processes=processes))
+            # All processes take what the first one measured.
+            values = processes.gather(values)[0]
+            recipe = Recipe.from_dict(values, source="the chosen values")
+        run = trainer.Trainer(recipe, processes=processes, started=started)
         name = options.name or f"{recipe.model}-{recipe.dataset}"
         folder = new_run("train", name) if processes.is_main else Path()
         fit(run, folder, is_main=processes.is_main)
@@ -237,12 +257,16 @@ def collect_values(options: TrainOptions) -> dict[str, Any]:
         # They belong to another network.
         values.pop("arguments", None)
     arguments = [f"arguments.{key}={value}" for key, value in options.arguments.items()]
+    given = with_overrides(options.values, [*arguments, *options.overrides])
     values = with_overrides(values | dict(options.values), [*arguments, *options.overrides])
-    if values.get("data") and "dataset" not in values:
-        from segdeploy.datasets.checks.detect import detect_layout
-
-        values["dataset"] = detect_layout(Path(values["data"])).name
-        note(f"{values['data']} holds {values['dataset']}; --dataset would choose another")
+    if (
+        values.get("data")
+        and "dataset" not in given
+        and ("data" in given or "dataset" not in values)
+    ):
+        values["dataset"] = find_dataset(Path(values["data"]), values.get("dataset"))
+    if "imgsz" in given and "crop" not in given:
+        values = with_fitting_crop(values)
     return values
 
 
@@ -255,40 +279,13 @@ def with_values_of_weights(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
     """
     from .pretrained import recipe_values
 
-    values = recipe_values(Path(recipe.weights))
+    values = recipe_values(recipe.weights)
     if recipe.model != values["model"] and "model" in given:
         return recipe
     values = {key: value for key, value in values.items() if key not in given} | {
         "arguments": {**values["arguments"], **given.get("arguments", {})}
     }
     return replace(recipe, **values)
-
-
-def check_data(recipe: Recipe) -> None:
-    """Check quickly a dataset whose files are known, and print warnings.
-
-    Raises:
-        DataError: Something would harm training.
-    """
-    if not recipe.data:
-        return
-    from segdeploy.datasets.checks.check import quick_check
-    from segdeploy.datasets.checks.split import index_splits
-    from segdeploy.datasets.registry import has_no_layout, layout
-
-    if has_no_layout(recipe.dataset):
-        return
-    indexes, _ = index_splits(layout(recipe.dataset), Path(recipe.data))
-    indexes = {split: index for split, index in indexes.items() if split in {"train", "val"}}
-    command = ["segdeploy", "data", "check", recipe.data, "--dataset", recipe.dataset]
-    more = f"see all with: {join([*command, *same_plugins()])}"
-    for finding in quick_check(indexes):
-        # A copy in both splits makes scores too high and harms no training; only small datasets are
-        # searched for them here.
-        if finding.severity == "error" and finding.kind != "copy":
-            msg = f"{finding.sentence} ({finding.kind} in {finding.split}; {more})"
-            raise DataError(msg)
-        note(f"{finding.sentence} ({more})")
 
 
 def resume_run(last: Path, changed: Mapping[str, Any]) -> None:
@@ -323,22 +320,34 @@ def fit(
         run.fit(folder, report=lambda _: None)
         return
     note(f"training {run.recipe.model} on {run.recipe.dataset}: {run.description}")
-    run.fit(folder, report=partial(report_epoch, epochs=run.recipe.epochs))
+    with claimed_folder(folder):
+        run.fit(folder, report=lambda _: report_epoch(run))
     best = best_epoch(run.history)
     assert best is not None
+    show(class_table(run.best, run.classes))
     echo(f"best mIoU {best.miou:.4f} in epoch {best.epoch}: {folder / 'best.pt'}")
     for name in RESULTS:
         echo(f"  {folder / name}")
-    next_step("segdeploy", "export", folder / "best.pt", *same_plugins(), "--format", "onnx")
+    command: list[str | Path] = ["segdeploy", "export", folder / "best.pt", *same_plugins()]
+    next_step(*command, "--format", "onnx", extra="export")
 
 
-def report_epoch(epoch: Epoch, *, epochs: int) -> None:
-    """Print the metrics of an epoch of a run of so many.
+def report_epoch(
+    run: Any,  # noqa: ANN401 - a Trainer, whose import needs PyTorch
+) -> None:
+    """Print the metrics of the last epoch, and how long the rest of the run will take.
 
     A run does not end because its log is gone or full; the last line of all says so.
     """
+    line = epoch_line(
+        run.history,
+        epochs=run.recipe.epochs,
+        val_every=run.recipe.val_every,
+        scores=run.scores,
+        classes=run.classes,
+    )
     with suppress(OutputError, BrokenPipeError):
-        echo(epoch.line(epochs))
+        echo(line)
 
 
 def find_last(resume: str) -> Path:

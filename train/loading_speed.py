@@ -33,7 +33,8 @@ from segdeploy.system.concurrency import process_context, set_up_reader
 from segdeploy.system.machine import cores, describe_machine
 
 from .augmentation import Augmentation, sample_rng
-from .recipe import Recipe, load_recipe
+from .recipe import Recipe
+from .recipe_file import load_recipe
 
 BARE = "decode and resize"
 """The baseline of all ratios."""

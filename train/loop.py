@@ -43,6 +43,7 @@ class Loop:
         step: Steps done in the run.
         done: Steps done in the present epoch.
         rate: Learning rate of the last step.
+        total: Steps of the whole run, at whose end the rate is nearly 0.
         precision: Half precision of autocast; None for float32.
     """
 
@@ -83,7 +84,7 @@ class Loop:
         self._teacher = None if teacher is None else self._to_device(teacher)
         self.step = self.done = 0
         self.rate = 0.0
-        self._steps = steps
+        self.total = steps * recipe.epochs
         self.precision = precision
         self._objective = Objective(
             recipe.loss,
@@ -111,6 +112,16 @@ class Loop:
     def _to_device(self, network: Deployed) -> Deployed:
         # Batches are channels last, and convolutions are faster on them than on planes.
         return network.to(self._device).to(memory_format=torch.channels_last)
+
+    @property
+    def left(self) -> int:
+        """Steps that are left of the run."""
+        return max(0, self.total - self.step)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether it trains on a device other than the processor."""
+        return self._device.type != "cpu"
 
     @property
     def evaluated(self) -> Deployed:
@@ -147,7 +158,7 @@ class Loop:
             self.done += 1
             if self._device.type == "cpu" or self.done % CHECK_EVERY == 0:
                 self.check_losses(names)
-            on_step(f"step {self.step} of {self._steps * self._recipe.epochs}")
+            on_step(f"step {self.step} of {self.total}")
         self.check_losses(names)
         return float(torch.stack(self._losses).mean())
 
@@ -242,7 +253,7 @@ class Loop:
     def _set_learning_rate(self) -> None:
         self.rate = learning_rate(
             self.step,
-            steps=self._steps * self._recipe.epochs,
+            steps=self.total,
             rate=self._recipe.lr,
             warmup=self._recipe.warmup,
             schedule=self._recipe.schedule,
@@ -344,7 +355,7 @@ class Loop:
         Raises:
             Exception: Of many kinds, where the state is not one of this run.
         """
-        check_steps(state, self._steps * self._recipe.epochs)
+        check_steps(state, self.total)
         self.evaluated.network.load_state_dict(dict(weights))
         if self._ema is not None:
             self._ema.updates = state["average"]

@@ -34,6 +34,24 @@ LOSS_COLOR = "#b3541e"
 MIOU_COLOR = "#1f5f99"
 
 
+def draw_scores(
+    folder: Path, history: Sequence[Epoch], best: ConfusionMatrix, classes: Sequence[LabelClass]
+) -> None:
+    """Draw the metrics of a run so far: curves.png, confusion.png and classes.png.
+
+    Args:
+        folder: Where they are written.
+        history: The epochs that are done.
+        best: Counts of the best validation; nothing is drawn of them while all are 0.
+        classes: Classes in the order of its rows.
+    """
+    if history:
+        draw_curves(folder / "curves.png", history)
+    if best.counts.any():
+        draw_confusion(folder / "confusion.png", best, classes)
+        draw_classes(folder / "classes.png", best, classes)
+
+
 def draw_curves(path: Path, history: Sequence[Epoch]) -> None:
     """Draw loss and scores over the epochs."""
     epochs = [epoch.epoch for epoch in history]

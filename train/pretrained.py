@@ -7,13 +7,78 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segdeploy import models
+from segdeploy import assets, models
 from segdeploy.card import LabelClass, ModelCard
+from segdeploy.cli.console import note
+from segdeploy.datasets.dataset import Dataset
 from segdeploy.errors import ConfigError, ModelError
 from segdeploy.models.checkpoint import check_shapes, load_checkpoint, shapes_of
-from segdeploy.models.encoders.encoder import IMAGENET, Encoder
+from segdeploy.models.encoders.encoder import IMAGENET, Encoder, load_backbone
 
+from .batch_size import check_batch
+from .bundled_weights import bundled_card, is_bundled, load_bundled
+from .distributed import Processes
 from .recipe import Recipe
+from .run_setup import build_network
+
+
+def initial_network(
+    recipe: Recipe,
+    train: Dataset,
+    device: torch.device,
+    *,
+    processes: Processes,
+    pretrained: bool,
+) -> nn.Module:
+    """Return the recipe's network, with the weights that the recipe names or random ones.
+
+    Args:
+        recipe: Names the network and its weights.
+        train: The images to train on.
+        device: Where it is trained.
+        processes: All that take part; the main one says what was loaded.
+        pretrained: Whether the weights are loaded; a resumed run has its own.
+
+    Raises:
+        ConfigError: There is no such network, or a batch is too small for it.
+        ModelError: The weights do not fit.
+    """
+    network = build_network(recipe, classes=len(train.classes))
+    # On CUDA devices the loop shares the norms' statistics between the processes.
+    shared = device.type == "cuda"
+    check_batch(recipe, network, images=len(train), processes=processes.size, shared=shared)
+    if not pretrained:
+        return network
+    if recipe.weights_backbone:
+        load_backbone(network, recipe.weights_backbone)
+        if processes.is_main and (warning := normalization_warning(network, recipe)):
+            note(warning)
+    if recipe.weights:
+        random = start_weights(network, recipe, train)
+        left = f"; random, for other classes: {', '.join(random)}" if random else ""
+        if processes.is_main:
+            terms = f" ({assets.TERMS})" if is_bundled(recipe.weights) else ""
+            note(f"starting from {recipe.weights}{terms}{left}")
+    return network
+
+
+def start_weights(network: nn.Module, recipe: Recipe, train: Dataset) -> list[str]:
+    """Load the weights of a checkpoint or the bundled ones; see `load_weights`.
+
+    Args:
+        network: The recipe's network, with random weights.
+        recipe: Names the weights.
+        train: The images to train on.
+    """
+    if not is_bundled(recipe.weights):
+        return load_weights(network, recipe, classes=train.classes)
+    card = bundled_card()
+    if recipe.model != card.architecture:
+        msg = (
+            f"the bundled network is a {card.architecture}; train with --model {card.architecture}"
+        )
+        raise ModelError(msg)
+    return load_bundled(network, train, card=card)
 
 
 def load_weights(network: nn.Module, recipe: Recipe, *, classes: Sequence[LabelClass]) -> list[str]:
@@ -90,9 +155,9 @@ def load_teacher(recipe: Recipe, classes: Sequence[LabelClass]) -> models.Deploy
     return teacher.network()
 
 
-def recipe_values(source: Path) -> dict[str, Any]:
+def recipe_values(source: str) -> dict[str, Any]:
     """Return what a checkpoint decides of a recipe: network, arguments, mean and std."""
-    card = load_checkpoint(source).card
+    card = bundled_card() if is_bundled(source) else load_checkpoint(Path(source)).card
     return {
         "model": card.architecture,
         "arguments": dict(card.arguments),

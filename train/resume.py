@@ -11,6 +11,16 @@ from torch import Tensor
 
 from .history import Epoch
 
+UNRESTORABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What reading a state raises that is not of the run."""
+
 AVERAGES: Mapping[type[torch.optim.Optimizer], AbstractSet[str]] = {
     torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
     torch.optim.SGD: {"momentum_buffer"},

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from segdeploy import models
+from segdeploy.backends.pytorch import device_name
 from segdeploy.card import MAX_SIDE, InputSpec, ModelCard, Training
 from segdeploy.datasets.dataset import Dataset, fingerprint
 from segdeploy.errors import ConfigError
@@ -122,6 +123,19 @@ def build_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset)
         classes=train.classes,
         input=spec,
         training=training,
+    )
+
+
+def describe(
+    train: Dataset, val: Dataset, device: torch.device, recipe: Recipe, processes: Processes
+) -> str:
+    """Return how many images a run has, and where it is trained, for the user."""
+    chosen = " (chosen, since --device is auto)" if recipe.device == "auto" else ""
+    threads = f" with {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    others = f" and {processes.size - 1} more" if processes.size > 1 else ""
+    return (
+        f"{len(train)} images, {len(val)} to validate, on"
+        f" {device_name(device)}{others}{threads}{chosen}"
     )
 
 

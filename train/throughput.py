@@ -28,7 +28,8 @@ from segdeploy.system.concurrency import process_context
 from segdeploy.system.machine import describe_machine
 from segdeploy.system.plugins import LOADED, load_plugin
 
-from .recipe import Recipe, read_recipe, with_overrides
+from .recipe import Recipe
+from .recipe_file import read_recipe, with_overrides
 
 Run = Callable[[Recipe, int], float]
 """Trains a number of steps and returns images per second."""

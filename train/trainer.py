@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,9 @@ from segdeploy import models
 from segdeploy.backends.pytorch import (
     EagerBackend,
     choose_device,
-    device_name,
     half_precision,
 )
+from segdeploy.card import LabelClass
 from segdeploy.cli.console import note, progress
 from segdeploy.datasets.dataset import fingerprint
 from segdeploy.errors import (
@@ -32,28 +32,31 @@ from segdeploy.errors import (
 )
 from segdeploy.inference.evaluation import count_labels
 from segdeploy.inference.predictor import Predictor
-from segdeploy.metrics.segmentation import ConfusionMatrix, Scores
+from segdeploy.metrics.scores import Scores
+from segdeploy.metrics.segmentation import ConfusionMatrix
 from segdeploy.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from segdeploy.models.encoders.encoder import load_backbone
 from segdeploy.system.files import write_text
 from segdeploy.system.signals import stoppable
 
-from .batch_size import check_batch
 from .data import class_weights, open_run_splits, without_augmentation
 from .distributed import SINGLE_PROCESS, Processes
 from .history import Epoch, best_epoch, import_writer, improves, write_events, write_history
-from .loader import Loader
+from .loader import Batch, Loader
 from .loop import Loop
 from .monitor import StepMonitor, TrainingStopped
-from .plots import draw_classes, draw_confusion, draw_curves, draw_samples
+from .plots import draw_samples, draw_scores
 from .precision import choose_precision, random_batch
-from .pretrained import load_teacher, load_weights, normalization_warning
+from .pretrained import initial_network, load_teacher
 from .recipe import Recipe
-from .resume import check_epochs, read_counts
-from .run_setup import build_card, build_network, seed_everything
+from .resume import UNRESTORABLE, check_epochs, read_counts
+from .run_setup import build_card, describe, seed_everything
+from .time_limit import TimeLimit, start_limit
 
 BEST = "best.pt"
 LAST = "last.pt"
+
+DRAW_EVERY = 60.0
+"""Seconds from one drawing of samples to the next, while the weights get better."""
 
 
 class Trainer:
@@ -71,6 +74,8 @@ class Trainer:
         loader: Batches of the training split.
         loop: The training loop.
         device: Where it trains.
+        best: Counts of the validation with the best mIoU; all 0 before the first.
+        scores: Scores of the last validation in this process, or None.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Trainer:
         last: Checkpoint | None = None,
         *,
         processes: Processes = SINGLE_PROCESS,
+        started: float | None = None,
     ) -> None:
         """Open the data and build the network.
 
@@ -86,6 +92,7 @@ class Trainer:
             recipe: Values of the run.
             last: Content of `last.pt`, to resume from; None for a new run.
             processes: All that take part.
+            started: `time.monotonic()` from which the recipe's minutes count; None for now.
 
         Raises:
             ConfigError: There is no such network or dataset, the size of the input does not fit the
@@ -95,13 +102,18 @@ class Trainer:
             ModelError: Weights to start or resume from do not fit.
         """
         self.recipe = recipe
+        self._started = time.monotonic() if started is None else started
         self.history: list[Epoch] = []
         self._processes = processes
-        splits = open_run_splits(recipe, cache_bytes=recipe.memory * 2**30 / processes.size)
+        self._splits = splits = open_run_splits(
+            recipe, cache_bytes=recipe.memory * 2**30 / processes.size
+        )
         self._train, self._val = splits.train, splits.val
         self.device = processes.device(choose_device(recipe.device))
         seed_everything(recipe, self.device, processes)
-        network = self._build_network(pretrained=last is None)
+        network = initial_network(
+            recipe, self._train, self.device, processes=processes, pretrained=last is None
+        )
         self._card = build_card(recipe, network, self._train, self._val)
         cuda = self.device.type == "cuda"
         shown = without_augmentation(recipe) if recipe.overfit else recipe
@@ -123,31 +135,14 @@ class Trainer:
         torch.manual_seed(recipe.seed + processes.rank)
         backend = EagerBackend(self.loop.evaluated, self._card, device=self.device)
         self._predictor = Predictor(backend)
-        self._best = ConfusionMatrix(len(self._train.classes))
+        self.best = ConfusionMatrix(len(self._train.classes))
+        self.scores: Scores | None = None
+        self._drawn = -math.inf
+        self._limit: TimeLimit | None = None
         if recipe.tensorboard:
             import_writer()
         if last is not None:
             self._restore(last)
-
-    def _build_network(self, *, pretrained: bool) -> torch.nn.Module:
-        """Return the recipe's network, with the weights that the recipe names or random ones."""
-        recipe, processes = self.recipe, self._processes
-        network = build_network(recipe, classes=len(self._train.classes))
-        # On CUDA devices the loop shares the norms' statistics between the processes.
-        shared, images = self.device.type == "cuda", len(self._train)
-        check_batch(recipe, network, images=images, processes=processes.size, shared=shared)
-        if not pretrained:
-            return network
-        if recipe.weights_backbone:
-            load_backbone(network, recipe.weights_backbone)
-            if processes.is_main and (warning := normalization_warning(network, recipe)):
-                note(warning)
-        if recipe.weights:
-            random = load_weights(network, recipe, classes=self._train.classes)
-            left = f"; random, for other classes: {', '.join(random)}" if random else ""
-            if processes.is_main:
-                note(f"starting from {recipe.weights}{left}")
-        return network
 
     def choose_precision(self) -> None:
         """Choose half precision or float32 on a processor, by steps that change nothing.
@@ -169,10 +164,14 @@ class Trainer:
         if choice.reason and self._processes.is_main:
             note(choice.reason)
         if self.recipe.amp == "auto":
-            self.recipe = structs.replace(self.recipe, amp=choice.precision is not None)
-            assert self._card.training is not None
-            training = structs.replace(self._card.training, recipe=self.recipe.to_dict())
-            self._card = structs.replace(self._card, training=training)
+            self._change_recipe(amp=choice.precision is not None)
+
+    def _change_recipe(self, **values: object) -> None:
+        """Change values of the recipe, in the card too."""
+        self.recipe = structs.replace(self.recipe, **values)
+        assert self._card.training is not None
+        training = structs.replace(self._card.training, recipe=self.recipe.to_dict())
+        self._card = structs.replace(self._card, training=training)
 
     @property
     def names(self) -> Sequence[str]:
@@ -180,15 +179,14 @@ class Trainer:
         return self._train.names
 
     @property
+    def classes(self) -> tuple[LabelClass, ...]:
+        """Classes in the order of the masks' indices."""
+        return self._train.classes
+
+    @property
     def description(self) -> str:
         """Description of the number of images and the device of the run."""
-        chosen = " (chosen, since --device is auto)" if self.recipe.device == "auto" else ""
-        threads = f" with {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        others = f" and {self._processes.size - 1} more" if self._processes.size > 1 else ""
-        return (
-            f"{len(self._train)} images, {len(self._val)} to validate, on"
-            f" {device_name(self.device)}{others}{threads}{chosen}"
-        )
+        return describe(self._train, self._val, self.device, self.recipe, self._processes)
 
     def _restore(self, last: Checkpoint) -> None:
         """Restore what `last.pt` holds."""
@@ -206,15 +204,8 @@ class Trainer:
             self.loop.restore(last.state["loop"], last.weights)
             self.history = [Epoch.from_dict(values) for values in last.state["history"]]
             check_epochs(self.history)
-            self._best.counts = read_counts(last.state["best"], len(self._val.classes))
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
+            self.best.counts = read_counts(last.state["best"], len(self._val.classes))
+        except UNRESTORABLE as error:
             msg = (
                 f"the checkpoint's state does not fit its recipe ({type(error).__name__}:"
                 f" {str(error)[:200]}); train again"
@@ -263,13 +254,19 @@ class Trainer:
     def _train_epochs(self, folder: Path, report: Callable[[Epoch], None]) -> None:
         """Train until the run is finished; the errors are those of `fit`."""
         resume = f"segdeploy train --resume {quote(str(folder / LAST))}"
-        epochs = self.recipe.epochs - len(self.history)
-        steps = epochs * (self._steps + len(self._val)) - self.loop.done
+        if self.recipe.minutes:
+            used = sum(epoch.seconds for epoch in self.history) + time.monotonic() - self._started
+            self._limit = start_limit(
+                self.recipe, self.loop, self._splits, used=used, processes=self._processes
+            )
+            self._plan_steps()
+        steps = self.loop.left + (self.recipe.epochs - len(self.history)) * len(self._val)
         try:
             with stoppable() as stop, progress("training", steps) as show:
                 save = partial(self._save, folder)
                 monitor = StepMonitor(stop, save, self._processes, show=show)
                 while not self._finished():
+                    self._plan_steps()
                     report(self._epoch(folder, monitor))
         except TrainingStopped:
             msg = (
@@ -284,19 +281,25 @@ class Trainer:
             msg = f"{error}; the run can then be resumed from its last checkpoint with: {resume}"
             raise type(error)(msg) from error
 
+    def _plan_steps(self) -> None:
+        """Let the rest of a run with a time limit have the steps that fit into its time."""
+        if self._limit is not None:
+            self._change_recipe(epochs=self._limit.plan(self.loop, self.recipe))
+
     def _plot(self, folder: Path) -> None:
         """Draw the metrics so far, in the main process."""
-        if not self._processes.is_main:
-            return
-        if self.history:
-            draw_curves(folder / "curves.png", self.history)
-        if self._best.counts.any():
-            draw_confusion(folder / "confusion.png", self._best, self._val.classes)
-            draw_classes(folder / "classes.png", self._best, self._val.classes)
+        if self._processes.is_main:
+            draw_scores(folder, self.history, self.best, self._val.classes)
+
+    def _draw_samples(self, folder: Path) -> None:
+        """Draw what the present weights predict, at most once in `DRAW_EVERY` seconds."""
+        if time.monotonic() - self._drawn >= DRAW_EVERY:
+            draw_samples(folder / "samples.png", self._predictor, self._val)
+            self._drawn = time.monotonic()
 
     def _finished(self) -> bool:
         """Return whether all epochs are done, or the patience is exhausted."""
-        if len(self.history) >= self.recipe.epochs:
+        if len(self.history) >= self.recipe.epochs or not self.loop.left:
             return True
         best = best_epoch(self.history)
         if not self.recipe.patience or best is None or self.history[-1].miou is None:
@@ -307,15 +310,23 @@ class Trainer:
         """Train, validate and save one epoch, or the rest of it."""
         number, accumulate = len(self.history), self.recipe.accumulate
         start, first = time.perf_counter(), self.loop.done * accumulate
-        batches = self.loader.epoch(number, first=first)
+        batches: Iterable[Batch] = self.loader.epoch(number, first=first)
+        if self._limit is not None:
+            batches = self._limit.in_time(batches, self.loop.left * accumulate)
         loss = self.loop.epoch(number, batches, names=self.names, on_step=monitor)
         trained = time.perf_counter()
         done = min(self.loop.done * accumulate, len(self.loader)) - first
-        is_last = number + 1 == self.recipe.epochs
+        if self._limit is not None and self._limit.over:
+            self.loop.total = self.loop.step
+            self._change_recipe(epochs=number + 1)
+        is_last = not self.loop.left
         counts = None
         if is_last or (number + 1) % self.recipe.val_every == 0:
             # Only a process alone can stop while it validates: others have parts of other sizes.
             counts = self._validate(monitor if self._processes.size == 1 else monitor.show)
+        if self._limit is not None:
+            validation = time.perf_counter() - trained if counts else None
+            self._limit.measure(batch=(trained - start) / max(1, done), validation=validation)
         scores = counts.scores() if counts else None
         epoch = Epoch(
             epoch=number + 1,
@@ -356,10 +367,13 @@ class Trainer:
         self.history.append(epoch)
         self.loop.close_epoch()
         if is_best and counts:
-            self._best = counts
+            self.best = counts
+        if scores is not None:
+            self.scores = scores
         if self._processes.is_main:
             if is_best:
                 save_checkpoint(folder / BEST, self._checkpoint(scores))
+                self._draw_samples(folder)
             write_history(folder / "results.csv", self.history)
             if self.recipe.tensorboard:
                 write_events(folder / "events", epoch)
@@ -369,7 +383,7 @@ class Trainer:
         """Write `last.pt` with all that the rest of the run depends on, in the main process."""
         self.loop.check_losses(self.names)
         history = [dataclasses.asdict(epoch) for epoch in self.history]
-        state = {"loop": self.loop.state(), "history": history, "best": self._best.counts.tolist()}
+        state = {"loop": self.loop.state(), "history": history, "best": self.best.counts.tolist()}
         if self._processes.is_main:
             checkpoint = dataclasses.replace(self._checkpoint(scores), state=state)
             save_checkpoint(folder / LAST, checkpoint)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from segdeploy.errors import ConfigError, DataError, ModelError, SegdeployError
-from segdeploy.train.command import find_last, train
+from segdeploy.train.command import collect_values, find_last, read_options, train
 from segdeploy.train.recipe import Recipe
 
 
@@ -52,9 +53,12 @@ def test_trains_and_says_what_is_next(small: Path) -> None:
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].startswith("epoch 1/2  loss ")
+    assert " left  worst: " in lines[0]
     assert all(word in lines[1] for word in ("pixel accuracy", "mIoU", "images/s"))
-    assert lines[2].endswith("runs/train/mine/best.pt")
-    assert all(Path(line.strip()).is_file() for line in lines[3:])
+    assert lines[2].split() == ["class", "IoU", "Dice", "labeled", "pixels"]
+    assert lines[14].startswith("mean ")
+    assert lines[15].endswith("runs/train/mine/best.pt")
+    assert all(Path(line.strip()).is_file() for line in lines[16:])
     assert "next: segdeploy export runs/train/mine/best.pt --format onnx" in result.stderr
     assert "epochs = 2" in Path("runs/train/mine/recipe.toml").read_text()
     assert 'dataset = "camvid"' in Path("runs/train/mine/recipe.toml").read_text()
@@ -122,6 +126,42 @@ def test_dataset_is_detected_from_its_folder(small: Path, tiny_camvid: Path) -> 
 
     assert result.exit_code == 0, result.output
     assert f"{tiny_camvid} holds camvid" in result.stderr
+
+
+def collect(*arguments: str) -> dict[str, Any]:
+    """Return the values of the recipe that a command line stands for."""
+    context = train.make_context("train", list(arguments))
+    return collect_values(read_options(**context.params))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "crop"),
+    [
+        (["--imgsz", "96,128"], (96, 128)),
+        (["--imgsz", "180,480"], (180, 256)),
+        (["--set", "imgsz=[128, 160]"], (128, 160)),
+        (["--imgsz", "96,128", "--set", "crop=[0, 0]"], [0, 0]),
+        (["--epochs", "3"], [192, 256]),
+    ],
+)
+def test_crop_of_a_recipe_fits_another_size_of_the_input(
+    arguments: list[str], crop: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--imgsz` alone is enough, and a crop that becomes another is noted."""
+    values = collect("realtime-camvid", *arguments)
+
+    assert values["crop"] == crop
+    assert ("the crop becomes" in capsys.readouterr().err) == (
+        values["crop"] not in ([0, 0], [192, 256])
+    )
+
+
+@pytest.mark.parametrize("recipe", ["unet-carvana", "realtime-camvid", "streets-demo"])
+def test_recipe_takes_the_dataset_of_the_folder(recipe: str, tiny_camvid: Path) -> None:
+    """A recipe is for other data than that of its name, unless a dataset is named."""
+    assert collect(recipe, "--data", str(tiny_camvid))["dataset"] == "camvid"
+    named = collect(recipe, "--data", str(tiny_camvid), "--dataset", "carvana")
+    assert named["dataset"] == "carvana"
 
 
 def test_arguments_of_a_recipe_are_its_own_networks(small: Path) -> None:

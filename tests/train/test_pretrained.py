@@ -82,7 +82,7 @@ def test_anything_else_that_does_not_fit_is_an_error(recipe: Recipe) -> None:
 
 def test_checkpoint_decides_the_network_without_a_model(recipe: Recipe) -> None:
     """`--weights best.pt` alone is enough to fine-tune."""
-    assert Recipe(**recipe_values(Path(recipe.weights))) == Recipe(
+    assert Recipe(**recipe_values(recipe.weights)) == Recipe(
         model="unet", arguments={"width": 2, "depth": 1}, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)
     )
 

@@ -13,11 +13,9 @@ from segdeploy.errors import ConfigError
 from segdeploy.train.recipe import (
     RENAMED_KEYS,
     Recipe,
-    load_recipe,
     read_loss_terms,
-    read_recipe,
-    with_overrides,
 )
+from segdeploy.train.recipe_file import load_recipe, read_recipe, with_overrides
 
 
 def test_what_is_written_is_read_again() -> None:

@@ -20,7 +20,8 @@ from segdeploy.inference.evaluation import evaluate
 from segdeploy.inference.predictor import Predictor
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.train.history import Epoch
-from segdeploy.train.recipe import Recipe, load_recipe
+from segdeploy.train.recipe import Recipe
+from segdeploy.train.recipe_file import load_recipe
 from segdeploy.train.trainer import Trainer
 
 
