@@ -31,7 +31,20 @@ def adopt_path(path: Path, config: AdoptConfig) -> Adoption:
         MissingExtraError: A library is not installed.
         ProofError: The output of the new file is different; no file is left.
     """
+    if not path.exists():
+        msg = f"there is no file {path}; name an ONNX file, weights, or a folder of a network"
+        raise ModelError(msg)
+    if path.is_dir() or path.suffix.lower() == ".onnx":
+        _refuse_network(path, config)
     return _reader(path)(path, config)
+
+
+def _refuse_network(path: Path, config: AdoptConfig) -> None:
+    """Raise a ConfigError where a network is named for what is one already."""
+    if config.architecture is not None or config.code is not None or config.arguments:
+        what = "a folder names its network" if path.is_dir() else "an ONNX file is a whole network"
+        msg = f"--model, --code and --argument cannot be used with {path}: {what}"
+        raise ConfigError(msg)
 
 
 def _reader(path: Path) -> Callable[[Path, AdoptConfig], Adoption]:
@@ -40,9 +53,6 @@ def _reader(path: Path) -> Callable[[Path, AdoptConfig], Adoption]:
         return import_function("adopt.onnx_source:adopt_onnx")
     if path.is_dir():
         return _folder_reader(path)
-    if not path.exists():
-        msg = f"there is no file {path}; name an ONNX file, weights, or a folder of a network"
-        raise ModelError(msg)
     return import_function("adopt.weights_file:adopt_weights")
 
 

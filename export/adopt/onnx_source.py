@@ -45,16 +45,15 @@ def adopt_onnx(path: Path, config: AdoptConfig) -> Adoption:
         ModelError: It is not a network that can be adopted.
         ProofError: The output of the new file is different.
     """
-    if config.architecture is not None or config.code is not None or config.arguments:
-        msg = (
-            f"--model, --code and --argument cannot be used with {path}: an ONNX file is a whole"
-            " network"
-        )
-        raise ConfigError(msg)
     target = config.target(path, ".onnx")
     external = read_external(path, output_name=config.output_name)
     if CARD_KEY in external.metadata:
         msg = f"{path} has a card already; it is run, exported and measured as it is"
+        raise ConfigError(msg)
+    if external.element == TensorProto.UINT8 and config.told.numbers() is not None:
+        msg = (
+            f"--mean and --std have no effect: {path} takes uint8 and normalizes it; leave them out"
+        )
         raise ConfigError(msg)
     network = ExternalNetwork(external)
     card, answers, shape = _describe(network, config)
@@ -78,7 +77,11 @@ def adopt_onnx(path: Path, config: AdoptConfig) -> Adoption:
     card = structs.replace(
         card,
         input=finding.convention.apply(card.input),
-        conversion={"adopted_from": path.name, "convention": finding.sentence},
+        conversion={
+            "adopted_from": path.name,
+            "convention": finding.sentence,
+            **({} if answers.threshold is None else {"threshold": answers.threshold}),
+        },
     )
     original = OriginalBackend(network, card, answers)
     seen = warnings(observe(original, images, name=path), original)

@@ -1,6 +1,7 @@
 """Folders that `save_pretrained` of transformers wrote: config.json, weights, and a processor."""
 
 import math
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +163,12 @@ def _read_weights(
                 dtype=torch.float32,
                 output_loading_info=True,
             )
+    except pickle.UnpicklingError as error:
+        msg = (
+            f"the weights in {path} hold more than tensors and were not loaded; save them as"
+            " safetensors"
+        )
+        raise ModelError(msg) from error
     # The library raises whatever its readers and its own code raise for damaged files.
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

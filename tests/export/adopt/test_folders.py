@@ -13,7 +13,7 @@ from torch import nn
 
 from segdeploy.backends.loading import load_backend
 from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD
-from segdeploy.errors import ModelError
+from segdeploy.errors import ConfigError, ModelError
 from segdeploy.export.adopt.adoption import adopt_model
 from segdeploy.imaging.io import write_image
 from segdeploy.inference.predictor import Predictor
@@ -182,3 +182,36 @@ def test_folder_that_cannot_be_adopted_is_refused(
 
     with pytest.raises(ModelError, match=text):
         adopt_model(tmp_path, imgsz=(32, 32))
+
+
+class Program:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return open, ("/nowhere/created",)
+
+
+@pytest.mark.parametrize(
+    "config", [{"model_type": "segformer"}, {"_model_class": "Unet", "encoder_name": "resnet18"}]
+)
+def test_nothing_in_a_folder_is_executed(tmp_path: Path, config: dict[str, str]) -> None:
+    """A file that names code beside it, and weights that are a pickle of more than tensors."""
+    pytest.importorskip("transformers")
+    pytest.importorskip("segmentation_models_pytorch")
+    (tmp_path / "config.json").write_text(
+        json.dumps({**config, "auto_map": {"AutoModel": "own.Net", "AutoConfig": "own.Config"}})
+    )
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'created')!r}, 'w')")
+    torch.save({"weight": Program()}, tmp_path / "pytorch_model.bin")
+
+    with pytest.raises(ModelError, match=r"holds? more than tensors"):
+        adopt_model(tmp_path, imgsz=(32, 32))
+    assert not (tmp_path / "created").exists()
+
+
+def test_network_of_a_folder_is_not_named_again(tmp_path: Path) -> None:
+    """An option without effect would hide a mistake."""
+    with pytest.raises(ConfigError, match="a folder names its network"):
+        adopt_model(tmp_path, architecture="unet")
+    with pytest.raises(ModelError, match="there is no file"):
+        adopt_model(tmp_path / "nothing.onnx", architecture="unet")

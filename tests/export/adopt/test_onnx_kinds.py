@@ -185,6 +185,7 @@ def test_one_channel_becomes_background_and_foreground(
 
     assert [entry.name for entry in adoption.card.classes] == ["background", "foreground"]
     np.testing.assert_array_equal(masks_of(adoption), probability > (threshold or 0.5))
+    assert adoption.card.conversion["threshold"] == (threshold or 0.5)
 
 
 @pytest.mark.parametrize("opset", [13, 18])
@@ -253,6 +254,12 @@ def test_metadata_of_ultralytics_names_classes_and_images(tmp_path: Path, images
             "returns classes and does not name them",
         ),
         (Graph(**COLORS), {"classes": "cityscape"}, ConfigError, "--classes knows no such set"),
+        (
+            Graph(**COLORS, element=TensorProto.UINT8, nhwc=True),
+            {},
+            ConfigError,
+            "--mean and --std have no effect",
+        ),
         (Graph(**COLORS), {"std": None}, ConfigError, "--mean is given and --std is not"),
     ],
 )
