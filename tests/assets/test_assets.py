@@ -210,3 +210,11 @@ def test_the_model_segments_a_street() -> None:
     mask = segdeploy.load("street", device="cpu")(sample.image).mask
 
     assert (mask == sample.mask).mean() > 0.5
+
+
+@pytest.mark.parametrize("name", sorted(assets.FILES))
+def test_bundled_files_pass_onnxs_checker(name: str) -> None:
+    """Other runtimes than ONNX Runtime demand that nodes stand in the order of execution."""
+    onnx = pytest.importorskip("onnx")
+
+    onnx.checker.check_model(onnx.load(assets.find(name, assets.folder())), full_check=True)
