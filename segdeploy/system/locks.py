@@ -1,6 +1,8 @@
 """Locks on files, which the system releases however a process ends."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from stat import S_ISLNK, S_ISREG
@@ -52,6 +54,26 @@ def claim(part: Path) -> int:
         msg = f"another run is writing {part}; wait for it, or choose another name"
         raise ConfigError(msg)
     return descriptor
+
+
+@contextmanager
+def claimed_folder(folder: Path) -> Iterator[None]:
+    """Keep the folder of a run for this process alone while the block runs.
+
+    Raises:
+        ConfigError: Another process holds it.
+    """
+    if not CAN_LOCK:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if _is_held(descriptor, shared=False):
+            msg = f"another run is writing to {folder}; wait for it, or end it"
+            raise ConfigError(msg)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_claimed(part: Path) -> bool:

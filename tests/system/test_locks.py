@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segdeploy.errors import ConfigError
-from segdeploy.system.locks import CAN_LOCK, claim, is_claimed
+from segdeploy.system.locks import CAN_LOCK, claim, claimed_folder, is_claimed
 
 pytestmark = pytest.mark.skipif(not CAN_LOCK, reason="this system has no fcntl")
 
@@ -57,6 +57,19 @@ def test_second_name_is_not_written_to(tmp_path: Path) -> None:
     os.close(descriptor)
 
     assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
+def test_folder_has_one_run(tmp_path: Path) -> None:
+    """A training that is resumed twice at once would have the checkpoints of two."""
+    with (
+        claimed_folder(tmp_path),
+        pytest.raises(ConfigError, match="another run is writing to"),
+        claimed_folder(tmp_path),
+    ):
+        pass
+
+    with claimed_folder(tmp_path):
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_claimed_where_nothing_is(tmp_path: Path) -> None:
