@@ -17,6 +17,7 @@ from segdeploy.cli.options import (
     option,
     plugin_option,
     section,
+    split_options,
     trust_option,
 )
 
@@ -81,6 +82,7 @@ class BenchmarkOptions:
 ARGUMENTS = (
     click.argument("artifacts", nargs=-1, type=Artifact()),
     dataset_options,
+    split_options,
     section(
         "Dataset",
         option(

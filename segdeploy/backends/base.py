@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from msgspec.structs import replace
 
 from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.card import CARD_KEY, MAX_SIDE, ModelCard
@@ -128,6 +129,36 @@ class WrappedBackend:
     def run(self, batch: Batch) -> NetworkOutput:
         """Return the output of the inner backend."""
         return self._inner.run(batch)
+
+
+def at_size(backend: Backend, size: tuple[int, int] | None) -> Backend:
+    """Return a backend whose card asks for images of another size.
+
+    Args:
+        backend: A loaded network.
+        size: Height and width in pixels; None for its own.
+
+    Raises:
+        ConfigError: The network does not take images of this size.
+    """
+    spec = backend.card.input
+    if size is None or size == (spec.height, spec.width):
+        return backend
+    height, width = size
+    if not spec.dynamic:
+        msg = (
+            f"the file takes images of {spec.height}x{spec.width} only; export it with --dynamic,"
+            " or leave out --imgsz"
+        )
+        raise ConfigError(msg)
+    if any(side > MAX_SIDE or side % spec.stride for side in size):
+        msg = (
+            f"the size is {height},{width}; each side must be a multiple of {spec.stride} and at"
+            f" most {MAX_SIDE}"
+        )
+        raise ConfigError(msg)
+    changed = replace(spec, height=height, width=width)
+    return WrappedBackend(backend, card=replace(backend.card, input=changed))
 
 
 def check_batch(batch: Batch, card: ModelCard) -> None:

@@ -21,6 +21,7 @@ from segdeploy.cli.options import (
     options,
     plugin_option,
     section,
+    split_options,
     trust_option,
 )
 from segdeploy.datasets.dataset import evenly_spaced
@@ -83,6 +84,7 @@ class CompareOptions:
 @click.argument("first", type=Artifact())
 @click.argument("second", type=Artifact())
 @dataset_options
+@split_options
 @section(
     "Images",
     option(

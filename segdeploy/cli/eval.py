@@ -10,11 +10,13 @@ import click
 from msgspec import to_builtins
 
 from segdeploy.assets import short_name
+from segdeploy.backends.base import at_size
 from segdeploy.backends.loading import load_backend
 from segdeploy.backends.tta import AugmentedBackend
 from segdeploy.card import LabelClass
 from segdeploy.cli.console import add_row, echo, next_step, note, progress, show
 from segdeploy.cli.options import (
+    SPLIT_HELP,
     Artifact,
     Command,
     dataset_options,
@@ -26,7 +28,7 @@ from segdeploy.cli.options import (
     section,
     trust_option,
 )
-from segdeploy.cli.run_inputs import backend_option, tta_option
+from segdeploy.cli.run_inputs import backend_option, imgsz_option, tta_option
 from segdeploy.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -41,10 +43,11 @@ class EvalOptions:
         model: The artifact.
         dataset: Name of the dataset; None for the one of the training.
         data: Folder of the dataset; None for the one of the training.
-        split: Split of the dataset.
+        split: Split of the dataset; None for the one that suits it.
         backend: Name of the runtime, or "auto".
         device: Device of the runtime.
         batch: Images per call of the network.
+        imgsz: Height and width of the network's input; None for its own.
         trust: Whether the file is loaded as it is.
         tta: Kinds of test-time augmentation.
         class_mapping: Which classes of network and dataset mean the same; None for the same ones.
@@ -55,10 +58,11 @@ class EvalOptions:
     model: Path
     dataset: str | None
     data: Path | None
-    split: str
+    split: str | None
     backend: str
     device: str
     batch: int
+    imgsz: tuple[int, int] | None
     trust: bool
     tta: tuple[str, ...]
     class_mapping: str | None
@@ -69,6 +73,14 @@ class EvalOptions:
 @click.command("eval", cls=Command)
 @click.argument("model", type=Artifact())
 @dataset_options
+@section(
+    "Dataset",
+    option(
+        "--split",
+        show_default="val, or all of a folder that is not divided and was not trained on",
+        help=SPLIT_HELP,
+    ),
+)
 @section(
     "Dataset",
     option(
@@ -86,6 +98,7 @@ class EvalOptions:
     option(
         "--batch", default=1, type=click.IntRange(min=1), help="Images per call of the network."
     ),
+    imgsz_option,
     tta_option,
     trust_option,
 )
@@ -102,7 +115,7 @@ class EvalOptions:
 @options(EvalOptions)
 def evaluate(options: EvalOptions) -> None:
     """Score a MODEL on a dataset, at the images' own size."""
-    from segdeploy.datasets.registry import open_for_card
+    from segdeploy.datasets.registry import load, resolve_for_card, split_for_card
     from segdeploy.inference import evaluation
     from segdeploy.inference.class_mapping import read_mapping
     from segdeploy.inference.predictor import Predictor
@@ -113,8 +126,11 @@ def evaluate(options: EvalOptions) -> None:
     backend = load_backend(
         options.model, backend=options.backend, device=options.device, trust=options.trust
     )
-    card, split = backend.card, options.split
-    name, dataset = open_for_card(card, options.dataset, data=options.data, split=split)
+    backend = at_size(backend, options.imgsz)
+    card = backend.card
+    name, data = resolve_for_card(card, options.dataset, data=options.data)
+    split = options.split or split_for_card(card, name, data)
+    dataset = load(name, data, split)
     save = evaluation.ids_writer(name, options.save_ids) if options.save_ids else None
     note(f"{options.model} on {backend.device}, {len(dataset)} images of {name} {split}")
     mapping, labels = None, card.classes

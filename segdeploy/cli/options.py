@@ -377,5 +377,8 @@ dataset_options = section(
         show_default="the folder that the model was trained on",
         help="Folder of the dataset.",
     ),
-    option("--split", default="val", help="Split of the dataset."),
 )
+
+SPLIT_HELP = "Split of the dataset; all is every image."
+
+split_options = section("Dataset", option("--split", default="val", help=SPLIT_HELP))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from segdeploy import assets
-from segdeploy.backends.base import Backend
+from segdeploy.backends.base import Backend, at_size
 from segdeploy.backends.loading import load_backend
 from segdeploy.backends.tta import AugmentedBackend
 from segdeploy.card import ModelCard
@@ -28,6 +28,7 @@ from segdeploy.cli.run_inputs import (
     InputOptions,
     TorchOptions,
     backend_option,
+    imgsz_option,
     input_options,
     scheduling_options,
     selection_options,
@@ -68,6 +69,7 @@ class RunOptions:
         backend: Name of the runtime, or "auto".
         device: Device of the runtime.
         trust: Whether the file is loaded as it is.
+        imgsz: Height and width of the network's input; None for its own.
         tta: Kinds of test-time augmentation.
         torch: How PyTorch runs a checkpoint.
         inputs: What is read.
@@ -86,6 +88,7 @@ class RunOptions:
     backend: str
     device: str
     trust: bool
+    imgsz: tuple[int, int] | None
     tta: tuple[str, ...]
     torch: TorchOptions
     inputs: InputOptions
@@ -103,10 +106,13 @@ class RunOptions:
         """Check that the options go together.
 
         Raises:
-            ConfigError: A smoothed run is to be resumed.
+            ConfigError: A smoothed run is to be resumed, or two sizes are given.
         """
         if self.smooth and self.output.resume:
             msg = "--smooth needs the frames before, which --resume skips; leave out one of the two"
+            raise ConfigError(msg)
+        if self.imgsz and self.tiling.tile:
+            msg = "--tile is the size of the network's input too; leave out --imgsz"
             raise ConfigError(msg)
 
     def check_sources(self, sources: Sequence[NamedSource]) -> None:
@@ -130,6 +136,7 @@ class RunOptions:
         help="auto, cpu, cuda, cuda:N; ONNX files also tensorrt, openvino, coreml, directml.",
     ),
     backend_option,
+    imgsz_option,
     tta_option,
     trust_option,
 )
@@ -291,7 +298,8 @@ def load_model(model: Path, options: RunOptions, schedule: Schedule) -> Backend:
         trust=options.trust,
     )
     options.torch.apply(network, model)
-    return AugmentedBackend(network, options.tta) if options.tta else network
+    sized = at_size(network, options.imgsz)
+    return AugmentedBackend(sized, options.tta) if options.tta else sized
 
 
 def make_temporal_smoother(

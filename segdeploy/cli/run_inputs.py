@@ -10,7 +10,7 @@ import click
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import BACKENDS
 from segdeploy.backends.tta import AUGMENTATIONS, SCALE_FACTORS
-from segdeploy.cli.options import NameList, grouped, option, section
+from segdeploy.cli.options import ImageSize, NameList, grouped, option, section
 from segdeploy.errors import ConfigError
 from segdeploy.video.frames import Selection
 from segdeploy.video.pipeline import Schedule
@@ -289,6 +289,13 @@ backend_option = option(
     default="auto",
     type=click.Choice(BACKENDS),
     help="Runtime that must run the model.",
+)
+
+imgsz_option = option(
+    "--imgsz",
+    type=ImageSize(),
+    show_default="its own",
+    help="Size of the network's input in pixels, for files of any size.",
 )
 
 tta_option = option(

@@ -1,12 +1,16 @@
 """What a dataset is: samples of an image and its mask, by index."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from segdeploy.arrays import Image, Mask
 from segdeploy.card import LabelClass
+
+ALL = "all"
+"""Name of the split that holds every image of a dataset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,42 @@ class Dataset(Protocol):
     def __getitem__(self, index: int) -> Sample:
         """Read one sample; raises DataError, with the file's name, where it cannot be used."""
         ...
+
+
+class JoinedDataset:
+    """The splits of a dataset, one after the other, as one dataset.
+
+    A name that several splits have is preceded by that of the split.
+    """
+
+    def __init__(self, splits: Mapping[str, Dataset]) -> None:
+        """Join splits.
+
+        Args:
+            splits: At least one, by their names.
+        """
+        self._parts = list(splits.values())
+        self.classes = self._parts[0].classes
+        self.rule = f"{' and '.join(splits)} together"
+        counts = Counter(name for part in self._parts for name in part.names)
+        self.names = [
+            name if counts[name] == 1 else f"{split}-{name}"
+            for split, part in splits.items()
+            for name in part.names
+        ]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one sample; see `Dataset`."""
+        number = index
+        for part in self._parts:
+            if number < len(part):
+                return replace(part[number], name=self.names[index])
+            number -= len(part)
+        raise IndexError(index)
 
 
 def fingerprint(**splits: Dataset) -> str:

@@ -1,14 +1,15 @@
 """Dataset names and what opens them; the dataset that a card names."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
 from segdeploy.card import MAX_CLASSES, ModelCard
-from segdeploy.datasets.dataset import Dataset
-from segdeploy.datasets.index import Layout, check_split
-from segdeploy.errors import ConfigError, DataError
+from segdeploy.datasets.dataset import ALL, Dataset, JoinedDataset, fingerprint
+from segdeploy.datasets.index import BY_FOLDER, Layout, check_split
+from segdeploy.errors import ConfigError, DataError, LayoutNotFoundError
 
 Builder = Callable[[Path | None, str], Dataset]
 B = TypeVar("B", bound=Builder)
@@ -120,7 +121,7 @@ def load(name: str, data: Path | None, split: str) -> Dataset:
     Args:
         name: Registered name, for example "camvid".
         data: Folder of the dataset; None for one that needs none.
-        split: "train" or "val"; some datasets have "test".
+        split: "train" or "val"; some datasets have "test". `ALL` is every image.
 
     Raises:
         ConfigError: There is no dataset or no split of that name, or its folder is not given.
@@ -130,9 +131,43 @@ def load(name: str, data: Path | None, split: str) -> Dataset:
     if name not in _builders:
         msg = f"there is no dataset {name!r}; choose one of {', '.join(names())}"
         raise ConfigError(msg)
-    samples = _builders[name](data, split)
+    samples = _load_all(name, data) if split == ALL else _builders[name](data, split)
     _check_classes(name, samples)
     return samples
+
+
+def _load_all(name: str, data: Path | None) -> Dataset:
+    """Return every image of a dataset, those of all splits that are there."""
+    if (whole := _undivided(name, data)) is not None:
+        return whole
+    splits = _layouts[name].splits if name in _layouts else ("train", "val")
+    found: dict[str, Dataset] = {}
+    missing: LayoutNotFoundError | None = None
+    for split in splits:
+        try:
+            found[split] = _builders[name](data, split)
+        except LayoutNotFoundError as error:
+            missing = missing or error
+    if not found:
+        assert missing is not None, "every dataset has a split"
+        raise missing
+    return JoinedDataset(found)
+
+
+def _undivided(name: str, data: Path | None) -> Dataset | None:
+    """Return every image of files that nobody divided into splits; None where they are divided."""
+    layout = _layouts.get(name)
+    if data is None or layout is None or not getattr(layout, "draws_splits", False):
+        return None
+    try:
+        index = layout.index(data, ALL)
+    except LayoutNotFoundError:
+        return None
+    # Beside files of all there may be some of each split.
+    with suppress(DataError):
+        if layout.index(data, "train").rule == BY_FOLDER:
+            return None
+    return index.dataset() if index.pairs else None
 
 
 def _check_classes(name: str, samples: Dataset) -> None:
@@ -192,6 +227,35 @@ def open_for_card(
     """
     chosen, folder = resolve_for_card(card, name, data=data)
     return chosen, load(chosen, folder, split)
+
+
+def split_for_card(card: ModelCard, name: str, data: Path | None) -> str:
+    """Return the split that scores a network fairly where none is named.
+
+    Args:
+        card: The network's card.
+        name: Name of the dataset.
+        data: Its folder.
+
+    Returns:
+        `ALL` for undivided files, unless the network was trained on some of them; else "val".
+    """
+    _import(name)
+    return "val" if _undivided(name, data) is None or _is_trained_on(card, name, data) else ALL
+
+
+def _is_trained_on(card: ModelCard, name: str, data: Path | None) -> bool:
+    """Return whether a network was trained on this folder, or on one with the same names."""
+    training = card.training
+    if training is None or data is None:
+        return False
+    known = training.recipe.get("data")
+    if known and Path(str(known)).resolve() == data.resolve():
+        return True
+    with suppress(DataError):
+        train, val = (_builders[name](data, split) for split in ("train", "val"))
+        return fingerprint(train=train, val=val) == training.data_hash
+    return False
 
 
 def resolve_for_card(

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
-from segdeploy.datasets.dataset import as_bytes
+from segdeploy.datasets.dataset import ALL, as_bytes
 from segdeploy.datasets.index import Pair
 from segdeploy.errors import DataError
 
@@ -91,11 +91,11 @@ def draw_by_scene(pairs: Sequence[Pair], split: str) -> tuple[tuple[Pair, ...], 
 def draw_split(
     pairs: Sequence[Pair], split: str, *, group: Callable[[Pair], str], of: str
 ) -> tuple[tuple[Pair, ...], str]:
-    """Return the pairs of "train" or "val" of a random split that keeps groups together.
+    """Return the pairs of "train", "val" or `ALL` of a random split that keeps groups together.
 
     Args:
         pairs: All pairs.
-        split: "train" or "val".
+        split: "train", "val" or `ALL`.
         group: Returns the group of a pair; all images of a group fall into one split.
         of: What a group is, in the plural, for example "cars".
 
@@ -105,6 +105,8 @@ def draw_split(
     Raises:
         DataError: There is only one group.
     """
+    if split == ALL:
+        return tuple(pairs), "all of them"
     val = held_out([group(pair) for pair in pairs]) if pairs else frozenset()
     rule = f"{HELD_OUT:.0%} of the {of} are val, drawn by SHA-256 with seed {SEED}"
     return tuple(pair for pair in pairs if (group(pair) in val) == (split == "val")), rule

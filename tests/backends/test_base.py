@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from segdeploy.backends.base import RuntimeOptions, WrappedBackend, card_from_metadata, check_batch
+from segdeploy.backends.base import (
+    RuntimeOptions,
+    WrappedBackend,
+    at_size,
+    card_from_metadata,
+    check_batch,
+)
 from segdeploy.card import CARD_KEY
 from segdeploy.errors import CardError, ConfigError
 from tests.helpers.backends import ChannelBackend
@@ -54,3 +60,18 @@ def test_card_is_read_from_metadata() -> None:
     assert card_from_metadata({CARD_KEY: card.to_json()}, source="best.onnx") == card
     with pytest.raises(CardError, match=r"best\.onnx has no card"):
         card_from_metadata({}, source="best.onnx")
+
+
+def test_another_size_is_what_the_card_asks_for() -> None:
+    """Images are then resized to it, and a file of one size says how it gets any."""
+    dynamic = ChannelBackend(make_card(32, 48, stride=16, dynamic=True))
+
+    spec = at_size(dynamic, (64, 96)).card.input
+
+    assert (spec.height, spec.width, spec.stride) == (64, 96, 16)
+    assert at_size(dynamic, None) is dynamic
+    assert at_size(dynamic, (32, 48)) is dynamic
+    with pytest.raises(ConfigError, match="64,100; each side must be a multiple of 16"):
+        at_size(dynamic, (64, 100))
+    with pytest.raises(ConfigError, match="32x48 only; export it with --dynamic"):
+        at_size(ChannelBackend(make_card(32, 48)), (64, 96))

@@ -174,3 +174,29 @@ def test_masks_for_a_server_are_not_written_of_other_classes(
 
     assert stop.value.code == 2
     assert "--save-ids writes the network's own classes" in capsys.readouterr().err
+
+
+def test_all_splits_are_scored_together(
+    artifacts: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that are there."""
+    main(
+        [
+            *("eval", str(artifacts / "best.onnx"), "--dataset", "camvid"),
+            *("--data", str(folder), "--split", "all", "--json"),
+        ]
+    )
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["split"], found["pictures"]) == ("all", 3)
+
+
+def test_a_size_is_for_files_of_any_size(
+    artifacts: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others say how they are exported for any."""
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", str(artifacts / "best.onnx"), "--data", str(folder), "--imgsz", "64"])
+
+    assert ended.value.code == 2
+    assert "export it with --dynamic, or leave out --imgsz" in capsys.readouterr().err

@@ -5,15 +5,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from segdeploy import datasets
 from segdeploy.card import LabelClass, ModelCard, Training
 from segdeploy.datasets import registry
-from segdeploy.datasets.dataset import Sample
+from segdeploy.datasets.dataset import Sample, fingerprint
 from segdeploy.datasets.index import DatasetIndex
 from segdeploy.errors import ConfigError, DataError, LayoutNotFoundError
+from segdeploy.imaging.io import write_image
 from tests.helpers.cards import make_card
 
 CARD = make_card()
@@ -183,3 +185,51 @@ def test_classes_that_no_card_could_hold_are_refused(names: tuple[str, ...], sen
 
     with pytest.raises(DataError, match=sentence):
         datasets.load(dataset, None, "train")
+
+
+def write_undivided(folder: Path, count: int) -> Path:
+    """Write images, masks and a classes.toml that nobody divided into splits."""
+    for number in range(count):
+        for side in ("images", "masks"):
+            write_image(folder / side / f"i{number}.png", np.zeros((4, 4, 3), np.uint8))
+    (folder / "classes.toml").write_text('[[classes]]\nname = "a"\n[[classes]]\nname = "b"\n')
+    return folder
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_all_of_an_undivided_folder(tmp_path: Path, count: int) -> None:
+    """A network of somebody else is scored on everything, also on a single image."""
+    folder = write_undivided(tmp_path, count)
+
+    assert len(registry.load("folder", folder, "all")) == count
+    assert registry.split_for_card(make_card(), "folder", folder) == "all"
+
+
+def test_all_splits_are_joined(tmp_path: Path) -> None:
+    """An image that two splits call alike keeps a name of its own; absent splits are left out."""
+    for split, names in (("train", "ab"), ("val", "bc")):
+        for name in names:
+            for side in (split, f"{split}annot"):
+                write_image(tmp_path / side / f"{name}.png", np.zeros((4, 4), np.uint8))
+
+    joined = registry.load("camvid", tmp_path, "all")
+
+    assert list(joined.names) == ["a", "train-b", "val-b", "c"]
+    assert [joined[index].name for index in range(len(joined))] == list(joined.names)
+    assert joined.rule == "train and val together"
+    assert registry.split_for_card(make_card(), "camvid", tmp_path) == "val"
+    with pytest.raises(IndexError):
+        joined[4]
+
+
+def test_a_network_is_not_scored_on_what_it_was_trained_on(tmp_path: Path) -> None:
+    """Its own folder, also where it lies elsewhere by now, has a validation split."""
+    folder = write_undivided(tmp_path, 6)
+    train, val = (registry.load("folder", folder, split) for split in ("train", "val"))
+    assert TRAINED.training is not None
+    known = replace(
+        TRAINED, training=replace(TRAINED.training, data_hash=fingerprint(train=train, val=val))
+    )
+
+    assert registry.split_for_card(known, "folder", folder) == "val"
+    assert registry.split_for_card(TRAINED, "folder", folder) == "all"

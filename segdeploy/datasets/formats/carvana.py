@@ -33,6 +33,7 @@ class Carvana:
     """Carvana's folders; the random split keeps the views of a car together."""
 
     name = "carvana"
+    draws_splits = True
     splits = ("train", "val")
 
     def index(self, data: Path, split: str) -> DatasetIndex:

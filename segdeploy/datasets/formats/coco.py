@@ -118,6 +118,7 @@ class Coco:
     """Images, and one JSON for each split or for all."""
 
     name = "coco"
+    draws_splits = True
     splits = ("train", "val", "test")
 
     def index(self, data: Path, split: str) -> DatasetIndex:

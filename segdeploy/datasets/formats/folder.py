@@ -30,6 +30,7 @@ class Folder:
     """Images and masks of one name, in any of three arrangements of folders."""
 
     name = "folder"
+    draws_splits = True
     splits = ("train", "val", "test")
 
     def index(self, data: Path, split: str) -> DatasetIndex:

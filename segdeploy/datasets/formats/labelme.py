@@ -79,6 +79,7 @@ class Labelme:
     """Images and JSON files of one name, in one folder or in one for each split."""
 
     name = "labelme"
+    draws_splits = True
     splits = ("train", "val", "test")
 
     def index(self, data: Path, split: str) -> DatasetIndex:
