@@ -1,7 +1,6 @@
 """Read and write images and masks."""
 
 import io
-import os
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from segdeploy.imaging.header import (
     open_image,
     orientation_of,
 )
-from segdeploy.system.budget import check_budget, file_budget
+from segdeploy.system.budget import check_budget, file_budget, read_within
 from segdeploy.system.files import exists, write_bytes
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -304,8 +303,7 @@ def _content(path: Path) -> bytes:
     """Return the bytes of a file, of which a pipe or a device may have no end."""
     try:
         with path.open("rb") as file:
-            content = file.read(file_budget(0) + 1)
-            size = max(len(content), os.fstat(file.fileno()).st_size)
+            content, size = read_within(file, file_budget(0))
     except FileNotFoundError as error:
         msg = f"there is no {path}; check the name"
         raise MissingFileError(msg) from error

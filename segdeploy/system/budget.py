@@ -6,6 +6,9 @@ sizes that a file declares, and compare them with the budget before they take me
 
 import os
 import re
+from functools import partial
+from itertools import islice
+from typing import BinaryIO
 
 from segdeploy.errors import ConfigError, SegdeployError
 
@@ -17,6 +20,9 @@ LARGE = 1 << 31
 EXPANSION = 100
 """A file may take `SMALL` bytes, or `EXPANSION` times its own size up to `LARGE`: a photograph of
 a hundred million pixels is a file of ten megabytes and more, and a bomb is not."""
+
+PIECE = 1 << 20
+"""Bytes that are read at a time of what does not say its size."""
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -38,6 +44,24 @@ def file_budget(size: int) -> int:
         msg = f"{VARIABLE} is {text!r}; set it to a size in bytes, for example 8GB"
         raise ConfigError(msg)
     return int(named[1]) * UNITS[named[2].upper()]
+
+
+def read_within(file: BinaryIO, most: int) -> tuple[bytes, int]:
+    """Return what a file holds, and its size in bytes, which is more than `most` where it is cut.
+
+    A single call of `read` would take memory for all that it is asked for, whatever the file holds.
+    A pipe or a device does not say its size, and may have no end.
+
+    Args:
+        file: The open file.
+        most: Bytes after which reading ends.
+    """
+    size = os.fstat(file.fileno()).st_size
+    if size > most:
+        return b"", size
+    piece = max(PIECE, size + 1)
+    content = b"".join(islice(iter(partial(file.read, piece), b""), most // piece + 1))
+    return content, len(content)
 
 
 def check_budget(what: str, needed: int, *, size: int, error: type[SegdeployError]) -> None:

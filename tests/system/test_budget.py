@@ -1,9 +1,11 @@
 """A small file may not take much memory, and users can raise the limit."""
 
+from pathlib import Path
+
 import pytest
 
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.system.budget import VARIABLE, check_budget, file_budget
+from segdeploy.system.budget import VARIABLE, check_budget, file_budget, read_within
 
 GIB = 1 << 30
 
@@ -48,3 +50,25 @@ def test_the_message_says_how_to_raise_it(monkeypatch):
 
     monkeypatch.setenv(VARIABLE, str(refusal.value).rpartition("=")[2])
     check_budget("a.png is large", 2 * GIB + 1, size=9, error=DataError)
+
+
+@pytest.mark.parametrize("size", [0, 1, 999])
+def test_a_file_is_read_whatever_the_limit(tmp_path, size):
+    """A user may set more than the machine has; memory is taken for what is there."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(size))
+
+    with path.open("rb") as file:
+        assert read_within(file, 1 << 60) == (bytes(size), size)
+
+
+def test_no_more_is_read_than_the_limit(tmp_path):
+    """A file says its size and a device has no end."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(999))
+
+    with path.open("rb") as file:
+        assert read_within(file, 998) == (b"", 999)
+    with Path("/dev/zero").open("rb") as device:
+        content, size = read_within(device, 1000)
+    assert len(content) == size > 1000
