@@ -14,7 +14,7 @@ from msgspec import structs
 from segdeploy.backends.base import Backend
 from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD, InputSpec, ModelCard
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
-from segdeploy.errors import ConfigError
+from segdeploy.errors import ConfigError, ModelError
 from segdeploy.inference.class_mapping import ClassMapping
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.segmentation import ConfusionMatrix
@@ -285,7 +285,16 @@ def find_by_norms(
         candidates: What was tried.
         distances: What `norm_distance` returned for each.
         source: The images.
+
+    Raises:
+        ModelError: A distance is no number, as the weights then hold one that is none.
     """
+    if not np.isfinite(distances).all():
+        msg = (
+            f"on {source} its batch norms see numbers that are not finite; the weights are damaged,"
+            " use a complete copy of the file"
+        )
+        raise ModelError(msg)
     ranked = sorted(zip(candidates, distances, strict=True), key=lambda pair: pair[1])
     nearest = ranked[0][1]
     # Of nearly equal ones the more usual one, which comes first.

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD
 from segdeploy.cli.main import main
-from segdeploy.errors import ConfigError
+from segdeploy.errors import ConfigError, ModelError
 from segdeploy.export.adopt.adoption import adopt_model
 from segdeploy.export.adopt.convention import (
     Convention,
@@ -173,3 +173,11 @@ def test_nearly_equal_guesses_are_decided_by_what_is_usual() -> None:
 
     assert find_by_norms([rgb, bgr], [1.001, 1.0], source="x").convention == rgb
     assert find_by_norms([rgb, bgr], [2.0, 1.0], source="x").convention == bgr
+
+
+def test_weights_that_are_no_numbers_are_refused() -> None:
+    """A flipped bit makes one infinite; no convention is nearer than another then."""
+    tried = conventions_to_try(Told(mean=(0, 0, 0), std=(1, 1, 1)), ())
+
+    with pytest.raises(ModelError, match="not finite"):
+        find_by_norms(tried, [float("nan"), 1.0], source="x")
