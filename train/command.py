@@ -24,7 +24,6 @@ from segdeploy.cli.options import (
 from segdeploy.errors import ConfigError, MissingExtraError, ModelError, OutputError
 from segdeploy.system.files import RUNS, new_run
 from segdeploy.system.locks import claimed_folder
-from segdeploy.system.locks import claimed_folder
 
 from .history import best_epoch
 from .recipe import (
@@ -322,8 +321,7 @@ def fit(
         return
     note(f"training {run.recipe.model} on {run.recipe.dataset}: {run.description}")
     with claimed_folder(folder):
-        with claimed_folder(folder):
-            run.fit(folder, report=lambda _: report_epoch(run))
+        run.fit(folder, report=lambda _: report_epoch(run))
     best = best_epoch(run.history)
     assert best is not None
     show(class_table(run.best, run.classes))
