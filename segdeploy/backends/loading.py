@@ -13,7 +13,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from segdeploy import assets
@@ -178,7 +177,9 @@ def bundled_name(device: str) -> str:
     Raises:
         DeviceError: There is no such device.
     """
-    # Only where no model was named: a checkpoint needs no ONNX Runtime.
+    # Only where no model was named: a checkpoint needs no ONNX Runtime, and a card no OpenCV.
+    import cv2
+
     from segdeploy.backends.onnx_providers import CPU, request_providers
 
     return assets.choose_model(
