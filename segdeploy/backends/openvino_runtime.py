@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -56,6 +57,7 @@ class OpenVinoBackend:
         self._local = threading.local()
         self._card = card
         self._device = device
+        self._single_image = compiled.input(0).get_partial_shape()[0] == openvino.Dimension(1)
 
     @property
     def card(self) -> ModelCard:
@@ -76,6 +78,14 @@ class OpenVinoBackend:
             ModelError: OpenVINO cannot run the file, or its output contradicts the card.
         """
         check_batch(batch, self._card)
+        # An adopted network may have a fixed batch size of one.
+        if self._single_image and len(batch) > 1:
+            parts: list[Any] = [self._run(part) for part in np.split(batch, len(batch))]
+            output: NetworkOutput = np.concatenate(parts)
+            return output
+        return self._run(batch)
+
+    def _run(self, batch: Batch) -> NetworkOutput:
         try:
             if not hasattr(self._local, "request"):
                 self._local.request = self._compiled.create_infer_request()
@@ -163,12 +173,13 @@ def _choose_device(core: openvino.Core, name: str) -> str:
 def _check_model(model: openvino.Model, card: ModelCard, path: Path) -> None:
     """Check that input and outputs of a graph are what its card says."""
     spec = card.input
-    sides = [-1, -1, -1, 3] if spec.dynamic else [-1, spec.height, spec.width, 3]
+    sides = [-1, -1, 3] if spec.dynamic else [spec.height, spec.width, 3]
+    allowed = [[(INPUT, "u8", [images, *sides])] for images in (-1, 1)]
     inputs = [_describe(port) for port in model.inputs]
     outputs = [_describe(port) for port in model.outputs]
-    fits = inputs == [(INPUT, "u8", sides)] and [
-        (name, dtype) for name, dtype, _ in outputs
-    ] == _expected_outputs(card)
+    fits = inputs in allowed and [(name, dtype) for name, dtype, _ in outputs] == _expected_outputs(
+        card
+    )
     if not fits or (card.output != "classes" and outputs[0][2][1:2] != [len(card.classes)]):
         msg = (
             f"{path} takes {inputs} and returns {outputs}, which contradicts its card; export it"

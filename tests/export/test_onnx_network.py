@@ -95,12 +95,26 @@ def test_half_precision_and_card_file(adopted: Path, tmp_path: Path) -> None:
     assert beside["precision"] == "fp16"
 
 
-def test_openvino_file(adopted: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("images", ["N", 1])
+def test_openvino_file_takes_several_images(
+    adopted: Path, tmp_path: Path, images: str | int
+) -> None:
+    """Also one of a graph that takes one image at a time: they run one after the other."""
     pytest.importorskip("openvino")
+    model = onnx.load(adopted / "theirs-adopted.onnx")
+    for value in (*model.graph.input, *model.graph.output):
+        if images == 1:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+    source = tmp_path / "source.onnx"
+    source.write_bytes(model.SerializeToString())
+    targets = {"openvino": tmp_path / "a.xml"}
 
-    target = exported(adopted, "openvino", tmp_path / "a.xml")
+    [result] = export_checkpoint(source, targets, config(adopted))
 
-    assert load_backend(target, device="cpu", probe=False).run(BATCH).shape == (1, 3, 8, 12)
+    backend = load_backend(result.artifact.path, device="cpu", probe=False)
+    twice = backend.run(np.concatenate([BATCH, BATCH[:, ::-1]]))
+    assert twice.shape == (2, 3, 8, 12)
+    np.testing.assert_allclose(twice[:1], backend.run(BATCH), atol=1e-4)
 
 
 @pytest.mark.slow
