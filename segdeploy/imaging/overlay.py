@@ -25,11 +25,33 @@ RLE = "rle"
 KINDS = (OVERLAY, MASK, COLOR, CONFIDENCE, SIDE, CUTOUT, JSONL, GEOJSON, COCO, RLE)
 """What can be written of a frame, as `segdeploy run --save` names it."""
 
-BACKGROUND = (24, 24, 24)
-"""Color behind the legend, as red, green, blue."""
+BACKGROUND, TEXT = (24, 24, 24), (235, 235, 235)
+"""Colors behind the legend and of its text, as red, green, blue."""
+
+LETTERS = 10
+"""Smallest height of the legend's text that can be read, in pixels."""
+
+UNTINTED = ("background", "_background_", "bg")
+"""Names of a first class that is all that no other class is."""
+
+OPPOSITES = ("other", "others", "none", "no", "void", "class_0", "0")
+"""Names of it that count in a set of two classes only."""
+
+LEGEND_SHARE = 8
+"""The legend covers at most one part of so many of the image."""
+
+PATCHES = 64
+"""Legends that are kept: a video has one for each set of classes that occur together."""
 
 BAND = 64
 """Rows blended at once: few enough to stay in a core's cache."""
+
+
+def background_index(classes: Sequence[LabelClass]) -> int | None:
+    """Return the class that overlays leave as the image is; None where every class is painted."""
+    name = classes[0].name.casefold()
+    is_background = name in UNTINTED or (len(classes) == 2 and name in OPPOSITES)
+    return 0 if is_background and len(classes) > 1 else None
 
 
 def palette(classes: Sequence[LabelClass]) -> Image:
@@ -95,9 +117,10 @@ class Painter:
         Args:
             classes: Classes in the order of the masks' indices.
             opacity: Share of the color, in [0, 1]: 0 is the image alone, 1 the colors alone.
-            legend: Whether the classes' names are drawn in the top left corner.
+            legend: Whether the names of the classes that occur are drawn in the top left corner.
             contours: Whether the regions' edges are drawn in the full colors.
-            only: Classes that are painted; elsewhere the image stays as it is. None for all.
+            only: Classes that are painted; elsewhere the image stays as it is. None for all but
+                the background.
 
         Raises:
             ConfigError: The opacity is outside [0, 1].
@@ -105,18 +128,19 @@ class Painter:
         if not 0 <= opacity <= 1:
             msg = f"the opacity is {opacity}; it must be within 0 and 1"
             raise ConfigError(msg)
-        self._classes = [
-            entry for index, entry in enumerate(classes) if only is None or index in only
-        ]
+        background = background_index(classes)
+        unpainted = {background} if only is None else set(range(256)) - set(only)
+        self._classes = {
+            index: entry for index, entry in enumerate(classes) if index not in unpainted
+        }
         self._palette = palette(classes)
         self._halves = (self._palette + np.uint16(1) >> 1).astype(np.uint8)
         self._opacity = opacity
         self._legend = legend
         self._contours = contours
-        self._hidden = (
-            None if only is None else table([index for index in range(256) if index not in only])
-        )
-        self._patches: dict[tuple[int, int], Image] = {}
+        hidden = [index for index in unpainted if index is not None]
+        self._hidden = table(hidden) if hidden else None
+        self._patches: dict[tuple[int, int, tuple[int, ...]], Image] = {}
 
     def paint(self, image: Image, mask: Mask) -> Image:
         """Return a new image with the colors painted over it.
@@ -143,7 +167,7 @@ class Painter:
             edges = edges if hidden is None else cv2.subtract(edges, hidden)
             cv2.copyTo(cv2.applyColorMap(mask, self._palette), edges, dst=painted)
         if self._legend:
-            patch = self._patch(*mask.shape)
+            patch = self._patch(mask)
             painted[: patch.shape[0], : patch.shape[1]] = patch
         return painted
 
@@ -161,43 +185,102 @@ class Painter:
             cv2.add(band, np.right_shift(image[start : start + BAND], np.uint8(1)), dst=band)
         return np.asarray(painted, dtype=np.uint8)
 
-    def _patch(self, height: int, width: int) -> Image:
-        """Return the legend for images of one size, drawn once."""
-        if (height, width) not in self._patches:
-            self._patches = {(height, width): draw_legend(self._classes, height, width=width)}
-        return self._patches[height, width]
+    def _patch(self, mask: Mask) -> Image:
+        """Return the legend of the classes in a mask, drawn once for each set of them."""
+        counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
+        present = tuple(index for index in self._classes if counts[index])
+        key = (*mask.shape, present)
+        patch = self._patches.get(key)
+        if patch is None:
+            entries = [self._classes[index] for index in present]
+            patch = draw_legend(entries, mask.shape[0], width=mask.shape[1])
+            if len(self._patches) >= PATCHES:
+                self._patches = {}
+            self._patches[key] = patch
+        return patch
 
 
 def draw_legend(classes: Sequence[LabelClass], height: int, *, width: int) -> Image:
-    """Draw the names and colors of the classes, in columns within half of the image's width.
+    """Draw the names and colors of classes, in columns within half of the image's width.
 
-    Text has a 45th of the image's height, at least 10 pixels. Where there is no room for all
-    classes, the last line says how many are left out; where there is none for a single line, there
-    is no legend.
+    Text has a 45th of the image's height, and fewer pixels where the legend would cover more than
+    `LEGEND_SHARE` allows, but at least 10. Where there is still no room for all classes, the last
+    line says how many are left out; where there is none for a single line, there is no legend.
 
     Returns:
-        (h, w, 3) uint8 blue-green-red, no larger than the image.
+        (h, w, 3) uint8 blue-green-red.
     """
-    letters = max(10, height // 45)
-    font = ImageFont.load_default(letters)
-    line, margin = round(letters * 1.5), letters // 2
-    entries = [(entry.name, entry.color) for entry in classes]
-    column = line + margin + round(max(font.getlength(name) for name, _ in entries))
-    rows, columns = (height - margin) // line, max(1, width // 2 // column)
-    if rows < 1 or column + margin > width:
-        return np.zeros((0, 0, 3), np.uint8)
-    if len(entries) > rows * columns:
-        shown = rows * columns - 1
-        entries[shown:] = [(f"+ {len(entries) - shown}", BACKGROUND)]
-    columns = -(-len(entries) // rows)
-    rows = -(-len(entries) // columns)
+    for letters in range(max(LETTERS, height // 45), LETTERS - 1, -1):
+        font = ImageFont.load_default(letters)
+        lengths = [font.getlength(entry.name) for entry in classes]
+        counts = [len(classes)] if letters > LETTERS else range(len(classes), 0, -1)
+        for count in counts:
+            rest = f"+ {len(classes) - count}" if count < len(classes) else ""
+            longest = max([*lengths[:count], font.getlength(rest)], default=0)
+            line, margin = round(letters * 1.5), letters // 2
+            cell = line, line + margin + round(longest)
+            grid = _grid(count + bool(rest), cell=cell, margin=margin, size=(height, width))
+            if grid is not None:
+                return _draw_entries(classes[:count], rest, grid=grid, cell=cell, letters=letters)
+    return np.zeros((0, 0, 3), np.uint8)
+
+
+def _draw_entries(
+    classes: Sequence[LabelClass],
+    rest: str,
+    *,
+    grid: tuple[int, int],
+    cell: tuple[int, int],
+    letters: int,
+) -> Image:
+    """Draw the entries of a legend, column by column.
+
+    Args:
+        classes: Classes that are listed.
+        rest: The last line, about those that are not; "" for none.
+        grid: Numbers of rows and columns.
+        cell: Height and width of an entry, in pixels.
+        letters: Height of the text, in pixels.
+    """
+    (rows, columns), (line, column), margin = grid, cell, letters // 2
     image = PillowImage.new("RGB", (columns * column + margin, rows * line + margin), BACKGROUND)
     draw = ImageDraw.Draw(image)
-    for index, (name, color) in enumerate(entries):
-        x, y = margin + index // rows * column, (margin + line) // 2 + index % rows * line
-        draw.rectangle((x, y - letters // 2, x + letters, y + letters // 2), fill=color)
-        draw.text((x + line, y), name, font=font, fill=(235, 235, 235), anchor="lm")
+    font = ImageFont.load_default(letters)
+    places = [
+        (margin + index // rows * column, (margin + line) // 2 + index % rows * line)
+        for index in range(len(classes) + 1)
+    ]
+    for (x, y), entry in zip(places, classes, strict=False):
+        box = (x, y - letters // 2, x + letters, y + letters // 2)
+        # A dark color needs an edge on the dark panel.
+        draw.rectangle(box, fill=entry.color, outline=TEXT)
+        draw.text((x + line, y), entry.name, font=font, fill=TEXT, anchor="lm")
+    if rest:
+        x, y = places[len(classes)]
+        draw.text((x + line, y), rest, font=font, fill=TEXT, anchor="lm")
     return np.asarray(cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR), dtype=np.uint8)
+
+
+def _grid(
+    count: int, *, cell: tuple[int, int], margin: int, size: tuple[int, int]
+) -> tuple[int, int] | None:
+    """Return rows and columns of a legend, as few columns as have room; None where none have.
+
+    Args:
+        count: Number of entries.
+        cell: Height and width of an entry, in pixels.
+        margin: Pixels around all.
+        size: Height and width of the image, in pixels.
+    """
+    for columns in range(1, count + 1):
+        rows = -(-count // columns)
+        height, width = rows * cell[0] + margin, columns * cell[1] + margin
+        if columns > 1 and width > size[1] // 2:
+            return None
+        is_small = height * width * LEGEND_SHARE <= size[0] * size[1]
+        if is_small and height <= size[0] and width <= size[1]:
+            return rows, columns
+    return None
 
 
 class Renderer:

@@ -82,7 +82,7 @@ def test_the_legend_is_in_the_corner_only():
         Painter(CLASSES, legend=False).paint(image, mask),
     )
 
-    legend = draw_legend(CLASSES, 200, width=300)
+    legend = draw_legend(CLASSES[1:], 200, width=300)
     rows, columns = legend.shape[:2]
     np.testing.assert_array_equal(painted[:rows, :columns], legend)
     np.testing.assert_array_equal(painted[rows:], bare[rows:])
@@ -109,7 +109,50 @@ def test_the_legend_fits_into_any_image(height, width, count):
 
     assert legend.shape[0] <= height
     assert legend.shape[1] <= width
+    assert 8 * legend.shape[0] * legend.shape[1] <= height * width
     assert Painter(classes).paint(image, image[..., 0]).shape == image.shape
+
+
+def test_the_legend_lists_the_classes_that_occur():
+    """Names of what is not there are noise; unlabeled pixels have no name."""
+    image, mask = np.zeros((400, 600, 3), np.uint8), np.full((400, 600), 255, np.uint8)
+    mask[300:, 400:] = 1
+
+    painted = Painter(CLASSES, opacity=0).paint(image, mask)
+
+    colors = {tuple(pixel) for pixel in painted[:60, :100].reshape(-1, 3).tolist()}
+    assert CLASSES[1].color[::-1] in colors
+    assert CLASSES[0].color[::-1] not in colors
+    assert not Painter(CLASSES, opacity=0).paint(image, np.full_like(mask, 255)).any()
+
+
+def test_a_dark_class_has_an_edge_in_the_legend():
+    """Black beside the dark panel cannot be seen."""
+    legend = draw_legend([LabelClass(name="asphalt", color=(24, 24, 24))], 480, width=640)
+
+    column = legend[legend.shape[0] // 2, :20, 0]
+    assert (column == 235).any()
+
+
+@pytest.mark.parametrize(
+    ("names", "painted"),
+    [
+        (("background", "car"), False),
+        (("Background", "car", "person"), False),
+        (("other", "crack"), False),
+        (("road", "car"), True),
+        (("other", "road", "car"), True),
+        (("background",), True),
+    ],
+)
+def test_the_background_is_not_tinted(names, painted):
+    """It is what no class is; every overlay of 0 and 255 was of one color all over."""
+    classes = [LabelClass(name=name, color=(250, 0, 0)) for name in names]
+    image = np.full((4, 4, 3), 100, np.uint8)
+    mask = np.zeros((4, 4), np.uint8)
+
+    assert (Painter(classes, legend=False).paint(image, mask) != image).any() == painted
+    assert (Painter(classes, legend=False, only=[0]).paint(image, mask) != image).any()
 
 
 def test_a_painter_takes_images_of_changing_sizes():
