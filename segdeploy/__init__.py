@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segdeploy.api.exchange import Region
     from segdeploy.api.network import Network, load
     from segdeploy.api.result import Result
+    from segdeploy.api.run import RunResult
     from segdeploy.api.stream import Stream
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ PUBLIC = {
     "Network": "api.network",
     "Region": "api.exchange",
     "Result": "api.result",
+    "RunResult": "api.run",
     "Stream": "api.stream",
     "evaluate": "api.evaluation",
     "load": "api.network",
@@ -41,7 +43,7 @@ nothing."""
 PARTS = ("benchmarks", "datasets", "errors", "export", "models", "train")
 """Packages and modules that programs use by their names, imported on first use too."""
 
-__all__ = ["Evaluation", "Network", "Region", "Result", "Stream", "evaluate", "load"]
+__all__ = ["Evaluation", "Network", "Region", "Result", "RunResult", "Stream", "evaluate", "load"]
 
 # A wheel has train/, export/ and benchmarks/ in this folder; a checkout keeps them beside it.
 if not (Path(__file__).parent / "train").is_dir():

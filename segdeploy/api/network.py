@@ -1,91 +1,30 @@
 """A loaded network, which is called with images, streams videos, and runs as the command does."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from segdeploy.api.images import Color, check_color, is_several, name_of, to_image
+from segdeploy.api.options import RunOptions, StreamOptions, run_settings, stream_settings
 from segdeploy.api.result import Result
-from segdeploy.api.sources import Settings
+from segdeploy.api.run import RunResult, run_sources
 from segdeploy.api.stream import Stream, process_settings
 from segdeploy.assets import locate
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import bundled_name, load_backend
 from segdeploy.card import ModelCard
-from segdeploy.errors import ConfigError
+from segdeploy.imaging.overlay import OVERLAY
 from segdeploy.inference.predictor import Predictor
-from segdeploy.video.frames import Selection
 from segdeploy.video.pipeline import Schedule
 
 Single = str | Path | bytes | bytearray | memoryview | npt.NDArray[np.uint8] | PillowImage.Image
 """One image; so is a tensor (3, H, W), whose library may be missing."""
-
-
-class StreamOptions(TypedDict, total=False):
-    """Options of `Network.stream`, as those of `segdeploy run`.
-
-    Attributes:
-        stride: Every how many frames one is taken.
-        start: Seconds at which to start.
-        end: Seconds at which to stop.
-        max_frames: Maximum number of frames.
-        throughput: One frame per core in parallel; False for all cores on one frame.
-        serial: One stage after the other, without threads.
-        threads: Cores that the network uses.
-        batch: Frames per call of the network; None, the default, for the fastest on the device.
-        smooth: "ema" or "hysteresis", to reduce flicker; results then have no `confidence`.
-        color: Order of the channels of arrays and tensors.
-        decoder: "cpu", "auto" or a hardware decoder.
-        raw: Frames without a header on standard input, for example "1920x1080:bgr24@30".
-    """
-
-    stride: int
-    start: float
-    end: float | None
-    max_frames: int | None
-    throughput: bool
-    serial: bool
-    threads: int | None
-    batch: int | None
-    smooth: str | None
-    color: Color | None
-    decoder: str
-    raw: str | None
-
-
-def take_fields(kind: type, options: dict[str, Any]) -> dict[str, Any]:
-    """Remove the options that are fields of a dataclass, and return them."""
-    names = {field.name for field in fields(kind)} & options.keys()
-    return {name: options.pop(name) for name in names}
-
-
-def settings_of(options: dict[str, Any], *, what: str) -> Settings:
-    """Return the settings of options by their names.
-
-    Args:
-        options: Options of `StreamOptions`.
-        what: What takes them, for the message.
-
-    Raises:
-        ConfigError: One is unknown, or its value is impossible.
-    """
-    options = dict(options)
-    selection = Selection(**take_fields(Selection, options))
-    # Batches are measured on a GPU, as in the command.
-    schedule = Schedule(**{"batch": None, **take_fields(Schedule, options)})
-    own = take_fields(Settings, options)
-    if options:
-        known = ", ".join(StreamOptions.__annotations__)
-        msg = f"{what} has no option {min(options)!r}; known are {known}"
-        raise ConfigError(msg)
-    return Settings(selection=selection, schedule=schedule, **own)
 
 
 class Network:
@@ -190,7 +129,7 @@ class Network:
         """
         if is_several(source):
             # A list is known whole: few images are not worth a network of their own.
-            stream = Stream(source, settings_of({"color": color}, what="a call"), self._backend_for)
+            stream = Stream(source, stream_settings({"color": color}), self._backend_for)
             return stream if isinstance(source, Iterator) else list(stream)
         check_color(color)
         image = to_image(source, color)
@@ -230,7 +169,45 @@ class Network:
             ConfigError: An option is unknown or does not fit the source.
             DataError: The source cannot be read.
         """
-        return Stream(source, settings_of({**options}, what="stream"), self._backend_for)
+        return Stream(source, stream_settings(options), self._backend_for)
+
+    def run(
+        self,
+        source: Any,  # noqa: ANN401 - of any kind
+        output: Path | str | None = None,
+        *,
+        save: str | Sequence[str] = OVERLAY,
+        **options: Unpack[RunOptions],
+    ) -> RunResult:
+        """Segment a source and write the results, as `segdeploy run` does.
+
+        Ctrl-C raises KeyboardInterrupt; the files are complete with the frames that are done.
+
+        Example:
+            ```python
+            net.run("dashcam.mp4", "overlay.mp4", max_frames=3, opacity=0.4)
+            net.run(["street.jpg", "dashcam.mp4"], "results", save=["mask", "jsonl"])
+            ```
+
+        Args:
+            source: What names one or several sources, as in `stream`.
+            output: Folder of the results, or their only file, such as "out.mp4"; a new folder
+                below runs/run where None.
+            save: What is saved: overlay, mask, color, confidence, side, cutout, jsonl, geojson,
+                coco or rle; or several.
+            options: See `RunOptions`.
+
+        Raises:
+            ConfigError: An option is unknown or does not fit the source, or a video exists.
+            DataError: The source cannot be read; or some images cannot, after all others are done.
+            OutputError: A result cannot be written.
+        """
+        return run_sources(
+            source,
+            None if output is None else Path(output),
+            options=run_settings(save, options),
+            backend_for=self._backend_for,
+        )
 
     def warm_up(self) -> None:
         """Run the network once, on a black image, so that the next call takes its usual time.
