@@ -46,7 +46,6 @@ HEAVY = {
 
 VERBS = re.compile(r"(^|_)[a-z]+ing$")
 NOUNS = {
-    "class_mapping",
     "tiling",
     "lighting",
     "drawing",
