@@ -48,6 +48,7 @@ class AddressOptions:
         certfile: Certificate for TLS.
         keyfile: Its private key.
         api_key_file: File of API keys; None where everybody may use the server.
+        allow_host: Further names under which the server may be asked, such as a proxy's.
     """
 
     host: str
@@ -56,6 +57,7 @@ class AddressOptions:
     certfile: Path | None
     keyfile: Path | None
     api_key_file: Path | None
+    allow_host: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Check that the options go together.
@@ -150,6 +152,12 @@ address_options = grouped(
             "--api-key-file",
             type=click.Path(path_type=Path),
             help="File of keys, one a line, of which clients must send one.",
+        ),
+        option(
+            "--allow-host",
+            multiple=True,
+            metavar="NAME",
+            help="Name of a proxy before a server on 127.0.0.1; may be repeated.",
         ),
     ),
 )
@@ -300,6 +308,7 @@ def serve(options: ServeOptions) -> None:
         ),
         grpc_port=address.grpc_port,
         keys=() if address.api_key_file is None else read_keys(address.api_key_file),
+        hosts=address.allow_host,
         access_log=options.access_log,
         cameras=named_sources(options.camera),
         zones=() if options.zones is None else read_zones(options.zones),

@@ -40,6 +40,7 @@ class Settings:
         address: Where HTTP is served.
         grpc_port: Port of gRPC; None for no gRPC.
         keys: API keys; none where everybody may use the server.
+        hosts: Further names under which a server of this machine alone may be asked.
         access_log: Whether each request is logged.
         cameras: Sources by the names of cameras.
         zones: Zones of the cameras.
@@ -54,6 +55,7 @@ class Settings:
     address: Address
     grpc_port: int | None
     keys: Sequence[str]
+    hosts: Sequence[str]
     access_log: bool
     cameras: Mapping[str, str] = field(default_factory=dict)
     zones: Sequence[Zone] = ()
@@ -83,7 +85,7 @@ def run(settings: Settings, *, note: Callable[[str], None]) -> None:
             model = models.load(name)
             proof = "verified" if model.is_verified else "a checkpoint, which nothing can verify"
             note(f"{name}: {model.backend.device}, {proof}, {model.execution}")
-        access = Access(settings.keys, host=settings.address.host)
+        access = Access(settings.keys, host=settings.address.host, names=settings.hosts)
         service = build_service(models, metrics=metrics, limits=settings.limits, access=access)
         cameras = stack.enter_context(make_cameras(settings, service, note))
         views = LiveViews(cameras).routes()

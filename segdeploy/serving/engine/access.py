@@ -24,15 +24,20 @@ class Access:
     a visitor's browser, so what a browser says about the origin of a request is always checked.
     """
 
-    def __init__(self, keys: Iterable[str] = (), *, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, keys: Iterable[str] = (), *, host: str = "127.0.0.1", names: Iterable[str] = ()
+    ) -> None:
         """Keep only digests of the keys.
 
         Args:
             keys: Keys that clients may use; none where everybody may.
             host: Address that the server listens on.
+            names: Further names under which a server of this machine alone may be asked, such as
+                that of a proxy before it.
         """
         self._digests = [_digest(key) for key in keys]
         self.is_local = host in LOOPBACK
+        self._names = LOOPBACK | {name.lower() for name in names}
 
     @property
     def is_open(self) -> bool:
@@ -56,8 +61,11 @@ class Access:
             RequestError: It may not be answered.
         """
         host = headers.get("host", "")
-        if self.is_local and _host_name(host) not in LOOPBACK:
-            msg = f"this server is for this machine only, not for {host[:128]!r}; ask localhost"
+        if self.is_local and _host_name(host) not in self._names:
+            msg = (
+                f"this server is for this machine only, not for {host[:128]!r}; ask localhost, or"
+                " start it with --allow-host"
+            )
             raise RequestError(msg, status=403)
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:

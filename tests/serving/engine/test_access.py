@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segdeploy.errors import ConfigError
+from segdeploy.errors import ConfigError, RequestError
 from segdeploy.serving.engine.access import Access, read_keys
 from tests.helpers.servers import KEY
 
@@ -20,6 +20,15 @@ def test_keys_of_a_file(tmp_path: Path) -> None:
     assert access.allows(f"{KEY}2")
     assert not access.allows("")
     assert not access.allows("# of the cameras")
+
+
+def test_proxy_before_a_local_server_is_named() -> None:
+    """Behind nginx, browsers ask for its name."""
+    access = Access(names=["www.example.org"])
+
+    access.check({"host": "www.example.org", "origin": "https://www.example.org"}, is_public=False)
+    with pytest.raises(RequestError, match="--allow-host"):
+        access.check({"host": "evil.example"}, is_public=False)
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "short\n"])
