@@ -99,9 +99,9 @@ def check_data(*, data: Path, dataset: str | None, quick: bool, as_json: bool) -
         kinds = ", ".join(dict.fromkeys(finding.kind for finding in report.errors))
         msg = f"{data} has errors that would harm training ({kinds}); correct them and check again"
         raise DataError(msg)
+    plugins = same_plugins()
     next_step(
-        *("segdeploy", "train", *same_plugins(), "--dataset", chosen.name, "--data", data),
-        extra="train",
+        "segdeploy", "train", *plugins, "--dataset", chosen.name, "--data", data, extra="train"
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from segdeploy import assets
 from segdeploy.assets import short_name
 from segdeploy.backends.loading import kind_of, read_card
 from segdeploy.card import ModelCard, Training
@@ -38,6 +39,8 @@ def inspect(*, file: Path, as_json: bool) -> None:
             "path": str(file),
             "bytes": size,
             "backend": runtime,
+            "license": license_of(file),
+            "data_terms": data_terms(card),
             "card": json.loads(card.to_json()),
         }
         echo(json.dumps(values, indent=2))
@@ -46,11 +49,34 @@ def inspect(*, file: Path, as_json: bool) -> None:
     add_row(table, "file", f"{file}, {size / 1e6:.1f} MB, run by {runtime}")
     for name, text in describe(card):
         add_row(table, name, text)
+    for name, terms in data_terms(card).items():
+        add_row(table, "data terms", f"{name}: {terms}")
+    if license_text := license_of(file):
+        add_row(table, "license", license_text)
     show(table)
     if runtime == "torch":
         next_step("segdeploy", "eval", file, extra="train")
     else:
         next_step("segdeploy", "verify", short_name(file))
+
+
+def license_of(file: Path) -> str | None:
+    """Return the license of a bundled network; None for other files, which do not carry any."""
+    if short_name(file) == str(file):
+        return None
+    return f"{assets.TERMS}; see {assets.folder() / 'LICENSE'}"
+
+
+def data_terms(card: ModelCard) -> dict[str, str]:
+    """Return the terms of the datasets that a network was trained on, by their names."""
+    from segdeploy.datasets.registry import TERMS
+
+    if card.training is None:
+        return {}
+    recipe = card.training.recipe
+    names = [card.training.dataset, *(recipe.get(key) for key in ("extra_dataset", "helper"))]
+    unknown = "not known here; ask who made it"
+    return {str(name): TERMS.get(str(name), unknown) for name in names if name}
 
 
 def describe(card: ModelCard) -> Iterator[tuple[str, "Text"]]:
@@ -61,8 +87,9 @@ def describe(card: ModelCard) -> Iterator[tuple[str, "Text"]]:
         yield name, Text(text)
     yield (
         "classes",
+        # The name itself stays in the terminal's color: that of the class may be black.
         Text(", ").join(
-            Text(f"■ {label.name}", style=f"rgb({','.join(map(str, label.color))})")
+            Text.assemble(("■", f"rgb({','.join(map(str, label.color))})"), f" {label.name}")
             for label in card.classes
         ),
     )

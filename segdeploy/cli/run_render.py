@@ -67,5 +67,11 @@ render_options = grouped(
             show_default="transparent",
             help="Background of a cutout: a color such as 00ff00, or an image.",
         ),
+        option(
+            "--min-area",
+            default=DEFAULTS.min_area,
+            type=click.IntRange(min=1),
+            help="Leave smaller regions out of geojson and coco, in pixels.",
+        ),
     ),
 )

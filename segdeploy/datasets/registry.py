@@ -31,6 +31,20 @@ BUILT_IN: Mapping[str, str] = {
 """Names of the built-in datasets, and the module in `segdeploy.datasets` that registers each; it is
 imported when the name is first used."""
 
+TERMS: Mapping[str, str] = {
+    "ade20k": "the images for research and education only, not for commercial use",
+    "camvid": "commonly stated to be CC BY-NC: attribution, not for commercial use",
+    "carla": "CARLA's assets are CC BY: attribution; copies on Kaggle state their own",
+    "carvana": "the rules of Kaggle's competition",
+    "cityscapes": "for research, not for commercial use, after registration",
+    "coco": "those of its images and annotations",
+    "folder": "those of your images and masks",
+    "idd_lite": "for research, after registration",
+    "labelme": "those of your images and annotations",
+    "streets": "none: rendered by segdeploy",
+}
+"""Terms of each built-in dataset, which may hold for networks that were trained on it."""
+
 _builders: dict[str, Builder] = {}
 _layouts: dict[str, Layout] = {}
 

@@ -290,6 +290,7 @@ class Renderer:
         classes: Classes with the colors that they are drawn in, in the order of the masks' indices.
         kinds: Which of `KINDS` are written.
         video_kinds: The kinds that become a video where the source is one.
+        min_area: Regions of fewer pixels are left out of their records.
     """
 
     def __init__(
@@ -302,6 +303,7 @@ class Renderer:
         contours: bool = False,
         only: Collection[int] | None = None,
         background: Image | None = None,
+        min_area: int = 1,
     ) -> None:
         """Prepare the colors.
 
@@ -313,12 +315,14 @@ class Renderer:
             contours: Whether the regions' edges are drawn in the full colors.
             only: Classes that are kept; all others become unlabeled. None for all.
             background: Image behind a cutout, stretched to its size; transparent where None.
+            min_area: Regions of fewer pixels are left out of their records.
 
         Raises:
             ConfigError: The opacity is outside [0, 1].
         """
         self.classes = tuple(classes)
         self.kinds = tuple(kinds)
+        self.min_area = min_area
         self.video_kinds = {OVERLAY, SIDE} | ({CUTOUT} if background is not None else set())
         self._painter = Painter(
             classes, opacity=opacity, legend=legend, contours=contours, only=only

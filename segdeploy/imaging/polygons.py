@@ -113,17 +113,23 @@ class Polygon:
         return ring
 
 
-def polygons(mask: Mask, classes: int) -> list[Polygon]:
+def polygons(mask: Mask, classes: int, *, min_area: int = 1) -> list[Polygon]:
     """Find the regions of a mask.
 
     Args:
         mask: Classes, (H, W) uint8.
         classes: Number of classes, K; values from K on, such as 255, have no region.
+        min_area: Regions of fewer pixels are left out.
 
     Returns:
         All regions, in the order of the classes.
     """
-    return [polygon for index in range(classes) for polygon in _regions(mask, index)]
+    return [
+        polygon
+        for index in range(classes)
+        for polygon in _regions(mask, index)
+        if min_area <= 1 or polygon.area >= min_area
+    ]
 
 
 def _regions(mask: Mask, index: int) -> Iterator[Polygon]:

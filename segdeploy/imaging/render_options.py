@@ -10,7 +10,7 @@ from segdeploy.arrays import Image
 from segdeploy.card import LabelClass
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.io import read_image
-from segdeploy.imaging.overlay import CUTOUT, KINDS, OVERLAY, Renderer
+from segdeploy.imaging.overlay import COCO, CUTOUT, GEOJSON, KINDS, OVERLAY, Renderer
 from segdeploy.imaging.palettes import recolor
 
 
@@ -27,6 +27,7 @@ class RenderOptions:
         palette: Name or file of other colors; None for the network's own.
         background: What is behind a cutout: an image, or one pixel of its color; transparent where
             None.
+        min_area: Pixels of the smallest region in GeoJSON and COCO.
     """
 
     kinds: tuple[str, ...] = (OVERLAY,)
@@ -36,6 +37,7 @@ class RenderOptions:
     names: tuple[str, ...] = ()
     palette: str | None = None
     background: Image | None = None
+    min_area: int = 1
 
     def __post_init__(self) -> None:
         """Check that the options go together.
@@ -51,6 +53,15 @@ class RenderOptions:
             raise ConfigError(msg)
         if self.background is not None and CUTOUT not in self.kinds:
             msg = "--background is for a cutout; add --save cutout"
+            raise ConfigError(msg)
+        if self.min_area < 1:
+            msg = f"min_area is {self.min_area}; it must be at least 1"
+            raise ConfigError(msg)
+        if self.min_area > 1 and not {GEOJSON, COCO} & set(self.kinds):
+            msg = (
+                f"--min-area is for the regions in {GEOJSON} and {COCO}; add --save {GEOJSON}, or"
+                f" --save {COCO}"
+            )
             raise ConfigError(msg)
 
     def renderer(self, classes: Sequence[LabelClass]) -> Renderer:
@@ -68,6 +79,7 @@ class RenderOptions:
             contours=self.contours,
             only=class_indices(self.names, classes) if self.names else None,
             background=self.background,
+            min_area=self.min_area,
         )
 
 

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def class_shares(mask: Mask, classes: Sequence[LabelClass]) -> Mapping[str, floa
 
 @contextmanager
 def coco_file(
-    path: Path, classes: Sequence[LabelClass], name_of: NameOf, *, as_rle: bool
+    path: Path, classes: Sequence[LabelClass], name_of: NameOf, *, as_rle: bool, min_area: int = 1
 ) -> Iterator[FrameWriter]:
     """Write COCO's JSON: a polygon for each region, or run lengths for each class of a frame.
 
@@ -139,9 +140,10 @@ def coco_file(
         path: Path of the file.
         classes: Classes in the order of the masks' indices.
         name_of: Returns the name of a frame's image.
-        as_rle: Whether regions are written as run lengths.
+        as_rle: Whether run lengths of each class are written, and not its regions.
+        min_area: Regions of fewer pixels are left out.
     """
-    annotate = rle_annotations if as_rle else polygon_annotations
+    annotate = rle_annotations if as_rle else partial(polygon_annotations, min_area=min_area)
     images: list[dict[str, Any]] = []
     ids = count(1)
     with incremental_file(path) as write:
@@ -180,9 +182,9 @@ def coco_categories(classes: Sequence[LabelClass]) -> list[dict[str, Any]]:
     ]
 
 
-def polygon_annotations(mask: Mask, classes: int) -> Iterator[dict[str, Any]]:
-    """Return COCO's fields of each region of a mask, as a polygon."""
-    for polygon in polygons(mask, classes):
+def polygon_annotations(mask: Mask, classes: int, *, min_area: int = 1) -> Iterator[dict[str, Any]]:
+    """Return COCO's fields of each region of a mask that is large enough, as a polygon."""
+    for polygon in polygons(mask, classes, min_area=min_area):
         ring = polygon.one_ring()
         yield {
             "category_id": polygon.index + 1,
@@ -213,13 +215,15 @@ def _bounding_box(ring: Corners) -> list[int]:
     return [*low.tolist(), *(high - low).tolist()]
 
 
-def geojson(mask: Mask, classes: Sequence[LabelClass]) -> str:
-    """Return the regions of a mask as the text of a GeoJSON file."""
-    return json.dumps(feature_collection(mask, classes), ensure_ascii=False)
+def geojson(mask: Mask, classes: Sequence[LabelClass], *, min_area: int = 1) -> str:
+    """Return the regions of a mask that are large enough as the text of a GeoJSON file."""
+    return json.dumps(feature_collection(mask, classes, min_area=min_area), ensure_ascii=False)
 
 
-def feature_collection(mask: Mask, classes: Sequence[LabelClass]) -> dict[str, Any]:
-    """Return the regions of a mask as a GeoJSON FeatureCollection (RFC 7946).
+def feature_collection(
+    mask: Mask, classes: Sequence[LabelClass], *, min_area: int = 1
+) -> dict[str, Any]:
+    """Return the regions of a mask that are large enough as a GeoJSON FeatureCollection (RFC 7946).
 
     Polygons have holes; coordinates are pixels from the top left corner.
     """
@@ -236,7 +240,7 @@ def feature_collection(mask: Mask, classes: Sequence[LabelClass]) -> dict[str, A
                 "coordinates": [_closed(ring) for ring in (polygon.outline, *polygon.holes)],
             },
         }
-        for polygon in polygons(mask, len(classes))
+        for polygon in polygons(mask, len(classes), min_area=min_area)
     ]
     return {"type": "FeatureCollection", "features": features}
 

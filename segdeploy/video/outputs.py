@@ -288,7 +288,9 @@ def open_record(
     """Open one of `RECORDS`; yield the function that appends a frame."""
     if kind == JSONL:
         return json_lines(path, renderer.classes, name_of)
-    return coco_file(path, renderer.classes, name_of, as_rle=kind == RLE)
+    return coco_file(
+        path, renderer.classes, name_of, as_rle=kind == RLE, min_area=renderer.min_area
+    )
 
 
 def frame_path(folder: Path, ending: str, index: int) -> Path:
@@ -309,7 +311,7 @@ def to_files(kind: str, renderer: Renderer, path_of: Callable[[int], Path]) -> F
             assert result.confidence is not None
             write_image(path, result.confidence)
         elif kind == GEOJSON:
-            write_text(path, geojson(result.mask, renderer.classes))
+            write_text(path, geojson(result.mask, renderer.classes, min_area=renderer.min_area))
         else:
             write_image(path, result.drawn[kind])
 

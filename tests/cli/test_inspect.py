@@ -20,7 +20,7 @@ from segdeploy.card import (
     ModelCard,
     Training,
 )
-from segdeploy.cli.inspect import describe
+from segdeploy.cli.inspect import data_terms, describe, license_of
 from segdeploy.cli.main import main
 from segdeploy.metrics.scores import Scores
 
@@ -79,6 +79,31 @@ def test_describes_every_part_of_a_card() -> None:
         "training": "3 epochs on mine, seed 7, torch 2.9.0, segdeploy 0.1.0",
         "scores": "mIoU 50.00%, pixel accuracy 75.00%, Dice 62.50%",
     }
+
+
+def test_license_and_terms_of_the_data_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever ships a network must know what it was trained on."""
+    main(["inspect", "street", "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    assert "not for commercial use; see " in found["license"]
+    assert list(found["data_terms"]) == ["camvid", "idd_lite"]
+    assert "not for commercial use" in found["data_terms"]["camvid"]
+
+
+def test_terms_of_other_files(artifacts: Path) -> None:
+    """What is not known is said; a card without a training names no data."""
+    card = read_card(artifacts / "best.onnx")
+    training = Training(
+        dataset="mine", data_hash="", recipe={"helper": "coco"}, versions={}, seed=0, epochs=1
+    )
+
+    assert data_terms(replace(card, training=training)) == {
+        "mine": "not known here; ask who made it",
+        "coco": "those of its images and annotations",
+    }
+    assert data_terms(card) == {}
+    assert license_of(artifacts / "best.onnx") is None
 
 
 def test_file_that_is_no_artifact_is_refused(

@@ -199,3 +199,20 @@ def test_what_was_written_before_the_disk_was_full_is_kept(tmp_path: Path) -> No
 
     assert not path.exists()
     assert part.read_text().startswith("a line\n" * 1000)
+
+
+@pytest.mark.parametrize(("min_area", "areas"), [(1, [6, 1]), (2, [6]), (7, [])])
+def test_small_regions_are_left_out(tmp_path: Path, min_area: int, areas: list[int]) -> None:
+    """Specks of a few pixels fill an annotation tool; a region of just that size stays."""
+    mask = np.full((6, 8), 255, np.uint8)
+    mask[0, 0], mask[2:4, 2:5] = 1, 1
+    path = tmp_path / "a.json"
+    frame = Frame(image=np.zeros((6, 8, 3), np.uint8), index=0, seconds=0.0)
+    result = SegmentedFrame(frame=frame, mask=mask, confidence=None, drawn={}, stage_seconds={})
+
+    with coco_file(path, CLASSES, str, as_rle=False, min_area=min_area) as write:
+        write(result)
+    features = json.loads(geojson(mask, CLASSES, min_area=min_area))["features"]
+
+    assert [entry["area"] for entry in json.loads(path.read_text())["annotations"]] == areas
+    assert [feature["properties"]["area"] for feature in features] == areas
