@@ -32,9 +32,12 @@ CROP = 0.85
 GRID = 32
 """Sides are multiples of the stride of the coarsest features."""
 
-VIEWS_PER_IMAGE, LEAST_VIEWS, MOST_VIEWS = 60, 2_000, 40_000
+VIEWS_PER_IMAGE, LEAST_VIEWS, MOST_VIEWS = 60, 3_000, 40_000
 """How often each image is seen at most, and bounds of all views of a run: little data needs many
 passes, and much data few."""
+
+MANY_VIEWS = 8_000
+"""Views from which on a batch has eight images; fewer views need more steps."""
 
 ENOUGH = 0.5
 """Share of these views that has to fit into the time; else the input is smaller."""
@@ -98,11 +101,13 @@ def choose_values(
         **network_values(imagenet=find_spec(PACKAGE) is not None),
         "class_weights": "inverse-log" if several else "none",
         "max_share": 0.75 if several else 1.0,
-        "minutes": minutes,
-        "batch": max(2, min(8, images // 2)),
+        # Whoever names the epochs wants all of them.
+        "minutes": 0.0 if "epochs" in given else minutes,
+        "batch": max(2, min(8 if views >= MANY_VIEWS else 4, images // 2)),
         "epochs": math.ceil(views / images),
         **input_size(AREAS[0], shape),
         **given,
+        **_whole_input(given),
     }
     # Random weights are as fast.
     timed = {**values, "weights": "", "weights_backbone": ""}
@@ -116,7 +121,7 @@ def choose_values(
         seconds = step / batch / math.prod(run.recipe.train_size)
         time = 60 * minutes * TRAINING_SHARE
         area = fitting_area(time, seconds=seconds, views=ENOUGH * views)
-    values |= {**input_size(area, shape), **given}
+    values |= {**input_size(area, shape), **given, **_whole_input(given)}
     recipe = Recipe.from_dict(values, source="the chosen values")
     per_view = seconds * math.prod(recipe.train_size)
     fitting = min(views, 60 * minutes * TRAINING_SHARE / per_view) if per_view else views
@@ -159,6 +164,11 @@ def input_size(area: int, shape: tuple[float, float]) -> dict[str, tuple[int, in
     return {"imgsz": (sides[0], sides[1]), "crop": (crop[0], crop[1])}
 
 
+def _whole_input(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a crop of the whole input where only the input's size was given."""
+    return {"crop": (0, 0)} if "imgsz" in given and "crop" not in given else {}
+
+
 def fitting_area(time: float, *, seconds: float, views: float) -> int:
     """Return the largest of `AREAS` at which so many views fit into a time, or the smallest.
 
@@ -182,8 +192,9 @@ def _course(epochs: int, steps: float) -> dict[str, Any]:
 def _describe(recipe: Recipe, train: Dataset, seconds: float) -> None:
     """Say what was chosen, and why."""
     speed = f", since an image takes {1000 * seconds:.0f} ms here" if seconds else ""
+    limit = f" in {recipe.minutes:g} minutes" if recipe.minutes else ""
     note(
         f"chosen for {len(train)} images and {len(train.classes)} classes: {recipe.model} at"
         f" {recipe.imgsz[0]},{recipe.imgsz[1]}{speed}; batch {recipe.batch}, up to"
-        f" {recipe.epochs} epochs in {recipe.minutes:g} minutes (--minutes for more or less)"
+        f" {recipe.epochs} epochs{limit} (--minutes for more or less)"
     )

@@ -42,6 +42,9 @@ NEWEST = "newest"
 MOVABLE = ("data", "device", "threads", "workers")
 """Values that may differ when a run is resumed: where it trains, not what."""
 
+NETWORK = {"model", "arguments", "weights"}
+"""Values that name a network, or belong to one: without them one is chosen."""
+
 RESULTS = ("last.pt", "results.csv", "curves.png", "classes.png", "confusion.png", "samples.png")
 
 F = Callable[..., Any]
@@ -214,9 +217,13 @@ def train(options: TrainOptions) -> None:
     its values. Without a recipe and a network, --data alone chooses both, by the data and by the
     speed of this machine. Checkpoints, metrics and plots are written to runs/train/NAME.
     """
+    run_training(options)
+
+
+def run_training(options: TrainOptions) -> tuple[Any, Path]:
+    """Train, or go on training, as the options say; return the `Trainer` and its folder."""
     if options.resume is None:
-        start_run(options)
-        return
+        return start_run(options)
     given = options.recipe or options.name or options.arguments or options.overrides
     if given or not options.values.keys() <= set(MOVABLE):
         msg = (
@@ -224,11 +231,11 @@ def train(options: TrainOptions) -> None:
             f" {', '.join(f'--{key}' for key in MOVABLE)} may be given"
         )
         raise ConfigError(msg)
-    resume_run(find_last(options.resume), options.values)
+    return resume_run(find_last(options.resume), options.values)
 
 
-def start_run(options: TrainOptions) -> None:
-    """Train in a new folder."""
+def start_run(options: TrainOptions) -> tuple[Any, Path]:
+    """Train in a new folder, and return it with the `Trainer`."""
     started = time.monotonic()
     values = collect_values(options)
     recipe = Recipe.from_dict(values, source=options.recipe or "the command line")
@@ -237,7 +244,7 @@ def start_run(options: TrainOptions) -> None:
     if recipe.weights:
         recipe = with_values_of_weights(recipe, values)
     with distributed.process_group() as processes:
-        if options.recipe is None and recipe.data and not values.keys() & {"model", "weights"}:
+        if options.recipe is None and recipe.data and not values.keys() & NETWORK:
             from .automatic import choose_values
 
             values = choose_values(values, partial(trainer.Trainer, processes=processes))
@@ -248,6 +255,7 @@ def start_run(options: TrainOptions) -> None:
         name = options.name or f"{recipe.model}-{recipe.dataset}"
         folder = new_run("train", name) if processes.is_main else Path()
         fit(run, folder, is_main=processes.is_main)
+        return run, folder
 
 
 def collect_values(options: TrainOptions) -> dict[str, Any]:
@@ -288,8 +296,8 @@ def with_values_of_weights(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
     return replace(recipe, **values)
 
 
-def resume_run(last: Path, changed: Mapping[str, Any]) -> None:
-    """Resume a run in its folder.
+def resume_run(last: Path, changed: Mapping[str, Any]) -> tuple[Any, Path]:
+    """Resume a run in its folder, and return it with the `Trainer`.
 
     Args:
         last: Its `last.pt`.
@@ -307,6 +315,7 @@ def resume_run(last: Path, changed: Mapping[str, Any]) -> None:
         if processes.is_main:
             note(f"resuming after epoch {len(run.history)} of {last}")
         fit(run, last.parent, is_main=processes.is_main)
+        return run, last.parent
 
 
 def fit(

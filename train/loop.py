@@ -119,6 +119,11 @@ class Loop:
         return max(0, self.total - self.step)
 
     @property
+    def finished(self) -> bool:
+        """Whether no step is left, and the last epoch is closed: it may not be validated yet."""
+        return not (self.left or self.done)
+
+    @property
     def on_device(self) -> bool:
         """Whether it trains on a device other than the processor."""
         return self._device.type != "cpu"

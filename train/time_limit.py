@@ -59,13 +59,14 @@ class TimeLimit:
         self.over = False
 
     def measure(self, *, batch: float, validation: float | None) -> None:
-        """Replace the durations by those of the last epoch.
+        """Move the duration of a batch halfway to the last epoch's, which other work disturbs.
 
         Args:
             batch: Seconds of a batch.
-            validation: Seconds of the validation; None where there was none.
+            validation: Seconds of the validation, which are taken as they are; None where there was
+                none.
         """
-        self._batch = batch
+        self._batch = (self._batch + batch) / 2 if self._batch else batch
         if validation is not None:
             self._validation = validation
 

@@ -299,7 +299,7 @@ class Trainer:
 
     def _finished(self) -> bool:
         """Return whether all epochs are done, or the patience is exhausted."""
-        if len(self.history) >= self.recipe.epochs or not self.loop.left:
+        if len(self.history) >= self.recipe.epochs or self.loop.finished:
             return True
         best = best_epoch(self.history)
         if not self.recipe.patience or best is None or self.history[-1].miou is None:

@@ -127,6 +127,7 @@ def test_run_learns_from_a_second_dataset(tiny_camvid: Path, tmp_path: Path) -> 
         arguments={"width": 4, "depth": 1},
         imgsz=(32, 48),
         epochs=1,
+        amp=False,
         workers=0,
         device="cpu",
         threads=1,

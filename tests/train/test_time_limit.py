@@ -47,14 +47,14 @@ def test_steps_fit_beside_the_validations(
     assert limit(Clock(), seconds).fitting(accumulate=accumulate, val_every=val_every) == steps
 
 
-def test_measured_durations_replace_the_first_guess() -> None:
+def test_measured_durations_correct_the_plan() -> None:
     clock = Clock()
     time = limit(clock, 110)
 
-    time.measure(batch=2.0, validation=None)
+    time.measure(batch=2.0, validation=30.0)
     clock.now += 10
 
-    assert time.fitting(accumulate=1, val_every=20) == int((100 * CAUTION - 20) / 2.1)
+    assert time.fitting(accumulate=1, val_every=20) == int((100 * CAUTION - 30) / 1.65)
 
 
 def test_epoch_ends_where_the_time_for_its_validation_begins() -> None:
