@@ -96,6 +96,18 @@ class Option(click.Option):
         super().add_to_parser(parser, ctx)
         self.opts = shown
 
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:  # noqa: ANN401 - click's own
+        """Return the value converted; an empty path, as of an unset variable, names nothing.
+
+        Raises:
+            click.BadParameter: A path is empty.
+        """
+        values = value if isinstance(value, list | tuple) else (value,)
+        if isinstance(self.type, click.Path) and "" in values:
+            msg = "the path is empty; name a file or a folder, or leave the option out"
+            raise click.BadParameter(msg, ctx=ctx, param=self)
+        return super().type_cast_value(ctx, value)
+
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the option's names and its help; a descriptive default has no parentheses."""
         record = super().get_help_record(ctx)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 import pytest
@@ -199,3 +200,18 @@ def test_a_name_that_is_not_a_choice_is_refused() -> None:
     """The message lists what may be given."""
     with pytest.raises(click.BadParameter, match="'video' is none of mask, overlay"):
         NameList(("mask", "overlay")).convert("mask,video", None, None)
+
+
+@pytest.mark.parametrize("arguments", [["--file", ""], ["--file", "a", "--file", ""]])
+def test_an_empty_path_is_refused(arguments: list[str]) -> None:
+    """A variable that is not set would otherwise name the current folder."""
+
+    @click.command(cls=Command)
+    @option("--file", type=click.Path(path_type=Path), multiple=True)
+    def command(file: tuple[Path, ...]) -> None:
+        """Take files."""
+
+    result = CliRunner().invoke(command, arguments)
+
+    assert result.exit_code == 2
+    assert "the path is empty" in result.output
