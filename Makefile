@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo performance test processors fuzz lint types clean
+.PHONY: demo performance test processors fuzz lint types proto clean
 .DELETE_ON_ERROR:
 
 # --- set-up ---
@@ -81,7 +81,7 @@ MEASURED := demo/performance
 study = cd $(MEASURED) && { echo '$$ python -m segdeploy.benchmarks.studies.$(2)'; ../../$(BIN)/python -m segdeploy.benchmarks.studies.$(2) 2> $(1).log || cat $(1).log; } > $(1).txt
 
 .venv/peers: .venv/demo
-	$(PIP) --editable '.[export,openvino,report,peers]'
+	$(PIP) --editable '.[export,openvino,report,peers,serve]'
 	touch $@
 
 # A row or a command that fails is in the page with its reason.
@@ -98,6 +98,7 @@ performance: .venv/peers $(CHECKPOINT) demo/drive.mp4
 	$(call study,6-masks,kernels masks)
 	$(call study,7-networks,networks)
 	$(call study,8-precisions,precisions)
+	$(call study,9-serving,serving --rounds 1)
 	$(BIN)/python -m segdeploy.benchmarks.studies.performance_page $(MEASURED)/*/report.json $(MEASURED)/*.txt --output docs/performance.md
 
 # --- the checks ---
@@ -133,3 +134,9 @@ fuzz: .venv/dev
 
 clean:
 	rm -rf build dist demo .venv *.egg-info
+
+# --- messages of gRPC; an older grpcio-tools makes them for more versions of protobuf ---
+PROTO := segdeploy/serving/protocol/generated
+proto: .venv/created
+	$(PIP) 'grpcio-tools<1.76'
+	cd $(PROTO) && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. open_inference.proto

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 BUNDLED = Path(__file__).parents[2] / "docs" / "bundled"
 SEGMENTED = "pixels in"
+NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = (
     *("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
@@ -31,7 +32,9 @@ CHROMIUM = (
 def browser() -> Iterator[Any]:
     """Chromium with a camera that shows a test pattern; skips where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api")
-    path = os.environ.get("SEGDEPLOY_CHROMIUM") or shutil.which("chromium")
+    path = os.environ.get("SEGDEPLOY_CHROMIUM") or next(
+        filter(None, map(shutil.which, NAMES)), None
+    )
     if path is None:
         pytest.skip("no Chromium: install Debian's chromium, or name one in SEGDEPLOY_CHROMIUM")
     with sync_api.sync_playwright() as playwright:
