@@ -15,7 +15,7 @@ from segdeploy.backends.base import Backend
 from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD, InputSpec, ModelCard
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
 from segdeploy.errors import ConfigError, ModelError
-from segdeploy.inference.class_mapping import ClassMapping
+from segdeploy.inference.label_map import ClassMapping
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.segmentation import ConfusionMatrix
 

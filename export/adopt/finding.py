@@ -10,7 +10,7 @@ from segdeploy.cli.console import progress
 from segdeploy.datasets.dataset import evenly_spaced
 from segdeploy.datasets.registry import open_for_card
 from segdeploy.imaging.preprocess import to_batch
-from segdeploy.inference.class_mapping import map_by_name, same_order
+from segdeploy.inference.label_map import map_by_name, same_order
 
 from ..proof import ProofImages
 from .convention import (

@@ -117,7 +117,7 @@ def evaluate(options: EvalOptions) -> None:
     """Score a MODEL on a dataset, at the images' own size."""
     from segdeploy.datasets.registry import load, resolve_for_card, split_for_card
     from segdeploy.inference import evaluation
-    from segdeploy.inference.class_mapping import read_mapping
+    from segdeploy.inference.label_map import read_mapping
     from segdeploy.inference.predictor import Predictor
 
     if options.class_mapping is not None and options.save_ids is not None:

@@ -10,7 +10,7 @@ from segdeploy.datasets.formats.ade20k import to_original_ids as ade20k_ids
 from segdeploy.datasets.formats.cityscapes import to_original_ids as cityscapes_ids
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.io import write_image
-from segdeploy.inference.class_mapping import ClassMapping
+from segdeploy.inference.label_map import ClassMapping
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.scores import Scores
 from segdeploy.metrics.segmentation import ConfusionMatrix

@@ -9,7 +9,7 @@ import pytest
 from segdeploy.card import LabelClass
 from segdeploy.datasets.formats import camvid, cityscapes
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.inference.class_mapping import BUILT_IN, map_by_name, read_mapping
+from segdeploy.inference.label_map import BUILT_IN, map_by_name, read_mapping
 from segdeploy.metrics.segmentation import ConfusionMatrix
 
 
