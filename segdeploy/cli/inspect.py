@@ -9,7 +9,6 @@ import click
 
 from segdeploy import assets
 from segdeploy.assets import short_name
-from segdeploy.backends.loading import kind_of, read_card
 from segdeploy.card import ModelCard, Training
 from segdeploy.cli.console import add_row, echo, next_step, show
 from segdeploy.cli.options import (
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
 def inspect(*, file: Path, as_json: bool) -> None:
     """Show the model card of a FILE: its network, its training, and the proof of its export."""
     from rich.table import Table
+
+    # Help needs no arrays.
+    from segdeploy.backends.loading import kind_of, read_card
 
     card, runtime, size = read_card(file), kind_of(file).name, file.stat().st_size
     if as_json:
@@ -142,6 +144,7 @@ def verify(*, file: Path, device: str, trust: bool, as_json: bool) -> None:
 
     Needs no dataset.
     """
+    from segdeploy.backends.loading import kind_of
     from segdeploy.inference import self_test
 
     verified = self_test.verify(file, kind_of(file), device=device, trust=trust)

@@ -92,9 +92,23 @@ def test_the_command_alone_says_what_to_do_first(capsys: pytest.CaptureFixture[s
     assert "First steps:\n  segdeploy run VIDEO" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["segdeploy.card", "segdeploy.export.command"])
+@pytest.mark.parametrize(
+    "module", ["segdeploy.cli.inspect", "segdeploy.export.command", "segdeploy.train.command"]
+)
 def test_a_card_needs_no_arrays(module: str) -> None:
     """numpy and OpenCV take most of the time of a `--help`."""
     code = f"import sys, {module}\nassert not {{'numpy', 'cv2'}} & set(sys.modules)"
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["models", "--jsn"], ["inspect"], ["run", "--opacity", "half"], ["nothing"]],
+)
+def test_wrong_usage_is_said_in_a_sentence_of_ours(capsys, arguments):
+    """Programs that look for the message find it, whoever looked at the options."""
+    assert run_cli(*arguments) == 2
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("segdeploy: ")
