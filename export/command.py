@@ -73,6 +73,15 @@ class ExportOptions:
     output_file: Path | None
     as_json: bool
 
+    def check(self) -> None:
+        """Raise a ConfigError where two options do not fit each other."""
+        if self.confidence and self.output != "classes":
+            msg = (
+                f"--confidence needs --output classes, and the output is {self.output}; add"
+                " --output classes, or leave --confidence out"
+            )
+            raise ConfigError(msg)
+
     def config(self) -> ExportConfig:
         """Return the options of the export itself."""
         usual_images = None if self.precision == "int8" else DEFAULT_PROOF_IMAGES
@@ -220,12 +229,7 @@ def export(options: ExportOptions) -> None:
     only after its output on real images agrees with PyTorch's; otherwise no file is left and the
     exit code is 6.
     """
-    if options.confidence and options.output != "classes":
-        msg = (
-            f"--confidence needs --output classes, and the output is {options.output}; add --output"
-            " classes, or leave --confidence out"
-        )
-        raise ConfigError(msg)
+    options.check()
     checkpoint = options.checkpoint or newest_checkpoint()
     if options.checkpoint is None:
         note(f"exporting {checkpoint}, the best of the newest run")

@@ -185,7 +185,7 @@ class Network:
 
         Example:
             ```python
-            net.run("dashcam.mp4", "overlay.mp4", max_frames=3, opacity=0.4)
+            net.run("dashcam.mp4", "out.mp4", max_frames=3, opacity=0.4)
             net.run(["street.jpg", "dashcam.mp4"], "results", save=["mask", "jsonl"])
             ```
 

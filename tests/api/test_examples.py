@@ -52,7 +52,8 @@ def names(
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     write_image(folder / "street.jpg", image)
     write_clip(folder / "dashcam.mp4", gray_frames(12))
-    (folder / "best.onnx").symlink_to(artifacts / "best.onnx")
+    for name in ("best.onnx", "best.pt"):
+        (folder / name).symlink_to(artifacts / name)
     (folder / "camvid").symlink_to(tiny_camvid)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -80,6 +81,20 @@ def test_example_of_a_public_name_runs(name: str, names: dict[str, Any]) -> None
     if name not in ELSEWHERE:
         for example in examples:
             exec(compile(example, name, "exec"), dict(names))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["train.train_model", "export.export_model", "benchmarks.benchmark_models"]
+)
+def test_example_of_a_workshop_runs(name: str, names: dict[str, Any]) -> None:
+    """Training, export and benchmark are functions too."""
+    pytest.importorskip("torch")
+    package, function = name.split(".")
+    text = getattr(getattr(segdeploy, package), function).__doc__
+
+    for example in examples_of(text):
+        exec(compile(example, name, "exec"), dict(names))
 
 
 def test_page_runs_from_its_beginning(names: dict[str, Any]) -> None:

@@ -19,9 +19,11 @@ from segdeploy.cli.options import (
     Option,
     grouped,
     option,
+    option_values,
     options,
     section,
 )
+from segdeploy.errors import ConfigError
 
 NAMES = [
     *((name,) for name in COMMANDS if name != "data"),
@@ -215,3 +217,42 @@ def test_an_empty_path_is_refused(arguments: list[str]) -> None:
 
     assert result.exit_code == 2
     assert "the path is empty" in result.output
+
+
+@click.command(cls=Command)
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@option("--width", default=640, type=click.IntRange(min=1))
+@option("--size", "sizes", multiple=True, type=ImageSize())
+@option("--name")
+@option("--json", "as_json", is_flag=True)
+def shrink(**_: object) -> None:
+    """Make images smaller."""
+
+
+def test_program_gets_the_defaults_of_a_command() -> None:
+    """There is no second list of them, and a value is converted as that of a command line."""
+    assert option_values(shrink, {}) == {
+        "paths": (),
+        "width": 640,
+        "sizes": (),
+        "name": None,
+        "as_json": False,
+    }
+    values = option_values(shrink, {"paths": "a.png", "width": 5, "sizes": (3, "4,5")})
+    assert values["paths"] == (Path("a.png"),)
+    assert values["width"] == 5
+    assert values["sizes"] == ((3, 3), (4, 5))
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"width": 0}, "--width.*0 is not in the range"),
+        ({"widht": 5}, "there is no option 'widht'; known are name, paths, sizes, width"),
+        ({"as_json": True}, "there is no option 'as_json'"),
+    ],
+)
+def test_impossible_values_of_a_program_are_refused(given: dict[str, object], reason: str) -> None:
+    """As an error of ours: click's is for a command line."""
+    with pytest.raises(ConfigError, match=reason):
+        option_values(shrink, given, without=("as_json",))
