@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -97,7 +98,12 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Expect the rest of a head that has begun."""
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except h11.LocalProtocolError:
+            # A body whose chunks are damaged is noticed while its response is being sent.
+            self.transport.abort()
+            return
         if self.cycle is None or self.cycle.response_complete:
             if self._timer is None:
                 self._expect()
