@@ -56,6 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OutputError: The file cannot be written, for example because the disk is full.
     """
     make_folder(path.parent)
+    refuse_device(path)
     part = path.with_name(path.name + PART)
     descriptor = _claim_empty(path, part)
     try:
@@ -72,6 +73,16 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if CAN_LOCK:
             os.close(descriptor)
+
+
+def refuse_device(path: Path) -> None:
+    """Check that a result does not replace a device or a pipe, such as /dev/full.
+
+    Raises:
+        OutputError: It would.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise cannot_write(path, OSError(errno.EINVAL, "it is a device or a pipe, not a file"))
 
 
 def _claim_empty(path: Path, part: Path) -> int:

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from segdeploy.arrays import Image
 from segdeploy.errors import ConfigError, DataError, OutputError, SegdeployError
-from segdeploy.system.files import cannot_write, make_folder
+from segdeploy.system.files import cannot_write, make_folder, refuse_device
 from segdeploy.system.locks import claim
 from segdeploy.video.audio import AudioTrack
 from segdeploy.video.codecs import Encoding
@@ -120,6 +120,7 @@ class VideoSink:
         self._reformatter = VideoReformatter()
         self._audio: AudioTrack | None = None
         make_folder(path.parent)
+        refuse_device(path)
         self._file = self._open_part(overwrite=overwrite or resumed > 0)
         reserve = str(reserved_bytes(frames, rate))
         self._container = av.open(

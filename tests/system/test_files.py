@@ -1,6 +1,7 @@
 """A file is written whole or not at all, and temporary folders are removed."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,14 @@ def test_the_name_of_a_folder_is_refused(tmp_path):
         write_bytes(tmp_path / "a.txt", b"")
 
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
+
+
+def test_a_device_is_not_replaced(tmp_path):
+    """As root, a result named /dev/full would take its place for every program."""
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(OutputError, match="it is a device or a pipe"):
+        write_text(tmp_path / "pipe", "result")
+
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
