@@ -1,7 +1,6 @@
 """The command line: a table of commands, each imported when it is called, and exit codes."""
 
 import importlib
-import io
 import os
 import sys
 import warnings
@@ -37,10 +36,14 @@ def invoke(command: click.Command, arguments: Sequence[str] | None = None, *, na
         )
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
-        screen = io.StringIO()
-        error.show(screen)
-        echo(screen.getvalue(), err=True, nl=False)
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            usage = f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n"
+            echo(usage, err=True)
+        note(f"segdeploy: {error.format_message()}")
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         note("segdeploy: interrupted")
