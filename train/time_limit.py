@@ -13,8 +13,9 @@ from .loop import Loop
 from .precision import random_batch
 from .recipe import Recipe
 
-RESERVE = 6.0
-"""Seconds at the end for checkpoints and plots."""
+RESERVE, RESERVE_SHARE = 6.0, 0.07
+"""Seconds at the end for checkpoints and plots, or this share of the time if that is more: a
+machine with other work takes much longer for them."""
 
 CAUTION = 0.93
 """Share of the time left that is planned with: what is measured varies."""
@@ -44,7 +45,7 @@ class TimeLimit:
         """Start the time.
 
         Args:
-            seconds: Seconds from now to the end of the run.
+            seconds: Seconds from now to the end of the last validation.
             batch: Seconds that a batch takes; 0 where it is not known yet.
             validation: Seconds that a validation takes; 0 where it is not known yet.
             steps: Steps in an epoch.
@@ -55,7 +56,7 @@ class TimeLimit:
         self._batch, self._validation, self._clock = batch, validation, clock
         self._steps, self._most = steps, steps * epochs
         self._processes = processes
-        self._end = clock() + seconds - RESERVE
+        self._end = clock() + seconds
         self.over = False
 
     def measure(self, *, batch: float, validation: float | None) -> None:
@@ -132,8 +133,9 @@ def start_limit(
         pixels, crop = (math.prod(size) for size in (recipe.imgsz, recipe.train_size))
         share = len(splits.val) / processes.size / images
         validation = FORWARD * seconds * share * pixels / crop
+    reserve = max(RESERVE, RESERVE_SHARE * 60 * recipe.minutes)
     return TimeLimit(
-        60 * recipe.minutes - used - (time.monotonic() - begin),
+        60 * recipe.minutes - reserve - used - (time.monotonic() - begin),
         batch=seconds,
         validation=validation,
         steps=loop.total // recipe.epochs,

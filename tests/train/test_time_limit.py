@@ -25,9 +25,7 @@ class Clock:
 def limit(
     clock: Clock, seconds: float, *, batch: float = 1.0, validation: float = 20.0
 ) -> TimeLimit:
-    return TimeLimit(
-        RESERVE + seconds, batch=batch, validation=validation, steps=10, epochs=50, clock=clock
-    )
+    return TimeLimit(seconds, batch=batch, validation=validation, steps=10, epochs=50, clock=clock)
 
 
 @pytest.mark.parametrize(
