@@ -1,6 +1,7 @@
 """The program: loads models, puts the server together, and runs it until it is told to stop."""
 
 import asyncio
+import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,6 @@ from segdeploy.serving.engine.access import Access
 from segdeploy.serving.engine.limits import Limits
 from segdeploy.serving.engine.metrics import Metrics
 from segdeploy.serving.engine.models import LoadSettings, ModelStore
-from segdeploy.serving.web.front import log_to_stderr
 from segdeploy.serving.web.server import Address, Companion, http_server, listen, serve
 from segdeploy.serving.web.service import Service
 from segdeploy.system.signals import stoppable
@@ -89,7 +89,7 @@ def run(settings: Settings, *, note: Callable[[str], None]) -> None:
         service = build_service(models, metrics=metrics, limits=settings.limits, access=access)
         cameras = stack.enter_context(make_cameras(settings, service, note))
         views = LiveViews(cameras).routes()
-        log = log_to_stderr if settings.access_log else None
+        log = _json_lines(note) if settings.access_log else None
         front = build_front(service, log=log, more=views)
         address = replace(settings.address, port=listener.getsockname()[1])
         server = http_server(front, front, address=address, limits=settings.limits)
@@ -98,6 +98,11 @@ def run(settings: Settings, *, note: Callable[[str], None]) -> None:
         companions.append(Companion(start=partial(_tell, note, address, access), stop=_nothing))
         asyncio.run(serve(server, listener, service, stop=stop, companions=companions, note=note))
     note("stopped; every accepted request was answered")
+
+
+def _json_lines(note: Callable[[str], None]) -> Callable[[Mapping[str, object]], None]:
+    """Return what writes a record as a line of JSON, which escapes every control character."""
+    return lambda record: note(json.dumps(record))
 
 
 async def _tell(note: Callable[[str], None], address: Address, access: Access) -> None:

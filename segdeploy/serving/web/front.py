@@ -1,8 +1,6 @@
 """What every request passes: access, errors as responses, headers, metrics, and the access log."""
 
 import asyncio
-import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -36,13 +34,6 @@ HEADERS: Mapping[bytes, bytes] = {
 }
 
 Log = Callable[[Mapping[str, object]], None]
-
-
-def log_to_stderr(record: Mapping[str, object]) -> None:
-    """Write a line of JSON to stderr; JSON escapes every control character."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(json.dumps(record) + "\n")
-        sys.stderr.flush()
 
 
 class Exchange:
