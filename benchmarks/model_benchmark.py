@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segdeploy.cli.options import option_values
+from segdeploy.cli.option_values import option_values
 from segdeploy.system.files import make_folder, temporary_folder, write_text
 
 from .command import benchmark, check_artifacts, make_plan, measure

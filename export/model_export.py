@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from segdeploy.cli.options import option_values
+from segdeploy.cli.option_values import option_values
 
 from .command import ExportOptions, export, name_suffix, name_targets
 from .exporter import export_checkpoint

@@ -4,8 +4,8 @@ import importlib
 from typing import Any
 
 PUBLIC = {
-    "TrainResult": ("model_training", "TrainResult"),
-    "train_model": ("model_training", "train_model"),
+    "TrainResult": ("training_run", "TrainResult"),
+    "train_model": ("training_run", "train_model"),
 }
 """Module and attribute of each public name. Modules are imported on first use."""
 

@@ -14,7 +14,15 @@ from PIL import Image as PillowImage
 
 from segdeploy.arrays import Image
 from segdeploy.errors import ConfigError, DataError, ImageError
-from segdeploy.imaging.io import EXTENSIONS, check_image, convert_image, decode_image, read_image
+from segdeploy.imaging.header import DAMAGE, orientation_of
+from segdeploy.imaging.io import (
+    EXTENSIONS,
+    check_image,
+    decode_image,
+    pillow_pixels,
+    read_image,
+    turned,
+)
 from segdeploy.system.budget import check_budget, file_budget
 from segdeploy.video.frames import Frame
 
@@ -77,7 +85,7 @@ def to_image(source: ImageLike, color: Color | None) -> Image:
     if isinstance(source, BYTES):
         return decode_image(bytes(source), name=f"what the {len(source)} bytes hold")
     if isinstance(source, PillowImage.Image):
-        return convert_image(source, name="the image of Pillow")
+        return _from_pillow(source)
     if isinstance(source, np.ndarray):
         return _from_array(source, color or "bgr")
     if _is_tensor(source):
@@ -125,6 +133,23 @@ def _read(path: Path) -> Image:
             raise
         msg = f"{error}; a video, a list or a pattern is for net.stream({str(path)!r})"
         raise DataError(msg) from error
+
+
+def _from_pillow(image: PillowImage.Image) -> Image:
+    """Return the pixels of an image of Pillow, as `read_image` reads those of a file.
+
+    Raises:
+        ImageError: It is empty or damaged, or its pixels are floating-point numbers.
+    """
+    try:
+        if not image.width or not image.height:
+            msg = "it is empty"
+            raise ValueError(msg)
+        return turned(pillow_pixels(image), orientation_of(image))
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())
+        msg = f"the image of Pillow cannot be used ({reason}); pass a whole one, such as RGB"
+        raise ImageError(msg) from error
 
 
 def _from_array(array: "np.ndarray[Any, Any]", color: Color) -> Image:

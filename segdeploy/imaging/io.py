@@ -87,33 +87,12 @@ def decode_image(content: bytes, *, name: str) -> Image:
             if _is_plain_jpeg(image, content) or _is_plain_png(image, content, "RGB"):
                 stored = _decode_plain(name, content, AS_STORED)
             else:
-                stored = _to_image(image)
+                stored = pillow_pixels(image)
     except SegdeployError:
         raise
     except DAMAGE as error:
         raise _damaged(name, error) from error
-    return _turned(stored, orientation)
-
-
-def convert_image(image: PillowImage.Image, *, name: str) -> Image:
-    """Return the pixels of an image of Pillow, as `read_image` reads those of a file.
-
-    Args:
-        image: Of any mode of colors or numbers, opened from a file or made by Pillow.
-        name: What messages call it.
-
-    Raises:
-        ImageError: It is empty or damaged, or its pixels are floating-point numbers.
-    """
-    try:
-        if not image.width or not image.height:
-            msg = "it is empty"
-            raise ValueError(msg)
-        return _turned(_to_image(image), orientation_of(image))
-    except DAMAGE as error:
-        reason = " ".join(str(error).split())
-        msg = f"{name} cannot be used ({reason}); pass a whole image of colors, such as mode RGB"
-        raise ImageError(msg) from error
+    return turned(stored, orientation)
 
 
 def check_image(image: Image) -> None:
@@ -379,7 +358,7 @@ def _decode_plain(path: object, content: bytes, mode: int) -> Image:
     return np.asarray(image, dtype=np.uint8)
 
 
-def _to_image(image: PillowImage.Image) -> Image:
+def pillow_pixels(image: PillowImage.Image) -> Image:
     """Return the pixels as Pillow decodes them."""
     if image.mode == "F":
         msg = "its pixels are floating-point numbers, which have no fixed range"
@@ -397,7 +376,7 @@ def _to_image(image: PillowImage.Image) -> Image:
     )
 
 
-def _turned(image: Image, orientation: int) -> Image:
+def turned(image: Image, orientation: int) -> Image:
     """Return the upright image of stored pixels with this EXIF orientation."""
     if orientation not in UPRIGHT:
         return image

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from segdeploy.cli.main import COMMANDS, DATA_COMMANDS, LazyGroup, cli
+from segdeploy.cli.option_values import option_values
 from segdeploy.cli.options import (
     GENERAL,
     Command,
@@ -19,7 +20,6 @@ from segdeploy.cli.options import (
     Option,
     grouped,
     option,
-    option_values,
     options,
     section,
 )
