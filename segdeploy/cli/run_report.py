@@ -106,6 +106,9 @@ class RunReport:
             suggest(model, is_bundled=is_bundled)
         if self._failures and self._count == 1:
             raise self._failures[0]
+        if model is None:
+            msg = f"none of the {self._count} sources could be read; the reasons are above"
+            raise DataError(msg)
         if self._failures:
             msg = (
                 f"{len(self._failures)} of {self._count} sources could not be read, or not as a"

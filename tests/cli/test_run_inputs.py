@@ -166,3 +166,16 @@ def test_what_does_not_fit_is_refused_before_the_first_frame(
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not list(Path().glob("runs/run/*"))
     assert [path.name for path in Path("old").iterdir()] == ["a-overlay.mp4"]
+
+
+def test_nothing_that_can_be_read(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No other source is done then, and the report says why for each."""
+    for name in ("a.mp4", "b.mp4"):
+        Path(name).write_text("words")
+
+    done = run_cli("run", "--model", artifacts / "best.onnx", "a.mp4", "b.mp4", "--json")
+
+    assert done == 3
+    shown = capsys.readouterr()
+    assert len(json.loads(shown.out)["losses"]) == 2
+    assert "none of the 2 sources could be read" in shown.err.splitlines()[-1]
