@@ -108,14 +108,13 @@ class VideoSink:
         self._last: int | None = None
         self._last_duration = self._duration
         self._durations: dict[int, int] = {}
-        self._count = 0
         self._earliest: int | None = None
         # When the first frame is shown and decoded, in seconds.
         self._first: tuple[Fraction, Fraction] | None = None
         self._decoded: Fraction | None = None
         self._start = start
         self._end = math.inf if end is None else end
-        self._failed = self._closed = False
+        self._count, self._failed, self._closed = 0, False, False
         self._lock = Lock()
         self._reformatter = VideoReformatter()
         self._audio: AudioTrack | None = None
