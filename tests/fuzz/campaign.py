@@ -198,7 +198,7 @@ def run_cases(
     on_fault: Callable[[Verdict], None],
     until: float = float("inf"),
 ) -> Counts:
-    """Read the mutated files of some cases, and return the counts.
+    """Read the mutated files of some cases, and return the counts, also after Ctrl-C.
 
     Args:
         cases: Target and number of each.
@@ -225,6 +225,8 @@ def run_cases(
             counts.add(found, time.monotonic() - begun)
             if kept:
                 on_fault(found)
+    except KeyboardInterrupt:
+        pass
     finally:
         process.close()
     return counts
