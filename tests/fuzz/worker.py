@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import av
 import click
 
 from segdeploy.errors import SegdeployError
@@ -219,7 +220,9 @@ def _is_memory(error: BaseException | None) -> bool:
     """
     while error is not None:
         text = str(error).lower()
-        if isinstance(error, MemoryError) or "bad_alloc" in text or "insufficient memory" in text:
+        # FFmpeg refuses any array of more than 2 GB by itself, without taking it.
+        is_ours = isinstance(error, MemoryError) and not isinstance(error, av.FFmpegError)
+        if is_ours or "bad_alloc" in text or "insufficient memory" in text:
             return True
         error = error.__cause__ or error.__context__
     return False
