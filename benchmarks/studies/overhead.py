@@ -62,6 +62,7 @@ class RepeatedFrames:
     """A source that repeats a few frames."""
 
     losses: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __init__(self, images: list[Image], count: int) -> None:
         """Prepare a number of frames."""
