@@ -105,9 +105,9 @@ class Network:
         Example:
             ```python
             result = net("street.jpg")
-            rgb = np.asarray(PIL.Image.open("street.jpg"))
+            rgb = cv2.imread("street.jpg")[..., ::-1]
             same = net(rgb, color="rgb")
-            several = net(["street.jpg", PIL.Image.open("street.jpg"), rgb[..., ::-1]])
+            several = net(["street.jpg", rgb[..., ::-1]])
             lazy = net(Path(".").glob("*.jpg"))
             ```
 

@@ -60,7 +60,7 @@ class ProgressFile:
         # Where the reserved room begins and ends, and where the first fragment begins.
         self._room = (0, 0)
         self._fragments = sys.maxsize
-        self._is_ending = False
+        self._is_ending = self._is_closed = False
         self._index = BytesIO()
 
     def begin(self) -> None:
@@ -73,6 +73,9 @@ class ProgressFile:
 
     def write(self, content: bytes) -> int:
         """Write at the current position; raises OSError where there is no room."""
+        if self._is_closed:
+            self._position += len(content)
+            return len(content)
         # After the last fragment FFmpeg goes back, and writes the index, also beyond its room.
         self._is_ending |= self._position < self._fragments < self._size
         if self._is_ending:
@@ -128,8 +131,9 @@ class ProgressFile:
 
     def close(self) -> None:
         """Close the file; what FFmpeg still writes afterwards is not written."""
-        os.close(self._descriptor)
-        self._descriptor = os.open(os.devnull, os.O_WRONLY)
+        if not self._is_closed:
+            os.close(self._descriptor)
+            self._is_closed = True
 
     def _append(self, index: bytes) -> None:
         try:

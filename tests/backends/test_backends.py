@@ -13,6 +13,7 @@ import torch
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import BACKENDS, KINDS, load_backend, read_card
 from segdeploy.errors import ConfigError, DeviceError, ModelError
+from segdeploy.installation import find_installation
 from segdeploy.models.checkpoint import load_checkpoint
 
 SUFFIXES = sorted(suffix for suffix, kind in KINDS.items() if find_spec(kind.library))
@@ -237,6 +238,7 @@ def test_missing_library_names_the_extra(artifacts: Path) -> None:
     code = f"""
 from pathlib import Path
 from segdeploy.backends.loading import load_backend
+from segdeploy.installation import find_installation
 from segdeploy.errors import MissingExtraError
 try:
     load_backend(Path({str(artifacts)!r}) / "best.pt")
@@ -245,6 +247,5 @@ except MissingExtraError as error:
 """
     done = run_without("torch", code)
 
-    assert done.stdout.strip() == "torch is not installed; run: pip install 'segdeploy[train]'", (
-        done.stderr
-    )
+    command = find_installation().command("train")
+    assert done.stdout.strip() == f"torch is not installed; run: {command}", done.stderr

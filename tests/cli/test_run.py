@@ -308,7 +308,10 @@ def test_full_disk_gets_one_sentence(artifacts: Path) -> None:
 
 
 def start(artifacts: Path, clip: Path) -> "subprocess.Popen[str]":
-    """Start a long run, and come back when it is in the middle of writing."""
+    """Start a long run, and come back when it is in the middle of writing.
+
+    The room for the index is written first.
+    """
     command = [
         sys.executable,
         "-m",
@@ -323,7 +326,7 @@ def start(artifacts: Path, clip: Path) -> "subprocess.Popen[str]":
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     part = Path("runs/run/long/long-overlay.mp4.part")
-    while process.poll() is None and not (part.exists() and part.stat().st_size > 50_000):
+    while process.poll() is None and not (part.exists() and part.stat().st_size > 400_000):
         time.sleep(0.01)
     return process
 

@@ -63,7 +63,10 @@ def test_writes_several_formats_beside_the_checkpoint(
         "best.pt",
         "best.torchscript",
     ]
-    assert err == f"next: segdeploy run --model {checkpoint.with_suffix('.onnx')} IMAGE\n"
+    assert (
+        err.splitlines()[-1]
+        == f"next: segdeploy run --model {checkpoint.with_suffix('.onnx')} IMAGE"
+    )
 
 
 LIMITED = """
@@ -86,10 +89,10 @@ def test_full_disk_gets_one_sentence_from_openvino_too(checkpoint: Path) -> None
     )
 
     assert done.returncode == 1
-    assert done.stderr.startswith(
+    assert done.stderr.splitlines()[-1].startswith(
         f"segdeploy: cannot write {checkpoint.with_suffix('.xml')}: OpenVINO says only"
     )
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("segdeploy: ") == 1
     assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
 
 

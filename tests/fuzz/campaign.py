@@ -2,7 +2,7 @@
 
 import json
 import os
-import select
+import selectors
 import shutil
 import subprocess
 import sys
@@ -170,7 +170,10 @@ class Process:
         """Return the next line; "" where the process ended, None where none came in time."""
         output: IO[bytes] | None = self._process.stdout
         assert output is not None
-        ready, _, _ = select.select([output], [], [], limit)
+        # `select` knows no descriptor above 1023.
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            ready = selector.select(limit)
         return output.readline().decode() if ready else None
 
     def close(self) -> None:

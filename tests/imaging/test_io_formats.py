@@ -71,9 +71,12 @@ def test_every_other_format_is_refused(tmp_path, kind):
 
 
 def test_no_image_is_opened_in_any_format():
-    """`Image.open` would read every format again; `open_image` names the readers."""
+    """`Image.open` would read every format again; `open_image` names the readers.
+
+    The servers that ours is measured beside are programs of their own.
+    """
     calls = re.compile(r"\b(Pillow)?Image\.open\(|\bfrom PIL\.?\w* import .*\bopen\b")
 
     found = [name for name, path in MODULES.items() if calls.search(path.read_text("utf-8"))]
 
-    assert found == []
+    assert found == ["segdeploy.benchmarks.measure.server_load"]

@@ -1,5 +1,6 @@
 """A few kills of each command; `make fuzz` does more, at other moments."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,8 @@ def test_killed_command_loses_and_breaks_nothing(name: str) -> None:
         text=True,
         check=False,
         cwd=ROOT,
+        # An earlier test may have let the processes of this one import from no current folder.
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -97,7 +97,7 @@ def test_no_more_callers_than_the_backend_was_loaded_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("per_call", "per_image", "batch"), [(0.0, 0.004, 1), (0.02, 0.0, 16)], ids=["apart", "batches"]
+    ("per_call", "per_image", "batch"), [(0.0, 0.012, 1), (0.02, 0.0, 16)], ids=["apart", "batches"]
 )
 def test_the_faster_way_is_chosen(per_call: float, per_image: float, batch: int) -> None:
     """A device that gains by batches gets them; cores that work apart do not wait."""
