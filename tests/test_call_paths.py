@@ -51,16 +51,23 @@ def test_path_is_as_short_as_the_page_says(path: str) -> None:
 
 
 @pytest.mark.slow
-def test_three_paths_go_through_fewer_files() -> None:
-    """What was added since must not make a path longer than before the layout.
-
-    Right after it, a video and a step went through 0.65 of the files; docs/architecture.md counts
-    them.
-    """
+def test_no_path_is_longer_than_before() -> None:
+    """What was added since must not use up more than the layout has gained."""
     found = {path: set(files_of(path)) for path in BEFORE}
 
     assert len(set().union(*found.values())) < TOGETHER_BEFORE
     assert all(len(found[path]) < BEFORE[path] for path in BEFORE)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="budgets, locks, timelines and zones made the paths longer")
+def test_three_paths_go_through_fewer_files() -> None:
+    """To follow a frame, an export and a training step, a reader opens two thirds of the files."""
+    found = {path: set(files_of(path)) for path in BEFORE}
+
+    assert len(set().union(*found.values())) <= 0.65 * TOGETHER_BEFORE
+    assert len(found["video"]) <= 0.65 * BEFORE["video"]
+    assert len(found["step"]) <= 0.65 * BEFORE["step"]
 
 
 @pytest.mark.slow
