@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.card import CARD_KEY, MAX_SIDE, ModelCard
-from segdeploy.errors import CardError, ConfigError
+from segdeploy.errors import CardError, ConfigError, ModelError
 from segdeploy.system.budget import file_budget
 
 INPUT = "image"
@@ -212,13 +212,30 @@ def network_budget(pixels: int, size: int) -> int:
     return file_budget(size) + COPIES * size + CHANNELS * 4 * pixels
 
 
-def is_output(output: NetworkOutput, batch: Batch, card: ModelCard) -> bool:
-    """Return whether an array is what a network of this card returns for a batch."""
+def check_output(output: NetworkOutput, batch: Batch, card: ModelCard, *, source: str) -> None:
+    """Refuse an array that is not what a network of this card returns for a batch.
+
+    Args:
+        output: What a runtime returned.
+        batch: What it was given.
+        card: Card of the file.
+        source: The file, as the beginning of the message.
+
+    Raises:
+        ModelError: Type or shape contradict the card.
+    """
     if card.output == "classes":
-        return output.dtype == np.uint8 and output.shape == batch.shape[:3]
-    return (
-        output.dtype == np.float32
-        and output.ndim == 4
-        and output.shape[:2] == (len(batch), len(card.classes))
-        and min(output.shape) > 0
-    )
+        fits = output.dtype == np.uint8 and output.shape == batch.shape[:3]
+    else:
+        fits = (
+            output.dtype == np.float32
+            and output.ndim == 4
+            and output.shape[:2] == (len(batch), len(card.classes))
+            and min(output.shape) > 0
+        )
+    if not fits:
+        msg = (
+            f"{source} returns {output.dtype} of the shape {output.shape}, which contradicts its"
+            " card; export it again"
+        )
+        raise ModelError(msg)

@@ -16,7 +16,7 @@ from segdeploy.backends.base import (
     RuntimeOptions,
     card_from_metadata,
     check_batch,
-    is_output,
+    check_output,
     network_budget,
 )
 from segdeploy.backends.onnx_graph import check_graph
@@ -136,12 +136,7 @@ class OnnxBackend:
                 self._enlarge(batch.size // 3)
                 return self.run(batch)
             raise self._failure(error) from error
-        if not is_output(output, batch, self._card):
-            msg = (
-                f"{self._source} returns {output.dtype} of the shape {output.shape}, which"
-                " contradicts its card; export it again"
-            )
-            raise ModelError(msg)
+        check_output(output, batch, self._card, source=str(self._source))
         return output
 
     def _enlarge(self, pixels: int) -> None:

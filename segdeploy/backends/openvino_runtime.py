@@ -14,7 +14,7 @@ from segdeploy.backends.base import (
     RuntimeOptions,
     card_from_metadata,
     check_batch,
-    is_output,
+    check_output,
 )
 from segdeploy.backends.openvino_metadata import check_pair, read_metadata, weights_of
 from segdeploy.card import ModelCard
@@ -93,12 +93,7 @@ class OpenVinoBackend:
             output: NetworkOutput = np.ascontiguousarray(outputs[self._card.output])
         except FAILURES as error:
             raise _cannot_run(self._source, error) from error
-        if not is_output(output, batch, self._card):
-            msg = (
-                f"{self._source} returns {output.dtype} of the shape {output.shape}, which"
-                " contradicts its card; export it again"
-            )
-            raise ModelError(msg)
+        check_output(output, batch, self._card, source=str(self._source))
         return output
 
 

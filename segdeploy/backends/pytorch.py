@@ -16,7 +16,7 @@ from segdeploy.backends.base import (
     RuntimeOptions,
     card_from_metadata,
     check_batch,
-    is_output,
+    check_output,
     network_budget,
 )
 from segdeploy.backends.torch_metadata import read_metadata
@@ -265,12 +265,7 @@ class ExportedBackend(ModuleBackend):
         # A damaged graph raises anything when it runs.
         except Exception as error:
             raise self._failure(error, batch) from error
-        if not is_output(output, batch, self._card):
-            msg = (
-                f"the {self.name} file returns {output.dtype} of the shape {output.shape}, which"
-                " contradicts its card; export it again"
-            )
-            raise ModelError(msg)
+        check_output(output, batch, self._card, source=f"the {self.name} file")
         return output
 
     def _failure(self, error: Exception, batch: Batch) -> SegdeployError:
