@@ -41,6 +41,14 @@ if TYPE_CHECKING:
 DEFAULT_PROOF_IMAGES = 20
 """Images of a proof that has no mIoU budget; int8 is proven on all."""
 
+VERIFY_OPTION = option(
+    "--verify",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Image, or folder of images, to prove the file on instead; may be given more than once.",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
@@ -164,14 +172,7 @@ class ExportOptions:
         help="Folder of the dataset.",
         show_default="the training's",
     ),
-    option(
-        "--verify",
-        "files",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help="Image, or folder of images, to prove the file on instead; may be given more than"
-        " once.",
-    ),
+    VERIFY_OPTION,
     option(
         "--proof-images",
         older=("--proof-pictures",),

@@ -7,6 +7,7 @@ import msgspec
 
 from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD, MAX_SIDE
 from segdeploy.errors import ConfigError
+from segdeploy.system.machine import MAX_THREADS
 from segdeploy.system.schema import convert, shown
 from segdeploy.system.toml import to_toml
 
@@ -16,7 +17,7 @@ OPTIMIZERS = ("adamw", "sgd")
 CLASS_WEIGHTS = ("none", "inverse-log", "median-frequency")
 MAX_HUE = 0.5
 
-MAX_COUNT, MAX_REPEAT, MAX_WORKERS, MAX_THREADS = 1_000_000, 1000, 256, 1024
+MAX_COUNT, MAX_REPEAT, MAX_WORKERS = 1_000_000, 1000, 256
 MAX_FACTOR, MAX_SCALE, MAX_SEED = 1e6, 100.0, 2**63 - 1
 """Bounds beyond any use, within which no computation with a value overflows, and no list or pool of
 its size exhausts the machine."""

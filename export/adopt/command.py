@@ -25,7 +25,7 @@ from segdeploy.cli.options import (
 )
 from segdeploy.errors import ConfigError
 
-from ..command import DEFAULT_PROOF_IMAGES, describe
+from ..command import DEFAULT_PROOF_IMAGES, VERIFY_OPTION, describe
 from ..plan import import_optional
 
 if TYPE_CHECKING:
@@ -250,14 +250,7 @@ class AdoptOptions:
         show_default="streets, for the proof alone",
     ),
     option("--data", type=click.Path(path_type=Path), help="Folder of the dataset."),
-    option(
-        "--verify",
-        "files",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help="Image, or folder of images, to prove the file on instead; may be given more than"
-        " once.",
-    ),
+    VERIFY_OPTION,
     option(
         "--proof-images",
         older=("--proof-pictures",),

@@ -11,6 +11,7 @@ from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.card import CARD_KEY, MAX_SIDE, ModelCard
 from segdeploy.errors import CardError, ConfigError, ModelError
 from segdeploy.system.budget import file_budget
+from segdeploy.system.machine import MAX_THREADS
 
 INPUT = "image"
 """Name of the input tensor of every exported file."""
@@ -56,10 +57,6 @@ class Backend(Protocol):
             ConfigError: The batch has another dtype, or a shape that the card does not allow.
         """
         ...
-
-
-MAX_THREADS = 1024
-"""Threads beyond any use; a pool of many more would exhaust the machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

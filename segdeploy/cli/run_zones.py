@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from segdeploy.card import ModelCard
 from segdeploy.cli.console import note
 from segdeploy.cli.options import grouped, option, section
 from segdeploy.errors import ConfigError
-from segdeploy.video.frames import Outputs, VideoInfo
+
+if TYPE_CHECKING:
+    from segdeploy.card import ModelCard
+    from segdeploy.video.frames import Outputs, VideoInfo
 
 ZONES_FILE = "zones.jsonl"
 """End of the name of the file about zones."""
@@ -47,13 +50,13 @@ class ZoneOptions:
 
     def add(
         self,
-        outputs: AbstractContextManager[Outputs],
+        outputs: "AbstractContextManager[Outputs]",
         folder: Path | None,
         *,
-        info: VideoInfo | None,
-        card: ModelCard,
+        info: "VideoInfo | None",
+        card: "ModelCard",
         resumed: int,
-    ) -> AbstractContextManager[Outputs]:
+    ) -> "AbstractContextManager[Outputs]":
         """Return the outputs of a run with a file about its zones, if there are zones.
 
         Args:
@@ -79,8 +82,8 @@ class ZoneOptions:
 
     @contextmanager
     def _lines(
-        self, outputs: AbstractContextManager[Outputs], path: Path, camera: str, card: ModelCard
-    ) -> Iterator[Outputs]:
+        self, outputs: "AbstractContextManager[Outputs]", path: Path, camera: str, card: "ModelCard"
+    ) -> "Iterator[Outputs]":
         # Only runs with zones need them.
         from segdeploy.video.alerts import AlertAction, AlertEvent, AlertWatch, parse_alerts
         from segdeploy.video.zone_lines import with_zone_lines
@@ -106,6 +109,19 @@ class ZoneOptions:
                 yield written
 
 
+ALERT_OPTION = option(
+    "--alert",
+    multiple=True,
+    metavar="CONDITION",
+    help="For example 'road.Pedestrian>2% for 3s', zone and class; may be repeated.",
+)
+
+ON_ALERT_OPTION = option(
+    "--on-alert",
+    metavar="URL|COMMAND",
+    help="What is told of each event once: an address by POST, or a command on its stdin.",
+)
+
 zone_options = grouped(
     "zones",
     ZoneOptions,
@@ -116,16 +132,7 @@ zone_options = grouped(
             type=click.Path(path_type=Path),
             help="JSON file of polygons in which the share of each class is measured over time.",
         ),
-        option(
-            "--alert",
-            multiple=True,
-            metavar="CONDITION",
-            help="For example 'road.Pedestrian>2% for 3s', zone and class; may be repeated.",
-        ),
-        option(
-            "--on-alert",
-            metavar="URL|COMMAND",
-            help="What is told of each event once: an address by POST, or a command on its stdin.",
-        ),
+        ALERT_OPTION,
+        ON_ALERT_OPTION,
     ),
 )

@@ -10,6 +10,7 @@ import click
 from segdeploy.cli.console import note
 from segdeploy.cli.models import bundled_model
 from segdeploy.cli.options import Command, grouped, option, options, section, trust_option
+from segdeploy.cli.run_zones import ALERT_OPTION, ON_ALERT_OPTION
 from segdeploy.errors import ConfigError, MissingExtraError
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
@@ -247,17 +248,8 @@ address_options = grouped(
         type=click.Path(path_type=Path),
         help="JSON file of polygons in which the share of each class is measured.",
     ),
-    option(
-        "--alert",
-        multiple=True,
-        metavar="CONDITION",
-        help="For example 'road.Pedestrian>2% for 3s', zone and class; may be repeated.",
-    ),
-    option(
-        "--on-alert",
-        metavar="URL|COMMAND",
-        help="What is told of each event once: an address by POST, or a command on its stdin.",
-    ),
+    ALERT_OPTION,
+    ON_ALERT_OPTION,
 )
 @options(ServeOptions)
 def serve(options: ServeOptions) -> None:
