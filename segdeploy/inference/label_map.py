@@ -70,11 +70,6 @@ class ClassMapping:
     indices: tuple[int, ...]
     classes: int
 
-    @property
-    def is_identity(self) -> bool:
-        """Whether both have the same classes in the same order."""
-        return self.indices == tuple(range(self.classes))
-
     def apply(self, mask: Mask) -> Mask:
         """Return a mask of the network in the classes of the dataset."""
         table = np.full(256, self.classes, np.uint8)

@@ -1,7 +1,7 @@
 """How a network uses the device: one image per core, or batches; chosen by measuring both."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import BoundedSemaphore, Condition
@@ -15,7 +15,6 @@ from segdeploy.system.machine import cores
 from segdeploy.video.pipeline import BATCH_SIZES, MIN_SPEEDUP
 
 Mode = Literal["auto", "cores", "batch"]
-MODES: Sequence[Mode] = ("auto", "cores", "batch")
 
 SECONDS = 0.4
 """How long each way is measured."""

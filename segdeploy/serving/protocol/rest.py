@@ -1,7 +1,7 @@
 """The protocol over REST, with tensors in JSON or as bytes behind it."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -68,9 +68,6 @@ class Inference(msgspec.Struct, kw_only=True):
         parameters = next((one.parameters for one in self.outputs if one.name == name), {})
         default = self.parameters.get("binary_data_output", False)
         return bool(parameters.get("binary_data", default))
-
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class ProtocolRoutes:
