@@ -48,7 +48,7 @@ demo/runs/train/demo/best.onnx: demo/trained
 
 demo/drive.mp4: .venv/demo
 	mkdir -p demo
-	$(SEGDEPLOY) data render --video drive.mp4 --seconds 6 --height 540 --width 960
+	$(SEGDEPLOY) data render --video drive.mp4 --overwrite --seconds 6 --height 540 --width 960
 
 demo/overlay: demo/drive.mp4 demo/runs/train/demo/best.onnx
 	rm -rf demo/runs/run/demo

@@ -33,6 +33,7 @@ class DataRenderOptions:
         overlay: A second .mp4 file, with the labels drawn over the video; None for none.
         split: Split of the scenes.
         count: Number of scenes.
+        overwrite: Whether videos that exist are replaced.
     """
 
     video: Path | None
@@ -46,13 +47,14 @@ class DataRenderOptions:
     overlay: Path | None
     split: str
     count: int
+    overwrite: bool
 
     def __post_init__(self) -> None:
         """Check that the options go together.
 
         Raises:
-            ConfigError: Not exactly one of a video and scenes is given, or an overlay of
-                scenes.
+            ConfigError: Not exactly one of a video and scenes is given, an overlay of scenes, or
+                a video that exists.
         """
         if (self.video is None) == (self.images is None):
             msg = "give either --video FILE.mp4 or --images FOLDER"
@@ -60,6 +62,10 @@ class DataRenderOptions:
         if self.images is not None and self.overlay is not None:
             msg = f"--overlay {self.overlay} goes with --video; --images always writes the labels"
             raise ConfigError(msg)
+        for path in (self.video, self.overlay):
+            if path is not None and path.exists() and not self.overwrite:
+                msg = f"{path} exists; choose another name, or replace it with --overwrite"
+                raise ConfigError(msg)
 
 
 @click.command(cls=Command)
@@ -75,6 +81,7 @@ class DataRenderOptions:
         type=click.Path(file_okay=False, path_type=Path),
         help="Render labeled scenes into this folder, in the layout of CamVid.",
     ),
+    option("--overwrite", is_flag=True, help="Replace videos that exist."),
 )
 @section(
     "Scene",

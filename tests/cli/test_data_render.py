@@ -1,5 +1,7 @@
 """`segdeploy data render`: videos that play, and scenes that any tool for CamVid reads."""
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from click.testing import CliRunner
 from segdeploy.cli.main import data, main
 from segdeploy.datasets.registry import load
 from segdeploy.datasets.synthetic.dataset import Streets
+from tests.helpers.cli import run_cli
 
 
 def kinds(path):
@@ -68,6 +71,21 @@ def test_renders_scenes_as_camvid(tmp_path):
     for index in range(2):
         np.testing.assert_array_equal(written[index].image, drawn[index].image)
         np.testing.assert_array_equal(written[index].mask, drawn[index].mask)
+
+
+@pytest.mark.parametrize("option", ["--video", "--overlay"])
+def test_a_video_that_exists_is_replaced_only_if_asked(option, tmp_path, monkeypatch, capsys):
+    """It may be somebody's own."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.mp4").write_bytes(b"mine")
+    arguments = ["data", "render", "--video", "new.mp4", option, "mine.mp4"]
+    small = ["--seconds", "0.1", "--height", "48", "--width", "64"]
+
+    assert run_cli(*arguments, *small) == 2
+    assert "mine.mp4 exists" in capsys.readouterr().err
+    assert Path("mine.mp4").read_bytes() == b"mine"
+    assert run_cli(*arguments, *small, "--overwrite") == 0
+    assert kinds(Path("mine.mp4")) == ({"audio", "video"}, 2)
 
 
 @pytest.mark.parametrize(
