@@ -306,7 +306,7 @@ def find_by_norms(
     others = [distance for one, distance in ranked if one.name != best.name]
     lead = others[0] / max(nearest, 1e-9) if others else 1.0
     reason = (
-        f"a guess: its batch norms agree with it best on {source}, {lead:.1f} times nearer than"
+        f"a guess: its batch norms agree with it best on {source}, {lead:.2f} times nearer than"
         " other numbers; labeled images (--dataset and --data) would tell"
     )
     return Finding(
