@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from segdeploy.datasets.formats.camvid import CLASSES
-from segdeploy.datasets.synthetic.audio import drive_audio, write_wav
+from segdeploy.datasets.synthetic.audio import write_drive_audio
 from segdeploy.datasets.synthetic.dataset import drive, drive_world
 from segdeploy.imaging.overlay import Painter
 from segdeploy.system.files import temporary_folder
@@ -44,7 +44,7 @@ def render_clip(
     """
     with temporary_folder() as folder, ExitStack() as stack:
         audio = folder / "drive.wav"
-        write_wav(audio, drive_audio(drive_world(seed, weather), float(frames / rate)))
+        write_drive_audio(audio, drive_world(seed, weather), float(frames / rate))
         plain = stack.enter_context(
             VideoSink(path, width=width, height=height, rate=rate, audio=audio)
         )

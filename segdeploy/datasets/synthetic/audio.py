@@ -15,6 +15,9 @@ VELOCITY = 343.0
 PEAK = 0.7
 """Magnitude of the loudest sample, where 1 is full scale."""
 
+LONGEST = 60.0
+"""Seconds of audio that are computed at once; the audio of a longer drive repeats them."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -94,10 +97,21 @@ def _passing(time: Floats, ahead: Floats, across: float, random: np.random.Gener
     return np.stack([heard * left, heard * right], axis=1)
 
 
-def write_wav(path: Path, samples: Floats) -> None:
-    """Write samples in [-1, 1], (n, 2), as a 16-bit WAV file."""
+def write_drive_audio(path: Path, world: World, seconds: float) -> None:
+    """Write the audio of a drive as a 16-bit WAV file; a drive of hours takes no more memory.
+
+    Args:
+        path: Path of the file.
+        world: The street.
+        seconds: Duration; more than 0.
+    """
+    samples = drive_audio(world, min(seconds, LONGEST))
+    content = np.round(samples.clip(-1, 1) * 32767).astype("<i2")
+    missing = max(round(seconds * RATE), 1)
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(samples.shape[1])
-        file.setsampwidth(2)
+        file.setnchannels(content.shape[1])
+        file.setsampwidth(content.itemsize)
         file.setframerate(RATE)
-        file.writeframes(np.round(samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
+        while missing > 0:
+            file.writeframes(content[:missing].tobytes())
+            missing -= len(content)

@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import subprocess
 import sys
+import wave
 from fractions import Fraction
 from itertools import islice, pairwise
 
@@ -17,7 +18,7 @@ from segdeploy.datasets.formats.camvid import CLASSES
 from segdeploy.datasets.registry import load
 from segdeploy.datasets.synthetic import drawing as labels
 from segdeploy.datasets.synthetic import world
-from segdeploy.datasets.synthetic.audio import RATE, drive_audio, write_wav
+from segdeploy.datasets.synthetic.audio import LONGEST, RATE, drive_audio, write_drive_audio
 from segdeploy.datasets.synthetic.camera import NEAR, Bend, Camera
 from segdeploy.datasets.synthetic.canvas import Canvas
 from segdeploy.datasets.synthetic.dataset import Streets, drive, drive_world
@@ -244,13 +245,24 @@ def test_ground_inverts_the_projection():
 def test_drive_has_stereo_audio(tmp_path):
     """Both channels have audio, no sample is clipped, and cars that pass left are louder there."""
     samples = drive_audio(drive_world(0), 8.0)
-    write_wav(tmp_path / "drive.wav", samples)
+    write_drive_audio(tmp_path / "drive.wav", drive_world(0), 8.0)
 
     assert samples.shape == (8 * RATE, 2)
     assert 0.5 < np.abs(samples).max() <= 0.7
     loudness = np.sqrt((samples**2).mean(0))
     assert loudness[0] > loudness[1] > 0
     assert (tmp_path / "drive.wav").stat().st_size == 44 + samples.size * 2
+
+
+def test_audio_of_a_long_drive_repeats(tmp_path):
+    """An hour at once would take several gigabytes."""
+    write_drive_audio(tmp_path / "drive.wav", drive_world(0), LONGEST + 2.5)
+
+    with wave.open(str(tmp_path / "drive.wav")) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    assert len(samples) == (LONGEST + 2.5) * RATE
+    end = round(LONGEST * RATE)
+    np.testing.assert_array_equal(samples[end:], samples[: len(samples) - end])
 
 
 def test_the_shortest_audio_is_one_sample():
