@@ -47,6 +47,9 @@ OWN_FAULT = 99
 
 LARGEST_FILE = 1_000_000_000
 
+LARGEST_INPUT = 100_000_000
+"""Bytes of a mutated file; a structure whose sizes were changed may be written as gigabytes."""
+
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Characters that would change a terminal."""
 
@@ -171,7 +174,8 @@ class Worker:
             path = self._case / "input" / seed.name
             path.parent.mkdir(parents=True)
         content = seed.read_bytes()
-        path.write_bytes(mutate(content, seed, chance, others=choice) if number >= 0 else content)
+        mutated = mutate(content, seed, chance, others=choice) if number >= 0 else content
+        path.write_bytes(mutated[:LARGEST_INPUT])
         if path.suffix == ".bin":
             path = path.with_suffix(".xml")
         return path.relative_to(self._case)
