@@ -23,7 +23,7 @@ from segdeploy.imaging.io import (
     read_image,
     turned,
 )
-from segdeploy.system.budget import check_budget, file_budget
+from segdeploy.system.budget import check_budget, file_budget, read_within
 from segdeploy.video.frames import Frame
 
 Color = Literal["bgr", "rgb"]
@@ -111,13 +111,13 @@ def fetch(address: str) -> bytes:
     opener = build_opener(ProxyHandler(), HTTPHandler(), HTTPSHandler())
     try:
         with opener.open(address, timeout=TIMEOUT) as response:
-            content: bytes = response.read(file_budget(0) + 1)
+            content, size = read_within(response, file_budget(0))
     except (OSError, URLError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
         msg = f"no image can be read from {address} ({error}); check the address"
         raise DataError(msg) from error
-    check_budget(f"{address} is a file of more bytes", len(content), size=0, error=DataError)
+    check_budget(f"{address} is a file of {size} bytes or more", size, size=0, error=DataError)
     return content
 
 
