@@ -105,7 +105,7 @@ class Report:
             msg = f"created is {self.created!r}, which is no time of a measurement"
             raise ValueError(msg)
         for row, result in self.measured:
-            for values in result.accuracy.by_class if result.accuracy and self.classes else ():
+            for values in result.accuracy.by_class if result.accuracy else ():
                 if len(values) != len(self.classes):
                     msg = (
                         f"the row {row.name!r} has {len(values)} values by class and there are"

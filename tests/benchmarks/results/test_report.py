@@ -250,6 +250,7 @@ def changed(key: str, value: object) -> str:
         (changed("cold_start", -1.0), "a run took -1.0 ms"),
         (changed("batch", 0), "batch is 0"),
         (changed("classes", ["road"] * 9), "values by class and there are 9 classes"),
+        (changed("classes", []), "values by class and there are 0 classes"),
         (changed("created", "yesterday"), "Invalid isoformat string: 'yesterday'"),
         (changed("created", "0001-01-01"), "created is '0001-01-01'"),
     ],
