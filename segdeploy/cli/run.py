@@ -250,8 +250,13 @@ class SourceRunner:
                 smoother=smoother,
                 stop=stop,
             )
+            writes_video = opened.info and not renderer.video_kinds.isdisjoint(renderer.kinds)
             return SourceResult(
-                paths=result.paths, times=result.times, opened=opened, smoother=smoother
+                paths=result.paths,
+                times=result.times,
+                opened=opened,
+                smoother=smoother,
+                faster_preset=options.encoding.faster_preset if writes_video else None,
             )
 
     def _name(self, source: NamedSource, name: str) -> str:

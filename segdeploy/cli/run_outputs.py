@@ -371,7 +371,7 @@ encoding_options = grouped(
         ),
         option(
             "--preset",
-            show_default=list_defaults("preset"),
+            show_default=list_defaults("default_preset"),
             help="A slower preset makes a smaller file: ultrafast to veryslow, or a number.",
         ),
     ),

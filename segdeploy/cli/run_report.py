@@ -24,12 +24,21 @@ class SourceResult:
         opened: The source, with what could not be read of it.
         times: Times of the stages; None for an image in tiles.
         smoother: Temporal smoother; None for none.
+        faster_preset: A faster preset than that of the videos written; None where there is none.
     """
 
     paths: Sequence[Path]
     opened: OpenedSource
     times: StageTimes | None = None
     smoother: TemporalSmoother | None = None
+    faster_preset: str | None = None
+
+    @property
+    def hint(self) -> str:
+        """How the run would be faster, where its encoder holds it back; "" elsewhere."""
+        if not self.faster_preset or not self.times or self.times.slowest != "encode":
+            return ""
+        return f"--preset {self.faster_preset} would encode faster, into larger files"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as values of JSON, times in seconds."""
@@ -69,6 +78,8 @@ class RunReport:
         self._values.append({"source": str(source), **result.to_dict()})
         if not self._as_json:
             print_result(result, err=self._err)
+        if result.hint:
+            note(result.hint)
         if result.opened.images and read.losses:
             self._failures.append(
                 DataError(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from segdeploy.errors import ConfigError
 
@@ -37,6 +37,8 @@ class Codec:
         preset_option: Name of the encoder's option for the preset.
         tag: Four letters that name the codec in the file; "" for the container's choice.
         others: Further options of the encoder.
+        unnamed: Further options where no preset is named.
+        difference: How these differ from the default preset, in words.
         threads_option: Option that bounds the threads of an encoder that ignores FFmpeg's; else "".
         threads_value: Value of that option, with `{}` for the number of threads.
         least_side: Pixels that each side of an image must have.
@@ -50,9 +52,16 @@ class Codec:
     preset_option: str
     tag: str = ""
     others: Mapping[str, str]
+    unnamed: Mapping[str, str] = field(default_factory=dict)
+    difference: str = ""
     threads_option: str = ""
     threads_value: str = ""
     least_side: int = 1
+
+    @property
+    def default_preset(self) -> str:
+        """The default preset, in words."""
+        return f"{self.preset} {self.difference}".rstrip()
 
 
 CODECS: Mapping[str, Codec] = {
@@ -64,6 +73,10 @@ CODECS: Mapping[str, Codec] = {
         presets=X_PRESETS,
         preset_option="preset",
         others={},
+        # The knee of what benchmarks/studies/encoders.py measures: two thirds of the time, and
+        # about a tenth more bytes at equal similarity.
+        unnamed={"bf": "0", "weightp": "none", "8x8dct": "0"},
+        difference="without B-frames",
     ),
     "hevc": Codec(
         encoder="libx265",
@@ -114,7 +127,8 @@ class Encoding:
     Attributes:
         codec: One of `CODECS`.
         crf: Quality, 0 (the best) to the codec's worst; the codec's default where None.
-        preset: Speed of the encoder, one of the codec's presets; its default where None.
+        preset: Speed of the encoder, one of the codec's presets; where None, its default, which is
+            a little faster than the preset that it comes from.
     """
 
     codec: str = "h264"
@@ -149,6 +163,13 @@ class Encoding:
         """Settings of the codec's encoder."""
         return CODECS[self.codec]
 
+    @property
+    def faster_preset(self) -> str | None:
+        """The next faster preset; None where there is none."""
+        presets = self.codec_spec.presets
+        index = presets.index(self.preset or self.codec_spec.preset)
+        return presets[index - 1] if index else None
+
     def options(self, threads: int) -> dict[str, str]:
         """Return the options of FFmpeg's encoder.
 
@@ -165,6 +186,7 @@ class Encoding:
         return {
             "crf": str(crf),
             codec.preset_option: self.preset or codec.preset,
+            **({} if self.preset else codec.unnamed),
             **codec.others,
             **thread_options,
         }

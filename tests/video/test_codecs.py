@@ -66,6 +66,29 @@ def test_settings_of_another_codec_are_refused(values: dict[str, str], sentence:
         Encoding(**values)  # type: ignore[arg-type]
 
 
+def test_a_named_preset_is_the_encoders_own() -> None:
+    """What the default leaves out of a preset, `--preset` names whole."""
+    default, named = Encoding().options(1), Encoding(preset="superfast").options(1)
+
+    assert named == {"crf": "23", "preset": "superfast"}
+    assert default == {**named, "bf": "0", "weightp": "none", "8x8dct": "0"}
+    assert CODECS["h264"].default_preset == "superfast without B-frames"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "faster"),
+    [
+        (Encoding(), "ultrafast"),
+        (Encoding(preset="medium"), "fast"),
+        (Encoding(preset="ultrafast"), None),
+        (Encoding(codec="av1"), "10"),
+    ],
+)
+def test_the_next_faster_preset(encoding: Encoding, faster: str | None) -> None:
+    """A run that waits for its encoder names it."""
+    assert encoding.faster_preset == faster
+
+
 @pytest.mark.parametrize("codec", list(CODECS))
 def test_quality_and_speed_reach_the_encoder(codec: str, tmp_path: Path) -> None:
     """A value that is not passed on would be an option without effect."""
