@@ -69,7 +69,7 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     "ultrafast, cabac, deblock, subme 1": {**DEBLOCKED, "subq": "1"},
     "superfast, no B-frames": FORWARD,
     "superfast, no B-frames, no 8x8dct": {**FORWARD, "8x8dct": "0"},
-    "superfast, no B-frames, no 8x8dct, subme 0": {**FORWARD, "8x8dct": "0", "subq": "0"},
+    # Without subpixel motion as well.
     "default": {key: value for key, value in Encoding().options(1).items() if key != "crf"},
 }
 """Options of libx264 by the name of a setting."""

@@ -73,9 +73,9 @@ CODECS: Mapping[str, Codec] = {
         presets=X_PRESETS,
         preset_option="preset",
         others={},
-        # The knee of what benchmarks/studies/encoders.py measures: two thirds of the time, and
-        # about a tenth more bytes at equal similarity.
-        unnamed={"bf": "0", "weightp": "none", "8x8dct": "0"},
+        # The knee of what benchmarks/studies/encoders.py measures: 0.7 times the time, and a tenth
+        # more bytes at equal similarity.
+        unnamed={"bf": "0", "weightp": "none", "8x8dct": "0", "subq": "0"},
         difference="without B-frames",
     ),
     "hevc": Codec(

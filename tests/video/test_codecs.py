@@ -71,7 +71,7 @@ def test_a_named_preset_is_the_encoders_own() -> None:
     default, named = Encoding().options(1), Encoding(preset="superfast").options(1)
 
     assert named == {"crf": "23", "preset": "superfast"}
-    assert default == {**named, "bf": "0", "weightp": "none", "8x8dct": "0"}
+    assert default == {**named, "bf": "0", "weightp": "none", "8x8dct": "0", "subq": "0"}
     assert CODECS["h264"].default_preset == "superfast without B-frames"
 
 
