@@ -11,7 +11,6 @@ from segdeploy import assets
 from segdeploy.backends.base import Backend, at_size
 from segdeploy.backends.loading import load_backend
 from segdeploy.backends.tta import AugmentedBackend
-from segdeploy.card import ModelCard
 from segdeploy.cli.console import note, progress
 from segdeploy.cli.models import bundled_model
 from segdeploy.cli.options import (
@@ -32,7 +31,6 @@ from segdeploy.cli.run_inputs import (
     input_options,
     scheduling_options,
     selection_options,
-    smooth_option,
     torch_options,
     tta_option,
 )
@@ -46,6 +44,7 @@ from segdeploy.cli.run_outputs import (
 from segdeploy.cli.run_render import render_options
 from segdeploy.cli.run_report import RunReport, SourceResult
 from segdeploy.cli.run_tiles import TilingOptions, tiling_options
+from segdeploy.cli.run_video import NeighborOptions, neighbor_options
 from segdeploy.cli.run_zones import ZoneOptions, zone_options
 from segdeploy.errors import ConfigError, DataError, InterruptedRun
 from segdeploy.imaging.overlay import Renderer
@@ -53,9 +52,10 @@ from segdeploy.imaging.render_options import RenderOptions
 from segdeploy.system.signals import StopRequest, stoppable
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.frames import SegmentedFrame, Selection
+from segdeploy.video.motion import MotionCarrier
 from segdeploy.video.outputs import unique_names
 from segdeploy.video.pipeline import JobResult, Schedule, VideoJob, segment_all
-from segdeploy.video.smoothing import TemporalSmoother, make_smoother
+from segdeploy.video.smoothing import TemporalSmoother
 from segdeploy.video.source_kinds import NamedSource, SourceKind
 from segdeploy.video.sources import OpenedSource
 
@@ -77,7 +77,7 @@ class RunOptions:
         render: What is saved of each frame.
         output: Where the results go.
         encoding: How videos are encoded.
-        smooth: Name of a temporal smoother; None for none.
+        neighbors: How frames of a video depend on their neighbors.
         schedule: How many frames are processed at once.
         tiling: How large images are cut.
         zones: In which parts of the image shares are measured.
@@ -96,7 +96,7 @@ class RunOptions:
     render: RenderOptions
     output: OutputOptions
     encoding: Encoding
-    smooth: str | None
+    neighbors: NeighborOptions
     schedule: Schedule
     tiling: TilingOptions
     zones: ZoneOptions
@@ -106,11 +106,10 @@ class RunOptions:
         """Check that the options go together.
 
         Raises:
-            ConfigError: A smoothed run is to be resumed, or two sizes are given.
+            ConfigError: A run that needs earlier frames is to be resumed, or two sizes are given.
         """
-        if self.smooth and self.output.resume:
-            msg = "--smooth needs the frames before, which --resume skips; leave out one of the two"
-            raise ConfigError(msg)
+        if self.output.resume:
+            self.neighbors.check_resume()
         if self.imgsz and self.tiling.tile:
             msg = "--tile is the size of the network's input too; leave out --imgsz"
             raise ConfigError(msg)
@@ -146,7 +145,7 @@ class RunOptions:
 @output_options
 @section("Output", json_option("the report, times in seconds,"))
 @selection_options
-@section("Video", smooth_option)
+@neighbor_options
 @encoding_options
 @scheduling_options
 @tiling_options
@@ -224,6 +223,7 @@ class SourceRunner:
         ) as opened:
             if opened.info and self._is_several:
                 opened.rename(self._name(source, opened.info.name))
+            options.neighbors.check(opened)
             schedule = options.schedule
             if not options.tiling.tile:
                 schedule = schedule.for_frames(opened.source.frames)
@@ -237,7 +237,8 @@ class SourceRunner:
                     workers=schedule.workers,
                     should_stop=lambda: stop.requested,
                 )
-            smoother = make_temporal_smoother(options.smooth, backend.card, opened)
+            smoother = options.neighbors.make_smoother(backend.card)
+            motion = options.neighbors.make_carrier(backend.card, opened)
             renderer = options.render.renderer(backend.card.classes)
             self._open_folder(opened, renderer)
             result = segment(
@@ -248,6 +249,7 @@ class SourceRunner:
                 folder=self._folder,
                 schedule=schedule,
                 smoother=smoother,
+                motion=motion,
                 stop=stop,
             )
             writes_video = opened.info and not renderer.video_kinds.isdisjoint(renderer.kinds)
@@ -256,6 +258,7 @@ class SourceRunner:
                 times=result.times,
                 opened=opened,
                 smoother=smoother,
+                motion=motion.counts if motion else None,
                 faster_preset=options.encoding.faster_preset if writes_video else None,
             )
 
@@ -307,25 +310,6 @@ def load_model(model: Path, options: RunOptions, schedule: Schedule) -> Backend:
     return AugmentedBackend(sized, options.tta) if options.tta else sized
 
 
-def make_temporal_smoother(
-    name: str | None, card: ModelCard, opened: OpenedSource
-) -> TemporalSmoother | None:
-    """Return the temporal smoother of `--smooth`; None without the option.
-
-    Raises:
-        ConfigError: The source is not a video, or the network's output cannot be smoothed.
-    """
-    if name is None:
-        return None
-    if opened.info is None:
-        msg = (
-            f"images are not a sequence in time; leave out --smooth {name}, which is for"
-            " videos and cameras"
-        )
-        raise ConfigError(msg)
-    return TemporalSmoother(make_smoother(name, card))
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunObserver:
     """Shows frames and progress of a run, and ends it on a signal.
@@ -350,6 +334,7 @@ def segment(
     folder: Path | None,
     schedule: Schedule,
     smoother: TemporalSmoother | None,
+    motion: MotionCarrier | None,
     stop: StopRequest,
 ) -> JobResult:
     """Segment the source and write the results.
@@ -362,6 +347,7 @@ def segment(
         folder: Folder of the results; None for a pipe.
         schedule: How many frames are processed at once.
         smoother: Temporal smoother; None for none.
+        motion: Carries outputs from frame to frame; None for none.
         stop: Set by a signal, and by closing the window.
 
     Raises:
@@ -386,6 +372,7 @@ def segment(
             renderer=renderer,
             schedule=schedule,
             smoother=smoother,
+            motion=motion,
             live=opened.live is not None,
             resumed=target.resumed,
         )

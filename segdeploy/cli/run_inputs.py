@@ -14,7 +14,6 @@ from segdeploy.cli.options import ImageSize, NameList, grouped, option, section
 from segdeploy.errors import ConfigError
 from segdeploy.video.frames import Selection
 from segdeploy.video.pipeline import Schedule
-from segdeploy.video.smoothing import SMOOTHERS
 from segdeploy.video.source_kinds import NamedSource, SourceKind, find_sources
 from segdeploy.video.sources import OpenedSource, open_named
 
@@ -306,14 +305,5 @@ tta_option = option(
     help=(
         "Test-time augmentation: average over the mirrored image (flip) and over"
         f" {' and '.join(map(str, SCALE_FACTORS))} times its size (scales)."
-    ),
-)
-
-smooth_option = option(
-    "--smooth",
-    type=click.Choice(SMOOTHERS),
-    help=(
-        "Reduce flicker in videos: a moving average of the outputs, or hysteresis of each"
-        " pixel's class. The flicker before and after is printed."
     ),
 )

@@ -9,6 +9,7 @@ from typing import Any
 from segdeploy.assets import short_name
 from segdeploy.cli.console import echo, next_step, note
 from segdeploy.errors import DataError
+from segdeploy.video.motion import MotionCounts
 from segdeploy.video.profiler import StageTimes
 from segdeploy.video.smoothing import TemporalSmoother
 from segdeploy.video.source_kinds import NamedSource
@@ -24,6 +25,7 @@ class SourceResult:
         opened: The source, with what could not be read of it.
         times: Times of the stages; None for an image in tiles.
         smoother: Temporal smoother; None for none.
+        motion: How many outputs were carried from frame to frame; None without `--every`.
         faster_preset: A faster preset than that of the videos written; None where there is none.
     """
 
@@ -31,6 +33,7 @@ class SourceResult:
     opened: OpenedSource
     times: StageTimes | None = None
     smoother: TemporalSmoother | None = None
+    motion: MotionCounts | None = None
     faster_preset: str | None = None
 
     @property
@@ -48,6 +51,8 @@ class SourceResult:
         }
         if self.smoother:
             values["flicker"] = self.smoother.to_dict()
+        if self.motion:
+            values["motion"] = self.motion.to_dict()
         return values | (self.times.to_dict() if self.times else {})
 
 
@@ -75,6 +80,8 @@ class RunReport:
             note(remark)
         if result.smoother:
             note(result.smoother.summary)
+        if result.motion:
+            note(result.motion.summary)
         self._values.append({"source": str(source), **result.to_dict()})
         if not self._as_json:
             print_result(result, err=self._err)

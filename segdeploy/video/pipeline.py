@@ -20,6 +20,7 @@ from segdeploy.imaging.preprocess import to_batch
 from segdeploy.system.concurrency import DEPTH, in_batches, run_serial, run_threaded
 from segdeploy.system.machine import cores
 from segdeploy.video.frames import Frame, Outputs, SegmentedFrame
+from segdeploy.video.motion import Group, MotionCarrier
 from segdeploy.video.profiler import StageClock, StageTimes
 from segdeploy.video.smoothing import TemporalSmoother
 
@@ -156,8 +157,8 @@ class VideoJob:
         schedule: How many frames are processed at once.
         smoother: Smooths the network's outputs over time; None for none.
         keeps_output: Whether results keep the network's output, without a smoother.
-        live: Whether the source does not wait, as a camera; only its newest frame is processed
-            then, and none is queued before or after it.
+        motion: Runs the network on some frames only; None for all of them.
+        live: Whether the source does not wait, as a camera; then no frame is queued.
         resumed: How many frames an interrupted run finished before this one.
     """
 
@@ -168,6 +169,7 @@ class VideoJob:
     schedule: Schedule
     smoother: TemporalSmoother | None = None
     keeps_output: bool = False
+    motion: MotionCarrier | None = None
     live: bool = False
     resumed: int = 0
 
@@ -237,13 +239,11 @@ def segment_all(job: VideoJob, observer: Observer = SILENT) -> JobResult:
         clock=clock,
         smoother=job.smoother,
         keeps_output=job.keeps_output,
+        motion=job.motion,
     )
     workers = job.schedule.workers
-    run = (
-        run_serial
-        if job.schedule.serial
-        else partial(run_threaded, workers=workers, depth=0 if job.live else DEPTH)
-    )
+    depth = 0 if job.live else job.motion.depth if job.motion else DEPTH
+    run = run_serial if job.schedule.serial else partial(run_threaded, workers=workers, depth=depth)
     with job.outputs as outputs:
         encode = clock.timed("encode", outputs.write)
         count = 0
@@ -262,13 +262,12 @@ def segment_all(job: VideoJob, observer: Observer = SILENT) -> JobResult:
                 observer.on_frame(result)
             return final
 
-        run(
-            in_batches(clock.timed_items("decode", job.source), batch),
-            segmenter.segment,
-            write=write,
-            should_stop=observer.should_stop,
-            finalize=finalize,
-        )
+        frames = clock.timed_items("decode", job.source)
+        run = partial(run, write=write, should_stop=observer.should_stop, finalize=finalize)
+        if job.motion:
+            run(in_batches(job.motion.groups(frames), batch), segmenter.segment_groups)
+        else:
+            run(in_batches(frames, batch), segmenter.segment)
         if observer.should_stop() and not job.live:
             raise _interruption(job, count, outputs.paths)
     if not count + job.resumed:
@@ -302,6 +301,7 @@ class Segmenter:
         clock: StageClock,
         smoother: TemporalSmoother | None = None,
         keeps_output: bool = False,
+        motion: MotionCarrier | None = None,
     ) -> None:
         """Connect the stages.
 
@@ -311,7 +311,9 @@ class Segmenter:
             clock: Measures the stages.
             smoother: Smooths the network's outputs from frame to frame; None for none.
             keeps_output: Whether results keep the network's output, without a smoother.
+            motion: Runs the network on some frames only; None for all of them.
         """
+        self._motion = motion
         self._smoother = smoother
         self._keeps_output = keeps_output
         self._card = backend.card
@@ -328,10 +330,21 @@ class Segmenter:
 
         With a smoother, the results are drawn by `smooth` only.
         """
+        outputs, seconds = self._run_network(frames)
+        return [self._finish(frame, outputs[n : n + 1], seconds) for n, frame in enumerate(frames)]
+
+    def segment_groups(self, groups: Sequence[Group]) -> list[SegmentedFrame]:
+        """Do what `segment` does for groups of frames, with the network on some of them only."""
+        assert self._motion
+        carry = self._clock.timed("infer", self._motion.carry)
+        results = self._motion.outputs(groups, infer=self._run_network, carry=carry)
+        return [self._finish(*result) for result in results]
+
+    def _run_network(self, frames: Sequence[Frame]) -> tuple[NetworkOutput, Mapping[str, float]]:
+        """Return the network's outputs, and the seconds a frame that each stage took."""
         self._clock.lap()
         outputs = self._infer(self._prepare([frame.image for frame in frames]))
-        seconds = self._clock.lap()
-        return [self._finish(frame, outputs[n : n + 1], seconds) for n, frame in enumerate(frames)]
+        return outputs, self._clock.lap()
 
     def smooth(self, result: SegmentedFrame) -> SegmentedFrame:
         """Smooth a result by the frames before it and draw it; to be called in the frames' order.

@@ -647,6 +647,8 @@ def test_tta_changes_the_masks(artifacts: Path) -> None:
         (["--tta", "spin"], 2, "'spin' is none of flip, scales"),
         (["--tta", "scales"], 2, "export it with --dynamic"),
         (["--smooth", "ema"], 2, "images are not a sequence in time"),
+        (["--every", "2"], 2, "images are not a sequence in time; leave out --every 2"),
+        (["--every", "2", "--tile", "32"], 2, "images are not a sequence in time"),
         (
             ["--save", "cutout", "--classes", "road", "--background", "nowhere.png"],
             3,
@@ -747,7 +749,8 @@ def test_resume_finds_the_folder_of_earlier_versions(artifacts: Path) -> None:
     ("arguments", "sentence"),
     [
         (["--save", "overlay,jsonl"], "jsonl cannot be resumed"),
-        (["--smooth", "ema"], "--smooth needs the frames before"),
+        (["--smooth", "ema"], "--smooth ema needs the frames before"),
+        (["--every", "3"], "--every 3 needs the frames before"),
         (["--output", "-"], "a run into a pipe cannot be resumed"),
     ],
 )
