@@ -24,6 +24,7 @@ from segdeploy.card import InputSpec, ModelCard
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
 from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import ConfigError
+from segdeploy.imaging.bands import reader_for
 from segdeploy.imaging.io import list_images, read_image
 from segdeploy.imaging.preprocess import to_batch
 from segdeploy.system.files import temporary_folder
@@ -36,7 +37,7 @@ class UnlabeledImage:
     """An image as a sample without a mask.
 
     Attributes:
-        image: (H, W, 3) uint8, blue-green-red.
+        image: (H, W, C) as the network takes it.
     """
 
     image: Image
@@ -48,15 +49,17 @@ class UnlabeledImages:
 
     Attributes:
         paths: Their paths.
+        read: Reads an image as the network takes it.
     """
 
     paths: Sequence[Path]
+    read: Callable[[Path], Image] = read_image
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> UnlabeledImage:
-        return UnlabeledImage(image=read_image(self.paths[index]))
+        return UnlabeledImage(image=self.read(self.paths[index]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +119,7 @@ def open_calibration_images(
         paths = list_images(files)
         return CalibrationImages(
             source=" ".join(map(str, files)),
-            dataset=UnlabeledImages(paths=paths),
+            dataset=UnlabeledImages(paths=paths, read=reader_for(card.input)),
             indices=tuple(evenly_spaced(len(paths), count)),
             spec=card.input,
         )

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from segdeploy.card import ModelCard
 from segdeploy.errors import ExportError
-from segdeploy.inference.self_test import built_in_image
+from segdeploy.inference.self_test import built_in_batch
 from segdeploy.models.blocks import upsample_logits
 from segdeploy.models.deployed import Deployed
 
@@ -56,7 +56,8 @@ def capture(network: Deployed, card: ModelCard) -> ExportedProgram:
     """
     spec = card.input
     least = -(-MIN_DYNAMIC_SIDE // spec.stride) * spec.stride if spec.dynamic else 0
-    image = torch.from_numpy(built_in_image(max(spec.height, least), max(spec.width, least)))
+    size = {"height": max(spec.height, least), "width": max(spec.width, least)}
+    image = torch.from_numpy(built_in_batch(replace(spec, **size)))
     # Two images, since sizes of 0 and 1 are treated as constants.
     example = image.repeat(2, 1, 1, 1)
     # A named Dim must be valid down to 0, which downsampling never is; DYNAMIC still refuses a

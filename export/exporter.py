@@ -12,7 +12,7 @@ from torch import nn
 from segdeploy.card import ModelCard, Output
 from segdeploy.cli.console import note, progress
 from segdeploy.errors import ConfigError, ExportError
-from segdeploy.inference.self_test import built_in_image
+from segdeploy.inference.self_test import built_in_batch
 from segdeploy.models.checkpoint import load_checkpoint
 from segdeploy.models.deployed import Deployed
 from segdeploy.models.foreign import LogitsModule
@@ -72,7 +72,7 @@ def _export_onnx(
             possible = ", ".join(other for other in FORMATS if FORMATS[other].of_onnx)
             msg = f"an ONNX file cannot become {name}; choose --format {possible}"
             raise ConfigError(msg)
-        if FORMATS[name].folder and network.one_image:
+        if name == "triton" and network.one_image:
             msg = f"{path} takes one image at a time, and a server collects several; serve another"
             raise ConfigError(msg)
         if target.resolve() == path.resolve():
@@ -101,6 +101,9 @@ def resolve(
         DataError: The images cannot be used, or those of the training are not there.
     """
     card = configured(card, config)
+    for name in targets:
+        if FORMATS[name].check:
+            import_function(FORMATS[name].check)(card, config)
     if isinstance(network, Deployed):
         _check_input(network, card)
     else:
@@ -302,16 +305,16 @@ def check_logits(network: Deployed, card: ModelCard) -> None:
         ExportError: It fails on an image, or returns logits of another number of classes.
         ModelError: It returns no logits.
     """
-    height, width = card.input.height, card.input.width
+    height, width, channels = card.input.height, card.input.width, len(card.input.channels)
     try:
         with torch.no_grad():
-            logits = network(torch.from_numpy(built_in_image(height, width)))
+            logits = network(torch.from_numpy(built_in_batch(card.input)))
     # What a network raises where its input has other channels, another size or another device.
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         reason = " ".join(str(error).split())[:300]
         msg = (
-            f"{card.architecture} fails on a float32 image (1, 3, {height}, {width}) on the CPU:"
-            f" {reason}; correct the network or its card"
+            f"{card.architecture} fails on a float32 image (1, {channels}, {height}, {width}) on"
+            f" the CPU: {reason}; correct the network or its card"
         )
         raise ExportError(msg) from error
     if logits.shape[1] != len(card.classes):

@@ -16,6 +16,7 @@ from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
 from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import ConfigError, DataError
+from segdeploy.imaging.bands import reader_for, view
 from segdeploy.imaging.io import check_image, list_images, read_image, write_image
 from segdeploy.imaging.overlay import Painter, side_by_side
 from segdeploy.imaging.postprocess import output_to_mask
@@ -76,16 +77,18 @@ class ImageFiles:
     Attributes:
         source: The files and folders that were named.
         paths: Path of each image.
+        read: Reads an image as the network takes it.
     """
 
     source: str
     paths: Sequence[Path]
+    read: Callable[[Path], Image] = read_image
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Image, Mask | None]:
-        return read_image(self.paths[index]), None
+        return self.read(self.paths[index]), None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,7 @@ def open_proof_images(
         paths = list_images(files)
         return ImageFiles(
             source=" ".join(map(str, files)),
+            read=reader_for(card.input),
             paths=[paths[index] for index in evenly_spaced(len(paths), most)],
         )
     if dataset or data:
@@ -267,7 +271,7 @@ def _compare(
     backend: Backend, reference: Backend, image: Image, *, spec: InputSpec
 ) -> tuple[DifferingImage, float]:
     """Return the masks of an image, and the largest difference of the two outputs."""
-    check_image(image)
+    check_image(image, spec)
     batch = to_batch([image], spec)
     output, expected_output = backend.run(batch), reference.run(batch)
     mask, expected = (
@@ -276,7 +280,7 @@ def _compare(
     )
     agreement = float((mask == expected).mean())
     compared = DifferingImage(
-        image=image, mask=mask, expected=expected, agreement=agreement, batch=batch
+        image=view(image, spec), mask=mask, expected=expected, agreement=agreement, batch=batch
     )
     difference = np.abs(np.subtract(output, expected_output, dtype=np.float32)).max()
     return compared, float(difference)

@@ -17,7 +17,7 @@ from segdeploy.arrays import Batch
 from segdeploy.backends.torch_program import read_program
 from segdeploy.card import ModelCard
 from segdeploy.errors import ExportError
-from segdeploy.inference.self_test import built_in_image
+from segdeploy.inference.self_test import built_in_batch
 from segdeploy.models.deployed import Deployed
 
 from .capture import capture, quiet
@@ -142,7 +142,7 @@ def to_torchscript(plan: ExportPlan) -> TorchScriptCandidate:
     """
     card = plan.card
     assert isinstance(plan.network, Deployed), "an ONNX file cannot be traced"
-    example = torch.from_numpy(built_in_image(card.input.height, card.input.width))
+    example = torch.from_numpy(built_in_batch(card.input))
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.filterwarnings("ignore", message=r".*torch\.jit")

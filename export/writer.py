@@ -21,7 +21,7 @@ from segdeploy.errors import (
     QuantizationError,
     UntrustedError,
 )
-from segdeploy.inference.self_test import ExpectedOutput, built_in_image, verify
+from segdeploy.inference.self_test import ExpectedOutput, built_in_batch, verify
 from segdeploy.metrics.scores import LEAST_AGREEMENT, Parity
 from segdeploy.models.deployed import Deployed
 from segdeploy.system.files import new_run, replacing
@@ -88,7 +88,7 @@ class Artifact:
     """A proven file.
 
     Attributes:
-        path: The file; the folder of a Triton repository.
+        path: The file, or the folder.
         size: Its size, in bytes.
         card: The card in the file, with the proof.
         parity: Result of the proof.
@@ -237,6 +237,8 @@ def _write_artifact(
             )
         except ModelError as error:
             raise _not_runnable(path, plan, error) from error
+        if file_format.finish:
+            import_function(file_format.finish)(part, path, plan)
         if part.is_dir():
             size = sum(entry.stat().st_size for entry in part.rglob("*") if entry.is_file())
             artifact = replace(artifact, size=size)
@@ -359,7 +361,7 @@ def _expected_output(backend: Backend, reference: Backend) -> ExpectedOutput:
     It is the reference's in float32; in lower precisions the file's own, which passed the proof.
     """
     card = backend.card
-    image = built_in_image(card.input.height, card.input.width)
+    image = built_in_batch(card.input)
     if card.precision not in OTHER_PROCESSORS:
         return ExpectedOutput.of(reference.run(image))
     tolerance, agreement = OTHER_PROCESSORS[card.precision]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import structs
 
+from segdeploy.arrays import Image
 from segdeploy.backends.base import Backend
 from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD, InputSpec, ModelCard
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
@@ -127,7 +128,7 @@ def usual_conventions() -> list[Convention]:
 
 def conventions_to_try(
     told: Told,
-    images: Sequence[npt.NDArray[np.uint8]],
+    images: Sequence[Image],
     *,
     numbers: Convention | None = None,
 ) -> list[Convention]:
@@ -149,7 +150,7 @@ def conventions_to_try(
     ]
 
 
-def _of_data(images: Sequence[npt.NDArray[np.uint8]]) -> list[Convention]:
+def _of_data(images: Sequence[Image]) -> list[Convention]:
     """Return the conventions that take the mean of the data themselves."""
     if not images:
         return []

@@ -215,7 +215,7 @@ class Network:
         Example: `net.warm_up()`
         """
         spec = self.card.input
-        self._predictor.mask(np.zeros((spec.height, spec.width, 3), np.uint8))
+        self._predictor.mask(np.zeros((spec.height, spec.width, len(spec.channels)), spec.dtype))
 
     def _backend_for(self, wanted: Schedule, frames: int | None) -> Backend:
         """Return the network for a schedule; it is loaded once for equal ones.
@@ -244,6 +244,7 @@ def load(
     device: str = "auto",
     threads: int | None = None,
     trust: bool = False,
+    cache: bool = True,
 ) -> Network:
     """Load an artifact of any kind.
 
@@ -261,6 +262,7 @@ def load(
         threads: Threads of one operator; all cores that the process may use where None.
         trust: Whether a TorchScript or .pt2 file is loaded as it is, also with operators that run
             code or write files.
+        cache: Whether the graph that ONNX Runtime has optimized is kept in the user's cache.
 
     Raises:
         ModelError: The file is missing, of an unknown kind, or damaged.
@@ -269,6 +271,6 @@ def load(
         MissingExtraError: The runtime's library is not installed.
     """
     path = locate(bundled_name(device) if model is None else model)
-    load_again = partial(load_backend, path, device=device, trust=trust, probe=False)
-    backend = load_backend(path, device=device, threads=threads, trust=trust)
+    load_again = partial(load_backend, path, device=device, trust=trust, probe=False, cache=cache)
+    backend = load_backend(path, device=device, threads=threads, trust=trust, cache=cache)
     return Network(backend, load_again=load_again)

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from segdeploy.arrays import Batch, NetworkOutput
-from segdeploy.card import CARD_KEY, MAX_SIDE, ModelCard
+from segdeploy.card import CARD_KEY, MAX_SIDE, InputSpec, ModelCard
 from segdeploy.errors import CardError, ConfigError, ModelError
 from segdeploy.system.budget import file_budget
 from segdeploy.system.machine import MAX_THREADS
@@ -47,7 +47,7 @@ class Backend(Protocol):
         (`RuntimeOptions.callers`).
 
         Args:
-            batch: (N, H, W, 3) uint8, RGB, of the network's input size.
+            batch: (N, H, W, C) of the network's input size, channels and type; usually RGB, uint8.
 
         Returns:
             What `card.output` names: logits or probabilities, (N, K, h, w) float32, or classes,
@@ -79,6 +79,8 @@ class RuntimeOptions:
             Others are checked first.
         probe: Whether a file of a runtime that crashes on damaged ones runs once in a process of
             its own first; needless for a file that this program just wrote.
+        cache: Whether what a runtime prepares of a file is kept in the user's cache, so that it
+            starts faster the next time.
     """
 
     device: str = "auto"
@@ -87,6 +89,7 @@ class RuntimeOptions:
     callers: int = 1
     trust: bool = False
     probe: bool = True
+    cache: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers of threads.
@@ -158,17 +161,29 @@ def at_size(backend: Backend, size: tuple[int, int] | None) -> Backend:
     return WrappedBackend(backend, card=replace(backend.card, input=changed))
 
 
+def empty_batch(spec: InputSpec, count: int = 1) -> Batch:
+    """Return a batch of black images that a network takes.
+
+    Args:
+        spec: Size, channels and type.
+        count: Number of images.
+    """
+    return np.zeros((count, spec.height, spec.width, len(spec.channels)), spec.dtype)
+
+
 def check_batch(batch: Batch, card: ModelCard) -> None:
     """Check that a network accepts a batch.
 
     Raises:
         ConfigError: The batch has another dtype, or a shape that the card does not allow.
     """
-    if batch.dtype != np.uint8:
-        msg = f"the batch is {batch.dtype}; the network takes uint8, RGB, 0 to 255"
-        raise ConfigError(msg)
     spec = card.input
-    if batch.ndim == 4 and batch.shape[0] > 0 and batch.shape[3] == 3:
+    channels = len(spec.channels)
+    if batch.dtype != spec.dtype:
+        meant = "uint8, RGB, 0 to 255" if spec.is_plain else f"{spec.dtype}, as files store it"
+        msg = f"the batch is {batch.dtype}; the network takes {meant}"
+        raise ConfigError(msg)
+    if batch.ndim == 4 and batch.shape[0] > 0 and batch.shape[3] == channels:
         height, width = batch.shape[1:3]
         sides_fit = spec.dynamic and all(
             0 < side <= MAX_SIDE and side % spec.stride == 0 for side in (height, width)
@@ -176,7 +191,10 @@ def check_batch(batch: Batch, card: ModelCard) -> None:
         if sides_fit or (height, width) == (spec.height, spec.width):
             return
     sides = f"multiples of {spec.stride}" if spec.dynamic else f"{spec.height}x{spec.width}"
-    msg = f"the batch has shape {batch.shape}; the network takes (N, H, W, 3) with H and W {sides}"
+    msg = (
+        f"the batch has shape {batch.shape}; the network takes (N, H, W, {channels}) with H and W"
+        f" {sides}"
+    )
     raise ConfigError(msg)
 
 

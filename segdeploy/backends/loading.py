@@ -13,10 +13,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from segdeploy import assets
-from segdeploy.backends.base import Backend, RuntimeOptions, card_from_metadata, network_budget
+from segdeploy.backends.base import (
+    Backend,
+    RuntimeOptions,
+    card_from_metadata,
+    empty_batch,
+    network_budget,
+)
 from segdeploy.card import CHECKSUM_KEY, ModelCard
 from segdeploy.errors import (
     CardError,
@@ -197,6 +201,7 @@ def load_backend(
     callers: int = 1,
     trust: bool = False,
     probe: bool = True,
+    cache: bool = False,
 ) -> Backend:
     """Load an artifact with the runtime of its format.
 
@@ -210,6 +215,7 @@ def load_backend(
         callers: How many threads will call `run` at the same time, each with `threads` of its own.
         trust: Whether the file may hold what could run code; see `RuntimeOptions`.
         probe: Whether a file that may end the process runs once in another one first.
+        cache: Whether what the runtime prepares is kept in the user's cache.
 
     Raises:
         ModelError: The file is missing, of an unknown kind, or damaged.
@@ -233,6 +239,7 @@ def load_backend(
         callers=callers,
         trust=trust,
         probe=probe,
+        cache=cache,
     )
     return kind.load(path, options)
 
@@ -346,7 +353,7 @@ def run_once(path: str, name: str, device: str) -> None:
         size = sum(part.stat().st_size for part in (file, *kind.companions(file)))
         with limited_memory(network_budget(spec.height * spec.width, size)):
             backend = kind.load(file, RuntimeOptions(device=device, probe=False))
-            backend.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))
+            backend.run(empty_batch(spec))
     except SegdeployError as error:
         print(json.dumps([type(error).__name__, str(error)]))
     except MemoryError:

@@ -22,6 +22,9 @@ from segdeploy.errors import DeviceError, ModelError
 from segdeploy.system.budget import VARIABLE
 from segdeploy.system.machine import cores
 
+OPENVINO_TYPES = {"uint8": "u8", "uint16": "u16", "float32": "f32"}
+"""OpenVINO's names of the types of images."""
+
 PRECISION_HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "bf16"}
 """INFERENCE_PRECISION_HINT by the precision of the file; of an int8 file it holds for the operators
 that are not quantized. Any other precision gets f32."""
@@ -168,8 +171,9 @@ def _choose_device(core: openvino.Core, name: str) -> str:
 def _check_model(model: openvino.Model, card: ModelCard, path: Path) -> None:
     """Check that input and outputs of a graph are what its card says."""
     spec = card.input
-    sides = [-1, -1, 3] if spec.dynamic else [spec.height, spec.width, 3]
-    allowed = [[(INPUT, "u8", [images, *sides])] for images in (-1, 1)]
+    sides = [-1, -1] if spec.dynamic else [spec.height, spec.width]
+    kind, channels = OPENVINO_TYPES[spec.dtype], len(spec.channels)
+    allowed = [[(INPUT, kind, [images, *sides, channels])] for images in (-1, 1)]
     inputs = [_describe(port) for port in model.inputs]
     outputs = [_describe(port) for port in model.outputs]
     fits = inputs in allowed and [(name, dtype) for name, dtype, _ in outputs] == _expected_outputs(

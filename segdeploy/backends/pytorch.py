@@ -17,6 +17,7 @@ from segdeploy.backends.base import (
     card_from_metadata,
     check_batch,
     check_output,
+    empty_batch,
     network_budget,
 )
 from segdeploy.backends.torch_metadata import read_metadata
@@ -242,9 +243,8 @@ class EagerBackend(ModuleBackend):
         if compiled:
             self._module.compile()
             self._compiled = True
-            spec = self._card.input
             with compile_errors(self._card.architecture):
-                self.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))
+                self.run(empty_batch(self._card.input))
 
 
 class ExportedBackend(ModuleBackend):
@@ -386,5 +386,5 @@ def _tried(backend: E, path: Path, options: RuntimeOptions) -> E:
     spec = backend.card.input
     if choose_device(options.device).type == "cpu" and not options.trust:
         with limited_memory(network_budget(spec.height * spec.width, path.stat().st_size)):
-            backend.run(np.zeros((1, spec.height, spec.width, 3), np.uint8))
+            backend.run(empty_batch(spec))
     return backend

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
 from msgspec import Meta, Struct, field, to_builtins
 from msgspec.structs import replace
 
+from segdeploy.card.input_spec import BAND_DEFAULTS, InputSpec
 from segdeploy.errors import CardError
 from segdeploy.metrics.scores import Parity, Scores
 from segdeploy.system.schema import convert
@@ -21,20 +21,13 @@ SELF_TEST_KEY = "segdeploy.answer"
 CHECKSUM_KEY = "segdeploy.sha256"
 """Metadata key of the checksum over all else that an exported file holds."""
 
-SCHEMA = 1
-"""Schema version of the card; a reader refuses newer ones."""
+SCHEMA = 2
+"""Newest schema version of the card; a reader refuses newer ones. Schema 2 is written only where
+the network takes other images than red, green and blue of uint8, which schema 1 cannot say."""
 
-MAX_SIDE = 16384
 MAX_CLASSES = 255
 MAX_BYTES = 4 * 1024 * 1024
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Mean and deviation of red, green, blue in [0, 1] over ImageNet, which pretrained backbones
-expect."""
-
-Fit = Literal["stretch", "pad"]
-Resample = Literal["halving", "linear", "pillow-bilinear", "pillow-bicubic", "pillow-lanczos"]
 Output = Literal["logits", "classes", "probabilities"]
 Channel = Annotated[int, Meta(ge=0, le=255)]
 
@@ -46,38 +39,11 @@ class LabelClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     color: tuple[Channel, Channel, Channel]
 
 
-class InputSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an image becomes the network's input.
-
-    Attributes:
-        height: Height of the network's input, in pixels.
-        width: Width of the network's input, in pixels.
-        mean: Mean of red, green, blue in [0, 1], which the graph itself subtracts.
-        std: Deviation of red, green, blue in [0, 1], by which the graph itself divides.
-        fit: "stretch" to the size, or "pad" at the right and the bottom to keep the image's
-            aspect ratio.
-        stride: Height and width must be multiples of it.
-        dynamic: Whether the file takes any multiple of the stride; height and width are the usual
-            size then.
-        bgr: Whether the network was trained on BGR: the graph itself reverses the channels; mean
-            and std are still those of red, green, blue.
-        resample: How an image is resized. "halving", ours: halved while it is twice too large, then
-            bilinear; "linear", OpenCV's bilinear; and Pillow's filters, which torchvision's
-            antialiased ones equal.
-    """
-
-    height: int
-    width: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    fit: Fit = "stretch"
-    stride: int = 1
-    dynamic: bool = False
-    bgr: bool = False
-    resample: Resample = "halving"
-
-
-INPUT_DEFAULTS = {"bgr": False, "resample": "halving"}
+INPUT_DEFAULTS: Mapping[str, Any] = {
+    "bgr": False,
+    "resample": "halving",
+    **to_builtins(BAND_DEFAULTS),
+}
 """Fields of an input that the first versions do not know, with what these do."""
 
 
@@ -138,7 +104,6 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         training: Where the weights come from; None for a network that was never trained.
         scores: Scores on the validation split.
         parity: How an exported file was proven; None in a checkpoint.
-        schema: Schema version.
     """
 
     architecture: str
@@ -153,7 +118,11 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     training: Training | None = None
     scores: Scores | None = None
     parity: Parity | None = None
-    schema: Annotated[int, Meta(ge=1)] = SCHEMA
+
+    @property
+    def schema(self) -> int:
+        """Oldest schema version that can say what this card says."""
+        return 1 if self.input.is_plain else SCHEMA
 
     def __post_init__(self) -> None:
         """Check the values, so that a card that exists can be trusted.
@@ -181,7 +150,7 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 " must be between 0 and 1, for two classes or more"
             )
             raise CardError(msg)
-        _check_input(self.input)
+        self.input.check()
 
     def to_json(self) -> str:
         """Return the card as JSON text, its keys sorted.
@@ -189,7 +158,7 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Newer fields stand in it only where they matter: versions without them refuse such a card,
         and read all others.
         """
-        values = to_builtins(self)
+        values = {**to_builtins(self), "schema": self.schema}
         newer: list[tuple[dict[str, Any], Mapping[str, Any]]] = [
             (values, {"threshold": None}),
             (values["input"], INPUT_DEFAULTS),
@@ -236,7 +205,7 @@ class ModelCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
             raise CardError(msg)
         try:
-            card = convert(values, cls, refuse=CardError)
+            card = convert(_without_schema(values), cls, refuse=CardError)
             _check_complete(values)
         except CardError as error:
             raise damaged(error) from error
@@ -253,29 +222,15 @@ def printable_name(text: str) -> str:
     return " ".join(kept.split())
 
 
+def _without_schema(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a card, in which the schema follows from the others."""
+    return {key: value for key, value in values.items() if key != "schema"}
+
+
 class _Versioned(Struct):
     """What a card of any schema has."""
 
     schema: Annotated[int, Meta(ge=1)]
-
-
-def _check_input(spec: InputSpec) -> None:
-    for side in (spec.height, spec.width):
-        if spec.stride < 1 or not 1 <= side <= MAX_SIDE or side % spec.stride:
-            msg = (
-                f"the card's input is {spec.height}x{spec.width}; each side must be a multiple"
-                f" of {spec.stride} up to {MAX_SIDE}"
-            )
-            raise CardError(msg)
-    for name, values in (("mean", spec.mean), ("std", spec.std)):
-        if len(values) != 3 or not all(map(isfinite, values)):
-            msg = (
-                f"the card's {name} is {values}; it must be three numbers, for red, green and blue"
-            )
-            raise CardError(msg)
-    if min(spec.std) <= 0:
-        msg = f"the card's std is {spec.std}; each value must be more than 0"
-        raise CardError(msg)
 
 
 def _check_complete(values: Mapping[str, Any]) -> None:

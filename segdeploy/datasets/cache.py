@@ -23,6 +23,9 @@ from segdeploy.system.files import (
 LINE = 64
 """Bytes to which samples are aligned; offsets are counted in it."""
 
+TYPES = ("uint8", "uint16", "float32")
+"""Types of images, which the line before a sample names by their index, after its channels."""
+
 MAX_SIDE = 1 << 16
 MAX_LINES = 1 << 31
 """Bounds of what one number of the table holds: a height, a width and an offset. An entry is one
@@ -132,17 +135,22 @@ class SampleStore:
             entry // MAX_SIDE % MAX_SIDE,
             entry % MAX_SIDE,
         )
-        start, pixels = line * LINE, height * width
-        middle, end = start + 3 * pixels, start + 4 * pixels
-        if end > len(self._pixels):
+        if line * LINE >= len(self._pixels):
             self._pixels = np.asarray(np.memmap(self._file, np.uint8, mode="r"))
-        image = self._pixels[start:middle].reshape(height, width, 3)
-        return image, self._pixels[middle:end].reshape(height, width)
+        channels, kind = self._pixels[line * LINE : line * LINE + 2].tolist()
+        dtype = np.dtype(TYPES[kind])
+        start = (line + 1) * LINE
+        middle = start + height * width * channels * dtype.itemsize
+        image = self._pixels[start:middle].view(dtype).reshape(height, width, channels)
+        mask = self._pixels[middle : middle + height * width]
+        return image, mask.reshape(height, width)
 
     def add(self, index: int, image: Image, mask: Mask) -> None:
         """Store a sample if there is room for it, also on the disk."""
         height, width = mask.shape
-        content = b"".join((image.tobytes(), mask.tobytes(), bytes(-4 * height * width % LINE)))
+        start = bytes([image.shape[2], TYPES.index(str(image.dtype))]).ljust(LINE, b"\0")
+        padding = bytes(-(image.nbytes + mask.nbytes) % LINE)
+        content = b"".join((start, image.tobytes(), mask.tobytes(), padding))
         if max(height, width) >= MAX_SIDE:
             return
         # A file opened for appending takes every write at its end, whichever process writes, and

@@ -4,10 +4,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from segdeploy.arrays import Image, Mask
 from segdeploy.card import LabelClass
+from segdeploy.errors import ConfigError
+from segdeploy.imaging.bands import BandSelection, StoredBands
 
 ALL = "all"
 """Name of the split that holds every image of a dataset."""
@@ -18,7 +20,7 @@ class Sample:
     """An image and its mask.
 
     Attributes:
-        image: (H, W, 3) uint8, blue-green-red.
+        image: (H, W, 3) uint8, blue-green-red, or (H, W, C) of the selected bands.
         mask: (H, W) uint8, a class index each; 255 is not labeled.
         name: Name of the image within its split, without folder and ending.
     """
@@ -64,6 +66,34 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
+class BandDataset(Protocol):
+    """A dataset in files, whose images may have any bands and bits."""
+
+    def stored(self, index: int) -> StoredBands:
+        """Return all that the file of an image holds; raises DataError where it cannot be read."""
+        ...
+
+    def with_bands(self, selection: BandSelection) -> Dataset:
+        """Return the dataset with images of the selected bands."""
+        ...
+
+
+def with_bands(samples: Dataset, selection: BandSelection) -> Dataset:
+    """Return a dataset whose images are read as the selected bands.
+
+    Raises:
+        ConfigError: It makes its images itself.
+    """
+    if not isinstance(samples, BandDataset):
+        msg = (
+            f"the dataset makes images of its own, and not of the channels"
+            f" {', '.join(selection.channels)[:200]}; name one in files"
+        )
+        raise ConfigError(msg)
+    return samples.with_bands(selection)
+
+
 class JoinedDataset:
     """The splits of a dataset, one after the other, as one dataset.
 
@@ -76,6 +106,7 @@ class JoinedDataset:
         Args:
             splits: At least one, by their names.
         """
+        self._splits = splits
         self._parts = list(splits.values())
         self.classes = self._parts[0].classes
         self.rule = f"{' and '.join(splits)} together"
@@ -86,16 +117,33 @@ class JoinedDataset:
             for name in part.names
         ]
 
+    def stored(self, index: int) -> StoredBands:
+        """Return what the file of an image holds; see `BandDataset`."""
+        part, number = self._place(index)
+        assert isinstance(part, BandDataset), "whoever asks has checked `has_bands`"
+        return part.stored(number)
+
+    def with_bands(self, selection: BandSelection) -> "JoinedDataset":
+        """Return the dataset with other bands; see `BandDataset`."""
+        return JoinedDataset(
+            {split: with_bands(part, selection) for split, part in self._splits.items()}
+        )
+
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
         """Read one sample; see `Dataset`."""
+        part, number = self._place(index)
+        return replace(part[number], name=self.names[index])
+
+    def _place(self, index: int) -> tuple[Dataset, int]:
+        """Return the part that holds a sample, and its index there."""
         number = index
         for part in self._parts:
             if number < len(part):
-                return replace(part[number], name=self.names[index])
+                return part, number
             number -= len(part)
         raise IndexError(index)
 

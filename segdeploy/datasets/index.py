@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from segdeploy.arrays import IGNORE_INDEX, Image, Mask
 from segdeploy.card import LabelClass
 from segdeploy.datasets.dataset import Sample
 from segdeploy.errors import ConfigError, DataError, LayoutNotFoundError
+from segdeploy.imaging.bands import BandSelection, StoredBands, read_bands, read_stored
 from segdeploy.imaging.io import EXTENSIONS, read_image
 
 BY_FOLDER = "as the folders say"
@@ -71,6 +73,28 @@ class FileDataset:
     def names(self) -> Sequence[str]:
         """Name of each image."""
         return [pair.name for pair in self.pairs]
+
+    def stored(self, index: int) -> StoredBands:
+        """Return what the file of an image holds.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        return read_stored(self.pairs[index].image)
+
+    def with_bands(self, selection: BandSelection) -> "FileDataset":
+        """Return the split with images of other bands.
+
+        Raises:
+            ConfigError: The layout reads its images in a way of its own.
+        """
+        if self.read is not read_image and not isinstance(self.read, partial):
+            msg = (
+                "the dataset's layout reads its images in a way of its own, as colors; arrange the"
+                " files as the layout 'folder' does"
+            )
+            raise ConfigError(msg)
+        return replace(self, read=partial(read_bands, selection=selection))
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from segdeploy.card import MAX_CLASSES, ModelCard
-from segdeploy.datasets.dataset import ALL, Dataset, JoinedDataset, fingerprint
+from segdeploy.datasets.dataset import ALL, Dataset, JoinedDataset, fingerprint, with_bands
 from segdeploy.datasets.index import BY_FOLDER, Layout, check_split
 from segdeploy.errors import ConfigError, DataError, LayoutNotFoundError
+from segdeploy.imaging.bands import BandSelection
 
 Builder = Callable[[Path | None, str], Dataset]
 B = TypeVar("B", bound=Builder)
@@ -240,7 +241,16 @@ def open_for_card(
         DataError: The folder does not hold what the layout needs.
     """
     chosen, folder = resolve_for_card(card, name, data=data)
-    return chosen, load(chosen, folder, split)
+    return chosen, read_for(load(chosen, folder, split), card)
+
+
+def read_for(samples: Dataset, card: ModelCard) -> Dataset:
+    """Return a dataset with images as a network takes them.
+
+    Raises:
+        ConfigError: The network takes other images than the dataset makes.
+    """
+    return samples if card.input.is_plain else with_bands(samples, BandSelection.of(card.input))
 
 
 def split_for_card(card: ModelCard, name: str, data: Path | None) -> str:

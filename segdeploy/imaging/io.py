@@ -13,6 +13,7 @@ from PIL import UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from segdeploy.arrays import Image, Mask
+from segdeploy.card import InputSpec
 from segdeploy.errors import (
     ConfigError,
     DataError,
@@ -64,7 +65,7 @@ def read_image(path: Path) -> Image:
         DataError: There is no such file, it is no image, it is truncated, or it would take more
             memory than the budget of `system.budget` allows.
     """
-    return decode_image(_content(path), name=str(path))
+    return decode_image(content_of(path), name=str(path))
 
 
 def decode_image(content: bytes, *, name: str) -> Image:
@@ -95,17 +96,22 @@ def decode_image(content: bytes, *, name: str) -> Image:
     return turned(stored, orientation)
 
 
-def check_image(image: Image) -> None:
+def check_image(image: Image, spec: InputSpec | None = None) -> None:
     """Refuse an argument that is not an image: another array would give a wrong mask.
 
+    Args:
+        image: The argument.
+        spec: What the network takes; usual images where None.
+
     Raises:
-        ImageError: It is not an array (H, W, 3) of uint8, or is empty.
+        ImageError: It is not an array (H, W, C) of the channels and the type, or is empty.
     """
+    channels, dtype = (3, "uint8") if spec is None else (len(spec.channels), spec.dtype)
     if (
         isinstance(image, np.ndarray)
-        and image.dtype == np.uint8
+        and image.dtype == dtype
         and image.ndim == 3
-        and image.shape[2] == 3
+        and image.shape[2] == channels
         and image.size
     ):
         return
@@ -114,7 +120,12 @@ def check_image(image: Image) -> None:
         if isinstance(image, np.ndarray)
         else f"a {type(image).__name__}"
     )
-    msg = f"the image is {given}; pass (H, W, 3) uint8, blue-green-red as cv2.imread reads it"
+    meant = (
+        "blue-green-red as cv2.imread reads it"
+        if spec is None or spec.is_color
+        else f"the channels {', '.join(spec.channels)[:200]}"
+    )
+    msg = f"the image is {given}; pass (H, W, {channels}) {dtype}, {meant}"
     raise ImageError(msg)
 
 
@@ -128,7 +139,7 @@ def read_ids(path: Path) -> Mask:
         DataError: There is no such file, it is truncated, or its pixels are not single numbers in
             0 ... 255.
     """
-    return decode_ids(_content(path), name=str(path))
+    return decode_ids(content_of(path), name=str(path))
 
 
 def decode_ids(content: bytes, *, name: str) -> Mask:
@@ -145,7 +156,8 @@ def decode_ids(content: bytes, *, name: str) -> Mask:
         with open_image(io.BytesIO(content)) as image:
             check_pixels(image, name=name, size=len(content), per_pixel=IDS)
             if _is_plain_png(image, content, "L"):
-                return _decode_plain(name, content, cv2.IMREAD_GRAYSCALE)
+                gray = _decode_plain(name, content, cv2.IMREAD_GRAYSCALE)
+                return np.asarray(gray, np.uint8)
             mode = image.mode
             numbers = np.asarray(image) if mode in SINGLE else None
     except SegdeployError:
@@ -278,8 +290,12 @@ def _images_in(folder: Path) -> list[Path]:
     )
 
 
-def _content(path: Path) -> bytes:
-    """Return the bytes of a file, of which a pipe or a device may have no end."""
+def content_of(path: Path) -> bytes:
+    """Return the bytes of a file, of which a pipe or a device may have no end.
+
+    Raises:
+        DataError: It cannot be read, or is larger than the budget.
+    """
     try:
         with path.open("rb") as file:
             content, size = read_within(file, file_budget(0))
@@ -330,11 +346,11 @@ def _is_plain_png(image: ImageFile, content: bytes, mode: str) -> bool:
         and image.mode == mode
         and content[24] == 8  # The depth of a channel, in the header.
         and not PNG_EXTRAS & image.info.keys()
-        and _is_whole_png(content)
+        and is_whole_png(content)
     )
 
 
-def _is_whole_png(content: bytes) -> bool:
+def is_whole_png(content: bytes) -> bool:
     """Return whether every chunk up to the last has the right checksum."""
     offset = 8
     while offset + 12 <= len(content):

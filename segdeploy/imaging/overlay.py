@@ -25,6 +25,11 @@ RLE = "rle"
 KINDS = (OVERLAY, MASK, COLOR, CONFIDENCE, SIDE, CUTOUT, JSONL, GEOJSON, COCO, RLE)
 """What can be written of a frame, as `segdeploy run --save` names it."""
 
+GPKG = "gpkg"
+AREAS = "areas"
+MAP_KINDS = (GPKG, AREAS)
+"""What can be written of maps alone, which are segmented in tiles."""
+
 BACKGROUND, TEXT = (24, 24, 24), (235, 235, 235)
 """Colors behind the legend and of its text, as red, green, blue."""
 
@@ -134,7 +139,7 @@ class Painter:
             index: entry for index, entry in enumerate(classes) if index not in unpainted
         }
         self._palette = palette(classes)
-        self._halves = (self._palette + np.uint16(1) >> 1).astype(np.uint8)
+        self._halves = (np.add(self._palette, 1, dtype=np.uint16) >> 1).astype(np.uint8)
         self._opacity = opacity
         self._legend = legend
         self._contours = contours

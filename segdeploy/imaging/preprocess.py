@@ -1,13 +1,14 @@
 """From images of any size to the batch that a network takes: resize, pad, change to RGB."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
 from PIL import Image as Pillow
 
 from segdeploy.arrays import Batch, Image, Mask
-from segdeploy.card import InputSpec, Resample
+from segdeploy.card import COLORS, InputSpec, Resample
+from segdeploy.imaging.bands import neutralized
 
 PILLOW_FILTERS: Mapping[str, Pillow.Resampling] = {
     "pillow-bilinear": Pillow.Resampling.BILINEAR,
@@ -17,6 +18,10 @@ PILLOW_FILTERS: Mapping[str, Pillow.Resampling] = {
 """Pillow's filters by the names of cards; torchvision's antialiased ones are the same."""
 
 
+OPENCV_CHANNELS = 4
+"""Channels of an image that OpenCV's means of areas and its borders take at most."""
+
+
 def resize(image: Image, height: int, *, width: int) -> Image:
     """Resize an image, in training as in use.
 
@@ -24,32 +29,51 @@ def resize(image: Image, height: int, *, width: int) -> Image:
     from there.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, C) of any type.
         height: Height of the result, in pixels.
         width: Width of the result, in pixels.
     """
     rows, columns = image.shape[:2]
     while rows >= 2 * height and columns >= 2 * width and rows % 2 == columns % 2 == 0:
         rows, columns = rows // 2, columns // 2
-        image = np.asarray(
-            cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8
-        )
+        image = _resize(image, rows, width=columns, rule=cv2.INTER_AREA)
     if (rows, columns) == (height, width):
         return image
     far = rows >= 2 * height and columns >= 2 * width
-    return np.asarray(
-        cv2.resize(
-            image, (width, height), interpolation=cv2.INTER_AREA if far else cv2.INTER_LINEAR
-        ),
-        dtype=np.uint8,
-    )
+    return _resize(image, height, width=width, rule=cv2.INTER_AREA if far else cv2.INTER_LINEAR)
+
+
+def _resize(image: Image, height: int, *, width: int, rule: int) -> Image:
+    """Resize an image of any number of channels by a rule of OpenCV."""
+
+    def change(part: Image) -> Image:
+        return np.asarray(cv2.resize(part, (width, height), interpolation=rule), dtype=part.dtype)
+
+    return by_channels(image, change)
+
+
+def by_channels(image: Image, change: Callable[[Image], Image]) -> Image:
+    """Return an image that OpenCV changed, which takes few channels and drops a single one's axis.
+
+    Args:
+        image: (H, W, C).
+        change: A function of OpenCV.
+    """
+    count = image.shape[2]
+    if count == len(COLORS):
+        return change(image)
+    parts = [
+        change(np.ascontiguousarray(image[:, :, at : at + OPENCV_CHANNELS]))
+        for at in range(0, count, OPENCV_CHANNELS)
+    ]
+    return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=2)
 
 
 def resample(image: Image, height: int, *, width: int, rule: Resample) -> Image:
     """Resize an image by the rule of a card: as the network's authors do.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, C); uint8 with three colors for Pillow's filters.
         height: Height of the result, in pixels.
         width: Width of the result, in pixels.
         rule: See `InputSpec.resample`.
@@ -59,9 +83,7 @@ def resample(image: Image, height: int, *, width: int, rule: Resample) -> Image:
     if image.shape[:2] == (height, width):
         return image
     if rule == "linear":
-        return np.asarray(
-            cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8
-        )
+        return _resize(image, height, width=width, rule=cv2.INTER_LINEAR)
     whole = Pillow.fromarray(image)
     return np.asarray(whole.resize((width, height), PILLOW_FILTERS[rule]), dtype=np.uint8)
 
@@ -79,20 +101,21 @@ def to_batch(images: Sequence[Image], spec: InputSpec) -> Batch:
     Where the card says "pad", the padding has the mean color, which is zero once normalized.
 
     Args:
-        images: Each (H, W, 3) uint8, blue-green-red.
-        spec: Size, fit and mean of the network's input.
+        images: Each (H, W, C) of the channels and the type of the network; colors are
+            blue-green-red.
+        spec: Size, fit, channels and mean of the network's input.
 
     Returns:
-        (N, H, W, 3) uint8, red-green-blue.
+        (N, H, W, C) of the network's type; colors are red-green-blue.
     """
-    batch = np.empty((len(images), spec.height, spec.width, 3), np.uint8)
+    channels = len(spec.channels)
+    batch = np.empty((len(images), spec.height, spec.width, channels), spec.dtype)
     for image, target in zip(images, batch, strict=True):
         height, width = fitted_size(spec, image.shape[0], width=image.shape[1])
         if (height, width) != (spec.height, spec.width):
-            target[:] = np.rint(np.multiply(spec.mean, 255)).clip(0, 255).astype(np.uint8)
-        target[:height, :width] = cv2.cvtColor(
-            resample(image, height, width=width, rule=spec.resample), cv2.COLOR_BGR2RGB
-        )
+            target[:] = spec.neutral
+        sized = resample(neutralized(image, spec), height, width=width, rule=spec.resample)
+        target[:height, :width] = cv2.cvtColor(sized, cv2.COLOR_BGR2RGB) if spec.is_color else sized
     return batch
 
 

@@ -55,7 +55,8 @@ class Predictor:
         """Return the masks of images, each of its image's own size, in one call of the network.
 
         Args:
-            images: (H, W, 3) uint8 each, blue-green-red, of any sizes.
+            images: Each (H, W, C) of the channels and the type that the network takes, usually
+                (H, W, 3) uint8, blue-green-red; of any sizes.
 
         Raises:
             ImageError: One of them is something else.
@@ -66,16 +67,17 @@ class Predictor:
         """Return the masks of images with what the network returned, as `masks` does.
 
         Args:
-            images: (H, W, 3) uint8 each, blue-green-red, of any sizes.
+            images: Each (H, W, C) of the channels and the type that the network takes, usually
+                (H, W, 3) uint8, blue-green-red; of any sizes.
 
         Raises:
             ImageError: One of them is something else.
         """
         if not images:
             return []
-        for image in images:
-            check_image(image)
         spec = self.card.input
+        for image in images:
+            check_image(image, spec)
         output = self._backend.run(to_batch(images, spec))
         outputs = [output[index : index + 1] for index in range(len(images))]
         return [

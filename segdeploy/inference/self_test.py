@@ -18,7 +18,7 @@ import numpy.typing as npt
 from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.backends.base import RuntimeOptions, card_from_metadata
 from segdeploy.backends.loading import ArtifactKind
-from segdeploy.card import CHECKSUM_KEY, SELF_TEST_KEY, ModelCard
+from segdeploy.card import CHECKSUM_KEY, SELF_TEST_KEY, InputSpec, ModelCard
 from segdeploy.errors import GateError, ModelError
 
 POINTS = 16
@@ -57,6 +57,29 @@ def built_in_image(height: int, width: int) -> Batch:
     grain = ((x * 7919) ^ (y * 104729)) // 64 % 32 - 16
     image = np.clip(image + grain[..., None], 0, 255)
     return np.asarray(image[None], dtype=np.uint8)
+
+
+def built_in_batch(spec: InputSpec) -> Batch:
+    """Return the built-in image as a network takes it: of its size, its channels and its type.
+
+    Of images that are not red, green and blue of 8 bits, the numbers lie around the network's mean
+    and differ from each other in all their bits.
+    """
+    colors = built_in_image(spec.height, spec.width)
+    if spec.is_plain:
+        return colors
+    count = len(spec.channels)
+    planes = [
+        np.roll(colors[..., at % 3], 7 * (at // 3), axis=(1, 2)).astype(np.float64)
+        for at in range(count)
+    ]
+    units = 4 * np.stack(planes, axis=-1) / 255 - 2
+    low, high = (np.array(numbers) for numbers in spec.limits)
+    numbers = low + (np.array(spec.mean) + units * np.array(spec.std)) * (high - low)
+    if spec.dtype == "float32":
+        return np.asarray(numbers, np.float32)
+    whole = np.rint(numbers).clip(0, np.iinfo(spec.dtype).max)
+    return np.asarray(whole, np.uint8 if spec.dtype == "uint8" else np.uint16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +305,6 @@ def verify(
         raise GateError(msg)
     expected = ExpectedOutput.from_json(metadata[SELF_TEST_KEY], source=str(path))
     backend = kind.load(path, RuntimeOptions(device=device, trust=trust, probe=probe))
-    output = backend.run(built_in_image(card.input.height, card.input.width))
+    output = backend.run(built_in_batch(card.input))
     result = expected.check(output, source=str(path))
     return Verification(card=card, device=backend.device, result=result)

@@ -75,7 +75,12 @@ class Checkpoint:
 
     def _build(self) -> nn.Module:
         try:
-            return build(self.card.architecture, self.channels, **self.card.arguments)
+            return build(
+                self.card.architecture,
+                self.channels,
+                channels=len(self.card.input.channels),
+                **self.card.arguments,
+            )
         except (
             ConfigError,
             RuntimeError,

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from segdeploy.errors import ConfigError, MissingExtraError
+from segdeploy.models.channels import RGB, take_channels
 
 Builder = Callable[..., nn.Module]
 B = TypeVar("B", bound=Builder)
@@ -46,7 +47,8 @@ def register(name: str) -> Callable[[B], B]:
 
     The decorated class or function takes the number of classes, K, and keyword arguments of its
     own. The network takes (N, 3, H, W) float32 normalized RGB images and returns (N, K, h, w)
-    logits, where h and w are H and W divided by the same integer. Further:
+    logits, where h and w are H and W divided by the same integer. For images of other channels its
+    first convolutions are replaced (`models.channels`). Further:
 
     - Its attribute `stride` is the number of which H and W must be multiples.
     - No branch of `forward` may depend on a size: an export would freeze that branch.
@@ -112,18 +114,34 @@ def _build_member(name: str, classes: int, arguments: Mapping[str, Any]) -> nn.M
     return network
 
 
-def build(name: str, classes: int, **arguments: Any) -> nn.Module:  # noqa: ANN401
+def build(
+    name: str,
+    classes: int,
+    *,
+    channels: int = RGB,
+    **arguments: Any,  # noqa: ANN401
+) -> nn.Module:
     """Build a network with randomly initialized weights.
 
     Args:
         name: Registered name, for example "unet", or FAMILY:MEMBER, for example "smp:Unet".
         classes: Number of classes, K.
+        channels: Channels of the images that it takes.
         arguments: Keyword arguments of the network, for example its width.
 
     Raises:
-        ConfigError: There is no network of that name, or it takes no such argument.
+        ConfigError: There is no network of that name, it takes no such argument, or images of three
+            channels only.
         MissingExtraError: It belongs to a library that is not installed.
     """
+    network = _build(name, classes, arguments)
+    if channels != RGB:
+        take_channels(network, channels, name=name)
+    return network
+
+
+def _build(name: str, classes: int, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build a network for images of three channels."""
     if ":" in name:
         return _build_member(name, classes, arguments)
     if name in BUILT_IN:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol, Self
 
 import cv2
-import numpy as np
 
 from segdeploy.arrays import Image, Mask, NetworkOutput
-from segdeploy.backends.base import Backend
+from segdeploy.backends.base import Backend, empty_batch
 from segdeploy.errors import ConfigError, DataError, InterruptedRun
+from segdeploy.imaging.bands import view
 from segdeploy.imaging.overlay import Renderer
 from segdeploy.imaging.postprocess import Confidence, output_to_confidence, output_to_mask
 from segdeploy.imaging.preprocess import to_batch
@@ -131,7 +131,7 @@ def best_batch(
     spec = backend.card.input
     best, best_seconds = 1, float("inf")
     for size in BATCH_SIZES:
-        batch = np.zeros((size, spec.height, spec.width, 3), np.uint8)
+        batch = empty_batch(spec, size)
         backend.run(batch)
         seconds = []
         for _ in range(runs):
@@ -383,7 +383,9 @@ class Segmenter:
         )
 
     def _drawn(self, frame: Frame, mask: Mask) -> Mapping[str, Image]:
-        return self._draw(frame.image, mask) if self._renderer.draws else {}
+        if not self._renderer.draws:
+            return {}
+        return self._draw(view(frame.image, self._spec), mask)
 
     def _make_mask(
         self, frame: Frame, output: NetworkOutput, *, needs_confidence: bool

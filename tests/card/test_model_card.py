@@ -227,7 +227,11 @@ def test_a_count_of_classes_that_a_mask_cannot_hold_is_refused(classes):
         (("architecture",), "", "the card holds the name ''; it must be printable text"),
         (("input", "height"), "64", "input.height is '64' and must be a whole number"),
         (("input", "fit"), "crop", "input.fit is 'crop' and must be one of pad, stretch"),
-        (("input", "mean"), [0.5], "input.mean is [0.5] and must be a list of length 3"),
+        (
+            ("input", "mean"),
+            [0.5],
+            "the card's mean is (0.5,); it must be three numbers, for red, green and blue",
+        ),
         (("input", "dynamic"), 1, "input.dynamic is 1 and must be true or false"),
         (
             ("output",),

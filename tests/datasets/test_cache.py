@@ -76,11 +76,11 @@ def test_reads_each_sample_once_whatever_its_size(source):
 
 
 def test_samples_without_room_are_read_again(source):
-    """Samples take whole lines of 64 bytes: 64, 128 and 64.
+    """Samples take whole lines of 64 bytes, one of them before the pixels: 128, 192 and 128.
 
     After the first there is no room for the second, but for the third.
     """
-    cached = CachedDataset(source, room=150, folder=source.log.parent)
+    cached = CachedDataset(source, room=270, folder=source.log.parent)
 
     epochs = [[cached[index] for index in range(3)] for _ in range(3)]
 

@@ -250,8 +250,9 @@ class PixelValues:
         """
         edges = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
         if mask.ndim == 2:
-            _count_grays(self.pixels, mask.ravel())
-            _count_grays(self.interior, mask[~edges])
+            ids = np.asarray(mask, np.uint8)
+            _count_grays(self.pixels, ids.ravel())
+            _count_grays(self.interior, ids[~edges])
             return
         codes = (cv2.cvtColor(mask, cv2.COLOR_BGR2BGRA).view(np.uint32)[:, :, 0] & 0xFFFFFF).astype(
             np.int32

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from segdeploy.arrays import Batch, NetworkOutput
-from segdeploy.backends.base import Backend, WrappedBackend
+from segdeploy.backends.base import Backend, WrappedBackend, empty_batch
 from segdeploy.system.machine import cores
 from segdeploy.video.pipeline import BATCH_SIZES, MIN_SPEEDUP
 
@@ -110,8 +110,8 @@ def largest_batch(backend: Backend, *, seconds: float = SECONDS) -> int:
     """
     spec = backend.card.input
     random = np.random.default_rng(0)
-    shape = (BATCH_SIZES[-1], spec.height, spec.width, 3)
-    images = random.integers(0, 256, shape, dtype=np.uint8)
+    blank = empty_batch(spec, BATCH_SIZES[-1])
+    images = random.integers(0, 256, blank.shape, dtype=np.uint8).astype(blank.dtype)
     best, most = 1, 0.0
     for size in BATCH_SIZES:
         singles = [backend.run(images[index : index + 1]) for index in range(size)]
@@ -142,7 +142,7 @@ def rate(
         clock: Returns the time in seconds.
     """
     spec = backend.card.input
-    images = np.zeros((batch, spec.height, spec.width, 3), np.uint8)
+    images = empty_batch(spec, batch)
     backend.run(images)
     start = clock()
 
