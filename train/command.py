@@ -206,7 +206,10 @@ def value_option(
         metavar="KEY=VALUE",
         help="Any value of the recipe, for example arguments.width=16; may be repeated.",
     ),
-    value_option("--tensorboard/--no-tensorboard", bool, "Write events for TensorBoard too."),
+    value_option(
+        "--tracker", str, "Also log metrics to any of tensorboard, mlflow, wandb (with commas)."
+    ),
+    value_option("--tensorboard/--no-tensorboard", bool, "Short for --tracker tensorboard."),
 )
 @plugin_option
 @options(read_options)

@@ -1,11 +1,10 @@
-"""Metrics of each epoch, as a table (CSV) and as events for TensorBoard."""
+"""Metrics of each epoch, and their table (CSV)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from segdeploy.errors import MissingExtraError
 from segdeploy.system.files import write_text
 from segdeploy.system.schema import convert
 
@@ -74,34 +73,3 @@ def write_history(path: Path, history: Sequence[Epoch]) -> None:
         for epoch in history
     ]
     write_text(path, "\n".join([",".join(names), *rows]) + "\n")
-
-
-def write_events(folder: Path, epoch: Epoch) -> None:
-    """Add the metrics of an epoch to a folder of TensorBoard events.
-
-    Each epoch has a file of its own, so that none stays open when a run ends.
-
-    Raises:
-        MissingExtraError: TensorBoard is not installed.
-    """
-    writer_class = import_writer()
-    metrics = {
-        "loss/train": epoch.loss,
-        "scores/miou": epoch.miou,
-        "scores/pixel_accuracy": epoch.pixel_accuracy,
-        "lr": epoch.lr,
-        "speed/images_per_second": epoch.images_per_second,
-    }
-    with writer_class(str(folder), filename_suffix=f".{epoch.epoch}") as writer:
-        for name, value in metrics.items():
-            if value is not None:
-                writer.add_scalar(name, value, epoch.epoch)
-
-
-def import_writer() -> Any:  # noqa: ANN401 - a class of a library that is imported late
-    """Return TensorBoard's writer; a run calls this first, to fail before it trains."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError("tensorboard", "train") from error  # noqa: EM101 - a name
-    return SummaryWriter

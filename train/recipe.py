@@ -14,6 +14,7 @@ from segdeploy.system.toml import to_toml
 LOSSES = ("ce", "ohem", "focal", "dice", "lovasz")
 SCHEDULES = ("poly", "cosine", "one-cycle")
 OPTIMIZERS = ("adamw", "sgd")
+TRACKERS = ("tensorboard", "mlflow", "wandb")
 CLASS_WEIGHTS = ("none", "inverse-log", "median-frequency")
 MAX_HUE = 0.5
 
@@ -98,7 +99,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         workers: Processes per device that read images; -1 chooses by the number of cores.
         threads: Threads of one operation on a CPU; -1 for one per core.
         memory: GiB of decoded images that all processes together keep from epoch to epoch.
-        tensorboard: Also write the metrics as events for TensorBoard.
+        tracker: Where else the metrics go: names from `TRACKERS` with commas
+            between them, or none.
+        tensorboard: Short for the tracker tensorboard, beside the others.
     """
 
     model: str = "unet"
@@ -150,7 +153,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     workers: int = -1
     threads: int = -1
     memory: float = 1.0
+    tracker: str = "none"
     tensorboard: bool = False
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """Names of all trackers, each once."""
+        given = [] if self.tracker == "none" else [*self.tracker.split(",")]
+        return tuple(dict.fromkeys(["tensorboard", *given] if self.tensorboard else given))
 
     @property
     def train_size(self) -> tuple[int, int]:
@@ -237,6 +247,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             f"1 to {MAX_THREADS}, or -1 for one per core",
         )
         self._require_factor("memory")
+        self._require(
+            "tracker",
+            set(self.trackers) <= set(TRACKERS),
+            f"none, or any of {', '.join(TRACKERS)} with commas between them",
+        )
 
     def _require_count(self, name: str, *, least: int) -> None:
         self._require(name, least <= getattr(self, name) <= MAX_COUNT, f"{least} to {MAX_COUNT}")

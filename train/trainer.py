@@ -13,11 +13,7 @@ import torch
 from msgspec import structs
 
 from segdeploy import models
-from segdeploy.backends.pytorch import (
-    EagerBackend,
-    choose_device,
-    half_precision,
-)
+from segdeploy.backends.pytorch import EagerBackend, choose_device, half_precision
 from segdeploy.card import LabelClass
 from segdeploy.cli.console import note, progress
 from segdeploy.datasets.dataset import fingerprint
@@ -40,7 +36,7 @@ from segdeploy.system.signals import stoppable
 
 from .data import class_weights, open_run_splits, without_augmentation
 from .distributed import SINGLE_PROCESS, Processes
-from .history import Epoch, best_epoch, import_writer, improves, write_events, write_history
+from .history import Epoch, best_epoch, improves, write_history
 from .loader import Batch, Loader
 from .loop import Loop
 from .monitor import StepMonitor, TrainingStopped
@@ -51,6 +47,7 @@ from .recipe import Recipe
 from .resume import UNRESTORABLE, check_epochs, read_counts
 from .run_setup import build_card, describe, seed_everything
 from .time_limit import TimeLimit, start_limit
+from .trackers import Tracker, check_trackers, open_trackers
 
 BEST = "best.pt"
 LAST = "last.pt"
@@ -139,8 +136,8 @@ class Trainer:
         self.scores: Scores | None = None
         self._drawn = -math.inf
         self._limit: TimeLimit | None = None
-        if recipe.tensorboard:
-            import_writer()
+        check_trackers(recipe.trackers)
+        self._trackers: list[Tracker] = []
         if last is not None:
             self._restore(last)
 
@@ -262,17 +259,19 @@ class Trainer:
             self._plan_steps()
         steps = self.loop.left + (self.recipe.epochs - len(self.history)) * len(self._val)
         try:
-            with stoppable() as stop, progress("training", steps) as show:
+            with (
+                open_trackers(folder, self.recipe, self._processes) as self._trackers,
+                stoppable() as stop,
+                progress("training", steps) as show,
+            ):
                 save = partial(self._save, folder)
                 monitor = StepMonitor(stop, save, self._processes, show=show)
                 while not self._finished():
                     self._plan_steps()
                     report(self._epoch(folder, monitor))
         except TrainingStopped:
-            msg = (
-                f"interrupted after {len(self.history)} epochs and {self.loop.done} steps; resume"
-                f" with: {resume}"
-            )
+            done = f"{len(self.history)} epochs and {self.loop.done} steps"
+            msg = f"interrupted after {done}; resume with: {resume}"
             raise InterruptedRun(msg) from None
         except KeyboardInterrupt:
             msg = f"interrupted at once; resume from the last checkpoint with: {resume}"
@@ -375,8 +374,8 @@ class Trainer:
                 save_checkpoint(folder / BEST, self._checkpoint(scores))
                 self._draw_samples(folder)
             write_history(folder / "results.csv", self.history)
-            if self.recipe.tensorboard:
-                write_events(folder / "events", epoch)
+            for tracker in self._trackers:
+                tracker.log(epoch)
         self._save(folder, scores)
 
     def _save(self, folder: Path, scores: Scores | None = None) -> None:

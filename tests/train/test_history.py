@@ -3,9 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-import pytest
-
-from segdeploy.train.history import Epoch, write_events, write_history
+from segdeploy.train.history import Epoch, write_history
 
 EPOCH = Epoch(
     epoch=3,
@@ -35,25 +33,6 @@ def test_results_can_be_read_by_any_program(tmp_path: Path) -> None:
         == "epoch,loss,pixel_accuracy,miou,images_per_second,lr,seconds\n"
         "3,0.51234,0.9,0.5,12.34,1e-05,2.5\n"
     )
-
-
-@pytest.mark.slow
-def test_tensorboard_reads_the_metrics(tmp_path: Path) -> None:
-    """An epoch that was not validated has no scores; none of the numbers is written twice."""
-    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    metrics = {"loss": 0.5, "images_per_second": 8.0, "lr": 0.25, "seconds": 2.0}
-
-    write_events(tmp_path, Epoch(epoch=1, pixel_accuracy=None, miou=None, **metrics))
-    write_events(tmp_path, Epoch(epoch=2, pixel_accuracy=0.75, miou=0.5, **metrics))
-
-    events = reading.EventAccumulator(str(tmp_path))
-    events.Reload()
-    assert [(event.step, event.value) for event in events.Scalars("loss/train")] == [
-        (1, 0.5),
-        (2, 0.5),
-    ]
-    assert [(event.step, event.value) for event in events.Scalars("scores/miou")] == [(2, 0.5)]
-    assert [(event.step, event.value) for event in events.Scalars("lr")] == [(1, 0.25), (2, 0.25)]
 
 
 def test_epoch_of_the_first_version_is_read() -> None:
