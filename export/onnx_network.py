@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.backends.base import INPUT, Backend, RuntimeOptions, WrappedBackend
 from segdeploy.backends.loading import KINDS, read_card
-from segdeploy.backends.onnx_runtime import FAILURES
+from segdeploy.backends.onnx_session import FAILURES
 from segdeploy.card import ModelCard, Output
 from segdeploy.errors import ConfigError, ExportError
 from segdeploy.models.blocks import upsample_logits

@@ -35,7 +35,9 @@ HEAVY = {
     ),
     "onnxruntime": (
         "segdeploy.backends.onnx_providers",
+        "segdeploy.backends.onnx_cache",
         "segdeploy.backends.onnx_runtime",
+        "segdeploy.backends.onnx_session",
         *SUBPACKAGES,
     ),
     "onnx": SUBPACKAGES,

@@ -9,7 +9,7 @@ from msgspec import structs
 from onnx import numpy_helper
 
 from segdeploy.arrays import Batch, Image, Mask, NetworkOutput
-from segdeploy.backends.onnx_runtime import FAILURES
+from segdeploy.backends.onnx_session import FAILURES
 from segdeploy.card import InputSpec, ModelCard
 from segdeploy.errors import ModelError
 

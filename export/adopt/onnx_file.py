@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from segdeploy.backends.onnx_graph import check_graph
 from segdeploy.backends.onnx_metadata import metadata_of, read_message
-from segdeploy.backends.onnx_runtime import FAILURES
+from segdeploy.backends.onnx_session import FAILURES
 from segdeploy.errors import ConfigError, ModelError
 
 INPUT_TYPES: Mapping[int, type[np.generic]] = {

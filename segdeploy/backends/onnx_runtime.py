@@ -3,11 +3,11 @@
 import re
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.backends.base import (
@@ -19,47 +19,29 @@ from segdeploy.backends.base import (
     check_output,
     network_budget,
 )
+from segdeploy.backends.onnx_cache import GraphCache
 from segdeploy.backends.onnx_graph import check_graph
 from segdeploy.backends.onnx_metadata import metadata_of, read_message
 from segdeploy.backends.onnx_providers import (
     CPU,
     DeviceMemory,
-    ProviderRequest,
     check_granted,
     device_memory,
     request_providers,
+)
+from segdeploy.backends.onnx_session import (
+    FAILURES,
+    cached_session,
+    create_session,
+    session_options,
 )
 from segdeploy.card import ModelCard
 from segdeploy.errors import DeviceError, ModelError
 from segdeploy.system.budget import VARIABLE, file_budget
 from segdeploy.system.machine import cores
 
-CPU_MEMORY = onnxruntime.OrtMemoryInfo(
-    "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
-)
-"""The memory that sessions take from the allocator of the process."""
-
-LOG_FATAL = 4
-"""Log level of ONNX Runtime. Errors below it are raised too, and reported by this module."""
-
-FAILURES = (
-    failures.EPFail,
-    failures.Fail,
-    failures.InvalidArgument,
-    failures.InvalidGraph,
-    failures.InvalidProtobuf,
-    failures.NoModel,
-    failures.NotImplemented,
-    failures.RuntimeException,
-    # Exceptions of C++ that it does not name.
-    IndexError,
-    MemoryError,
-    OverflowError,
-    RuntimeError,
-    # Also a UnicodeDecodeError, where a damaged name stands in the message.
-    ValueError,
-)
-"""What ONNX Runtime raises for a file that it cannot use or run."""
+ORT_TYPES = {"uint8": "tensor(uint8)", "uint16": "tensor(uint16)", "float32": "tensor(float)"}
+"""ONNX Runtime's names of the types of images."""
 
 AT_NODE = re.compile(r"while running (\w+) node\. Name:'(.*?)' Status Message: (.*)")
 """The node that failed, in a message of ONNX Runtime."""
@@ -69,9 +51,6 @@ CODE = re.compile(r"/\S+\.(?:cc|h):\d+ .*?(?=[A-Z][a-z]+ )")
 
 NO_MEMORY = ("Available memory of", "bad_alloc", "bad allocation")
 """What messages of ONNX Runtime say where its memory is used up."""
-
-_registration = threading.Lock()
-"""Held while the limit of memory of the next session is set, which belongs to the process."""
 
 
 class OnnxBackend:
@@ -179,7 +158,7 @@ class OnnxBackend:
         local, session = self._local, self._session
         if getattr(local, "bound", None) != (images.shape, session):
             local.images = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-                images.shape, np.uint8, *memory
+                images.shape, images.dtype, *memory
             )
             local.binding = session.io_binding()
             local.binding.bind_ortvalue_input(INPUT, local.images)
@@ -206,13 +185,22 @@ def load(path: Path, options: RuntimeOptions) -> OnnxBackend:
     device = options.device
     providers = request_providers(device)
     threads = options.threads or cores()
+    keeps = options.cache and not options.trust and providers == [CPU]
+    cache = GraphCache.of(content, foldable=foldable) if keeps else None
+
+    make_options = partial(session_options, threads, spinning=options.spinning)
 
     def create(pixels: int) -> onnxruntime.InferenceSession:
-        settings = _session_options(threads, spinning=options.spinning)
         limit = network_budget(pixels * options.callers, len(content))
-        return _create_session(
-            path, settings, providers, limit=None if options.trust else limit, foldable=foldable
+        make = partial(
+            create_session,
+            providers=providers,
+            limit=None if options.trust else limit,
+            foldable=foldable,
         )
+        if cache is not None:
+            return cached_session(path, cache, make, make_options)
+        return make(path, make_options())
 
     try:
         session = create(card.input.height * card.input.width)
@@ -244,40 +232,6 @@ def _is_out_of_memory(error: Exception) -> bool:
     return any(words in str(error) for words in NO_MEMORY)
 
 
-def _create_session(
-    path: Path,
-    settings: onnxruntime.SessionOptions,
-    providers: ProviderRequest,
-    *,
-    limit: int | None,
-    foldable: bool,
-) -> onnxruntime.InferenceSession:
-    """Create a session that takes a limited amount of CPU memory.
-
-    Args:
-        path: The file.
-        settings: Options of the session.
-        providers: As `request_providers` returns them.
-        limit: Bytes for weights and tensors together; None for any amount.
-        foldable: Whether constants are computed in advance, which no limit holds for.
-    """
-    with _registration:
-        if limit is not None:
-            # A session takes the allocator that is registered when it is created, and keeps it.
-            onnxruntime.create_and_register_allocator(
-                CPU_MEMORY, onnxruntime.OrtArenaCfg({"max_mem": limit})
-            )
-            settings.add_session_config_entry("session.use_env_allocators", "1")
-        session = onnxruntime.InferenceSession(
-            str(path),
-            settings,
-            providers=providers,
-            disabled_optimizers=None if foldable else ["ConstantFolding"],
-        )
-    session.disable_fallback()
-    return session
-
-
 def granted_providers() -> Mapping[str, bool]:
     """Return which providers of this build a session is really granted, the preferred one first.
 
@@ -288,7 +242,7 @@ def granted_providers() -> Mapping[str, bool]:
     for provider in onnxruntime.get_available_providers():
         try:
             session = onnxruntime.InferenceSession(
-                _IDENTITY, _session_options(1, spinning=False), providers=[provider]
+                _IDENTITY, session_options(1, spinning=False), providers=[provider]
             )
             granted[provider] = provider in session.get_providers()
         except FAILURES:
@@ -311,20 +265,11 @@ _IDENTITY = b"\x08\x08\x42\x02\x10\x11\x3a\x37" + _GRAPH
 def _runs_on_cpu(path: Path, *, foldable: bool) -> bool:
     """Return whether a session on the CPU can be created, so that the device is at fault."""
     try:
-        settings = _session_options(1, spinning=False)
-        _create_session(path, settings, [CPU], limit=file_budget(0), foldable=foldable)
+        settings = session_options(1, spinning=False)
+        create_session(path, settings, providers=[CPU], limit=file_budget(0), foldable=foldable)
     except FAILURES:
         return False
     return True
-
-
-def _session_options(threads: int, *, spinning: bool) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = LOG_FATAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-    return options
 
 
 def _check_session(session: onnxruntime.InferenceSession, card: ModelCard, path: Path) -> None:
@@ -339,7 +284,8 @@ def _check_session(session: onnxruntime.InferenceSession, card: ModelCard, path:
         (value.name, value.type, value.shape[1] if len(value.shape) == 4 else None)
         for value in session.get_outputs()
     ]
-    allowed = [[(INPUT, "tensor(uint8)", [images, height, width, 3])] for images in (None, 1)]
+    kind, channels = ORT_TYPES[spec.dtype], len(spec.channels)
+    allowed = [[(INPUT, kind, [images, height, width, channels])] for images in (None, 1)]
     if inputs not in allowed or outputs != _expected_outputs(card):
         msg = (
             f"{path} takes {inputs} and returns {outputs}, which contradicts its card; export it"

@@ -69,6 +69,7 @@ class RunOptions:
         backend: Name of the runtime, or "auto".
         device: Device of the runtime.
         trust: Whether the file is loaded as it is.
+        cache: Whether what the runtime prepares is kept in the user's cache.
         imgsz: Height and width of the network's input; None for its own.
         tta: Kinds of test-time augmentation.
         torch: How PyTorch runs a checkpoint.
@@ -88,6 +89,7 @@ class RunOptions:
     backend: str
     device: str
     trust: bool
+    cache: bool
     imgsz: tuple[int, int] | None
     tta: tuple[str, ...]
     torch: TorchOptions
@@ -138,6 +140,11 @@ class RunOptions:
     imgsz_option,
     tta_option,
     trust_option,
+    option(
+        "--cache/--no-cache",
+        default=True,
+        help="Keep the graph that ONNX Runtime has optimized in your cache, to start sooner.",
+    ),
 )
 @torch_options
 @input_options
@@ -304,6 +311,7 @@ def load_model(model: Path, options: RunOptions, schedule: Schedule) -> Backend:
         spinning=schedule.serial,
         callers=schedule.workers,
         trust=options.trust,
+        cache=options.cache,
     )
     options.torch.apply(network, model)
     sized = at_size(network, options.imgsz)

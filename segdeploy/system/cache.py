@@ -1,6 +1,7 @@
 """Cache folders of libraries, all in one folder of segdeploy below the user's cache."""
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,6 +34,29 @@ def cache_folder(name: str) -> Path | None:
     nearest = next(folder for folder in (base, *base.parents) if os.path.lexists(folder))
     is_usable = nearest.is_dir() and os.access(nearest, os.W_OK)
     return base / "segdeploy" / name if is_usable else None
+
+
+def private_cache_folder(name: str) -> Path | None:
+    """Return a folder of segdeploy below the user's cache that nobody else can write to.
+
+    It is created where it is missing.
+
+    Returns:
+        None where it cannot be created, or belongs to somebody else.
+    """
+    folder = cache_folder(name)
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.lstat()
+    except OSError:
+        return None
+    # Windows has neither; there, a user's folders are private.
+    is_own = not hasattr(os, "getuid") or (
+        status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
+    return folder if is_own and stat.S_ISDIR(status.st_mode) else None
 
 
 def remove_oldest(folder: Path, most: int) -> None:
