@@ -78,6 +78,7 @@ class ExportOptions:
     calibrate: Sequence[Path]
     serve_on: str
     card_file: bool
+    webgpu: bool
     output_file: Path | None
     as_json: bool
 
@@ -88,6 +89,9 @@ class ExportOptions:
                 f"--confidence needs --output classes, and the output is {self.output}; add"
                 " --output classes, or leave --confidence out"
             )
+            raise ConfigError(msg)
+        if self.webgpu and "web" not in self.formats.split(","):
+            msg = f"--webgpu is for pages, and the format is {self.formats}; add --format web"
             raise ConfigError(msg)
 
     def config(self) -> ExportConfig:
@@ -109,6 +113,7 @@ class ExportOptions:
             serve_on=self.serve_on,
             calibrate=tuple(self.calibrate),
             card_file=self.card_file,
+            webgpu=self.webgpu,
         )
 
 
@@ -157,6 +162,11 @@ class ExportOptions:
         default="auto",
         type=click.Choice(["auto", "cpu", "cuda"]),
         help="Device of the Triton server.",
+    ),
+    option(
+        "--webgpu",
+        is_flag=True,
+        help="With --format web, also add the runtime for WebGPU, 27 MB.",
     ),
 )
 @section(
@@ -255,7 +265,9 @@ def export(options: ExportOptions) -> None:
         if options.as_json and results:
             echo(json.dumps([result.to_dict() for result in results], indent=2))
     first = results[0].artifact.path
-    if first.is_dir():
+    if first.suffix == FORMATS["web"].ending:
+        next_step("python3", "-m", "http.server", "--directory", first)
+    elif first.is_dir():
         next_step("tritonserver", f"--model-repository={first}")
     else:
         next_step("segdeploy", "run", "--model", first, "IMAGE")

@@ -72,6 +72,10 @@ class Format:
         model_file: Path of the runtime's file in that folder.
         default_output: What a file returns where the options say logits.
         of_onnx: Whether it can be made of an ONNX file, without a network of PyTorch.
+        check: Called as `check(card, config)`, refuses what the format cannot hold, before the
+            network is converted; "" where it holds everything.
+        finish: Called as `finish(folder, path, plan)` once the file in the folder is proven; writes
+            what says so, and proves the rest; "" where nothing is left to do.
     """
 
     ending: str
@@ -83,6 +87,8 @@ class Format:
     model_file: str = ""
     default_output: Output = "logits"
     of_onnx: bool = True
+    check: str = ""
+    finish: str = ""
 
 
 FORMATS: Mapping[str, Format] = {
@@ -117,6 +123,17 @@ FORMATS: Mapping[str, Format] = {
         model_file="1/model.onnx",
         # Clients of a server expect classes.
         default_output="classes",
+    ),
+    "web": Format(
+        ending=".web",
+        precisions=("fp32", "fp16", "int8"),
+        converter="onnx_format:convert",
+        quantizer="onnx_int8:search",
+        runtime=".onnx",
+        folder="web_format:replacing_page",
+        model_file="model.onnx",
+        check="web_format:check",
+        finish="web_format:finish",
     ),
     "torchscript": Format(
         ending=".torchscript",
@@ -178,6 +195,7 @@ class ExportConfig:
         calibrate: Images without masks, or folders of them, to calibrate int8 on instead; without
             a dataset or `files` the proof runs on them too.
         card_file: Whether the card is also written beside each file, as JSON.
+        webgpu: Whether a page for browsers has the runtime for graphics processors too.
     """
 
     precision: str = "fp32"
@@ -195,6 +213,7 @@ class ExportConfig:
     serve_on: str = "auto"
     calibrate: tuple[Path, ...] = ()
     card_file: bool = False
+    webgpu: bool = False
 
 
 OLDER_FIELDS = {

@@ -6,9 +6,8 @@ of model_config.proto.
 """
 
 import re
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,12 @@ import torch
 
 from segdeploy.backends.base import CONFIDENCE, INPUT
 from segdeploy.card import ModelCard
-from segdeploy.errors import OutputError
-from segdeploy.system.files import PART, cannot_write
 
+from .folder import Signature, replacing_folder
 from .plan import ExportPlan
 
-SIGNATURE = "# Written by segdeploy."
 CONFIG_FILE = "config.pbtxt"
+SIGNATURE = Signature(file=CONFIG_FILE, text="# Written by segdeploy.")
 
 CONFIG = """\
 {signature} Serve it with: tritonserver --model-repository={repository}
@@ -88,7 +86,7 @@ def configuration(card: ModelCard, *, name: str, repository: Path, device: str) 
     if card.confidence:
         outputs.append(f'{{ name: "{CONFIDENCE}" data_type: TYPE_UINT8 dims: [ {sides} ] }}')
     return CONFIG.format(
-        signature=SIGNATURE,
+        signature=SIGNATURE.text,
         repository=repository.name,
         name=name,
         image=INPUT,
@@ -121,53 +119,11 @@ def replacing_model(repository: Path, plan: ExportPlan) -> Iterator[Path]:
     device = plan.config.serve_on
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    with _replacing_folder(repository / name) as part:
+    with replacing_folder(repository / name, SIGNATURE) as part:
         (part / "1").mkdir()
         config = configuration(plan.card, name=name, repository=repository, device=device)
-        (part / CONFIG_FILE).write_text(config)
-        (part / "labels.txt").write_text("".join(f"{label.name}\n" for label in plan.card.classes))
+        (part / CONFIG_FILE).write_text(config, encoding="utf-8")
+        (part / "labels.txt").write_text(
+            "".join(f"{label.name}\n" for label in plan.card.classes), encoding="utf-8"
+        )
         yield part
-
-
-@contextmanager
-def _replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a new temporary folder beside a model's, and rename it to that when the block ends.
-
-    Args:
-        path: Folder of the model, within its repository, which is created if it is missing.
-
-    Raises:
-        OutputError: The folder cannot be written, or is not one that an export wrote.
-    """
-    repository = path.parent
-    part, old = path.with_name(f".{path.name}{PART}"), path.with_name(f".{path.name}.old")
-    if repository.is_file():
-        msg = f"{repository} is a file; choose another name for the folder"
-        raise OutputError(msg)
-    if path.exists() and not _is_ours(path):
-        msg = f"{path} exists, and segdeploy did not write it; choose another name for the folder"
-        raise OutputError(msg)
-    is_new = not repository.exists()
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        yield part
-        if path.exists():
-            path.rename(old)
-        part.rename(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-        if is_new and not path.exists():
-            with suppress(OSError):
-                repository.rmdir()
-
-
-def _is_ours(model: Path) -> bool:
-    """Return whether an export wrote the folder of a model, so that another may replace it."""
-    try:
-        return (model / CONFIG_FILE).read_text(errors="replace").startswith(SIGNATURE)
-    except OSError:
-        return False

@@ -31,7 +31,7 @@ def on_disk() -> set[str]:
     }
     endings = {
         *(".css", ".html", ".j2", ".js", ".md", ".onnx", ".png"),
-        *(".proto", ".py", ".pyi", ".svg", ".toml"),
+        *(".proto", ".py", ".pyi", ".svg", ".toml", ".txt", ".wasm"),
     }
     return {
         name

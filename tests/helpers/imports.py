@@ -34,6 +34,7 @@ ORDER = (
     "segdeploy.video",
     "segdeploy.api",
     "segdeploy",
+    "segdeploy.web",
     "segdeploy.serving.engine",
     "segdeploy.serving.web",
     "segdeploy.serving.cameras",

@@ -1,7 +1,5 @@
 """The page in a real browser: what a person drops, sees, hovers over, compares and saves."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from segdeploy import assets
 from segdeploy.backends.loading import load_backend
 from segdeploy.imaging.io import read_image
 from segdeploy.inference.predictor import Predictor
+from tests.helpers.chromium import launched
 from tests.helpers.clips import write_clip
 from tests.helpers.server_process import ServerProcess, running
 from tests.helpers.servers import KEY
@@ -22,25 +21,13 @@ pytestmark = pytest.mark.slow
 
 BUNDLED = Path(__file__).parents[2] / "docs" / "bundled"
 SEGMENTED = "pixels in"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = (
-    *("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium with a camera that shows a test pattern; skips where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    path = os.environ.get("SEGDEPLOY_CHROMIUM") or next(
-        filter(None, map(shutil.which, NAMES)), None
-    )
-    if path is None:
-        pytest.skip("no Chromium: install Debian's chromium, or name one in SEGDEPLOY_CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=[*CHROMIUM])
+    with launched() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
