@@ -31,8 +31,8 @@ class Domain:
             ValueError: The counter is not a number.
         """
         self._file = folder / "energy_uj"
-        self._range = int((folder / "max_energy_range_uj").read_text())
-        self._last = int(self._file.read_text())
+        self._range = int((folder / "max_energy_range_uj").read_text(encoding="utf-8"))
+        self._last = int(self._file.read_text(encoding="utf-8"))
         self._total = 0
 
     def read(self) -> Joules:
@@ -40,7 +40,7 @@ class Domain:
 
         It must be called before the counter wraps a second time, which takes minutes.
         """
-        now = int(self._file.read_text())
+        now = int(self._file.read_text(encoding="utf-8"))
         self._total += (now - self._last) % self._range if now != self._last else 0
         self._last = now
         return self._total / 1e6

@@ -37,12 +37,12 @@ def run_in_process(function: str, request: Request) -> Response | str:
     """
     with temporary_folder() as folder:
         request_file, response_file = folder / "request.json", folder / "response.json"
-        request_file.write_text(json.dumps(request))
+        request_file.write_text(json.dumps(request), encoding="utf-8")
         arguments = [function, str(request_file), str(response_file), *LOADED]
         done = _run_python(["-m", "segdeploy.benchmarks.measure.process", *arguments])
         if done.returncode:
             return exit_reason(done.returncode, done.stderr)
-        response: Response = json.loads(response_file.read_text())
+        response: Response = json.loads(response_file.read_text(encoding="utf-8"))
     return str(response["error"]) if "error" in response else response
 
 
@@ -70,10 +70,10 @@ def respond(
     the process with a traceback.
     """
     try:
-        response = function(json.loads(request_file.read_text()))
+        response = function(json.loads(request_file.read_text(encoding="utf-8")))
     except SegdeployError as error:
         response = {"error": str(error)}
-    response_file.write_text(json.dumps(response))
+    response_file.write_text(json.dumps(response), encoding="utf-8")
 
 
 def run_command(arguments: Sequence[str]) -> str:

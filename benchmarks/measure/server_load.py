@@ -6,19 +6,17 @@ The load comes from the same machine, so a server is judged by its own processor
 import csv
 import io
 import os
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from segdeploy.errors import SegdeployError
 from segdeploy.system.machine import BLAS_THREADS
-
-TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+from segdeploy.system.posix import TICKS, end_group
 
 FASTAPI = """
 import io, sys
@@ -178,7 +176,7 @@ class Server:
 
     def memory(self) -> float:
         """Return the memory that the server holds now, in MB."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
         lines = (line.split() for line in status.splitlines() if line.startswith("VmRSS"))
         return next(int(words[1]) * 1024 / 1e6 for words in lines)
 
@@ -228,13 +226,13 @@ class Server:
 def _family(pid: int) -> list[int]:
     """Return a process and all that descend from it."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
-    below = children.read_text().split() if children.exists() else []
+    below = children.read_text(encoding="utf-8").split() if children.exists() else []
     return [pid, *(one for child in below for one in _family(int(child)))]
 
 
 def _ticks(pid: int) -> int:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return 0
     return int(fields[11]) + int(fields[12])
@@ -252,13 +250,7 @@ def started(command: Sequence[str | Path], port: int) -> Iterator[Server]:
     try:
         yield Server(process, port)
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        end_group(process, grace=30)
 
 
 def free_port() -> int:

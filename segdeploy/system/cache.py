@@ -5,6 +5,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from segdeploy.system.posix import is_private
+
 
 def cache_folders() -> dict[str, str]:
     """Return the cache folders of libraries, by the environment variables that set them.
@@ -52,11 +54,8 @@ def private_cache_folder(name: str) -> Path | None:
         status = folder.lstat()
     except OSError:
         return None
-    # Windows has neither; there, a user's folders are private.
-    is_own = not hasattr(os, "getuid") or (
-        status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    )
-    return folder if is_own and stat.S_ISDIR(status.st_mode) else None
+    is_safe = is_private(status, forbidden=stat.S_IWGRP | stat.S_IWOTH)
+    return folder if is_safe and stat.S_ISDIR(status.st_mode) else None
 
 
 def remove_oldest(folder: Path, most: int) -> None:

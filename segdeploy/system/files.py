@@ -12,13 +12,17 @@ from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 
 from segdeploy.errors import ConfigError, ModelError, OutputError
-from segdeploy.system.locks import CAN_LOCK, claim, lock
+from segdeploy.system.locks import claim, lock
+from segdeploy.system.posix import CAN_LOCK, NOFOLLOW, is_private
 
 PART = ".part"
 """Suffix behind the name of a file that is not yet whole."""
 
 PREFIX = "segdeploy-"
 """Beginning of the name of every temporary folder."""
+
+OTHERS = 0o077
+"""Bits of a mode by which somebody else may read or write; a scratch folder has none."""
 
 LOCK = "lock"
 """File in a scratch folder on which every process that uses the folder holds a shared lock; the
@@ -135,7 +139,7 @@ def make_part(part: Path) -> None:
         OSError: The file cannot be made, or what has its name cannot be removed.
     """
     part.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW
     os.close(os.open(part, flags, 0o666))
 
 
@@ -258,7 +262,7 @@ def _make_scratch_folder(parent: Path) -> tuple[Path, int | None]:
     # It gets its name once it is locked, so that no process finds it unlocked before.
     unnamed = folder / "unlocked"
     try:
-        descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o600)
         os.write(descriptor, SIGNATURE)
     except OSError:
         # Without its lock nothing would ever remove it.
@@ -276,7 +280,7 @@ def hold_folder(folder: Path) -> int | None:
         The descriptor to close at the end; None where there is no lock, or the folder was removed.
     """
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        descriptor = os.open(folder / LOCK, os.O_RDWR | NOFOLLOW)
     except FileNotFoundError:
         return None
     lock(descriptor, shared=True)
@@ -296,27 +300,25 @@ def remove_abandoned(parent: Path) -> None:
             if (
                 entry.name.startswith(PREFIX)
                 and entry.is_dir(follow_symlinks=False)
-                and _is_private(entry.stat(follow_symlinks=False))
+                and is_private(entry.stat(follow_symlinks=False), forbidden=OTHERS)
             ):
                 _remove_if_abandoned(Path(entry.path))
 
 
 def _remove_if_abandoned(folder: Path) -> None:
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | NOFOLLOW)
     except OSError:
         return
     try:
-        is_ours = _is_private(os.fstat(descriptor)) and os.read(descriptor, 999) == SIGNATURE
+        is_ours = (
+            is_private(os.fstat(descriptor), forbidden=OTHERS)
+            and os.read(descriptor, 999) == SIGNATURE
+        )
         if is_ours and lock(descriptor, shared=False):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
-
-
-def _is_private(status: os.stat_result) -> bool:
-    """Return whether this user owns a file or folder, and nobody else may read or write it."""
-    return status.st_uid == os.getuid() and not status.st_mode & 0o077
 
 
 RUNS = Path("runs")

@@ -3,14 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from stat import S_ISLNK, S_ISREG
 
 from segdeploy.errors import ConfigError
 
-CAN_LOCK = find_spec("fcntl") is not None
-"""Whether the system has such locks; on Windows abandoned scratch folders stay."""
+from . import posix
+from .posix import CAN_LOCK
 
 
 def lock(descriptor: int, *, shared: bool) -> bool:
@@ -19,17 +18,10 @@ def lock(descriptor: int, *, shared: bool) -> bool:
     Some network file systems have no locks.
     """
     try:
-        _lock(descriptor, shared=shared)
+        posix.lock(descriptor, shared=shared)
     except OSError:
         return False
-    return True
-
-
-def _lock(descriptor: int, *, shared: bool) -> None:
-    # Windows lacks it.
-    import fcntl
-
-    fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    return CAN_LOCK
 
 
 def claim(part: Path) -> int:
@@ -47,7 +39,7 @@ def claim(part: Path) -> int:
     """
     if _is_link(part):
         part.unlink()
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDWR | os.O_CREAT | posix.NOFOLLOW | posix.BINARY
     descriptor = os.open(part, flags, 0o666)
     if _is_held(descriptor, shared=False) or not _is_at(part, descriptor):
         os.close(descriptor)
@@ -79,7 +71,7 @@ def claimed_folder(folder: Path) -> Iterator[None]:
 def is_claimed(part: Path) -> bool:
     """Return whether another process is writing this file."""
     try:
-        descriptor = os.open(part, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        descriptor = os.open(part, os.O_RDONLY | posix.NOFOLLOW)
     except OSError:
         return False
     try:
@@ -93,10 +85,8 @@ def _is_held(descriptor: int, *, shared: bool) -> bool:
 
     Where there are no locks, none does.
     """
-    if not CAN_LOCK:
-        return False
     try:
-        _lock(descriptor, shared=shared)
+        posix.lock(descriptor, shared=shared)
     except BlockingIOError:
         return True
     except OSError:

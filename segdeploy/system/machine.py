@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import posix
+
 MAX_THREADS = 1024
 """Threads beyond any use; a pool of many more would exhaust the machine."""
 
@@ -101,7 +103,7 @@ def describe_machine() -> Machine:
         host_cores=os.cpu_count() or 1,
         memory=memory_limit(),
         governor=_text(GOVERNOR).strip(),
-        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        load=posix.load_average(),
         versions=versions(),
         features=cpu_features(),
     )
@@ -109,20 +111,15 @@ def describe_machine() -> Machine:
 
 def cores() -> int:
     """Return how many cores this process may use: affinity and quota, not the host's count."""
-    allowed = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    allowed = posix.allowed_cores()
     quota = cgroup_quota(CGROUP, _text(MEMBERSHIP))
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
 def memory_limit() -> int | None:
     """Return how many bytes of memory this process may use, of the machine or its container."""
-    total = (
-        [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")] if hasattr(os, "sysconf") else []
-    )
-    granted = cgroup_memory(CGROUP, _text(MEMBERSHIP))
-    return min([*total, *([] if granted is None else [granted])], default=None)
+    limits = posix.installed_memory(), cgroup_memory(CGROUP, _text(MEMBERSHIP))
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def peak_memory() -> int | None:
@@ -148,21 +145,9 @@ def limited_memory(most: int) -> Iterator[None]:
     if used is None:
         yield
         return
-    # Windows lacks it.
-    import resource
-
-    kind = resource.RLIMIT_DATA
-    soft, hard = resource.getrlimit(kind)
     # Each thread of a runtime reserves a stack of some megabytes.
-    limit = used + most + (cores() + 4) * (16 << 20)
-    if any(other != resource.RLIM_INFINITY and other < limit for other in (soft, hard)):
+    with posix.limited_data(used + most + (cores() + 4) * (16 << 20)):
         yield
-        return
-    resource.setrlimit(kind, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(kind, (soft, hard))
 
 
 def _status(key: str) -> int | None:
@@ -273,6 +258,6 @@ def _version(name: str) -> str:
 def _text(path: Path) -> str:
     """Return the text of a file of the system; "" where it has none."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""

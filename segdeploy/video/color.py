@@ -121,7 +121,8 @@ def write_table(path: Path, transfer: int) -> None:
     blue, green, red = np.meshgrid(side, side, side, indexing="ij")
     rows = to_sdr(np.stack([red, green, blue], axis=-1), transfer).reshape(-1, 3)
     path.write_text(
-        f"LUT_3D_SIZE {NODES}\n" + "\n".join(f"{r:.6f} {g:.6f} {b:.6f}" for r, g, b in rows) + "\n"
+        f"LUT_3D_SIZE {NODES}\n" + "\n".join(f"{r:.6f} {g:.6f} {b:.6f}" for r, g, b in rows) + "\n",
+        encoding="ascii",
     )
 
 

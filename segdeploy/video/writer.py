@@ -20,6 +20,7 @@ from segdeploy.arrays import Image
 from segdeploy.errors import ConfigError, DataError, OutputError, SegdeployError
 from segdeploy.system.files import cannot_write, make_folder, refuse_device
 from segdeploy.system.locks import claim
+from segdeploy.system.posix import CAN_LOCK
 from segdeploy.video.audio import AudioTrack
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.color import BT709, LIMITED, to_bt709
@@ -222,6 +223,9 @@ class VideoSink:
                 self._container.close()
             assert self._first is not None
             self._file.finish(self._first[0], end)
+            if not CAN_LOCK:
+                # Windows does not rename a file that is open.
+                self._file.close()
             self._part.replace(self._path)
             kept_path(self._path).unlink(missing_ok=True)
         finally:
@@ -315,7 +319,9 @@ class VideoSink:
                 cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE),
                 np.uint8,
             )
-        frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format="bgr24")
+        frame = av.VideoFrame.from_numpy_buffer(
+            np.ascontiguousarray(image, np.uint8), format="bgr24"
+        )
         return to_bt709(frame, self._reformatter)
 
     def _mux(self, packets: "list[Packet[VideoStream]]", *, end: int | None = None) -> None:

@@ -12,7 +12,8 @@ from segdeploy.card import LabelClass
 from segdeploy.datasets.cache import CachedDataset
 from segdeploy.datasets.dataset import Sample
 from segdeploy.errors import OutputError
-from segdeploy.system.files import CAN_LOCK, make_scratch_folder
+from segdeploy.system.files import make_scratch_folder
+from segdeploy.system.posix import CAN_LOCK
 
 
 class Counting:

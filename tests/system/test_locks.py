@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from segdeploy.errors import ConfigError
-from segdeploy.system.locks import CAN_LOCK, claim, claimed_folder, is_claimed
+from segdeploy.system.locks import claim, claimed_folder, is_claimed
+from segdeploy.system.posix import CAN_LOCK
 
 pytestmark = pytest.mark.skipif(not CAN_LOCK, reason="this system has no fcntl")
 

@@ -11,7 +11,7 @@ import pytest
 
 from segdeploy.arrays import Image
 from segdeploy.errors import ConfigError
-from segdeploy.system.locks import CAN_LOCK
+from segdeploy.system.posix import CAN_LOCK
 from segdeploy.video.codecs import CODECS, Encoding
 from segdeploy.video.reader import VideoSource
 from segdeploy.video.resume import NUT, SHIFT, count_resumable, kept_path, part_path

@@ -149,7 +149,7 @@ def _read_names(path: Path) -> set[str]:
         DataError: The file is not text.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path} is not a list of names ({error}); write one name of an image on each line"
         raise DataError(msg) from error

@@ -122,7 +122,7 @@ def read_keys(path: Path) -> list[str]:
         ConfigError: The file cannot be read, holds no key, or one that is easily guessed.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         msg = f"the API keys in {path} cannot be read ({error}); write one key a line"
         raise ConfigError(msg) from error

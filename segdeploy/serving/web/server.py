@@ -5,12 +5,10 @@ This file wraps uvicorn.
 
 import asyncio
 import contextlib
-import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import h11
@@ -22,6 +20,7 @@ from segdeploy.errors import ConfigError, OutputError, SegdeployError
 from segdeploy.serving.engine.limits import Limits
 from segdeploy.serving.web.front import Front
 from segdeploy.serving.web.service import Service
+from segdeploy.system.posix import on_hangup
 from segdeploy.system.signals import StopRequest
 
 LAST_SECONDS = 0.5
@@ -251,11 +250,7 @@ def _reload_request() -> asyncio.Event:
     """Return what SIGHUP sets, where there is such a signal."""
     event, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(event.set)
-
-    with contextlib.suppress(AttributeError, ValueError):
-        signal.signal(signal.SIGHUP, on_signal)
+    on_hangup(lambda: loop.call_soon_threadsafe(event.set))
     return event
 
 
