@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo performance test processors fuzz lint types proto clean
+.PHONY: demo performance web test processors fuzz lint types proto clean
 .DELETE_ON_ERROR:
 
 # --- set-up ---
@@ -22,6 +22,15 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .venv/dev: .venv/demo
 	$(PIP) --editable '.[dev]'
 	touch $@
+
+# --- ONNX Runtime Web for --format web, from npm, into the package; without it the tests of pages are skipped ---
+
+RUNTIME := segdeploy/web/runtime/ort.js
+
+$(RUNTIME): segdeploy/web/runtime.py | .venv/demo
+	-$(BIN)/python -m segdeploy.web.runtime
+
+web: $(RUNTIME)
 
 # --- the workflow, on the synthetic dataset Streets: run the bundled model; then train, export with proof, run, benchmark ---
 
@@ -113,7 +122,7 @@ types: .venv/dev
 	cp -R segdeploy build/types/ && cp -R train export benchmarks build/types/segdeploy/
 	cd build/types && ../../$(BIN)/mypy --config-file ../../setup.cfg --cache-dir ../mypy -p segdeploy
 
-test: lint types
+test: lint types web
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
 
 # Nothing may depend on the processor: the quick tests once more as on one with AVX2 only, and as on one with AVX-512, VNNI and bf16.

@@ -90,6 +90,7 @@ class ServeOptions:
         max_pixels: Pixels of an image.
         timeout: Seconds until a request is given up.
         access_log: Whether each request is logged.
+        browser: Whether pages are offered that run the models on the visitor's device.
         camera: Cameras, as NAME=SOURCE.
         zones: File of zones.
         alert: Conditions on zones.
@@ -110,6 +111,7 @@ class ServeOptions:
     max_pixels: int
     timeout: float
     access_log: bool
+    browser: bool
     camera: tuple[str, ...]
     zones: Path | None
     alert: tuple[str, ...]
@@ -234,6 +236,11 @@ address_options = grouped(
         help="After this time a request is given up.",
     ),
     option("--access-log/--no-access-log", default=True, help="A line of JSON for each request."),
+    option(
+        "--browser/--no-browser",
+        default=True,
+        help="Pages at /browser that run ONNX models on the visitor's device, which loads them.",
+    ),
 )
 @section(
     "Cameras",
@@ -306,5 +313,6 @@ def serve(options: ServeOptions) -> None:
         zones=() if options.zones is None else read_zones(options.zones),
         alerts=options.alert,
         action=options.on_alert or "",
+        browser=options.browser,
     )
     program.run(settings, note=note)

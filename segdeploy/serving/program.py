@@ -18,6 +18,7 @@ from segdeploy.serving.engine.access import Access
 from segdeploy.serving.engine.limits import Limits
 from segdeploy.serving.engine.metrics import Metrics
 from segdeploy.serving.engine.models import LoadSettings, ModelStore
+from segdeploy.serving.web.browser_page import BrowserPages
 from segdeploy.serving.web.server import Address, Companion, http_server, listen, serve
 from segdeploy.serving.web.service import Service
 from segdeploy.system.signals import stoppable
@@ -46,6 +47,7 @@ class Settings:
         zones: Zones of the cameras.
         alerts: Texts of alerts.
         action: Address or command that is told of alerts; "" for none.
+        browser: Whether pages are offered that run the models on the visitor's device.
     """
 
     models: Mapping[str, Path]
@@ -61,6 +63,7 @@ class Settings:
     zones: Sequence[Zone] = ()
     alerts: Sequence[str] = ()
     action: str = ""
+    browser: bool = True
 
 
 def run(settings: Settings, *, note: Callable[[str], None]) -> None:
@@ -88,9 +91,11 @@ def run(settings: Settings, *, note: Callable[[str], None]) -> None:
         access = Access(settings.keys, host=settings.address.host, names=settings.hosts)
         service = build_service(models, metrics=metrics, limits=settings.limits, access=access)
         cameras = stack.enter_context(make_cameras(settings, service, note))
-        views = LiveViews(cameras).routes()
+        more = LiveViews(cameras).routes()
+        if settings.browser:
+            more += BrowserPages(service).routes()
         log = _json_lines(note) if settings.access_log else None
-        front = build_front(service, log=log, more=views)
+        front = build_front(service, log=log, more=more)
         address = replace(settings.address, port=listener.getsockname()[1])
         server = http_server(front, front, address=address, limits=settings.limits)
         companions = [] if settings.grpc_port is None else [grpc_companion(service, settings, note)]

@@ -14,6 +14,7 @@ from segdeploy.imaging.io import read_image
 from segdeploy.inference.predictor import Predictor
 from tests.helpers.chromium import launched
 from tests.helpers.clips import write_clip
+from tests.helpers.pages import require_runtime
 from tests.helpers.server_process import ServerProcess, running
 from tests.helpers.servers import KEY
 
@@ -197,3 +198,26 @@ def test_page_asks_for_the_key(browser: Any, tmp_path: Path) -> None:
         page.locator("#key-form").wait_for(state="hidden")
         choose(page, BUNDLED / "street.jpg")
         page.close()
+
+
+def test_a_model_runs_in_the_browser_itself(
+    browser: Any, server: ServerProcess, tmp_path: Path
+) -> None:
+    """/browser shows the masks of the default model, which the server does not compute."""
+    require_runtime()
+    predictor = Predictor(load_backend(assets.locate("street-int8"), device="cpu"))
+    opened = browser.new_page()
+    opened.goto(f"{server.address}/browser")
+    wait_for(opened, "Ready: ")
+
+    opened.set_input_files("#file", str(BUNDLED / "street.jpg"))
+    wait_for(opened, "street.jpg: 800 x 450 pixels")
+    with opened.expect_download() as download:
+        opened.get_by_role("button", name="Save mask").click()
+    download.value.save_as(tmp_path / "mask.png")
+
+    assert opened.evaluate("crossOriginIsolated")
+    mask = read_image(tmp_path / "mask.png")[..., 0]
+    # int8 rounds otherwise on other processors, of which WASM is one.
+    assert (mask == predictor.mask(read_image(BUNDLED / "street.jpg"))).mean() > 0.95
+    opened.close()
