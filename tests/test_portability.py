@@ -123,7 +123,7 @@ def test_film_and_images_without_posix(tmp_path: Path) -> None:
     run_lesser("doctor", folder=tmp_path)
 
     written = {path.name for path in (tmp_path / "runs").rglob("*") if path.is_file()}
-    assert written == {"drive-overlay.mp4", "drive.jsonl", "preview.png", "preview.jpg"}
+    assert written == {"drive-overlay.mp4", "drive-frames.jsonl", "preview.png", "preview.jpg"}
 
 
 @pytest.mark.slow
