@@ -11,7 +11,6 @@ The numbers are those of torch.nn.functional.interpolate(mode="bilinear", align_
 half-pixel centers in float32.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.arrays import Mask
+from segdeploy.imaging.candidates import MANY, contenders_of, in_turn, possible_classes
 
 Planes = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -166,6 +166,12 @@ def upsampled_mask(
         max(1, round(pixels / logits / PART))
         for pixels, logits in zip((height, width), covered, strict=True)
     )
+    # Elsewhere, the search takes as long as comparing all classes.
+    if len(planes) >= MANY and down * across > 1:
+        possible = possible_classes(planes, best_class(planes))
+        if len(possible) < len(planes):
+            mask = upsampled_mask(planes[possible], height, width=width, covered=covered)
+            return np.asarray(cv2.LUT(mask, np.resize(possible, 256).astype(np.uint8)), np.uint8)
     rows, columns = make_axis(h, covered[0], height, down), make_axis(w, covered[1], width, across)
     points = _points(planes, down, across)
     if _is_noise(points, rows, columns):
@@ -214,7 +220,7 @@ def _is_noise(points: Planes, rows: Axis, columns: Axis) -> bool:
     down, across = (np.flatnonzero(axis.used) for axis in (rows, columns))
     down, across = (used[:: max(1, len(used) // SAMPLED_CELLS)] for used in (down, across))
     sample = (down[:, None] * columns.cells + across).ravel()
-    contenders = _contenders(_corners(points, sample, rows.points, columns.points))
+    contenders = contenders_of(_corners(points, sample, rows.points, columns.points))
     others = np.count_nonzero(contenders, axis=0) - 1
     comparing = len(points) * CORNERS_COST / (rows.slots * columns.slots)
     return bool(others.mean() * CONTENDER_COST + (others > 0).mean() * comparing > len(points))
@@ -233,14 +239,6 @@ def _corners(planes: Planes, cells: Indices, rows: Sides, columns: Sides) -> Pla
     width = planes.shape[2]
     corners = np.stack([row[down] * width + column[across] for row in rows for column in columns])
     return planes.reshape(len(planes), -1).take(corners, axis=1)
-
-
-def _contenders(corners: Planes) -> Flags:
-    """Return which classes can be best somewhere in each of n cells, (K, n).
-
-    Their largest corner reaches the largest of all classes' smallest corners.
-    """
-    return np.asarray(corners.max(1) >= corners.min(1).max(0))
 
 
 def _fill_mixed_cells(
@@ -262,7 +260,7 @@ def _fill_mixed_cells(
     step = max(16, PORTION // max(rows.slots * columns.slots, len(planes)))
     for start in range(0, len(cells), step):
         some = cells[start : start + step]
-        contenders = _contenders(_corners(points, some, rows.points, columns.points))
+        contenders = contenders_of(_corners(points, some, rows.points, columns.points))
         order = np.argsort(-np.count_nonzero(contenders, axis=0), kind="stable")
         some = some[order]
         down, across = np.divmod(some, columns.cells)
@@ -292,7 +290,7 @@ def _best_in_slots(corners: Planes, contenders: Flags, down: Floats, across: Flo
     Returns:
         (slots down, slots across, n) uint8.
     """
-    first, *others = _in_turn(contenders)
+    first, *others = in_turn(contenders)
     every = np.arange(contenders.shape[1])
     origin = corners[first, :, every].T
     labels = np.empty((len(down), len(across), len(every)), np.uint8)
@@ -309,18 +307,6 @@ def _best_in_slots(corners: Planes, contenders: Flags, down: Floats, across: Flo
         np.maximum(labels[:, :, :n], better, out=labels[:, :, :n])
         most = np.maximum(lead, most, out=lead)
     return labels
-
-
-def _in_turn(contenders: Flags) -> Iterator[Indices]:
-    """Yield the first contender of each cell, then the second of those that have one, and so on.
-
-    The contenders of a cell rise, and the cells with most of them come first.
-    """
-    counts = np.count_nonzero(contenders, axis=0)
-    classes = np.nonzero(contenders.T)[1]
-    starts = np.cumsum(counts) - counts
-    for turn in range(counts.max()):
-        yield classes[starts[: np.count_nonzero(counts > turn)] + turn]
 
 
 def _interpolate(corners: Floats, down: Floats, across: Floats) -> Floats:
