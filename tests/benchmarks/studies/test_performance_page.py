@@ -1,4 +1,4 @@
-"""docs/performance.md comes from reports."""
+"""docs/performance-details.md comes from reports."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_page_is_generated_from_reports(tmp_path: Path) -> None:
 
     lines = (tmp_path / "page.md").read_text().splitlines()
     assert [line for line in lines if line.startswith("#")] == [
-        "# Performance",
+        "# All measurements",
         "## Threads and batches",
         "### Speed",
         "### Accuracy",
