@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 STREET = Path(__file__).parents[2] / "docs" / "bundled" / "street.jpg"
 SECONDS = 90_000
+SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser(clip: Path) -> Iterator[Any]:
     """Chromium whose camera shows the clip."""
+    camera = f"--use-file-for-fake-video-capture={clip}"
     plain = "--host-resolver-rules=MAP plain.test 127.0.0.1"
-    with launched(f"--use-file-for-fake-video-capture={clip}", plain) as chromium:
+    with launched(camera, plain, *SOFTWARE_GPU) as chromium:
         yield chromium
 
 
@@ -215,3 +217,23 @@ def test_a_model_that_fails_its_self_test_is_not_used(
         wait_for(page, "does not return the output that its export stored")
 
     assert page.locator("#file").is_disabled()
+
+
+def test_webgpu_is_used_where_it_reproduces_the_stored_output(
+    context: Any, artifacts: Path, tmp_path: Path
+) -> None:
+    """A software adapter is slower than WASM, so it is used only if it is asked for."""
+    model = artifacts / "best.onnx"
+    page = context.new_page()
+    with served(write_page(tmp_path / "best.web", model, webgpu=True)) as address:
+        page.goto(address)
+        wait_for(page, "fp32, WASM")
+        notes = page.get_by_role("list", name="Notes").inner_text()
+        page.goto(f"{address}?device=webgpu")
+        wait_for(page, "fp32, WebGPU")
+        page.set_input_files("#file", str(STREET))
+        wait_for(page, "pixels")
+        mask, frame = mask_and_frame(page, tmp_path)
+
+    assert "WebGPU is not used: " in notes
+    assert (mask == Predictor(load_backend(model, device="cpu")).mask(frame)).mean() > 0.999

@@ -31,6 +31,11 @@ export class Network {
     this.card = card;
   }
 
+  /** Free the memory of the network. */
+  async release() {
+    await this.session.release();
+  }
+
   /** Run the built-in image and compare with the stored output; see `compare`. */
   async selfTest(expected) {
     const {height, width} = this.card.input;

@@ -47,11 +47,15 @@ async function open({description, options}) {
 async function refusalOfWebGpu(model, {card, expected}, options) {
   try {
     if (!navigator.gpu) return "this browser has none";
-    if (!await navigator.gpu.requestAdapter()) return "this device has no adapter for it";
+    const adapter = await navigator.gpu.requestAdapter();
+    if (!adapter) return "this device has no adapter for it";
+    const isSoftware = adapter.info?.isFallbackAdapter || adapter.info?.architecture === "swiftshader";
+    if (isSoftware && options.device !== "webgpu") return "its adapter here is software";
     const ort = await runtime("webgpu", 1, options);
     network = await Network.load(ort, model, card, "webgpu");
     const test = await network.selfTest(expected);
     if (test.passed) return "";
+    await network.release();
     return `only ${(100 * test.agreement).toFixed(2)}% of the self-test's labels are right here`;
   } catch (error) {
     return String(error?.message ?? error).slice(0, 200);
