@@ -20,6 +20,7 @@ from segdeploy.cli.options import (
     split_options,
     trust_option,
 )
+from segdeploy.cli.tuned import tuned_option
 
 if TYPE_CHECKING:
     Numbers = click.ParamType[tuple[int, ...]]
@@ -81,6 +82,7 @@ class BenchmarkOptions:
 
 ARGUMENTS = (
     click.argument("artifacts", nargs=-1, type=Artifact()),
+    tuned_option(models="artifacts", threads="threads", batch="batches"),
     dataset_options,
     split_options,
     section(

@@ -99,6 +99,11 @@ COMMANDS: Table = {
         "compare",
         "Show where two models give different labels, and how often.",
     ),
+    "tune": (
+        "segdeploy.benchmarks.tuning.command",
+        "tune",
+        "Find the file and the settings that keep a budget on this machine.",
+    ),
     "inspect": ("segdeploy.cli.inspect", "inspect", "Show the model card of a file."),
     "verify": (
         "segdeploy.cli.inspect",

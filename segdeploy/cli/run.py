@@ -46,6 +46,7 @@ from segdeploy.cli.run_report import RunReport, SourceResult
 from segdeploy.cli.run_tiles import TilingOptions, tiling_options
 from segdeploy.cli.run_video import NeighborOptions, neighbor_options
 from segdeploy.cli.run_zones import ZoneOptions, zone_options
+from segdeploy.cli.tuned import tuned_option
 from segdeploy.errors import ConfigError, DataError, InterruptedRun
 from segdeploy.imaging.overlay import Renderer
 from segdeploy.imaging.render_options import RenderOptions
@@ -148,6 +149,14 @@ class RunOptions:
 )
 @torch_options
 @input_options
+@tuned_option(
+    model="model",
+    throughput="throughput",
+    threads="threads",
+    batch="batch",
+    every="every",
+    preset="preset",
+)
 @render_options
 @output_options
 @section("Output", json_option("the report, times in seconds,"))

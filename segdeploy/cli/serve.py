@@ -11,6 +11,7 @@ from segdeploy.cli.console import note
 from segdeploy.cli.models import bundled_model
 from segdeploy.cli.options import Command, grouped, option, options, section, trust_option
 from segdeploy.cli.run_zones import ALERT_OPTION, ON_ALERT_OPTION
+from segdeploy.cli.tuned import tuned_option
 from segdeploy.errors import ConfigError, MissingExtraError
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
@@ -258,6 +259,7 @@ address_options = grouped(
     ALERT_OPTION,
     ON_ALERT_OPTION,
 )
+@tuned_option(models="model", schedule="schedule", batch="max_batch")
 @options(ServeOptions)
 def serve(options: ServeOptions) -> None:
     """Serve MODELs over HTTP and gRPC, with a page to look at.

@@ -49,6 +49,7 @@ ORDER = (
     "segdeploy.benchmarks.measure",
     "segdeploy.benchmarks.report",
     "segdeploy.benchmarks",
+    "segdeploy.benchmarks.tuning",
     "segdeploy.benchmarks.studies",
     "segdeploy.benchmarks.release",
     "segdeploy.__main__",
