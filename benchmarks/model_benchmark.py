@@ -7,12 +7,13 @@ from typing import Any
 from segdeploy.cli.option_values import option_values
 from segdeploy.system.files import make_folder, temporary_folder, write_text
 
-from .command import benchmark, check_artifacts, make_plan, measure
+from .command import benchmark
 from .measure.accuracy import check_classes
 from .options import BenchmarkOptions
 from .plan import reference_of
 from .report.tables import to_markdown
 from .results.report import Report
+from .run import check_artifacts, make_plan, measure
 
 WITHOUT = ("baseline", "fail_on", "history", "name", "output", "as_json")
 """Options of the command about older reports and about what it prints and names."""

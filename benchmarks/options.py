@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from segdeploy.backends.loading import BACKENDS
+from segdeploy.backends.names import BACKENDS
 from segdeploy.cli.options import (
     Artifact,
     ImageSize,

@@ -35,7 +35,6 @@ HEAVY = {
     ),
     "onnxruntime": (
         "segdeploy.backends.onnx_providers",
-        "segdeploy.backends.onnx_cache",
         "segdeploy.backends.onnx_runtime",
         "segdeploy.backends.onnx_session",
         *SUBPACKAGES,
@@ -141,6 +140,22 @@ def test_help_imports_neither_numpy_nor_torch() -> None:
     code = (
         "import sys, segdeploy.cli.main; print(sorted({'numpy', 'torch', 'cv2', 'onnxruntime',"
         " 'rich'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_of_commands_imports_no_library_of_arrays() -> None:
+    """Their options stand apart from what reads images and runs networks."""
+    commands = ("cli.eval", "cli.compare", "cli.serve", "cli.data", "benchmarks.command")
+    modules = ", ".join(f"segdeploy.{name}" for name in commands)
+    code = (
+        f"import sys, {modules}; print(sorted({{'numpy', 'cv2', 'PIL', 'msgspec', 'av', 'rich'}}"
+        " & set(sys.modules)))"
     )
 
     done = subprocess.run(

@@ -14,10 +14,11 @@ from segdeploy.errors import SegdeployError
 from segdeploy.imaging.overlay import MASK, Renderer
 from segdeploy.system.schema import convert
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.frames import Outputs, SegmentedFrame, Selection
+from segdeploy.video.frames import Outputs, SegmentedFrame
 from segdeploy.video.outputs import video_outputs
-from segdeploy.video.pipeline import Schedule, SilentObserver, VideoJob, segment_all
+from segdeploy.video.pipeline import SilentObserver, VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
+from segdeploy.video.run_options import Schedule, Selection
 from segdeploy.video.smoothing import Flicker
 
 from ..results.row import Video

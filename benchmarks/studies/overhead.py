@@ -37,8 +37,9 @@ from segdeploy.inference.predictor import Predictor
 from segdeploy.system.files import temporary_folder
 from segdeploy.system.machine import current_memory, describe_machine
 from segdeploy.video.frames import Frame, Outputs
-from segdeploy.video.pipeline import Schedule, VideoJob, segment_all
+from segdeploy.video.pipeline import VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
+from segdeploy.video.run_options import Schedule
 
 from ..measure.process import Request, run_in_process
 from ..measure.rounds import in_turns

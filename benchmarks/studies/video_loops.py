@@ -31,8 +31,9 @@ from segdeploy.system.machine import BLAS_THREADS, cores
 from segdeploy.system.schema import convert
 from segdeploy.video.codecs import Encoding
 from segdeploy.video.outputs import video_outputs
-from segdeploy.video.pipeline import Schedule, VideoJob, segment_all
+from segdeploy.video.pipeline import VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
+from segdeploy.video.run_options import Schedule
 from segdeploy.video.synthetic_clip import render_clip
 
 from ..measure.process import run_in_process

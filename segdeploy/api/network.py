@@ -21,7 +21,7 @@ from segdeploy.backends.loading import bundled_name, load_backend
 from segdeploy.card import ModelCard
 from segdeploy.imaging.overlay import OVERLAY
 from segdeploy.inference.predictor import Predictor
-from segdeploy.video.pipeline import Schedule
+from segdeploy.video.run_options import Schedule
 
 Single = str | Path | bytes | bytearray | memoryview | npt.NDArray[np.uint8] | PillowImage.Image
 """One image; so is a tensor (3, H, W), whose library may be missing."""

@@ -11,8 +11,7 @@ from segdeploy.arrays import Image
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.render_options import RenderOptions, read_background
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.frames import Selection
-from segdeploy.video.pipeline import Schedule
+from segdeploy.video.run_options import Schedule, Selection
 
 
 class StreamOptions(TypedDict, total=False):

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from segdeploy.api.images import FETCHED, Color, ItemSource, check_color
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.io import EXTENSIONS
-from segdeploy.video.frames import Selection
-from segdeploy.video.pipeline import Schedule, Source
+from segdeploy.video.pipeline import Source
+from segdeploy.video.run_options import Schedule, Selection
 from segdeploy.video.source_kinds import NamedSource, SourceKind, find_sources
 from segdeploy.video.sources import OpenedSource, open_named
 

@@ -19,8 +19,9 @@ from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.overlay import Renderer
 from segdeploy.system.concurrency import DEPTH, BoundedQueue
 from segdeploy.video.frames import Outputs, SegmentedFrame
-from segdeploy.video.pipeline import Schedule, SilentObserver, VideoJob, segment_all
+from segdeploy.video.pipeline import SilentObserver, VideoJob, segment_all
 from segdeploy.video.profiler import StageTimes
+from segdeploy.video.run_options import Schedule
 from segdeploy.video.smoothing import TemporalSmoother, make_smoother
 
 BackendFor = Callable[[Schedule, int | None], Backend]

@@ -168,9 +168,6 @@ KINDS: Mapping[str, ArtifactKind] = {
 }
 """Kinds of artifacts by the suffix of their files."""
 
-BACKENDS = ("auto", *(kind.name for kind in KINDS.values()))
-"""What `--backend` accepts."""
-
 
 def bundled_name(device: str) -> str:
     """Return the name of the bundled model that suits a device.

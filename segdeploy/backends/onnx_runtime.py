@@ -19,7 +19,6 @@ from segdeploy.backends.base import (
     check_output,
     network_budget,
 )
-from segdeploy.backends.onnx_cache import GraphCache
 from segdeploy.backends.onnx_graph import check_graph
 from segdeploy.backends.onnx_metadata import metadata_of, read_message
 from segdeploy.backends.onnx_providers import (
@@ -31,6 +30,7 @@ from segdeploy.backends.onnx_providers import (
 )
 from segdeploy.backends.onnx_session import (
     FAILURES,
+    GraphCache,
     cached_session,
     create_session,
     session_options,

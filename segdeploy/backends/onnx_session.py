@@ -1,17 +1,27 @@
-"""Sessions of ONNX Runtime: their options, their limit of memory, and graphs that are kept."""
+"""Sessions of ONNX Runtime: their options, their limit of memory, and optimized graphs.
 
+Graphs are kept in the user's cache, so that networks start faster. One holds for one file, one
+version of ONNX Runtime and one kind of processor. It is read only from a folder that nobody else
+can write to, and only if it is whole.
+"""
+
+import hashlib
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
-from segdeploy.backends.onnx_cache import GraphCache
 from segdeploy.backends.onnx_providers import ProviderRequest
 from segdeploy.errors import SegdeployError
-from segdeploy.system.files import temporary_folder
+from segdeploy.system.cache import private_cache_folder, remove_oldest
+from segdeploy.system.files import temporary_folder, write_bytes
+from segdeploy.system.machine import CPU, features, processor
 
 CPU_MEMORY = onnxruntime.OrtMemoryInfo(
     "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
@@ -39,6 +49,18 @@ FAILURES = (
     ValueError,
 )
 """What ONNX Runtime raises for a file that it cannot use or run."""
+
+MOST = 256 << 20
+"""Bytes of all graphs that are kept; those that were not used for longest are removed."""
+
+LARGEST = 64 << 20
+"""Bytes of the largest file whose graph is kept."""
+
+EXTERNAL = b"\x0a\x08location"
+"""In an ONNX file, what stands before the name of another file with tensors."""
+
+DIGEST = 32
+"""Bytes of the SHA-256 at the front of a kept graph."""
 
 _registration = threading.Lock()
 """Held while the limit of memory of the next session is set, which belongs to the process."""
@@ -86,6 +108,55 @@ def create_session(
         )
     session.disable_fallback()
     return session
+
+
+@dataclass(frozen=True)
+class GraphCache:
+    """Where the optimized graph of one file is kept.
+
+    Attributes:
+        path: The kept graph: its SHA-256, then an ONNX file.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, content: bytes, *, foldable: bool) -> Self | None:
+        """Return where the graph of a file is kept; None where none is.
+
+        Args:
+            content: Bytes of the file.
+            foldable: Whether constants are computed in advance.
+        """
+        if len(content) > LARGEST or EXTERNAL in content:
+            return None
+        folder = private_cache_folder("graphs")
+        if folder is None:
+            return None
+        machine = f"{onnxruntime.__version__} {processor()} {features(CPU)} {foldable}"
+        key = hashlib.sha256(machine.encode() + hashlib.sha256(content).digest())
+        return cls(folder / f"{key.hexdigest()}.graph")
+
+    def read(self) -> bytes | None:
+        """Return the kept graph, an ONNX file; None where there is none, or a damaged one."""
+        try:
+            content = self.path.read_bytes()
+            graph = content[DIGEST:]
+            if hashlib.sha256(graph).digest() != content[:DIGEST]:
+                return None
+            os.utime(self.path)
+        except OSError:
+            return None
+        return graph
+
+    def write(self, graph: bytes) -> None:
+        """Keep a graph, and remove those that were not used for longest.
+
+        Raises:
+            SegdeployError: It cannot be written, or another process is writing it.
+        """
+        write_bytes(self.path, hashlib.sha256(graph).digest() + graph)
+        remove_oldest(self.path.parent, MOST)
 
 
 def cached_session(

@@ -7,17 +7,10 @@ import numpy as np
 
 from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.backends.base import Backend, WrappedBackend
+from segdeploy.backends.names import FLIP, SCALE_FACTORS, SCALES
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.preprocess import resize
 from segdeploy.imaging.upsample import Floats
-
-FLIP = "flip"
-SCALES = "scales"
-AUGMENTATIONS = (FLIP, SCALES)
-"""What may be added to the image itself: its mirror image, and smaller and larger copies."""
-
-SCALE_FACTORS = (0.75, 1.25)
-"""Sizes of the copies, relative to the size that the network is given."""
 
 
 class AugmentedBackend(WrappedBackend):

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from segdeploy.backends.loading import load_backend
-from segdeploy.card import ModelCard
 from segdeploy.cli.console import echo, next_step, note, progress
 from segdeploy.cli.options import (
     Artifact,
@@ -24,15 +23,12 @@ from segdeploy.cli.options import (
     split_options,
     trust_option,
 )
-from segdeploy.datasets.dataset import evenly_spaced
-from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import ConfigError, GateError
-from segdeploy.imaging.io import image_names, list_images, read_image
-from segdeploy.inference.predictor import Predictor
-from segdeploy.metrics import comparison
-from segdeploy.metrics.comparison import Comparison, ComparisonImage
-from segdeploy.reports.comparison import to_html
 from segdeploy.system.files import result_folder, write_text
+
+if TYPE_CHECKING:
+    from segdeploy.card import ModelCard
+    from segdeploy.metrics.comparison import Comparison, ComparisonImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +122,12 @@ def compare(options: CompareOptions) -> None:
     FIRST is the reference. The report has the share of different labels by class and by image, and
     heat maps.
     """
+    # `--help` needs none of them.
+    from segdeploy.backends.loading import load_backend
+    from segdeploy.inference.predictor import Predictor
+    from segdeploy.metrics import comparison
+    from segdeploy.reports.comparison import to_html
+
     first, second = options.first, options.second
     reference = load_backend(first, device=options.device, trust=options.trust)
     other = load_backend(second, device=options.device, trust=options.trust)
@@ -165,7 +167,7 @@ def compare(options: CompareOptions) -> None:
         raise GateError(msg)
 
 
-def check_classes(first: ModelCard, second: ModelCard) -> None:
+def check_classes(first: "ModelCard", second: "ModelCard") -> None:
     """Check that two networks have the same classes in the same order.
 
     Raises:
@@ -184,7 +186,7 @@ def check_classes(first: ModelCard, second: ModelCard) -> None:
 
 def read_files(
     paths: Sequence[Path], most: int | None
-) -> tuple[str, int, Iterator[ComparisonImage]]:
+) -> "tuple[str, int, Iterator[ComparisonImage]]":
     """Return images without labels.
 
     Args:
@@ -194,6 +196,10 @@ def read_files(
     Returns:
         A name for the images, their number, and the images, read one at a time.
     """
+    from segdeploy.datasets.dataset import evenly_spaced
+    from segdeploy.imaging.io import image_names, list_images, read_image
+    from segdeploy.metrics.comparison import ComparisonImage
+
     files = list_images(paths)
     chosen = [files[index] for index in evenly_spaced(len(files), most)]
     images = (
@@ -204,13 +210,17 @@ def read_files(
 
 
 def read_dataset(
-    card: ModelCard, options: CompareOptions
-) -> tuple[str, int, Iterator[ComparisonImage]]:
+    card: "ModelCard", options: CompareOptions
+) -> "tuple[str, int, Iterator[ComparisonImage]]":
     """Return images of a dataset, with labels where its classes are the network's.
 
     Returns:
         As `read_files`.
     """
+    from segdeploy.datasets.dataset import evenly_spaced
+    from segdeploy.datasets.registry import open_for_card
+    from segdeploy.metrics.comparison import ComparisonImage
+
     name, dataset = open_for_card(card, options.dataset, data=options.data, split=options.split)
     is_labeled = [label.name for label in dataset.classes] == [label.name for label in card.classes]
     indices = evenly_spaced(len(dataset), options.images)
@@ -224,7 +234,7 @@ def read_dataset(
     return f"{name} {options.split}", len(indices), images
 
 
-def summarize(result: Comparison, card: ModelCard) -> str:
+def summarize(result: "Comparison", card: "ModelCard") -> str:
     """Return how two networks differ, in a few lines."""
     shares = [
         (share, label.name)

@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from msgspec import to_builtins
 
 from segdeploy.assets import short_name
-from segdeploy.backends.base import at_size
-from segdeploy.backends.loading import load_backend
-from segdeploy.backends.tta import AugmentedBackend
-from segdeploy.card import LabelClass
 from segdeploy.cli.console import add_row, echo, next_step, note, progress, show
 from segdeploy.cli.options import (
     SPLIT_HELP,
@@ -32,6 +27,7 @@ from segdeploy.cli.run_inputs import backend_option, imgsz_option, tta_option
 from segdeploy.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from segdeploy.card import LabelClass
     from segdeploy.metrics.scores import Scores
 
 
@@ -115,6 +111,10 @@ class EvalOptions:
 @options(EvalOptions)
 def evaluate(options: EvalOptions) -> None:
     """Score a MODEL on a dataset, at the images' own size."""
+    # `--help` needs none of them.
+    from segdeploy.backends.base import at_size
+    from segdeploy.backends.loading import load_backend
+    from segdeploy.backends.tta import AugmentedBackend
     from segdeploy.datasets.registry import load, resolve_for_card, split_for_card
     from segdeploy.inference import evaluation
     from segdeploy.inference.label_map import read_mapping
@@ -175,7 +175,7 @@ def evaluate(options: EvalOptions) -> None:
 
 
 def print_scores(
-    scores: "Scores", classes: Sequence[LabelClass], values: dict[str, object], *, as_json: bool
+    scores: "Scores", classes: "Sequence[LabelClass]", values: dict[str, object], *, as_json: bool
 ) -> None:
     """Print the scores of each class and of all classes.
 
@@ -187,6 +187,8 @@ def print_scores(
     """
     by_class = zip([label.name for label in classes], scores.iou, strict=True)
     if as_json:
+        from msgspec import to_builtins
+
         report = {**values, "scores": to_builtins(scores), "classes": dict(by_class)}
         echo(json.dumps(report, indent=2))
         return

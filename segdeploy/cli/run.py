@@ -52,10 +52,11 @@ from segdeploy.imaging.overlay import Renderer
 from segdeploy.imaging.render_options import RenderOptions
 from segdeploy.system.signals import StopRequest, stoppable
 from segdeploy.video.codecs import Encoding
-from segdeploy.video.frames import SegmentedFrame, Selection
+from segdeploy.video.frames import SegmentedFrame
 from segdeploy.video.motion import MotionCarrier
 from segdeploy.video.outputs import unique_names
-from segdeploy.video.pipeline import JobResult, Schedule, VideoJob, segment_all
+from segdeploy.video.pipeline import JobResult, VideoJob, segment_all
+from segdeploy.video.run_options import Schedule, Selection
 from segdeploy.video.smoothing import TemporalSmoother
 from segdeploy.video.source_kinds import NamedSource, SourceKind
 from segdeploy.video.sources import OpenedSource

@@ -4,18 +4,19 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from segdeploy.backends.base import Backend
-from segdeploy.backends.loading import BACKENDS
-from segdeploy.backends.tta import AUGMENTATIONS, SCALE_FACTORS
+from segdeploy.backends.names import AUGMENTATIONS, BACKENDS, SCALE_FACTORS
 from segdeploy.cli.options import ImageSize, NameList, grouped, option, section
 from segdeploy.errors import ConfigError
-from segdeploy.video.frames import Selection
-from segdeploy.video.pipeline import Schedule
-from segdeploy.video.source_kinds import NamedSource, SourceKind, find_sources
-from segdeploy.video.sources import OpenedSource, open_named
+from segdeploy.video.run_options import Schedule, Selection
+
+if TYPE_CHECKING:
+    from segdeploy.backends.base import Backend
+    from segdeploy.video.source_kinds import NamedSource
+    from segdeploy.video.sources import OpenedSource
 
 DECODERS = ("cpu", "auto", "cuda", "videotoolbox", "d3d11va", "vaapi", "qsv")
 """The processor, the first hardware decoder that works, or one by its FFmpeg name."""
@@ -65,7 +66,7 @@ class InputOptions:
                 msg = f"{text} is a model, not a source; write --model {text}"
                 raise click.UsageError(msg)
 
-    def find(self) -> list[NamedSource]:
+    def find(self) -> "list[NamedSource]":
         """Return the sources in the order in which they are processed: all images first.
 
         Raises:
@@ -73,6 +74,9 @@ class InputOptions:
             ConfigError: Several of them never end.
             DataError: One is not there.
         """
+        # `--help` imports nothing that reads images or videos.
+        from segdeploy.video.source_kinds import SourceKind, find_sources
+
         found = find_sources(
             (*self.sources, *self.source),
             images=self.image,
@@ -97,8 +101,8 @@ class InputOptions:
         return found
 
     def open(
-        self, source: NamedSource, selection: Selection, *, should_stop: Callable[[], bool]
-    ) -> OpenedSource:
+        self, source: "NamedSource", selection: Selection, *, should_stop: Callable[[], bool]
+    ) -> "OpenedSource":
         """Open one of the sources.
 
         Args:
@@ -109,6 +113,8 @@ class InputOptions:
         Raises:
             SegdeployError: It cannot be read, or the selection does not fit it.
         """
+        from segdeploy.video.sources import open_named
+
         return open_named(
             source,
             selection=selection,
@@ -197,7 +203,7 @@ class TorchOptions:
     autocast: bool = False
     compiled: bool = False
 
-    def apply(self, network: Backend, model: Path) -> None:
+    def apply(self, network: "Backend", model: Path) -> None:
         """Accelerate a loaded network.
 
         Raises:

@@ -16,8 +16,9 @@ from segdeploy.errors import DataError
 from segdeploy.imaging.preprocess import resize
 from segdeploy.video.container import connect
 from segdeploy.video.decoder import DEFAULT_RATE
-from segdeploy.video.frames import Frame, Selection
+from segdeploy.video.frames import Frame
 from segdeploy.video.reader import VideoSource
+from segdeploy.video.run_options import Selection
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0, 30.0)
 """Seconds before each further try to reconnect; after three minutes without a frame the source has

@@ -6,22 +6,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, Self
-
-import cv2
+from typing import Protocol
 
 from segdeploy.arrays import Image, Mask, NetworkOutput
 from segdeploy.backends.base import Backend, empty_batch
-from segdeploy.errors import ConfigError, DataError, InterruptedRun
+from segdeploy.errors import DataError, InterruptedRun
 from segdeploy.imaging.bands import view
 from segdeploy.imaging.overlay import Renderer
 from segdeploy.imaging.postprocess import Confidence, output_to_confidence, output_to_mask
 from segdeploy.imaging.preprocess import to_batch
 from segdeploy.system.concurrency import DEPTH, in_batches, run_serial, run_threaded
-from segdeploy.system.machine import cores
 from segdeploy.video.frames import Frame, Outputs, SegmentedFrame
 from segdeploy.video.motion import Group, MotionCarrier
 from segdeploy.video.profiler import StageClock, StageTimes
+from segdeploy.video.run_options import Schedule
 from segdeploy.video.smoothing import TemporalSmoother
 
 BATCH_SIZES = (1, 2, 4, 8, 16)
@@ -54,68 +52,11 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How frames share the cores.
-
-    On a CPU, one frame per core with one thread each gives 10 to 25% more frames per second than
-    all cores on one frame, which has the lower latency.
-
-    Attributes:
-        throughput: Whether frames are processed in parallel, each by a network of one thread,
-            instead of one at a time by all cores.
-        serial: Whether the stages run one after the other; only the network itself is parallel
-            then.
-        threads: Cores that the network may use, in total; all of the process's where None.
-        batch: Frames per call of the network; None for the fastest on the device.
-    """
-
-    throughput: bool = True
-    serial: bool = False
-    threads: int | None = None
-    batch: int | None = 1
-
-    def __post_init__(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            ConfigError: One is below 1.
-        """
-        for name in ("threads", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                msg = f"{name} is {value}; it must be at least 1"
-                raise ConfigError(msg)
-
-    @property
-    def workers(self) -> int:
-        """How many batches are processed at the same time."""
-        return (self.threads or cores()) if self.throughput and not self.serial else 1
-
-    @property
-    def network_threads(self) -> int:
-        """Threads of the network in one call."""
-        return 1 if self.throughput and not self.serial else self.threads or cores()
-
-    def for_frames(self, frames: int | None) -> Self:
-        """Return the schedule for a number of frames; None where it is unknown.
-
-        Fewer frames than cores are processed one at a time, by all cores.
-        """
-        return self if frames is None or frames >= self.workers else replace(self, throughput=False)
-
-    def share_cores(self) -> None:
-        """Set the number of OpenCV's threads: 1 if frames are parallel, else the process's cores.
-
-        By itself, OpenCV counts the host's.
-        """
-        cv2.setNumThreads(1 if self.workers > 1 else cores())
-
-    def batch_for(self, backend: Backend) -> int:
-        """Return the batch size: as set, or the fastest on the device; on a CPU, that is 1."""
-        if self.batch is not None:
-            return self.batch
-        return 1 if "cpu" in backend.device.lower() else best_batch(backend)
+def batch_size(schedule: Schedule, backend: Backend) -> int:
+    """Return how many frames go into one call: as set, or the fastest on the device; 1 on a CPU."""
+    if schedule.batch is not None:
+        return schedule.batch
+    return 1 if "cpu" in backend.device.lower() else best_batch(backend)
 
 
 def best_batch(
@@ -231,7 +172,7 @@ def segment_all(job: VideoJob, observer: Observer = SILENT) -> JobResult:
         InterruptedRun: The observer ended the run, and the source is not live.
         SegdeployError: What a stage raises; the frames before it are written.
     """
-    batch = job.schedule.batch_for(job.backend)
+    batch = batch_size(job.schedule, job.backend)
     clock = StageClock()
     segmenter = Segmenter(
         job.backend,

@@ -17,7 +17,8 @@ from segdeploy.errors import DataError
 from segdeploy.video.audio import decodable
 from segdeploy.video.color import FrameConverter
 from segdeploy.video.decoder import Decoder, TimedFrame, open_video_file
-from segdeploy.video.frames import Decision, Frame, Selection
+from segdeploy.video.frames import Frame
+from segdeploy.video.run_options import Decision, Selection
 
 Orientation = tuple[bool, bool, bool]
 """How stored images become upright: whether they are transposed, then whether columns and rows are

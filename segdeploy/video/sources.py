@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.io import list_images, read_image
-from segdeploy.video.frames import Frame, Selection, VideoInfo
+from segdeploy.video.frames import Frame, VideoInfo
+from segdeploy.video.run_options import Selection
 from segdeploy.video.source_kinds import NamedSource, SourceKind, find_sources
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from segdeploy.arrays import Batch, Image, NetworkOutput
-from segdeploy.backends.tta import AUGMENTATIONS, AugmentedBackend
+from segdeploy.backends.names import AUGMENTATIONS
+from segdeploy.backends.tta import AugmentedBackend
 from segdeploy.errors import ConfigError
 from segdeploy.inference.predictor import Predictor
 from tests.helpers.cards import make_card

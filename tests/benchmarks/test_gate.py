@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segdeploy import datasets
-from segdeploy.benchmarks.command import check_results
+from segdeploy.benchmarks.run import check_results
 from segdeploy.benchmarks.gate import (
     Limit,
     check_gate,

@@ -118,7 +118,7 @@ def read_weights(path: Path) -> None:
 
 def read_film(path: Path) -> None:
     """Decode the beginning of a film."""
-    from segdeploy.video.frames import Selection
+    from segdeploy.video.run_options import Selection
     from segdeploy.video.sources import open_video
 
     with open_video(path, selection=Selection(max_frames=FRAMES)) as opened:
@@ -128,7 +128,7 @@ def read_film(path: Path) -> None:
 
 def read_pipe(path: Path) -> None:
     """Decode a film that comes through a pipe."""
-    from segdeploy.video.frames import Selection
+    from segdeploy.video.run_options import Selection
     from segdeploy.video.sources import open_source
 
     with open_source(
@@ -157,7 +157,7 @@ def read_zones(path: Path) -> None:
 
 def read_list(path: Path) -> None:
     """Read the images of a list."""
-    from segdeploy.video.frames import Selection
+    from segdeploy.video.run_options import Selection
     from segdeploy.video.sources import open_source
 
     with open_source(

@@ -34,7 +34,7 @@ def test_a_missing_value_is_an_error() -> None:
 def test_jinja2_is_imported_with_the_first_page() -> None:
     """Commands that write no page need not wait for it."""
     code = (
-        "import sys, segdeploy.reports.comparison, segdeploy.benchmarks.command;"
+        "import sys, segdeploy.reports.comparison, segdeploy.benchmarks.run;"
         " print('jinja2' in sys.modules)"
     )
 

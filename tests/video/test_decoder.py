@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from segdeploy.errors import DataError
-from segdeploy.video.frames import Selection
 from segdeploy.video.reader import VideoSource
+from segdeploy.video.run_options import Selection
 
 
 def make(

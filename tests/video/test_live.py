@@ -10,8 +10,8 @@ import pytest
 
 from segdeploy.arrays import Image
 from segdeploy.errors import DataError
-from segdeploy.video.frames import Selection
 from segdeploy.video.live import LiveSource
+from segdeploy.video.run_options import Selection
 
 
 def image_at(level: int, height: int = 6) -> Image:

@@ -22,7 +22,8 @@ from segdeploy.video.motion import (
     is_unchanged,
     to_gray,
 )
-from segdeploy.video.pipeline import Schedule, VideoJob, segment_all
+from segdeploy.video.pipeline import VideoJob, segment_all
+from segdeploy.video.run_options import Schedule
 from tests.helpers.backends import ChannelBackend
 from tests.helpers.cards import make_card
 

@@ -20,13 +20,14 @@ from segdeploy.video.codecs import Encoding
 from segdeploy.video.outputs import image_outputs, unique_names, video_outputs
 from segdeploy.video.pipeline import (
     JobResult,
-    Schedule,
     SilentObserver,
     VideoJob,
+    batch_size,
     best_batch,
     segment_all,
 )
 from segdeploy.video.reader import VideoSource
+from segdeploy.video.run_options import Schedule
 from segdeploy.video.sources import ImageSource
 from segdeploy.video.writer import VideoSink
 
@@ -343,8 +344,8 @@ def test_cpu_uses_no_batch() -> None:
     network = Timed(call=1.0, image=1.0)
     network.device = "test CPUExecutionProvider"
 
-    assert Schedule(batch=None).batch_for(network) == 1
-    assert Schedule(batch=3).batch_for(network) == 3
+    assert batch_size(Schedule(batch=None), network) == 1
+    assert batch_size(Schedule(batch=3), network) == 3
     assert network.now == 0
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from segdeploy.errors import ConfigError, DataError, SegdeployError
-from segdeploy.video.frames import Selection
+from segdeploy.video.run_options import Selection
 from segdeploy.video.sources import OpenedSource, open_camera, open_images, open_source
 from segdeploy.video.writer import VideoSink
 

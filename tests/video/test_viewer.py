@@ -13,8 +13,9 @@ import pytest
 from segdeploy.arrays import Image
 from segdeploy.errors import OutputError
 from segdeploy.imaging.overlay import MASK, OVERLAY
-from segdeploy.video.frames import Frame, SegmentedFrame, Selection
+from segdeploy.video.frames import Frame, SegmentedFrame
 from segdeploy.video.pipe import pipe_outputs
+from segdeploy.video.run_options import Selection
 from segdeploy.video.viewer import ScreenWindow, Viewer
 
 

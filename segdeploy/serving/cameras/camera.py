@@ -21,7 +21,8 @@ from segdeploy.serving.web.answers import segment
 from segdeploy.serving.web.service import Service
 from segdeploy.video.alerts import Alert, AlertAction, AlertEvent, AlertWatch
 from segdeploy.video.annotations import class_shares
-from segdeploy.video.frames import Frame, Selection
+from segdeploy.video.frames import Frame
+from segdeploy.video.run_options import Selection
 from segdeploy.video.sources import OpenedSource, open_source
 from segdeploy.video.zones import Zone, ZoneMeter, ZoneShares, zones_of
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from segdeploy import datasets
-from segdeploy.benchmarks.command import peers_for
+from segdeploy.benchmarks.run import peers_for
 from segdeploy.benchmarks.measure.peer_loops import to_network_batch
 from segdeploy.benchmarks.measure.peers import PEERS, available_peers, load_peer
 from segdeploy.benchmarks.measure.worker import load_system

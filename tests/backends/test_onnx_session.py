@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from segdeploy.backends import onnx_cache
+from segdeploy.backends import onnx_session
 from segdeploy.backends.loading import load_backend
 from segdeploy.backends.onnx_cache import GraphCache
 from tests.helpers.backends import random_batches
@@ -112,7 +112,7 @@ def test_files_with_tensors_elsewhere_and_large_ones_have_no_graph() -> None:
     """Their bytes alone do not say what is computed, or they would fill the cache."""
     assert GraphCache.of(b"graph", foldable=True) is not None
     assert GraphCache.of(b"graph \x0a\x08location", foldable=True) is None
-    assert GraphCache.of(bytes(onnx_cache.LARGEST + 1), foldable=True) is None
+    assert GraphCache.of(bytes(onnx_session.LARGEST + 1), foldable=True) is None
 
 
 def test_the_cache_does_not_grow(folder: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_cache_does_not_grow(folder: Path) -> None:
     assert cache is not None
     old = folder / "old.graph"
     with old.open("wb") as file:
-        file.truncate(onnx_cache.MOST)
+        file.truncate(onnx_session.MOST)
 
     cache.write(b"new")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from segdeploy.errors import ConfigError
-from segdeploy.video.frames import Selection
 from segdeploy.video.reader import VideoSource
+from segdeploy.video.run_options import Selection
 from segdeploy.video.writer import VideoSink
 from tests.helpers.clips import write_tone
 
