@@ -9,7 +9,7 @@ import pytest
 
 from segdeploy.backends import onnx_session
 from segdeploy.backends.loading import load_backend
-from segdeploy.backends.onnx_cache import GraphCache
+from segdeploy.backends.onnx_session import GraphCache
 from tests.helpers.backends import random_batches
 
 
