@@ -34,7 +34,7 @@ from segdeploy.video.frames import Outputs, SegmentedFrame
 from segdeploy.video.motion import MotionCarrier, MotionCounts
 from segdeploy.video.pipeline import VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.schedule import Schedule
+from segdeploy.video.run_options import Schedule
 from segdeploy.video.synthetic_clip import render_clip
 
 from ..measure.process import run_command

@@ -25,8 +25,7 @@ from segdeploy.video.motion import MotionCarrier
 from segdeploy.video.outputs import video_outputs
 from segdeploy.video.pipeline import VideoJob, segment_all
 from segdeploy.video.reader import VideoSource
-from segdeploy.video.schedule import Schedule
-from segdeploy.video.selection import Selection
+from segdeploy.video.run_options import Schedule, Selection
 
 MOST_IMAGES = 32
 """Images that take turns in a trial, so that memory is that of the network."""
