@@ -11,6 +11,9 @@ from segdeploy.video.motion import MOST_EVERY, MotionCarrier
 from segdeploy.video.smoothing import SMOOTHERS, TemporalSmoother, make_smoother
 from segdeploy.video.sources import OpenedSource
 
+TUNED_HINT = ", or write --every 1 where --tuned sets it"
+"""What to do where the option was not given by hand."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NeighborOptions:
@@ -41,7 +44,7 @@ class NeighborOptions:
         for name in self.given if opened.info is None else ():
             msg = (
                 f"images are not a sequence in time; leave out {name}, which is for videos and"
-                " cameras"
+                f" cameras{TUNED_HINT if name.startswith('--every') else ''}"
             )
             raise ConfigError(msg)
 
