@@ -1,7 +1,7 @@
 """The command `segdeploy eval`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +23,20 @@ from segdeploy.cli.options import (
     section,
     trust_option,
 )
-from segdeploy.cli.run_inputs import backend_option, imgsz_option, tta_option
+from segdeploy.cli.run_inputs import (
+    backend_option,
+    imgsz_option,
+    overlap_option,
+    tile_option,
+    tta_option,
+)
 from segdeploy.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from segdeploy.backends.base import Backend
     from segdeploy.card import LabelClass
+    from segdeploy.datasets.dataset import Dataset
+    from segdeploy.inference.label_map import ClassMapping
     from segdeploy.metrics.scores import Scores
 
 
@@ -46,6 +55,8 @@ class EvalOptions:
         imgsz: Height and width of the network's input; None for its own.
         trust: Whether the file is loaded as it is.
         tta: Kinds of test-time augmentation.
+        tile: Height and width of the tiles of large images; None for whole images.
+        overlap: Pixels in which tiles blend.
         class_mapping: Which classes of network and dataset mean the same; None for the same ones.
         save_ids: Folder for masks in the ids of an evaluation server; None for none.
         as_json: Whether the scores are printed as JSON.
@@ -61,9 +72,29 @@ class EvalOptions:
     imgsz: tuple[int, int] | None
     trust: bool
     tta: tuple[str, ...]
+    tile: tuple[int, int] | None
+    overlap: int
     class_mapping: str | None
     save_ids: Path | None
     as_json: bool
+
+    def __post_init__(self) -> None:
+        """Check that the options go together.
+
+        Raises:
+            ConfigError: They do not.
+        """
+        if self.class_mapping is not None and self.save_ids is not None:
+            msg = (
+                "--save-ids writes the network's own classes, and --map others; give one of the two"
+            )
+            raise ConfigError(msg)
+        if self.tile and (self.save_ids is not None or self.imgsz or self.batch > 1):
+            msg = (
+                "--tile is the size of the network's input too, and no mask is whole; leave out"
+                " --imgsz, --batch and --save-ids"
+            )
+            raise ConfigError(msg)
 
 
 @click.command("eval", cls=Command)
@@ -98,6 +129,7 @@ class EvalOptions:
     tta_option,
     trust_option,
 )
+@section("Large images", tile_option, overlap_option)
 @section(
     "Output",
     json_option("the scores, each in [0, 1],"),
@@ -115,14 +147,11 @@ def evaluate(options: EvalOptions) -> None:
     from segdeploy.backends.base import at_size
     from segdeploy.backends.loading import load_backend
     from segdeploy.backends.tta import AugmentedBackend
-    from segdeploy.datasets.registry import load, resolve_for_card, split_for_card
+    from segdeploy.datasets.registry import load, read_for, resolve_for_card, split_for_card
     from segdeploy.inference import evaluation
     from segdeploy.inference.label_map import read_mapping
     from segdeploy.inference.predictor import Predictor
 
-    if options.class_mapping is not None and options.save_ids is not None:
-        msg = "--save-ids writes the network's own classes, and --map others; give one of the two"
-        raise ConfigError(msg)
     backend = load_backend(
         options.model, backend=options.backend, device=options.device, trust=options.trust
     )
@@ -130,7 +159,7 @@ def evaluate(options: EvalOptions) -> None:
     card = backend.card
     name, data = resolve_for_card(card, options.dataset, data=options.data)
     split = options.split or split_for_card(card, name, data)
-    dataset = load(name, data, split)
+    dataset = read_for(load(name, data, split), card)
     save = evaluation.ids_writer(name, options.save_ids) if options.save_ids else None
     note(f"{options.model} on {backend.device}, {len(dataset)} images of {name} {split}")
     mapping, labels = None, card.classes
@@ -139,15 +168,19 @@ def evaluate(options: EvalOptions) -> None:
         labels = dataset.classes
     elif warning := evaluation.class_name_warning(card.classes, dataset.classes):
         note(f"warning: {warning}")
+    network = AugmentedBackend(backend, options.tta)
     with progress("eval", len(dataset)) as step:
-        scores = evaluation.evaluate(
-            Predictor(AugmentedBackend(backend, options.tta)),
-            dataset,
-            batch=options.batch,
-            mapping=mapping,
-            on_step=step,
-            on_mask=save,
-        )
+        if options.tile:
+            scores = score_in_tiles(options, network, dataset, mapping=mapping, on_step=step)
+        else:
+            scores = evaluation.evaluate(
+                Predictor(network),
+                dataset,
+                batch=options.batch,
+                mapping=mapping,
+                on_step=step,
+                on_mask=save,
+            )
     if save:
         note(f"wrote {len(dataset)} masks to {options.save_ids}")
     if scores.pixels:
@@ -172,6 +205,26 @@ def evaluate(options: EvalOptions) -> None:
         next_step("segdeploy", "export", options.model, extra="export")
     else:
         next_step("segdeploy", "run", "--model", short_name(options.model), "IMAGE")
+
+
+def score_in_tiles(
+    options: EvalOptions,
+    backend: "Backend",
+    dataset: "Dataset",
+    *,
+    mapping: "ClassMapping | None",
+    on_step: Callable[[str], None],
+) -> "Scores":
+    """Return the scores on large images; see `evaluation.evaluate`."""
+    from segdeploy.inference.evaluation import check_classes
+    from segdeploy.inference.large_evaluation import evaluate_large
+    from segdeploy.inference.tiling import Tiler
+
+    assert options.tile is not None
+    check_classes(backend.card, dataset, mapping=mapping)
+    height, width = options.tile
+    tiler = Tiler(backend, height=height, width=width, overlap=options.overlap)
+    return evaluate_large(tiler, dataset, mapping=mapping, on_step=on_step)
 
 
 def print_scores(

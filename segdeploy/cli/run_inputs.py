@@ -303,6 +303,19 @@ imgsz_option = option(
     help="Size of the network's input in pixels, for files of any size.",
 )
 
+tile_option = option(
+    "--tile",
+    type=ImageSize(),
+    help="Cut images into tiles of this size; no image is held in memory as a whole.",
+)
+
+overlap_option = option(
+    "--overlap",
+    default=64,
+    type=click.IntRange(min=0),
+    help="Pixels in which neighboring tiles blend.",
+)
+
 tta_option = option(
     "--tta",
     default=(),

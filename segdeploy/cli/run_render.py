@@ -4,7 +4,7 @@ import click
 
 from segdeploy.arrays import Image
 from segdeploy.cli.options import NameList, grouped, option, section
-from segdeploy.imaging.overlay import KINDS
+from segdeploy.imaging.overlay import KINDS, MAP_KINDS
 from segdeploy.imaging.palettes import PALETTES
 from segdeploy.imaging.render_options import RenderOptions, read_background
 
@@ -27,8 +27,9 @@ render_options = grouped(
             "--save",
             "kinds",
             default=",".join(DEFAULTS.kinds),
-            type=NameList(KINDS),
-            help=f"What is saved: {', '.join(KINDS)}; several with commas.",
+            type=NameList((*KINDS, *MAP_KINDS)),
+            help=f"What is saved: {', '.join(KINDS)}, with --tile also {', '.join(MAP_KINDS)};"
+            " several with commas.",
         ),
     ),
     section(
@@ -71,7 +72,7 @@ render_options = grouped(
             "--min-area",
             default=DEFAULTS.min_area,
             type=click.IntRange(min=1),
-            help="Leave smaller regions out of geojson and coco, in pixels.",
+            help="Leave smaller regions out of geojson, gpkg and coco, in pixels.",
         ),
     ),
 )

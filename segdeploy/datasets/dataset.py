@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from segdeploy.arrays import Image, Mask
@@ -79,6 +80,33 @@ class BandDataset(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class LargeSample:
+    """An image that need not fit into memory, with its labels.
+
+    Attributes:
+        name: Name of the image within its split.
+        image: Its file.
+        size: Height and width of the labels, in pixels.
+        labels: Returns a number of rows of the labels from a row on, (n, W) uint8, 255 where
+            nothing is labeled or another split has the pixels.
+    """
+
+    name: str
+    image: Path
+    size: tuple[int, int]
+    labels: Callable[[int, int], Mask]
+
+
+@runtime_checkable
+class LargeDataset(Protocol):
+    """A dataset whose samples are windows of large images."""
+
+    def large_samples(self) -> Iterator[LargeSample]:
+        """Yield the images of which the windows are."""
+        ...
+
+
 def with_bands(samples: Dataset, selection: BandSelection) -> Dataset:
     """Return a dataset whose images are read as the selected bands.
 
@@ -116,6 +144,11 @@ class JoinedDataset:
             for split, part in splits.items()
             for name in part.names
         ]
+
+    @property
+    def parts(self) -> Sequence[Dataset]:
+        """The splits, in order."""
+        return self._parts
 
     def stored(self, index: int) -> StoredBands:
         """Return what the file of an image holds; see `BandDataset`."""

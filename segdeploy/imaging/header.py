@@ -80,6 +80,10 @@ CANVAS = 12
 
 TILE_WIDTH, TILE_HEIGHT = ExifTags.Base.TileWidth, ExifTags.Base.TileLength
 
+PLACE_TAGS = frozenset({33550, 34264, 34735, 42113})
+"""Tags of a TIFF that lies on earth (OGC GeoTIFF 1.1, section 7: scale, transformation, keys), and
+GDAL's of the number that means no data."""
+
 SIDEWAYS = frozenset({5, 6, 7, 8})
 """EXIF orientations that exchange rows and columns."""
 
@@ -126,6 +130,34 @@ def _reader(start: bytes) -> type[ImageFile]:
             return reader
     msg = "it begins as no known format does"
     raise UnidentifiedImageError(msg)
+
+
+def is_tiff(path: Path) -> bool:
+    """Return whether a file begins as a TIFF; there may be none."""
+    try:
+        with path.open("rb") as file:
+            return re.match(READERS["TIFF"][0], file.read(4)) is not None
+    except OSError:
+        return False
+
+
+def has_place(path: Path) -> bool:
+    """Return whether a file is a TIFF whose first image lies on earth, or has pixels without data.
+
+    A file that is damaged, or is no TIFF, has none.
+    """
+    if not is_tiff(path):
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+            # The header of a BigTIFF is twice as long, and its version is 43.
+            tags = TiffImagePlugin.ImageFileDirectory_v2(start if 43 in start[2:4] else start[:8])
+            file.seek(tags.next)
+            tags.load(file)
+    except DAMAGE:
+        return False
+    return not PLACE_TAGS.isdisjoint(tags)
 
 
 def check_pixels(image: ImageFile, *, name: str, size: int, per_pixel: int = COLORS) -> None:

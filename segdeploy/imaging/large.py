@@ -1,22 +1,27 @@
 """Images that do not fit into memory: read by rows, written as tiles; wraps libvips."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import prod
 from os import fsencode
 from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL.ExifTags import Base
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from segdeploy.arrays import Image, Mask
+from segdeploy.card import InputSpec
 from segdeploy.errors import DataError, MissingExtraError, MissingFileError
+from segdeploy.imaging.bands import reader_for
+from segdeploy.imaging.contrast import view
 from segdeploy.imaging.header import DAMAGE, open_image, orientation_of
 from segdeploy.imaging.io import read_image
-from segdeploy.system.files import PART, cannot_write, make_part, replacing
+from segdeploy.imaging.row_file import Pixels, row_file
+from segdeploy.system.files import cannot_write, replacing
 
 try:
     import pyvips
@@ -85,19 +90,36 @@ class LargeImage:
     Attributes:
         height: In pixels, upright.
         width: In pixels, upright.
+        place: Where it lies on earth: it does not say.
+        has_gaps: Whether pixels may be without data: none is.
     """
 
-    def __init__(self, path: Path) -> None:
+    place = None
+    has_gaps = False
+
+    def __init__(self, path: Path, spec: InputSpec | None = None) -> None:
         """Read the header.
 
+        Args:
+            path: The image.
+            spec: What the network takes; usual images where None.
+
         Raises:
-            DataError: There is no such file, it is no image, or it has too many pixels.
+            DataError: There is no such file, it is no image, has too many pixels, or does not hold
+                the network's bands.
         """
         if not path.is_file():
             msg = f"there is no {path}; check the name"
             raise MissingFileError(msg)
         self._path = path
+        self._spec = spec
         self._next = 0
+        self._view: Image | None = None
+        if spec is not None and not spec.is_plain:
+            self._whole: Image | None = reader_for(spec)(path)
+            self._view = view(self._whole, spec)
+            self.height, self.width = self._whole.shape[:2]
+            return
         with self._refusing(), open_image(path) as header:
             self.width, self.height = header.size
             is_read_alike = _is_read_alike(header)
@@ -121,6 +143,20 @@ class LargeImage:
                 msg = f"its size is {header.size} and {stored.width, stored.height} at once"
                 raise ValueError(msg)
         self._region = pyvips.Region.new(colored)
+
+    def skip(self, count: int) -> None:
+        """Leave out the next rows."""
+        # A file that is read from its start has to be decoded up to there.
+        for start in range(0, count, TILE):
+            self.read(min(TILE, count - start))
+
+    def valid(self, count: int) -> npt.NDArray[np.bool_]:
+        """Return which pixels of the next rows hold data: all of them."""
+        return np.ones((count, self.width), np.bool_)
+
+    def view(self, image: Image, row: int) -> Image:
+        """Return what is drawn upon, uint8 blue-green-red, of rows from this one on."""
+        return image if self._view is None else self._view[row : row + len(image)]
 
     def read(self, count: int) -> Image:
         """Return the next rows, (count, width, 3) uint8.
@@ -152,9 +188,6 @@ def image_writer(
 ) -> Iterator[Callable[[Image | Mask], None]]:
     """Write an image from the top, row by row.
 
-    The rows are first stored in a file beside it, of as many bytes as the image has numbers,
-    because the tiles of a TIFF span many rows.
-
     Args:
         path: Name of the file, which ends in .tif (in tiles, with smaller copies for viewers) or
             .png.
@@ -169,25 +202,41 @@ def image_writer(
     Raises:
         OutputError: The file cannot be written, for example because the disk is full.
     """
-    rows = path.with_name(path.name + ".rows" + PART)
+    with row_file(path, shape=(height, width, bands)) as rows:
+        yield lambda strip: rows.add(to_rgb(strip))
+        write_large(path, rows.pixels())
+
+
+def to_rgb(strip: Image | Mask) -> Pixels:
+    """Return rows as `write_large` takes them: red, green, blue, or a mask as it is."""
+    if strip.ndim == 2:
+        return np.asarray(strip, dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(strip, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def write_large(path: Path, pixels: Pixels) -> None:
+    """Write an image, whole or not at all.
+
+    Args:
+        path: Name of the file, which ends in .tif (in tiles, with smaller copies for viewers) or
+            .png.
+        pixels: (H, W, C) uint8, a memory map of a file: red, green, blue, or a mask.
+
+    Raises:
+        OutputError: The file cannot be written, for example because the disk is full.
+    """
+    height, width, bands = pixels.shape
+    assert isinstance(pixels, np.memmap), "libvips reads the file itself"
     try:
         with replacing(path) as part:
-            make_part(rows)
-            with rows.open("wb") as file:
-
-                def add(strip: Image | Mask) -> None:
-                    ordered = cv2.cvtColor(strip, cv2.COLOR_BGR2RGB) if bands == 3 else strip
-                    file.write(np.ascontiguousarray(ordered).data)
-
-                yield add
-            image = pyvips.Image.rawload(fsencode(rows), width, height, bands, access="sequential")
-            image = image.copy(interpretation="srgb" if bands == 3 else "b-w")
+            name, offset = fsencode(str(pixels.filename)), pixels.offset
+            image = pyvips.Image.rawload(
+                name, width, height, bands, offset=offset, access="sequential"
+            )
+            image = image.copy(interpretation="srgb" if bands >= 3 else "b-w")
             _save(image, part, extension=path.suffix)
     except pyvips.Error as error:
         raise cannot_write(path, error) from error
-    finally:
-        with suppress(OSError):
-            rows.unlink(missing_ok=True)
 
 
 def _save(image: pyvips.Image, path: Path, *, extension: str) -> None:
@@ -195,7 +244,7 @@ def _save(image: pyvips.Image, path: Path, *, extension: str) -> None:
         image.pngsave(fsencode(path), compression=4)
         return
     # The smaller copies of a mask must hold classes of it, not means of them.
-    shrink = "mean" if image.bands == 3 else "nearest"
+    shrink = "mean" if image.bands >= 3 else "nearest"
     image.tiffsave(
         fsencode(path),
         tile=True,

@@ -185,6 +185,23 @@ def output_to_confidence(
     return confidence(planes, height, width=width, covered=_covered(planes, spec, height, width))
 
 
+def planes_to_confidence(planes: Planes, *, kind: Output) -> Confidence:
+    """Return the confidence of each pixel from planes of the image's own size, (H, W) uint8.
+
+    Args:
+        planes: (K, H, W) logits or probabilities.
+        kind: Which of them they are.
+    """
+    top = planes.max(axis=0)
+    if kind != "logits":
+        return np.asarray(cv2.convertScaleAbs(top, alpha=255), dtype=np.uint8)
+    total = np.zeros_like(top)
+    for plane in planes:
+        share = cv2.subtract(plane, top)
+        cv2.add(total, cv2.exp(share, dst=share), dst=total)
+    return np.asarray(cv2.divide(255.0, total, dtype=cv2.CV_8U), dtype=np.uint8)
+
+
 def output_to_probabilities(
     output: NetworkOutput, spec: InputSpec, *, kind: Output, height: int, width: int
 ) -> npt.NDArray[np.float32]:

@@ -10,7 +10,17 @@ from segdeploy.arrays import Image
 from segdeploy.card import LabelClass
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.io import read_image
-from segdeploy.imaging.overlay import COCO, CUTOUT, GEOJSON, KINDS, OVERLAY, Renderer
+from segdeploy.imaging.overlay import (
+    COCO,
+    CUTOUT,
+    GEOJSON,
+    GPKG,
+    KINDS,
+    MAP_KINDS,
+    OVERLAY,
+    YOLO,
+    Renderer,
+)
 from segdeploy.imaging.palettes import recolor
 
 
@@ -19,7 +29,7 @@ class RenderOptions:
     """What is saved of each frame, before the network's classes are known.
 
     Attributes:
-        kinds: Which of `KINDS` are saved.
+        kinds: Which of `KINDS` are saved, and of `MAP_KINDS` of large images.
         opacity: Opacity of the colors in the overlay, in [0, 1].
         legend: Whether the overlay has a legend.
         contours: Whether the outlines of regions are drawn in opaque colors.
@@ -27,7 +37,7 @@ class RenderOptions:
         palette: Name or file of other colors; None for the network's own.
         background: What is behind a cutout: an image, or one pixel of its color; transparent where
             None.
-        min_area: Pixels of the smallest region in GeoJSON and COCO.
+        min_area: Pixels of the smallest region in GeoJSON, GeoPackage, COCO and YOLO.
     """
 
     kinds: tuple[str, ...] = (OVERLAY,)
@@ -45,8 +55,9 @@ class RenderOptions:
         Raises:
             ConfigError: A kind is unknown, a cutout has no classes, or a background no cutout.
         """
-        if unknown := [kind for kind in self.kinds if kind not in KINDS]:
-            msg = f"{unknown[0]!r} cannot be saved; choose from {', '.join(KINDS)}"
+        known = (*KINDS, *MAP_KINDS)
+        if unknown := [kind for kind in self.kinds if kind not in known]:
+            msg = f"{unknown[0]!r} cannot be saved; choose from {', '.join(known)}"
             raise ConfigError(msg)
         if CUTOUT in self.kinds and not self.names:
             msg = "a cutout needs its classes; add --classes, for example --classes car,person"
@@ -57,10 +68,10 @@ class RenderOptions:
         if self.min_area < 1:
             msg = f"min_area is {self.min_area}; it must be at least 1"
             raise ConfigError(msg)
-        if self.min_area > 1 and not {GEOJSON, COCO} & set(self.kinds):
+        if self.min_area > 1 and not {GEOJSON, GPKG, COCO, YOLO} & set(self.kinds):
             msg = (
-                f"--min-area is for the regions in {GEOJSON} and {COCO}; add --save {GEOJSON}, or"
-                f" --save {COCO}"
+                f"--min-area is for the regions in {GEOJSON}, {GPKG}, {COCO} and {YOLO}; add"
+                f" --save {GEOJSON}, for example"
             )
             raise ConfigError(msg)
 
@@ -68,14 +79,28 @@ class RenderOptions:
         """Return what draws the frames of a network with these classes.
 
         Raises:
-            ConfigError: A name in `names` is not a class of the network, or the palette does not
-                fit.
+            ConfigError: A name in `names` is not a class of the network, the palette does not fit,
+                or something is saved that is made of large images only.
         """
+        if maps := [kind for kind in self.kinds if kind in MAP_KINDS]:
+            msg = f"{maps[0]} is made of maps, which are cut into tiles; add --tile 512"
+            raise ConfigError(msg)
+        return self._renderer(classes, legend=self.legend)
+
+    def large_renderer(self, classes: Sequence[LabelClass]) -> Renderer:
+        """Return what draws large images strip by strip; each strip would have its own legend.
+
+        Raises:
+            ConfigError: See `renderer`.
+        """
+        return self._renderer(classes, legend=False)
+
+    def _renderer(self, classes: Sequence[LabelClass], *, legend: bool) -> Renderer:
         return Renderer(
             recolor(classes, self.palette) if self.palette else classes,
             self.kinds,
             opacity=self.opacity,
-            legend=self.legend,
+            legend=legend,
             contours=self.contours,
             only=class_indices(self.names, classes) if self.names else None,
             background=self.background,

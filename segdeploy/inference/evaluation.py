@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from segdeploy.arrays import Mask
-from segdeploy.card import LabelClass
+from segdeploy.card import LabelClass, ModelCard
 from segdeploy.datasets.dataset import Dataset
 from segdeploy.datasets.formats.ade20k import to_original_ids as ade20k_ids
 from segdeploy.datasets.formats.cityscapes import to_original_ids as cityscapes_ids
@@ -100,7 +100,7 @@ def count_labels(
     Raises:
         DataError: See `evaluate`.
     """
-    check_classes(predictor, dataset, mapping=mapping)
+    check_classes(predictor.card, dataset, mapping=mapping)
     counts = ConfusionMatrix(len(dataset.classes), unlabeled=mapping is not None)
     for start in range(0, len(indices), batch):
         samples = [dataset[index] for index in indices[start : start + batch]]
@@ -118,14 +118,14 @@ def count_labels(
 
 
 def check_classes(
-    predictor: Predictor, dataset: Dataset, *, mapping: ClassMapping | None = None
+    card: ModelCard, dataset: Dataset, *, mapping: ClassMapping | None = None
 ) -> None:
     """Check that a network can be scored on a dataset.
 
     Raises:
         DataError: The dataset is empty or has another number of classes than the network.
     """
-    predicted, labeled = len(predictor.card.classes), len(dataset.classes)
+    predicted, labeled = len(card.classes), len(dataset.classes)
     if mapping is None and predicted != labeled:
         msg = (
             f"the network has {predicted} classes and the dataset {labeled}; evaluate on data with"

@@ -1,11 +1,9 @@
 """Overlapping tiles whose logits are blended, for images of any size, also larger than memory."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,15 +12,11 @@ from msgspec.structs import replace
 from segdeploy.arrays import Image, Mask
 from segdeploy.backends.base import Backend
 from segdeploy.card import InputSpec
-from segdeploy.errors import ConfigError, InterruptedRun
-from segdeploy.imaging.overlay import COLOR, MASK, OVERLAY, Renderer, colorize
-from segdeploy.imaging.postprocess import finite_planes
+from segdeploy.errors import ConfigError
+from segdeploy.imaging.postprocess import Confidence, finite_planes, planes_to_confidence
 from segdeploy.imaging.preprocess import fitted_size, to_batch
 from segdeploy.imaging.upsample import Floats, Planes, best_class, upsample_plane
 from segdeploy.system.concurrency import map_in_order
-
-KINDS = (OVERLAY, MASK, COLOR)
-"""What can be written of a large image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +90,39 @@ def spans(size: int, tile: int, *, overlap: int) -> list[Span]:
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Rows of an image that are segmented.
+
+    Attributes:
+        image: The rows, (n, W, C).
+        mask: Their classes, (n, W) uint8.
+        confidence: Their confidence, (n, W) uint8; None where it was not asked for.
+    """
+
+    image: Image
+    mask: Mask
+    confidence: Confidence | None
+
+
 class Tiler:
     """Segments images of any size tile by tile, from the top to the bottom.
 
     Only one row of tiles is in memory at a time.
+
+    Attributes:
+        spec: How the network takes a tile.
     """
 
     def __init__(
-        self, backend: Backend, *, height: int, width: int, overlap: int, workers: int = 1
+        self,
+        backend: Backend,
+        *,
+        height: int,
+        width: int,
+        overlap: int,
+        workers: int = 1,
+        confidence: bool = False,
     ) -> None:
         """Check the tiles.
 
@@ -113,6 +132,7 @@ class Tiler:
             width: Width of a tile, in pixels of the image.
             overlap: Pixels in which neighbors are blended, at most a third of a tile.
             workers: How many tiles are segmented at the same time.
+            confidence: Whether the confidence of each pixel is computed.
 
         Raises:
             ConfigError: The network returns classes, which cannot be blended, or the overlap is too
@@ -127,42 +147,67 @@ class Tiler:
         shorter = min(height, width)
         spans(2 * shorter, shorter, overlap=overlap)
         self._backend = backend
-        self._spec = _input_spec(backend.card.input, height, width)
+        self.spec = _input_spec(backend.card.input, height, width)
         self._tile = (height, width)
         self._overlap = overlap
         self._workers = workers
+        self._confidence = confidence
+
+    def first_rows(self, height: int, finished: int) -> tuple[int, int]:
+        """Return where a run goes on after some rows of an image.
+
+        Args:
+            height: Height of the image, in pixels.
+            finished: Rows that are finished.
+
+        Returns:
+            How many of them are kept, those of whole strips; and the first row that must be read.
+        """
+        kept = first = 0
+        for row in spans(height, self._tile[0], overlap=self._overlap):
+            if row.alone_until > finished:
+                break
+            kept, first = row.alone_until, row.start
+        return kept, first
 
     def strips(
-        self, height: int, *, width: int, read: Callable[[int], Image]
-    ) -> Iterator[tuple[Image, Mask]]:
+        self, height: int, *, width: int, read: Callable[[int], Image], kept: int = 0
+    ) -> Iterator[Strip]:
         """Segment an image strip by strip.
 
         Args:
             height: Height of the image, in pixels.
             width: Width of the image, in pixels.
-            read: Returns the given number of further rows, (n, width, 3) uint8 blue-green-red.
+            read: Returns the given number of further rows, (n, width, C) as the network takes them,
+                from the row that `first_rows` says.
+            kept: Rows that are finished, as `first_rows` returned them; the strips that follow are
+                those of a run that was not interrupted.
 
         Yields:
-            The next rows of the image, and their mask; together they are the whole image.
+            The next rows of the image; together they are the whole image below those kept.
 
         Raises:
             ModelError: The output of the network holds NaN or infinity.
         """
         columns = spans(width, self._tile[1], overlap=self._overlap)
-        rows = np.empty((0, width, 3), np.uint8)
-        top = done = 0
+        rows = np.empty((0, width, len(self.spec.channels)), self.spec.dtype)
+        top = self.first_rows(height, kept)[1]
         above: Planes | None = None
         for row in spans(height, self._tile[0], overlap=self._overlap):
+            if row.alone_until < kept:
+                continue
             more = read(row.stop - top - len(rows))
             rows = np.concatenate([rows[row.start - top :], more])
             top = row.start
-            mask, above = self._segment_row(rows, row, columns, above)
-            yield rows[done - top : done - top + len(mask)].copy(), mask
-            done += len(mask)
+            mask, confidence, above = self._segment_row(rows, row, columns, above)
+            # The last row of tiles before those that follow is needed for what it shares with them.
+            if row.alone_until > kept:
+                own = slice(row.begin - top, row.begin - top + len(mask))
+                yield Strip(image=rows[own].copy(), mask=mask, confidence=confidence)
 
     def _segment_row(
         self, rows: Image, row: Span, columns: list[Span], above: Planes | None
-    ) -> tuple[Mask, Planes]:
+    ) -> tuple[Mask, Confidence | None, Planes]:
         """Segment one row of tiles.
 
         Args:
@@ -172,11 +217,12 @@ class Tiler:
             above: Weighted logits of the row above where both are blended, (K, n, width).
 
         Returns:
-            The mask of the pixels down to where the next row begins to contribute, and the weighted
-            logits of those below.
+            The mask and the confidence of the pixels down to where the next row begins to
+            contribute, and the weighted logits of those below.
         """
         finished = row.alone_until - row.begin
         mask = np.empty((finished, columns[-1].end), np.uint8)
+        confidence = np.empty_like(mask) if self._confidence else None
         below = np.empty(
             (len(self._backend.card.classes), row.end - row.alone_until, columns[-1].end),
             np.float32,
@@ -196,9 +242,14 @@ class Tiler:
             target = slice(column.begin, column.alone_until)
             if above is not None:
                 planes[:, : above.shape[1]] += above[:, :, target]
-            mask[:, target] = best_class(np.ascontiguousarray(planes[:, :finished]))
+            blended = np.ascontiguousarray(planes[:, :finished])
+            mask[:, target] = best_class(blended)
+            if confidence is not None:
+                confidence[:, target] = planes_to_confidence(
+                    blended, kind=self._backend.card.output
+                )
             below[:, :, target] = planes[:, finished:]
-        return mask, below
+        return mask, confidence, below
 
     def _weighted_logits(self, rows: Image, row: Span, column: Span) -> Planes:
         """Return the logits of one tile at image size, times the tile's weights.
@@ -207,12 +258,12 @@ class Tiler:
         """
         tile = rows[:, column.start : column.stop]
         height, width = tile.shape[:2]
-        output = self._backend.run(to_batch([tile], self._spec))
+        output = self._backend.run(to_batch([tile], self.spec))
         planes = finite_planes(np.asarray(output, dtype=np.float32))
-        fitted_height, fitted_width = fitted_size(self._spec, height, width=width)
+        fitted_height, fitted_width = fitted_size(self.spec, height, width=width)
         covered = (
-            planes.shape[1] * fitted_height / self._spec.height,
-            planes.shape[2] * fitted_width / self._spec.width,
+            planes.shape[1] * fitted_height / self.spec.height,
+            planes.shape[2] * fitted_width / self.spec.width,
         )
         down = slice(row.begin - row.start, row.end - row.start)
         across = slice(column.begin - column.start, column.end - column.start)
@@ -233,65 +284,3 @@ def _input_spec(spec: InputSpec, height: int, width: int) -> InputSpec:
         height=-(-height // spec.stride) * spec.stride,
         width=-(-width // spec.stride) * spec.stride,
     )
-
-
-def segment_large(
-    path: Path,
-    targets: Mapping[str, Path],
-    *,
-    tiler: Tiler,
-    renderer: Renderer,
-    should_stop: Callable[[], bool] = lambda: False,
-    on_step: Callable[[int, int], None] = lambda *_: None,
-) -> None:
-    """Segment an image that need not fit into memory; results are written completely or not at all.
-
-    Args:
-        path: The image.
-        targets: File of the result of each of `KINDS` that is written.
-        tiler: Segments the image.
-        renderer: Draws it, without a legend, which every strip would have.
-        should_stop: Called after each row of tiles; True discards the results.
-        on_step: Called after each row of tiles with the number of finished rows of pixels, and of
-            all.
-
-    Raises:
-        ConfigError: A result would replace the image itself.
-        DataError: The image cannot be read.
-        OutputError: A result cannot be written.
-        MissingExtraError: libvips is not installed.
-        InterruptedRun: `should_stop` returned True.
-    """
-    # Only large images need libvips.
-    from segdeploy.imaging.large import LargeImage, image_writer
-
-    if path.resolve() in {target.resolve() for target in targets.values()}:
-        msg = f"a result would replace the image {path}; choose another --output"
-        raise ConfigError(msg)
-    image = LargeImage(path)
-    done = 0
-    with ExitStack() as stack:
-        write = {
-            kind: stack.enter_context(
-                image_writer(
-                    target, image.height, width=image.width, bands=1 if kind == MASK else 3
-                )
-            )
-            for kind, target in targets.items()
-        }
-        for strip, strip_mask in tiler.strips(image.height, width=image.width, read=image.read):
-            if should_stop():
-                msg = (
-                    f"interrupted after {done} of {image.height} rows of {path}; no result of it"
-                    " was kept"
-                )
-                raise InterruptedRun(msg)
-            mask = renderer.select(strip_mask)
-            if MASK in write:
-                write[MASK](mask)
-            if COLOR in write:
-                write[COLOR](colorize(mask, renderer.classes))
-            if OVERLAY in write:
-                write[OVERLAY](renderer.draw(strip, mask)[OVERLAY])
-            done += len(mask)
-            on_step(done, image.height)

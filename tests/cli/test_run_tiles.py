@@ -70,7 +70,7 @@ def test_results_are_those_of_the_tiles(
         place += count
         return image[place - count : place]
 
-    mask = np.concatenate([strip for _, strip in tiler.strips(130, width=170, read=read)])
+    mask = np.concatenate([strip.mask for strip in tiler.strips(130, width=170, read=read)])
     folder = Path("runs/run/images")
     files = [str(folder / kind / f"a.{ending}") for kind in ("mask", "color", "overlay")]
     assert json.loads(capsys.readouterr().out)["outputs"] == files
@@ -163,3 +163,29 @@ def test_an_unreadable_image_is_left_out(
     assert "1 of 3 images could not be read" in shown.err
     assert call(*command, "--image", "images/b.png", "--output", "o") == 3
     assert "no image could be read" in capsys.readouterr().err
+
+
+def test_a_map_becomes_maps_polygons_and_areas(
+    artifacts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the command line, and once more with --resume, which has nothing left to do."""
+    maps = pytest.importorskip("tests.helpers.maps")
+    pytest.importorskip("pyogrio")
+    maps.write_map(Path("a.tif"), write_noise(Path("a.png"), 80, 90), nodata=0)
+    kinds = "mask,confidence,overlay,gpkg,geojson,areas"
+    command = ("--model", artifacts / "best.onnx", "a.tif", "--tile", "45,60", "--overlap", "12")
+    options = ("--save", kinds, "--simplify", "1", "--min-area", "2", "--output", "out", "--json")
+
+    assert call(*command, *options) == 0
+    written = json.loads(capsys.readouterr().out)["outputs"]
+    times = [Path(path).stat().st_mtime_ns for path in written]
+    assert call(*command, *options, "--resume") == 0
+
+    endings = [Path(path).suffix for path in written]
+    assert endings == [".tif", ".tif", ".tif", ".gpkg", ".geojson", ".json"]
+    assert [Path(path).stat().st_mtime_ns for path in written] == times
+    capsys.readouterr()
+    assert call(*command[:3], "--save", "gpkg") == 2
+    assert "add --tile 512" in capsys.readouterr().err
+    assert call(*command, "--save", "gpkg", "--output", "a.tif") == 2
+    assert "ends in .gpkg" in capsys.readouterr().err

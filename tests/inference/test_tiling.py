@@ -55,9 +55,10 @@ def row_reader(image: Image) -> Callable[[int], Image]:
 def segment(network: ColorBackend, image: Image, **options: int) -> Mask:
     """Return the whole mask, and check that the strips are the whole image."""
     height, width = image.shape[:2]
-    strips = list(Tiler(network, **options).strips(height, width=width, read=row_reader(image)))
-    np.testing.assert_array_equal(np.concatenate([strip for strip, _ in strips]), image)
-    return np.concatenate([mask for _, mask in strips])
+    tiler = Tiler(network, **options)
+    strips = list(tiler.strips(height, width=width, read=row_reader(image)))
+    np.testing.assert_array_equal(np.concatenate([strip.image for strip in strips]), image)
+    return np.concatenate([strip.mask for strip in strips])
 
 
 @given(st.integers(1, 700), st.integers(3, 90), st.integers(0, 30))
