@@ -295,7 +295,7 @@ def name_targets(
             for name in formats
         }
     ending = FORMATS[formats[0]].ending
-    if len(formats) > 1 or output_file.suffix != ending:
+    if len(formats) > 1 or not output_file.name.endswith(ending):
         msg = (
             f"--output-file {output_file} must be the name of one file that ends with {ending};"
             " name one format, or leave it out"

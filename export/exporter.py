@@ -9,6 +9,7 @@ import torch
 from msgspec import structs
 from torch import nn
 
+from segdeploy.backends.loading import KINDS
 from segdeploy.card import ModelCard, Output
 from segdeploy.cli.console import note, progress
 from segdeploy.errors import ConfigError, ExportError
@@ -27,6 +28,7 @@ from .plan import (
     ExportPlan,
     Format,
     choose_formats,
+    format_of,
     import_function,
 )
 from .proof import count_comparisons, open_proof_images
@@ -192,7 +194,9 @@ def export_plan(plan: ExportPlan) -> Iterator[ExportResult]:
             result = write_proven(
                 path, candidates, format_plan, file_format=file_format, on_step=step
             )
-        if plan.config.card_file:
+        # Some formats have it there already, with their other metadata.
+        sidecar = path.with_name(f"{path.name}.json")
+        if plan.config.card_file and sidecar not in KINDS[file_format.runtime].companions(path):
             write_card_file(path, result.artifact.card)
         yield result
 
@@ -279,11 +283,11 @@ def export_module(
         GateError: The file's output is not the network's; no file is left.
     """
     path = Path(path)
-    names = {file_format.ending: name for name, file_format in FORMATS.items()}
-    if path.suffix not in names:
-        msg = f"{path} ends with {path.suffix!r}; the formats' endings are {', '.join(names)}"
+    name = format_of(path)
+    if name is None:
+        endings = ", ".join(file_format.ending for file_format in FORMATS.values())
+        msg = f"{path} ends with {path.suffix!r}; the formats' endings are {endings}"
         raise ConfigError(msg)
-    name = names[path.suffix]
     choose_formats(name, precision)
     config = replace(
         proof or ExportConfig(), precision=precision, output=output, dynamic=card.input.dynamic

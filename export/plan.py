@@ -33,6 +33,8 @@ EXTRAS = {
     "onnxscript": "export",
     "openvino": "openvino",
     "nncf": "openvino",
+    "MNN": "mobile",
+    "pnnx": "mobile",
     "segmentation_models_pytorch": "adopt",
     "transformers": "adopt",
 }
@@ -142,7 +144,27 @@ FORMATS: Mapping[str, Format] = {
         of_onnx=False,
         runtime=".torchscript",
     ),
+    "mnn": Format(
+        ending=".mnn",
+        precisions=("fp32", "fp16", "int8"),
+        converter="mnn_format:convert",
+        quantizer="mnn_format:search",
+        runtime=".mnn",
+    ),
+    "ncnn": Format(
+        ending=".ncnn.param",
+        precisions=("fp32", "fp16"),
+        converter="ncnn_format:convert",
+        of_onnx=False,
+        runtime=".param",
+        check="ncnn_format:check",
+    ),
 }
+
+
+def format_of(path: Path) -> str | None:
+    """Return the name of the format whose files end as a path does; None for another ending."""
+    return next((name for name, one in FORMATS.items() if path.name.endswith(one.ending)), None)
 
 
 def import_function(name: str) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from segdeploy.card import CARD_KEY
 from segdeploy.models.checkpoint import load_checkpoint
 
 from .exporter import convert, resolve
-from .plan import FORMATS, ExportConfig
+from .plan import FORMATS, ExportConfig, format_of
 
 CALIBRATION_IMAGES = 4
 """Synthetic streets that int8 is calibrated on."""
@@ -35,7 +35,7 @@ def write(checkpoint: Path, target: Path, *, precision: str) -> None:
         calibration_images=CALIBRATION_IMAGES,
     )
     plan = resolve(loaded.network(), loaded.card, config, targets={})
-    file_format = next(one for one in FORMATS.values() if one.ending == target.suffix)
+    file_format = FORMATS[str(format_of(target))]
     candidate, _ = next(iter(convert(plan, file_format)))
     candidate.write(target, {CARD_KEY: plan.card.to_json()})
 

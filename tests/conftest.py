@@ -104,6 +104,14 @@ def candidates(checkpoint_folder: Path) -> Mapping[str, "Candidate"]:
         from segdeploy.export import openvino_format
 
         converted["openvino"] = openvino_format.from_onnx(onnx, precision="fp32")
+    if find_spec("MNN"):
+        from segdeploy.export import mnn_format
+
+        converted["mnn"] = mnn_format.from_onnx(onnx, checkpoint.card, options=())
+    if find_spec("pnnx") and find_spec("ncnn"):
+        from segdeploy.export import ncnn_format
+
+        converted["ncnn"] = ncnn_format.convert(plan)
     return converted
 
 

@@ -5,6 +5,7 @@ The suffix of the file decides the runtime, which is imported only then.
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from segdeploy.backends.base import (
     empty_batch,
     network_budget,
 )
+from segdeploy.backends.sidecar import companion_of
 from segdeploy.card import CHECKSUM_KEY, ModelCard
 from segdeploy.errors import (
     CardError,
@@ -33,7 +35,6 @@ from segdeploy.errors import (
 )
 from segdeploy.system.budget import VARIABLE
 from segdeploy.system.concurrency import PYTHON
-from segdeploy.system.files import PART
 from segdeploy.system.machine import limited_memory
 
 AVX2 = 11
@@ -67,7 +68,7 @@ class ArtifactKind:
             `checksum(path, leave_out)`.
         library: What the runtime is imported as.
         extra: Extra of the package that installs it; "" where the package itself does.
-        companion: Suffix of the second file that belongs to each artifact; "" without one.
+        companion_suffixes: Suffixes of the other files that belong to each artifact.
         may_crash: Whether the runtime ends the process on a damaged file, so that a file runs once
             in a process of its own before it is loaded.
     """
@@ -77,16 +78,12 @@ class ArtifactKind:
     metadata_reader: str
     library: str
     extra: str
-    companion: str = ""
+    companion_suffixes: tuple[str, ...] = ()
     may_crash: bool = False
 
     def companions(self, path: Path) -> list[Path]:
-        """Return the second file of an artifact, also of one that still has a temporary name."""
-        if not self.companion:
-            return []
-        if path.suffix == PART:
-            return [path.with_suffix("").with_suffix(f"{self.companion}{PART}")]
-        return [path.with_suffix(self.companion)]
+        """Return the other files of an artifact, also of one that still has a temporary name."""
+        return [companion_of(path, suffix) for suffix in self.companion_suffixes]
 
     def load(self, path: Path, options: RuntimeOptions | None = None) -> Backend:
         """Load a file of this kind, whatever its suffix; raises what `load_backend` raises."""
@@ -162,7 +159,25 @@ KINDS: Mapping[str, ArtifactKind] = {
         metadata_reader="openvino_metadata:read_metadata",
         library="openvino",
         extra="openvino",
-        companion=".bin",
+        companion_suffixes=(".bin",),
+        may_crash=True,
+    ),
+    ".mnn": ArtifactKind(
+        name="mnn",
+        loader="mnn_runtime:load",
+        metadata_reader="sidecar:read_metadata",
+        library="MNN",
+        extra="mobile",
+        companion_suffixes=(".mnn.json",),
+        may_crash=True,
+    ),
+    ".param": ArtifactKind(
+        name="ncnn",
+        loader="ncnn_runtime:load",
+        metadata_reader="sidecar:read_metadata",
+        library="ncnn",
+        extra="mobile",
+        companion_suffixes=(".bin", ".param.json"),
         may_crash=True,
     ),
 }
@@ -334,13 +349,16 @@ def _failure(output: bytes) -> SegdeployError:
 def run_once(path: str, name: str, device: str) -> None:
     """Load a file and run it on a black image, within the memory that a network may take.
 
-    What is wrong with it is written to stdout, and the process ends with `FAILED`.
+    What is wrong with it is written to stdout and nothing else, and the process ends with `FAILED`.
 
     Args:
         path: The file.
         name: Name of its kind.
         device: As in `RuntimeOptions`.
     """
+    # A runtime may print to stdout, also when the process ends.
+    answer = os.dup(1)
+    os.dup2(2, 1)
     file = Path(path)
     kind = next(kind for kind in KINDS.values() if kind.name == name)
     try:
@@ -352,12 +370,13 @@ def run_once(path: str, name: str, device: str) -> None:
             backend = kind.load(file, RuntimeOptions(device=device, probe=False))
             backend.run(empty_batch(spec))
     except SegdeployError as error:
-        print(json.dumps([type(error).__name__, str(error)]))
+        failure = [type(error).__name__, str(error)]
     except MemoryError:
         message = (
             f"{path} takes more memory than it may; set {VARIABLE} to a larger size if you trust it"
         )
-        print(json.dumps(["ModelError", message]))
+        failure = ["ModelError", message]
     else:
         return
+    os.write(answer, json.dumps(failure).encode())
     sys.exit(FAILED)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from segdeploy.backends.sidecar import companion_of
 from segdeploy.card import CHECKSUM_KEY
 from segdeploy.errors import ModelError
-from segdeploy.system.files import PART
 
 MAX_BYTES = 256 * 1024 * 1024
 """Largest size of a graph without its weights, in bytes."""
@@ -23,9 +23,7 @@ NAMESPACE = "segdeploy"
 
 def weights_of(path: Path) -> Path:
     """Return the file with the weights, also beside a graph that still has a temporary name."""
-    if path.suffix == PART:
-        return path.with_suffix("").with_suffix(f"{WEIGHTS}{PART}")
-    return path.with_suffix(WEIGHTS)
+    return companion_of(path, WEIGHTS)
 
 
 def read_metadata(path: Path) -> Mapping[str, str]:

@@ -239,6 +239,9 @@ def grid_means(features: Tensor, grid: int) -> Tensor:
     Returns:
         Means, (N, C, G, G).
     """
+    if grid == 1:
+        # Runtimes take a matrix of one row for a vector.
+        return features.mean((2, 3), keepdim=True)
     rows = cell_weights(features, features.shape[2], grid)
     columns = cell_weights(features, features.shape[3], grid)
     return rows @ features @ columns.transpose(0, 1)

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from segdeploy.backends.base import Backend
-from segdeploy.backends.loading import BACKENDS, KINDS, load_backend, read_card
+from segdeploy.backends.loading import KINDS, load_backend, read_card
+from segdeploy.backends.names import BACKENDS
 from segdeploy.errors import ConfigError, DeviceError, ModelError
 from segdeploy.installation import find_installation
 from segdeploy.models.checkpoint import load_checkpoint
+from tests.helpers.backends import artifact_of
 
 SUFFIXES = sorted(suffix for suffix, kind in KINDS.items() if find_spec(kind.library))
 """Suffixes of the files whose runtime is installed."""
@@ -22,7 +24,7 @@ SUFFIXES = sorted(suffix for suffix, kind in KINDS.items() if find_spec(kind.lib
 
 @pytest.fixture(params=SUFFIXES, scope="module")
 def backend(request: pytest.FixtureRequest, artifacts: Path) -> Backend:
-    return load_backend(artifacts / f"best{request.param}", device="cpu", threads=1)
+    return load_backend(artifact_of(artifacts, request.param), device="cpu", threads=1)
 
 
 @pytest.mark.parametrize("images", [1, 3])
@@ -70,7 +72,7 @@ def test_refuses_another_dtype(backend: Backend) -> None:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_card_is_the_same_with_and_without_a_runtime(artifacts: Path, suffix: str) -> None:
     """`read_card` returns what the runtime uses."""
-    path = artifacts / f"best{suffix}"
+    path = artifact_of(artifacts, suffix)
 
     assert read_card(path) == load_backend(path, device="cpu").card
 
@@ -81,7 +83,7 @@ def test_threads_may_call_at_the_same_time(artifacts: Path, suffix: str) -> None
     from concurrent.futures import ThreadPoolExecutor
 
     backend = load_backend(
-        artifacts / f"best{suffix}", device="cpu", threads=1, spinning=False, callers=4
+        artifact_of(artifacts, suffix), device="cpu", threads=1, spinning=False, callers=4
     )
     batches = [
         np.random.default_rng(seed).integers(0, 256, (1, 45, 60, 3), np.uint8) for seed in range(12)
@@ -98,7 +100,7 @@ def test_threads_may_call_at_the_same_time(artifacts: Path, suffix: str) -> None
 def test_device_names_runtime_and_device(artifacts: Path) -> None:
     """A user can see what runs the network."""
     devices = {
-        suffix: load_backend(artifacts / f"best{suffix}", device="cpu").device
+        suffix: load_backend(artifact_of(artifacts, suffix), device="cpu").device
         for suffix in SUFFIXES
     }
 
@@ -107,6 +109,8 @@ def test_device_names_runtime_and_device(artifacts: Path) -> None:
         ".pt": "torch cpu",
         ".pt2": "pt2 cpu",
         ".torchscript": "torchscript cpu",
+        ".mnn": "mnn CPU f32",
+        ".param": "ncnn CPU f32",
     }
     assert devices == {
         suffix: name
@@ -120,7 +124,7 @@ def test_device_names_runtime_and_device(artifacts: Path) -> None:
 def test_unavailable_device_is_an_error(artifacts: Path, suffix: str, device: str) -> None:
     """A silent fallback to the CPU would be noticed only by its low speed."""
     with pytest.raises(DeviceError, match=device):
-        load_backend(artifacts / f"best{suffix}", device=device)
+        load_backend(artifact_of(artifacts, suffix), device=device)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -147,11 +151,13 @@ def test_refuses_a_truncated_file(
     artifacts: Path, tmp_path: Path, suffix: str, share: float
 ) -> None:
     """An interrupted download is reported, wherever it was interrupted."""
-    content = (artifacts / f"best{suffix}").read_bytes()
+    artifact = artifact_of(artifacts, suffix)
+    content = artifact.read_bytes()
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(content[: int(len(content) * share)])
-    for companion in KINDS[suffix].companions(artifacts / f"best{suffix}"):
-        shutil.copy(companion, path.with_suffix(companion.suffix))
+    names = (KINDS[suffix].companions(folder) for folder in (artifact, path))
+    for companion, copy in zip(*names, strict=True):
+        shutil.copy(companion, copy)
 
     with pytest.raises(ModelError, match="cut"):
         load_backend(path)
@@ -191,7 +197,16 @@ def test_refuses_a_runtime_that_does_not_run_the_file(artifacts: Path) -> None:
 
 
 def test_runtime_may_be_selected_by_name(artifacts: Path) -> None:
-    assert BACKENDS == ("auto", "torch", "onnxruntime", "torchscript", "pt2", "openvino")
+    assert BACKENDS == (
+        "auto",
+        "torch",
+        "onnxruntime",
+        "torchscript",
+        "pt2",
+        "openvino",
+        "mnn",
+        "ncnn",
+    )
     assert load_backend(artifacts / "best.onnx", backend="onnxruntime").device.startswith(
         "onnxruntime"
     )

@@ -12,6 +12,7 @@ from segdeploy.cli.main import main
 from segdeploy.imaging.io import write_image
 from segdeploy.inference.evaluation import evaluate
 from segdeploy.inference.predictor import Predictor
+from tests.helpers.backends import artifact_of
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_scores_are_those_of_the_evaluation(
     main(
         [
             "eval",
-            str(artifacts / f"best{suffix}"),
+            str(artifact_of(artifacts, suffix)),
             "--dataset",
             "camvid",
             "--data",

@@ -23,13 +23,14 @@ from segdeploy.card import (
 from segdeploy.cli.inspect import data_terms, describe, license_of
 from segdeploy.cli.main import main
 from segdeploy.metrics.scores import Scores
+from tests.helpers.backends import artifact_of
 
 
 @pytest.mark.parametrize("suffix", sorted(KINDS))
 def test_json_holds_the_whole_card(
     artifacts: Path, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
-    path = artifacts / f"best{suffix}"
+    path = artifact_of(artifacts, suffix)
 
     main(["inspect", str(path), "--json"])
 
@@ -146,7 +147,7 @@ def refusal(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[object, str
 def test_what_was_exported_passes(
     artifacts: Path, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
-    main(["verify", str(artifacts / f"best{suffix}"), "--device", "cpu", "--json"])
+    main(["verify", str(artifact_of(artifacts, suffix)), "--device", "cpu", "--json"])
 
     assert json.loads(capsys.readouterr().out)["difference"] < 1e-4
 

@@ -1,5 +1,7 @@
 """Backends whose output a test can work out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 
 from segdeploy.arrays import Batch, NetworkOutput
@@ -44,3 +46,8 @@ def random_batches(count: int, *, height: int = 45, width: int = 60) -> list[Bat
         random.integers(0, 256, (1 + number % 3, height, width, 3), dtype=np.uint8)
         for number in range(count)
     ]
+
+
+def artifact_of(folder: Path, suffix: str) -> Path:
+    """Return best.pt of a folder, or the file that was exported from it."""
+    return folder / f"best{'.ncnn' if suffix == '.param' else ''}{suffix}"

@@ -90,6 +90,8 @@ CHECKS: Mapping[str, Callable[[Path], None]] = {
     ".xml": _artifact,
     ".torchscript": _artifact,
     ".pt2": _artifact,
+    ".mnn": _artifact,
+    ".param": _artifact,
     ".pt": _checkpoint,
     ".npz": _archive,
     ".html": _text,
