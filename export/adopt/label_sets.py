@@ -12,16 +12,8 @@ from segdeploy.datasets.class_map import read_class_map
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.palettes import distinct_color
 
-FORMATS = ("ade20k", "camvid", "carvana", "cityscapes", "idd_lite")
+KNOWN = ("ade20k", "camvid", "carvana", "cityscapes", "idd_lite", "voc")
 """Datasets whose classes a name of `--classes` stands for."""
-
-VOC = (
-    "background,aeroplane,bicycle,bird,boat,bottle,bus,car,cat,chair,cow,diningtable,dog,horse,"
-    "motorbike,person,pottedplant,sheep,sofa,train,tvmonitor"
-)
-"""Classes of Pascal VOC, which torchvision's networks are trained for too."""
-
-KNOWN = (*FORMATS, "voc")
 
 AUTO = "auto"
 
@@ -47,12 +39,7 @@ def named_classes(text: str) -> tuple[LabelClass, ...] | None:
     """
     if text == AUTO:
         return None
-    if text == "voc":
-        names = VOC.split(",")
-        return tuple(
-            LabelClass(name=name, color=voc_color(index)) for index, name in enumerate(names)
-        )
-    if text in FORMATS:
+    if text in KNOWN:
         module = import_module(f"segdeploy.datasets.formats.{text}")
         classes: tuple[LabelClass, ...] = module.CLASSES
         return classes
@@ -77,15 +64,6 @@ def _read_names(path: Path) -> tuple[LabelClass, ...]:
         msg = f"{path} cannot be read as names of classes ({error}); write one name in each line"
         raise DataError(msg) from error
     return label_classes([line.strip() for line in text.splitlines() if line.strip()])
-
-
-def voc_color(index: int) -> tuple[int, int, int]:
-    """Return the color of a class of Pascal VOC: its bits, three at a time, from the top down."""
-    color = [0, 0, 0]
-    for place in range(8):
-        for channel in range(3):
-            color[channel] |= (index >> (3 * place + channel) & 1) << (7 - place)
-    return color[0], color[1], color[2]
 
 
 def label_classes(names: Sequence[str]) -> tuple[LabelClass, ...]:

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from segdeploy.card import LabelClass
+from segdeploy.datasets.formats.voc import CLASSES as VOC
 from segdeploy.errors import ConfigError
 from segdeploy.models.registry import build
 from segdeploy.system.plugins import load_plugin
 
 from .config import AdoptConfig, Adoption
 from .found import Found
-from .label_sets import VOC, label_classes, named_classes
+from .label_sets import label_classes, named_classes
 from .state_dict import fitted, read_file, unwrapped
 from .weights_source import WRAPPED, adopt_found
 
@@ -108,7 +109,7 @@ def _recognize(tables: Sequence[Mapping[str, Tensor]]) -> Iterator[Found]:
                 with torch.device("meta"):
                     network = build(f"torchvision:{name}", head.shape[0], **arguments)
                 if fitted(network.state_dict(), given) is not None:
-                    count = len(VOC.split(","))
+                    count = len(VOC)
                     yield Found(
                         architecture=f"torchvision:{name}",
                         arguments=arguments,

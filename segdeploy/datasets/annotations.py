@@ -54,6 +54,17 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - untrusted JSON
         raise DataError(msg) from error
 
 
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file; raises DataError where it is none, or too large."""
+    try:
+        size = path.stat().st_size
+        check_budget(f"{path} is a file of {size} bytes", size, size=0, error=DataError)
+        return path.read_bytes().decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path} cannot be read as lines of text ({error}); export it again"
+        raise DataError(msg) from error
+
+
 def describe_error(error: Exception) -> str:
     """Return what is wrong with malformed JSON, clearer than Python's message where possible."""
     if isinstance(error, KeyError):

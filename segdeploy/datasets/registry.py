@@ -24,10 +24,15 @@ BUILT_IN: Mapping[str, str] = {
     "carvana": "formats.carvana",
     "cityscapes": "formats.cityscapes",
     "coco": "formats.coco",
+    "cvat": "formats.cvat",
     "folder": "formats.folder",
+    "geotiff": "formats.geotiff",
     "idd_lite": "formats.idd_lite",
+    "label_studio": "formats.label_studio",
     "labelme": "formats.labelme",
     "streets": "synthetic.dataset",
+    "voc": "formats.voc",
+    "yolo": "formats.yolo",
 }
 """Names of the built-in datasets, and the module in `segdeploy.datasets` that registers each; it is
 imported when the name is first used."""
@@ -39,10 +44,15 @@ TERMS: Mapping[str, str] = {
     "carvana": "the rules of Kaggle's competition",
     "cityscapes": "for research, not for commercial use, after registration",
     "coco": "those of its images and annotations",
+    "cvat": "those of your images and annotations",
     "folder": "those of your images and masks",
+    "geotiff": "those of your maps and labels",
     "idd_lite": "for research, after registration",
+    "label_studio": "those of your images and annotations",
     "labelme": "those of your images and annotations",
     "streets": "none: rendered by segdeploy",
+    "voc": "those of your images and masks; Pascal VOC's images are Flickr's",
+    "yolo": "those of your images and annotations",
 }
 """Terms of each built-in dataset, which may hold for networks that were trained on it."""
 

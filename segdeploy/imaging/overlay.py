@@ -22,7 +22,17 @@ JSONL = "jsonl"
 GEOJSON = "geojson"
 COCO = "coco"
 RLE = "rle"
-KINDS = (OVERLAY, MASK, COLOR, CONFIDENCE, SIDE, CUTOUT, JSONL, GEOJSON, COCO, RLE)
+CVAT = "cvat"
+LABEL_STUDIO = "labelstudio"
+VOC = "voc"
+YOLO = "yolo"
+ANNOTATIONS = (CVAT, LABEL_STUDIO, VOC, YOLO)
+"""What annotation tools read, to correct it there."""
+
+KINDS = (
+    *(OVERLAY, MASK, COLOR, CONFIDENCE, SIDE, CUTOUT, JSONL, GEOJSON, COCO, RLE),
+    *ANNOTATIONS,
+)
 """What can be written of a frame, as `segdeploy run --save` names it."""
 
 GPKG = "gpkg"

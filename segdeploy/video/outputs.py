@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.io import image_names, write_image, write_indexed
 from segdeploy.imaging.overlay import (
+    ANNOTATIONS,
     COCO,
     COLOR,
     CONFIDENCE,
     CUTOUT,
+    CVAT,
     GEOJSON,
     JSONL,
+    LABEL_STUDIO,
     MASK,
     OVERLAY,
     RLE,
     SIDE,
+    VOC,
+    YOLO,
     Renderer,
 )
 from segdeploy.system.files import PART, write_text
@@ -42,8 +47,16 @@ EXTENSIONS = {
 }
 """Kinds with one file per frame where they are not a video, and their extensions."""
 
-RECORDS = {JSONL: "frames.jsonl", COCO: "coco.json", RLE: "rle.json"}
-"""Kinds with one file for all frames, and its name, or the end of it."""
+RECORDS = {
+    JSONL: "frames.jsonl",
+    COCO: "coco.json",
+    RLE: "rle.json",
+    CVAT: "annotations.xml",
+    LABEL_STUDIO: "label_studio.json",
+    VOC: VOC,
+    YOLO: YOLO,
+}
+"""Kinds with one file, or one folder of a layout, for all frames; its name, or the end of it."""
 
 VIDEO = ".mp4"
 
@@ -52,7 +65,7 @@ IMAGE_ENDINGS = {OVERLAY: (".jpg", ".jpeg", ".png"), SIDE: (".jpg", ".jpeg", ".p
 `EXTENSIONS`."""
 
 RESULT_ENDINGS = frozenset(
-    {VIDEO, *EXTENSIONS.values(), *(Path(name).suffix for name in RECORDS.values()), ".jpeg"}
+    {VIDEO, *EXTENSIONS.values(), *(Path(name).suffix for name in RECORDS.values()), ".jpeg"} - {""}
 )
 """Extensions of the files that are written."""
 
@@ -85,7 +98,8 @@ def check_file(file: Path, renderer: Renderer, *, source: Path | None, count: in
         msg = f"{file} is one file, and {what} are several; name a folder for --output"
         raise ConfigError(msg)
     if kind in RECORDS:
-        endings: tuple[str, ...] = (Path(RECORDS[kind]).suffix,)
+        suffix = Path(RECORDS[kind]).suffix
+        endings: tuple[str, ...] = (suffix,) if suffix else ()
     elif count is None:
         endings = (VIDEO,) if kind in renderer.video_kinds else ()
     else:
@@ -288,6 +302,11 @@ def open_record(
     """Open one of `RECORDS`; yield the function that appends a frame."""
     if kind == JSONL:
         return json_lines(path, renderer.classes, name_of)
+    if kind in ANNOTATIONS:
+        # Few runs write them.
+        from segdeploy.video.annotation_tools import open_annotations
+
+        return open_annotations(kind, path, renderer.classes, name_of, min_area=renderer.min_area)
     return coco_file(
         path, renderer.classes, name_of, as_rle=kind == RLE, min_area=renderer.min_area
     )

@@ -18,15 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from segdeploy.arrays import Mask
-from segdeploy.card import LabelClass, printable_name
+from segdeploy.card import printable_name
 from segdeploy.datasets.annotations import (
-    BACKGROUND,
-    BLACK,
     MALFORMED,
-    background_of,
     class_of,
     describe_error,
     read_json,
@@ -34,19 +29,18 @@ from segdeploy.datasets.annotations import (
     rows,
     size_of,
 )
-from segdeploy.datasets.class_map import CLASS_MAP_FILE, MAX_CLASSES, ClassMap, read_class_map
-from segdeploy.datasets.formats.coco_files import (
-    find_annotations,
-    find_images,
-    plain_name,
-    without_endings,
+from segdeploy.datasets.class_map import CLASS_MAP_FILE, ClassMap, read_class_map
+from segdeploy.datasets.formats.annotated import (
+    AnnotatedImage,
+    Outline,
+    Shape,
+    class_map_of_labels,
+    index_of,
 )
-from segdeploy.datasets.index import BY_FOLDER, DatasetIndex, Pair, find_tree, names_of
+from segdeploy.datasets.formats.coco_files import find_annotations, plain_name
+from segdeploy.datasets.index import DatasetIndex
 from segdeploy.datasets.registry import register_layout
-from segdeploy.datasets.split import draw_by_scene
 from segdeploy.errors import DataError
-from segdeploy.imaging.palettes import distinct_color
-from segdeploy.imaging.polygons import Ring, fill_ring
 from segdeploy.imaging.rle import decode_counts, fill_runs
 
 K = TypeVar("K")
@@ -54,64 +48,35 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """One annotated object: its class, and either polygons or run lengths.
+class RunLengths:
+    """An object as run lengths of a whole mask.
 
     Attributes:
         index: Class, or 255.
-        rings: Polygons, whose union is filled.
         runs: Pixels outside, inside, outside ... down the columns.
         size: Height and width of the mask that the runs are of; None where the file has none.
     """
 
     index: int
-    rings: tuple[Ring, ...] = ()
-    runs: tuple[int, ...] = ()
-    size: tuple[int, int] | None = None
+    runs: tuple[int, ...]
+    size: tuple[int, int] | None
 
+    def draw(self, mask: Mask) -> None:
+        """Write the class into every second run.
 
-@dataclass(frozen=True, kw_only=True)
-class ImageShapes:
-    """The annotated objects of one image.
-
-    Attributes:
-        height: Height of the image, in pixels.
-        width: Width of the image, in pixels.
-        shapes: Objects in the order in which they are drawn, larger ones first.
-    """
-
-    height: int
-    width: int
-    shapes: tuple[Shape, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CocoMasks:
-    """Masks that are drawn from shapes; a `MaskFormat`.
-
-    Attributes:
-        images: Shapes of each image, by the name of its pair.
-        background: Value of a pixel that no shape covers.
-    """
-
-    images: Mapping[str, ImageShapes]
-    background: int
-
-    def read(self, pair: Pair) -> Mask:
-        """Draw the mask of one image; raises DataError where its shapes cannot be."""
-        image = self.images[pair.name]
-        mask = np.full((image.height, image.width), self.background, np.uint8)
-        for shape in image.shapes:
-            try:
-                for polygon in shape.rings:
-                    fill_ring(mask, polygon, shape.index)
-                if shape.runs:
-                    _check_size(shape, image)
-                    fill_runs(mask, list(shape.runs), shape.index)
-            except ValueError as error:
-                msg = f"{pair.mask} is damaged at the image {pair.image}: {error}"
-                raise DataError(msg) from error
-        return mask
+        Raises:
+            ValueError: They are of a mask of another size: where height and width are exchanged,
+                the sum is right and they draw stripes.
+        """
+        if not self.runs:
+            return
+        if self.size is not None and self.size != mask.shape:
+            msg = (
+                f"the size of run lengths is {str(list(self.size))[:40]} and the image's"
+                f" {list(mask.shape)}, height before width"
+            )
+            raise ValueError(msg)
+        fill_runs(mask, list(self.runs), self.index)
 
 
 class Coco:
@@ -124,34 +89,18 @@ class Coco:
     def index(self, data: Path, split: str) -> DatasetIndex:
         """Find a split, and read all of its annotations."""
         found = find_annotations(data, split)
-        class_map, shapes = _read_annotations(found.file, data / CLASS_MAP_FILE)
-        files = find_tree(found.images)
+        class_map, images = _read_annotations(found.file, data / CLASS_MAP_FILE)
         try:
-            places = find_images(shapes, files)
+            return index_of(
+                images,
+                class_map,
+                file=found.file,
+                folder=found.images,
+                split=split if found.is_undivided else None,
+                is_shared=found.is_shared,
+            )
         except ValueError as error:
             raise unusable(found.file, error) from error
-        keys = sorted(places)
-        pairs = tuple(
-            Pair(name=name, image=files[key], mask=found.file)
-            for key, name in zip(keys, names_of(without_endings(keys)), strict=True)
-        )
-        images = {pair.name: shapes[places[key]] for pair, key in zip(pairs, keys, strict=True)}
-        missing = [found.images / name for name in shapes.keys() - set(places.values())]
-        rule = BY_FOLDER
-        if found.is_undivided:
-            pairs, rule = draw_by_scene(pairs, split)
-        if not found.is_shared:
-            missing += [files[key] for key in files.keys() - places.keys()]
-        return DatasetIndex(
-            classes=class_map.classes,
-            pairs=pairs,
-            unpaired=tuple(sorted(missing)),
-            mask_format=CocoMasks(
-                images={pair.name: images[pair.name] for pair in pairs},
-                background=background_of(class_map),
-            ),
-            rule=rule,
-        )
 
 
 def unusable(annotations: Path, error: ValueError) -> DataError:
@@ -170,21 +119,7 @@ def class_map_of(content: Mapping[str, Any]) -> ClassMap:
         ValueError: The categories are malformed, without a name, or too many.
     """
     categories = sorted(_each(content, "categories", _category))
-    printed = {name: printable_name(name) for _, name in categories}
-    names = list(dict.fromkeys(name for name in printed.values() if name != BACKGROUND))
-    if len(names) >= MAX_CLASSES:
-        msg = (
-            f"there are {len(names)} categories, more than {MAX_CLASSES - 1}; group them in"
-            f" {CLASS_MAP_FILE}"
-        )
-        raise ValueError(msg)
-    classes = (
-        BLACK,
-        *(LabelClass(name=name, color=distinct_color(index)) for index, name in enumerate(names)),
-    )
-    indices = {entry.name: index for index, entry in enumerate(classes)}
-    labels = indices | {name: indices[shown] for name, shown in printed.items()}
-    return ClassMap(classes=classes, ids={}, colors=(), labels=labels, reach=0)
+    return class_map_of_labels((name, None) for _, name in categories)
 
 
 def _category(row: Mapping[str, Any]) -> tuple[int, str]:
@@ -198,7 +133,7 @@ def _category(row: Mapping[str, Any]) -> tuple[int, str]:
 
 def _read_annotations(
     annotations: Path, class_map_file: Path
-) -> tuple[ClassMap, dict[str, ImageShapes]]:
+) -> tuple[ClassMap, dict[str, AnnotatedImage]]:
     """Return the class map, and the shapes of each image by the name of its file.
 
     Raises:
@@ -215,7 +150,7 @@ def _read_annotations(
         raise unusable(annotations, error) from error
 
 
-def _image_shapes(content: Mapping[str, Any], class_map: ClassMap) -> dict[str, ImageShapes]:
+def _image_shapes(content: Mapping[str, Any], class_map: ClassMap) -> dict[str, AnnotatedImage]:
     """Return the shapes of each image; raises ValueError where the JSON is malformed."""
     categories = _unique(
         _each(
@@ -229,11 +164,11 @@ def _image_shapes(content: Mapping[str, Any], class_map: ClassMap) -> dict[str, 
     for image_id, area, shape in _each(content, "annotations", partial(_annotation, categories)):
         shapes[image_id].append((area, shape))
 
-    def image_shapes(row: dict[str, Any]) -> tuple[str, ImageShapes]:
-        height, width = size_of(row["height"], row["width"])
+    def image_shapes(row: dict[str, Any]) -> tuple[str, AnnotatedImage]:
+        size = size_of(row["height"], row["width"])
         larger_first = sorted(shapes[_id(row["id"])], key=lambda found: -found[0])
-        return plain_name(str(row["file_name"])), ImageShapes(
-            height=height, width=width, shapes=tuple(shape for _, shape in larger_first)
+        return plain_name(str(row["file_name"])), AnnotatedImage(
+            size=size, shapes=tuple(shape for _, shape in larger_first)
         )
 
     return _unique(_each(content, "images", image_shapes), "images are named")
@@ -292,8 +227,11 @@ def _id(value: object) -> int | str:
 
 
 def _shape(segmentation: Any, index: int) -> Shape:  # noqa: ANN401 - untrusted JSON
+    if segmentation == []:
+        msg = "the object has a box and no outline, so no mask; outline it, or remove it"
+        raise ValueError(msg)
     if isinstance(segmentation, list):
-        return Shape(index=index, rings=tuple(ring(numbers) for numbers in segmentation))
+        return Outline(index=index, rings=tuple(ring(numbers) for numbers in segmentation))
     if not isinstance(segmentation, dict):
         msg = f"segmentation is {str(segmentation)[:20]!r}, and must be polygons or run lengths"
         raise TypeError(msg)
@@ -303,20 +241,7 @@ def _shape(segmentation: Any, index: int) -> Shape:  # noqa: ANN401 - untrusted 
     if "size" in segmentation:
         height, width = segmentation["size"]
         size = (height, width)
-    return Shape(index=index, runs=tuple(runs), size=size)
-
-
-def _check_size(shape: Shape, image: ImageShapes) -> None:
-    """Raise a ValueError where run lengths are of a mask of another size than the image's.
-
-    Where height and width are exchanged, their sum is right and they draw stripes.
-    """
-    if shape.size is not None and shape.size != (image.height, image.width):
-        msg = (
-            f"the size of run lengths is {str(list(shape.size))[:40]} and the image's"
-            f" {[image.height, image.width]}, height before width"
-        )
-        raise ValueError(msg)
+    return RunLengths(index=index, runs=tuple(runs), size=size)
 
 
 register_layout(Coco())

@@ -464,8 +464,9 @@ def test_unknown_split_and_missing_folder_are_usage_errors(name: str, tmp_path: 
 
 
 def test_every_layout_is_drawn() -> None:
-    """Every layout of the registry is in this suite."""
-    assert {case.dataset for case in CASES.values()} == set(BUILT_IN) - {"streets"}
+    """Every layout of the registry is in this suite, but those that have one of their own."""
+    others = {"streets", "geotiff", "cvat", "label_studio", "voc", "yolo"}
+    assert {case.dataset for case in CASES.values()} == set(BUILT_IN) - others
 
 
 @pytest.mark.parametrize("name", ["ade20k", "camvid", "carla", "carvana", "cityscapes", "idd_lite"])

@@ -192,15 +192,23 @@ def test_class_map_groups_categories(tmp_path: Path) -> None:
             "cover 9 pixels of 48",
         ),
         (
+            {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": []}]},
+            "a box and no outline",
+        ),
+        (
             {"categories": [{"id": i, "name": f"c{i}"} for i in range(300)]},
-            "there are 300 categories",
+            "there are 300 labels",
         ),
         (
             {"categories": [{"id": 1, "name": "car"}, {"id": 1, "name": "bus"}]},
             "two categories have the id 1",
         ),
         (
-            {"annotations": [{"image_id": [1], "category_id": 1, "segmentation": []}]},
+            {
+                "annotations": [
+                    {"image_id": [1], "category_id": 1, "segmentation": [[0, 0, 1, 0, 1, 1]]}
+                ]
+            },
             r"an id is \[1\]",
         ),
         (

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from segdeploy.datasets.formats.voc import voc_color
 from segdeploy.errors import ConfigError
 from segdeploy.export.adopt.label_sets import (
     KNOWN,
     indexed,
     metadata_classes,
     named_classes,
-    voc_color,
     with_background,
 )
 
