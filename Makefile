@@ -1,10 +1,10 @@
-# The two commands of README: `make demo` runs the whole workflow, `make test` runs every check. Both set up what they need, once.
+# `make demo` runs the whole workflow, `make test` runs every check. Both set up what they need, once.
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo performance web test processors fuzz lint types proto clean
+.PHONY: demo performance web docs notebooks test processors fuzz lint types proto clean
 .DELETE_ON_ERROR:
 
 # --- set-up ---
@@ -75,7 +75,7 @@ demo: demo/overlay demo/measured
 	@echo "by the one trained here:   $$(ls demo/runs/run/demo/*.mp4)"
 	@echo "the report:                demo/runs/benchmark/demo/report.html"
 
-# --- docs/performance.md: every format, threads and batches, peers; needs a quiet machine and an hour ---
+# --- docs/performance-details.md: every format, threads and batches, peers; needs a quiet machine and an hour ---
 # For the network of the demo, or for another:
 # make performance CHECKPOINT=runs/train/bundled-model/best.pt DATASET=camvid DATA=path/to/camvid TRAIN=realtime-camvid
 
@@ -108,7 +108,7 @@ performance: .venv/peers $(CHECKPOINT) demo/drive.mp4
 	$(call study,7-networks,networks)
 	$(call study,8-precisions,precisions)
 	$(call study,9-serving,serving --rounds 1)
-	$(BIN)/python -m segdeploy.benchmarks.studies.performance_page $(MEASURED)/*/report.json $(MEASURED)/*.txt --output docs/performance.md
+	$(BIN)/python -m segdeploy.benchmarks.studies.performance_page $(MEASURED)/*/report.json $(MEASURED)/*.txt --output docs/performance-details.md
 
 # --- the checks ---
 
@@ -140,6 +140,15 @@ fuzz: .venv/dev
 	$(BIN)/python -m tests.kill --minutes $$(awk 'BEGIN {print 0.2 * $(MINUTES)}') --seed $(SEED) || failed=1; \
 	$(BIN)/python -m pytest -q --hypothesis-profile=search $$(grep -rl "from hypothesis" tests --include='test_*.py') || failed=1; \
 	exit $$failed
+
+# --- the site in build/site, with strict links; and the notebooks, which are stored without outputs ---
+
+docs: .venv/dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Only their own settings: the warnings of Jupyter are not ours.
+notebooks: .venv/dev
+	$(BIN)/python -m pytest -q -c /dev/null --rootdir . -p no:cacheprovider --nbmake --nbmake-timeout=600 notebooks
 
 clean:
 	rm -rf build dist demo .venv *.egg-info
