@@ -84,6 +84,11 @@ COMMANDS: Table = {
         "Give a network of another project a model card: a file, weights, a folder.",
     ),
     "run": ("segdeploy.cli.run", "run", "Segment images, a video or a camera."),
+    "batch": (
+        "segdeploy.cli.batch",
+        "batch",
+        "Segment many images and videos, also on many machines, by Ray.",
+    ),
     "serve": (
         "segdeploy.cli.serve",
         "serve",
@@ -94,15 +99,15 @@ COMMANDS: Table = {
         "benchmark",
         "Measure accuracy and latency of models, and write a report.",
     ),
-    "compare": (
-        "segdeploy.cli.compare",
-        "compare",
-        "Show where two models give different labels, and how often.",
-    ),
     "tune": (
         "segdeploy.benchmarks.tuning.command",
         "tune",
         "Find the file and the settings that keep a budget on this machine.",
+    ),
+    "compare": (
+        "segdeploy.cli.compare",
+        "compare",
+        "Show where two models give different labels, and how often.",
     ),
     "inspect": ("segdeploy.cli.inspect", "inspect", "Show the model card of a file."),
     "verify": (

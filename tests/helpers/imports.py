@@ -41,6 +41,7 @@ ORDER = (
     "segdeploy.serving.protocol.generated",
     "segdeploy.serving.protocol",
     "segdeploy.serving",
+    "segdeploy.batch",
     "segdeploy.cli",
     "segdeploy.train",
     "segdeploy.export",

@@ -1,0 +1,1 @@
+"""Segment millions of inputs on many machines, by Ray: `segdeploy batch`."""
