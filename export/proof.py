@@ -16,7 +16,8 @@ from segdeploy.card import InputSpec, LabelClass, ModelCard
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
 from segdeploy.datasets.registry import open_for_card
 from segdeploy.errors import ConfigError, DataError
-from segdeploy.imaging.bands import reader_for, view
+from segdeploy.imaging.bands import reader_for
+from segdeploy.imaging.contrast import view
 from segdeploy.imaging.io import check_image, list_images, read_image, write_image
 from segdeploy.imaging.overlay import Painter, side_by_side
 from segdeploy.imaging.postprocess import output_to_mask

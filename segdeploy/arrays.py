@@ -10,7 +10,7 @@ Image = npt.NDArray[np.uint8 | np.uint16 | np.float32]
 """(H, W, 3) uint8, blue-green-red, as OpenCV reads it: from the camera to the file. What a network
 of other images takes is (H, W, C) uint8, uint16 or float32, its channels in the order of the model
 card, where red, green and blue alone are held blue-green-red too. What is drawn and encoded is
-uint8 (`imaging.bands.view`)."""
+uint8 (`imaging.contrast.view`)."""
 
 Mask = npt.NDArray[np.uint8]
 """(H, W) uint8, the index of a class in each pixel, or `IGNORE_INDEX`."""

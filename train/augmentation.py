@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.arrays import IGNORE_INDEX, Image, Mask
-from segdeploy.imaging.preprocess import resize, resize_mask
+from segdeploy.card import COLORS
+from segdeploy.imaging.preprocess import by_channels, resize, resize_mask
 
+from .bands import input_spec
 from .recipe import Recipe
 
-RGB = npt.NDArray[np.uint8]
-"""An image (H, W, 3) in the order in which a network takes it: red, green, blue."""
+RGB = Image
+"""An image in the order in which a network takes it: usually red, green, blue."""
 
 Matrix = npt.NDArray[np.float64]
 
@@ -98,7 +100,9 @@ class Augmentation:
         self._shares = tuple(
             part / whole for part, whole in zip(recipe.train_size, recipe.imgsz, strict=True)
         )
-        self._padding = np.rint(np.multiply(recipe.mean[::-1], 255)).clip(0, 255).tolist()
+        spec = input_spec(recipe)
+        self.is_color = spec.is_color
+        self._padding = spec.neutral[::-1] if spec.is_color else spec.neutral
 
     def apply(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
         """Return an image and its mask, augmented.
@@ -112,12 +116,20 @@ class Augmentation:
             Image and mask of the size that the recipe trains on, in arrays of their own.
         """
         image, mask = self.crop_and_flip(image, mask, rng)
-        return apply_jitter(image, self.draw_jitter(rng)), mask
+        jitter = self.draw_jitter(rng)
+        return apply_jitter(image, jitter) if self.is_color else blur(image, jitter.blur), mask
 
     def apply_to_rgb(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[RGB, Mask]:
-        """Return what `apply` returns, the image red-green-blue as the network takes it."""
+        """Return what `apply` returns, the image red-green-blue as the network takes it.
+
+        Bands that are no colors are as the network takes them already, and only blurred: what a
+        factor of their numbers means depends on what they measure.
+        """
         image, mask = self.crop_and_flip(image, mask, rng)
-        return apply_jitter_to_rgb(image, self.draw_jitter(rng)), mask
+        jitter = self.draw_jitter(rng)
+        return apply_jitter_to_rgb(image, jitter) if self.is_color else blur(
+            image, jitter.blur
+        ), mask
 
     def crop_and_flip(
         self, image: Image, mask: Mask, rng: np.random.Generator
@@ -126,9 +138,7 @@ class Augmentation:
         image, mask = self.crop_and_resize(self.choose_crop(mask, rng), image, mask)
         if rng.random() < self._recipe.flip:
             # In place where the array is our own by now: fresh memory costs more than the flip.
-            image = np.asarray(
-                cv2.flip(image, 1, dst=image if image.flags.writeable else None), dtype=np.uint8
-            )
+            image = by_channels(image, _flipped)
             cv2.flip(mask, 1, dst=mask)
         return image, mask
 
@@ -205,9 +215,18 @@ class Augmentation:
     ) -> tuple[Image, Mask]:
         """Return image and mask with borders above, below, left and right."""
         constant = cv2.BORDER_CONSTANT
-        padded = cv2.copyMakeBorder(image, *borders, constant, value=self._padding)
+        padding = self._padding
+        if len(padding) == len(COLORS):
+            padded = cv2.copyMakeBorder(image, *borders, constant, value=padding)
+        else:
+            above, below, before, after = borders
+            widths = ((above, below), (before, after), (0, 0))
+            padded = np.pad(image, widths)
+            padded[:] = np.asarray(padding, image.dtype)
+            rows, columns = image.shape[:2]
+            padded[above : above + rows, before : before + columns] = image
         labels = cv2.copyMakeBorder(mask, *borders, constant, value=IGNORE_INDEX)
-        return np.asarray(padded, dtype=np.uint8), np.asarray(labels, dtype=np.uint8)
+        return np.asarray(padded, image.dtype), np.asarray(labels, dtype=np.uint8)
 
 
 def largest_share(mask: Mask, crop: Crop) -> float:
@@ -246,12 +265,30 @@ def _color_matrix(image: Image, jitter: ColorJitter) -> Matrix:
     return matrix
 
 
-def _transformed(image: Image, matrix: Matrix, sigma: float) -> npt.NDArray[np.uint8]:
-    changed = cv2.transform(image, matrix)
-    if sigma:
-        size = (blur_kernel(sigma),) * 2
-        changed = cv2.GaussianBlur(changed, size, sigma, borderType=cv2.BORDER_REFLECT_101)
-    return np.asarray(changed, dtype=np.uint8)
+def _transformed(image: Image, matrix: Matrix, sigma: float) -> Image:
+    return blur(np.asarray(cv2.transform(image, matrix), image.dtype), sigma)
+
+
+def blur(image: Image, sigma: float) -> Image:
+    """Return an image blurred by a Gaussian, in an array that may be changed."""
+    if not sigma:
+        # A cached image belongs to all epochs.
+        return image if image.flags.writeable else image.copy()
+    size = (blur_kernel(sigma),) * 2
+
+    def change(part: Image) -> Image:
+        border = cv2.BORDER_REFLECT_101
+        return np.asarray(cv2.GaussianBlur(part, size, sigma, borderType=border), part.dtype)
+
+    return by_channels(image, change)
+
+
+def _flipped(image: Image) -> Image:
+    """Return an image flipped, in place where the array is our own by now.
+
+    Fresh memory costs more than the flip.
+    """
+    return np.asarray(cv2.flip(image, 1, dst=image if image.flags.writeable else None), image.dtype)
 
 
 def hue_rotation(share: float) -> Matrix:

@@ -19,6 +19,7 @@ from segdeploy.backends.onnx_metadata import GRAPH, fields, read_message, read_m
 from segdeploy.card import CARD_KEY, ModelCard
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
 from segdeploy.errors import ModelError
+from segdeploy.imaging.contrast import as_color
 from segdeploy.imaging.preprocess import to_batch
 from segdeploy.models.checkpoint import shapes_of
 
@@ -118,7 +119,8 @@ def _tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def _images(train: Dataset, card: ModelCard) -> Tensor:
-    images = [train[index].image for index in evenly_spaced(len(train), IMAGES)]
+    # Of images of other bands, norms see what a viewer would.
+    images = [as_color(train[index].image) for index in evenly_spaced(len(train), IMAGES)]
     return torch.from_numpy(to_batch(images, card.input))
 
 

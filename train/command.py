@@ -246,6 +246,8 @@ def start_run(options: TrainOptions) -> tuple[Any, Path]:
     trainer, distributed = import_training()
     if recipe.weights:
         recipe = with_values_of_weights(recipe, values)
+    recipe = trainer.resolve_bands(recipe)
+    values |= recipe.band_values()
     with distributed.process_group() as processes:
         if options.recipe is None and recipe.data and not values.keys() & NETWORK:
             from .automatic import choose_values

@@ -18,6 +18,7 @@ from segdeploy.datasets.dataset import Dataset, Sample
 from segdeploy.datasets.registry import load
 from segdeploy.errors import ConfigError, DataError
 
+from .bands import selected
 from .recipe import Recipe
 
 CoarseClasses = tuple[tuple[int, ...], ...]
@@ -66,11 +67,11 @@ def open_run_splits(recipe: Recipe, *, cache_bytes: float) -> Splits:
 
 
 def _open_run_splits(recipe: Recipe, cache_bytes: float) -> Splits:
-    train = open_split(recipe.dataset, recipe.data, "train")
+    train = selected(open_split(recipe.dataset, recipe.data, "train"), recipe)
     if recipe.overfit:
         few = CachedDataset(Subset(train, recipe.overfit), cache_bytes)
         return Splits(train=few, val=few)
-    val = open_split(recipe.dataset, recipe.data, "val")
+    val = selected(open_split(recipe.dataset, recipe.data, "val"), recipe)
     extra = open_extra(recipe, train.classes) if recipe.extra_dataset else None
     total = len(train) + len(val) + (len(extra) if extra else 0)
     cached, cached_val = (
@@ -126,7 +127,7 @@ def check_labels(samples: Dataset, purpose: str) -> None:
 
 def open_extra(recipe: Recipe, classes: tuple[LabelClass, ...]) -> "CoarseLabels":
     """Open the training split of the recipe's second dataset, in the given classes."""
-    samples = open_split(recipe.extra_dataset, recipe.extra_data, "train")
+    samples = selected(open_split(recipe.extra_dataset, recipe.extra_data, "train"), recipe)
     return CoarseLabels(samples, classes, recipe.coarse_classes)
 
 

@@ -1,6 +1,5 @@
 """Batches of the training split: shuffled, augmented, read ahead by worker processes."""
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +15,10 @@ from segdeploy.datasets.dataset import Dataset
 from segdeploy.errors import DataError, SegdeployError, WorkerError
 from segdeploy.system.concurrency import keep_freed_memory, process_context, set_up_reader
 from segdeploy.system.machine import cores
+from segdeploy.system.posix import end_after, free_shared_memory
 
 from .augmentation import Augmentation, sample_rng
+from .bands import input_spec
 from .distributed import SINGLE_PROCESS, Processes
 from .recipe import Recipe
 
@@ -29,8 +30,8 @@ START_METHODS = ("forkserver", "spawn")
 PREFETCH = 2
 """Batches that wait in shared memory for each worker; one more is in use."""
 
-BYTES_PER_PIXEL = 4
-"""Three of the image and one of the mask."""
+MASK_BYTES = 1
+"""Bytes of a mask's pixel."""
 
 GRACE = 30
 """Seconds that a worker outlives a SIGTERM: enough for the main process to save the run."""
@@ -40,7 +41,7 @@ class Batch(NamedTuple):
     """Samples of a training split.
 
     Attributes:
-        images: Images (N, H, W, 3) uint8 red-green-blue.
+        images: Images (N, H, W, 3) uint8 red-green-blue, or (N, H, W, C) of the recipe's type.
         masks: Masks (N, H, W) uint8.
         indices: Indices of the samples in the split, (N,) int64.
         jitter: Color jitter that the device still has to apply to each image, (N, 8) float64, in
@@ -91,7 +92,7 @@ class AugmentedDataset(torch.utils.data.Dataset[Batch | SegdeployError]):
             image, mask = self._augmentation.apply_to_rgb(sample.image, sample.mask, rng)
         else:
             image, mask = self._augmentation.crop_and_flip(sample.image, sample.mask, rng)
-            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), image.dtype)
             jitter = self._augmentation.draw_jitter(rng).to_numbers()
         return Batch(
             torch.from_numpy(image),
@@ -174,7 +175,7 @@ class Loader:
             keep_freed_memory()
         self._order = ShuffledBatches(len(samples), recipe, processes)
         self._batches: DataLoader[Batch | SegdeployError] = DataLoader(
-            AugmentedDataset(samples, recipe, apply_jitter=not cuda),
+            AugmentedDataset(samples, recipe, apply_jitter=not cuda or recipe.has_bands),
             batch_sampler=self._order,
             collate_fn=collate,
             num_workers=workers,
@@ -260,7 +261,7 @@ def init_worker(worker: int) -> None:  # noqa: ARG001 - torch's signature
     """
     set_up_reader()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(GRACE))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: end_after(GRACE))
 
 
 def choose_workers(
@@ -284,15 +285,8 @@ def choose_workers(
         return recipe.workers
     available = cores() if available is None else available
     height, width = recipe.train_size
-    waiting = (PREFETCH + 1) * BYTES_PER_PIXEL * height * width * recipe.batch
+    spec = input_spec(recipe)
+    per_pixel = len(spec.channels) * np.dtype(spec.dtype).itemsize + MASK_BYTES
+    waiting = (PREFETCH + 1) * per_pixel * height * width * recipe.batch
     shared_memory = free_shared_memory() if shared_memory is None else shared_memory
     return min(MAX_WORKERS, max(0, available // processes.size - 1), shared_memory // waiting)
-
-
-def free_shared_memory() -> int:
-    """Return the bytes of shared memory that are free, a large number where no system says it."""
-    try:
-        status = os.statvfs("/dev/shm")  # noqa: S108 - where Linux has it
-    except (AttributeError, OSError):
-        return 2**63
-    return status.f_bavail * status.f_frsize

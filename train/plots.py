@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from segdeploy.card import LabelClass
 from segdeploy.datasets.checks.chart import PLAIN_TEXT
 from segdeploy.datasets.dataset import Dataset, evenly_spaced
+from segdeploy.imaging.contrast import view
 from segdeploy.imaging.overlay import colorize
 from segdeploy.inference.predictor import Predictor
 from segdeploy.metrics.segmentation import ConfusionMatrix
@@ -105,7 +106,7 @@ def draw_samples(path: Path, predictor: Predictor, samples: Dataset) -> None:
     for row, sample in zip(grid, chosen, strict=True):
         prediction = predictor.mask(sample.image)
         shown = (
-            sample.image,
+            view(sample.image, predictor.card.input),
             colorize(sample.mask, samples.classes),
             colorize(prediction, samples.classes),
         )

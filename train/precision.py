@@ -9,7 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from .bands import input_spec
 from .loader import Batch
+from .recipe import Recipe
 
 MIN_SPEEDUP = 1.25
 """A step has to be so much faster in half precision: less may be noise, and the same recipe would
@@ -106,11 +108,15 @@ def repeats(trial: Trial, precision: Precision) -> bool:
     )
 
 
-def random_batch(images: int, height: int, width: int, *, classes: int) -> Batch:
+def random_batch(recipe: Recipe, images: int, *, classes: int) -> Batch:
     """Return a batch to try a step with: random pixels and labels, the same ones in every run."""
     random = torch.Generator().manual_seed(0)
+    height, width = recipe.train_size
+    spec = input_spec(recipe)
+    shape = (images, height, width, len(spec.channels))
+    pixels = torch.randint(256, shape, generator=random, dtype=torch.uint8)
     return Batch(
-        torch.randint(256, (images, height, width, 3), generator=random, dtype=torch.uint8),
+        pixels.to(getattr(torch, spec.dtype)),
         torch.randint(classes, (images, height, width), generator=random, dtype=torch.uint8),
         torch.arange(images),
         torch.empty(images, 0),

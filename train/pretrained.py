@@ -12,13 +12,14 @@ from segdeploy.card import LabelClass, ModelCard
 from segdeploy.cli.console import note
 from segdeploy.datasets.dataset import Dataset
 from segdeploy.errors import ConfigError, ModelError
+from segdeploy.models.channels import RGB, take_channels
 from segdeploy.models.checkpoint import check_shapes, load_checkpoint, shapes_of
 from segdeploy.models.encoders.encoder import IMAGENET, Encoder, load_backbone
 
 from .batch_size import check_batch
 from .bundled_weights import bundled_card, is_bundled, load_bundled
 from .distributed import Processes
-from .recipe import Recipe
+from .recipe import BAND_DEFAULTS, Recipe
 from .run_setup import build_network
 
 
@@ -43,7 +44,12 @@ def initial_network(
         ConfigError: There is no such network, or a batch is too small for it.
         ModelError: The weights do not fit.
     """
-    network = build_network(recipe, classes=len(train.classes))
+    channels = len(recipe.channels) or RGB
+    # What was trained on colors is loaded into a network of colors, which is then changed.
+    adapts = pretrained and channels != RGB and _starts_from_colors(recipe)
+    network = build_network(
+        recipe, classes=len(train.classes), channels=RGB if adapts else channels
+    )
     # On CUDA devices the loop shares the norms' statistics between the processes.
     shared = device.type == "cuda"
     check_batch(recipe, network, images=len(train), processes=processes.size, shared=shared)
@@ -59,7 +65,23 @@ def initial_network(
         if processes.is_main:
             terms = f" ({assets.TERMS})" if is_bundled(recipe.weights) else ""
             note(f"starting from {recipe.weights}{terms}{left}")
+    if adapts:
+        take_channels(network, channels, name=recipe.model, pretrained=True)
+        if processes.is_main:
+            note(
+                f"the first filters, pretrained on colors, became their mean for each of {channels}"
+                " channels"
+            )
     return network
+
+
+def _starts_from_colors(recipe: Recipe) -> bool:
+    """Return whether a recipe's weights were trained on red, green and blue."""
+    if not recipe.weights:
+        return bool(recipe.weights_backbone)
+    if is_bundled(recipe.weights):
+        return True
+    return len(load_checkpoint(Path(recipe.weights)).card.input.channels) == RGB
 
 
 def start_weights(network: nn.Module, recipe: Recipe, train: Dataset) -> list[str]:
@@ -158,12 +180,16 @@ def load_teacher(recipe: Recipe, classes: Sequence[LabelClass]) -> models.Deploy
 def recipe_values(source: str) -> dict[str, Any]:
     """Return what a checkpoint decides of a recipe: network, arguments, mean and std."""
     card = bundled_card() if is_bundled(source) else load_checkpoint(Path(source)).card
-    return {
+    values = {
         "model": card.architecture,
         "arguments": dict(card.arguments),
         "mean": card.input.mean,
         "std": card.input.std,
     }
+    training = card.training
+    if card.input.is_plain or training is None:
+        return values
+    return values | {key: training.recipe[key] for key in BAND_DEFAULTS if key in training.recipe}
 
 
 def class_tensors(card: ModelCard, weights: Mapping[str, Tensor], classes: int) -> set[str]:
@@ -176,7 +202,14 @@ def class_tensors(card: ModelCard, weights: Mapping[str, Tensor], classes: int) 
     """
     with torch.device("meta"):
         fitting, other = (
-            shapes_of(models.build(card.architecture, count, **card.arguments).state_dict())
+            shapes_of(
+                models.build(
+                    card.architecture,
+                    count,
+                    channels=len(card.input.channels),
+                    **card.arguments,
+                ).state_dict()
+            )
             for count in (classes, classes + 1)
         )
     expected = shapes_of(weights)

@@ -1,8 +1,9 @@
 """`segdeploy data preview`: a contact sheet of images with their labels, augmented or not."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import cv2
@@ -23,14 +24,23 @@ from segdeploy.cli.options import (
 )
 from segdeploy.datasets.checks.detect import open_splits
 from segdeploy.datasets.dataset import Dataset, Sample, evenly_spaced
+from segdeploy.datasets.index import holds_colors, selection_of
 from segdeploy.errors import ConfigError
+from segdeploy.imaging.contrast import stretched
 from segdeploy.imaging.io import write_image
 from segdeploy.imaging.overlay import BACKGROUND, Painter
 from segdeploy.imaging.preprocess import resize, resize_mask
 
 from .augmentation import Augmentation, sample_rng
+from .bands import with_bands_of
 from .recipe import Recipe
 from .recipe_file import load_recipe
+
+if TYPE_CHECKING:
+    Numbers = click.ParamType[tuple[int, ...]]
+else:
+    # Only click's stubs know of the parameter.
+    Numbers = click.ParamType
 
 GAP = 10
 FONT_SIZE = 14
@@ -122,6 +132,28 @@ def _legend(classes: Sequence[LabelClass], width: int) -> Image:
     return np.asarray(image)
 
 
+class BandNumbers(Numbers):
+    """Numbers of three bands or of one, from 1, for example "4,3,2"."""
+
+    name = "R,G,B"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Return the numbers in a text; a tuple is returned as it is."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        numbers = tuple(int(part) if part.isdecimal() else 0 for part in parts)
+        if len(numbers) not in {1, 3} or min(numbers) < 1:
+            self.fail(
+                f"{value!r} are no bands; write three numbers from 1, for example 4,3,2, or one",
+                param,
+                ctx,
+            )
+        return numbers
+
+
 @dataclass(frozen=True, kw_only=True)
 class PreviewOptions:
     """Options of `segdeploy data preview`.
@@ -130,6 +162,7 @@ class PreviewOptions:
         data: Folder of the dataset; None for one that needs none.
         dataset: Name of the dataset; None to detect it.
         split: Split of the dataset.
+        bands: Bands of images of others than usual colors that are shown, from 1.
         count: Number of images.
         columns: Images in a row.
         width: Width of each image, in pixels.
@@ -142,6 +175,7 @@ class PreviewOptions:
     data: Path | None
     dataset: str | None
     split: str
+    bands: tuple[int, ...] | None
     count: int
     columns: int
     width: int
@@ -161,6 +195,12 @@ class PreviewOptions:
         help="Name of the dataset; `streets` needs no folder.",
     ),
     option("--split", default="train", help="Split of the dataset."),
+    option(
+        "--bands",
+        type=BandNumbers(),
+        show_default="the first three, or the first",
+        help="Bands that are shown as red, green and blue, or one as gray, from 1.",
+    ),
 )
 @section(
     "Images",
@@ -218,7 +258,7 @@ def preview(options: PreviewOptions) -> None:
         else [samples[index] for index in evenly_spaced(len(samples), options.count)]
     )
     sheet = contact_sheet(
-        shown,
+        [visible(sample, samples, options.bands) for sample in shown],
         samples.classes,
         columns=options.columns,
         width=options.width,
@@ -232,9 +272,26 @@ def preview(options: PreviewOptions) -> None:
     next_step("segdeploy", *command, *named, *same_plugins(), extra=extra)
 
 
+def visible(sample: Sample, samples: Dataset, bands: tuple[int, ...] | None) -> Sample:
+    """Return a sample with an image that can be drawn upon, stretched where it is no usual one.
+
+    Raises:
+        ConfigError: It has no such band.
+    """
+    image = sample.image
+    count = image.shape[2]
+    if bands and max(bands) > count:
+        msg = f"{sample.name} has {count} bands; name some of them with --bands, not {max(bands)}"
+        raise ConfigError(msg)
+    if selection_of(samples) is None and not bands:
+        return sample
+    ordered = image[:, :, ::-1] if holds_colors(samples) else image
+    return replace(sample, image=stretched(ordered, tuple(number - 1 for number in bands or ())))
+
+
 def augmented_rows(samples: Dataset, options: PreviewOptions) -> list[Sample]:
     """Return rows of one sample and its augmentations."""
-    recipe = load_recipe(options.recipe)
+    recipe = with_bands_of(load_recipe(options.recipe), samples)
     rows = -(-options.count // options.columns)
     return [
         sample

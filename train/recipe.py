@@ -1,11 +1,12 @@
 """Recipe: every value of a training run, read from TOML and from `--set KEY=VALUE`."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Literal, Self
 
 import msgspec
 
-from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD, MAX_SIDE
+from segdeploy.card import IMAGENET_MEAN, IMAGENET_STD, MAX_SIDE, Dtype, Rule
 from segdeploy.errors import ConfigError
 from segdeploy.system.machine import MAX_THREADS
 from segdeploy.system.schema import convert, shown
@@ -88,8 +89,17 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             [0, 1).
         hue: Largest shift of the hue, as a share of the whole circle, in [0, 0.5].
         blur: Probability of a Gaussian blur, in [0, 1].
-        mean: Mean of red, green, blue in [0, 1].
-        std: Standard deviation of red, green, blue in [0, 1].
+        mean: Mean of red, green, blue in [0, 1], or of each channel in units of the intensity; of
+            images of other bands or bits it is measured unless it is given.
+        std: Standard deviation, likewise.
+        channels: Names of the channels; () for those of the images.
+        bands: Which bands of a file they are, from 1; () for all but opacity.
+        dtype: Type of the images' numbers; "auto" for that of the files, where 8 bits of gray are
+            read as color.
+        intensity: Which numbers become 0 and 1: "unit" (the type's range), "range:LOW:HIGH",
+            "window:CENTER:WIDTH", or "percentile:LOW:HIGH" of the training split.
+        low: What becomes 0, measured or computed; () until then.
+        high: What becomes 1, likewise.
         seed: Seed of all random numbers.
         deterministic: Same bits in every run on a CUDA device too, at a cost of speed; a CPU is
             always deterministic.
@@ -143,8 +153,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     color: float = 0.3
     hue: float = 0.0
     blur: float = 0.0
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    channels: tuple[str, ...] = ()
+    bands: tuple[int, ...] = ()
+    dtype: Dtype | Literal["auto"] = "auto"
+    intensity: str = "unit"
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
     seed: int = 0
     deterministic: bool = False
     device: str = "auto"
@@ -161,6 +177,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Names of all trackers, each once."""
         given = [] if self.tracker == "none" else [*self.tracker.split(",")]
         return tuple(dict.fromkeys(["tensorboard", *given] if self.tensorboard else given))
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether the images are others than red, green and blue of 8 bits."""
+        return bool(self.channels)
 
     @property
     def train_size(self) -> tuple[int, int]:
@@ -230,6 +251,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         self._require("color", 0 <= self.color < 1, "at least 0 and below 1")
         self._require("hue", 0 <= self.hue <= MAX_HUE, "from 0 to 0.5")
         self._require("blur", 0 <= self.blur <= 1, "from 0 to 1")
+        read_intensity(self.intensity)
+        self._require("bands", all(number >= 1 for number in self.bands), "counted from 1")
+        count = len(self.channels) or 3
+        for name in ("mean", "std"):
+            given = len(getattr(self, name))
+            self._require(name, given in {3, count}, f"a number for each of {count} channels")
         for name, least in (("mean", -MAX_FACTOR), ("std", 1 / MAX_FACTOR)):
             fits = all(least <= value <= MAX_FACTOR for value in getattr(self, name))
             self._require(name, fits, f"within {least:g} and {MAX_FACTOR:g} each")
@@ -273,8 +300,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ConfigError(msg)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON and TOML types."""
-        return msgspec.structs.asdict(self)
+        """Return the values as JSON and TOML types; those of bands only where there are any."""
+        values = msgspec.structs.asdict(self)
+        unused = [key for key, default in BAND_DEFAULTS.items() if values[key] == default]
+        return {key: value for key, value in values.items() if key not in unused}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, source: str) -> Self:
@@ -291,9 +320,53 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             with_new_keys(values), cls, refuse=lambda problem: ConfigError(f"{source}: {problem}")
         )
 
+    def band_values(self) -> dict[str, Any]:
+        """Return what is known of bands, with mean and std of them; nothing of usual images."""
+        if not self.has_bands:
+            return {}
+        values = self.to_dict()
+        return {key: values[key] for key in ("mean", "std", *BAND_DEFAULTS) if key in values}
+
     def to_toml(self) -> str:
         """Return the recipe as TOML that `load_recipe` reads."""
         return to_toml(self.to_dict())
+
+
+BAND_DEFAULTS: Mapping[str, Any] = {
+    "channels": (),
+    "bands": (),
+    "dtype": "auto",
+    "intensity": "unit",
+    "low": (),
+    "high": (),
+}
+"""Keys that only recipes of other images than usual ones have."""
+
+
+def read_intensity(text: str) -> tuple[Rule, tuple[float, float]]:
+    """Return the rule of an intensity and its numbers: low and high, also of a window.
+
+    Raises:
+        ConfigError: It is no rule, or its numbers are impossible.
+    """
+    rule, *numbers = text.split(":")
+    try:
+        first, second = (float(number) for number in numbers) if numbers else (0.0, 0.0)
+    except ValueError:
+        rule, first, second = "", 0.0, 0.0
+    low, high = (first - second / 2, first + second / 2) if rule == "window" else (first, second)
+    fits = isfinite(low) and isfinite(high) and low < high
+    if rule == "unit" and not numbers:
+        return "unit", (0.0, 1.0)
+    if rule in {"range", "window"} and fits:
+        return ("range" if rule == "range" else "window"), (low, high)
+    if rule == "percentile" and fits and low >= 0 and high <= 100:
+        return "percentile", (low, high)
+    msg = (
+        f"intensity is {text!r}; it must be unit, range:LOW:HIGH, window:CENTER:WIDTH, or"
+        " percentile:LOW:HIGH, for example percentile:1:99"
+    )
+    raise ConfigError(msg)
 
 
 def with_new_keys(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,15 @@ from torch import nn
 
 from segdeploy import models
 from segdeploy.backends.pytorch import device_name
-from segdeploy.card import MAX_SIDE, InputSpec, ModelCard, Training
+from segdeploy.card import MAX_SIDE, ModelCard, Training
 from segdeploy.datasets.dataset import Dataset, fingerprint
 from segdeploy.errors import ConfigError
+from segdeploy.models.channels import RGB
 from segdeploy.models.registry import check_size, named
 from segdeploy.system.machine import cores, memory_limit, versions
 from segdeploy.system.schema import shown
 
+from .bands import input_spec
 from .distributed import Processes
 from .recipe import Recipe
 
@@ -54,12 +56,13 @@ def seed_everything(recipe: Recipe, device: torch.device, processes: Processes) 
         torch.use_deterministic_algorithms(mode=True)
 
 
-def build_network(recipe: Recipe, *, classes: int) -> nn.Module:
+def build_network(recipe: Recipe, *, classes: int, channels: int = RGB) -> nn.Module:
     """Build a network with random weights, once it is known that the machine can hold it.
 
     Args:
         recipe: Names the network and its arguments.
         classes: Number of classes, K.
+        channels: Channels of the images that it takes.
 
     Raises:
         ConfigError: There is no such network, it cannot be built with these arguments, or training
@@ -69,7 +72,7 @@ def build_network(recipe: Recipe, *, classes: int) -> nn.Module:
     try:
         # On the meta device weights take no memory, and no random number is drawn.
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            state = models.build(recipe.model, classes, **arguments).state_dict()
+            state = models.build(recipe.model, classes, channels=channels, **arguments).state_dict()
     except UNBUILDABLE as error:
         msg = (
             f"the network {recipe.model!r} cannot be built with {shown(dict(arguments))}"
@@ -85,7 +88,7 @@ def build_network(recipe: Recipe, *, classes: int) -> nn.Module:
             " smaller network"
         )
         raise ConfigError(msg)
-    return models.build(recipe.model, classes, **arguments)
+    return models.build(recipe.model, classes, channels=channels, **arguments)
 
 
 def build_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset) -> ModelCard:
@@ -116,12 +119,11 @@ def build_card(recipe: Recipe, network: nn.Module, train: Dataset, val: Dataset)
         split=train.rule if recipe.final else val.rule,
         folder=str(Path(recipe.data).absolute()) if recipe.data else "",
     )
-    spec = InputSpec(height=height, width=width, mean=recipe.mean, std=recipe.std, stride=stride)
     return ModelCard(
         architecture=recipe.model,
         arguments=dict(recipe.arguments),
         classes=train.classes,
-        input=spec,
+        input=input_spec(recipe, stride=stride),
         training=training,
     )
 

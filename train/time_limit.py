@@ -153,7 +153,7 @@ def step_seconds(recipe: Recipe, loop: Loop, *, images: int, classes: int) -> fl
         images: Images of the batch.
         classes: Number of classes.
     """
-    batch = random_batch(images, *recipe.train_size, classes=classes)
+    batch = random_batch(recipe, images, classes=classes)
     return min(elapsed(partial(loop.trial, batch, loop.precision)) for _ in range(2))
 
 

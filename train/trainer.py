@@ -34,6 +34,7 @@ from segdeploy.models.checkpoint import Checkpoint, load_checkpoint, save_checkp
 from segdeploy.system.files import write_text
 from segdeploy.system.signals import stoppable
 
+from .bands import resolve_bands
 from .data import class_weights, open_run_splits, without_augmentation
 from .distributed import SINGLE_PROCESS, Processes
 from .history import Epoch, best_epoch, improves, write_history
@@ -98,7 +99,7 @@ class Trainer:
             DeviceError: There is no such device.
             ModelError: Weights to start or resume from do not fit.
         """
-        self.recipe = recipe
+        self.recipe = recipe = resolve_bands(recipe)
         self._started = time.monotonic() if started is None else started
         self.history: list[Epoch] = []
         self._processes = processes
@@ -118,7 +119,7 @@ class Trainer:
         self._steps = math.ceil(len(self.loader) / recipe.accumulate)
         weights = class_weights(self._train, recipe.class_weights)
         self.loop = Loop(
-            models.Deployed(network, recipe.mean, recipe.std),
+            models.Deployed.of(network, self._card),
             recipe,
             self.device,
             steps=self._steps,
@@ -150,7 +151,7 @@ class Trainer:
         if self.device.type != "cpu":
             return
         images = min(self.recipe.batch, len(self._train)) // self._processes.size
-        batch = random_batch(images, *self.recipe.train_size, classes=len(self._train.classes))
+        batch = random_batch(self.recipe, images, classes=len(self._train.classes))
         choice = choose_precision(
             partial(self.loop.trial, batch), self.loop.precision, amp=self.recipe.amp
         )

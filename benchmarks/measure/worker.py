@@ -10,7 +10,7 @@ import cv2
 
 from segdeploy import datasets
 from segdeploy.datasets.dataset import Dataset
-from segdeploy.errors import DataError, SegdeployError
+from segdeploy.errors import ConfigError, DataError, SegdeployError
 from segdeploy.imaging.io import write_image
 from segdeploy.system.machine import cores, peak_memory
 from segdeploy.system.schema import convert
@@ -83,7 +83,15 @@ def load_system(variant: Variant) -> SystemUnderTest:
         SegdeployError: It cannot be used.
     """
     if not variant.peer:
-        return predictor_system(variant.load(), variant)
+        backend = variant.load()
+        spec = backend.card.input
+        if not spec.is_plain:
+            msg = (
+                f"{variant.artifact} takes {len(spec.channels)} bands of {spec.dtype}, and only"
+                " networks of colors of 8 bits are benchmarked; use 'segdeploy eval'"
+            )
+            raise ConfigError(msg)
+        return predictor_system(backend, variant)
     # Not needed by our own rows, whose memory and cold start are measured.
     from .peers import load_peer
 

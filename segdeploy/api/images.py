@@ -13,7 +13,9 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from segdeploy.arrays import Image
+from segdeploy.card import InputSpec
 from segdeploy.errors import ConfigError, DataError, ImageError
+from segdeploy.imaging.bands import decode_for, reader_for
 from segdeploy.imaging.header import DAMAGE, orientation_of
 from segdeploy.imaging.io import (
     EXTENSIONS,
@@ -64,6 +66,28 @@ def is_several(source: object) -> bool:
 def name_of(source: ImageLike) -> str:
     """Return the path or the address of an image; "" for what has none."""
     return str(source) if isinstance(source, str | Path) else ""
+
+
+def to_bands(source: ImageLike, spec: InputSpec) -> Image:
+    """Return one image as a network of other bands or bits takes it.
+
+    Args:
+        source: A path, the address of an image, bytes, or an array (H, W, C).
+        spec: What the network takes.
+
+    Raises:
+        ImageError: It is nothing of these, or an array of other channels or another type.
+        DataError: A file or bytes cannot be read, or do not hold the bands.
+    """
+    if isinstance(source, str) and "://" in source:
+        return decode_for(fetch(source), spec, name=source)
+    if isinstance(source, str | Path):
+        return reader_for(spec)(Path(source))
+    if isinstance(source, BYTES):
+        return decode_for(bytes(source), spec, name=f"what the {len(source)} bytes hold")
+    check_image(source, spec)
+    array: Image = source
+    return array
 
 
 def to_image(source: ImageLike, color: Color | None) -> Image:
@@ -229,6 +253,11 @@ class ItemSource:
         self.names: dict[int, str] = {}
         self.is_empty = False
         self._items, self._color = items, color
+        self._spec: InputSpec | None = None
+
+    def read_as(self, spec: InputSpec) -> None:
+        """Read the images as a network of other bands or bits takes them."""
+        self._spec = spec
 
     def __iter__(self) -> Iterator[Frame]:
         """Read the images.
@@ -239,7 +268,8 @@ class ItemSource:
         images = (image for item in self._items for image in _single_images(item))
         index = -1
         for index, image in enumerate(images):
-            pixels = to_image(image, self._color)
+            spec = self._spec
+            pixels = to_bands(image, spec) if spec else to_image(image, self._color)
             self.names[index] = name_of(image)
             yield Frame(image=pixels, index=index, seconds=0.0)
         self.is_empty = index < 0

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from segdeploy.api.images import Color, check_color, is_several, name_of, to_image
+from segdeploy.api.images import Color, check_color, is_several, name_of, to_bands, to_image
 from segdeploy.api.options import RunOptions, StreamOptions, run_settings, stream_settings
 from segdeploy.api.result import Result
 from segdeploy.api.run import RunResult, run_sources
@@ -19,6 +19,7 @@ from segdeploy.assets import locate
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import bundled_name, load_backend
 from segdeploy.card import ModelCard
+from segdeploy.imaging.contrast import view
 from segdeploy.imaging.overlay import OVERLAY
 from segdeploy.inference.predictor import Predictor
 from segdeploy.video.run_options import Schedule
@@ -132,10 +133,11 @@ class Network:
             stream = Stream(source, stream_settings({"color": color}), self._backend_for)
             return stream if isinstance(source, Iterator) else list(stream)
         check_color(color)
-        image = to_image(source, color)
+        spec = self.card.input
+        image = to_image(source, color) if spec.is_plain else to_bands(source, spec)
         [prediction] = self._predictor.predict([image])
         return Result(
-            image=image,
+            image=view(image, spec),
             mask=prediction.mask,
             classes=self.card.classes,
             name=name_of(source),

@@ -16,6 +16,7 @@ from segdeploy.api.sources import Input, Settings, inputs_of
 from segdeploy.backends.base import Backend
 from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError, DataError
+from segdeploy.imaging.contrast import view
 from segdeploy.imaging.overlay import Renderer
 from segdeploy.system.concurrency import DEPTH, BoundedQueue
 from segdeploy.video.frames import Outputs, SegmentedFrame
@@ -206,7 +207,7 @@ def _results_of(item: Input, job: VideoJob, progress: Progress) -> Generator[Res
             progress.count += 1
             frame = segmented.frame
             yield Result(
-                image=frame.image,
+                image=view(frame.image, job.backend.card.input),
                 mask=segmented.mask,
                 classes=job.backend.card.classes,
                 name=item.name_of(frame.index),

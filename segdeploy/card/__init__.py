@@ -11,6 +11,7 @@ from segdeploy.card.input_spec import (
     InputSpec,
     Intensity,
     Resample,
+    Rule,
 )
 from segdeploy.card.model_card import (
     CARD_KEY,
@@ -46,6 +47,7 @@ __all__ = [
     "ModelCard",
     "Output",
     "Resample",
+    "Rule",
     "Training",
     "printable_name",
 ]

@@ -173,6 +173,13 @@ def check_classes(first: "ModelCard", second: "ModelCard") -> None:
     Raises:
         ConfigError: Their classes, or the order of these, differ.
     """
+    for card in (first, second):
+        if not card.input.is_plain:
+            msg = (
+                f"a network takes {len(card.input.channels)} bands of {card.input.dtype}, and only"
+                " networks of colors of 8 bits are compared; use 'segdeploy eval' for each"
+            )
+            raise ConfigError(msg)
     names = [[label.name for label in card.classes] for card in (first, second)]
     if names[0] != names[1]:
         pairs = zip_longest(*names, fillvalue="none")

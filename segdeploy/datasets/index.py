@@ -78,8 +78,10 @@ class FileDataset:
         """Return what the file of an image holds.
 
         Raises:
+            ConfigError: The layout reads its images in a way of its own.
             DataError: It cannot be read.
         """
+        check_reader(self.read)
         return read_stored(self.pairs[index].image)
 
     def with_bands(self, selection: BandSelection) -> "FileDataset":
@@ -88,13 +90,7 @@ class FileDataset:
         Raises:
             ConfigError: The layout reads its images in a way of its own.
         """
-        if self.read is not read_image and not isinstance(self.read, partial):
-            msg = (
-                "the dataset's layout reads its images in a way of its own, as colors; arrange the"
-                " files as the layout 'folder' does"
-            )
-            raise ConfigError(msg)
-        return replace(self, read=partial(read_bands, selection=selection))
+        return replace(self, read=band_reader(self.read, selection))
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -142,6 +138,10 @@ class DatasetIndex:
     read: Callable[[Path], Image] = read_image
     rule: str = BY_FOLDER
 
+    def with_bands(self, selection: BandSelection) -> "DatasetIndex":
+        """Return the split with images of other bands; see `FileDataset.with_bands`."""
+        return replace(self, read=band_reader(self.read, selection))
+
     def dataset(self) -> FileDataset:
         """Return the split, to read samples from.
 
@@ -160,6 +160,38 @@ class DatasetIndex:
             read=self.read,
             rule=self.rule,
         )
+
+
+def check_reader(read: Callable[[Path], Image]) -> None:
+    """Raise a ConfigError where a layout reads its images in a way of its own."""
+    if read is not read_image and not isinstance(read, partial):
+        msg = (
+            "the dataset's layout reads its images in a way of its own, as colors; arrange the"
+            " files as the layout 'folder' does"
+        )
+        raise ConfigError(msg)
+
+
+def selection_of(samples: object) -> BandSelection | None:
+    """Return which bands a dataset or an index reads; None where it reads usual images."""
+    selection = getattr(getattr(samples, "read", None), "keywords", {}).get("selection")
+    return selection if isinstance(selection, BandSelection) else None
+
+
+def holds_colors(samples: object) -> bool:
+    """Return whether the images of a dataset or an index are red, green and blue, of any type."""
+    selection = selection_of(samples)
+    return selection is None or selection.is_color
+
+
+def band_reader(read: Callable[[Path], Image], selection: BandSelection) -> Callable[[Path], Image]:
+    """Return what reads bands instead of what reads colors.
+
+    Raises:
+        ConfigError: It reads in a way of its own.
+    """
+    check_reader(read)
+    return partial(read_bands, selection=selection)
 
 
 class Layout(Protocol):

@@ -38,12 +38,6 @@ BAND_EXTENSIONS = EXTENSIONS | {".npy"}
 GRAY, GRAY_ALPHA, RGBA = 0, 4, 6
 """Color types in the header of a PNG (PNG specification, section 11.2.2)."""
 
-STRETCH = (2.0, 98.0)
-"""Percentiles that are shown as black and white where an image is made visible."""
-
-LOOKED_AT = 1 << 20
-"""Numbers of a band of which percentiles are taken; more would take long and change little."""
-
 Numbers = npt.NDArray[Any]
 
 
@@ -155,12 +149,12 @@ def decode_bands(content: bytes, *, name: str) -> StoredBands:
         from segdeploy.imaging.tiff import read_tiff
 
         if (found := read_tiff(content, name=name)) is not None:
-            pixels, usual, orientation = found
-            return StoredBands(pixels=_upright(pixels, orientation), usual=usual)
+            pixels, usual, names, orientation = found
+            return StoredBands(pixels=_upright(pixels, orientation), usual=usual, names=names)
     if content.startswith(PNG):
         return _decode_png(content, name)
     colors = decode_image(content, name=name)[:, :, ::-1]
-    return StoredBands(pixels=colors, usual=(0, 1, 2))
+    return StoredBands(pixels=colors, usual=(0, 1, 2), names=COLORS)
 
 
 def select(stored: StoredBands, selection: BandSelection, *, name: str) -> Image:
@@ -326,7 +320,7 @@ def _decode_png(content: bytes, name: str) -> StoredBands:
         raise DataError(msg) from error
     if has_palette or content[24] < 8:  # The bits of a number, in the header.
         colors = decode_image(content, name=name)[:, :, ::-1]
-        return StoredBands(pixels=colors, usual=(0, 1, 2))
+        return StoredBands(pixels=colors, usual=(0, 1, 2), names=COLORS)
     array = (
         None if damaged else cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     )
@@ -341,7 +335,12 @@ def _decode_png(content: bytes, name: str) -> StoredBands:
         # OpenCV makes three equal colors of gray that has opacity.
         pixels = pixels[:, :, [0, *range(3, pixels.shape[2])]]
     opaque = pixels.shape[2] - (kind in {GRAY_ALPHA, RGBA})
-    return StoredBands(pixels=_upright(pixels, orientation), usual=tuple(range(opaque)))
+    names = ("gray",) if kind in {GRAY, GRAY_ALPHA} else COLORS
+    return StoredBands(
+        pixels=_upright(pixels, orientation),
+        usual=tuple(range(opaque)),
+        names=names + ("opacity",) * (pixels.shape[2] - opaque),
+    )
 
 
 def _upright(pixels: Numbers, orientation: int) -> Numbers:
@@ -365,40 +364,3 @@ def neutralized(image: Image, spec: InputSpec) -> Image:
         return image
     neutral = np.asarray(spec.neutral[::-1] if spec.is_color else spec.neutral, np.float32)
     return np.where(valid, image, neutral)
-
-
-def stretched(image: Image, shown: tuple[int, ...] = ()) -> Image:
-    """Return a view of an image for the eye, whatever its numbers are.
-
-    Each band is stretched between its 2nd and 98th percentile.
-
-    Args:
-        image: (H, W, C) of any type.
-        shown: Indices of the channels that are shown as red, green and blue, or of a single one,
-            as gray; empty for the first three, or the first of less.
-
-    Returns:
-        (H, W, 3) uint8, blue-green-red.
-    """
-    count = image.shape[2]
-    chosen = shown or ((0, 1, 2) if count >= 3 else (0,))
-    planes = [_stretched_band(image[:, :, at]) for at in chosen[::-1]]
-    return np.dstack(planes * (3 // len(planes)))
-
-
-def view(image: Image, spec: InputSpec, shown: tuple[int, ...] = ()) -> Image:
-    """Return what is drawn upon: a usual image itself, and a stretched view of any other."""
-    if image.dtype == np.uint8 and image.shape[2] == 3 and spec.is_color and not shown:
-        return np.asarray(image, dtype=np.uint8)
-    if spec.is_color:
-        image = image[:, :, ::-1]
-    return stretched(image, shown)
-
-
-def _stretched_band(band: Numbers) -> npt.NDArray[np.uint8]:
-    step = max(1, int((band.size / LOOKED_AT) ** 0.5))
-    sample = band[::step, ::step]
-    sample = sample[np.isfinite(sample)]
-    low, high = np.percentile(sample, STRETCH) if sample.size else (0.0, 1.0)
-    unit = (band.astype(np.float32) - low) / max(float(high - low), 1e-6)
-    return (np.nan_to_num(unit, nan=0.0).clip(0, 1) * 255).round().astype(np.uint8)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segdeploy.card import COLORS
 from segdeploy.errors import DataError, MissingExtraError
 from segdeploy.system.budget import check_budget
 
@@ -40,7 +41,9 @@ SLIDE = re.compile(rb"Aperio|<OME |hamamatsu|Leica|ventana|philips", re.IGNORECA
 Bands = npt.NDArray[Any]
 
 
-def read_tiff(content: bytes, *, name: str) -> tuple[Bands, tuple[int, ...], int] | None:
+def read_tiff(
+    content: bytes, *, name: str
+) -> tuple[Bands, tuple[int, ...], tuple[str, ...], int] | None:
     """Return what a TIFF stores, or None for one of colors that a viewer's decoder has to mix.
 
     Bands are the samples of its first page, or pages of the same size of one sample each.
@@ -50,8 +53,8 @@ def read_tiff(content: bytes, *, name: str) -> tuple[Bands, tuple[int, ...], int
         name: What messages call it.
 
     Returns:
-        Numbers, (H, W, C) of any type; the indices of the bands that are no opacity; and the
-        orientation, 1 (upright) to 8.
+        Numbers, (H, W, C) of any type; the indices of the bands that are no opacity; names
+        of the bands where the file tells colors; and the orientation, 1 (upright) to 8.
 
     Raises:
         DataError: It is damaged, a slide, or would take more memory than its budget.
@@ -67,6 +70,7 @@ def read_tiff(content: bytes, *, name: str) -> tuple[Bands, tuple[int, ...], int
             _check_size(first, len(pages), name=name, size=len(content))
             planes = [_numbers(page) for page in pages]
             orientation = first.tags.valueof(274, default=1)
+            colored = first.photometric == RGB
             extras = [int(kind) for kind in first.extrasamples]
     except (DataError, MemoryError):
         raise
@@ -81,7 +85,11 @@ def read_tiff(content: bytes, *, name: str) -> tuple[Bands, tuple[int, ...], int
     pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
     colors = pixels.shape[2] - (len(extras) if len(planes) == 1 else 0)
     usual = [at for at in range(pixels.shape[2]) if at < colors or extras[at - colors] not in ALPHA]
-    return pixels, tuple(usual), int(orientation) if orientation in range(1, 9) else 1
+    names: tuple[str, ...] = ()
+    if colored and pixels.shape[2] >= len(COLORS):
+        others = range(len(COLORS) + 1, pixels.shape[2] + 1)
+        names = COLORS + tuple(f"band {number}" for number in others)
+    return pixels, tuple(usual), names, int(orientation) if orientation in range(1, 9) else 1
 
 
 def _refuse_slide(page: tifffile.TiffPage, name: str) -> None:

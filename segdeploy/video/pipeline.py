@@ -6,12 +6,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from segdeploy.arrays import Image, Mask, NetworkOutput
 from segdeploy.backends.base import Backend, empty_batch
-from segdeploy.errors import DataError, InterruptedRun
-from segdeploy.imaging.bands import view
+from segdeploy.card import InputSpec
+from segdeploy.errors import ConfigError, DataError, InterruptedRun
+from segdeploy.imaging.contrast import view
 from segdeploy.imaging.overlay import Renderer
 from segdeploy.imaging.postprocess import Confidence, output_to_confidence, output_to_mask
 from segdeploy.imaging.preprocess import to_batch
@@ -164,6 +165,32 @@ class JobResult:
 SILENT = SilentObserver()
 
 
+@runtime_checkable
+class BandSource(Protocol):
+    """A source of images that may have any bands and bits."""
+
+    def read_as(self, spec: InputSpec) -> None:
+        """Read the images as a network takes them."""
+        ...
+
+
+def read_as(source: Source, spec: InputSpec) -> None:
+    """Let a source read images as a network takes them.
+
+    Raises:
+        ConfigError: It has colors of 8 bits alone, and the network takes others.
+    """
+    if spec.is_plain:
+        return
+    if not isinstance(source, BandSource):
+        msg = (
+            f"the network takes {len(spec.channels)} bands of {spec.dtype}, which no video and no"
+            " camera has; name images with --image"
+        )
+        raise ConfigError(msg)
+    source.read_as(spec)
+
+
 def segment_all(job: VideoJob, observer: Observer = SILENT) -> JobResult:
     """Segment all frames of a source and write the results.
 
@@ -173,6 +200,7 @@ def segment_all(job: VideoJob, observer: Observer = SILENT) -> JobResult:
         SegdeployError: What a stage raises; the frames before it are written.
     """
     batch = batch_size(job.schedule, job.backend)
+    read_as(job.source, job.backend.card.input)
     clock = StageClock()
     segmenter = Segmenter(
         job.backend,

@@ -7,7 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from segdeploy.arrays import Image
+from segdeploy.card import InputSpec
 from segdeploy.errors import ConfigError, DataError
+from segdeploy.imaging.bands import reader_for
 from segdeploy.imaging.io import list_images, read_image
 from segdeploy.video.frames import Frame, VideoInfo
 from segdeploy.video.run_options import Selection
@@ -44,8 +47,17 @@ class ImageSource:
         self.paths = list_images(paths)[:: selection.stride][: selection.max_frames]
         self.frames = len(self.paths)
         self._skipped: frozenset[int] = frozenset()
+        self._read: Callable[[Path], Image] = read_image
         self.losses: list[str] = []
         self.notes: list[str] = []
+
+    def read_as(self, spec: InputSpec) -> None:
+        """Read the images as a network takes them, with its bands and bits."""
+        self._read = reader_for(spec)
+        self.notes.append(
+            f"images are read as {len(spec.channels)} bands of {spec.dtype}, and drawn upon with"
+            " each band stretched between its 2nd and 98th percentile"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +75,7 @@ class ImageSource:
             if index in self._skipped:
                 continue
             try:
-                image = read_image(path)
+                image = self._read(path)
             except DataError as error:
                 self.losses.append(str(error))
                 continue

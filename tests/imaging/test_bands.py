@@ -17,8 +17,6 @@ from segdeploy.imaging.bands import (
     read_bands,
     read_stored,
     reader_for,
-    stretched,
-    view,
 )
 from segdeploy.imaging.io import read_image
 from segdeploy.imaging.preprocess import resize, to_batch
@@ -224,7 +222,7 @@ def test_color_images_of_16_bits_are_held_blue_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("channels", [1, 2, 4, 5, 64])
 def test_channels_are_resized_as_alone(channels: int, dtype: str) -> None:
-    """OpenCV takes four for means of areas, drops the axis of one, and rounds two in another way."""
+    """OpenCV takes four for means of areas, drops the axis of one, and rounds two otherwise."""
     image = np.random.default_rng(0).integers(0, 255, (64, 96, channels)).astype(dtype)
 
     resized = resize(image, 14, width=20)
@@ -244,17 +242,3 @@ def test_padding_is_neutral_and_numbers_that_are_none_do_not_spread() -> None:
 
     assert (batch[0, :, 23] == 32768).all()
     assert (to_batch([image], floats) == 3).all()
-
-
-def test_view_of_any_image_can_be_drawn_upon() -> None:
-    """A usual image is drawn upon as it is; of others contrast and type are the screen's."""
-    usual = (NUMBERS[..., :3] >> 8).astype(np.uint8)
-    rgb = InputSpec(height=8, width=8, mean=(0.5,) * 3, std=(0.2,) * 3)
-    dark = (NUMBERS // 1000).astype(np.float32)
-    dark[0, 0] = np.nan
-
-    shown = stretched(dark, (4, 0, 1))
-
-    assert view(usual, rgb) is usual
-    assert (view(NUMBERS, SPEC).dtype, view(NUMBERS, SPEC).shape) == (np.uint8, (37, 51, 3))
-    assert (shown.min(), shown.max()) == (0, 255)

@@ -164,7 +164,7 @@ def test_trial_leaves_everything_as_it_was() -> None:
     before = {key: value.clone() for key, value in network.state_dict().items()}
     random = torch.get_rng_state()
 
-    gradients = loop.trial(random_batch(2, 8, 8, classes=3), HALF)
+    gradients = loop.trial(random_batch(Recipe(imgsz=(8, 8)), 2, classes=3), HALF)
 
     assert len(gradients) == 4
     assert loop.precision is None
@@ -188,7 +188,7 @@ def make_trial(model: str) -> Trial:
     recipe = Recipe(model=model, epochs=1)
     loop = Loop(Deployed(network, recipe.mean, recipe.std), recipe, torch.device("cpu"), steps=1)
     side = SIDES.get(model, 128)
-    return partial(loop.trial, random_batch(2, side, side, classes=3))
+    return partial(loop.trial, random_batch(Recipe(imgsz=(side, side)), 2, classes=3))
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ from segdeploy.datasets.checks.duplicates import Bits, perceptual_hash
 from segdeploy.datasets.checks.finding import Finding, error
 from segdeploy.datasets.checks.mask import mask_faults, unreadable_mask
 from segdeploy.datasets.checks.statistics import Counts, Moments, count, moments
-from segdeploy.datasets.index import DatasetIndex, Pair
+from segdeploy.datasets.index import DatasetIndex, Pair, holds_colors
 from segdeploy.errors import DataError
+from segdeploy.imaging.contrast import as_color
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +55,13 @@ def check_sample(index: DatasetIndex, pair: Pair) -> SampleCheck:
         image = index.read(pair.image)
     except DataError as fault:
         return SampleCheck(findings=(error("unreadable", pair.image, str(fault)),), summary=None)
-    counts, findings = _check_mask(index, pair, image)
+    visible = as_color(image)
+    counts, findings = _check_mask(index, pair, visible)
     summary = ImageSummary(
         pair=pair,
         size=(image.shape[0], image.shape[1]),
-        moments=moments(image),
-        bits=perceptual_hash(image),
+        moments=moments(image, is_color=holds_colors(index)),
+        bits=perceptual_hash(visible),
         digest=hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest(),
         counts=counts,
     )

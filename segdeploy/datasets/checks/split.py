@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from segdeploy.arrays import IGNORE_INDEX
+from segdeploy.datasets.bands import with_all_bands
 from segdeploy.datasets.checks.duplicates import (
     NEAR,
     nearest,
@@ -23,7 +24,7 @@ from segdeploy.datasets.checks.statistics import (
     moments,
 )
 from segdeploy.datasets.dataset import Dataset
-from segdeploy.datasets.index import DatasetIndex, Layout
+from segdeploy.datasets.index import DatasetIndex, Layout, holds_colors
 from segdeploy.errors import DataError, LayoutNotFoundError
 from segdeploy.system.concurrency import map_in_order
 
@@ -65,7 +66,7 @@ def index_splits(layout: Layout, data: Path) -> tuple[dict[str, DatasetIndex], l
             findings.append(
                 Finding(kind="unreadable", severity="error", sentence=str(fault), split=split)
             )
-    return indexes, findings
+    return with_all_bands(indexes), findings
 
 
 def unpaired_files(index: DatasetIndex) -> list[Finding]:
@@ -101,11 +102,12 @@ def compute_statistics(samples: Dataset, *, on_step: Callable[[str], None]) -> S
         DataError: A sample cannot be used.
     """
     total = StatisticsAccumulator(samples.classes)
+    is_color = holds_colors(samples)
 
     def read(index: int) -> tuple[tuple[int, int], Moments, Counts]:
         sample = samples[index]
         height, width = sample.image.shape[:2]
-        return (height, width), moments(sample.image), count(sample.mask)
+        return (height, width), moments(sample.image, is_color=is_color), count(sample.mask)
 
     values = map_in_order(read, range(len(samples)))
     for name, (size, sums, counts) in zip(samples.names, values, strict=True):

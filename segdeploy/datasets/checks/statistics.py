@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.arrays import IGNORE_INDEX, Image, Mask
-from segdeploy.card import LabelClass
+from segdeploy.card import COLORS, LabelClass
 
 Counts = npt.NDArray[np.int64]
 """(256,): how many pixels of a mask have each value."""
@@ -60,8 +60,8 @@ class SplitStatistics:
             first.
         classes: Statistics of each class, in channel order.
         labeled: Share of the pixels of all masks that are labeled, in [0, 1].
-        mean: Mean of red, green, blue in [0, 1].
-        std: Standard deviation of red, green, blue in [0, 1].
+        mean: Mean of red, green, blue in [0, 1], or of each band as it is stored.
+        std: Standard deviation, likewise.
     """
 
     images: int
@@ -89,7 +89,7 @@ class StatisticsAccumulator:
         self._classes = classes
         self._masks = 0
         self._sizes: Counter[str] = Counter()
-        self._moments: Moments = np.zeros((3, 3))
+        self._moments: Moments = np.zeros((3, 1))
         # By class: its pixels, the images that it occurs in, and the labeled pixels of those.
         self._pixels = np.zeros(256, np.int64)
         self._images = np.zeros(256, np.int64)
@@ -146,11 +146,29 @@ class StatisticsAccumulator:
         )
 
 
-def moments(image: Image) -> Moments:
-    """Return the sums over an image's colors, (3, 3) as `Moments` says."""
-    mean, deviation = (values.ravel()[::-1] / 255 for values in cv2.meanStdDev(image))
+def moments(image: Image, *, is_color: bool = True) -> Moments:
+    """Return the sums over an image's colors, (3, 3) as `Moments` says.
+
+    Of an image of other bands or bits they are (3, C), of the numbers as they are stored.
+
+    Args:
+        image: (H, W, C).
+        is_color: Whether its channels are blue, green and red; they are turned round then.
+    """
     pixels = image.shape[0] * image.shape[1]
-    return np.stack([np.full(3, float(pixels)), pixels * mean, pixels * (deviation**2 + mean**2)])
+    count = image.shape[2]
+    if is_color and image.dtype == np.uint8 and count == len(COLORS):
+        mean, deviation = (values.ravel()[::-1] / 255 for values in cv2.meanStdDev(image))
+        valid = np.full(count, float(pixels))
+    else:
+        ordered = image[:, :, ::-1] if is_color else image
+        numbers = ordered.reshape(pixels, count).astype(np.float64)
+        finite = np.isfinite(numbers)
+        valid = finite.sum(axis=0, dtype=np.float64)
+        least = np.maximum(valid, 1)
+        mean = np.where(finite, numbers, 0).sum(axis=0) / least
+        deviation = np.sqrt(np.where(finite, (numbers - mean) ** 2, 0).sum(axis=0) / least)
+    return np.stack([valid, valid * mean, valid * (deviation**2 + mean**2)])
 
 
 def count(mask: Mask) -> Counts:

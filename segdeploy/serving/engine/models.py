@@ -108,6 +108,13 @@ def load_model(name: str, path: Path, settings: LoadSettings) -> ServedModel:
         SegdeployError: The file cannot be loaded; see `load_backend`.
     """
     kind = kind_of(path)
+    spec = kind.read_card(path).input
+    if not spec.is_plain:
+        msg = (
+            f"{path} takes {len(spec.channels)} bands of {spec.dtype}, and a server is sent colors"
+            " of 8 bits; use 'segdeploy run' or the Python package"
+        )
+        raise ConfigError(msg)
     before = fingerprint(path, kind)
     is_exported = kind.name != "torch"
     if is_exported:
