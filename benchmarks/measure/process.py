@@ -76,16 +76,22 @@ def respond(
     response_file.write_text(json.dumps(response), encoding="utf-8")
 
 
-def run_command(arguments: Sequence[str]) -> str:
+def run_command(arguments: Sequence[str], *, timeout: float | None = None) -> str:
     """Run this Python in a fresh process, and return what it printed to stdout.
 
     Args:
         arguments: What follows the interpreter's name, for example ["-m", "segdeploy", "models"].
+        timeout: Seconds after which the process is ended; None for never.
 
     Raises:
-        SegdeployError: It failed; the message is the last line of its stderr.
+        SegdeployError: It failed, and the message is the last line of its stderr; or it took longer
+            than the timeout.
     """
-    done = _run_python(arguments)
+    try:
+        done = _run_python(arguments, timeout)
+    except subprocess.TimeoutExpired as error:
+        msg = f"it took longer than {error.timeout:.0f} s"
+        raise SegdeployError(msg) from error
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise SegdeployError(
@@ -96,13 +102,16 @@ def run_command(arguments: Sequence[str]) -> str:
     return done.stdout
 
 
-def _run_python(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _run_python(
+    arguments: Sequence[str], timeout: float | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - this Python, and arguments of ours
         [*PYTHON, *arguments],
         env={**BLAS_THREADS, **os.environ},
         capture_output=True,
         text=True,
         check=False,
+        timeout=timeout,
     )
 
 

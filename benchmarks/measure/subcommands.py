@@ -32,17 +32,18 @@ FORMS = (
 """Format, suffix and precision of every file that `--all` exports."""
 
 
-def call(arguments: Sequence[str]) -> str:
+def call(arguments: Sequence[str], timeout: float | None = None) -> str:
     """Run a module in a fresh process with the same plugins, and return what it printed.
 
     Args:
         arguments: Name of the module and its arguments, for example ["segdeploy", "models"].
+        timeout: Seconds after which it is ended; None for never.
 
     Raises:
-        SegdeployError: It failed; the message is its own.
+        SegdeployError: It failed, and the message is its own; or it took longer than the timeout.
     """
     plugins = [word for name in LOADED for word in ("--plugin", name)]
-    return run_command(["-m", *arguments, *plugins])
+    return run_command(["-m", *arguments, *plugins], timeout=timeout)
 
 
 def export_all(

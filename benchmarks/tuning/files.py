@@ -10,7 +10,7 @@ from segdeploy.backends.loading import read_card
 from segdeploy.card import InputSpec
 from segdeploy.errors import SegdeployError
 
-from ..measure.subcommands import Call, call
+from ..measure.subcommands import call
 
 CHECKPOINT = ".pt"
 
@@ -57,14 +57,14 @@ def export_files(
     options: Sequence[str],
     left: Callable[[], float],
     on_file: Callable[[str], None],
-    run: Call = call,
+    run: Callable[[Sequence[str], float], str] = call,
     clock: Callable[[], float] = time.monotonic,
     has_openvino: bool = find_spec("openvino") is not None,
 ) -> FileSet:
     """Export a checkpoint to every format and precision at each size, each proven.
 
-    Files that are there are taken as they are. Exports that would take more than half of the time
-    that is left, judged by the longest one before, are left out.
+    Files that are there are taken as they are. An export that takes more than half of the time that
+    is left is ended, and left out; so are others that would, judged by the longest one before.
 
     Args:
         checkpoint: The checkpoint.
@@ -73,7 +73,7 @@ def export_files(
         options: Further options of `segdeploy export`.
         left: Returns the seconds that are left.
         on_file: Called with the name of each file before it is made.
-        run: Runs `segdeploy export`.
+        run: Runs `segdeploy export`, for at most so many seconds.
         clock: Returns seconds.
         has_openvino: Whether the extra openvino is installed.
     """
@@ -94,7 +94,7 @@ def export_files(
                 arguments = ["--format", kind, "--precision", precision, "--output-file", str(path)]
                 arguments += ["--imgsz", ",".join(map(str, size)), *options]
                 try:
-                    run(["segdeploy", "export", str(checkpoint), *arguments])
+                    run(["segdeploy", "export", str(checkpoint), *arguments], left() / 2)
                 except SegdeployError as error:
                     notes.append(f"{name} was left out: {error}")
                     continue

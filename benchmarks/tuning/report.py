@@ -104,7 +104,9 @@ def points(solution: Solution, loss: str) -> list[dict[str, Any]]:
     ]
 
 
-def to_dict(solution: Solution, budget: Budget, *, loss: str, notes: Sequence[str]) -> Any:  # noqa: ANN401 - JSON
+def to_dict(
+    solution: Solution, budget: Budget, *, loss: str, notes: Sequence[str]
+) -> dict[str, Any]:
     """Return what was found as JSON values: fps, milliseconds, bytes, points."""
     return {
         "choice": None if solution.choice is None else _values(solution.choice),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from segdeploy.arrays import Mask
 from segdeploy.backends.base import Backend
 from segdeploy.backends.loading import load_backend
 from segdeploy.errors import DataError, SegdeployError
@@ -112,19 +113,19 @@ def make_job(
     task: TrialTask,
     backend: Backend,
     source: VideoSource,
-    outputs: Any,  # noqa: ANN401 - a context manager of outputs
+    outputs: AbstractContextManager[Outputs],
     renderer: Renderer,
 ) -> VideoJob:
     """Return the job of a film."""
+    is_carried = task.every > 1
+    motion = MotionCarrier(task.every, backend.card.input, live=False) if is_carried else None
     return VideoJob(
         source=source,
         backend=backend,
         outputs=outputs,
         renderer=renderer,
         schedule=task.schedule,
-        motion=MotionCarrier(task.every, backend.card.input, live=False)
-        if task.every > 1
-        else None,
+        motion=motion,
     )
 
 
@@ -166,13 +167,13 @@ def write_masks(task: TrialTask) -> int:
     return count
 
 
-def _masks(task: TrialTask, backend: Backend) -> "Iterator[Any]":
+def _masks(task: TrialTask, backend: Backend) -> Iterator[Mask]:
     if not task.video:
         predictor = Predictor(backend)
         for path in chosen_images(task):
             yield predictor.mask(read_image(path))
         return
-    masks: list[Any] = []
+    masks: list[Mask] = []
 
     def keep(result: SegmentedFrame) -> None:
         masks.append(result.mask)

@@ -9,6 +9,7 @@ from segdeploy.benchmarks.measure.process import (
     exit_reason,
     measure_command,
     respond,
+    run_command,
     run_in_process,
 )
 from segdeploy.errors import ModelError, SegdeployError
@@ -65,3 +66,9 @@ def test_command_that_fails_says_why() -> None:
     """The time until an error would look like a fast command."""
     with pytest.raises(SegdeployError, match=r"there is no file none\.onnx"):
         measure_command(["inspect", "none.onnx"])
+
+
+def test_command_that_takes_too_long_is_ended() -> None:
+    """A search that has promised to end in time relies on it."""
+    with pytest.raises(SegdeployError, match="it took longer than 0 s"):
+        run_command(["-c", "import time; time.sleep(60)"], timeout=0.1)

@@ -27,7 +27,8 @@ def test_each_format_is_exported_and_found_again(tmp_path: Path) -> None:
     """A file that fails is named with its reason; a resumed search exports nothing twice."""
     checkpoint, exported = write_checkpoint(tmp_path), []
 
-    def run(arguments: Sequence[str]) -> str:
+    def run(arguments: Sequence[str], seconds: float) -> str:
+        assert seconds == 500.0
         target = Path(arguments[arguments.index("--output-file") + 1])
         if "bf16" in target.name:
             msg = "bf16 is not for this network"
@@ -71,7 +72,7 @@ def test_exports_that_would_take_too_long_are_left_out(tmp_path: Path) -> None:
         options=(),
         left=lambda: 100.0,
         on_file=lambda _: None,
-        run=lambda _: "",
+        run=lambda _arguments, _seconds: "",
         clock=lambda: next(times),
         has_openvino=False,
     )
