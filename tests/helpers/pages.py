@@ -1,11 +1,6 @@
-"""Pages that run a network in the browser, and a plain static server for them."""
+"""Pages that run a network in the browser."""
 
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -37,24 +32,3 @@ def write_page(folder: Path, model: Path, *, webgpu: bool = False) -> Path:
     shutil.copyfile(model, folder / site.MODEL_FILE)
     site.complete_page(folder, webgpu=webgpu)
     return folder
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    """Python's own static server: it sets no headers that isolate a page."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
-        """Print nothing."""
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Yield the address of a folder while a static server serves it."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://localhost:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

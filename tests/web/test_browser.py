@@ -12,12 +12,13 @@ import pytest
 from segdeploy import assets
 from segdeploy.arrays import Image, Mask
 from segdeploy.backends.loading import load_backend
+from segdeploy.benchmarks.studies.browser import served
 from segdeploy.imaging.io import read_image
 from segdeploy.inference.predictor import Predictor
 from segdeploy.web import site
 from tests.helpers.chromium import launched
 from tests.helpers.clips import gray_frames, write_clip
-from tests.helpers.pages import served, write_page
+from tests.helpers.pages import write_page
 
 pytestmark = pytest.mark.slow
 
