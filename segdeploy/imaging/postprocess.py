@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segdeploy.arrays import Logits, Mask, NetworkOutput
+from segdeploy.arrays import IGNORE_INDEX, Logits, Mask, NetworkOutput
 from segdeploy.card import InputSpec, Output
 from segdeploy.errors import ModelError
 from segdeploy.imaging.preprocess import fitted_size, resize_mask
@@ -247,8 +247,14 @@ def finite_planes(logits: Logits) -> Planes:
     """Return the planes of one image's output, (K, h, w), and make sure that they are finite.
 
     Raises:
-        ModelError: A number is NaN or infinity.
+        ModelError: A number is NaN or infinity, or there are more classes than a mask can hold.
     """
+    if logits.shape[1] > IGNORE_INDEX:
+        msg = (
+            f"the network returned {logits.shape[1]} classes, and a mask holds at most"
+            f" {IGNORE_INDEX}; group them in training"
+        )
+        raise ModelError(msg)
     # The sum is finite only if all numbers are, and costs a fraction of checking each; only a sum
     # that overflows needs the second check.
     with np.errstate(all="ignore"):

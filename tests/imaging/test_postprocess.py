@@ -202,6 +202,13 @@ def test_preprocessing_and_postprocessing_are_inverse(fit):
     assert mask[:, 41:].all()
 
 
+def test_more_classes_than_a_mask_can_hold_are_refused():
+    """The index of class 255 means "not labeled", and that of class 256 does not fit a pixel."""
+    assert to_mask(np.zeros((1, 255, 2, 2), np.float32), 2, 2).max() == 0
+    with pytest.raises(ModelError, match="returned 256 classes, and a mask holds at most 255"):
+        to_mask(np.zeros((1, 256, 2, 2), np.float32), 4, 4)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_an_output_of_nan_or_infinity_is_refused(value):
     """A network whose values overflow must not look like one that predicts class 0."""
