@@ -104,6 +104,8 @@ performance: .venv/peers $(CHECKPOINT) demo/drive.mp4
 	-$(SEGDEPLOY) benchmark performance/best.pt performance/best.onnx --peers $(MEASURE) --output performance/3-peers
 	-$(SEGDEPLOY) benchmark performance/best.onnx --train $(TRAIN) --loader $(ON) --images 5 --rounds 1 --output performance/4-training
 	$(call study,5-video-and-images,video_loops best-int8.onnx --checkpoint best.pt)
+	$(call study,5-video-stages,stages best-int8.onnx --preset superfast --preset ultrafast)
+	$(call study,5-video-encoders,encoders --video ../drive.mp4)
 	$(call study,6-masks,kernels masks)
 	$(call study,7-networks,networks)
 	$(call study,8-precisions,precisions)
