@@ -222,7 +222,10 @@ def layout(name: str) -> Layout:
     _import(name)
     if name not in _layouts:
         known = ", ".join(known.name for known in layouts())
-        msg = f"there is no dataset {name!r} that lies in files; choose one of {known}"
+        msg = (
+            f"there is no dataset {name!r} whose images and masks lie in pairs of files; choose one"
+            f" of {known}"
+        )
         raise ConfigError(msg)
     return _layouts[name]
 

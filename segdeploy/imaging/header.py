@@ -2,6 +2,7 @@
 
 import re
 import struct
+import warnings
 import zlib
 from math import prod
 from pathlib import Path
@@ -149,7 +150,9 @@ def has_place(path: Path) -> bool:
     if not is_tiff(path):
         return False
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            # Whoever reads the pixels tells what is wrong.
+            warnings.simplefilter("ignore")
             start = file.read(16)
             # The header of a BigTIFF is twice as long, and its version is 43.
             tags = TiffImagePlugin.ImageFileDirectory_v2(start if 43 in start[2:4] else start[:8])

@@ -91,7 +91,8 @@ def test_registered_function_opens_its_dataset() -> None:
     assert datasets.load("function of a test", Path("anywhere"), "val") is streets
     assert registry.has_no_layout("function of a test")
     with pytest.raises(
-        ConfigError, match="no dataset 'function of a test' that lies in files; choose one of"
+        ConfigError,
+        match="no dataset 'function of a test' whose images and masks lie in pairs of files",
     ):
         datasets.layout("function of a test")
 
