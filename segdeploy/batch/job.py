@@ -72,6 +72,11 @@ class Summary:
             self.stages[stage] += seconds
 
     @property
+    def working(self) -> float:
+        """Seconds since the first row, without the start of the workers."""
+        return self.seconds - self.startup
+
+    @property
     def rate(self) -> float:
         """Images and frames per second (wall time)."""
         return self.frames / self.seconds if self.seconds else 0.0
@@ -174,9 +179,9 @@ def _run_workers(
         pool = WorkerPool(job.model, job.worker, workers=workers, resources=job.cluster.needed)
         try:
             for rows in pool.run(chunks, should_stop=should_stop):
-                _add_rows(rows, manifest, summary, on_row=on_row)
                 summary.seconds = time.monotonic() - begin
                 summary.startup = summary.startup or (summary.seconds if rows else 0.0)
+                _add_rows(rows, manifest, summary, on_row=on_row)
                 manifest.flush()
                 check_errors(summary, job.max_errors)
         finally:

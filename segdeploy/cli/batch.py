@@ -331,15 +331,16 @@ def shown_progress(job: "BatchJob") -> Iterator[Callable[["Summary"], None]]:
     """Show a bar on a terminal, and else a line now and then; yield what is called per input."""
     from segdeploy.batch.job import spoken
 
-    begin = last = time.monotonic()
+    last = time.monotonic()
     with progress("batch", job.inputs.count.inputs) as step:
 
         def show(summary: "Summary") -> None:
             nonlocal last
             now = time.monotonic()
-            rate = summary.segmented / (now - begin)
+            rate = summary.segmented / max(summary.working, 1e-3)
             step(f"{rate:.1f} a second")
-            if not sys.stderr.isatty() and now - last >= NOTE_SECONDS:
+            is_due = now - last >= NOTE_SECONDS and summary.working > 1
+            if is_due and not sys.stderr.isatty():
                 last = now
                 left = (summary.inputs - summary.done) / rate
                 note(

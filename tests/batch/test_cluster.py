@@ -2,10 +2,10 @@
 
 import json
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -121,11 +121,12 @@ def test_killed_workers_cost_only_time(
     def kill() -> None:
         end = time.monotonic() + 60
         while len(killed) < 2 and time.monotonic() < end:
-            for process in psutil.process_iter(["cmdline"]):
-                if (process.info["cmdline"] or [""])[0].startswith("ray::Actor.run"):
-                    killed.append(process.pid)
-                    os.kill(process.pid, signal.SIGKILL)
-                    break
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    if (process.cmdline() or [""])[0].startswith("ray::Actor.run"):
+                        process.kill()
+                        killed.append(process.pid)
+                        break
             time.sleep(0.05)
 
     killer = threading.Thread(target=kill)

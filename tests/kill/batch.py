@@ -43,12 +43,20 @@ def write_images(folder: Path, count: int) -> None:
         write_image(folder / f"{number}.png", random.integers(0, 256, (60, 80, 3), dtype=np.uint8))
 
 
+def title(process: psutil.Process) -> str:
+    """Return the title that Ray gives a process, or "" once it is gone."""
+    try:
+        return (process.cmdline() or [""])[0]
+    except psutil.Error:
+        return ""
+
+
 def workers() -> list[psutil.Process]:
-    """Return the processes of workers that are ready or at work."""
+    """Return the processes of this cluster's workers; the machine may have other clusters."""
     return [
         process
-        for process in psutil.process_iter(["cmdline"])
-        if (process.info["cmdline"] or [""])[0].startswith("ray::Actor")
+        for process in psutil.Process().children(recursive=True)
+        if title(process).startswith("ray::Actor")
     ]
 
 
