@@ -101,7 +101,7 @@ def test_unknown_name_is_refused_with_those_that_are_known() -> None:
     """For a dataset and for a layout."""
     with pytest.raises(ConfigError, match=r"no dataset 'camvdi'; choose one of ade20k, camvid"):
         datasets.load("camvdi", None, "val")
-    with pytest.raises(ConfigError, match=r"no dataset 'camvdi' that lies in files"):
+    with pytest.raises(ConfigError, match=r"no dataset 'camvdi' whose images and masks lie"):
         datasets.layout("camvdi")
     assert not registry.has_no_layout("camvdi")
 
