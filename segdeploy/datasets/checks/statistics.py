@@ -89,7 +89,7 @@ class StatisticsAccumulator:
         self._classes = classes
         self._masks = 0
         self._sizes: Counter[str] = Counter()
-        self._moments: Moments = np.zeros((3, 1))
+        self._moments: Moments = np.zeros((3, 3))
         # By class: its pixels, the images that it occurs in, and the labeled pixels of those.
         self._pixels = np.zeros(256, np.int64)
         self._images = np.zeros(256, np.int64)
@@ -97,8 +97,9 @@ class StatisticsAccumulator:
 
     def add_image(self, size: tuple[int, int], moments: Moments) -> None:
         """Count an image by its height and width in pixels, and its moments."""
+        # Zeros of three channels until the first image says how many there are.
+        self._moments = self._moments + moments if self._sizes else moments
         self._sizes[f"{size[1]}x{size[0]}"] += 1
-        self._moments = self._moments + moments
 
     def add_mask(self, counts: Counts) -> None:
         """Count a mask by how many pixels have each value."""

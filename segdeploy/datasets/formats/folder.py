@@ -6,6 +6,7 @@ images becomes the validation split. The test
 split may be without masks.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from segdeploy.datasets.class_map import CLASS_MAP_FILE, read_class_map
@@ -13,11 +14,13 @@ from segdeploy.datasets.index import (
     BY_FOLDER,
     DatasetIndex,
     find_files,
+    find_folders,
     match,
     without_mask,
 )
 from segdeploy.datasets.registry import register_layout
 from segdeploy.datasets.split import draw_by_scene
+from segdeploy.errors import LayoutNotFoundError
 
 NEEDS = (
     f"the layout is {CLASS_MAP_FILE}, with images/ and masks/ (of which a fifth becomes val), or"
@@ -37,7 +40,7 @@ class Folder:
         """Find the images and masks of a split."""
         class_map = read_class_map(data / CLASS_MAP_FILE)
         image_folder, mask_folder = find_sides(data, split)
-        images = find_files(image_folder, needs=NEEDS)
+        images = find_images(image_folder, mask_folder)
         rule = BY_FOLDER
         unpaired: tuple[Path, ...] = ()
         if split == "test" and not mask_folder.is_dir():
@@ -53,6 +56,29 @@ class Folder:
             mask_format=class_map.mask_format(),
             rule=rule,
         )
+
+
+def find_images(folder: Path, masks: Path) -> dict[str, Path]:
+    """Find images: files, or NumPy arrays, or folders of masks' names with a file for each band.
+
+    Args:
+        folder: Where the images are.
+        masks: Where the masks are.
+
+    Raises:
+        LayoutNotFoundError: There are none of any kind.
+    """
+    try:
+        return find_files(folder, needs=NEEDS)
+    except LayoutNotFoundError:
+        with suppress(LayoutNotFoundError):
+            return find_files(folder, (".npy",), needs=NEEDS)
+        with suppress(LayoutNotFoundError):
+            names = find_files(masks, needs=NEEDS)
+            scenes = {path.name: path for path in find_folders(folder, needs=NEEDS)}
+            if scenes.keys() <= names.keys():
+                return scenes
+        raise
 
 
 def find_sides(data: Path, split: str) -> tuple[Path, Path]:
