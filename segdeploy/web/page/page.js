@@ -253,7 +253,9 @@ let speedShown = 0;
 
 function showSpeed(times) {
   const now = performance.now();
-  finished = [...finished.filter((time) => now - time < 2000), now];
+  // Of a slow network at least the last two frames.
+  const last = finished.length - 1;
+  finished = [...finished.filter((time, at) => now - time < 2000 || at === last), now];
   if (finished.length > 1 && now - speedShown < SPEED_INTERVAL) return;
   speedShown = now;
   const seconds = (now - finished[0]) / 1000;

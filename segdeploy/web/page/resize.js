@@ -1,5 +1,6 @@
-// From an image of any size to the numbers that a network takes, as segdeploy/imaging/preprocess.py.
-// Images are {data, height, width}: RGB, 3 bytes a pixel. The arithmetic is that of OpenCV's resize.
+// From an image of any size to the numbers that a network takes, as
+// segdeploy/imaging/preprocess.py does. Images are {data, height, width}: RGB, 3 bytes a pixel.
+// The arithmetic is that of OpenCV's and Pillow's resize.
 
 const WEIGHT_BITS = 11;
 

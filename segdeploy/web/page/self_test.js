@@ -1,5 +1,5 @@
-// The self-test of a file, as segdeploy/inference/self_test.py: a built-in image, and the output that
-// the export stored for it.
+// The self-test of a file, as segdeploy/inference/self_test.py: a built-in image, and the output
+// that the export stored for it.
 
 import {bestClass} from "./upsample.js";
 

@@ -49,7 +49,8 @@ async function refusalOfWebGpu(model, {card, expected}, options) {
     if (!navigator.gpu) return "this browser has none";
     const adapter = await navigator.gpu.requestAdapter();
     if (!adapter) return "this device has no adapter for it";
-    const isSoftware = adapter.info?.isFallbackAdapter || adapter.info?.architecture === "swiftshader";
+    const {isFallbackAdapter, architecture} = adapter.info ?? {};
+    const isSoftware = isFallbackAdapter || architecture === "swiftshader";
     if (isSoftware && options.device !== "webgpu") return "its adapter here is software";
     const ort = await runtime("webgpu", 1, options);
     network = await Network.load(ort, model, card, "webgpu");
