@@ -153,7 +153,7 @@ def draw(path: Path, *, height: int, width: int) -> None:
     with row_file(path, shape=(height, width, 3)) as rows:
         for start in range(0, height, PATCH[0]):
             rows.add(np.asarray(band[: height - start], dtype=np.uint8))
-        write_map(path, rows.pixels(), PLACE, MapFormat(nodata=0))
+        write_map(path, rows.rows(), PLACE, MapFormat(nodata=0))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from segdeploy.card import LabelClass
 from segdeploy.imaging.raster import DAMAGE, SETTINGS, Place
+from segdeploy.imaging.row_file import Pixels, StoredRows
 from segdeploy.system.files import cannot_write, replacing, temporary_folder
 
 # isort: split
@@ -38,12 +38,13 @@ class MapFormat:
     classes: Sequence[LabelClass] = ()
 
 
-def write_map(path: Path, pixels: npt.NDArray[np.uint8], place: Place, kind: MapFormat) -> None:
+def write_map(path: Path, pixels: Pixels | StoredRows, place: Place, kind: MapFormat) -> None:
     """Write a map, whole or not at all.
 
     Args:
         path: Name of the file, which ends in .tif.
-        pixels: (H, W, C) uint8, which may be a memory map; red, green, blue and opacity.
+        pixels: (H, W, C) uint8, of which some rows at a time are read; red, green, blue and
+            opacity.
         place: Where it lies.
         kind: What its numbers mean.
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,33 @@ Pixels = npt.NDArray[np.uint8]
 
 HEADER = hashlib.sha256().digest_size
 """Bytes in front of the rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRows:
+    """The rows of a file, which are read a slice at a time.
+
+    The pages of a memory map would count as memory of the process, up to all of the file.
+
+    Attributes:
+        path: The file.
+        shape: Height, width and bands.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+
+    def __getitem__(self, rows: slice) -> Pixels:
+        """Read some rows, (n, W, C)."""
+        height, width, bands = self.shape
+        first, stop, _ = rows.indices(height)
+        numbers = np.fromfile(
+            self.path,
+            np.uint8,
+            max(0, stop - first) * width * bands,
+            offset=HEADER + first * width * bands,
+        )
+        return numbers.reshape(-1, width, bands)
 
 
 class RowFile:
@@ -42,6 +70,10 @@ class RowFile:
         left = np.ascontiguousarray(rows).data.cast("B")
         while left:
             left = left[os.write(self._descriptor, left) :]
+
+    def rows(self) -> StoredRows:
+        """Return all rows, to be read a slice at a time."""
+        return StoredRows(path=self._path, shape=self._shape)
 
     def pixels(self) -> Pixels:
         """Return all rows, (H, W, C), as a memory map."""

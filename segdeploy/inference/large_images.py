@@ -203,7 +203,7 @@ def segment_large(
             if kind in VECTORS:
                 _write_vector(kind, target, rows[MASK].pixels()[:, :, 0], image, job)
             else:
-                _write_image(kind, target, rows[kind].pixels(), image, job.renderer)
+                _write_image(kind, target, rows[kind], image, job.renderer)
 
 
 def _open_rows_of_results(
@@ -274,12 +274,12 @@ def _to_rgb(colors: Image, mask: Mask, *, opaque: bool) -> Pixels:
 
 
 def _write_image(
-    kind: str, target: Path, pixels: Pixels, image: RowImage, renderer: Renderer
+    kind: str, target: Path, rows: RowFile, image: RowImage, renderer: Renderer
 ) -> None:
     if image.place is None or target.suffix.lower() == ".png":
         from segdeploy.imaging.large import write_large
 
-        write_large(target, pixels)
+        write_large(target, rows.pixels())
         return
     from segdeploy.imaging.raster_writer import MapFormat, write_map
 
@@ -287,7 +287,7 @@ def _write_image(
         MASK: MapFormat(nodata=IGNORE_INDEX, classes=renderer.classes),
         CONFIDENCE: MapFormat(nodata=NO_CONFIDENCE),
     }
-    write_map(target, pixels, image.place, formats.get(kind, MapFormat()))
+    write_map(target, rows.rows(), image.place, formats.get(kind, MapFormat()))
 
 
 def _write_vector(kind: str, target: Path, mask: Mask, image: RowImage, job: LargeJob) -> None:

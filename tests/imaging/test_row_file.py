@@ -33,6 +33,8 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
         file.add(ROWS[:2])
         file.add(ROWS[2:])
         np.testing.assert_array_equal(file.pixels(), ROWS)
+        np.testing.assert_array_equal(file.rows()[1:4], ROWS[1:4])
+        np.testing.assert_array_equal(file.rows()[4:99], ROWS[4:])
 
     assert not list(target.parent.iterdir())
 
