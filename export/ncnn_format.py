@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from segdeploy.arrays import Batch
-from segdeploy.backends.sidecar import WEIGHTS, companion_of, write_metadata
+from segdeploy.backends.base import companion_of
+from segdeploy.backends.sidecar import WEIGHTS, write_metadata
 from segdeploy.card import ModelCard
 from segdeploy.errors import ConfigError, ExportError
 from segdeploy.models.deployed import Deployed

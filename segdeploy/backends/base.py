@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from segdeploy.arrays import Batch, NetworkOutput
 from segdeploy.card import CARD_KEY, MAX_SIDE, InputSpec, ModelCard
 from segdeploy.errors import CardError, ConfigError, ModelError
 from segdeploy.system.budget import file_budget
+from segdeploy.system.files import PART
 from segdeploy.system.machine import MAX_THREADS
 
 INPUT = "image"
@@ -196,6 +198,13 @@ def check_batch(batch: Batch, card: ModelCard) -> None:
         f" {sides}"
     )
     raise ConfigError(msg)
+
+
+def companion_of(path: Path, suffix: str) -> Path:
+    """Return the file with another suffix, also beside one that still has a temporary name."""
+    if path.suffix == PART:
+        return path.with_suffix("").with_suffix(f"{suffix}{PART}")
+    return path.with_suffix(suffix)
 
 
 def card_from_metadata(metadata: Mapping[str, str], *, source: str) -> ModelCard:

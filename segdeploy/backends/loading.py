@@ -19,10 +19,10 @@ from segdeploy.backends.base import (
     Backend,
     RuntimeOptions,
     card_from_metadata,
+    companion_of,
     empty_batch,
     network_budget,
 )
-from segdeploy.backends.sidecar import companion_of
 from segdeploy.card import CHECKSUM_KEY, ModelCard
 from segdeploy.errors import (
     CardError,

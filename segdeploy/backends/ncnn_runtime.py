@@ -9,8 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from segdeploy.arrays import Batch, NetworkOutput
-from segdeploy.backends.base import RuntimeOptions, card_from_metadata, check_batch, check_output
-from segdeploy.backends.sidecar import WEIGHTS, check_unchanged, companion_of, read_metadata
+from segdeploy.backends.base import (
+    RuntimeOptions,
+    card_from_metadata,
+    check_batch,
+    check_output,
+    companion_of,
+)
+from segdeploy.backends.sidecar import WEIGHTS, check_unchanged, read_metadata
 from segdeploy.card import ModelCard
 from segdeploy.errors import DeviceError, ModelError
 from segdeploy.system.budget import read_within

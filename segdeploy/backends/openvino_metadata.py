@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from segdeploy.backends.sidecar import companion_of
+from segdeploy.backends.base import companion_of
 from segdeploy.card import CHECKSUM_KEY
 from segdeploy.errors import ModelError
 

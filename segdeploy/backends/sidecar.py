@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from segdeploy.backends.base import companion_of
 from segdeploy.card import CHECKSUM_KEY
 from segdeploy.errors import ModelError
 from segdeploy.system.budget import read_within
@@ -15,13 +16,6 @@ WEIGHTS: Mapping[str, str] = {".param": ".bin"}
 
 MAX_BYTES = 16 << 20
 """Largest size of the metadata, in bytes."""
-
-
-def companion_of(path: Path, suffix: str) -> Path:
-    """Return the file with another suffix, also beside one that still has a temporary name."""
-    if path.suffix == PART:
-        return path.with_suffix("").with_suffix(f"{suffix}{PART}")
-    return path.with_suffix(suffix)
 
 
 def sidecar_of(path: Path) -> Path:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from segdeploy.backends.base import companion_of
 from segdeploy.backends.loading import KINDS, load_backend, read_card
-from segdeploy.backends.sidecar import checksum, companion_of, sidecar_of, write_metadata
+from segdeploy.backends.sidecar import checksum, sidecar_of, write_metadata
 from segdeploy.card import CHECKSUM_KEY
 from segdeploy.errors import GateError, ModelError
 from segdeploy.inference.self_test import verify
