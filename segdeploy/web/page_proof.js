@@ -1,5 +1,6 @@
 // Runs an exported page's own code in Node, without a browser: node page_proof.js FOLDER SCRATCH.
-// SCRATCH holds images.json, a list of {height, width}, and IMAGE.rgb for each; IMAGE.mask is written.
+// SCRATCH holds images.json, a list of {height, width}, and IMAGE.rgb for each; IMAGE.mask is
+// written.
 // Prints what was found as JSON.
 
 import {readFileSync, writeFileSync} from "node:fs";

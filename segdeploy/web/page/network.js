@@ -1,5 +1,5 @@
-// A network in ONNX Runtime: an image in, the mask of its pixels out. Used by the page's worker, and
-// by Node when an export is proven.
+// A network in ONNX Runtime: an image in, the mask of its pixels out. Used by the page's worker,
+// and by Node when an export is proven.
 
 import {toInput} from "./resize.js";
 import {builtInImage, compare} from "./self_test.js";

@@ -1,6 +1,7 @@
 // The best class of every pixel from a network's output, as segdeploy/imaging/upsample.py: the
-// exact argmax of bilinearly upsampled logits. Only cells between logits in which two classes or more can
-// be best are upsampled. All numbers are float32, in Python's order, so that labels are Python's.
+// exact argmax of bilinearly upsampled logits. Only cells between logits in which two classes or
+// more can be best are upsampled. All numbers are float32, in Python's order, so that labels are
+// Python's.
 
 import {fittedSize} from "./resize.js";
 
