@@ -10,7 +10,6 @@ import click
 from segdeploy import assets
 from segdeploy.backends.base import Backend, at_size
 from segdeploy.backends.loading import load_backend
-from segdeploy.backends.tta import AugmentedBackend
 from segdeploy.cli.console import note, progress
 from segdeploy.cli.models import bundled_model
 from segdeploy.cli.options import (
@@ -325,7 +324,12 @@ def load_model(model: Path, options: RunOptions, schedule: Schedule) -> Backend:
     )
     options.torch.apply(network, model)
     sized = at_size(network, options.imgsz)
-    return AugmentedBackend(sized, options.tta) if options.tta else sized
+    if not options.tta:
+        return sized
+    # Few runs need it, and each import delays the first frame.
+    from segdeploy.backends.tta import AugmentedBackend
+
+    return AugmentedBackend(sized, options.tta)
 
 
 @dataclass(frozen=True, kw_only=True)
