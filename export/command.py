@@ -90,7 +90,7 @@ class ExportOptions:
                 " --output classes, or leave --confidence out"
             )
             raise ConfigError(msg)
-        if self.webgpu and "web" not in self.formats.split(","):
+        if self.webgpu and "web" not in map(str.strip, self.formats.split(",")):
             msg = f"--webgpu is for pages, and the format is {self.formats}; add --format web"
             raise ConfigError(msg)
 
