@@ -642,7 +642,7 @@ def test_tta_changes_the_masks(artifacts: Path) -> None:
         ),
         (["--save", "cutout"], 2, "add --classes"),
         (["--background", "00ff00"], 2, "add --save cutout"),
-        (["--min-area", "9"], 2, "add --save geojson, or --save coco"),
+        (["--min-area", "9"], 2, "add --save geojson, for example"),
         (["--palette", "rainbow"], 2, "no palette or file rainbow"),
         (["--tta", "spin"], 2, "'spin' is none of flip, scales"),
         (["--tta", "scales"], 2, "export it with --dynamic"),
