@@ -9,9 +9,8 @@ from msgspec.structs import replace
 
 from segdeploy.card import IMAGENET_MEAN, InputSpec, Intensity
 from segdeploy.cli.console import note
-from segdeploy.datasets.bands import first_stored, names_of_bands, unusual_stored
+from segdeploy.datasets.bands import first_stored, names_of_bands, selection_of, unusual_stored
 from segdeploy.datasets.dataset import Dataset, evenly_spaced, with_bands
-from segdeploy.datasets.index import selection_of
 from segdeploy.datasets.registry import load
 from segdeploy.errors import ConfigError, DataError
 from segdeploy.imaging.bands import BandSelection, StoredBands

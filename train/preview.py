@@ -22,9 +22,9 @@ from segdeploy.cli.options import (
     same_plugins,
     section,
 )
+from segdeploy.datasets.bands import holds_colors, selection_of
 from segdeploy.datasets.checks.detect import open_splits
 from segdeploy.datasets.dataset import Dataset, Sample, evenly_spaced
-from segdeploy.datasets.index import holds_colors, selection_of
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.contrast import stretched
 from segdeploy.imaging.io import write_image

@@ -78,3 +78,15 @@ def all_bands(samples: Dataset) -> BandSelection | None:
         return None
     names = names_of_bands(stored)
     return BandSelection(channels=tuple(names[index] for index in stored.usual), dtype=stored.dtype)
+
+
+def selection_of(samples: object) -> BandSelection | None:
+    """Return which bands a dataset or an index reads; None where it reads usual images."""
+    selection = getattr(getattr(samples, "read", None), "keywords", {}).get("selection")
+    return selection if isinstance(selection, BandSelection) else None
+
+
+def holds_colors(samples: object) -> bool:
+    """Return whether the images of a dataset or an index are red, green and blue, of any type."""
+    selection = selection_of(samples)
+    return selection is None or selection.is_color

@@ -172,18 +172,6 @@ def check_reader(read: Callable[[Path], Image]) -> None:
         raise ConfigError(msg)
 
 
-def selection_of(samples: object) -> BandSelection | None:
-    """Return which bands a dataset or an index reads; None where it reads usual images."""
-    selection = getattr(getattr(samples, "read", None), "keywords", {}).get("selection")
-    return selection if isinstance(selection, BandSelection) else None
-
-
-def holds_colors(samples: object) -> bool:
-    """Return whether the images of a dataset or an index are red, green and blue, of any type."""
-    selection = selection_of(samples)
-    return selection is None or selection.is_color
-
-
 def band_reader(read: Callable[[Path], Image], selection: BandSelection) -> Callable[[Path], Image]:
     """Return what reads bands instead of what reads colors.
 

@@ -120,11 +120,9 @@ def check_image(image: Image, spec: InputSpec | None = None) -> None:
         if isinstance(image, np.ndarray)
         else f"a {type(image).__name__}"
     )
-    meant = (
-        "blue-green-red as cv2.imread reads it"
-        if spec is None or spec.is_color
-        else f"the channels {', '.join(spec.channels)[:200]}"
-    )
+    meant = "blue-green-red as cv2.imread reads it"
+    if spec is not None and not spec.is_color:
+        meant = f"the channels {', '.join(spec.channels)[:200]}"
     msg = f"the image is {given}; pass (H, W, {channels}) {dtype}, {meant}"
     raise ImageError(msg)
 
@@ -291,11 +289,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def content_of(path: Path) -> bytes:
-    """Return the bytes of a file, of which a pipe or a device may have no end.
-
-    Raises:
-        DataError: It cannot be read, or is larger than the budget.
-    """
+    """Return the bytes of a file, of which a pipe or a device may have no end."""
     try:
         with path.open("rb") as file:
             content, size = read_within(file, file_budget(0))

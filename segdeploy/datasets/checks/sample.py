@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from segdeploy.arrays import Image
+from segdeploy.datasets.bands import holds_colors
 from segdeploy.datasets.checks.duplicates import Bits, perceptual_hash
 from segdeploy.datasets.checks.finding import Finding, error
 from segdeploy.datasets.checks.mask import mask_faults, unreadable_mask
 from segdeploy.datasets.checks.statistics import Counts, Moments, count, moments
-from segdeploy.datasets.index import DatasetIndex, Pair, holds_colors
+from segdeploy.datasets.index import DatasetIndex, Pair
 from segdeploy.errors import DataError
 from segdeploy.imaging.contrast import as_color
 

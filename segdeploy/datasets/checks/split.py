@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from segdeploy.arrays import IGNORE_INDEX
-from segdeploy.datasets.bands import with_all_bands
+from segdeploy.datasets.bands import holds_colors, with_all_bands
 from segdeploy.datasets.checks.duplicates import (
     NEAR,
     nearest,
@@ -24,7 +24,7 @@ from segdeploy.datasets.checks.statistics import (
     moments,
 )
 from segdeploy.datasets.dataset import Dataset
-from segdeploy.datasets.index import DatasetIndex, Layout, holds_colors
+from segdeploy.datasets.index import DatasetIndex, Layout
 from segdeploy.errors import DataError, LayoutNotFoundError
 from segdeploy.system.concurrency import map_in_order
 
