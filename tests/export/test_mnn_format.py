@@ -16,11 +16,22 @@ from segdeploy.backends.base import RuntimeOptions
 from segdeploy.backends.loading import KINDS
 from segdeploy.card import CARD_KEY
 from segdeploy.errors import ExportError
+from segdeploy.export.calibration import CalibrationImages, UnlabeledImage
 from segdeploy.export.capture import with_output
-from segdeploy.export.mnn_format import CONVERT, OPTIONS, MnnCandidate, convert, from_onnx
+from segdeploy.export.mnn_format import (
+    CONVERT,
+    INT8_WEIGHTS,
+    OPTIONS,
+    MnnCandidate,
+    convert,
+    from_onnx,
+    search,
+)
 from segdeploy.export.onnx_format import OnnxCandidate
+from segdeploy.export.plan import FORMATS
+from segdeploy.export.writer import write_proven
 from segdeploy.models.checkpoint import load_checkpoint
-from tests.helpers.plans import make_plan
+from tests.helpers.plans import RandomImages, make_plan
 
 RUNTIME = RuntimeOptions(device="cpu", threads=1, probe=False)
 
@@ -96,6 +107,34 @@ def test_operator_that_mnn_lacks_is_named(candidate: MnnCandidate) -> None:
 
     with pytest.raises(ExportError, match=r"cannot be converted to MNN: .*Imagined"):
         from_onnx(source, candidate.card, options=())
+
+
+class FourImages:
+    """Images that are drawn at random."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> UnlabeledImage:
+        return UnlabeledImage(image=RandomImages()[index][0])
+
+
+@pytest.mark.slow
+def test_weights_of_int8_are_proven(artifacts: Path, tmp_path: Path) -> None:
+    """Both ways to quantize them are measured, and the file holds one that passed."""
+    checkpoint = load_checkpoint(artifacts / "best.pt")
+    card = structs.replace(checkpoint.card, precision="int8")
+    calibration = CalibrationImages(
+        source="random", dataset=FourImages(), indices=(0, 1, 2, 3), spec=card.input
+    )
+    plan = make_plan(checkpoint.network(), card, images=RandomImages(3), calibration=calibration)
+
+    result = write_proven(
+        tmp_path / "a.mnn", search(plan, lambda _: None), plan, file_format=FORMATS["mnn"]
+    )
+
+    assert [one.name for one in result.candidates] == list(INT8_WEIGHTS)
+    assert result.artifact.card.conversion["quantized"] in INT8_WEIGHTS
 
 
 def test_converter_is_called_without_its_wrapper() -> None:
