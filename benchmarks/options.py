@@ -82,7 +82,7 @@ class BenchmarkOptions:
 
 ARGUMENTS = (
     click.argument("artifacts", nargs=-1, type=Artifact()),
-    tuned_option(models="artifacts", threads="threads", batch="batches"),
+    tuned_option("threads", models="artifacts", batch="batches"),
     dataset_options,
     split_options,
     section(

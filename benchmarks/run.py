@@ -9,8 +9,9 @@ from segdeploy.cli.console import echo, note, progress
 from segdeploy.datasets.registry import resolve_for_card
 from segdeploy.errors import ConfigError, SegdeployError
 from segdeploy.installation import find_installation
-from segdeploy.system.files import result_folder, temporary_folder, write_text
+from segdeploy.system.files import temporary_folder, write_text
 from segdeploy.system.machine import describe_machine
+from segdeploy.system.runs import result_folder
 from segdeploy.video.reader import VideoSource
 
 from .gate import CheckResult, Limit, check_gate, check_limits, check_plan, gate, parse_limits

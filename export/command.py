@@ -22,7 +22,7 @@ from segdeploy.cli.options import (
 )
 from segdeploy.errors import ConfigError, QuantizationError
 from segdeploy.metrics.scores import Parity
-from segdeploy.system.files import newest_checkpoint
+from segdeploy.system.runs import newest_checkpoint
 
 from .plan import (
     FORMATS,

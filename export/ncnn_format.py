@@ -89,7 +89,7 @@ def convert(plan: ExportPlan) -> NcnnCandidate:
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.filterwarnings("ignore", message=r".*torch\.jit")
                 warnings.simplefilter("ignore", torch.jit.TracerWarning)
-                torch.jit.trace(network, torch.zeros(shapes[0]), check_trace=False).save(traced)  # type: ignore[no-untyped-call]
+                _trace(network, shapes[0]).save(traced)
         except RuntimeError as error:
             raise _not_convertible(card, " ".join(str(error).split())[:300]) from error
         return _from_traced(traced, card, shapes)
@@ -133,3 +133,11 @@ def _not_convertible(card: ModelCard, reason: str) -> ExportError:
     return ExportError(
         f"{card.architecture} cannot be converted to ncnn: {reason}; {option}choose --format onnx"
     )
+
+
+def _trace(network: nn.Module, shape: list[int]) -> torch.jit.ScriptModule:
+    """Return the TorchScript of a network for inputs of one shape."""
+    images = torch.zeros(shape)
+    traced: torch.jit.ScriptModule
+    traced = torch.jit.trace(network, images, check_trace=False)  # type: ignore[no-untyped-call]
+    return traced

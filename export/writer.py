@@ -24,7 +24,8 @@ from segdeploy.errors import (
 from segdeploy.inference.self_test import ExpectedOutput, built_in_batch, verify
 from segdeploy.metrics.scores import LEAST_AGREEMENT, Parity
 from segdeploy.models.deployed import Deployed
-from segdeploy.system.files import new_run, replacing
+from segdeploy.system.files import replacing
+from segdeploy.system.runs import new_run
 
 from .capture import frozen_operator
 from .plan import ExportPlan, Format, import_function

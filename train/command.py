@@ -22,8 +22,8 @@ from segdeploy.cli.options import (
     section,
 )
 from segdeploy.errors import ConfigError, MissingExtraError, ModelError, OutputError
-from segdeploy.system.files import RUNS, new_run
 from segdeploy.system.locks import claimed_folder
+from segdeploy.system.runs import RUNS, new_run
 
 from .history import best_epoch
 from .recipe import (

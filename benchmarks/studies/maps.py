@@ -6,7 +6,7 @@ are in memory. `windows` reads windows as a network takes them and with rasterio
 Both compare processor time too, which other programs disturb less than wall time.
 """
 
-import resource
+import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -57,8 +57,8 @@ def main() -> None:
 
 def times() -> Seconds:
     """Return the time, and the processor time of this process and those that it started."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return time.perf_counter(), sum(one.ru_utime + one.ru_stime for one in used)
+    used = os.times()
+    return time.perf_counter(), sum(used[:4])
 
 
 def duration(work: Callable[[], object]) -> Seconds:

@@ -10,7 +10,8 @@ from segdeploy.cli.console import echo, next_step, note, progress
 from segdeploy.datasets.registry import resolve_for_card
 from segdeploy.errors import GateError
 from segdeploy.inference.tuned import SCHEMA, Settings, Tuned, checksum, here, write_tuned
-from segdeploy.system.files import newest_run, result_folder, temporary_folder, write_text
+from segdeploy.system.files import temporary_folder, write_text
+from segdeploy.system.runs import newest_run, result_folder
 from segdeploy.video.reader import VideoSource
 
 from .bench import Accuracy, Journal, MachineBench

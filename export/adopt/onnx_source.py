@@ -16,7 +16,8 @@ from segdeploy.card import CARD_KEY, InputSpec, LabelClass, ModelCard
 from segdeploy.cli.console import progress
 from segdeploy.errors import ConfigError
 from segdeploy.inference.self_test import built_in_image
-from segdeploy.system.files import new_run, replacing
+from segdeploy.system.files import replacing
+from segdeploy.system.runs import new_run
 
 from ..proof import count_comparisons, input_sizes, open_proof_images
 from ..writer import ProofSettings, write_and_prove

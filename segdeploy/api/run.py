@@ -10,7 +10,7 @@ from segdeploy.api.sources import Input, inputs_of
 from segdeploy.api.stream import BackendFor, process_settings, smoother_of
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.overlay import Renderer
-from segdeploy.system.files import result_folder
+from segdeploy.system.runs import result_folder
 from segdeploy.video.frames import Outputs
 from segdeploy.video.outputs import (
     check_file,

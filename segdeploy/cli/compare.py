@@ -24,7 +24,8 @@ from segdeploy.cli.options import (
     trust_option,
 )
 from segdeploy.errors import ConfigError, GateError
-from segdeploy.system.files import result_folder, write_text
+from segdeploy.system.files import write_text
+from segdeploy.system.runs import result_folder
 
 if TYPE_CHECKING:
     from segdeploy.card import ModelCard

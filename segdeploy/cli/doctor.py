@@ -15,8 +15,8 @@ from segdeploy.cli.options import Command, json_option, option, section
 from segdeploy.errors import SegdeployError
 from segdeploy.installation import find_installation, is_installed
 from segdeploy.system.concurrency import PYTHON
-from segdeploy.system.files import RUNS
 from segdeploy.system.machine import BLAS_THREADS, describe_machine
+from segdeploy.system.runs import RUNS
 
 REQUIRED = ("numpy", "cv2", "PIL", "av", "onnxruntime")
 """Modules that inference needs; an installed one can still lack a system library, as OpenCV does

@@ -147,16 +147,9 @@ class RunOptions:
         help="Keep the graph that ONNX Runtime has optimized in your cache, to start sooner.",
     ),
 )
+@tuned_option("model", "throughput", "threads", "batch", "every", "preset")
 @torch_options
 @input_options
-@tuned_option(
-    model="model",
-    throughput="throughput",
-    threads="threads",
-    batch="batch",
-    every="every",
-    preset="preset",
-)
 @render_options
 @output_options
 @section("Output", json_option("the report, times in seconds,"))

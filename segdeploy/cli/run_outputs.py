@@ -13,8 +13,8 @@ from segdeploy.cli.console import note
 from segdeploy.cli.options import grouped, option, section
 from segdeploy.errors import ConfigError
 from segdeploy.imaging.overlay import MASK, OVERLAY, Renderer
-from segdeploy.system.files import newest_run, result_folder
 from segdeploy.system.locks import is_claimed
+from segdeploy.system.runs import newest_run, result_folder
 from segdeploy.system.signals import StopRequest
 from segdeploy.video.codecs import CODECS, Encoding
 from segdeploy.video.frames import Outputs, SegmentedFrame, VideoInfo

@@ -259,7 +259,7 @@ address_options = grouped(
     ALERT_OPTION,
     ON_ALERT_OPTION,
 )
-@tuned_option(models="model", schedule="schedule", batch="max_batch")
+@tuned_option("schedule", models="model", batch="max_batch")
 @options(ServeOptions)
 def serve(options: ServeOptions) -> None:
     """Serve MODELs over HTTP and gRPC, with a page to look at.

@@ -12,13 +12,15 @@ from segdeploy.cli.options import option, section
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def tuned_option(**names: str) -> Callable[[F], F]:
+def tuned_option(*same: str, **names: str) -> Callable[[F], F]:
     """Return the option `--tuned` of a command; options that are given as well take precedence.
 
     Args:
-        names: The command's parameter for each setting that it takes: model (or models, a list),
-            throughput (or schedule, of a server), threads, batch, every and preset.
+        same: Settings that the command takes, whose parameters are called like them: model (or
+            models, a list), throughput (or schedule, of a server), threads, batch, every, preset.
+        names: The parameter of each setting that is called otherwise.
     """
+    names = {**{name: name for name in same}, **names}
 
     def load(context: click.Context, _option: click.Parameter, path: Path | None) -> None:
         if path is None:

@@ -394,8 +394,7 @@ def regions(mask: Mask) -> Iterator[tuple[Mapping[str, Any], int]]:
         mask: (H, W) uint8, which may be a memory map.
 
     Yields:
-        The polygon of each, as GeoJSON's geometry in pixels from the upper left corner; and its
-        value.
+        The polygon of each, a geometry of GeoJSON in pixels from the upper left corner; its value.
     """
     for geometry, value in rasterio.features.shapes(mask, connectivity=4):
         yield geometry, int(value)

@@ -76,7 +76,7 @@ def _y4m_sender(pipe: BinaryIO, info: VideoInfo, *, gray: bool) -> Callable[[Ima
     def send(image: Image | Mask) -> None:
         nonlocal sent
         frame = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(image), format="gray" if gray else "bgr24"
+            np.ascontiguousarray(image, np.uint8), format="gray" if gray else "bgr24"
         )
         if not gray:
             frame = to_bt709(frame, reformatter)

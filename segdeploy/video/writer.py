@@ -204,10 +204,9 @@ class VideoSink:
                 self._close()
             else:
                 end = (self._last + self._last_duration) * self._tick
+                audio_end = self._end - self._start if error is None else float(end)
                 with self._output_errors():
-                    self._complete(
-                        end, audio_end=self._end - self._start if error is None else float(end)
-                    )
+                    self._complete(end, audio_end=audio_end)
                 self._check(float(end))
         finally:
             self._lock.release()
@@ -218,13 +217,12 @@ class VideoSink:
             self._flush()
             if self._audio:
                 self._audio.write_until(audio_end)
-            # It objects where the index is larger than its room, for which `finish` finds another.
+            # It objects to an index larger than its room, for which `finish` finds another.
             with suppress(av.ArgumentError):
                 self._container.close()
             assert self._first is not None
             self._file.finish(self._first[0], end)
-            if not CAN_LOCK:
-                # Windows does not rename a file that is open.
+            if not CAN_LOCK:  # Windows, which does not rename a file that is open.
                 self._file.close()
             self._part.replace(self._path)
             kept_path(self._path).unlink(missing_ok=True)
@@ -313,15 +311,11 @@ class VideoSink:
             self._file.begin_fragments()
 
     def _to_yuv(self, image: Image) -> av.VideoFrame:
-        height, width = self._size
-        if height % 2 or width % 2:
-            image = np.asarray(
-                cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE),
-                np.uint8,
-            )
-        frame = av.VideoFrame.from_numpy_buffer(
-            np.ascontiguousarray(image, np.uint8), format="bgr24"
-        )
+        below, right = (side % 2 for side in self._size)
+        if below or right:
+            image = np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE))
+        pixels = np.ascontiguousarray(image, np.uint8)
+        frame = av.VideoFrame.from_numpy_buffer(pixels, format="bgr24")
         return to_bt709(frame, self._reformatter)
 
     def _mux(self, packets: "list[Packet[VideoStream]]", *, end: int | None = None) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from segdeploy import datasets
-from segdeploy.benchmarks.run import check_results
 from segdeploy.benchmarks.gate import (
     Limit,
     check_gate,
@@ -23,6 +22,7 @@ from segdeploy.benchmarks.results.latency import Latency, measure
 from segdeploy.benchmarks.results.report import Report, Row
 from segdeploy.benchmarks.results.row import Accuracy, Round, RowResult, Setting
 from segdeploy.benchmarks.results.variant import Variant
+from segdeploy.benchmarks.run import check_results
 from segdeploy.errors import ConfigError, GateError, SegdeployError
 from segdeploy.metrics.scores import Scores
 from segdeploy.system.machine import Machine

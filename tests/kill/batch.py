@@ -112,7 +112,7 @@ class Trial:
             if running := workers():
                 os.kill(self._random.choice(running).pid, signal.SIGKILL)
         else:
-            node = self._cluster.list_all_nodes[-1]
+            (node, *_) = self._cluster.worker_nodes
             self._cluster.remove_node(node, allow_graceful=False)
             self._cluster.add_node(**NODE)
 

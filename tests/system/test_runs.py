@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segdeploy.errors import ConfigError, ModelError, OutputError
-from segdeploy.system.files import new_run, newest_checkpoint, result_folder
+from segdeploy.system.runs import new_run, newest_checkpoint, result_folder
 
 
 @pytest.fixture(autouse=True)

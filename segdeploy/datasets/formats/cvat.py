@@ -143,9 +143,9 @@ def labels(root: ET.Element) -> Iterator[tuple[str, Color | None]]:
             known.add(name)
             yield name, _color(label.findtext("color") or "")
     for shape in root.iterfind("./image/*[@label]"):
-        if shape.tag in SHAPES and (name := shape.attrib["label"]) not in known:
-            known.add(name)
-            yield name, None
+        if shape.tag in SHAPES and shape.attrib["label"] not in known:
+            known.add(shape.attrib["label"])
+            yield shape.attrib["label"], None
 
 
 def _color(text: str) -> Color | None:

@@ -9,7 +9,7 @@ Its color (224, 224, 192), of the borders of objects, is not labeled.
 Everingham et al., The Pascal Visual Object Classes Challenge, IJCV 2015.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from segdeploy.arrays import IGNORE_INDEX
@@ -133,7 +133,11 @@ def _check(labels: Sequence[tuple[str, Color]]) -> None:
     if not 1 <= len(labels) <= MAX_CLASSES:
         msg = f"there are {len(labels)}, and must be 1 to {MAX_CLASSES}"
         raise ValueError(msg)
-    for kind, values in (("name", [n for n, _ in labels]), ("color", [c for _, c in labels])):
+    kinds: Mapping[str, Sequence[object]] = {
+        "name": [name for name, _ in labels],
+        "color": [color for _, color in labels],
+    }
+    for kind, values in kinds.items():
         for value in values:
             if not value or values.count(value) > 1:
                 msg = f"the {kind} {value} is of no label alone"

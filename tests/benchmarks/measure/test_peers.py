@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from segdeploy import datasets
-from segdeploy.benchmarks.run import peers_for
 from segdeploy.benchmarks.measure.peer_loops import to_network_batch
 from segdeploy.benchmarks.measure.peers import PEERS, available_peers, load_peer
 from segdeploy.benchmarks.measure.worker import load_system
 from segdeploy.benchmarks.plan import Plan, variants_of
 from segdeploy.benchmarks.results.variant import Variant
+from segdeploy.benchmarks.run import peers_for
 from segdeploy.errors import MissingExtraError
 from segdeploy.imaging.preprocess import resize
 
