@@ -24,8 +24,7 @@ from segdeploy.errors import (
 from segdeploy.inference.self_test import ExpectedOutput, built_in_batch, verify
 from segdeploy.metrics.scores import LEAST_AGREEMENT, Parity
 from segdeploy.models.deployed import Deployed
-from segdeploy.system.files import replacing
-from segdeploy.system.runs import new_run
+from segdeploy.system import files, runs
 
 from .capture import frozen_operator
 from .plan import ExportPlan, Format, import_function
@@ -191,7 +190,7 @@ def write_proven(
     settings = ProofSettings(
         images=plan.proof_images,
         max_miou_drop=plan.config.max_miou_drop,
-        new_report=partial(new_run, "export", path.name),
+        new_report=partial(runs.new_run, "export", path.name),
         on_step=on_step,
     )
     failure: ProofError | None = None
@@ -280,9 +279,9 @@ def _temporary(path: Path, plan: ExportPlan, file_format: Format) -> AbstractCon
 def replacing_all(path: Path, companions: Sequence[Path]) -> Iterator[Path]:
     """Yield the temporary path of a file whose companions are replaced with it."""
     with ExitStack() as stack:
-        part = stack.enter_context(replacing(path))
+        part = stack.enter_context(files.replacing(path))
         for companion in companions:
-            stack.enter_context(replacing(companion))
+            stack.enter_context(files.replacing(companion))
         yield part
 
 
