@@ -146,7 +146,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_camvid: Path) -> Pat
     program.write_text(SMALLER.replace("PYTHON", sys.executable), encoding="utf-8")
     program.chmod(0o755)
     for name in ("python", "python3"):
-        (folder / "bin" / name).symlink_to(sys.executable)
+        # A link would lead past the environment, which Python finds beside its program.
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        (folder / "bin" / name).chmod(0o755)
     write_sources(folder, tiny_camvid)
     shell(
         folder,
