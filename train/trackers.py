@@ -110,13 +110,15 @@ class WeightsAndBiases:
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
+        # One of its literals, which it checks.
+        mode: Any = os.environ.get("WANDB_MODE") or "offline"
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
             name=folder.name,
             dir=str(folder),
             id=read_id(folder / "wandb.id"),
             resume="allow",
-            mode=os.environ.get("WANDB_MODE") or "offline",  # type: ignore[arg-type]
+            mode=mode,
             config=recipe.to_dict(),
             settings=wandb.Settings(console="off", disable_git=True, save_code=False),
         )
